@@ -1,0 +1,65 @@
+"""Virtual time: one clock for everybody, which moves only to instants.
+
+The model is partial synchrony. An instant is a pending deadline (a sleep, a timed wait, a timer) of an actor that cannot move
+before it, or, for each timescale the scenario declares, the moments just before and just after a value that was read from the
+clock plus that timescale (a lease whose row says `expires_at < now` has no timer; this is how its expiry is explored). When
+nobody can move, the clock goes to the next deadline for free. It may also move while actors can: a thread can always be late.
+The time by which actors were passed over, summed over one execution, is at most `max_delay`.
+
+Times are integers, in nanoseconds since the start of the execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SECOND = 1_000_000_000
+EPOCH = 1_767_225_600 * SECOND
+"""Wall clock at the start of every execution: 2026-01-01 00:00:00 UTC."""
+BOOT = 1_000 * SECOND
+"""Monotonic clock at the start of every execution."""
+EDGE = 1_000_000
+"""How far just before and just after lie from a passive expiry: one millisecond."""
+
+
+def nanoseconds(seconds: float) -> int:
+    """Convert seconds to the clock's unit, rounded to the nearest."""
+    return round(seconds * SECOND)
+
+
+class Clock:
+    """The clock of one execution."""
+
+    __slots__ = ("lateness", "max_delay", "now", "timescales")
+
+    def __init__(self, max_delay: int) -> None:
+        self.max_delay = max_delay
+        self.timescales: tuple[int, ...] = ()
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the start of an execution."""
+        self.now = 0
+        self.lateness = 0
+        self.timescales = ()
+
+    def target(self, deadlines: Iterable[int], idle: bool, readings: Iterable[int] = ()) -> int | None:
+        """Return the instant to which the clock may move now, or None.
+
+        Args:
+            deadlines: of the actors that cannot move before them.
+            idle: whether no actor can move.
+            readings: values read from the clock.
+        """
+        now = self.now
+        coming = [deadline for deadline in deadlines if deadline > now]
+        if idle:
+            return min(coming, default=None)
+        for scale in self.timescales:
+            for value in readings:
+                edges = (value + scale - EDGE, value + scale + EDGE)
+                coming.extend(edge for edge in edges if edge > now)
+        if not coming:
+            return None
+        first = min(coming)
+        return first if self.lateness + first - now <= self.max_delay else None

@@ -1,0 +1,132 @@
+"""Resources, operations and the bits that say when two of them conflict.
+
+An actor declares an `Operation` before it is done. Its *footprint* is a pair of integer masks, the resources read and the
+resources written; two steps conflict when one writes what the other reads or writes. Masks are compared for every pair of
+concurrent steps of every execution, hence integers and not sets.
+
+A resource may have a *state*, a small value on which operations depend in two ways: an operation with an `enabled` predicate
+can only be done in the states for which it holds (a lock that is free, an awaited cell); one with a `writes_when` predicate
+writes in those states and only reads in the others (a compare-and-set, a try-lock). States are kept with the step that set
+them, so that the reduction can ask what an operation would have been at an earlier point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+CLOCK = 1
+"""Read by every step, written by an advance of the clock: an advance conflicts with everything."""
+ENDING = 2
+"""Written by every step of a daemon, read by the last step of every other actor: when those have ended, daemons stop."""
+CHECKED = 4
+"""Written by every step that writes what an `always` check reads: such steps do not commute."""
+
+State = Any
+Predicate = Callable[[State], bool]
+
+
+class Names:
+    """Gives each name one bit, for as long as an exploration lasts: sleep sets and wakeup trees outlive executions."""
+
+    def __init__(self) -> None:
+        self._bits: dict[str, int] = {}
+        self._reserved = 3
+
+    def bit(self, name: str) -> int:
+        """Return the mask with the one bit of `name` set."""
+        bits = self._bits
+        found = bits.get(name)
+        if found is None:
+            found = bits[name] = 1 << (self._reserved + len(bits))
+        return found
+
+    def index(self, name: str) -> int:
+        """Return the position of the bit of `name`, a small integer."""
+        return self.bit(name).bit_length() - 1
+
+    def of(self, mask: int) -> list[str]:
+        """Return the names whose bits are set in `mask`, in the order in which they were first asked for."""
+        return [name for name, bit in self._bits.items() if bit & mask]
+
+
+class Resource:
+    """Something that steps read and write, in one execution.
+
+    `history` lists (step, state) for each change of state, oldest first; the state before the first is `initial`.
+    """
+
+    __slots__ = ("bit", "extra", "history", "initial", "name", "state")
+
+    def __init__(self, name: str, bit: int, state: State = None) -> None:
+        self.name = name
+        self.bit = bit
+        self.state = self.initial = state
+        self.history: list[tuple[int, State]] = []
+        self.extra: Any = None
+
+    def put(self, step: int, state: State) -> None:
+        """Set the state as an effect of the step with this index (-1: set-up)."""
+        self.state = state
+        self.history.append((step, state))
+
+    def state_in(self, configuration: int) -> State:
+        """Return the state after the steps whose indices are set in the mask `configuration`."""
+        for step, state in reversed(self.history):
+            if step < 0 or configuration >> step & 1:
+                return state
+        return self.initial
+
+
+class Operation:
+    """What an actor is about to do at a scheduling point.
+
+    Args:
+        kind: a word for people, such as `lock.acquire`.
+        resource: the resource whose state decides `enabled` and `writes_when`; None when neither is used.
+        reads, writes: masks of the resources read and written whatever the state.
+        enabled: when given, the operation can be done only in these states of `resource` (or once its deadline has passed).
+        writes_when: when given, the operation writes `resource` in these states and reads it in the others.
+        options: number of alternatives of a data choice; 1 for everything else.
+        detail: what to show beside the kind, such as the SQL text.
+    """
+
+    __slots__ = ("detail", "enabled", "kind", "options", "reads", "resource", "writes", "writes_when")
+
+    def __init__(
+        self,
+        kind: str,
+        resource: Resource | None = None,
+        reads: int = 0,
+        writes: int = 0,
+        enabled: Predicate | None = None,
+        writes_when: Predicate | None = None,
+        options: int = 1,
+        detail: str = "",
+    ) -> None:
+        self.kind = kind
+        self.resource = resource
+        self.reads = reads
+        self.writes = writes
+        self.enabled = enabled
+        self.writes_when = writes_when
+        self.options = options
+        self.detail = detail
+
+    def footprint(self, state: State) -> tuple[int, int]:
+        """Return (reads, writes) of this operation if it is done in this state of its resource."""
+        if self.writes_when is None:
+            return self.reads, self.writes
+        assert self.resource is not None
+        if self.writes_when(state):
+            return self.reads, self.writes | self.resource.bit
+        return self.reads | self.resource.bit, self.writes
+
+    def __repr__(self) -> str:
+        name = f" {self.resource.name}" if self.resource is not None else ""
+        return f"<{self.kind}{name}{' ' + self.detail if self.detail else ''}>"
+
+
+def conflict(reads: int, writes: int, other_reads: int, other_writes: int) -> bool:
+    """Whether two footprints conflict: one writes what the other reads or writes."""
+    return bool(writes & (other_reads | other_writes) or reads & other_writes)

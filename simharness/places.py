@@ -1,0 +1,59 @@
+"""Where in the user's source something happened: the innermost frame that is neither ours nor the standard library's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import sysconfig
+from types import FrameType
+from typing import NamedTuple
+
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_LIBRARY = tuple(
+    {os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")}
+    | {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib")}
+)
+_SITE = ("site-packages" + os.sep, "dist-packages" + os.sep)
+
+
+class Place(NamedTuple):
+    """A line of the user's source."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.short}:{self.line}"
+
+    @property
+    def short(self) -> str:
+        """The file, relative to the working directory where it lies below it."""
+        with contextlib.suppress(ValueError, OSError):
+            relative = os.path.relpath(self.file)
+            if not relative.startswith(".."):
+                return relative
+        return self.file
+
+
+def is_foreign(file: str) -> bool:
+    """Whether a file belongs to the harness, the standard library or the interpreter itself."""
+    if file.startswith((_OURS, "<")):
+        return True
+    return file.startswith(_LIBRARY) and not any(part in file for part in _SITE)
+
+
+def place_of(frame: FrameType | None) -> Place | None:
+    """Return the innermost user's line at or above `frame`; None when there is none."""
+    while frame is not None:
+        code = frame.f_code
+        if not is_foreign(code.co_filename):
+            return Place(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back
+    return None
+
+
+def caller() -> Place | None:
+    """Return the innermost user's line of the running code."""
+    return place_of(sys._getframe(1))

@@ -1,0 +1,241 @@
+"""Happens-before over the steps of one execution, and the races in it that can be reversed.
+
+Step i happens before step j when a chain of conflicting steps, each before the next, leads from i to j (Mazurkiewicz). A race
+is a pair (i, j) of conflicting steps of different actors with nothing between them in that order; it is reversible when the
+operation of j could have been done without i. The reversal of a race is the sequence `notdep(i) . j`: everything after i that
+does not happen after it, then j (Abdulla, Aronis, Jonsson, Sagonas: Source sets, JACM 2017, section 6).
+
+Beyond the paper, for operations that can be disabled (locks, waits) or whose nature depends on a state (compare-and-set):
+
+- what j would have been is asked of the state that its resource has after the steps that would remain;
+- a step that could not have been done just before the step it conflicts with races with the latest earlier write of its resource
+  before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
+- the other alternatives of a data choice are in conflict with the one taken;
+- an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
+  are late enough to allow it: every step since the last advance races with the next one.
+
+Everything is kept per step, so that what concerns a prefix shared with the next execution is not computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simharness.kernel import SHIFT, Actor, Kernel
+from simharness.operations import CLOCK, ENDING, Operation
+
+Race = tuple[int, int, int, int]
+"""(i, key of the reversing step, its reads, its writes)."""
+
+
+class Races:
+    """The happens-before relation and the races of the kernel's last execution.
+
+    `before[j]` is a mask of the steps that happen before j; `races[j]` lists the races whose second step is j, still to be tried.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.before: list[int] = []
+        self.races: list[list[Race]] = []
+        self.steps_of: dict[int, int] = {}
+        self.tail: list[Race] = []
+
+    def update(self, shared: int) -> None:
+        """Take in the kernel's execution, whose first `shared` steps are those of the one before."""
+        del self.before[shared:]
+        del self.races[shared:]
+        kernel = self.kernel
+        keep = (1 << shared) - 1
+        self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
+        keys = kernel.keys
+        for j in range(shared, kernel.n):
+            index = keys[j] >> SHIFT
+            operation = kernel.operations[j]
+            found = self._races(j, index, operation, kernel.reads[j], kernel.writes[j], kernel.deadlines[j], record=True)
+            if operation.options > 1:
+                first = index << SHIFT
+                others = (key for key in range(first, first + operation.options) if key != keys[j])
+                found += [(j, key, kernel.reads[j], kernel.writes[j]) for key in others]
+            self.races.append(found)
+            self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
+        self.tail = self._pending_races()
+        if kernel.timed or kernel.clock.timescales:
+            self._clock_races(shared)
+
+    def all(self) -> Iterator[tuple[list[Race], int]]:
+        """Yield each list of races with the number of steps its reversals rest on; a race may be removed from its list for good."""
+        for j, races in enumerate(self.races):
+            if races:
+                yield races, j
+        if self.tail:
+            yield self.tail, self.kernel.n
+
+    def independent_of(self, i: int) -> int:
+        """Return the mask of the steps after i that do not happen after it: notdep(i)."""
+        before = self.before
+        bit = 1 << i
+        result = 0
+        for j in range(i + 1, len(before)):
+            if not before[j] & bit:
+                result |= 1 << j
+        return result
+
+    def _races(
+        self, j: int, index: int, operation: Operation, reads: int, writes: int, deadline: int | None, record: bool
+    ) -> list[Race]:
+        kernel = self.kernel
+        all_reads, all_writes, keys, before = kernel.reads, kernel.writes, kernel.keys, self.before
+        either = reads | writes
+        remaining = (1 << j) - 1
+        mine = 0
+        direct: list[int] = []
+        while remaining:
+            i = remaining.bit_length() - 1
+            if writes & all_reads[i] or either & all_writes[i]:
+                past = before[i] | 1 << i
+                mine |= past
+                remaining &= ~past
+                if keys[i] >> SHIFT != index:
+                    direct.append(i)
+            else:
+                remaining ^= 1 << i
+        if record:
+            before.append(mine)
+        if not direct or operation.kind == "clock.advance":
+            return []
+        key = keys[j] if record else index << SHIFT
+        found: list[Race] = []
+        refused = False
+        actor = kernel.actors[index]
+        for i in direct:
+            if i == actor.born:
+                continue
+            footprint = self._reversed(i, j, operation, deadline, reads, writes, actor)
+            if footprint is None:
+                refused = True
+            else:
+                found.append((i, key, *footprint))
+        if refused:
+            self._walk_back(j, index, operation, deadline, reads, writes, actor, key, found)
+        return found
+
+    def _walk_back(
+        self, j: int, index: int, operation: Operation, deadline: int | None, reads: int, writes: int, actor: Actor, key: int,
+        found: list[Race],
+    ) -> None:
+        """Find the latest write of the guarding resource before which the operation could have been done."""
+        resource = operation.resource
+        if resource is None:
+            return
+        kernel = self.kernel
+        own = self.steps_of.get(index, 0)
+        last = own.bit_length() - 1
+        settled = (self.before[last] | 1 << last) if own else 0
+        tried = {race[0] for race in found}
+        for i in range(j - 1, -1, -1):
+            if settled >> i & 1:
+                if kernel.writes[i] & resource.bit:
+                    return
+                continue
+            if not kernel.writes[i] & resource.bit or i == actor.born:
+                continue
+            if i in tried:
+                return
+            footprint = self._reversed(i, j, operation, deadline, reads, writes, actor)
+            if footprint is not None:
+                found.append((i, key, *footprint))
+                return
+
+    def _reversed(
+        self, i: int, j: int, operation: Operation, deadline: int | None, reads: int, writes: int, actor: Actor
+    ) -> tuple[int, int] | None:
+        """Return the footprint of j's operation if it is done without i; None if it cannot be."""
+        resource = operation.resource
+        if resource is None or (operation.enabled is None and operation.writes_when is None):
+            return reads, writes
+        before = self.before
+        bit = 1 << i
+        rest = bit - 1
+        for m in range(i + 1, min(j, len(before))):
+            if not before[m] & bit:
+                rest |= 1 << m
+        state = resource.state_in(rest)
+        if operation.enabled is not None and not operation.enabled(state):
+            if deadline is None or self.kernel.times[i] < deadline:
+                return None
+        if operation.writes_when is None:
+            return reads, writes
+        plain_reads, plain_writes = operation.footprint(state)
+        extra = ENDING if self.kernel.learned.daemons else 0
+        return plain_reads | CLOCK | extra, plain_writes | (writes & ~resource.bit)
+
+    def _pending_races(self) -> list[Race]:
+        """Races of the operations that were still waiting when the execution ended."""
+        kernel = self.kernel
+        found: list[Race] = []
+        for actor in kernel.live:
+            operation = actor.pending
+            if operation is None or operation.kind == "assume":
+                continue
+            ready = actor.ready(kernel.clock.now)
+            if ready and not actor.daemon:
+                continue
+            state = operation.resource.state if operation.resource is not None else None
+            reads, writes = operation.footprint(state)
+            reads |= CLOCK
+            writes |= actor.bit | (ENDING if actor.daemon else 0)
+            found += self._races(kernel.n, actor.index, operation, reads, writes, actor.deadline, record=False)
+        return found
+
+    # The clock
+
+    def _clock_races(self, shared: int) -> None:
+        """Add, for each step since an advance, the race of the next advance with it."""
+        kernel = self.kernel
+        start, now, lateness = 0, 0, 0
+        ends = [j for j in range(kernel.n) if kernel.keys[j] == kernel.clock_key]
+        for number, end in enumerate([*ends, kernel.n]):
+            if end > start and (end >= shared or end == kernel.n):
+                target = self.tail if end == kernel.n else self.races[end]
+                for i in range(start, end):
+                    if self._clock_may_replace(i, start, end, now, lateness):
+                        target.append((i, kernel.clock_key, 0, CLOCK))
+            if end < kernel.n:
+                start = end + 1
+                now = kernel.advances[number][0]
+                lateness = kernel.advances[number][1]
+
+    def _clock_may_replace(self, i: int, start: int, end: int, now: int, lateness: int) -> bool:
+        """Whether the clock may move once everything since `start` has been done except i and what happens after it."""
+        kernel = self.kernel
+        bit = 1 << i
+        done = (1 << i) - 1
+        for m in range(i + 1, end):
+            if not self.before[m] & bit:
+                done |= 1 << m
+        deadlines: list[int] = []
+        for actor in kernel.actors.values():
+            if actor.born >= 0 and not done >> actor.born & 1:
+                continue
+            left = self.steps_of.get(actor.index, 0) & ~done
+            if left:
+                position = (left & -left).bit_length() - 1
+                operation, deadline = kernel.operations[position], kernel.deadlines[position]
+            elif actor.finished or actor.pending is None:
+                continue
+            else:
+                operation, deadline = actor.pending, actor.deadline
+            if deadline is None or deadline <= now:
+                continue
+            if operation.enabled is not None and operation.resource is not None:
+                if not operation.enabled(operation.resource.state_in(done)):
+                    deadlines.append(deadline)
+        readings = [value for step, value in kernel.clock_readings if done >> step & 1]
+        clock = kernel.clock
+        saved = clock.now, clock.lateness
+        clock.now, clock.lateness = now, lateness
+        try:
+            return clock.target(deadlines, False, readings) is not None
+        finally:
+            clock.now, clock.lateness = saved

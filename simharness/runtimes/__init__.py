@@ -1,0 +1,6 @@
+"""What makes unmodified code take its scheduling points: one module for each part of the standard library.
+
+Each runtime module has `install(patches)`, which plans its replacements. They are made when an exploration begins and taken back
+when it ends. A replacement asks `simharness.kernel.current()`: inside a simulation it declares operations to that kernel; outside,
+and on other OS threads, it delegates to what it replaces.
+"""

@@ -1,0 +1,31 @@
+"""Ways to choose who goes next, behind one protocol.
+
+The explorer calls `begin` for a plan (the choices to start the next execution with; None: nothing is left to explore), then the
+kernel calls `choose` at every scheduling point beyond the plan, then the explorer calls `end`. A strategy that promises to
+have explored everything when `begin` returns None says so with `exhausts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+Expected = tuple[Sequence[int], Sequence[int]]
+
+
+class Strategy(Protocol):
+    """What the explorer and the kernel ask of a strategy."""
+
+    exhausts: bool
+
+    def begin(self) -> Sequence[int] | None:
+        """Return the choices with which the next execution starts, or None when there is no next one."""
+
+    def expected(self) -> Expected:
+        """Return the footprints that the steps of the plan, but the last, are known to have."""
+
+    def choose(self, enabled: list[int]) -> int:
+        """Return one of the enabled choices, or a negative number to abandon the execution."""
+
+    def end(self) -> None:
+        """The execution is over; its record is in the kernel."""

@@ -1,0 +1,206 @@
+"""Optimal dynamic partial order reduction: each ordering exactly once.
+
+Follows Abdulla, Aronis, Jonsson, Sagonas: Optimal dynamic partial order reduction (POPL 2014), algorithm 2, in the form of the
+JACM 2017 article (Source sets), section 7. At each depth of the current execution there are a *sleep set* (choices that
+need not be taken there, with their footprints) and what is left of a *wakeup tree* (the sequences still to be tried there,
+besides the one under way). Each race of a maximal execution is reversed: the reversal `v` is inserted at the depth of
+its first step, unless a sleeping choice is a weak initial of it, or the tree covers it.
+
+Departures: races of blocked and of state-dependent operations and of the clock as `simharness.races` tells; data choices
+are branches whose keys differ only in the alternative. Races are looked for among all steps of each execution, not only the new
+ones, and `v` is the whole of notdep: cheaper variants lose orderings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simharness.errors import HarnessBug
+from simharness.kernel import ABANDON, SHIFT, Kernel
+from simharness.operations import conflict
+from simharness.races import Races
+from simharness.strategies import Expected
+
+Event = tuple[int, int, int]
+"""(key, reads, writes)"""
+
+
+class Branch:
+    """A node of a wakeup tree: a step to take, and the branches that follow it."""
+
+    __slots__ = ("branches", "key", "reads", "writes")
+
+    def __init__(self, key: int, reads: int, writes: int) -> None:
+        self.key = key
+        self.reads = reads
+        self.writes = writes
+        self.branches: list[Branch] = []
+
+
+class Dpor:
+    """The search; lists are indexed by depth, which is the number of steps taken before."""
+
+    exhausts = True
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.races = Races(kernel)
+        self.plan: list[int] | None = []
+        self.known: Expected = ((), ())
+        self.sleep: list[dict[int, tuple[int, int]]] = []
+        self.left: list[list[Branch]] = []
+        self.ahead: list[Branch] = []
+
+    def begin(self) -> Sequence[int] | None:
+        return self.plan
+
+    def expected(self) -> Expected:
+        return self.known
+
+    def choose(self, enabled: list[int]) -> int:
+        kernel = self.kernel
+        n = kernel.n
+        asleep: dict[int, tuple[int, int]] = {}
+        if n and self.sleep[n - 1]:
+            reads, writes = kernel.reads[n - 1], kernel.writes[n - 1]
+            for key, footprint in self.sleep[n - 1].items():
+                if not conflict(reads, writes, *footprint):
+                    asleep[key] = footprint
+        self.sleep.append(asleep)
+        branches = self.ahead
+        if branches:
+            self.left.append(branches[1:])
+            branch = branches[0]
+            self.ahead = branch.branches
+            if branch.key not in enabled:
+                raise HarnessBug(f"step {n + 1}: a wakeup sequence asks for a choice that is not enabled")
+            return branch.key
+        self.left.append([])
+        current = kernel.actor
+        if current is not None and not asleep and current.key in enabled:
+            return current.key
+        for key in enabled:
+            if key not in asleep:
+                return key
+        return ABANDON
+
+    def end(self) -> None:
+        kernel = self.kernel
+        assert self.plan is not None
+        self.races.update(max(0, len(self.plan) - 1))
+        self._reverse_races()
+        keys, reads, writes = kernel.keys, kernel.reads, kernel.writes
+        depth = kernel.n
+        del self.left[depth:], self.sleep[depth:]
+        while depth:
+            depth -= 1
+            self.sleep[depth][keys[depth]] = reads[depth], writes[depth]
+            if self.left[depth]:
+                branch = self.left[depth].pop(0)
+                self.ahead = branch.branches
+                self.plan = [*keys[:depth], branch.key]
+                self.known = reads, writes
+                del self.left[depth + 1 :], self.sleep[depth + 1 :]
+                return
+        self.plan = None
+
+    def _reverse_races(self) -> None:
+        races = self.races
+        independent: dict[int, int] = {}
+        for group, rests_on in races.all():
+            done: list[int] = []
+            for position, (i, key, reads, writes) in enumerate(group):
+                rest = independent.get(i)
+                if rest is None:
+                    rest = independent[i] = races.independent_of(i)
+                verdict = self._covered(i, rest, key, reads, writes, rests_on)
+                if verdict == "for good":
+                    done.append(position)
+                elif verdict == "no":
+                    self._insert(self.left[i], self._sequence(rest, key, reads, writes))
+            for position in reversed(done):
+                del group[position]
+
+    def _covered(self, i: int, rest: int, key: int, reads: int, writes: int, rests_on: int) -> str:
+        """Whether a sleeping choice at depth i is a weak initial of the reversal: "no", "now" or "for good".
+
+        For good means that it stays so as long as the first `rests_on` steps do.
+        """
+        sleeping = self.sleep[i]
+        if not sleeping:
+            return "no"
+        races, kernel = self.races, self.kernel
+        before, steps_of = races.before, races.steps_of
+        union: tuple[int, int] | None = None
+        for asleep, footprint in sleeping.items():
+            own = steps_of.get(asleep >> SHIFT, 0) & rest
+            if own:
+                first = (own & -own).bit_length() - 1
+                if kernel.keys[first] == asleep and not before[first] & rest:
+                    return "for good" if first < rests_on else "now"
+                continue
+            if union is None:
+                union = self._union(rest)
+            if conflict(*footprint, *union):
+                continue
+            if asleep >> SHIFT == key >> SHIFT:
+                if asleep == key:
+                    return "now"
+            elif not conflict(*footprint, reads, writes):
+                return "now"
+        return "no"
+
+    def _union(self, steps: int) -> tuple[int, int]:
+        kernel = self.kernel
+        reads = writes = 0
+        while steps:
+            j = steps.bit_length() - 1
+            reads |= kernel.reads[j]
+            writes |= kernel.writes[j]
+            steps ^= 1 << j
+        return reads, writes
+
+    def _sequence(self, rest: int, key: int, reads: int, writes: int) -> list[Event]:
+        kernel = self.kernel
+        events: list[Event] = []
+        while rest:
+            low = rest & -rest
+            j = low.bit_length() - 1
+            events.append((kernel.keys[j], kernel.reads[j], kernel.writes[j]))
+            rest ^= low
+        events.append((key, reads, writes))
+        return events
+
+    def _insert(self, branches: list[Branch], events: list[Event]) -> None:
+        """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
+        while events:
+            for branch in branches:
+                left = _without(branch, events)
+                if left is not None:
+                    if not branch.branches:
+                        return
+                    events, branches = left, branch.branches
+                    break
+            else:
+                for key, reads, writes in events:
+                    branch = Branch(key, reads, writes)
+                    branches.append(branch)
+                    branches = branch.branches
+                return
+
+
+def _without(branch: Branch, events: list[Event]) -> list[Event] | None:
+    """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it."""
+    mover = branch.key >> SHIFT
+    reads, writes = branch.reads, branch.writes
+    for position, (key, other_reads, other_writes) in enumerate(events):
+        if key >> SHIFT == mover:
+            if key != branch.key:
+                return None
+            for _, earlier_reads, earlier_writes in events[:position]:
+                if conflict(other_reads, other_writes, earlier_reads, earlier_writes):
+                    return None
+            return events[:position] + events[position + 1 :]
+        if conflict(reads, writes, other_reads, other_writes):
+            return None
+    return events

@@ -1,0 +1,41 @@
+"""Every interleaving, no reduction: depth-first search as an odometer. The oracle that the reduction is tested against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simharness.kernel import Kernel
+from simharness.strategies import Expected
+
+
+class Exhaustive:
+    """Tries the alternatives at each scheduling point in order, the last point first."""
+
+    exhausts = True
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.plan: list[int] | None = []
+        self.left: list[list[int]] = []
+        self.known: Expected = ((), ())
+
+    def begin(self) -> Sequence[int] | None:
+        return self.plan
+
+    def expected(self) -> Expected:
+        return self.known
+
+    def choose(self, enabled: list[int]) -> int:
+        self.left.append(enabled[:0:-1])
+        return enabled[0]
+
+    def end(self) -> None:
+        kernel, left = self.kernel, self.left
+        del left[kernel.n:]
+        while left and not left[-1]:
+            left.pop()
+        if not left:
+            self.plan = None
+            return
+        self.plan = [*kernel.keys[: len(left) - 1], left[-1].pop()]
+        self.known = kernel.reads, kernel.writes

@@ -1,0 +1,241 @@
+"""What the author of a scenario holds: actors, cells, choices, invariants, outcomes, files.
+
+A world lives for one execution. Code that runs before the first actor moves is set-up: its operations are done at once and are
+no choices. In actors, each operation on a cell, each `step` and each `choose` is a scheduling point.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from simharness.clock import EPOCH, SECOND, nanoseconds
+from simharness.errors import Misuse, SimharnessError
+from simharness.kernel import Kernel
+from simharness.operations import CLOCK, Operation, Resource
+from simharness.places import caller
+
+T = TypeVar("T")
+Check = Callable[[], Any]
+
+
+class Cell:
+    """A shared variable whose every access is a scheduling point. Get one from `World.shared`."""
+
+    def __init__(self, kernel: Kernel, resource: Resource) -> None:
+        self._kernel = kernel
+        self._resource = resource
+        name, bit = resource.name, resource.bit
+        self._get = Operation("get", resource, reads=bit, detail=name)
+        self._set = Operation("set", resource, writes=bit, detail=name)
+        self._add = Operation("add", resource, writes=bit, detail=name)
+        self._swap = Operation("swap", resource, writes=bit, detail=name)
+
+    def get(self) -> Any:
+        """Read the value."""
+        kernel = self._kernel
+        kernel.step(self._get)
+        value = self._resource.state
+        if kernel.tracing:
+            kernel.note(f"{self._resource.name} = {value!r}")
+        return value
+
+    def set(self, value: Any) -> None:
+        """Write the value."""
+        self._kernel.step(self._set)
+        self._put(value)
+
+    def add(self, number: Any) -> Any:
+        """Add to the value in one step; return the old value."""
+        self._kernel.step(self._add)
+        old = self._resource.state
+        self._put(old + number)
+        return old
+
+    def swap(self, value: Any) -> Any:
+        """Replace the value in one step; return the old value."""
+        self._kernel.step(self._swap)
+        old = self._resource.state
+        self._put(value)
+        return old
+
+    def compare_and_set(self, expected: Any, new: Any) -> bool:
+        """Write `new` if the value equals `expected`, in one step; return whether it did. A failed one is a read."""
+        resource = self._resource
+        self._kernel.step(
+            Operation("compare_and_set", resource, writes_when=lambda state: bool(state == expected), detail=resource.name)
+        )
+        if resource.state == expected:
+            self._put(new)
+            return True
+        self._kernel.note(f"{resource.name} stays {resource.state!r}: it is not {expected!r}")
+        return False
+
+    def wait_until(self, predicate: Callable[[Any], bool]) -> Any:
+        """Wait until `predicate(value)` holds; return the value. The predicate must depend on nothing but its argument."""
+        resource = self._resource
+        self._kernel.step(
+            Operation("wait_until", resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name)
+        )
+        self._kernel.note(f"{resource.name} = {resource.state!r}")
+        return resource.state
+
+    def _put(self, value: Any) -> None:
+        kernel = self._kernel
+        if kernel.tracing:
+            kernel.note(f"{self._resource.name}: {self._resource.state!r} -> {value!r}")
+        kernel.put(self._resource, value)
+
+    def __repr__(self) -> str:
+        return f"<cell {self._resource.name}>"
+
+
+class VirtualClock:
+    """The world's clock, for reading and sleeping without the `time` module; both are scheduling points in actors."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def time(self) -> float:
+        """Return the wall clock in seconds since 1970."""
+        return (EPOCH + self.elapsed_ns()) / SECOND
+
+    def elapsed_ns(self) -> int:
+        """Return the virtual nanoseconds since the start of the execution."""
+        return read_clock(self._kernel)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for this many virtual seconds."""
+        sleep(self._kernel, seconds)
+
+
+def read_clock(kernel: Kernel) -> int:
+    """Read the virtual clock as a step of the current actor; return nanoseconds since the start of the execution."""
+    kernel.step(_READ)
+    now = kernel.clock.now
+    if kernel.clock.timescales:
+        kernel.clock_readings.append((max(kernel.n - 1, 0), now))
+    return now
+
+
+_READ = Operation("clock.read", reads=CLOCK)
+
+
+def sleep(kernel: Kernel, seconds: float) -> None:
+    """Sleep in virtual time, as a step of the current actor."""
+    never = kernel.resource("sleep", False)
+    duration = nanoseconds(seconds)
+    operation = Operation("sleep", never, enabled=bool, detail=f"{seconds:g} s") if duration > 0 else Operation("sleep", detail="0 s")
+    kernel.step(operation, kernel.clock.now + max(0, duration))
+
+
+class World:
+    """One execution's world, handed to the scenario function."""
+
+    def __init__(self, kernel: Kernel, seed: int = 0) -> None:
+        self._kernel = kernel
+        self._cells: dict[str, Cell] = {}
+        self._always: list[Check] = []
+        self._at_end: list[Check] = []
+        self._outcomes: list[Hashable] = []
+        self._directory: str | None = None
+        self.seed = seed
+        self.clock = VirtualClock(kernel)
+        kernel.after_step = self._check_always
+
+    def shared(self, value: Any = None, name: str | None = None) -> Cell:
+        """Return the cell called `name`, made with this value if there is none yet. Not a scheduling point."""
+        if name is None:
+            name = self._kernel.new_name("cell")
+        cell = self._cells.get(name)
+        if cell is None:
+            cell = self._cells[name] = Cell(self._kernel, self._kernel.resource(f"cell {name}", value, name))
+        return cell
+
+    def actor(self, name: str, work: Callable[..., Any], *arguments: Any, process: str | None = None) -> None:
+        """Declare an actor that calls `work(*arguments)`. Its start is not a step.
+
+        Args:
+            process: actors of one process share its memory and die together; default: one process for all.
+
+        Raises:
+            Misuse: the name is taken, `work` cannot be called, or the scenario has already begun to move.
+        """
+        if not callable(work):
+            raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
+        if not self._kernel.setting_up:
+            raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
+        self._kernel.add_actor(name, lambda: work(*arguments), process=process or "main")
+
+    def always(self, check: Check) -> Check:
+        """Declare an invariant that holds in the initial state and after every step. Use as a decorator.
+
+        The cells and tables that the check reads are recorded, and steps that write them are not reordered freely, so that
+        reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
+        """
+        self._always.append(check)
+        return check
+
+    def at_end(self, check: Check) -> Check:
+        """Declare an invariant that holds when every actor has ended. Use as a decorator."""
+        self._at_end.append(check)
+        return check
+
+    def outcome(self, value: Hashable) -> None:
+        """Say what this execution came to; `Result.outcomes` collects the values."""
+        self._outcomes.append(value)
+
+    def step(self, label: str, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
+        """Make a scheduling point that reads and writes the named resources."""
+        names = self._kernel.names
+        self._kernel.step(
+            Operation(
+                "step",
+                reads=_union(names.bit(f"user {name}") for name in reads),
+                writes=_union(names.bit(f"user {name}") for name in writes),
+                detail=label,
+            )
+        )
+
+    def choose(self, options: Sequence[T], label: str = "") -> T:
+        """Return one of the options; all of them are explored."""
+        if not options:
+            raise Misuse(f"{caller()}: world.choose needs at least one option")
+        taken = self._kernel.step(Operation("choose", options=len(options), detail=label))
+        self._kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
+        return options[taken]
+
+    def assume(self, condition: object) -> None:
+        """Leave this execution out unless the condition holds: a false one stops this actor for ever, the others run on."""
+        if not condition:
+            never = self._kernel.resource("assume", False)
+            self._kernel.step(Operation("assume", never, enabled=bool))
+
+    def timescale(self, seconds: float) -> None:
+        """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
+        self._kernel.clock.timescales += (nanoseconds(seconds),)
+
+    def path(self, name: str) -> str:
+        """Return the path of a file of this execution's own temporary folder, which is empty at the start."""
+        if self._directory is None:
+            self._directory = self._kernel.fresh_directory()
+        return os.path.join(self._directory, name)
+
+    def _check_always(self) -> None:
+        kernel = self._kernel
+        for check in self._always:
+            try:
+                kernel.learned.check_reads(kernel.inspect(check))
+            except SimharnessError:
+                raise
+            except Exception as error:
+                kernel.fail(error, check=check.__name__)
+
+
+def _union(masks: Iterable[int]) -> int:
+    result = 0
+    for mask in masks:
+        result |= mask
+    return result
+
