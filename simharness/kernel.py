@@ -24,7 +24,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from simharness.clock import Clock
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.operations import CHECKED, CLOCK, ENDING, Names, Operation, Resource
-from simharness.places import Place, caller
+from simharness.places import Place, caller, place_of
 
 SHIFT = 16
 ALTERNATIVES = (1 << SHIFT) - 1
@@ -180,6 +180,7 @@ class Kernel:
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.timed = self.dying = False
         self.concurrent = False
+        self.stuck_at: dict[str, Place | None] = {}
         self.advances: list[tuple[int, int]] = []
         self.clock_readings: list[tuple[int, int]] = []
         self.inspected = 0
@@ -220,6 +221,9 @@ class Kernel:
                     self._switch_to(key)
         finally:
             self.mode = ENDED
+            for actor in self.live:
+                if actor.greenlet is not None and not actor.daemon:
+                    self.stuck_at[actor.name] = place_of(actor.greenlet.gr_frame)
             self._bury()
             _active.clear()
         if self.error is not None:
@@ -238,6 +242,13 @@ class Kernel:
             if outside:
                 _active.clear()
         return self.inspected
+
+    def close(self) -> None:
+        """Let go of what outlives executions: the temporary folder and the pooled greenlets."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+        self.pool.clear()
 
     @property
     def stuck(self) -> list[Actor]:

@@ -133,14 +133,13 @@ def sleep(kernel: Kernel, seconds: float) -> None:
 class World:
     """One execution's world, handed to the scenario function."""
 
-    def __init__(self, kernel: Kernel, seed: int = 0) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._cells: dict[str, Cell] = {}
         self._always: list[Check] = []
-        self._at_end: list[Check] = []
-        self._outcomes: list[Hashable] = []
+        self.checks_at_end: list[Check] = []
+        self.outcomes: list[Hashable] = []
         self._directory: str | None = None
-        self.seed = seed
         self.clock = VirtualClock(kernel)
         kernel.after_step = self._check_always
 
@@ -179,12 +178,12 @@ class World:
 
     def at_end(self, check: Check) -> Check:
         """Declare an invariant that holds when every actor has ended. Use as a decorator."""
-        self._at_end.append(check)
+        self.checks_at_end.append(check)
         return check
 
     def outcome(self, value: Hashable) -> None:
         """Say what this execution came to; `Result.outcomes` collects the values."""
-        self._outcomes.append(value)
+        self.outcomes.append(value)
 
     def step(self, label: str, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
         """Make a scheduling point that reads and writes the named resources."""
@@ -215,6 +214,10 @@ class World:
     def timescale(self, seconds: float) -> None:
         """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
         self._kernel.clock.timescales += (nanoseconds(seconds),)
+
+    def show(self, name: str, value: Callable[[], object]) -> None:
+        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring."""
+        self._kernel.context.setdefault("shown", {})[name] = value
 
     def path(self, name: str) -> str:
         """Return the path of a file of this execution's own temporary folder, which is empty at the start."""

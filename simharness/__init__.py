@@ -1,0 +1,34 @@
+"""simharness: run real concurrent code under every ordering, and get a proof within stated bounds or a counterexample."""
+
+from simharness.errors import HarnessBug, Misuse, Nondeterminism, Refused, SimharnessError, TokenError
+from simharness.explore import Counterexample, Replayed, Result, Verdict, explore, explore_all, replay
+from simharness.progress import Progress
+from simharness.scenario import Scenario, scenario
+from simharness.simulation import Settings
+from simharness.trace import Step, Trace
+from simharness.world import Cell, World
+
+__all__ = [
+    "Cell",
+    "Counterexample",
+    "HarnessBug",
+    "Misuse",
+    "Nondeterminism",
+    "Progress",
+    "Refused",
+    "Replayed",
+    "Result",
+    "Scenario",
+    "Settings",
+    "SimharnessError",
+    "Step",
+    "TokenError",
+    "Trace",
+    "Verdict",
+    "World",
+    "explore",
+    "explore_all",
+    "replay",
+    "scenario",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,140 @@
+"""Replay tokens: the choice sequence of one execution, written so that it can be copied, pasted and typed.
+
+    one_child:protocol=lease:a12b5a3:1f9c2e
+
+names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
+the clock; `b=2` is one step of b that takes alternative 2 of a data choice) and ends with a check on what those steps were. A
+token holds every choice, forced ones too, so it does not depend on how any strategy thinks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from simharness.errors import TokenError
+from simharness.kernel import ALTERNATIVES, SHIFT, Kernel
+
+LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CLOCK_LETTER = "t"
+_RUN = re.compile(r"([a-zA-Z]|\.\d+\.)(?:=(\d+)|(\d+))")
+
+
+def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
+    """Return the token of the kernel's last execution."""
+    return ":".join((quote(name), _cell(parameters), write_choices(kernel), fingerprint(kernel)))
+
+
+def write_choices(kernel: Kernel) -> str:
+    """Return the choices of the kernel's last execution in the token's notation."""
+    ranks = {index: rank for rank, index in enumerate(kernel.actors)}
+    parts: list[str] = []
+    last, count = "", 0
+    for key in kernel.keys:
+        mover = CLOCK_LETTER if key == kernel.clock_key else _letter(ranks[key >> SHIFT])
+        if key & ALTERNATIVES:
+            if count:
+                parts.append(f"{last}{count}")
+            parts.append(f"{mover}={key & ALTERNATIVES}")
+            last, count = "", 0
+        elif mover == last:
+            count += 1
+        else:
+            if count:
+                parts.append(f"{last}{count}")
+            last, count = mover, 1
+    if count:
+        parts.append(f"{last}{count}")
+    return "".join(parts)
+
+
+def fingerprint(kernel: Kernel) -> str:
+    """Return six hex digits that tell whether the steps of an execution are those the token was written for."""
+    text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.operations)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], str, str]:
+    """Take a token apart: return (parameters, choices, check).
+
+    Args:
+        name: of the scenario that is to replay it.
+        parameters: if given, the cell that is to replay it; a token of another cell is refused.
+        texts: for each parameter, its known values by their text.
+
+    Raises:
+        TokenError: not a token, or one of another scenario or cell.
+    """
+    parts = token.strip().split(":")
+    if len(parts) != 4 or _RUN.sub("", parts[2]):
+        raise TokenError(f"{token!r} is not a replay token; one looks like {name}:protocol=lease:a12b5a3:1f9c2e")
+    if unquote(parts[0]) != name:
+        raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
+    cell: dict[str, Any] = {}
+    for pair in filter(None, parts[1].split(",")):
+        key, _, text = pair.partition("=")
+        key, text = unquote(key), unquote(text)
+        known = texts.get(key, {})
+        if known and text not in known:
+            raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
+        cell[key] = known.get(text, text)
+    if parameters is not None and _cell(parameters) != parts[1]:
+        raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
+    return cell, parts[2], parts[3]
+
+
+class Replay:
+    """A strategy that follows a token's choices; it refuses to go on when they do not fit."""
+
+    def __init__(self, kernel: Kernel, choices: str) -> None:
+        self.kernel = kernel
+        self.queue: list[tuple[str, int]] = []
+        for match in _RUN.finditer(choices):
+            mover, alternative, count = match.groups()
+            self.queue += [(mover, int(alternative))] if alternative else [(mover, 0)] * int(count)
+        self.taken = 0
+
+    def choose(self, enabled: list[int]) -> int:
+        """Return the token's next choice."""
+        kernel = self.kernel
+        if self.taken == len(self.queue):
+            raise TokenError(f"this token does not fit: it ends after {self.taken} steps, but actors can still move: has the code changed?")
+        mover, alternative = self.queue[self.taken]
+        self.taken += 1
+        if mover == CLOCK_LETTER:
+            key, who = kernel.clock_key, "the clock"
+        else:
+            actors = list(kernel.actors.values())
+            rank = _rank(mover)
+            actor = actors[rank] if rank < len(actors) else None
+            key, who = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that is not there")
+        if key not in enabled:
+            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot move there: has the code changed?")
+        return key
+
+    def finish(self, check: str) -> None:
+        """The execution is over: complain if the token says more, or was written for other steps."""
+        if self.taken != len(self.queue):
+            raise TokenError(
+                f"this token does not fit: the execution ended after {self.taken} of its {len(self.queue)} steps: has the code changed?"
+            )
+        if fingerprint(self.kernel) != check:
+            raise TokenError("this token does not fit: its choices can be made, but the steps are others now: the code has changed")
+
+
+ABSENT = -2
+
+
+def _cell(parameters: Mapping[str, Any]) -> str:
+    return ",".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in parameters.items())
+
+
+def _letter(rank: int) -> str:
+    return LETTERS[rank] if rank < len(LETTERS) else f".{rank}."
+
+
+def _rank(letter: str) -> int:
+    return int(letter.strip(".")) if letter.startswith(".") else LETTERS.index(letter)

@@ -1,0 +1,226 @@
+"""Scenarios: functions that set a world up, the matrix of their parameters, and the verdicts that their author expects.
+
+    @simharness.scenario(protocol=["lease", "fenced"], expect={"lease": "violated"})
+    def one_child(world, protocol): ...
+
+Anything callable is a scenario: an undecorated function, a closure, a plain threaded function that takes no world.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from simharness.errors import Misuse
+from simharness.places import place_of
+
+Parameters = Mapping[str, Any]
+VERDICTS = ("verified", "violated", "inconclusive")
+Expectation = str | Mapping[Any, str] | Callable[..., str]
+
+
+class Scenario:
+    """A function with its parameter matrix.
+
+    Attributes:
+        function: what sets the world up; called with the world (if it takes one) and the parameters.
+        name: the function's name.
+        matrix: for each parameter, the values it takes; the scenario's cells are their product.
+        max_delay: virtual seconds by which actors may be late, summed over an execution.
+        allow_deadlock: whether a stuck actor is no violation.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        matrix: Mapping[str, Sequence[Any]] | None = None,
+        expect: Expectation = "verified",
+        max_delay: float | None = None,
+        allow_deadlock: bool = False,
+    ) -> None:
+        self.function = function
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.matrix = {name: list(values) for name, values in (matrix or {}).items()}
+        self.expect = expect
+        self.max_delay = max_delay
+        self.allow_deadlock = allow_deadlock
+        self.__doc__ = function.__doc__
+        self.__name__ = self.name
+        self.__module__ = function.__module__
+        self._takes_world = _takes_world(function, self.matrix)
+        for value in _expected_values(expect):
+            if value not in VERDICTS:
+                raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
+
+    def cells(self) -> Iterator[dict[str, Any]]:
+        """Yield the parameters of each cell of the matrix."""
+        for values in itertools.product(*self.matrix.values()):
+            yield dict(zip(self.matrix, values, strict=True))
+
+    def cell(self, parameters: Parameters | None) -> dict[str, Any]:
+        """Return the parameters of one cell: those given, and the only or first value of the others.
+
+        Raises:
+            Misuse: a parameter that the scenario does not have.
+        """
+        given = dict(parameters or {})
+        if self.matrix or given:
+            known = set(self.matrix) | set(_parameter_names(self.function))
+            for name in given:
+                if name not in known:
+                    has = ", ".join(sorted(self.matrix)) or "none"
+                    raise Misuse(f"scenario {self.name} has no parameter {name!r}; it has: {has}")
+        return {**{name: values[0] for name, values in self.matrix.items()}, **given}
+
+    def expected(self, parameters: Parameters) -> str:
+        """Return the verdict that the author expects of this cell; "verified" where nothing is said."""
+        expect = self.expect
+        if isinstance(expect, str):
+            return expect
+        if isinstance(expect, Mapping):
+            values = tuple(parameters[name] for name in self.matrix)
+            for key in (values, values[0] if len(values) == 1 else values):
+                if key in expect:
+                    return str(expect[key])
+            for key, verdict in expect.items():
+                if isinstance(key, str) and "=" in key:
+                    pairs = (pair.split("=", 1) for pair in key.split(","))
+                    if all(str(parameters.get(name.strip())) == value.strip() for name, value in pairs):
+                        return str(verdict)
+            return "verified"
+        return expect(**parameters)
+
+    def prepare(self, world: Any, parameters: Parameters) -> Any:
+        """Set a world up for one execution."""
+        if self._takes_world:
+            return self.function(world, **parameters)
+        return self.function(**parameters)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.function(*arguments, **keywords)
+
+    def __repr__(self) -> str:
+        return f"<scenario {self.name}>"
+
+
+def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Mark a function as a scenario; use bare or with options.
+
+    Args:
+        expect: the expected verdict of every cell, or a mapping from a cell's parameter value (a tuple of them, or
+            "name=value,name=value") to it, or a function of the parameters.
+        max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
+        allow_deadlock: a stuck actor is not a violation.
+        options: every other keyword is a parameter with the list of its values.
+
+    >>> import simharness
+    >>> @simharness.scenario(size=[1, 2], expect={2: "violated"})
+    ... def small(world, size):
+    ...     world.at_end(lambda: None)
+    >>> list(small.cells())
+    [{'size': 1}, {'size': 2}]
+    """
+    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock") if name in options}
+    for name, values in options.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise Misuse(f"scenario: parameter {name!r} needs a non-empty list of values, not {values!r}")
+
+    def mark(marked: Callable[..., Any]) -> Scenario:
+        return Scenario(marked, options, **own)
+
+    return mark if function is None else mark(function)
+
+
+def as_scenario(target: Any) -> Scenario:
+    """Return the scenario that `target` is, or makes."""
+    if isinstance(target, Scenario):
+        return target
+    if callable(target):
+        return Scenario(target)
+    raise Misuse(f"{target!r} is no scenario: pass a function")
+
+
+def load(address: str) -> list[Scenario]:
+    """Import the file of `PATH` or `PATH::NAME` and return its scenarios, in the order of the file.
+
+    Raises:
+        Misuse: no such file, no such scenario, none at all, or the file cannot be imported.
+    """
+    path, _, name = address.partition("::")
+    if not os.path.isfile(path):
+        raise Misuse(f"{path}: no such file; give a Python file, with ::NAME for one scenario of it")
+    module = _import_file(path)
+    found = {key: value for key, value in vars(module).items() if isinstance(value, Scenario)}
+    if name:
+        chosen = found.get(name)
+        if chosen is None and callable(getattr(module, name, None)):
+            chosen = Scenario(getattr(module, name))
+        if chosen is None:
+            raise Misuse(f"{path} has no scenario {name!r}; it has: {', '.join(found) or 'none'}")
+        return [chosen]
+    if not found:
+        raise Misuse(f"{path} has no scenario: mark a function with @simharness.scenario, or name one: {path}::FUNCTION")
+    return list(dict.fromkeys(found.values()))
+
+
+def _import_file(path: str) -> ModuleType:
+    full = os.path.abspath(path)
+    name = "simharness_scenarios_" + os.path.splitext(os.path.basename(full))[0]
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == full:
+        return loaded
+    for folder in (os.getcwd(), os.path.dirname(full)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(name, full)
+    if spec is None or spec.loader is None:
+        raise Misuse(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt | Misuse):
+            raise
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        place = place_of(frame.tb_frame) if frame is not None else None
+        where = error.lineno if isinstance(error, SyntaxError) else (place or "?")
+        raise Misuse(f"{path} cannot be imported: {type(error).__name__}: {error} (at {where})") from error
+    return module
+
+
+def _parameter_names(function: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _takes_world(function: Callable[..., Any], matrix: Mapping[str, Any]) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    positional = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.name not in matrix
+        and parameter.default is parameter.empty
+    ]
+    return bool(positional)
+
+
+def _expected_values(expect: Expectation) -> list[str]:
+    if isinstance(expect, str):
+        return [expect]
+    return list(expect.values()) if isinstance(expect, Mapping) else []

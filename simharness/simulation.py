@@ -1,0 +1,253 @@
+"""Runs single executions of one cell of a scenario, with the runtimes in place; exploring, replaying and shrinking build on it."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from simharness import runtimes
+from simharness.clock import nanoseconds
+from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
+from simharness.kernel import SHIFT, Failure, Kernel
+from simharness.places import Place, place_of
+from simharness.runtimes.patching import Patches
+from simharness.progress import Progress
+from simharness.scenario import Scenario
+from simharness.strategies import Expected
+from simharness.trace import Recorder, Trace, waiting
+from simharness.watchdog import Watchdog
+from simharness.world import World
+
+COLLECT_EVERY = 1_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of an exploration, and what they are for.
+
+    Attributes:
+        max_executions, max_seconds: give up after so many (real) seconds or executions; the verdict is then inconclusive.
+        max_steps: an execution with more steps is cut; the verdict is then inconclusive.
+        seed: of the random numbers that the code under test draws, and of samplers.
+        watchdog: real seconds without a step after which a blocked simulation is given up.
+        shrink: executions spent on making a counterexample shorter.
+        progress: is told how far the exploration is.
+    """
+
+    max_executions: int | None = None
+    max_seconds: float | None = None
+    max_steps: int = 20_000
+    seed: int = 0
+    watchdog: float = 10.0
+    shrink: int = 400
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How one execution ended.
+
+    Attributes:
+        status: "complete", "deadlock", "blocked" (in a false `assume`), "abandoned" (by the strategy) or "cut" (at `max_steps`).
+        failure: what went wrong first, or None.
+        keys: its choices.
+        outcomes: the values given to `world.outcome`.
+        switches: how often the mover changed.
+    """
+
+    status: str
+    failure: Failure | None
+    keys: Sequence[int]
+    outcomes: frozenset[Hashable]
+
+    @property
+    def switches(self) -> int:
+        movers = [key >> SHIFT for key in self.keys]
+        return sum(1 for before, after in zip(movers, movers[1:], strict=False) if before != after)
+
+
+class Deadlock(Exception):
+    """Some actors wait for ever; the message says for what, held by whom, and where."""
+
+
+class Simulation:
+    """A context in which a cell's executions are run; patches the standard library on entry and puts it back on leaving."""
+
+    def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings) -> None:
+        self.scenario = scenario
+        self.parameters = dict(parameters)
+        self.settings = settings
+        delay = scenario.max_delay
+        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay))
+        self.world: World | None = None
+        self.executions = 0
+        self.checked = 0
+        self.checks = False
+        self._patches = Patches()
+        self._watchdog = Watchdog(self.kernel, settings.watchdog)
+
+    def __enter__(self) -> Simulation:
+        runtimes.install(self._patches)
+        self._patches.apply()
+        try:
+            self._watchdog.__enter__()
+        except BaseException:
+            self._patches.undo()
+            raise
+        self._collecting = gc.isenabled()
+        gc.disable()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._collecting:
+            gc.enable()
+        try:
+            self._watchdog.__exit__(kind, error, trace)
+        finally:
+            self._patches.undo()
+            self.kernel.close()
+
+    def execute(
+        self, plan: Sequence[int], choose: Callable[[list[int]], int], expected: Expected = ((), ()), recorder: Recorder | None = None
+    ) -> Execution:
+        """Run one execution: follow the plan, then ask `choose`.
+
+        Raises:
+            Misuse: the scenario is wrong. Nondeterminism: the plan could not be repeated.
+        """
+        kernel = self.kernel
+        self.executions += 1
+        if self.executions % COLLECT_EVERY == 0:
+            gc.collect()
+        kernel.tracing = recorder is not None
+        try:
+            kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
+            if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
+                raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
+            return self._judge()
+        except Stuck as stuck:
+            raise Misuse(str(stuck)) from None
+        except (SimharnessError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise self._blame(error) from error
+        finally:
+            runtimes.end_execution(kernel)
+            kernel.tracing = False
+
+    def _prepare(self, recorder: Recorder | None) -> Any:
+        kernel = self.kernel
+        kernel.context["seed"] = self.settings.seed
+        self.world = world = World(kernel)
+        if recorder is not None:
+            check = kernel.after_step
+
+            def watched() -> None:
+                assert check is not None
+                check()
+                recorder.observe()
+
+            kernel.after_step = watched
+        return self.scenario.prepare(world, self.parameters)
+
+    def _judge(self) -> Execution:
+        kernel, world = self.kernel, self.world
+        assert world is not None
+        if kernel.cut:
+            status = "cut"
+        elif kernel.abandoned:
+            status = "abandoned"
+        elif not kernel.stuck:
+            status = "complete"
+        elif any(actor.pending is not None and actor.pending.kind == "assume" for actor in kernel.stuck):
+            status = "blocked"
+        else:
+            status = "deadlock"
+            if not self.scenario.allow_deadlock:
+                kernel.fail(Deadlock("; ".join(str(actor) for actor in waiting(kernel))))
+        if status == "complete" and kernel.failure is None:
+            for check in world.checks_at_end:
+                self.checked += 1
+                try:
+                    kernel.inspect(check)
+                except SimharnessError:
+                    raise
+                except Exception as error:
+                    kernel.fail(error, check=check.__name__)
+                    break
+        self.checks = self.checks or bool(world.checks_at_end)
+        failure = kernel.failure if status in ("complete", "deadlock") or kernel.failure is not None else None
+        if status in ("blocked", "abandoned"):
+            failure = None
+        return Execution(status, failure, kernel.keys, frozenset(world.outcomes))
+
+    def _blame(self, error: BaseException) -> SimharnessError:
+        place = last_place(error)
+        if place is None:
+            return HarnessBug(f"{type(error).__name__}: {error}")
+        return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
+
+    def record(self, keys: Sequence[int], failure: str | None, failed_at: int | None) -> Trace:
+        """Run the execution with these choices again, for its trace."""
+        with Recorder(self.kernel, runtimes.snapshot) as recorder:
+            self.execute(keys, _nothing_left, recorder=recorder)
+        return recorder.trace(self.scenario.name, self.parameters, failure, failed_at)
+
+    def fingerprint(self, execution: Execution) -> str:
+        """Return a hash of the last execution: its choices, operations, footprints, times and outcomes."""
+        kernel = self.kernel
+        steps = [
+            (key, operation.kind, operation.detail, reads, writes, time)
+            for key, operation, reads, writes, time in zip(
+                kernel.keys, kernel.operations, kernel.reads, kernel.writes, kernel.times, strict=True
+            )
+        ]
+        text = repr((steps, execution.status, sorted(map(repr, execution.outcomes)), describe(execution.failure)))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _nothing_left(enabled: list[int]) -> int:
+    raise TokenError("the execution goes on where its choices end")
+
+
+def last_place(error: BaseException) -> Place | None:
+    """Return the innermost user's line of an exception's traceback."""
+    found = None
+    frame = error.__traceback__
+    while frame is not None:
+        place = place_of(frame.tb_frame)
+        if place is not None and place.file == frame.tb_frame.f_code.co_filename:
+            found = Place(place.file, frame.tb_lineno, place.function)
+        frame = frame.tb_next
+    return found
+
+
+def describe(failure: Failure | None) -> str | None:
+    """Say in one line what went wrong, and where."""
+    if failure is None:
+        return None
+    error = failure.error
+    if isinstance(error, Deadlock):
+        return f"deadlock: {error}"
+    place = last_place(error)
+    where = f" at {place}" if place else ""
+    text = str(error).strip().splitlines()
+    message = text[0] if text else ""
+    if isinstance(error, AssertionError):
+        said = f": {message}" if message else ""
+        what = f"{failure.check or failure.actor} does not hold{said}"
+    else:
+        what = f"{failure.check or failure.actor} raised {type(error).__name__}: {message}"
+    return f"{what}{where}"
+
+
+def signature(execution: Execution) -> tuple[Any, ...] | None:
+    """Return what makes two failures the same to a shrinker: the check or actor, and the kind of exception."""
+    failure = execution.failure
+    if failure is None:
+        return None
+    return failure.check, failure.actor, type(failure.error)

@@ -1,0 +1,212 @@
+"""What happened in one execution, for people: steps with their places, what they did, and what the world looked like after each.
+
+A trace is recorded only when an execution is run for its trace; exploring keeps no more than footprints.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simharness.kernel import SHIFT, Kernel
+from simharness.places import Place
+
+Tables = dict[str, dict[str, list[tuple[Any, ...]]]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an execution.
+
+    Attributes:
+        number: from 1.
+        actor: its name; "clock" for an advance of the clock.
+        kind, detail: the operation, such as `sql` and its text.
+        place: the user's source line, if there is one.
+        notes: what the step read or changed, in words.
+        time: virtual nanoseconds since the start.
+        database: rows that the step added (+), removed (-) or changed (~) in the committed state, in words.
+        held: for each actor, the locks it held after the step.
+        shown: the values of `world.show` after the step.
+        log: log lines that the step emitted, formatted `LEVEL logger: message`.
+        choices: how many choices were possible where it was taken.
+    """
+
+    number: int
+    actor: str
+    kind: str
+    detail: str
+    place: Place | None
+    notes: tuple[str, ...]
+    time: int
+    database: tuple[str, ...]
+    held: Mapping[str, tuple[str, ...]]
+    shown: Mapping[str, str]
+    log: tuple[str, ...]
+    choices: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An actor that was stuck when the execution ended: what it waits for, who has that, and where."""
+
+    actor: str
+    operation: str
+    holder: str | None
+    place: Place | None
+
+    def __str__(self) -> str:
+        held = f", held by {self.holder}" if self.holder else ""
+        where = f" at {self.place}" if self.place else ""
+        return f"{self.actor} waits for {self.operation}{held}{where}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The record of one execution.
+
+    Attributes:
+        actors: names in the order in which they came into being, with their processes.
+        failed_at: number of the step after which the failure showed (0: in the initial state), or None.
+    """
+
+    scenario: str
+    parameters: Mapping[str, Any]
+    actors: Mapping[str, str]
+    steps: tuple[Step, ...]
+    waiting: tuple[Waiting, ...] = ()
+    failure: str | None = None
+    failed_at: int | None = None
+    initial: Mapping[str, str] = field(default_factory=dict)
+
+
+class Recorder:
+    """Watches an execution and keeps what its trace needs beyond the kernel's own record."""
+
+    def __init__(self, kernel: Kernel, snapshot: Callable[[Kernel], Tables]) -> None:
+        self._kernel = kernel
+        self._snapshot = snapshot
+        self._tables: Tables = {}
+        self._seen = -1
+        self.after: dict[int, tuple[tuple[str, ...], dict[str, tuple[str, ...]], dict[str, str]]] = {}
+        self.logged: dict[int, list[str]] = {}
+        self._handler = _Lines(self)
+
+    def __enter__(self) -> Recorder:
+        root = logging.getLogger()
+        self._level = root.level
+        root.addHandler(self._handler)
+        if root.level > logging.INFO:
+            root.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.setLevel(self._level)
+
+    def line(self, text: str) -> None:
+        """A log line was emitted by the running step."""
+        self.logged.setdefault(self._kernel.n - 1, []).append(text)
+
+    def observe(self) -> None:
+        """Look at the world after the step that was made last."""
+        kernel = self._kernel
+        position = kernel.n - 1
+        if position in self.after:
+            return
+        tables = self._snapshot(kernel)
+        changes = tuple(_changes(self._tables, tables)) if position >= 0 else ()
+        self._tables = tables
+        held_by: dict[int, Any] = kernel.context.get("held", {})
+        held = {actor.name: tuple(held_by.get(actor.index, ())) for actor in kernel.actors.values() if held_by.get(actor.index)}
+        shown: dict[str, str] = {}
+        for name, show in kernel.context.get("shown", {}).items():
+            kernel.inspect(lambda name=name, show=show: shown.__setitem__(name, str(show())))  # type: ignore[misc]  # default arguments
+        self.after[position] = changes, held, shown
+
+    def trace(self, scenario: str, parameters: Mapping[str, Any], failure: str | None, failed_at: int | None) -> Trace:
+        """Return the trace of the kernel's execution, which is over."""
+        kernel = self._kernel
+        names = {actor.index: actor.name for actor in kernel.actors.values()}
+        steps: list[Step] = []
+        for position, operation in enumerate(kernel.operations):
+            changes, held, shown = self.after.get(position, ((), {}, {}))
+            steps.append(
+                Step(
+                    number=position + 1,
+                    actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
+                    kind=operation.kind,
+                    detail=operation.detail,
+                    place=kernel.places[position],
+                    notes=tuple(kernel.notes.get(position, ())),
+                    time=kernel.times[position],
+                    database=changes,
+                    held=held,
+                    shown=shown,
+                    log=tuple(self.logged.get(position, ())),
+                    choices=kernel.widths[position] if position < len(kernel.widths) else 1,
+                )
+            )
+        return Trace(
+            scenario=scenario,
+            parameters=dict(parameters),
+            actors={actor.name: actor.process for actor in kernel.actors.values()},
+            steps=tuple(steps),
+            waiting=waiting(kernel),
+            failure=failure,
+            failed_at=failed_at,
+            initial=self.after.get(-1, ((), {}, {}))[2],
+        )
+
+
+def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
+    """Say who was stuck at the end of the kernel's execution, on what."""
+    result = []
+    for actor in kernel.stuck:
+        operation = actor.pending
+        assert operation is not None
+        holder = operation.resource.state if operation.resource is not None else None
+        name = operation.resource.name if operation.resource is not None else ""
+        words = f"{operation.kind} {operation.detail if operation.detail and operation.detail != name else name}".strip()
+        held = holder if isinstance(holder, str) and operation.kind.startswith(("lock", "rlock", "sql", "db")) else None
+        result.append(Waiting(actor.name, words, held, kernel.stuck_at.get(actor.name)))
+    return tuple(result)
+
+
+class _Lines(logging.Handler):
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._recorder.line(f"{record.levelname} {record.name}: {record.getMessage()}")
+
+
+def _changes(before: Tables, after: Tables) -> list[str]:
+    lines: list[str] = []
+    for database, tables in after.items():
+        old_tables = before.get(database)
+        if old_tables is None:
+            continue
+        for table, rows in tables.items():
+            old = old_tables.get(table, [])
+            if rows == old:
+                continue
+            gone = [row for row in old if row not in rows]
+            new = [row for row in rows if row not in old]
+            for row in gone:
+                twin = next((other for other in new if other and row and other[0] == row[0]), None)
+                if twin is not None:
+                    new.remove(twin)
+                    lines.append(f"~ {table} {_words(twin)}")
+                else:
+                    lines.append(f"- {table} {_words(row)}")
+            lines.extend(f"+ {table} {_words(row)}" for row in new)
+    return lines
+
+
+def _words(row: tuple[Any, ...]) -> str:
+    return "(" + ", ".join("-" if value is None else str(value) for value in row) + ")"
