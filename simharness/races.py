@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from simharness.kernel import SHIFT, Actor, Kernel
-from simharness.operations import CLOCK, ENDING, Operation
+from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 
 Race = tuple[int, int, int, int]
 """(i, key of the reversing step, its reads, its writes)."""
@@ -56,7 +56,8 @@ class Races:
             if operation.options > 1:
                 first = index << SHIFT
                 others = (key for key in range(first, first + operation.options) if key != keys[j])
-                found += [(j, key, kernel.reads[j], kernel.writes[j]) for key in others]
+                reads = kernel.reads[j] | (ENDING if kernel.learned.daemons else 0)
+                found += [(j, key, reads, kernel.writes[j]) for key in others]
             self.races.append(found)
             self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
         self.tail = self._pending_races()
@@ -151,6 +152,8 @@ class Races:
         self, i: int, j: int, operation: Operation, deadline: int | None, reads: int, writes: int, actor: Actor
     ) -> tuple[int, int] | None:
         """Return the footprint of j's operation if it is done without i; None if it cannot be."""
+        if self.kernel.learned.daemons and not actor.daemon:
+            reads = self._perhaps_last(i, reads, writes)
         resource = operation.resource
         if resource is None or (operation.enabled is None and operation.writes_when is None):
             return reads, writes
@@ -167,8 +170,19 @@ class Races:
         if operation.writes_when is None:
             return reads, writes
         plain_reads, plain_writes = operation.footprint(state)
-        extra = ENDING if self.kernel.learned.daemons else 0
-        return plain_reads | CLOCK | extra, plain_writes | (writes & ~resource.bit)
+        plain_writes |= writes & ~(resource.bit | CHECKED)
+        if plain_writes & self.kernel.learned.checked:
+            plain_writes |= CHECKED
+        return plain_reads | CLOCK | reads & ENDING, plain_writes
+
+    def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
+        """Add to the reads of a reversing step that its actor may end with it, if what it learns may be different without i.
+
+        That it does is known only when it has been done, and an ordering tried in vain is better than one lost.
+        """
+        kernel = self.kernel
+        shared = (reads | writes) & kernel.writes[i] | writes & kernel.reads[i]
+        return reads | ENDING if shared & ~(ENDING | CHECKED) else reads
 
     def _pending_races(self) -> list[Race]:
         """Races of the operations that were still waiting when the execution ended."""
@@ -185,6 +199,8 @@ class Races:
             reads, writes = operation.footprint(state)
             reads |= CLOCK
             writes |= actor.bit | (ENDING if actor.daemon else 0)
+            if writes & kernel.learned.checked:
+                writes |= CHECKED
             found += self._races(kernel.n, actor.index, operation, reads, writes, actor.deadline, record=False)
         return found
 

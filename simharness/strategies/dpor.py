@@ -69,7 +69,11 @@ class Dpor:
         self.sleep.append(asleep)
         branches = self.ahead
         if branches:
+            if asleep:
+                branches = [branch for branch in branches if branch.key not in asleep]
             self.left.append(branches[1:])
+            if not branches:
+                return ABANDON
             branch = branches[0]
             self.ahead = branch.branches
             if branch.key not in enabled:
@@ -95,8 +99,10 @@ class Dpor:
         while depth:
             depth -= 1
             self.sleep[depth][keys[depth]] = reads[depth], writes[depth]
-            if self.left[depth]:
+            while self.left[depth]:
                 branch = self.left[depth].pop(0)
+                if branch.key in self.sleep[depth]:
+                    continue
                 self.ahead = branch.branches
                 self.plan = [*keys[:depth], branch.key]
                 self.known = reads, writes

@@ -1,0 +1,48 @@
+# Everything a user does, each from a fresh checkout: `make explore`, `make test`. The environment lives in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FILE ?= ../shared/seed/test_compression_concurrent_fork.py
+WORKERS ?= 2
+
+.PHONY: explore test test-long upstream-test lint types docs counts overhead check clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(STAMP)
+
+explore: $(STAMP)  ## every ordering of the compression fork, for every protocol of the ladder
+	$(BIN)/simharness explore scenarios/compression_fork.py --workers $(WORKERS)
+
+test: $(STAMP)  ## the test suite, under three minutes
+	$(BIN)/python -m pytest -q
+
+test-long: $(STAMP)  ## the test suite with the long tests
+	$(BIN)/python -m pytest -q -m 'long or not long'
+
+upstream-test: $(STAMP)  ## an upstream regression test, unmodified, against hermes_state: make upstream-test FILE=...
+	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath= -o addopts= --rootdir=$(dir $(FILE)) $(FILE)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+docs: $(STAMP)  ## runs the examples of the README, the docs and the docstrings
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+counts: $(STAMP)
+	$(BIN)/python benchmarks/counts.py
+
+overhead: $(STAMP)
+	$(BIN)/python benchmarks/overhead.py
+
+check: lint types test
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,161 @@
+"""The compression fork: three paths compress one session at once, on a real `state.db`, under every protocol of the ladder.
+
+The cast is that of the incident. The **main turn** has reached the compression threshold. The **review fork**, started when the turn's answer
+was out, inherits its session id. A **background process** has ended; the gateway looks up which session the chat is on and starts a turn there.
+All three share the gateway's store. Each property of the store is a column of the table:
+
+- *one compression child*: the session has at most one compression child;
+- *lock released*: when all have ended nobody holds the lease, and its row is gone;
+- *loser unchanged*: who did not rotate got its messages back as they were and kept its session id until it next wrote;
+- *no message lost*: every acknowledged message is a row of the live session or was given to the winning compressor;
+- *no write to a closed session*: no message is added to a session that has ended;
+- *routing follows the live session*: an event that comes after all is over reaches the one live session of the chat.
+
+`fenced` keeps them all. The earlier rungs each break some: the verdicts that are expected of them stand in `EXPECTED`.
+"""
+
+import sqlite3
+
+import simharness
+from hermes_state import PROTOCOLS, Agent, Gateway, SessionDB, SessionEntry
+
+PARENT = "20260527_234659_e65f0e"
+CHAT = "agent:main:discord:dm:1184023377"
+HISTORY = ("please finish the migration", "working on it", "run the build too", "the build is running")
+CLOSED_WRITES = """
+CREATE TABLE closed_writes (message INTEGER, session_id TEXT);
+CREATE TRIGGER closed_write AFTER INSERT ON messages
+WHEN (SELECT ended_at FROM sessions WHERE id = NEW.session_id) IS NOT NULL
+BEGIN INSERT INTO closed_writes VALUES (NEW.id, NEW.session_id); END;
+"""
+
+
+class Compressor:
+    """Stands in for the model that summarises; remembers what it was given."""
+
+    def __init__(self):
+        self.given = []
+
+    def compress(self, messages):
+        self.given.append([message["content"] for message in messages])
+        return [{"role": "user", "content": f"[summary of {len(messages)} messages]"}]
+
+
+class Incident:
+    """The store, the three agents and the gateway of the incident, and what its properties ask of them."""
+
+    def __init__(self, world, protocol, *, watch_writes=False):
+        self.world = world
+        self.path = world.path("state.db")
+        self.db = SessionDB(self.path, protocol=protocol)
+        self.db.create_session(PARENT, source="discord")
+        for number, text in enumerate(HISTORY):
+            self.db.append_message(PARENT, "user" if number % 2 == 0 else "assistant", text)
+        if watch_writes:
+            self.db._conn.executescript(CLOSED_WRITES)
+        self.messages = self.db.get_messages(PARENT)
+        self.main = Agent(self.db, PARENT, Compressor(), platform="discord", respond=lambda messages: "the build is green")
+        self.review = self.main.fork_review()
+        self.review.context_compressor = Compressor()
+        self.turns = []
+        self.gateway = Gateway(self.db, self.make_event_agent)
+        self.gateway.route(SessionEntry(CHAT, PARENT, user="damien", chat_id="1184023377"))
+        self.results = {}
+        self.acknowledged = []
+        self.names = {f"{self.main._tag:x}": "main_turn", f"{self.review._tag:x}": "review_fork"}
+        world.show("lease", self.lease_holder)
+        self.compress_event = True
+
+    def make_event_agent(self, session_id):
+        agent = Agent(
+            self.db, session_id, Compressor(), platform="discord", threshold_tokens=1 if self.compress_event else None,
+            respond=lambda messages: "noted",
+        )
+        self.names[f"{agent._tag:x}"] = "process_event"
+        self.turns.append(agent)
+        return agent
+
+    def lease_holder(self):
+        connection = sqlite3.connect(self.path)
+        row = connection.execute("SELECT holder FROM compression_locks").fetchone()
+        connection.close()
+        if row is None:
+            return "-"
+        tag = next(part.removeprefix("agent=") for part in row[0].split(":") if part.startswith("agent="))
+        return self.names.get(tag, row[0])
+
+    # What the actors do
+
+    def compress(self, name, agent):
+        messages = [dict(message) for message in self.messages]
+        before = [dict(message) for message in messages]
+        returned, _ = agent._compress_context(messages, "be brief", approx_tokens=59_211)
+        self.results[name] = (agent.session_id, returned is messages and messages == before)
+
+    def say(self, agent, text):
+        agent.append("assistant", text)
+        self.acknowledged.append(text)
+
+    def main_turn(self):
+        self.compress("main_turn", self.main)
+
+    def review_fork(self):
+        self.compress("review_fork", self.review)
+
+    def main_turn_answers(self):
+        self.compress("main_turn", self.main)
+        self.say(self.main, "the build is green")
+
+    def review_fork_notes(self):
+        self.compress("review_fork", self.review)
+        self.say(self.review, "review: remember the build command")
+
+    def process_event(self):
+        self.gateway.handle_process_completed(CHAT, "proc_7d1e02c94a1b")
+
+    # What must hold
+
+    def children(self):
+        return self.db.get_compression_children(PARENT)
+
+    def one_compression_child(self):
+        children = self.children()
+        self.world.outcome(len(children))
+        assert len(children) <= 1, f"the session has {len(children)} compression children"
+
+    def lock_released(self):
+        holder = self.db.get_compression_lock_holder(PARENT)
+        assert holder is None, f"{holder} still holds the lease"
+        rows = self.db.read(lambda connection: connection.execute("SELECT count(*) FROM compression_locks").fetchone()[0])
+        assert rows == 0, "the lease row is still there"
+
+    def loser_unchanged(self):
+        rotated = [name for name, (session_id, _) in self.results.items() if session_id != PARENT]
+        for name, (session_id, unchanged) in self.results.items():
+            assert name in rotated or unchanged, f"{name} lost, and its messages were changed"
+            assert name not in rotated or session_id in self.children(), f"{name} moved to {session_id}, which is no child"
+        assert len(rotated) <= 1, f"{' and '.join(rotated)} both rotated: neither stepped back"
+
+    def no_message_lost(self):
+        live = [row["id"] for row in self.live_sessions()]
+        assert len(live) == 1, f"{len(live)} sessions are live: what is written to one is lost to the other"
+        stored = {message["content"] for message in self.db.get_messages(live[0])}
+        winners = [self.main, self.review, *self.turns]
+        given = {text for agent in winners for texts in agent.context_compressor.given for text in texts}
+        for text in self.acknowledged:
+            assert text in stored or text in given, f"the acknowledged message {text!r} is lost"
+
+    def no_write_to_a_closed_session(self):
+        rows = self.db.read(lambda connection: connection.execute("SELECT session_id FROM closed_writes").fetchall())
+        assert not rows, f"{len(rows)} message(s) went to a session that had ended"
+
+    def routing_follows_the_live_session(self):
+        self.compress_event = False
+        self.gateway.handle_process_completed(CHAT, "proc_later")
+        live = [row["id"] for row in self.live_sessions()]
+        assert len(live) == 1, f"the chat has {len(live)} live sessions"
+        texts = [message["content"] for message in self.db.get_messages(live[0])]
+        assert any("proc_later" in text for text in texts), "the later event did not reach the live session"
+
+    def live_sessions(self):
+        return self.db.read(lambda connection: connection.execute("SELECT id FROM sessions WHERE ended_at IS NULL").fetchall())

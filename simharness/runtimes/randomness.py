@@ -1,0 +1,250 @@
+"""Deterministic randomness and identity: `random`, `secrets`, `os.urandom`, `uuid`, process ids, temporary names.
+
+In a simulation each actor draws from streams of its own, seeded from the exploration's seed and the actor's name. So what an actor
+draws does not depend on who moved before it, draws of different actors commute, and drawing is no scheduling point. Streams live for one execution.
+Two kinds are kept apart: `random.seed(5)` makes the module's functions repeat themselves, as it really does, but not `os.urandom`
+and what is built on it (`secrets`, `uuid4`, `SystemRandom`, `Random()` without a seed).
+
+A process has a stable virtual id made from its name. Temporary files whose folder is not given go to a folder that is empty at the start of every
+execution, so that names left behind by one cannot collide with those of the next.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+import uuid
+import weakref
+from collections.abc import Callable
+from typing import Any
+from zlib import crc32
+
+from simharness.clock import EPOCH
+from simharness.kernel import INSPECTING, Kernel, current
+from simharness.runtimes.patching import Patches
+
+PARENT = 999
+"""What `os.getppid` returns in a simulation."""
+NODE = 0x0315_6861_726E
+"""What `uuid.getnode` returns in a simulation; the multicast bit says that it is no real hardware address."""
+_GREGORIAN = 0x01B2_1DD2_1381_4000
+_RFC_VARIANT = 1 << 63
+
+_shared: random.Random = random._inst  # type: ignore[attr-defined]  # the instance behind the module's functions
+_seed = random.Random.seed
+_urandom = os.urandom
+_getrandom: Any = getattr(os, "getrandom", None)
+_getpid = os.getpid
+_getppid = os.getppid
+_uuid1 = uuid.uuid1
+_uuid6: Any = getattr(uuid, "uuid6", None)
+_uuid7: Any = getattr(uuid, "uuid7", None)
+_getnode = uuid.getnode
+_next_name: Callable[[Any], str] = tempfile._RandomNameSequence.__next__
+_gettempdir: Callable[[], Any] = tempfile._gettempdir  # type: ignore[attr-defined]  # what both public functions ask
+_folders: weakref.WeakKeyDictionary[Kernel, str] = weakref.WeakKeyDictionary()
+
+
+# Streams
+
+
+def _drawer(kernel: Kernel) -> str:
+    if kernel.mode == INSPECTING:
+        return "checks"
+    return kernel.actor.name if kernel.actor is not None else "main"
+
+
+def stream(kernel: Kernel, kind: str) -> random.Random:
+    """Return the current actor's stream of this kind, "random" or "entropy"."""
+    key = (kind, _drawer(kernel))
+    found = kernel.context.get(key)
+    if found is None:
+        found = kernel.context[key] = random.Random(f"{kernel.context.get('seed', 0)} {kind} {key[1]}")
+    assert isinstance(found, random.Random)
+    return found
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """Return what stands in for the function `name` of the random module."""
+
+    def draw(*arguments: Any, **options: Any) -> Any:
+        kernel = current()
+        source = _shared if kernel is None else stream(kernel, "random")
+        return getattr(source, name)(*arguments, **options)
+
+    draw.__name__ = draw.__qualname__ = name
+    return draw
+
+
+def virtual_seed(self: random.Random, a: Any = None, version: int = 2) -> None:
+    """Seed an instance; without a seed, from the actor's stream."""
+    if a is None:
+        kernel = current()
+        if kernel is not None:
+            a = stream(kernel, "entropy").getrandbits(256)
+    _seed(self, a, version)
+
+
+def virtual_urandom(size: int, /) -> bytes:
+    """Return bytes from the actor's stream."""
+    kernel = current()
+    return _urandom(size) if kernel is None else stream(kernel, "entropy").randbytes(size)
+
+
+def virtual_getrandom(size: int, flags: int = 0) -> bytes:
+    """Return bytes from the actor's stream."""
+    kernel = current()
+    return bytes(_getrandom(size, flags)) if kernel is None else stream(kernel, "entropy").randbytes(size)
+
+
+# Identity
+
+
+def virtual_pid(process: str) -> int:
+    """Return the id of the process with this name."""
+    return 1000 + crc32(process.encode()) % 30000
+
+
+def virtual_getpid() -> int:
+    """Return the id of the current actor's process."""
+    kernel = current()
+    if kernel is None:
+        return _getpid()
+    return virtual_pid(kernel.actor.process if kernel.actor is not None else "main")
+
+
+def virtual_getppid() -> int:
+    """Return the id of the parent of every process."""
+    return _getppid() if current() is None else PARENT
+
+
+def virtual_getnode() -> int:
+    """Return the hardware address of the one virtual machine."""
+    return _getnode() if current() is None else NODE
+
+
+def _later_than_last(kernel: Kernel, kind: str, value: int) -> int:
+    """Return `value`, or one more than what was last returned here to this actor if that is later."""
+    key = (kind, _drawer(kernel))
+    found: int = max(value, kernel.context.get(key, -1) + 1)
+    kernel.context[key] = found
+    return found
+
+
+def _gregorian(kernel: Kernel) -> int:
+    return _later_than_last(kernel, "gregorian", (EPOCH + kernel.clock.now) // 100 + _GREGORIAN)
+
+
+def virtual_uuid1(node: int | None = None, clock_seq: int | None = None) -> uuid.UUID:
+    """Return a UUID made of the virtual wall clock, read without a step, and 14 bits from the actor's stream."""
+    kernel = current()
+    if kernel is None:
+        return _uuid1(node, clock_seq)
+    moment = _gregorian(kernel)
+    sequence = stream(kernel, "entropy").getrandbits(14) if clock_seq is None else clock_seq
+    fields = (
+        moment & 0xFFFF_FFFF,
+        moment >> 32 & 0xFFFF,
+        moment >> 48 & 0x0FFF,
+        sequence >> 8 & 0x3F,
+        sequence & 0xFF,
+        NODE if node is None else node,
+    )
+    return uuid.UUID(fields=fields, version=1)
+
+
+def virtual_uuid6(node: int | None = None, clock_seq: int | None = None) -> uuid.UUID:
+    """Return a version 6 UUID, `uuid1` with its fields in order of time."""
+    kernel = current()
+    if kernel is None:
+        found = _uuid6(node, clock_seq)
+        assert isinstance(found, uuid.UUID)
+        return found
+    moment = _gregorian(kernel)
+    sequence = stream(kernel, "entropy").getrandbits(14) if clock_seq is None else clock_seq & 0x3FFF
+    last = NODE if node is None else node & 0xFFFF_FFFF_FFFF
+    return uuid.UUID(int=(moment >> 12) << 80 | 6 << 76 | (moment & 0xFFF) << 64 | _RFC_VARIANT | sequence << 48 | last)
+
+
+def virtual_uuid7() -> uuid.UUID:
+    """Return a version 7 UUID: milliseconds, a counter that grows for each of the actor's within one, and 32 random bits."""
+    kernel = current()
+    if kernel is None:
+        found = _uuid7()
+        assert isinstance(found, uuid.UUID)
+        return found
+    source = stream(kernel, "entropy")
+    milliseconds = (EPOCH + kernel.clock.now) // 1_000_000
+    ordered = _later_than_last(kernel, "uuid7", milliseconds << 42 | source.getrandbits(41))
+    high, low = ordered >> 30, ordered & 0x3FFF_FFFF
+    return uuid.UUID(int=(high >> 12) << 80 | 7 << 76 | (high & 0xFFF) << 64 | _RFC_VARIANT | low << 32 | source.getrandbits(32))
+
+
+# Temporary files
+
+
+def virtual_name(self: Any) -> str:
+    """Return the next name to try for a temporary file."""
+    kernel = _asked_by_user()
+    if kernel is None:
+        return _next_name(self)
+    source = stream(kernel, "entropy")
+    return "".join(source.choice("abcdefghijklmnopqrstuvwxyz0123456789_") for _ in range(8))
+
+
+def virtual_tempdir() -> Any:
+    """Return the folder for temporary files: the execution's own, unless the user has set `tempfile.tempdir` in it."""
+    kernel = _asked_by_user()
+    real = _gettempdir()
+    if kernel is None:
+        return real
+    if "temporary folder" not in kernel.context:
+        kernel.context["temporary folder"] = real, _empty_folder(kernel, os.fsdecode(real))
+    before, folder = kernel.context["temporary folder"]
+    return folder if before == real else real
+
+
+def _asked_by_user() -> Kernel | None:
+    """Return the current kernel, unless the harness itself wants a temporary file."""
+    kernel = current()
+    if kernel is None:
+        return None
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__") == "tempfile":
+        frame = frame.f_back
+    return None if str(frame.f_globals.get("__name__")).startswith("simharness.") else kernel
+
+
+def _empty_folder(kernel: Kernel, parent: str) -> str:
+    folder = _folders.get(kernel)
+    if folder is None:
+        folder = _folders[kernel] = os.path.join(parent, f"simharness-{_getpid()}-{_urandom(6).hex()}")
+        weakref.finalize(kernel, shutil.rmtree, folder, True)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.mkdir(folder, 0o700)
+    return folder
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacement of every source of randomness and identity named above."""
+    for name, value in list(vars(random).items()):
+        if getattr(value, "__self__", None) is _shared:
+            patches.everywhere(value, _function(name))
+    for original, replacement in (
+        (_urandom, virtual_urandom),
+        (_getrandom, virtual_getrandom),
+        (_getpid, virtual_getpid),
+        (_getppid, virtual_getppid),
+        (_getnode, virtual_getnode),
+        (_uuid1, virtual_uuid1),
+        (_uuid6, virtual_uuid6),
+        (_uuid7, virtual_uuid7),
+    ):
+        if original is not None:
+            patches.everywhere(original, replacement)
+    patches.attribute(random.Random, "seed", virtual_seed)
+    patches.attribute(tempfile._RandomNameSequence, "__next__", virtual_name)
+    patches.attribute(tempfile, "_gettempdir", virtual_tempdir)

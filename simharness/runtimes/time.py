@@ -1,0 +1,316 @@
+"""Virtual time for the `time` and `datetime` modules.
+
+In a simulation each reading of a clock, and each sleep, is a step; the value is the virtual one. The wall clock starts at
+`clock.EPOCH`, the monotonic ones at `clock.BOOT`, CPU time at 0. Readings that `logging` and the standard library's own threading
+code make for themselves are no steps, and the harness itself reads the real clocks. Conversions of a given time (`localtime(x)`,
+`fromtimestamp(x)`) are left alone: the time zone is the machine's.
+
+`datetime.datetime` and `datetime.date` are not exchanged for other classes: `now`, `utcnow` and `today` are exchanged *in* them.
+So `type(x) is datetime` stays true, subclasses made before (`pendulum.DateTime`) are covered, and pickling, adapters and dispatch
+tables keyed by the class know nothing of a simulation. The classes are C types that refuse assignment, hence `_Builtin`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import datetime as _datetime
+import gc
+import math
+import operator
+import sys
+import time as _time
+from collections.abc import Callable
+from types import BuiltinFunctionType, FrameType, MethodType
+from typing import Any
+
+from simharness.clock import BOOT, EPOCH, SECOND, nanoseconds
+from simharness.kernel import current
+from simharness.runtimes.patching import Patches
+from simharness.world import read_clock
+from simharness.world import sleep as _virtual_sleep
+
+_QUIET = frozenset({"_threading_local", "concurrent", "logging", "multiprocessing", "queue", "random", "tempfile", "threading", "uuid"})
+"""Top-level modules whose own readings of a clock are not steps."""
+
+_sleep = _time.sleep
+_wall_time = _time.time
+_wall_time_ns = _time.time_ns
+_monotonic = _time.monotonic
+_monotonic_ns = _time.monotonic_ns
+_perf_counter = _time.perf_counter
+_perf_counter_ns = _time.perf_counter_ns
+_process_time = _time.process_time
+_process_time_ns = _time.process_time_ns
+_thread_time = _time.thread_time
+_thread_time_ns = _time.thread_time_ns
+_localtime = _time.localtime
+_gmtime = _time.gmtime
+_ctime = _time.ctime
+_asctime = _time.asctime
+_strftime = _time.strftime
+_clock_gettime: Any = getattr(_time, "clock_gettime", None)
+_clock_gettime_ns: Any = getattr(_time, "clock_gettime_ns", None)
+
+_date_today = _datetime.date.__dict__["today"]
+_datetime_now = _datetime.datetime.__dict__["now"]
+_datetime_utcnow = _datetime.datetime.__dict__["utcnow"]
+_date_fromtimestamp = _datetime.date.__dict__["fromtimestamp"]
+_datetime_fromtimestamp = _datetime.datetime.__dict__["fromtimestamp"]
+
+
+def _now(asker: FrameType) -> int | None:
+    """Read the clock for the code of this frame; None when it is to get the real time."""
+    kernel = current()
+    if kernel is None:
+        return None
+    module = asker.f_globals.get("__name__")
+    if module.__class__ is str:
+        root = module.partition(".")[0]
+        if root in _QUIET:
+            return kernel.clock.now
+        if root == "simharness":
+            return None
+    return read_clock(kernel)
+
+
+# The time module. Names begin with `virtual_` because this module needs the real ones.
+
+
+def virtual_sleep(seconds: float, /) -> None:
+    """Wait in virtual time. In set-up nobody else can move, so the clock just goes on."""
+    kernel = current()
+    if kernel is None:
+        _sleep(seconds)
+        return
+    if not isinstance(seconds, float):
+        seconds = operator.index(seconds)
+    if math.isnan(seconds):
+        raise ValueError("Invalid value NaN (not a number)")
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
+    if kernel.setting_up:
+        kernel.clock.now += nanoseconds(seconds)
+    else:
+        _virtual_sleep(kernel, seconds)
+
+
+def virtual_time() -> float:
+    """Return the wall clock in seconds since 1970."""
+    now = _now(sys._getframe(1))
+    return _wall_time() if now is None else (EPOCH + now) / SECOND
+
+
+def virtual_time_ns() -> int:
+    """Return the wall clock in nanoseconds since 1970."""
+    now = _now(sys._getframe(1))
+    return _wall_time_ns() if now is None else EPOCH + now
+
+
+def virtual_monotonic() -> float:
+    """Return the monotonic clock in seconds."""
+    now = _now(sys._getframe(1))
+    return _monotonic() if now is None else (BOOT + now) / SECOND
+
+
+def virtual_monotonic_ns() -> int:
+    """Return the monotonic clock in nanoseconds."""
+    now = _now(sys._getframe(1))
+    return _monotonic_ns() if now is None else BOOT + now
+
+
+def virtual_perf_counter() -> float:
+    """Return the monotonic clock in seconds."""
+    now = _now(sys._getframe(1))
+    return _perf_counter() if now is None else (BOOT + now) / SECOND
+
+
+def virtual_perf_counter_ns() -> int:
+    """Return the monotonic clock in nanoseconds."""
+    now = _now(sys._getframe(1))
+    return _perf_counter_ns() if now is None else BOOT + now
+
+
+def virtual_process_time() -> float:
+    """Return the virtual time since the start of the execution: there is no CPU time in a simulation."""
+    now = _now(sys._getframe(1))
+    return _process_time() if now is None else now / SECOND
+
+
+def virtual_process_time_ns() -> int:
+    """Return the virtual nanoseconds since the start of the execution."""
+    now = _now(sys._getframe(1))
+    return _process_time_ns() if now is None else now
+
+
+def virtual_thread_time() -> float:
+    """Return the virtual time since the start of the execution."""
+    now = _now(sys._getframe(1))
+    return _thread_time() if now is None else now / SECOND
+
+
+def virtual_thread_time_ns() -> int:
+    """Return the virtual nanoseconds since the start of the execution."""
+    now = _now(sys._getframe(1))
+    return _thread_time_ns() if now is None else now
+
+
+_CPU_CLOCKS = {getattr(_time, name, None) for name in ("CLOCK_PROCESS_CPUTIME_ID", "CLOCK_THREAD_CPUTIME_ID")}
+
+
+def virtual_clock_gettime_ns(clock: int, /) -> int:
+    """Return the clock with this number in nanoseconds; every clock that is neither wall nor CPU time is the monotonic one."""
+    now = _now(sys._getframe(1))
+    if now is None:
+        return int(_clock_gettime_ns(clock))
+    return now + _origin(clock)
+
+
+def virtual_clock_gettime(clock: int, /) -> float:
+    """Return the clock with this number in seconds."""
+    now = _now(sys._getframe(1))
+    if now is None:
+        return float(_clock_gettime(clock))
+    return (now + _origin(clock)) / SECOND
+
+
+def _origin(clock: int) -> int:
+    if clock == getattr(_time, "CLOCK_REALTIME", None):
+        return EPOCH
+    return 0 if clock in _CPU_CLOCKS else BOOT
+
+
+def virtual_localtime(seconds: float | None = None, /) -> _time.struct_time:
+    """Convert seconds since 1970, by default the virtual wall clock, to local time."""
+    if seconds is None:
+        now = _now(sys._getframe(1))
+        return _localtime() if now is None else _localtime((EPOCH + now) / SECOND)
+    return _localtime(seconds)
+
+
+def virtual_gmtime(seconds: float | None = None, /) -> _time.struct_time:
+    """Convert seconds since 1970, by default the virtual wall clock, to UTC."""
+    if seconds is None:
+        now = _now(sys._getframe(1))
+        return _gmtime() if now is None else _gmtime((EPOCH + now) / SECOND)
+    return _gmtime(seconds)
+
+
+def virtual_ctime(seconds: float | None = None, /) -> str:
+    """Convert seconds since 1970, by default the virtual wall clock, to text."""
+    if seconds is None:
+        now = _now(sys._getframe(1))
+        return _ctime() if now is None else _ctime((EPOCH + now) / SECOND)
+    return _ctime(seconds)
+
+
+def virtual_asctime(*parts: Any) -> str:
+    """Convert local time, by default the virtual one, to text."""
+    if parts:
+        return _asctime(*parts)
+    now = _now(sys._getframe(1))
+    return _asctime() if now is None else _asctime(_localtime((EPOCH + now) / SECOND))
+
+
+def virtual_strftime(form: str, /, *parts: Any) -> str:
+    """Format local time, by default the virtual one."""
+    if parts:
+        return _strftime(form, *parts)
+    now = _now(sys._getframe(1))
+    return _strftime(form) if now is None else _strftime(form, _localtime((EPOCH + now) / SECOND))
+
+
+# The datetime module
+
+
+def virtual_now(cls: type[_datetime.datetime], tz: _datetime.tzinfo | None = None) -> Any:
+    """Return the virtual wall clock as an object of this class, in local time or that of `tz`."""
+    now = _now(sys._getframe(1))
+    if now is None:
+        return _datetime_now.__get__(None, cls)(tz)
+    return _datetime_fromtimestamp.__get__(None, cls)((EPOCH + now) / SECOND, tz)
+
+
+def virtual_utcnow(cls: type[_datetime.datetime]) -> Any:
+    """Return the virtual wall clock as an object of this class, in UTC and naive."""
+    now = _now(sys._getframe(1))
+    if now is None:
+        return _datetime_utcnow.__get__(None, cls)()
+    return _datetime_fromtimestamp.__get__(None, cls)((EPOCH + now) / SECOND, _datetime.timezone.utc).replace(tzinfo=None)
+
+
+def virtual_today(cls: type[_datetime.date]) -> Any:
+    """Return the virtual day, or for datetimes the virtual wall clock, in local time."""
+    now = _now(sys._getframe(1))
+    if now is None:
+        return _date_today.__get__(None, cls)()
+    convert = _datetime_fromtimestamp if issubclass(cls, _datetime.datetime) else _date_fromtimestamp
+    return convert.__get__(None, cls)((EPOCH + now) / SECOND)
+
+
+class _Builtin:
+    """The attributes of a class written in C, which refuses assignment, as an object that `Patches.attribute` can work on.
+
+    CPython keeps a class's attributes in a dictionary, which a mappingproxy hides and the garbage collector shows. After a change the
+    interpreter has to be told, for it caches what it has looked up.
+    """
+
+    __slots__ = ("_owner",)
+    _owner: type
+
+    def __init__(self, owner: type) -> None:
+        object.__setattr__(self, "_owner", owner)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # `vars(self)` shows the class's
+        found = gc.get_referents(self._owner.__dict__)[0]
+        assert type(found) is dict
+        return found
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self.__dict__[name] = value
+        ctypes.pythonapi.PyType_Modified(ctypes.py_object(self._owner))
+
+
+def _bound_before(name: str, owner: type, replacement: Callable[..., Any]) -> list[tuple[Any, Any]]:
+    """Return the bound methods called `name` of `owner` that somebody keeps (`default_factory=datetime.now`), with what replaces them."""
+    return [
+        (found, MethodType(replacement, owner))
+        for found in gc.get_referrers(owner)
+        if type(found) is BuiltinFunctionType and found.__name__ == name and found.__self__ is owner
+    ]
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacement of every way to read a clock or to sleep that the two modules offer."""
+    for original, replacement in (
+        (_sleep, virtual_sleep),
+        (_wall_time, virtual_time),
+        (_wall_time_ns, virtual_time_ns),
+        (_monotonic, virtual_monotonic),
+        (_monotonic_ns, virtual_monotonic_ns),
+        (_perf_counter, virtual_perf_counter),
+        (_perf_counter_ns, virtual_perf_counter_ns),
+        (_process_time, virtual_process_time),
+        (_process_time_ns, virtual_process_time_ns),
+        (_thread_time, virtual_thread_time),
+        (_thread_time_ns, virtual_thread_time_ns),
+        (_localtime, virtual_localtime),
+        (_gmtime, virtual_gmtime),
+        (_ctime, virtual_ctime),
+        (_asctime, virtual_asctime),
+        (_strftime, virtual_strftime),
+        (_clock_gettime, virtual_clock_gettime),
+        (_clock_gettime_ns, virtual_clock_gettime_ns),
+    ):
+        if original is not None:
+            patches.everywhere(original, replacement)
+    for owner, name, function in (
+        (_datetime.datetime, "now", virtual_now),
+        (_datetime.datetime, "utcnow", virtual_utcnow),
+        (_datetime.datetime, "today", virtual_today),
+        (_datetime.date, "today", virtual_today),
+    ):
+        for found, replacement in _bound_before(name, owner, function):
+            patches.everywhere(found, replacement)
+        if name in owner.__dict__:
+            patches.attribute(_Builtin(owner), name, classmethod(function))
