@@ -32,6 +32,8 @@ RUNNING, SETUP, INSPECTING, ENDED = range(4)
 ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
 MAX_KILLS = 20
+ROOT = "MainThread"
+"""Name of the scenario function's own actor, which it becomes by starting a thread."""
 
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
@@ -209,7 +211,8 @@ class Kernel:
             raise Misuse("an exploration inside an exploration: explore from outside of actors, scenarios and checks")
         _active.append((self, get_ident()))
         try:
-            self._launch(Actor(self, "main", prepare, False, "main"))
+            self.created[f"actor {ROOT}"] = 1
+            self._launch(Actor(self, ROOT, prepare, False, "main"))
             self.mode = RUNNING
             for actor in self.waiting:
                 if self.error is None:
@@ -519,6 +522,8 @@ class Kernel:
                     self.cut = True
                     return ABANDON
                 if self.n < self.planned:
+                    if self.tracing:
+                        self.enabled()
                     key = self.plan[self.n]
                     self._check_possible(key)
                 else:

@@ -6,6 +6,9 @@ need not be taken there, with their footprints) and what is left of a *wakeup tr
 besides the one under way). Each race of a maximal execution is reversed: the reversal `v` is inserted at the depth of
 its first step, unless a sleeping choice is a weak initial of it, or the tree covers it.
 
+Where there are daemons, source sets without wakeup sequences are used (section 5): whether a step is the last of its actor, which
+is what daemons conflict with, is known only when it has been done, and wakeup trees need footprints that are exact.
+
 Departures: races of blocked and of state-dependent operations and of the clock as `simharness.races` tells; data choices
 are branches whose keys differ only in the alternative. Races are looked for among all steps of each execution, not only the new
 ones, and `v` is the whole of notdep: cheaper variants lose orderings.
@@ -112,6 +115,7 @@ class Dpor:
 
     def _reverse_races(self) -> None:
         races = self.races
+        exact = not self.kernel.learned.daemons
         independent: dict[int, int] = {}
         for group, rests_on in races.all():
             done: list[int] = []
@@ -119,6 +123,9 @@ class Dpor:
                 rest = independent.get(i)
                 if rest is None:
                     rest = independent[i] = races.independent_of(i)
+                if not exact:
+                    self._add_source(i, self._sequence(rest, key, reads, writes))
+                    continue
                 verdict = self._covered(i, rest, key, reads, writes, rests_on)
                 if verdict == "for good":
                     done.append(position)
@@ -176,6 +183,15 @@ class Dpor:
             rest ^= low
         events.append((key, reads, writes))
         return events
+
+    def _add_source(self, i: int, events: list[Event]) -> None:
+        """Have an initial of the reversal tried at depth i, unless one of them is or was: source sets (article, section 5)."""
+        tried = {branch.key for branch in self.left[i]}
+        tried.update(self.sleep[i])
+        for position, (key, reads, writes) in enumerate(events):
+            if key in tried and not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
+                return
+        self.left[i].append(Branch(*events[0]))
 
     def _insert(self, branches: list[Branch], events: list[Event]) -> None:
         """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
