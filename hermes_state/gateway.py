@@ -87,11 +87,11 @@ class Gateway:
             return agent.run_turn(text)
         finally:
             if agent.session_id != session_id:
-                self._propagate(entry, session_id, agent.session_id)
+                self.follow(entry.session_key, session_id, agent.session_id)
             agent.close()
 
-    def _propagate(self, entry: SessionEntry, old: str, new: str) -> None:
-        """Let the entry follow a turn that began on `old` and ended on `new`.
+    def follow(self, session_key: str, old: str, new: str) -> None:
+        """Let the chat's entry follow a turn that began on `old` and ended on `new`.
 
         Under `fenced` the entry gets the session that is live now, read while no other propagation can come between:
         a chain only grows, so a later propagation finds the same session or a later one.
@@ -99,5 +99,5 @@ class Gateway:
         with self._lock:
             if self.session_db.rung.fenced:
                 new = self.session_db.live_session(new) or new
-            entry.session_id = new
+            self._entries[session_key].session_id = new
         logger.info("Session split detected: %s → %s (compression)", old, new)

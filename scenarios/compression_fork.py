@@ -111,7 +111,16 @@ class Incident:
         self.say(self.review, "review: remember the build command")
 
     def process_event(self):
+        """The event's turn as the gateway runs it: notify, compress when over the threshold, answer, let the routing follow."""
         self.gateway.handle_process_completed(CHAT, "proc_7d1e02c94a1b")
+
+    def process_event_compresses(self):
+        """What the event's turn does before the model is asked: look the session up, compress, let the routing follow."""
+        session_id = self.gateway.session_of(CHAT)
+        agent = self.make_event_agent(session_id)
+        self.compress("process_event", agent)
+        if agent.session_id != session_id:
+            self.gateway.follow(CHAT, session_id, agent.session_id)
 
     # What must hold
 
@@ -159,3 +168,43 @@ class Incident:
 
     def live_sessions(self):
         return self.db.read(lambda connection: connection.execute("SELECT id FROM sessions WHERE ended_at IS NULL").fetchall())
+
+
+CASTS = {
+    "one_compression_child": ("main_turn", "review_fork", "process_event_compresses"),
+    "lock_released": ("main_turn", "review_fork", "process_event_compresses"),
+    "loser_unchanged": ("main_turn", "review_fork", "process_event_compresses"),
+    "no_message_lost": ("main_turn", "review_fork_notes", "process_event"),
+    "no_write_to_a_closed_session": ("main_turn", "review_fork_notes", "process_event"),
+    "routing_follows_the_live_session": ("main_turn", "review_fork", "process_event"),
+}
+"""What each of the three does, by the property that is looked at: no more than the property is about."""
+
+
+def check(world, incident, name):
+    """Make the incident's property of this name an invariant of the world."""
+
+    def holds():
+        getattr(incident, name)()
+
+    holds.__name__ = name
+    world.at_end(holds)
+
+
+@simharness.scenario(protocol=list(PROTOCOLS), property=list(CASTS))
+def three_contenders(world, protocol, property):
+    """All three of the incident."""
+    incident = Incident(world, protocol, watch_writes=property == "no_write_to_a_closed_session")
+    for name, work in zip(("main_turn", "review_fork", "process_event"), CASTS[property], strict=True):
+        world.actor(name, getattr(incident, work))
+    check(world, incident, property)
+
+
+@simharness.scenario(protocol=list(PROTOCOLS), property=list(CASTS))
+def two_contenders(world, protocol, property):
+    """The main turn and whoever of the others the property is about."""
+    incident = Incident(world, protocol, watch_writes=property == "no_write_to_a_closed_session")
+    second = "process_event" if property == "routing_follows_the_live_session" else "review_fork"
+    world.actor("main_turn", incident.main_turn)
+    world.actor(second, getattr(incident, CASTS[property][1 if second == "review_fork" else 2]))
+    check(world, incident, property)

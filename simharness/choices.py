@@ -86,6 +86,11 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
     return cell, parts[2], parts[3]
 
 
+def scenario_of(token: str) -> str:
+    """Return the name of the scenario that a token says it belongs to."""
+    return unquote(token.strip().partition(":")[0])
+
+
 class Replay:
     """A strategy that follows a token's choices; it refuses to go on when they do not fit."""
 

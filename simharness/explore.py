@@ -389,14 +389,15 @@ def explore_all(
         try:
             results.append(explore(scenario, strategy, cell, stop_on_first, settings=settings))
         except SimharnessError as error:
-            result = _failed(scenario, cell, strategy, error, _monotonic() - began)
+            result = failed(scenario, cell, strategy, error, _monotonic() - began)
             if settings is not None and settings.progress is not None:
                 settings.progress.finished(result)
             results.append(result)
     return results
 
 
-def _failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: SimharnessError, seconds: float) -> Result:
+def failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: SimharnessError, seconds: float) -> Result:
+    """Return the result of a cell that could not be explored."""
     return Result(
         scenario=scenario.name,
         parameters=dict(cell),

@@ -57,3 +57,15 @@ def place_of(frame: FrameType | None) -> Place | None:
 def caller() -> Place | None:
     """Return the innermost user's line of the running code."""
     return place_of(sys._getframe(1))
+
+
+def last_place(error: BaseException) -> Place | None:
+    """Return the innermost user's line of an exception's traceback."""
+    found = None
+    frame = error.__traceback__
+    while frame is not None:
+        place = place_of(frame.tb_frame)
+        if place is not None and place.file == frame.tb_frame.f_code.co_filename:
+            found = Place(place.file, frame.tb_lineno, place.function)
+        frame = frame.tb_next
+    return found

@@ -31,6 +31,7 @@ class Scenario:
     Attributes:
         function: what sets the world up; called with the world (if it takes one) and the parameters.
         name: the function's name.
+        address: how the command line names it, PATH::NAME, where it was loaded from a file.
         matrix: for each parameter, the values it takes; the scenario's cells are their product.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
@@ -46,6 +47,7 @@ class Scenario:
     ) -> None:
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.address = self.name
         self.matrix = {name: list(values) for name, values in (matrix or {}).items()}
         self.expect = expect
         self.max_delay = max_delay
@@ -163,9 +165,12 @@ def load(address: str) -> list[Scenario]:
             chosen = Scenario(getattr(module, name))
         if chosen is None:
             raise Misuse(f"{path} has no scenario {name!r}; it has: {', '.join(found) or 'none'}")
+        chosen.address = address
         return [chosen]
     if not found:
         raise Misuse(f"{path} has no scenario: mark a function with @simharness.scenario, or name one: {path}::FUNCTION")
+    for key, value in reversed(found.items()):
+        value.address = f"{path}::{key}"
     return list(dict.fromkeys(found.values()))
 
 

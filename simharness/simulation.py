@@ -13,14 +13,14 @@ from simharness import runtimes
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.kernel import SHIFT, Failure, Kernel
-from simharness.places import Place, place_of
+from simharness.places import last_place
 from simharness.runtimes.patching import Patches
 from simharness.progress import Progress
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
 from simharness.watchdog import Watchdog
-from simharness.world import World
+from simharness.world import World, broken_check, name_of
 
 COLLECT_EVERY = 1_000
 
@@ -174,11 +174,13 @@ class Simulation:
                 self.checked += 1
                 try:
                     kernel.inspect(check)
-                except SimharnessError:
-                    raise
-                except Exception as error:
-                    kernel.fail(error, check=check.__name__)
+                except AssertionError as error:
+                    kernel.fail(error, check=name_of(check))
                     break
+                except (SimharnessError, Stuck, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    raise broken_check(check, error) from error
         self.checks = self.checks or bool(world.checks_at_end)
         failure = kernel.failure if status in ("complete", "deadlock") or kernel.failure is not None else None
         if status in ("blocked", "abandoned"):
@@ -212,18 +214,6 @@ class Simulation:
 
 def _nothing_left(enabled: list[int]) -> int:
     raise TokenError("the execution goes on where its choices end")
-
-
-def last_place(error: BaseException) -> Place | None:
-    """Return the innermost user's line of an exception's traceback."""
-    found = None
-    frame = error.__traceback__
-    while frame is not None:
-        place = place_of(frame.tb_frame)
-        if place is not None and place.file == frame.tb_frame.f_code.co_filename:
-            found = Place(place.file, frame.tb_lineno, place.function)
-        frame = frame.tb_next
-    return found
 
 
 def describe(failure: Failure | None) -> str | None:

@@ -5,14 +5,21 @@ A trace is recorded only when an execution is run for its trace; exploring keeps
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from simharness.clock import EPOCH, SECOND
+from simharness.errors import Misuse
 from simharness.kernel import SHIFT, Kernel
+from simharness.operations import Operation
 from simharness.places import Place
 
+LONGEST_VALUE = 30
+AGES = 1e6
+"""Seconds after the start within which a number in the database is taken for a time of the virtual clock."""
 Tables = dict[str, dict[str, list[tuple[Any, ...]]]]
 
 
@@ -92,6 +99,7 @@ class Recorder:
         self._seen = -1
         self.after: dict[int, tuple[tuple[str, ...], dict[str, tuple[str, ...]], dict[str, str]]] = {}
         self.logged: dict[int, list[str]] = {}
+        self._last_shown: dict[str, str] = {}
         self._handler = _Lines(self)
 
     def __enter__(self) -> Recorder:
@@ -124,8 +132,20 @@ class Recorder:
         held = {actor.name: tuple(held_by.get(actor.index, ())) for actor in kernel.actors.values() if held_by.get(actor.index)}
         shown: dict[str, str] = {}
         for name, show in kernel.context.get("shown", {}).items():
-            kernel.inspect(lambda name=name, show=show: shown.__setitem__(name, str(show())))  # type: ignore[misc]  # default arguments
+            shown[name] = self._look(name, show)
         self.after[position] = changes, held, shown
+
+    def _look(self, name: str, show: Callable[[], object]) -> str:
+        """Return a value of `world.show`; where it cannot be had (a lock that it needs is held), the one before."""
+        values: list[str] = []
+        try:
+            self._kernel.inspect(lambda: values.append(str(show())))
+        except Misuse:
+            values.append(self._last_shown.get(name, ""))
+        except Exception as error:
+            values.append(f"({type(error).__name__})")
+        self._last_shown[name] = values[0]
+        return values[0]
 
     def trace(self, scenario: str, parameters: Mapping[str, Any], failure: str | None, failed_at: int | None) -> Trace:
         """Return the trace of the kernel's execution, which is over."""
@@ -139,7 +159,7 @@ class Recorder:
                     number=position + 1,
                     actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
                     kind=operation.kind,
-                    detail=operation.detail,
+                    detail=operation.detail or _object(operation),
                     place=kernel.places[position],
                     notes=tuple(kernel.notes.get(position, ())),
                     time=kernel.times[position],
@@ -201,12 +221,44 @@ def _changes(before: Tables, after: Tables) -> list[str]:
                 twin = next((other for other in new if other and row and other[0] == row[0]), None)
                 if twin is not None:
                     new.remove(twin)
-                    lines.append(f"~ {table} {_words(twin)}")
+                    lines.append(f"~ {table} {_difference(row, twin)}")
                 else:
                     lines.append(f"- {table} {_words(row)}")
             lines.extend(f"+ {table} {_words(row)}" for row in new)
     return lines
 
 
+def _object(operation: Operation) -> str:
+    """Return the name of what an operation works on, where that says something."""
+    resource = operation.resource
+    return "" if resource is None or resource.name in ("assume", "sleep") else resource.name
+
+
 def _words(row: tuple[Any, ...]) -> str:
-    return "(" + ", ".join("-" if value is None else str(value) for value in row) + ")"
+    return _joined([_value(value) for value in row])
+
+
+def _difference(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
+    """Show a changed row: its first value, and what changed; … stands for the rest."""
+    parts = [_value(new[0])] if new[0] == old[0] else []
+    for before, after in list(zip(old, new, strict=False))[len(parts) :]:
+        parts.append("…" if before == after else f"{_value(before)} → {_value(after)}")
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """Join a row's values; … stands for several that say nothing."""
+    short: list[str] = []
+    for nothing, group in itertools.groupby(parts, key=lambda part: part in ("-", "…")):
+        values = list(group)
+        short += ["…" if len(values) > 1 else values[0]] if nothing else values
+    return "(" + ", ".join(short) + ")"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float) and 0 <= (since := value - EPOCH / SECOND) < AGES:
+        return f"t+{round(since, 6):g}s"
+    text = " ".join(str(value).split())
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

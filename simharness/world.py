@@ -11,10 +11,10 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from simharness.clock import EPOCH, SECOND, nanoseconds
-from simharness.errors import Misuse, SimharnessError
+from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.kernel import Kernel
 from simharness.operations import CLOCK, Operation, Resource
-from simharness.places import caller
+from simharness.places import caller, last_place
 
 T = TypeVar("T")
 Check = Callable[[], Any]
@@ -230,10 +230,27 @@ class World:
         for check in self._always:
             try:
                 kernel.learned.check_reads(kernel.inspect(check))
-            except SimharnessError:
+            except AssertionError as error:
+                kernel.fail(error, check=name_of(check))
+            except (SimharnessError, Stuck, KeyboardInterrupt):
                 raise
-            except Exception as error:
-                kernel.fail(error, check=check.__name__)
+            except BaseException as error:
+                raise broken_check(check, error) from error
+
+
+def name_of(check: Check) -> str:
+    """Return what to call a check: its function's name."""
+    return str(getattr(check, "__name__", None) or type(check).__name__)
+
+
+def broken_check(check: Check, error: BaseException) -> Misuse:
+    """Return the error for a check that did not say yes or no: it raised something other than AssertionError."""
+    place = last_place(error)
+    said = " ".join(str(error).split())
+    return Misuse(
+        f"{place or '?'}: check {name_of(check)} raised {type(error).__name__}{': ' if said else ''}{said}; "
+        "a check returns when the invariant holds and raises AssertionError (assert …) when it does not"
+    )
 
 
 def _union(masks: Iterable[int]) -> int:

@@ -1,0 +1,1 @@
+"""What explorations came to, for people and for programs: timelines, tables, progress, JSON."""

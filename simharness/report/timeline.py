@@ -1,2 +1,341 @@
-def render(trace):
-    return "\n".join(f"{s.number:3} {s.actor:12} {s.kind} {s.detail} {s.place} {s.notes} {s.database}" for s in trace.steps)
+"""A trace as a timeline: a column for each actor, time downwards, what the world looked like at the right.
+
+Promises: no line is wider than asked for, but for what cannot be cut (the failure is wrapped); the text is the same with and
+without colour; the same trace gives the same text.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from simharness.report.folding import Row, rows
+from simharness.report.words import advance, cut, one_line, plain, seconds, where
+from simharness.trace import Step, Trace, Waiting
+
+ALIVE, HOLDING, FAILED, NOTHING = "│", "┃", "✗", "–"
+_NO_VALUE = ("", "None", "-", NOTHING)
+_CHANGE = {"+": "green", "-": "red", "~": "yellow"}
+_ACTOR_STYLES = ("cyan", "magenta", "blue", "yellow", "green")
+
+
+@dataclass
+class Line:
+    """One line of output: pieces of text, each with the column where it starts and its style."""
+
+    pieces: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def put(self, at: int, text: str, style: str = "") -> None:
+        """Place text; later pieces hide earlier ones where they overlap."""
+        if text:
+            self.pieces.append((at, text, style))
+
+    def cells(self) -> list[tuple[str, str]]:
+        """Return the line as (character, style) pairs."""
+        cells: list[tuple[str, str]] = []
+        for at, text, style in self.pieces:
+            cells.extend((" ", "") for _ in range(at + len(text) - len(cells)))
+            cells[at : at + len(text)] = [(character, style) for character in text]
+        while cells and cells[-1][0] == " ":
+            cells.pop()
+        return cells
+
+
+def render(trace: Trace, width: int = 100, colour: bool = False, full: bool = False) -> str:
+    """Return the trace as text.
+
+    Args:
+        width: of the longest line.
+        colour: decorate with ANSI colours.
+        full: show every step; otherwise only those that explain.
+    """
+    return Timeline(trace, width, full).text(colour)
+
+
+class Timeline:
+    """Lays a trace out in columns."""
+
+    def __init__(self, trace: Trace, width: int, full: bool) -> None:
+        self.trace = trace
+        self.page = self.width = max(40, width)
+        self.rows, self.after = rows(trace, full)
+        self.full = full
+        self.lines: list[Line] = []
+        self.holding = any(locks for row in self.rows for locks in row.step.held.values())
+        self._ends = _last_steps(trace)
+        self._begun: set[str] = set()
+        self._lay_out()
+
+    def text(self, colour: bool) -> str:
+        """Return the finished text."""
+        self.lines = []
+        self._title()
+        self._header()
+        self._body()
+        self._ending()
+        if not colour:
+            return "\n".join("".join(character for character, _ in line.cells()) for line in self.lines)
+        return _coloured(self.lines, self.width)
+
+    # Layout
+
+    def _lay_out(self) -> None:
+        trace = self.trace
+        moving = {row.step.actor for row in self.rows} | {stuck.actor for stuck in trace.waiting}
+        several = len(set(trace.actors.values())) > 1
+        self.labels = {
+            name: f"{name} [{process}]" if several else name for name, process in trace.actors.items() if name in moving
+        }
+        self.styles = {name: _ACTOR_STYLES[rank % len(_ACTOR_STYLES)] for rank, name in enumerate(self.labels)}
+        places = [where(row.step.place, self.width) for row in self.rows]
+        places += [where(stuck.place, self.width) for stuck in trace.waiting]
+        self.place_width = min(max(map(len, places), default=0), max(12, self.width // 4))
+        self.margin = len(str(self.rows[-1].number if self.rows else 0)) + 3
+        wide = {name: self._shown_width(name) for name in _shown_names(trace)}
+        fixed = self.margin + self.place_width + 2 * len(wide) + sum(wide.values()) + 2
+        widths = self._shared_out({name: self._wanted(name) for name in self.labels}, max(20, self.width - fixed))
+        self.columns = {}
+        at = self.margin
+        for name in self.labels:
+            self.columns[name] = at
+            at += widths[name]
+        self.right = at
+        self.shown = {}
+        for name, width in wide.items():
+            self.shown[name] = at + 1
+            at += width + 2
+        below = [len(one_line(text)) for row in self.rows for text in (*row.inside, *row.database, *row.log)]
+        self.width = min(self.page, max(at + self.place_width + 1, max(below, default=0) + self.margin + 8, 40))
+
+    def _shown_width(self, name: str) -> int:
+        values = [one_line(row.step.shown.get(name, "")) for row in self.rows] + [one_line(self.trace.initial.get(name, ""))]
+        return min(max(map(len, [name, *values])), max(8, self.width // 7))
+
+    def _wanted(self, name: str) -> int:
+        """Return the width that an actor's column would like to have: lifeline, blank, text, two blanks."""
+        texts = [len(row.text) for row in self.rows if row.step.actor == name]
+        texts += [len(_waits(stuck)) for stuck in self.trace.waiting if stuck.actor == name]
+        return max([len(self.labels[name]) + 2, *(length + 4 for length in texts)])
+
+    @staticmethod
+    def _shared_out(wanted: dict[str, int], room: int) -> dict[str, int]:
+        """Give each column what it wants if there is room; else the last one first, since texts of others may run over."""
+        if sum(wanted.values()) <= room or not wanted:
+            return wanted
+        last = list(wanted)[-1]
+        least = sum(min(14, width) for name, width in wanted.items() if name != last)
+        given = {last: min(wanted[last], max(room - least, room // len(wanted)))}
+        left = room - given[last]
+        others = sorted((name for name in wanted if name != last), key=lambda name: wanted[name])
+        for rank, name in enumerate(others):
+            given[name] = max(3, min(wanted[name], left // (len(others) - rank)))
+            left -= given[name]
+        return given
+
+    def _shown_room(self, name: str) -> int:
+        following = [at for at in self.shown.values() if at > self.shown[name]]
+        return min([*following, self.width - self.place_width]) - self.shown[name] - 2
+
+    # Parts
+
+    def _line(self) -> Line:
+        self.lines.append(Line())
+        return self.lines[-1]
+
+    def _title(self) -> None:
+        trace = self.trace
+        cell = "  ".join(f"{name}={value}" for name, value in trace.parameters.items())
+        movers = [step.actor for step in trace.steps if step.kind != "clock.advance"]
+        switches = sum(1 for before, after in pairwise(movers) if before != after)
+        steps = f"{len(trace.steps)} {'step' if len(trace.steps) == 1 else 'steps'}"
+        title = f"{trace.scenario}  {cell}".rstrip()
+        size = f"{steps}, {switches} context {'switch' if switches == 1 else 'switches'}"
+        line = self._line()
+        line.put(0, cut(title, self.width - len(size) - 2), "bold")
+        line.put(min(len(title), self.width - len(size) - 2) + 2, size, "dim")
+        self._line()
+
+    def _header(self) -> None:
+        if not self.labels:
+            return
+        names, below = self._line(), self._line()
+        borders = [*self.columns.values(), self.right]
+        for rank, (name, label) in enumerate(self.labels.items()):
+            room = borders[rank + 1] - borders[rank] - 1
+            names.put(borders[rank], cut(label, room), f"bold {self.styles[name]}")
+            below.put(borders[rank], "─" * min(len(label), room), self.styles[name])
+        for name, at in self.shown.items():
+            label = cut(name, self._shown_room(name))
+            names.put(at, label, "bold")
+            below.put(at, "─" * len(label))
+
+    def _body(self) -> None:
+        trace = self.trace
+        values = dict(trace.initial)
+        if any(value not in _NO_VALUE for value in values.values()):
+            line = self._line()
+            line.put(self.margin, "(at the start)", "dim")
+            self._values(line, values, {})
+        failed = self._failed_row()
+        mover = ""
+        for row in self.rows:
+            step = row.step
+            if step.kind == "clock.advance":
+                self._rule(step)
+                mover = ""
+                continue
+            if mover and mover != step.actor:
+                self._lifelines(self._line(), row, values)
+            self._begun.add(step.actor)
+            mover = step.actor
+            self._row(row, values, failed=row is failed)
+            values = dict(step.shown) or values
+
+    def _failed_row(self) -> Row | None:
+        trace = self.trace
+        if not trace.failed_at or trace.waiting:
+            return None
+        before = [row for row in self.rows if row.number <= trace.failed_at and row.step.kind != "clock.advance"]
+        return before[-1] if before else None
+
+    def _row(self, row: Row, values: Mapping[str, str], failed: bool) -> None:
+        step = row.step
+        line = self._line()
+        at = self.columns[step.actor]
+        self._lifelines(line, row, values)
+        number = str(row.number).rjust(self.margin - 3)
+        line.put(0, FAILED if failed else " ", "bold red")
+        line.put(2, number, "dim")
+        style = "dim" if row.filler else ("bold red" if failed else "")
+        line.put(at + 2, cut(row.text, self.right - at - 3), style)
+        self._values(line, step.shown, values)
+        place = where(step.place, self.place_width)
+        line.put(self.width - len(place), place, "dim")
+        for statement in row.inside:
+            self._below(row, statement, "")
+        for change in row.database:
+            self._below(row, one_line(change), _CHANGE.get(change[:1], ""))
+        for text in row.log:
+            self._below(row, f"log {one_line(text)}", "dim italic")
+
+    def _below(self, row: Row, text: str, style: str) -> None:
+        """Place a line below a step, in its actor's column where it fits, further left where it is too long for that."""
+        line = self._line()
+        at = min(self.columns[row.step.actor] + 4, max(self.margin + 2, self.width - len(text)))
+        self._lifelines(line, row, dict(row.step.shown))
+        text = cut(text, self.width - at)
+        line.put(at - 2, f"  {text} ", style)
+
+    def _lifelines(self, line: Line, row: Row, values: Mapping[str, str]) -> None:
+        step = row.step
+        for name, at in self.columns.items():
+            if name in self._begun and self._ends.get(name, 0) >= row.number:
+                holds = bool(step.held.get(name))
+                line.put(at, HOLDING if holds else ALIVE, self.styles[name] if holds else "dim")
+        for name, at in self.shown.items():
+            if values.get(name, "") not in _NO_VALUE:
+                line.put(at, ALIVE, "dim")
+
+    def _values(self, line: Line, now: Mapping[str, str], before: Mapping[str, str]) -> None:
+        for name, at in self.shown.items():
+            value = now.get(name, "")
+            if value != before.get(name, ""):
+                text = NOTHING if value in _NO_VALUE else one_line(value)
+                line.put(at, cut(text, self._shown_room(name)), "bold")
+
+    def _rule(self, step: Step) -> None:
+        start, end = advance(step)
+        text = f"── clock +{seconds(end - start)} (now {seconds(end)}) "
+        self._line().put(0, text + "─" * (self.width - len(text)), "blue")
+
+    def _ending(self) -> None:
+        trace = self.trace
+        if trace.waiting:
+            self._stuck()
+        elif trace.failed_at == 0:
+            self._line().put(self.margin, "(in the initial state)", "dim")
+        if trace.failure:
+            self._line()
+            sentence = f"{FAILED} {self._failure()}"
+            for text in textwrap.wrap(sentence, self.page, subsequent_indent="  ", break_on_hyphens=False):
+                self._line().put(0, text, "bold red")
+        if self.after:
+            self._line().put(0, f"  after it, not shown: {_count(self.after)}", "dim")
+        if self.holding:
+            self._line().put(0, f"{HOLDING} holds a lock", "dim")
+        if any("t+" in change for row in self.rows for change in row.database):
+            self._line().put(0, "t+1s: a time in the database, one second after the start", "dim")
+
+    def _failure(self) -> str:
+        trace = self.trace
+        if trace.waiting and (trace.failure or "").startswith("deadlock"):
+            who = [
+                f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_plain(stuck.operation)})'}"
+                for stuck in trace.waiting
+            ]
+            return f"deadlock: {', '.join(who)}; nobody can move"
+        return trace.failure or ""
+
+    def _stuck(self) -> None:
+        """Say below the steps, in each stuck actor's column, what it waits for."""
+        if self.rows:
+            self._line()
+        for stuck in self.trace.waiting:
+            place = where(stuck.place, self.place_width)
+            line = self._line()
+            for name, at in self.columns.items():
+                if self._ends.get(name, 0) > len(self.trace.steps):
+                    line.put(at, HOLDING if self._holds(name) else ALIVE, "dim")
+            line.put(0, FAILED, "bold red")
+            text = cut(_waits(stuck), self.right - self.margin - 3)
+            at = min(self.columns[stuck.actor] + 2, max(self.margin, self.right - len(text) - 1))
+            line.put(at, text, "bold red")
+            line.put(self.width - len(place), place, "dim")
+
+    def _holds(self, actor: str) -> bool:
+        return bool(self.trace.steps) and bool(self.trace.steps[-1].held.get(actor))
+
+
+def _plain(operation: str) -> str:
+    kind, _, detail = one_line(operation).partition(" ")
+    return plain(kind, detail)
+
+
+def _waits(stuck: Waiting) -> str:
+    held = f", held by {stuck.holder}" if stuck.holder else ""
+    return f"waits: {_plain(stuck.operation)}{held}"
+
+
+def _last_steps(trace: Trace) -> dict[str, int]:
+    ends = {step.actor: step.number for step in trace.steps}
+    for stuck in trace.waiting:
+        ends[stuck.actor] = len(trace.steps) + 1
+    return ends
+
+
+def _shown_names(trace: Trace) -> list[str]:
+    names: Iterable[str] = (name for values in (trace.initial, *(step.shown for step in trace.steps)) for name in values)
+    return list(dict.fromkeys(names))
+
+
+def _count(steps: Sequence[Step]) -> str:
+    made = Counter(step.actor for step in steps)
+    return ", ".join(f"{number} {'step' if number == 1 else 'steps'} of {actor}" for actor, number in made.items())
+
+
+def _coloured(lines: Sequence[Line], width: int) -> str:
+    from rich.console import Console
+    from rich.text import Text
+
+    buffer = io.StringIO()
+    console = Console(file=buffer, force_terminal=True, color_system="standard", width=width, highlight=False)
+    for line in lines:
+        text = Text(no_wrap=True, overflow="ignore")
+        for character, style in line.cells():
+            text.append(character, style or None)
+        console.print(text, soft_wrap=True)
+    return buffer.getvalue().rstrip("\n")

@@ -25,7 +25,7 @@ def _optional(name: str) -> Any:
 
 def install(patches: Patches) -> None:
     """Plan the replacements of every runtime."""
-    for name in ("threads", "thread", "queues", "sqlite", "time", "randomness", "refused"):
+    for name in ("threads", "thread", "queues", "sqlite", "time", "randomness", "refused", "logs"):
         module = _optional(name)
         if module is not None:
             module.install(patches)

@@ -1,12 +1,12 @@
 """Deterministic randomness and identity: `random`, `secrets`, `os.urandom`, `uuid`, process ids, temporary names.
 
-In a simulation each actor draws from streams of its own, seeded from the exploration's seed and the actor's name. So what an actor
-draws does not depend on who moved before it, draws of different actors commute, and drawing is no scheduling point. Streams live for one execution.
-Two kinds are kept apart: `random.seed(5)` makes the module's functions repeat themselves, as it really does, but not `os.urandom`
-and what is built on it (`secrets`, `uuid4`, `SystemRandom`, `Random()` without a seed).
+In a simulation each actor draws from streams of its own, which live for one execution and are seeded from the exploration's
+seed and the actor's name. So what an actor draws does not depend on who moved before it, draws of different actors commute, and
+drawing is no scheduling point. Two kinds are kept apart: `random.seed(5)` makes the module's functions repeat themselves, as it
+really does, but not `os.urandom` and what is built on it (`secrets`, `uuid4`, `SystemRandom`, `Random()` without a seed).
 
-A process has a stable virtual id made from its name. Temporary files whose folder is not given go to a folder that is empty at the start of every
-execution, so that names left behind by one cannot collide with those of the next.
+A process has a stable virtual id made from its name. Temporary files whose folder is not given go to a folder that is empty at
+the start of every execution, so that names left behind by one execution cannot collide with those of the next.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NODE = 0x0315_6861_726E
 _GREGORIAN = 0x01B2_1DD2_1381_4000
 _RFC_VARIANT = 1 << 63
 
-_shared: random.Random = random._inst  # type: ignore[attr-defined]  # the instance behind the module's functions
+_shared: random.Random = random._inst
 _seed = random.Random.seed
 _urandom = os.urandom
 _getrandom: Any = getattr(os, "getrandom", None)
@@ -43,7 +43,8 @@ _uuid1 = uuid.uuid1
 _uuid6: Any = getattr(uuid, "uuid6", None)
 _uuid7: Any = getattr(uuid, "uuid7", None)
 _getnode = uuid.getnode
-_next_name: Callable[[Any], str] = tempfile._RandomNameSequence.__next__
+_names: Any = tempfile._RandomNameSequence  # type: ignore[attr-defined]  # makes the names of all temporary files
+_next_name: Callable[[Any], str] = _names.__next__
 _gettempdir: Callable[[], Any] = tempfile._gettempdir  # type: ignore[attr-defined]  # what both public functions ask
 _folders: weakref.WeakKeyDictionary[Kernel, str] = weakref.WeakKeyDictionary()
 
@@ -188,9 +189,11 @@ def virtual_uuid7() -> uuid.UUID:
 
 def virtual_name(self: Any) -> str:
     """Return the next name to try for a temporary file."""
+    if current() is None:
+        return _next_name(self)
     kernel = _asked_by_user()
     if kernel is None:
-        return _next_name(self)
+        return _urandom(6).hex()
     source = stream(kernel, "entropy")
     return "".join(source.choice("abcdefghijklmnopqrstuvwxyz0123456789_") for _ in range(8))
 
@@ -230,6 +233,7 @@ def _empty_folder(kernel: Kernel, parent: str) -> str:
 
 def install(patches: Patches) -> None:
     """Plan the replacement of every source of randomness and identity named above."""
+    _gettempdir()  # looks for a folder that can be written to, once, under a random name: not in an execution
     for name, value in list(vars(random).items()):
         if getattr(value, "__self__", None) is _shared:
             patches.everywhere(value, _function(name))
@@ -246,5 +250,5 @@ def install(patches: Patches) -> None:
         if original is not None:
             patches.everywhere(original, replacement)
     patches.attribute(random.Random, "seed", virtual_seed)
-    patches.attribute(tempfile._RandomNameSequence, "__next__", virtual_name)
+    patches.attribute(_names, "__next__", virtual_name)
     patches.attribute(tempfile, "_gettempdir", virtual_tempdir)

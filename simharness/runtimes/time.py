@@ -29,7 +29,7 @@ from simharness.runtimes.patching import Patches
 from simharness.world import read_clock
 from simharness.world import sleep as _virtual_sleep
 
-_QUIET = frozenset({"_threading_local", "concurrent", "logging", "multiprocessing", "queue", "random", "tempfile", "threading", "uuid"})
+_QUIET = frozenset({"_threading_local", "concurrent", "logging", "queue", "random", "tempfile", "threading", "uuid"})
 """Top-level modules whose own readings of a clock are not steps."""
 
 _sleep = _time.sleep
@@ -235,7 +235,7 @@ def virtual_utcnow(cls: type[_datetime.datetime]) -> Any:
     now = _now(sys._getframe(1))
     if now is None:
         return _datetime_utcnow.__get__(None, cls)()
-    return _datetime_fromtimestamp.__get__(None, cls)((EPOCH + now) / SECOND, _datetime.timezone.utc).replace(tzinfo=None)
+    return _datetime_fromtimestamp.__get__(None, cls)((EPOCH + now) / SECOND, _datetime.UTC).replace(tzinfo=None)
 
 
 def virtual_today(cls: type[_datetime.date]) -> Any:
@@ -250,8 +250,8 @@ def virtual_today(cls: type[_datetime.date]) -> Any:
 class _Builtin:
     """The attributes of a class written in C, which refuses assignment, as an object that `Patches.attribute` can work on.
 
-    CPython keeps a class's attributes in a dictionary, which a mappingproxy hides and the garbage collector shows. After a change the
-    interpreter has to be told, for it caches what it has looked up.
+    CPython keeps a class's attributes in a dictionary, which a mappingproxy hides and the garbage collector shows. After a change
+    the interpreter has to be told, for it caches what it has looked up.
     """
 
     __slots__ = ("_owner",)
@@ -272,7 +272,7 @@ class _Builtin:
 
 
 def _bound_before(name: str, owner: type, replacement: Callable[..., Any]) -> list[tuple[Any, Any]]:
-    """Return the bound methods called `name` of `owner` that somebody keeps (`default_factory=datetime.now`), with what replaces them."""
+    """Return the bound methods `name` of `owner` that somebody keeps (`default_factory=datetime.now`), and what replaces them."""
     return [
         (found, MethodType(replacement, owner))
         for found in gc.get_referrers(owner)

@@ -1,0 +1,197 @@
+"""Explores the cells that a command line asks for: one after the other here, or spread over worker processes.
+
+A worker is handed one cell at a time and answers with its result; the parent only waits, and starts no thread. Whatever
+happens to a worker, each cell ends in a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from simharness.errors import HarnessBug, SimharnessError
+from simharness.explore import Result, Verdict, explore, failed
+from simharness.scenario import Scenario, load
+from simharness.simulation import Settings
+
+_monotonic = time.monotonic
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to explore. Pickled as its scenario's address: a worker that was not forked imports the file itself."""
+
+    scenario: Scenario
+    parameters: Mapping[str, Any]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _job, (self.scenario.address, dict(self.parameters))
+
+
+@dataclass(frozen=True)
+class How:
+    """What is the same for all cells."""
+
+    strategy: str
+    stop_on_first: bool
+    settings: Settings
+
+
+def _job(address: str, parameters: dict[str, Any]) -> Job:
+    return Job(load(address)[0], parameters)
+
+
+def run(job: Job, how: How) -> Result:
+    """Explore one cell; an error becomes a result that carries it."""
+    began = _monotonic()
+    try:
+        return explore(job.scenario, how.strategy, job.parameters, how.stop_on_first, settings=how.settings)
+    except SimharnessError as error:
+        return failed(job.scenario, job.parameters, how.strategy, error, _monotonic() - began)
+    except Exception as error:
+        bug = HarnessBug(f"unexpected {type(error).__name__}: {error}")
+        result = failed(job.scenario, job.parameters, how.strategy, bug, _monotonic() - began)
+        return replace(result, bounds="".join(traceback.format_exception(error)))
+
+
+def one_by_one(jobs: Sequence[Job], how: How) -> Iterator[tuple[int, Result]]:
+    """Yield (index, result) for each job; `how.settings.progress` is told of each."""
+    for index, job in enumerate(jobs):
+        result = run(job, how)
+        if result.error is not None and how.settings.progress is not None:
+            how.settings.progress.finished(result)
+        yield index, result
+
+
+def interrupted(job: Job, how: How, executions: int) -> Result:
+    """Return the result of a cell whose exploration was stopped by hand."""
+    result = failed(job.scenario, job.parameters, how.strategy, SimharnessError(""), 0.0)
+    return replace(
+        result,
+        verdict=Verdict.INCONCLUSIVE,
+        executions=executions,
+        error=None,
+        error_status=0,
+        bounds=f"interrupted after {executions} executions",
+    )
+
+
+class Workers:
+    """Processes that explore cells. Use as a context; leaving it ends them.
+
+    Args:
+        number: how many; each is forked where the platform can, so that it has the scenarios imported already.
+        show: is told the job that a worker begins.
+    """
+
+    def __init__(self, number: int, jobs: Sequence[Job], how: How, show: Callable[[Job], None] = lambda job: None) -> None:
+        self._jobs = jobs
+        self._how = replace(how, settings=replace(how.settings, progress=None))
+        self._show = show
+        self._next = 0
+        self._running: dict[Any, tuple[Any, int]] = {}
+        self._number = min(number, len(jobs))
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process, _index in self._running.values():
+            process.terminate()
+        for process, _index in self._running.values():
+            process.join()
+        self._running.clear()
+
+    def results(self, interrupted: Callable[[], bool]) -> Iterator[tuple[int, Result]]:
+        """Yield (index, result) as cells end, in whatever order; raise KeyboardInterrupt when `interrupted` says so."""
+        for _ in range(self._number):
+            self._start()
+        while self._running:
+            for pipe in multiprocessing.connection.wait(list(self._running), timeout=0.2):
+                yield self._receive(pipe)
+            if interrupted():
+                raise KeyboardInterrupt
+
+    @property
+    def unfinished(self) -> list[int]:
+        """The jobs that workers were busy with."""
+        return [index for _, index in self._running.values()]
+
+    def _start(self) -> None:
+        context = _context()
+        ours, theirs = context.Pipe()
+        inherited = [ours, *self._running] if context.get_start_method() == "fork" else []
+        process = context.Process(target=_work, args=(theirs, self._jobs, self._how, inherited), daemon=True)
+        process.start()
+        theirs.close()
+        self._hand_out(ours, process)
+
+    def _hand_out(self, pipe: Any, process: Any) -> None:
+        """Give a worker its next job, or let it go."""
+        if self._next >= len(self._jobs):
+            self._running.pop(pipe, None)
+            pipe.close()
+            process.join()
+            return
+        self._running[pipe] = (process, self._next)
+        self._show(self._jobs[self._next])
+        with contextlib.suppress(OSError):
+            pipe.send(self._next)
+        self._next += 1
+
+    def _receive(self, pipe: Any) -> tuple[int, Result]:
+        process, index = self._running[pipe]
+        job = self._jobs[index]
+        try:
+            result = pickle.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            del self._running[pipe]
+            process.join()
+            died = HarnessBug(f"the worker process that explored this cell ended with status {process.exitcode}")
+            result = failed(job.scenario, job.parameters, self._how.strategy, died, 0.0)
+            if self._next < len(self._jobs):
+                self._start()
+        else:
+            self._hand_out(pipe, process)
+        return index, replace(result, parameters=dict(job.parameters))
+
+
+def _context() -> Any:
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("fork" if "fork" in methods and os.uname().sysname == "Linux" else "spawn")
+
+
+def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any]) -> None:
+    """Answer with a result for each index that comes, until the parent goes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for other in inherited:
+        other.close()
+    while True:
+        try:
+            index = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send_bytes(_packed(run(jobs[index], how)))
+
+
+def _packed(result: Result) -> bytes:
+    """Pickle a result; values of the scenario's own that cannot be pickled are sent as their text."""
+    try:
+        return pickle.dumps(result)
+    except Exception:
+        found = result.counterexample
+        words = {name: str(value) for name, value in result.parameters.items()}
+        if found is not None:
+            found = replace(found, trace=replace(found.trace, parameters=words))
+        outcomes = frozenset(map(repr, result.outcomes))
+        return pickle.dumps(replace(result, parameters=words, outcomes=outcomes, counterexample=found))

@@ -1,0 +1,257 @@
+"""The command line: `simharness explore`, `simharness replay`, `simharness list`.
+
+Exit status, the highest of all cells: 0 every cell as expected, 1 a cell is not as expected (or a replayed execution fails),
+2 misuse, 3 inconclusive, 4 the scenario is not deterministic, 5 a bug of the harness. Errors are one line on stderr; only a bug
+of the harness shows a traceback, for the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from simharness import choices
+from simharness.cells import How, Job, Workers, interrupted, one_by_one
+from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.explore import STRATEGIES, Result, replay
+from simharness.report import json_report
+from simharness.report.table import cell_name, console_for, report, words_of
+from simharness.report.timeline import render
+from simharness.scenario import Scenario, load
+from simharness.simulation import Settings
+
+INCONCLUSIVE = 3
+PIPED_WIDTH = 100
+
+app = typer.Typer(
+    name="simharness",
+    help="Run real concurrent code under every ordering: a proof within stated bounds, or a counterexample to read and replay.",
+    epilog="Exit status: 0 as expected, 1 not as expected, 2 misuse, 3 inconclusive, 4 not deterministic, 5 bug of the harness.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a replaced stream may lack it
+    app()
+
+
+@dataclass
+class _Interrupt:
+    """Ctrl-C: once ends the exploration between two executions, twice at once."""
+
+    pressed: bool = False
+
+    def __call__(self) -> bool:
+        return self.pressed
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+
+@app.command()
+def explore(  # noqa: PLR0917  # typer makes an option of each
+    paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios.")],
+    strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
+    workers: Annotated[int, typer.Option(min=1, help="Spread the cells over this many processes.")] = 1,
+    keep_going: Annotated[bool, typer.Option("--all", help="Go on after a cell's first violation, and count.")] = False,
+    parameter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
+    ] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
+    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
+) -> None:
+    """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
+    with _errors():
+        if strategy not in STRATEGIES:
+            raise Misuse(f"--strategy {strategy}: there is none of this name; there are: {', '.join(STRATEGIES)}")
+        if json is not None:
+            json_report.check_writable(json)
+        jobs = _jobs(paths, parameter or [])
+        settings = Settings(max_executions=max_executions, max_seconds=max_seconds)
+        results, stopped = _explore(jobs, How(strategy, not keep_going, settings), workers)
+        addresses = {job.scenario.name: job.scenario.address for job in jobs}
+        report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)
+        _complain(results)
+        if json is not None:
+            json_report.write(json, results, interrupted=stopped)
+        if stopped:
+            finished = sum(not result.bounds.startswith("interrupted") for result in results)
+            _say(f"interrupted: {finished} of {len(jobs)} cells finished; the others prove nothing")
+        status = max(result.exit_status for result in results) if results else 0
+        raise typer.Exit(max(status, INCONCLUSIVE) if stopped else status)
+
+
+@app.command("replay")
+def replay_command(
+    path: Annotated[str, typer.Argument(metavar="PATH::SCENARIO", help="The scenario that the token belongs to.")],
+    token: Annotated[str, typer.Argument(help="From a counterexample.")],
+    full: Annotated[bool, typer.Option("--full", help="Show every step.")] = False,
+) -> None:
+    """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
+    with _errors():
+        execution = replay(_scenario_of(path, token), token)
+        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full))
+        if execution.failure is None:
+            print("\nthis execution does not fail")
+        raise typer.Exit(0 if execution.failure is None else 1)
+
+
+@app.command("list")
+def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]")]) -> None:
+    """List the scenarios of a file, their parameters, and what each is about."""
+    with _errors():
+        for path in paths:
+            for scenario in load(path):
+                cells = list(scenario.cells())
+                print(f"{scenario.address}  ({len(cells)} {'cell' if len(cells) == 1 else 'cells'})")
+                about = (scenario.__doc__ or "").strip().splitlines()
+                if about:
+                    print(f"    {about[0]}")
+                for name, values in scenario.matrix.items():
+                    print(f"    {name}: {', '.join(map(str, values))}")
+
+
+def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result], bool]:
+    """Explore all jobs; return the results in the order of the jobs, and whether Ctrl-C ended it early."""
+    from simharness.report.live import LiveProgress
+
+    interrupt = _Interrupt()
+    found: dict[int, Result] = {}
+    current: list[int] = []
+    stopped = False
+    previous = signal.signal(signal.SIGINT, interrupt.handle)
+    try:
+        with LiveProgress(sys.stderr, len(jobs), interrupt) as progress:
+            try:
+                if workers > 1 and len(jobs) > 1:
+                    with Workers(workers, jobs, how, lambda job: progress.working_on(_name(job))) as pool:
+                        try:
+                            for index, result in pool.results(interrupt):
+                                found[index] = result
+                                progress.finished(result)
+                        except KeyboardInterrupt:
+                            current = pool.unfinished
+                            raise
+                else:
+                    watched = replace(how, settings=replace(how.settings, progress=progress))
+                    for index, result in one_by_one(jobs, watched):
+                        found[index] = result
+                        if interrupt():
+                            raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                stopped = True
+                if workers == 1 or len(jobs) == 1:
+                    current = [len(found)] if len(found) < len(jobs) else []
+                for index in current:
+                    found[index] = interrupted(jobs[index], how, progress.executions)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return [found[index] for index in sorted(found)], stopped
+
+
+def _jobs(paths: Sequence[str], selections: Sequence[str]) -> list[Job]:
+    """Return the cells to explore: those of all scenarios that have the selected values."""
+    wanted: dict[str, list[str]] = {}
+    for selection in selections:
+        name, equals, value = selection.partition("=")
+        if not equals:
+            raise Misuse(f"--parameter {selection}: write NAME=VALUE")
+        wanted.setdefault(name.strip(), []).append(value.strip())
+    scenarios = [scenario for path in paths for scenario in load(path)]
+    for name, values in wanted.items():
+        known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]
+        if not known:
+            has = ", ".join(dict.fromkeys(name for scenario in scenarios for name in scenario.matrix)) or "none"
+            raise Misuse(f"--parameter {name}: no scenario has a parameter {name!r}; there are: {has}")
+        for value in values:
+            if value not in known:
+                raise Misuse(f"--parameter {name}={value}: {name} is one of {', '.join(dict.fromkeys(known))}")
+    jobs = [
+        Job(scenario, cell)
+        for scenario in dict.fromkeys(scenarios)
+        for cell in scenario.cells()
+        if all(name in cell and str(cell[name]) in values for name, values in wanted.items())
+    ]
+    if not jobs:
+        raise Misuse(f"no cell has {' and '.join(selections)}: leave one --parameter out")
+    return jobs
+
+
+def _scenario_of(path: str, token: str) -> Scenario:
+    """Return the scenario that is named, or the one of the file that the token names."""
+    scenarios = load(path)
+    if len(scenarios) == 1:
+        return scenarios[0]
+    name = choices.scenario_of(token)
+    for scenario in scenarios:
+        if scenario.name == name:
+            return scenario
+    raise Misuse(f"{path} has {len(scenarios)} scenarios and the token fits none of them: name one, {path}::{scenarios[0].name}")
+
+
+def _complain(results: Sequence[Result]) -> None:
+    """Print the errors of cells, each text once."""
+    told: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.error is not None:
+            told.setdefault((result.scenario, result.error), []).append(result)
+    for (_, error), cells in told.items():
+        also = f" (and {len(cells) - 1} more cells)" if len(cells) > 1 else ""
+        _say(f"{cell_name(cells[0])}{also}: {error}")
+        if cells[0].bounds.startswith("Traceback"):
+            sys.stderr.write(cells[0].bounds)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Turn exceptions into one line on stderr and an exit status."""
+    try:
+        yield
+    except SimharnessError as error:
+        _say(str(error))
+        raise typer.Exit(error.exit_status) from None
+    except KeyboardInterrupt:
+        _say("interrupted")
+        raise typer.Exit(INCONCLUSIVE) from None
+    except typer.Exit:
+        raise
+    except BrokenPipeError:
+        raise typer.Exit(0) from None
+    except Exception as error:
+        _say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
+        traceback.print_exc()
+        raise typer.Exit(HarnessBug.exit_status) from None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"simharness: {' '.join(text.split())}\n")
+
+
+def _name(job: Job) -> str:
+    return f"{job.scenario.name} {words_of(job.parameters)}".strip()
+
+
+def _width() -> int:
+    return max(60, shutil.get_terminal_size((PIPED_WIDTH, 24)).columns)
+

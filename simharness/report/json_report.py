@@ -1,0 +1,124 @@
+"""Results as JSON, for programs. The file is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from simharness import __version__
+from simharness.errors import Misuse
+from simharness.explore import Counterexample, Result
+from simharness.trace import Step
+
+
+def check_writable(path: str) -> None:
+    """Find out now whether the file can be written when the exploration is over.
+
+    Raises:
+        Misuse: it cannot.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise Misuse(f"--json {path}: this is a folder; give the name of a file")
+    if not os.path.isdir(folder):
+        raise Misuse(f"--json {path}: there is no folder {folder}; make it, or give another path")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Misuse(f"--json {path}: cannot write in {folder} ({error.strerror}); give another path") from error
+
+
+def write(path: str, results: Sequence[Result], interrupted: bool = False) -> None:
+    """Write the results, replacing the file in one go.
+
+    Raises:
+        Misuse: the file cannot be written.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=".simharness-", delete=False) as file:
+            temporary = file.name
+            json.dump(document(results, interrupted), file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise Misuse(f"--json {path}: cannot be written ({error.strerror})") from error
+
+
+def document(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:
+    """Return the object that `write` writes."""
+    return {
+        "simharness": __version__,
+        "exit_status": max((result.exit_status for result in results), default=0),
+        "interrupted": interrupted,
+        "results": [entry(result) for result in results],
+    }
+
+
+def entry(result: Result) -> dict[str, Any]:
+    """Return one cell's entry."""
+    return {
+        "scenario": result.scenario,
+        "parameters": {name: plain(value) for name, value in result.parameters.items()},
+        "strategy": result.strategy,
+        "verdict": str(result.verdict),
+        "expected": result.expected,
+        "as_expected": result.as_expected,
+        "executions": result.executions,
+        "redundant": result.redundant,
+        "blocked": result.blocked,
+        "deadlocks": result.deadlocks,
+        "seconds": round(result.seconds, 6),
+        "bounds": result.bounds,
+        "outcomes": sorted(map(repr, result.outcomes)),
+        "error": result.error,
+        "counterexample": None if result.counterexample is None else _counterexample(result.counterexample),
+    }
+
+
+def _counterexample(found: Counterexample) -> dict[str, Any]:
+    return {
+        "failure": found.failure,
+        "token": found.token,
+        "shortness": found.shortness,
+        "failed_at": found.trace.failed_at,
+        "waiting": [str(stuck) for stuck in found.trace.waiting],
+        "steps": [_step(step) for step in found.steps],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "actor": step.actor,
+        "kind": step.kind,
+        "detail": step.detail,
+        "place": None if step.place is None else str(step.place),
+        "notes": list(step.notes),
+        "time": step.time / 1e9,
+        "database": list(step.database),
+        "held": {actor: list(locks) for actor, locks in step.held.items()},
+        "shown": dict(step.shown),
+        "log": list(step.log),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can say of a value: itself, or its text."""
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,136 @@
+"""Who is running: `current_thread`, `get_ident`, `enumerate` and their kin, answered for actors.
+
+Thread identifiers are made from the actor's name, so they are the same in every execution.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import zlib
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from simharness.kernel import RUNNING, Actor, Kernel, current
+from simharness.operations import Operation
+from simharness.runtimes.patching import Patches
+
+THREAD = "threading.Thread"
+"""Where an actor keeps its Thread object, among its locals."""
+
+_genuine_current_thread = threading.current_thread
+_genuine_main_thread = threading.main_thread
+_genuine_enumerate = threading.enumerate
+_genuine_active_count = threading.active_count
+_genuine_get_ident = _thread.get_ident
+_genuine_get_native_id = _thread.get_native_id
+_idents: dict[str, int] = {}
+
+
+def ident_of(name: str) -> int:
+    """Return the thread identifier of the actor of this name."""
+    found = _idents.get(name)
+    if found is None:
+        found = _idents[name] = 0x10000 + zlib.crc32(name.encode())
+    return found
+
+
+def current_actor(kernel: Kernel) -> Actor | None:
+    """Return the running actor; None stands for the main thread: set-up, checks, and the root actor of plain threaded code."""
+    actor = kernel.actor
+    if kernel.mode != RUNNING or actor is None or actor.name == "main":
+        return None
+    return actor
+
+
+def _main(kernel: Kernel) -> Thread:
+    found: Thread | None = kernel.context.get(THREAD)
+    if found is None:
+        from simharness.runtimes.thread import adopt
+
+        root = next((actor for actor in kernel.actors.values() if actor.name == "main"), kernel.actor)
+        if root is None or root.name != "main":
+            root = Actor(kernel, "main", lambda: None, False, "main")
+        found = kernel.context[THREAD] = adopt(kernel, root, "MainThread")
+    return found
+
+
+def _thread_of(kernel: Kernel, actor: Actor | None) -> Thread:
+    if actor is None:
+        return _main(kernel)
+    found: Thread | None = actor.locals.get(THREAD)
+    if found is None:
+        from simharness.runtimes.thread import adopt
+
+        found = actor.locals[THREAD] = adopt(kernel, actor, actor.name)
+    return found
+
+
+def _current_thread() -> Thread:
+    kernel = current()
+    return _genuine_current_thread() if kernel is None else _thread_of(kernel, current_actor(kernel))
+
+
+def _main_thread() -> Thread:
+    kernel = current()
+    return _genuine_main_thread() if kernel is None else _main(kernel)
+
+
+def _get_ident() -> int:
+    kernel = current()
+    if kernel is None:
+        return _genuine_get_ident()
+    actor = current_actor(kernel)
+    return ident_of("main" if actor is None else actor.name)
+
+
+def _get_native_id() -> int:
+    return _genuine_get_native_id() if current() is None else _get_ident()
+
+
+def _enumerate() -> list[Thread]:
+    kernel = current()
+    if kernel is None:
+        return _genuine_enumerate()
+    mask = 0
+    for actor in kernel.actors.values():
+        mask |= actor.bit
+    kernel.step(Operation("thread.enumerate", reads=mask))
+    alive = [actor for actor in kernel.actors.values() if not actor.finished]
+    threads = [_thread_of(kernel, None if actor.name == "main" else actor) for actor in alive]
+    main = _main(kernel)
+    return threads if main in threads else [main, *threads]
+
+
+def _active_count() -> int:
+    return _genuine_active_count() if current() is None else len(_enumerate())
+
+
+def _outside_only(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what does nothing inside a simulation, where there is no thread to trace."""
+    owner, name = threading, original.__name__
+
+    def nothing(function: Any) -> None:
+        if current() is None:
+            _hooks[owner, name](function)
+
+    return nothing
+
+
+_hooks: dict[tuple[Any, str], Callable[..., Any]] = {}
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacements."""
+    patches.everywhere(_genuine_current_thread, _current_thread)
+    patches.everywhere(_genuine_main_thread, _main_thread)
+    patches.everywhere(_genuine_enumerate, _enumerate)
+    patches.everywhere(_genuine_active_count, _active_count)
+    patches.everywhere(_genuine_get_ident, _get_ident)
+    patches.everywhere(_genuine_get_native_id, _get_native_id)
+    for name in ("settrace", "setprofile", "settrace_all_threads", "setprofile_all_threads"):
+        original = getattr(threading, name, None)
+        if original is not None:
+            _hooks[threading, name] = original
+            patches.attribute(threading, name, _outside_only(original))

@@ -1,0 +1,202 @@
+"""What a statement is, and which tables it reads and writes: told by SQLite itself, once for each SQL text and schema.
+
+The authorizer fires only when a statement is prepared, so a statement is learned by preparing `EXPLAIN` of it, with an authorizer that
+takes notes; the byte code tells whether it opens a read or a write transaction and whether it returns rows. A pragma may take effect
+when it is merely prepared: pragmas are told apart by name. What was learned is a `Shape`, kept in a book for each database and schema.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+LOCAL, READ, WRITE, SCHEMA, BEGIN, BEGIN_WRITE, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ROLLBACK_TO, TIMEOUT, UNKNOWN = range(13)
+"""Kinds of statement. LOCAL touches nothing but its connection; SCHEMA conflicts with everything on the database; UNKNOWN could not be
+prepared."""
+
+_VERB = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]+)(.*)", re.DOTALL)
+_PRAGMA = re.compile(r"\s*(?:\w+\s*\.\s*)?(\w+)\s*(?:(?:=|\()\s*([^;)]*?)\s*\)?\s*;?\s*)?(?:--.*|;)?$", re.DOTALL)
+_NAME = re.compile(r"\s*(?:TO\s+)?(?:SAVEPOINT\s+)?[\"'`\[]?([^\"'`\];\s]+)", re.IGNORECASE)
+_USES = re.compile(r"uses (\d+)")
+
+_OWN_PRAGMAS = frozenset(
+    "analysis_limit automatic_index cache_size cache_spill case_sensitive_like cell_size_check checkpoint_fullfsync collation_list"
+    " compile_options database_list defer_foreign_keys foreign_keys fullfsync function_list hard_heap_limit"
+    " ignore_check_constraints legacy_alter_table mmap_size module_list pragma_list query_only read_uncommitted recursive_triggers"
+    " reverse_unordered_selects secure_delete shrink_memory soft_heap_limit synchronous temp_store threads trusted_schema"
+    " wal_autocheckpoint".split()
+)
+_READ_PRAGMAS = frozenset(
+    "application_id auto_vacuum data_version encoding foreign_key_check foreign_key_list freelist_count index_info index_list index_xinfo"
+    " integrity_check journal_mode journal_size_limit max_page_count page_count page_size quick_check schema_version table_info"
+    " table_list table_xinfo user_version".split()
+)
+_TAKES_ARGUMENT_AND_READS = frozenset(
+    "foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info table_list"
+    " table_xinfo".split()
+)
+_CHANGES_PREPARATION = frozenset(["defer_foreign_keys", "foreign_keys", "recursive_triggers", "legacy_alter_table", "trusted_schema"])
+_WRITE_ACTIONS = frozenset([sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE])
+_MASTERS = ("sqlite_master", "sqlite_schema")
+_SCHEMA_VERBS = frozenset(["CREATE", "DROP", "ALTER", "VACUUM", "REINDEX", "ANALYZE", "DETACH"])
+
+
+class Shape:
+    """What one SQL text does under one schema. `reads` and `writes` are masks of tables of the main database."""
+
+    __slots__ = ("argument", "dml", "kind", "reads", "rows", "sql", "tables", "text", "verb", "writes")
+
+    def __init__(self, sql: str, kind: int, verb: str, argument: str = "") -> None:
+        self.sql = sql
+        self.text = sql
+        self.kind = kind
+        self.verb = verb
+        self.argument = argument
+        self.dml = verb in ("INSERT", "UPDATE", "DELETE", "REPLACE")
+        self.rows = True
+        self.reads = 0
+        self.writes = 0
+        self.tables: tuple[str, ...] = ()
+
+    @property
+    def prepares_anew(self) -> bool:
+        """Whether statements have to be learned again on this connection once this one was done."""
+        if self.verb == "PRAGMA":
+            name, _, value = self.argument.partition(" ")
+            return bool(value) and name in _CHANGES_PREPARATION
+        return self.verb in ("ATTACH", "DETACH") or (self.verb in _SCHEMA_VERBS and self.kind == LOCAL)
+
+    def __repr__(self) -> str:
+        return f"<shape of {self.sql!r}>"
+
+
+COMMITS = Shape("COMMIT", COMMIT, "COMMIT")
+ROLLS_BACK = Shape("ROLLBACK", ROLLBACK, "ROLLBACK")
+COMMITS.rows = ROLLS_BACK.rows = False
+
+
+def learn(connection: sqlite3.Connection, sql: str, bit: Callable[[str], int], authorizer: Any) -> tuple[Shape, bool]:
+    """Return the shape of a statement and whether it may be kept; one that cannot be prepared is of kind UNKNOWN.
+
+    Args:
+        connection: to prepare it on.
+        bit: gives the mask of a table's name.
+        authorizer: the user's own, put back afterwards.
+    """
+    match = _VERB.match(sql)
+    verb = match[1].upper() if match else ""
+    rest = match[2] if match else ""
+    border = _border(sql, verb, rest)
+    if border is not None:
+        border.rows = False
+        return border, True
+    if verb == "PRAGMA":
+        return _pragma(sql, rest), True
+    if verb == "EXPLAIN":
+        return Shape(sql, READ, verb), True
+    if verb in ("ATTACH", "DETACH", "VACUUM"):
+        return Shape(sql, SCHEMA if verb == "VACUUM" else LOCAL, verb, rest), True
+    return _explained(connection, sql, verb, bit, authorizer)
+
+
+def _border(sql: str, verb: str, rest: str) -> Shape | None:
+    """Recognise a transaction's border."""
+    words = rest.upper().replace(";", " ").split()
+    if verb == "BEGIN":
+        return Shape(sql, BEGIN_WRITE if words[:1] in (["IMMEDIATE"], ["EXCLUSIVE"]) else BEGIN, verb)
+    if verb in ("COMMIT", "END"):
+        return Shape(sql, COMMIT, verb)
+    if verb == "ROLLBACK" and "TO" in words[:2]:
+        name = _NAME.match(rest[rest.upper().index("TO") :])
+        return Shape(sql, ROLLBACK_TO, verb, name[1].lower() if name else "")
+    if verb == "ROLLBACK":
+        return Shape(sql, ROLLBACK, verb)
+    if verb in ("SAVEPOINT", "RELEASE"):
+        name = _NAME.match(rest)
+        return Shape(sql, SAVEPOINT if verb == "SAVEPOINT" else RELEASE, verb, name[1].lower() if name else "")
+    return None
+
+
+def _pragma(sql: str, rest: str) -> Shape:
+    match = _PRAGMA.match(rest)
+    name = match[1].lower() if match else ""
+    value = match[2] if match else None
+    argument = name if value is None else f"{name} {value}"
+    if name == "busy_timeout":
+        return Shape(sql, TIMEOUT, "PRAGMA", argument)
+    if name in _OWN_PRAGMAS:
+        return Shape(sql, LOCAL, "PRAGMA", argument)
+    if name in _READ_PRAGMAS and (value is None or name in _TAKES_ARGUMENT_AND_READS):
+        return Shape(sql, READ, "PRAGMA", argument)
+    return Shape(sql, SCHEMA, "PRAGMA", argument)
+
+
+def _explained(
+    connection: sqlite3.Connection, sql: str, verb: str, bit: Callable[[str], int], authorizer: Any
+) -> tuple[Shape, bool]:
+    """Learn from SQLite's authorizer and byte code."""
+    seen: list[tuple[Any, ...]] = []
+
+    def note(*event: Any) -> int:
+        seen.append(event)
+        return sqlite3.SQLITE_OK
+
+    connection.set_authorizer(note)
+    try:
+        code = _explain(connection, sql)
+    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError):
+        return Shape(sql, UNKNOWN, verb), False
+    finally:
+        connection.set_authorizer(authorizer)
+    shape = Shape(sql, LOCAL, verb)
+    shape.rows = any(row[1] == "ResultRow" for row in code)
+    transactions = [row[3] for row in code if row[1] == "Transaction" and row[2] == 0]
+    if not transactions:
+        return shape, True
+    shape.kind = WRITE if any(transactions) else READ
+    views = {event[4] for event in seen if event[4]} if shape.kind == READ else set()
+    reads = {event[1] for event in seen if event[0] == sqlite3.SQLITE_READ and event[3] != "temp"} - views
+    writes = {event[1] for event in seen if event[0] in _WRITE_ACTIONS and event[3] != "temp"}
+    if shape.kind == WRITE and (verb in _SCHEMA_VERBS or not writes.isdisjoint(_MASTERS)):
+        shape.kind = SCHEMA
+    elif shape.kind == WRITE and not writes:
+        shape.kind = SCHEMA
+    for table in reads:
+        shape.reads |= bit(table)
+    for table in writes if shape.kind == WRITE else ():
+        shape.writes |= bit(table)
+    shape.tables = tuple(sorted(writes))
+    return shape, True
+
+
+def _explain(connection: sqlite3.Connection, sql: str) -> list[tuple[Any, ...]]:
+    cursor = sqlite3.Cursor(connection)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            cursor.execute("EXPLAIN " + sql)
+        except sqlite3.ProgrammingError as error:
+            needed = _USES.search(str(error))
+            if needed is None:
+                raise
+            cursor.execute("EXPLAIN " + sql, (None,) * int(needed[1]))
+    rows = cursor.fetchall()
+    cursor.close()
+    return rows
+
+
+def statements(script: str) -> list[str]:
+    """Split a script into statements, as `executescript` would run them."""
+    found: list[str] = []
+    pending = ""
+    for piece in script.split(";"):
+        pending += piece + ";"
+        if sqlite3.complete_statement(pending):
+            found.append(pending)
+            pending = ""
+    if pending.rstrip(";"):
+        found.append(pending[:-1])
+    return [statement for statement in found if _VERB.match(statement)]

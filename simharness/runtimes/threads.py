@@ -1,0 +1,34 @@
+"""The synchronisation primitives of `threading` and `_thread`: which of them are replaced, and how.
+
+Factories of locks are replaced wherever they are bound; classes written in Python have their methods replaced in place, so that subclasses
+and instances that existed before are covered. Genuine locks that the code under test made before (at import) are
+given a stand-in for as long as the patches last.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+
+from simharness.runtimes import adoption, barriers, conditions, signals
+from simharness.runtimes.locks import Lock, RLock
+from simharness.runtimes.patching import Patches
+
+_lock_factory = threading.Lock
+_allocate_lock = _thread.allocate_lock
+_old_allocate = _thread.allocate  # type: ignore[attr-defined]  # not in the stubs
+_lock_type = _thread.LockType
+_rlock_factory = threading.RLock
+_rlock_type = _thread.RLock
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacements."""
+    for original in {id(factory): factory for factory in (_lock_factory, _allocate_lock, _old_allocate)}.values():
+        patches.everywhere(original, Lock)
+    for original in {id(factory): factory for factory in (_rlock_factory, _rlock_type)}.values():
+        patches.everywhere(original, RLock)
+    conditions.install(patches)
+    signals.install(patches)
+    barriers.install(patches)
+    adoption.install(patches)

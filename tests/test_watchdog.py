@@ -1,0 +1,225 @@
+"""The watchdog: an exploration that cannot move on ends with a message instead of hanging. The only tests that use real time."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+import time
+
+import pytest
+
+import simharness
+from simharness.errors import Stuck
+from simharness.kernel import Kernel
+from simharness.watchdog import Watchdog
+
+LOCKS = [_thread.allocate_lock()]
+"""A real lock, in a list, where no runtime finds it."""
+SECONDS = 0.3
+
+
+def explore(scenario):
+    """Explore under a short watchdog; return the message with which it ends, and the real seconds it took."""
+    began = time.monotonic()
+    with pytest.raises(simharness.Misuse) as caught:
+        simharness.explore(scenario, settings=simharness.Settings(watchdog=SECONDS))
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 10 * SECONDS
+    return str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def _free_lock():
+    yield
+    assert not LOCKS[0].locked()
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+
+
+def test_a_real_lock_held_across_a_scheduling_point_ends_the_exploration_with_the_line_and_the_actor():
+    def scenario(world):
+        def work():
+            with LOCKS[0]:
+                world.step("inside")
+
+        world.actor("one", work)
+        world.actor("two", work)
+
+    message = explore(scenario)
+    assert message.startswith("two is stuck at ")
+    assert "test_watchdog.py:" in message
+    assert "`with LOCKS[0]:`" in message
+    assert "one stands" in message
+    assert "make the lock inside the scenario" in message
+
+
+def test_a_loop_without_a_scheduling_point_ends_the_exploration():
+    def scenario(world):
+        def spin():
+            while True:
+                pass
+
+        world.actor("spinner", spin)
+
+    message = explore(scenario)
+    assert message.startswith("spinner is stuck at ")
+    assert " in spin" in message
+
+
+def test_a_set_up_that_hangs_ends_the_exploration():
+    def scenario(world):
+        world.actor("one", lambda: world.step("one"))
+        with LOCKS[0]:
+            LOCKS[0].acquire()
+
+    assert "`LOCKS[0].acquire()`" in explore(scenario)
+
+
+def test_a_check_that_hangs_ends_the_exploration():
+    def scenario(world):
+        world.actor("one", lambda: world.step("one"))
+
+        @world.at_end
+        def check():
+            with LOCKS[0]:
+                LOCKS[0].acquire()
+
+    assert "`LOCKS[0].acquire()`" in explore(scenario)
+
+
+def test_code_that_catches_everything_ends_at_its_next_step():
+    def scenario(world):
+        def stubborn():
+            with LOCKS[0]:
+                try:
+                    LOCKS[0].acquire()
+                except BaseException:
+                    world.step("goes on")
+            raise AssertionError("never reached")
+
+        world.actor("stubborn", stubborn)
+        world.actor("other", lambda: world.step("other"))
+
+    assert explore(scenario).startswith("stubborn is stuck at ")
+
+
+def test_code_that_catches_everything_and_blocks_again_is_ended_again():
+    def scenario(world):
+        def stubborn():
+            with LOCKS[0]:
+                for _ in range(3):
+                    try:
+                        LOCKS[0].acquire()
+                    except BaseException:
+                        continue
+
+        world.actor("stubborn", stubborn)
+
+    assert explore(scenario).startswith("stubborn is stuck at ")
+
+
+def test_a_finally_block_that_hangs_while_an_execution_is_buried_ends_too():
+    def scenario(world):
+        never = world.shared(0, "never")
+
+        def hangs():
+            try:
+                never.wait_until(lambda value: value == 1)
+            finally:
+                with LOCKS[0]:
+                    LOCKS[0].acquire()
+
+        world.actor("hangs", hangs)
+
+    assert "hangs is stuck at " in explore(scenario)
+
+
+def test_an_exploration_in_another_os_thread_is_ended_and_says_so_on_stderr(capfd):
+    caught = []
+
+    def scenario(world):
+        def spin():
+            while True:
+                pass
+
+        world.actor("spinner", spin)
+
+    def other():
+        try:
+            simharness.explore(scenario, settings=simharness.Settings(watchdog=SECONDS))
+        except simharness.Misuse as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert caught[0].startswith("spinner is stuck at ")
+    assert "spinner is stuck at " in capfd.readouterr().err
+
+
+def test_a_simulation_that_moves_is_left_alone_however_long_it_takes():
+    busy = time.monotonic
+
+    def scenario(world):
+        def work():
+            for _ in range(6):
+                end = _real(busy)() + SECONDS / 4
+                while _real(busy)() < end:
+                    pass
+                world.step("moves")
+
+        world.actor("worker", work)
+
+    settings = simharness.Settings(watchdog=SECONDS, max_executions=1)
+    assert simharness.explore(scenario, settings=settings).executions == 1
+
+
+def _real(function):
+    import simharness.runtimes.time as runtime
+
+    return {"virtual_monotonic": runtime._monotonic}.get(function.__name__, function)
+
+
+def test_a_signal_that_the_user_handles_is_left_to_him():
+    hits = []
+    before = signal.signal(signal.SIGUSR2, lambda *_: hits.append(1))
+    try:
+
+        def scenario(world):
+            with LOCKS[0]:
+                LOCKS[0].acquire()
+
+        explore(scenario)
+        assert not hits
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_what_is_raised_says_who_where_and_on_which_line():
+    kernel = Kernel()
+
+    def prepare():
+        with LOCKS[0]:
+            LOCKS[0].acquire()
+
+    with pytest.raises(Stuck) as caught, Watchdog(kernel, SECONDS):
+        kernel.run(prepare)
+    error = caught.value
+    assert (error.actor, error.place.function, error.line) == ("MainThread", "prepare", "LOCKS[0].acquire()")
+
+
+def test_entering_and_leaving_takes_no_time_and_leaves_no_thread():
+    before = _thread._count()
+    began = time.monotonic()
+    for _ in range(20):
+        with Watchdog(Kernel(), 60.0):
+            pass
+    assert time.monotonic() - began < 1
+    assert _thread._count() <= before + 1
+
+
+def test_no_watching_when_the_time_is_zero():
+    before = _thread._count()
+    with Watchdog(Kernel(), 0):
+        assert _thread._count() == before
