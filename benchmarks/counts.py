@@ -13,8 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import simharness  # noqa: E402
-from tests.programs import ROWS, Row  # noqa: E402
+import simharness
+from simharness import runtimes
+from tests.programs import ROWS, Row
 
 
 def explored(row: Row) -> simharness.Result:
@@ -57,4 +58,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with runtimes.installed():
+        sys.exit(main(sys.argv[1:]))

@@ -254,4 +254,3 @@ def _name(job: Job) -> str:
 
 def _width() -> int:
     return max(60, shutil.get_terminal_size((PIPED_WIDTH, 24)).columns)
-

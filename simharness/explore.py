@@ -383,17 +383,21 @@ def explore_all(
 ) -> list[Result]:
     """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`."""
     scenario = as_scenario(target)
-    results = []
-    for cell in scenario.cells():
-        began = _monotonic()
-        try:
-            results.append(explore(scenario, strategy, cell, stop_on_first, settings=settings))
-        except SimharnessError as error:
-            result = failed(scenario, cell, strategy, error, _monotonic() - began)
-            if settings is not None and settings.progress is not None:
-                settings.progress.finished(result)
-            results.append(result)
-    return results
+    with runtimes.installed():
+        return [_explore_cell(scenario, strategy, cell, stop_on_first, settings) for cell in scenario.cells()]
+
+
+def _explore_cell(
+    scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings | None
+) -> Result:
+    began = _monotonic()
+    try:
+        return explore(scenario, strategy, cell, stop_on_first, settings=settings)
+    except SimharnessError as error:
+        result = failed(scenario, cell, strategy, error, _monotonic() - began)
+        if settings is not None and settings.progress is not None:
+            settings.progress.finished(result)
+        return result
 
 
 def failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: SimharnessError, seconds: float) -> Result:

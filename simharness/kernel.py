@@ -478,7 +478,8 @@ class Kernel:
     def put(self, resource: Resource, state: Any) -> None:
         """Set the state of a resource as an effect of the step that has just been recorded."""
         resource.state = state
-        resource.history.append((self.n - 1, state))
+        if self.mode != INSPECTING:
+            resource.history.append((self.n - 1, state))
 
     def note(self, text: str) -> None:
         """Say, for people, what the step that has just been recorded did."""

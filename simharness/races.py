@@ -20,12 +20,25 @@ Everything is kept per step, so that what concerns a prefix shared with the next
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from simharness.kernel import SHIFT, Actor, Kernel
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 
 Race = tuple[int, int, int, int]
 """(i, key of the reversing step, its reads, its writes)."""
+
+
+class Second(NamedTuple):
+    """The second step of races, taken as step j of the execution or still waiting at its end (j is then its length)."""
+
+    j: int
+    key: int
+    actor: Actor
+    operation: Operation
+    deadline: int | None
+    reads: int
+    writes: int
 
 
 class Races:
@@ -50,14 +63,18 @@ class Races:
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
         keys = kernel.keys
         for j in range(shared, kernel.n):
-            index = keys[j] >> SHIFT
-            operation = kernel.operations[j]
-            found = self._races(j, index, operation, kernel.reads[j], kernel.writes[j], kernel.deadlines[j], record=True)
+            key, operation, reads, writes = keys[j], kernel.operations[j], kernel.reads[j], kernel.writes[j]
+            index = key >> SHIFT
+            past, direct = self._past(j, index, reads, writes)
+            self.before.append(past)
+            found: list[Race] = []
+            if direct and key != kernel.clock_key:
+                found = self._races(Second(j, key, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
             if operation.options > 1:
+                if kernel.learned.daemons:
+                    reads |= ENDING
                 first = index << SHIFT
-                others = (key for key in range(first, first + operation.options) if key != keys[j])
-                reads = kernel.reads[j] | (ENDING if kernel.learned.daemons else 0)
-                found += [(j, key, reads, kernel.writes[j]) for key in others]
+                found += [(j, other, reads, writes) for other in range(first, first + operation.options) if other != key]
             self.races.append(found)
             self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
         self.tail = self._pending_races()
@@ -65,7 +82,7 @@ class Races:
             self._clock_races(shared)
 
     def all(self) -> Iterator[tuple[list[Race], int]]:
-        """Yield each list of races with the number of steps its reversals rest on; a race may be removed from its list for good."""
+        """Yield each list of races with the number of steps that its reversals rest on; a race may be removed for good."""
         for j, races in enumerate(self.races):
             if races:
                 yield races, j
@@ -82,59 +99,54 @@ class Races:
                 result |= 1 << j
         return result
 
-    def _races(
-        self, j: int, index: int, operation: Operation, reads: int, writes: int, deadline: int | None, record: bool
-    ) -> list[Race]:
+    def _past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
+        """Return the mask of the steps before j that happen before it, and those of other actors with nothing in between."""
         kernel = self.kernel
         all_reads, all_writes, keys, before = kernel.reads, kernel.writes, kernel.keys, self.before
         either = reads | writes
         remaining = (1 << j) - 1
-        mine = 0
+        past = 0
         direct: list[int] = []
         while remaining:
             i = remaining.bit_length() - 1
             if writes & all_reads[i] or either & all_writes[i]:
-                past = before[i] | 1 << i
-                mine |= past
-                remaining &= ~past
+                upto = before[i] | 1 << i
+                past |= upto
+                remaining &= ~upto
                 if keys[i] >> SHIFT != index:
                     direct.append(i)
             else:
                 remaining ^= 1 << i
-        if record:
-            before.append(mine)
-        if not direct or operation.kind == "clock.advance":
-            return []
-        key = keys[j] if record else index << SHIFT
+        return past, direct
+
+    def _races(self, second: Second, direct: list[int]) -> list[Race]:
+        """Return the reversible races of a step with those directly before it, or with the write that would have allowed it."""
         found: list[Race] = []
         refused = False
-        actor = kernel.actors[index]
+        born = second.actor.born
         for i in direct:
-            if i == actor.born:
+            if i == born:
                 continue
-            footprint = self._reversed(i, j, operation, deadline, reads, writes, actor)
+            footprint = self._reversed(i, second)
             if footprint is None:
                 refused = True
             else:
-                found.append((i, key, *footprint))
+                found.append((i, second.key, *footprint))
         if refused:
-            self._walk_back(j, index, operation, deadline, reads, writes, actor, key, found)
+            self._walk_back(second, found)
         return found
 
-    def _walk_back(
-        self, j: int, index: int, operation: Operation, deadline: int | None, reads: int, writes: int, actor: Actor, key: int,
-        found: list[Race],
-    ) -> None:
+    def _walk_back(self, second: Second, found: list[Race]) -> None:
         """Find the latest write of the guarding resource before which the operation could have been done."""
-        resource = operation.resource
+        resource, actor = second.operation.resource, second.actor
         if resource is None:
             return
         kernel = self.kernel
-        own = self.steps_of.get(index, 0)
+        own = self.steps_of.get(actor.index, 0)
         last = own.bit_length() - 1
         settled = (self.before[last] | 1 << last) if own else 0
         tried = {race[0] for race in found}
-        for i in range(j - 1, -1, -1):
+        for i in range(second.j - 1, -1, -1):
             if settled >> i & 1:
                 if kernel.writes[i] & resource.bit:
                     return
@@ -143,16 +155,15 @@ class Races:
                 continue
             if i in tried:
                 return
-            footprint = self._reversed(i, j, operation, deadline, reads, writes, actor)
+            footprint = self._reversed(i, second)
             if footprint is not None:
-                found.append((i, key, *footprint))
+                found.append((i, second.key, *footprint))
                 return
 
-    def _reversed(
-        self, i: int, j: int, operation: Operation, deadline: int | None, reads: int, writes: int, actor: Actor
-    ) -> tuple[int, int] | None:
-        """Return the footprint of j's operation if it is done without i; None if it cannot be."""
-        if self.kernel.learned.daemons and not actor.daemon:
+    def _reversed(self, i: int, second: Second) -> tuple[int, int] | None:
+        """Return the footprint of the second step's operation if it is done without i; None if it cannot be."""
+        operation, reads, writes = second.operation, second.reads, second.writes
+        if self.kernel.learned.daemons and not second.actor.daemon:
             reads = self._perhaps_last(i, reads, writes)
         resource = operation.resource
         if resource is None or (operation.enabled is None and operation.writes_when is None):
@@ -160,12 +171,12 @@ class Races:
         before = self.before
         bit = 1 << i
         rest = bit - 1
-        for m in range(i + 1, min(j, len(before))):
+        for m in range(i + 1, min(second.j, len(before))):
             if not before[m] & bit:
                 rest |= 1 << m
         state = resource.state_in(rest)
         if operation.enabled is not None and not operation.enabled(state):
-            if deadline is None or self.kernel.times[i] < deadline:
+            if second.deadline is None or self.kernel.times[i] < second.deadline:
                 return None
         if operation.writes_when is None:
             return reads, writes
@@ -201,7 +212,9 @@ class Races:
             writes |= actor.bit | (ENDING if actor.daemon else 0)
             if writes & kernel.learned.checked:
                 writes |= CHECKED
-            found += self._races(kernel.n, actor.index, operation, reads, writes, actor.deadline, record=False)
+            _, direct = self._past(kernel.n, actor.index, reads, writes)
+            if direct:
+                found += self._races(Second(kernel.n, actor.key, actor, operation, actor.deadline, reads, writes), direct)
         return found
 
     # The clock

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -14,7 +15,6 @@ from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.kernel import SHIFT, Failure, Kernel
 from simharness.places import last_place
-from simharness.runtimes.patching import Patches
 from simharness.progress import Progress
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
@@ -87,29 +87,21 @@ class Simulation:
         self.executions = 0
         self.checked = 0
         self.checks = False
-        self._patches = Patches()
-        self._watchdog = Watchdog(self.kernel, settings.watchdog)
+        self._context = ExitStack()
 
     def __enter__(self) -> Simulation:
-        runtimes.install(self._patches)
-        self._patches.apply()
-        try:
-            self._watchdog.__enter__()
-        except BaseException:
-            self._patches.undo()
-            raise
-        self._collecting = gc.isenabled()
-        gc.disable()
+        with ExitStack() as stack:
+            stack.callback(self.kernel.close)
+            stack.enter_context(runtimes.installed())
+            stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+            if gc.isenabled():
+                gc.disable()
+                stack.callback(gc.enable)
+            self._context = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._collecting:
-            gc.enable()
-        try:
-            self._watchdog.__exit__(kind, error, trace)
-        finally:
-            self._patches.undo()
-            self.kernel.close()
+        self._context.__exit__(kind, error, trace)
 
     def execute(
         self, plan: Sequence[int], choose: Callable[[list[int]], int], expected: Expected = ((), ()), recorder: Recorder | None = None

@@ -2,8 +2,8 @@
 
 The programs are those on which tools for stateless model checking are compared; the names are the ones they have there. Each is a
 function of a `Stage`, which declares actors, cells and locks, and of the program's parameters. `ROWS` says for each program and
-parameters how many orderings complete, deadlock, or get stuck in a false `assume` or a wait that never comes true (`blocked`), and
-how many interleavings there are.
+parameters how many orderings complete, deadlock, or get stuck in a false `assume` or a wait that never comes true (`blocked`),
+and how many interleavings there are.
 """
 
 from __future__ import annotations

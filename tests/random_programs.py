@@ -7,22 +7,26 @@ ordering (its Mazurkiewicz trace) is computed from the log and from the table in
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
 
-from simharness import Cell, Scenario, Settings, World
+from simharness import Cell, World, runtimes
+from simharness.clock import nanoseconds
 from simharness.kernel import Kernel
-from simharness.simulation import Simulation
 from simharness.strategies import Strategy
 
 Instruction = tuple[Any, ...]
 CLOCKED = frozenset({"sleep", "time", "timed_lock", "timed_event"})
-UNCOUNTED = CLOCKED | {"event_set", "event_clear", "event_wait", "semaphore_take", "semaphore_give", "condition_wait", "condition_notify"}
+UNCOUNTED = CLOCKED | {
+    "event_set", "event_clear", "event_wait", "semaphore_take", "semaphore_give", "condition_wait", "condition_notify",
+}
 """Instructions whose footprints the table below does not tell: outcomes are compared, orderings are not."""
 
 
@@ -97,10 +101,10 @@ class Machine:
         if me == 0:
             for number in sorted(self.program.threads):
                 daemon = number in self.program.daemons
-                thread = self.threads[number] = threading.Thread(target=self.run, args=(number,), name=f"a{number}", daemon=daemon)
-                position = len(self.log)
+                thread = threading.Thread(target=self.run, args=(number,), name=f"a{number}", daemon=daemon)
+                self.threads[number] = thread
                 thread.start()
-                self.log.insert(position, Event(0, "start", number, 0))
+                self.log.append(Event(0, "start", number, 0))
         Runner(self, me).block(self.program.actors[me])
         self.finished.add(me)
 
@@ -304,32 +308,53 @@ class Explored:
     redundant: int = 0
 
 
+@contextmanager
+def runtimes_in_place() -> Iterator[None]:
+    """Have threads and locks simulated; done once for many programs, since it takes longer than exploring one.
+
+    Automatic garbage collection is off: Hypothesis looks at the clock when it begins, which would be a step of an actor.
+    """
+    with runtimes.installed():
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
+
+
 def explored(program: Program, strategy: Callable[[Kernel], Strategy], limit: int) -> Explored:
-    """Run every execution of a program that the strategy asks for."""
-    machine: Machine
-
-    def scenario(world: World) -> None:
-        nonlocal machine
-        machine = Machine(program, world, [])
-
-    target = Scenario(scenario, max_delay=program.max_delay, allow_deadlock=True)
-    with Simulation(target, {}, Settings()) as simulation:
-        kernel = simulation.kernel
+    """Run every execution of a program that the strategy asks for; needs `runtimes_in_place`."""
+    kernel = Kernel(max_delay=nanoseconds(program.max_delay))
+    try:
         while True:
-            version, search, found = kernel.learned.version, strategy(kernel), Explored()
-            while (plan := search.begin()) is not None and kernel.learned.version == version:
-                execution = simulation.execute(plan, search.choose, search.expected())
-                search.end()
-                if found.executions + found.redundant > limit:
-                    raise TooMany
-                if execution.failure is not None:
-                    raise execution.failure.error
-                if execution.status == "abandoned":
-                    found.redundant += 1
-                else:
-                    _take_in(found, program, machine, kernel)
+            version = kernel.learned.version
+            found = _round(program, kernel, strategy(kernel), limit)
             if kernel.learned.version == version:
                 return found
+    finally:
+        kernel.close()
+        gc.collect(1)
+
+
+def _round(program: Program, kernel: Kernel, search: Strategy, limit: int) -> Explored:
+    found, version = Explored(), kernel.learned.version
+    machines: list[Machine] = []
+    while (plan := search.begin()) is not None and kernel.learned.version == version:
+        machines.clear()
+        try:
+            kernel.run(lambda: machines.append(Machine(program, World(kernel), [])), plan, search.choose, search.expected())
+        finally:
+            runtimes.end_execution(kernel)
+        search.end()
+        if found.executions + found.redundant > limit:
+            raise TooMany
+        if kernel.failure is not None:
+            raise kernel.failure.error
+        if kernel.abandoned:
+            found.redundant += 1
+        else:
+            _take_in(found, program, machines[0], kernel)
+    return found
 
 
 def _take_in(found: Explored, program: Program, machine: Machine, kernel: Kernel) -> None:
@@ -350,7 +375,9 @@ SIGNALS = ("event_set", "event_clear", "event_wait", "semaphore_take", "semaphor
 SECONDS = (0.0, 0.5, 1.0, 2.0, 3.0)
 
 
-def instruction(draw: Callable[[Any], Any], names: Sequence[str], cells: int, locks: int, others: Sequence[int], depth: int) -> Instruction:
+def instruction(
+    draw: Callable[[Any], Any], names: Sequence[str], cells: int, locks: int, others: Sequence[int], depth: int
+) -> Instruction:
     """Draw one instruction."""
     name = draw(st.sampled_from([*names, "if", "if"] if depth < 2 else names))
     cell, small = st.integers(0, cells - 1), st.integers(0, 2)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 import simharness
-from simharness import Result, Scenario, Verdict
+from simharness import Result, Scenario, Verdict, runtimes
 from tests.programs import ROWS, Row
 
 COUNTABLE = 5_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads_are_simulated() -> Iterator[None]:
+    with runtimes.installed():
+        yield
 
 
 def explored(row: Row, strategy: str) -> Result:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from simharness.strategies.dpor import Dpor
 from simharness.strategies.exhaustive import Exhaustive
-from tests.random_programs import CLOCKED, LOCKS, SIGNALS, UNCOUNTED, Explored, Program, TooMany, explored, programs
+from tests.random_programs import (
+    CLOCKED,
+    LOCKS,
+    SIGNALS,
+    UNCOUNTED,
+    Explored,
+    Program,
+    TooMany,
+    explored,
+    programs,
+    runtimes_in_place,
+)
 
 PLAIN = (*LOCKS, "choose", "assume", "step")
 WAITING = (*PLAIN, "wait_until")
 TIMED = (*WAITING, *sorted(CLOCKED), *sorted(CLOCKED))
 MOST = 1_500
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads_are_simulated() -> Iterator[None]:
+    with runtimes_in_place():
+        yield
 
 
 def both(program: Program) -> tuple[Explored, Explored]:
@@ -39,8 +58,7 @@ def check(program: Program) -> None:
 
 def few(count: int) -> settings:
     return settings(
-        max_examples=count, deadline=None, derandomize=True, database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example],
+        max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck),
     )
 
 
@@ -81,28 +99,28 @@ def test_a_random_program_with_events_and_conditions_has_the_same_outcomes_with_
 
 
 @pytest.mark.long
-@settings(few(1_000))
+@few(1_000)
 @given(programs(WAITING))
 def test_each_ordering_of_a_thousand_random_programs_is_run_exactly_once(program: Program) -> None:
     check(program)
 
 
 @pytest.mark.long
-@settings(few(400))
+@few(400)
 @given(programs((*WAITING, *SIGNALS), threads=True))
 def test_hundreds_of_random_programs_with_threads_have_the_same_outcomes_with_and_without_reduction(program: Program) -> None:
     check(program)
 
 
 @pytest.mark.long
-@settings(few(200))
+@few(200)
 @given(programs(PLAIN, threads=True, daemons=True))
 def test_hundreds_of_random_programs_with_daemons_have_the_same_orderings_with_and_without_reduction(program: Program) -> None:
     check(program)
 
 
 @pytest.mark.long
-@settings(few(400))
+@few(400)
 @given(programs(TIMED))
 def test_hundreds_of_random_programs_with_clocks_have_the_same_outcomes_with_and_without_reduction(program: Program) -> None:
     check(program)

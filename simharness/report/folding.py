@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simharness.report.words import advance, border, inside, is_sql, together, words
+from simharness.report.words import advance, border, inside, is_sql, telling, together, words
 from simharness.trace import Step, Trace
 
 LONG_RUN = 12
@@ -45,8 +45,9 @@ def rows(trace: Trace, full: bool) -> tuple[list[Row], list[Step]]:
 def _row(step: Step, others: Sequence[Step] = ()) -> Row:
     """Make one row of a step and those that are shown with it."""
     every = (step, *others)
+    place = telling(every)[0].place if others and is_sql(step) and telling(every) else step.place
     return Row(
-        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=step.place),
+        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=place),
         step.number,
         together(every),
         tuple(line for one in every for line in inside(one)),
@@ -75,6 +76,7 @@ def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]
                 joined[start] = [steps[end]]
             for position in range(start, end):
                 steps[position] = _without(steps[position], step)
+            steps[end - 1] = replace(steps[end - 1], shown=steps[end].shown)
         elif all(is_sql(steps[position]) for position in within):
             first = within[0] if within else start
             joined[first] = [steps[position] for position in (*within[1:], end)]
@@ -131,10 +133,13 @@ def _bystanders(trace: Trace, steps: Sequence[Step]) -> set[int]:
     busy |= {waiting.actor for waiting in trace.waiting}
     if not {step.actor for step in steps} & busy - {"clock"}:
         return set()
+    heard = {step.detail for step in steps if step.actor in busy and step.kind == "event.wait"}
     return {
         position
         for position, step in enumerate(steps)
-        if step.actor not in busy or (step.kind.startswith("thread.") and step.detail in trace.actors and step.detail not in busy)
+        if step.actor not in busy
+        or (step.kind.startswith("thread.") and step.detail in trace.actors and step.detail not in busy)
+        or (step.kind == "event.set" and step.detail not in heard and not _says(step))
     }
 
 

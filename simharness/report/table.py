@@ -9,14 +9,13 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from simharness.explore import Counterexample, Result, Verdict
 from simharness.report.timeline import render
 
-MARK = "‹!›"
+MARK = "!"
 PROPERTY_NAMES = ("property", "check")
 _STYLES = {Verdict.VERIFIED: "green", Verdict.VIOLATED: "red", Verdict.INCONCLUSIVE: "yellow"}
 LONGEST = 100
@@ -25,9 +24,7 @@ Addresses = Mapping[str, str]
 """For each scenario's name, how to name it on the command line: PATH::NAME."""
 
 
-def report(
-    console: Console, results: Sequence[Result], addresses: Addresses, timelines: bool = True, full: bool = False
-) -> None:
+def report(console: Console, results: Sequence[Result], addresses: Addresses, timelines: bool = True, full: bool = False) -> None:
     """Print tables for all results, then the counterexamples."""
     if not results:
         return
@@ -44,22 +41,26 @@ def summary(results: Sequence[Result]) -> str:
     parts = [count for count in counts if not count.startswith("0 ")] + ([f"{errors} not explored"] if errors else [])
     odd = sum(not result.as_expected for result in results)
     cells = "1 cell" if len(results) == 1 else f"{len(results)} cells"
-    return f"{cells}: {', '.join(parts)}; {'all as expected' if not odd else f'{odd} not as expected {MARK}'}"
+    return f"{cells}: {', '.join(parts)}; {'all as expected' if not odd else f'{odd} not as expected ({MARK})'}"
 
 
 def tables(console: Console, results: Sequence[Result]) -> None:
-    """Print one table for each scenario that can be laid out as parameter by property, and one for all others."""
+    """Print tables of parameter by property for the scenarios that have such, and one with a row for each cell of the others."""
     others: list[Result] = []
     for name in dict.fromkeys(result.scenario for result in results):
         cells = [result for result in results if result.scenario == name]
-        grid = _grid(cells)
-        if grid is not None and Measurement.get(console, console.options.update(max_width=1_000), grid).maximum <= console.width:
+        grids = _grids(cells, console)
+        for grid in grids:
             console.print(grid)
-        else:
+            _put(console, "")
+        if not grids:
             others += cells
     if others:
         console.print(_rows(others))
-    console.print(Text(summary(results)))
+        _put(console, "")
+    if len(others) < len(results):
+        _put(console, "in the cells: verdict, orderings run, seconds", "dim")
+    _put(console, summary(results))
 
 
 def counterexamples(console: Console, results: Sequence[Result], addresses: Addresses, full: bool = False) -> None:
@@ -97,33 +98,53 @@ def words_of(parameters: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in parameters.items())
 
 
-def _grid(cells: Sequence[Result]) -> Table | None:
-    """Return a table of one parameter by the properties, if the scenario has just such two parameters and enough cells."""
+def _grids(cells: Sequence[Result], console: Console) -> list[Table]:
+    """Return tables of one parameter by the properties, if the scenario has just such two parameters; one table if that fits."""
     names = list(cells[0].parameters)
     across = next((name for name in names if name in PROPERTY_NAMES), None)
     if len(names) != 2 or across is None or len(cells) < 2:
-        return None
+        return []
     down = next(name for name in names if name != across)
     columns = list(dict.fromkeys(str(cell.parameters[across]) for cell in cells))
-    lines = list(dict.fromkeys(str(cell.parameters[down]) for cell in cells))
     at = {(str(cell.parameters[down]), str(cell.parameters[across])): cell for cell in cells}
-    table = _table(f"{cells[0].scenario}   (verdict, orderings run, seconds)")
-    table.add_column(down, no_wrap=True)
+    for pieces in range(1, len(columns) + 1):
+        size = -(-len(columns) // pieces)
+        chunks = [columns[start : start + size] for start in range(0, len(columns), size)]
+        for gap in (" ", "\n"):
+            title = f"{cells[0].scenario}: {down} by {across}"
+            grids = [_grid(title, down, chunk, at, gap) for chunk in chunks]
+            if all(_least_width(grid) <= console.width for grid in grids):
+                return grids
+    return []
+
+
+def _grid(title: str, down: str, columns: Sequence[str], at: Mapping[tuple[str, str], Result], gap: str) -> Table:
+    table = _table(title)
+    lines = list(dict.fromkeys(line for line, _ in at))
+    table.add_column(down, no_wrap=True, width=max(map(len, [down, *lines])))
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        words = column.replace("_", " ")
+        texts = [part for line in lines for part in _cell(at.get((line, column)), gap).plain.split("\n")]
+        table.add_column(words, width=max(map(len, [*texts, *words.split()])))
     for line in lines:
-        table.add_row(line, *(_cell(at.get((line, column))) for column in columns))
+        table.add_row(line, *(_cell(at.get((line, column)), gap) for column in columns))
     return table
 
 
-def _cell(result: Result | None) -> Text:
+def _least_width(grid: Table) -> int:
+    """Return how wide a grid is when only its headings are wrapped; three blanks stand between columns."""
+    return sum(3 + (column.width or 0) for column in grid.columns) - 3
+
+
+def _cell(result: Result | None, gap: str) -> Text:
+    """Return verdict, orderings run and seconds, on one line or two."""
     if result is None:
         return Text("")
     text = _verdict(result)
-    if result.error is None:
-        text.append(f" {result.executions} {result.seconds:.1f}s", "dim")
     if not result.as_expected:
         text.append(f" {MARK}", "bold red")
+    if result.error is None:
+        text.append(f"{gap}{result.executions} {result.seconds:.1f}s", "dim")
     return text
 
 
@@ -149,7 +170,7 @@ def _rows(cells: Sequence[Result]) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    return Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
 def _verdict(result: Result) -> Text:
@@ -194,5 +215,3 @@ def _put(console: Console, text: str, style: str = "") -> None:
 def console_for(stream: Any, width: int) -> Console:
     """Return a console for standard output: colours on a terminal only."""
     return Console(file=stream, width=width, highlight=False)
-
-

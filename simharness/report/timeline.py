@@ -11,7 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from simharness.report.folding import Row, rows
 from simharness.report.words import advance, cut, one_line, plain, seconds, where
@@ -118,7 +118,7 @@ class Timeline:
     def _wanted(self, name: str) -> int:
         """Return the width that an actor's column would like to have: lifeline, blank, text, two blanks."""
         texts = [len(row.text) for row in self.rows if row.step.actor == name]
-        texts += [len(_waits(stuck)) for stuck in self.trace.waiting if stuck.actor == name]
+        texts += [len(text) for stuck in self.trace.waiting if stuck.actor == name for text in _waits(stuck)]
         return max([len(self.labels[name]) + 2, *(length + 4 for length in texts)])
 
     @staticmethod
@@ -155,8 +155,9 @@ class Timeline:
         title = f"{trace.scenario}  {cell}".rstrip()
         size = f"{steps}, {switches} context {'switch' if switches == 1 else 'switches'}"
         line = self._line()
-        line.put(0, cut(title, self.width - len(size) - 2), "bold")
-        line.put(min(len(title), self.width - len(size) - 2) + 2, size, "dim")
+        title = cut(title, self.page - len(size) - 2)
+        line.put(0, title, "bold")
+        line.put(len(title) + 2, size, "dim")
         self._line()
 
     def _header(self) -> None:
@@ -286,15 +287,16 @@ class Timeline:
             self._line()
         for stuck in self.trace.waiting:
             place = where(stuck.place, self.place_width)
-            line = self._line()
-            for name, at in self.columns.items():
-                if self._ends.get(name, 0) > len(self.trace.steps):
-                    line.put(at, HOLDING if self._holds(name) else ALIVE, "dim")
-            line.put(0, FAILED, "bold red")
-            text = cut(_waits(stuck), self.right - self.margin - 3)
-            at = min(self.columns[stuck.actor] + 2, max(self.margin, self.right - len(text) - 1))
-            line.put(at, text, "bold red")
-            line.put(self.width - len(place), place, "dim")
+            for text in _waits(stuck):
+                line = self._line()
+                for name, at in self.columns.items():
+                    if self._ends.get(name, 0) > len(self.trace.steps):
+                        line.put(at, HOLDING if self._holds(name) else ALIVE, "dim")
+                at = self.columns[stuck.actor] + 2
+                line.put(at, cut(text, self.right - at - 1), "bold red")
+                line.put(0, "" if text.startswith(" ") else FAILED, "bold red")
+                line.put(self.width - len(place), place, "dim")
+                place = ""
 
     def _holds(self, actor: str) -> bool:
         return bool(self.trace.steps) and bool(self.trace.steps[-1].held.get(actor))
@@ -305,9 +307,9 @@ def _plain(operation: str) -> str:
     return plain(kind, detail)
 
 
-def _waits(stuck: Waiting) -> str:
-    held = f", held by {stuck.holder}" if stuck.holder else ""
-    return f"waits: {_plain(stuck.operation)}{held}"
+def _waits(stuck: Waiting) -> list[str]:
+    held = [f"  held by {stuck.holder}"] if stuck.holder else []
+    return [f"waits: {_plain(stuck.operation)}", *held]
 
 
 def _last_steps(trace: Trace) -> dict[str, int]:
@@ -335,7 +337,7 @@ def _coloured(lines: Sequence[Line], width: int) -> str:
     console = Console(file=buffer, force_terminal=True, color_system="standard", width=width, highlight=False)
     for line in lines:
         text = Text(no_wrap=True, overflow="ignore")
-        for character, style in line.cells():
-            text.append(character, style or None)
+        for style, group in groupby(line.cells(), key=lambda cell: cell[1]):
+            text.append("".join(character for character, _ in group), style or None)
         console.print(text, soft_wrap=True)
     return buffer.getvalue().rstrip("\n")

@@ -21,9 +21,12 @@ def one_line(text: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text in at most `width` characters, with … where some were left out."""
+    """Return the text in at most `width` characters, with … where some were left out; what it came to (→) is kept."""
     if len(text) <= width:
         return text
+    what, arrow, came_to = text.rpartition(" → ")
+    if arrow and len(came_to) <= width // 2:
+        return cut(what, width - len(came_to) - len(arrow)) + arrow + came_to
     return text[: max(0, width - 1)].rstrip() + "…" if width > 0 else ""
 
 
@@ -103,13 +106,19 @@ def together(steps: Sequence[Step]) -> str:
     first = steps[0]
     if not is_sql(first):
         return words(first).replace("acquire", "acquire, release", 1)
-    statements = [step for step in steps if not border(step)]
+    statements = telling(steps)
     if not statements:
         return f"{sql(one_line(first.detail))} … {sql(one_line(steps[-1].detail)) or 'COMMIT'}"
     text = words(statements[0]) if len(statements) == 1 else "; ".join(_target(step) for step in statements)
     wrote = any(not step.detail.lstrip().upper().startswith("SELECT") for step in statements)
     nothing = any(note.startswith("committed: nothing") for note in steps[-1].notes)
     return f"{text} → nothing committed" if wrote and nothing and "→" not in text else text
+
+
+def telling(steps: Sequence[Step]) -> list[Step]:
+    """Return a transaction's statements; only those that found rows, if any did."""
+    statements = [step for step in steps if not border(step)]
+    return [step for step in statements if "0 rows" not in step.notes] or statements
 
 
 def _target(step: Step) -> str:

@@ -7,38 +7,46 @@ and on other OS threads, it delegates to what it replaces.
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from simharness.kernel import Kernel
+from simharness.runtimes import logs, queues, randomness, refused, sqlite, thread, threads, time
 from simharness.runtimes.patching import Patches
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-def _optional(name: str) -> Any:
-    try:
-        return importlib.import_module(f"simharness.runtimes.{name}")
-    except ImportError:
-        return None
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs)
+_depth = [0]
 
 
-def install(patches: Patches) -> None:
-    """Plan the replacements of every runtime."""
-    for name in ("threads", "thread", "queues", "sqlite", "time", "randomness", "refused", "logs"):
-        module = _optional(name)
-        if module is not None:
+@contextmanager
+def installed() -> Iterator[None]:
+    """Have the replacements in place for the length of a block.
+
+    Every exploration does this for itself; around many small ones it saves finding everything to replace again for each.
+    """
+    patches = Patches()
+    if not _depth[0]:
+        for module in _MODULES:
             module.install(patches)
+        patches.apply()
+    _depth[0] += 1
+    try:
+        yield
+    finally:
+        _depth[0] -= 1
+        if not _depth[0]:
+            patches.undo()
 
 
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
-    module = _optional("sqlite")
-    if module is not None:
-        module.end_execution(kernel)
+    sqlite.end_execution(kernel)
 
 
 def snapshot(kernel: Kernel) -> dict[str, dict[str, list[tuple[Any, ...]]]]:
     """Return the committed rows of every database of the execution: label, table, rows."""
-    module = _optional("sqlite")
-    return module.snapshot(kernel) if module is not None else {}
+    return sqlite.snapshot(kernel)

@@ -1,9 +1,9 @@
 """Stand-ins for the genuine locks and thread-locals that the code under test made before the simulation began.
 
-A module-level `lock = threading.Lock()` of a module imported earlier is a C object that cannot be patched, and a genuine RLock or local would
-silently do nothing between actors, which share one OS thread. So whoever of the user's refers to it (a module, a class, an
-instance, a default argument, a closure) refers to a stand-in while the patches last; outside a simulation it uses the genuine
-one. What only a list, a tuple, a slot or C code holds is not reached.
+A module-level `lock = threading.Lock()` of a module imported earlier is a C object that cannot be patched, and a genuine
+RLock or local would silently do nothing between actors, which share one OS thread. So what refers to it in the user's code (a
+module, a class, an instance, a default argument, a closure) refers to a stand-in while the patches last; outside a simulation
+that uses the genuine one. What only a list, a tuple, a slot or C code holds is not reached.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import _thread
 import gc
 import sys
 import threading
-from collections.abc import Iterable
-from types import CellType, FunctionType, ModuleType
+from collections.abc import Mapping
+from types import CellType, FrameType, FunctionType
 from typing import Any
 
 from simharness.runtimes.locals import Local
@@ -26,105 +26,95 @@ _LEFT_ALONE = frozenset({"simharness", "_pytest", "pytest", "pluggy", "greenlet"
 
 def install(patches: Patches) -> None:
     """Plan the stand-ins."""
-    genuine = [found for found in gc.get_referrers(_LOCK, _RLOCK, _LOCAL) if type(found) in (_LOCK, _RLOCK, _LOCAL)]
-    mine = {id(genuine)}
-    targets = {id(found): found for found in genuine}
-    for holder in gc.get_referrers(*genuine) if genuine else ():
-        if id(holder) in mine or holder is targets:
-            continue
-        if type(holder) is dict:
-            _adopt_in_dict(patches, holder, targets)
-        elif type(holder) is CellType:
-            if id(holder.cell_contents) in targets and _cell_is_users(holder):
-                _replace(patches, holder.cell_contents, "closure")
-        elif type(holder) is not list and _is_users(type(holder).__module__):
-            _adopt_in_instance(patches, holder, targets)
-    _adopt_conditions(patches)
+    _Adoption(patches).plan()
 
 
-_stand_ins: dict[int, tuple[Any, Any]] = {}
+class _Adoption:
+    """Finds who refers to genuine objects. The same object has the same stand-in everywhere."""
 
+    def __init__(self, patches: Patches) -> None:
+        self._patches = patches
+        self._stand_ins: dict[int, Any] = {}
+        self._targets: dict[int, Any] = {}
 
-def stand_in(genuine: Any, label: str) -> Any:
-    """Return what stands in for this object: the same for good, so that names stay."""
-    known = _stand_ins.get(id(genuine))
-    if known is not None and known[0] is genuine:
-        return known[1]
-    made: Any
-    if type(genuine) is _LOCK:
-        made = object.__new__(Lock)
-        made.__init__(genuine=genuine, label=f"lock {label}")
-    elif type(genuine) is _RLOCK:
-        made = object.__new__(RLock)
-        made.__init__(genuine=genuine, label=f"rlock {label}")
-    else:
-        made = Local.around(genuine)
-    _stand_ins[id(genuine)] = genuine, made
-    return made
+    def plan(self) -> None:
+        """Ask the garbage collector who refers to genuine objects, and who owns the namespaces and tuples that do: it is slow."""
+        kinds = (_LOCK, _RLOCK, _LOCAL)
+        genuine = [found for found in gc.get_referrers(*kinds) if type(found) in kinds]
+        if not genuine:
+            return
+        targets = self._targets = {id(found): found for found in genuine}
+        indirect: dict[int, Any] = {}
+        for holder in gc.get_referrers(*genuine):
+            if type(holder) not in (dict, tuple):
+                self._in_holder(holder)
+            elif "__spec__" not in holder:
+                if holder is not targets:
+                    indirect[id(holder)] = holder
+            elif _is_users(holder["__name__"]):
+                self._in_namespace(holder, holder["__name__"])
+        for owner in gc.get_referrers(*indirect.values()) if indirect else ():
+            if type(owner) is FunctionType:
+                if id(owner.__defaults__) in indirect:
+                    self._in_defaults(owner, dict(enumerate(owner.__defaults__ or ())))
+            elif not isinstance(owner, (dict, list, tuple, FrameType)):
+                self._in_owner(owner)
 
+    def _in_holder(self, holder: Any) -> None:
+        if type(holder) is CellType:
+            self._everywhere(holder.cell_contents, "of a closure")
+        elif type(holder) is FunctionType:
+            self._in_defaults(holder, holder.__kwdefaults__ or {})
+        elif not isinstance(holder, (list, FrameType)):
+            self._in_owner(holder)
 
-def _replace(patches: Patches, genuine: Any, label: str) -> None:
-    patches.everywhere(genuine, stand_in(genuine, label))
+    def _stand_in(self, genuine: Any, label: str) -> Any:
+        made = self._stand_ins.get(id(genuine))
+        if made is None:
+            if type(genuine) is _LOCK:
+                made = Lock.around(genuine, f"lock {label}")
+            elif type(genuine) is _RLOCK:
+                made = RLock.around(genuine, f"rlock {label}")
+            else:
+                made = Local.around(genuine)
+            self._stand_ins[id(genuine)] = made
+        return made
+
+    def _everywhere(self, genuine: Any, label: str) -> None:
+        if id(genuine) not in self._stand_ins:
+            self._patches.everywhere(genuine, self._stand_in(genuine, label))
+
+    def _in_namespace(self, namespace: Mapping[str, Any], owner: str) -> None:
+        for name, value in list(namespace.items()):
+            if id(value) in self._targets:
+                self._everywhere(value, f"{owner}.{name}")
+
+    def _in_owner(self, owner: Any) -> None:
+        """A class or an instance refers to genuine objects: adopt them if it is the user's."""
+        if isinstance(owner, threading.Condition):
+            self._in_condition(owner)
+        cls = owner if isinstance(owner, type) else type(owner)
+        if _is_users(cls.__module__) and hasattr(owner, "__dict__"):
+            self._in_namespace(vars(owner), cls.__name__)
+
+    def _in_defaults(self, function: FunctionType, defaults: dict[Any, Any]) -> None:
+        if _is_users(function.__module__):
+            for value in defaults.values():
+                if id(value) in self._targets:
+                    self._everywhere(value, f"of {function.__name__}")
+
+    def _in_condition(self, condition: threading.Condition) -> None:
+        """Give a stand-in to the lock of a condition that was made before, whose methods are bound to it."""
+        lock = vars(condition).get("_lock")
+        if id(lock) not in self._targets:
+            return
+        substitute = self._stand_in(lock, "of a condition")
+        self._patches.attribute(condition, "_lock", substitute)
+        for name in ("acquire", "release", "_release_save", "_acquire_restore", "_is_owned"):
+            if name in vars(condition) and hasattr(substitute, name):
+                self._patches.attribute(condition, name, getattr(substitute, name))
 
 
 def _is_users(module: Any) -> bool:
     root = str(module).partition(".")[0]
-    return root not in _LEFT_ALONE and root not in sys.stdlib_module_names or root == "__main__"
-
-
-def _cell_is_users(cell: CellType) -> bool:
-    for closure in gc.get_referrers(cell):
-        if type(closure) is tuple:
-            for function in gc.get_referrers(closure):
-                if isinstance(function, FunctionType):
-                    return _is_users(function.__module__)
-    return False
-
-
-def _adopt_in_dict(patches: Patches, holder: dict[Any, Any], targets: dict[int, Any]) -> None:
-    """A dictionary refers to genuine objects: adopt them if it is the namespace of something of the user's."""
-    owner = _owner(holder)
-    if owner is None:
-        return
-    for name, value in list(holder.items()):
-        if id(value) in targets and isinstance(name, str):
-            _replace(patches, value, f"{owner}.{name}")
-
-
-def _owner(namespace: dict[Any, Any]) -> str | None:
-    """Return the name of the user's module, class or instance whose namespace this is, or None."""
-    if "__spec__" in namespace and "__name__" in namespace:
-        module = sys.modules.get(namespace["__name__"])
-        if isinstance(module, ModuleType) and vars(module) is namespace:
-            return module.__name__ if _is_users(module.__name__) else None
-    for found in gc.get_referrers(namespace):
-        if isinstance(found, type):
-            if _is_users(found.__module__):
-                return found.__name__
-        elif not isinstance(found, (dict, list, tuple)) and getattr(found, "__dict__", None) is namespace:
-            return type(found).__name__ if _is_users(type(found).__module__) else None
-    return None
-
-
-def _adopt_in_instance(patches: Patches, holder: Any, targets: dict[int, Any]) -> None:
-    for name, value in list(getattr(holder, "__dict__", {}).items()):
-        if id(value) in targets:
-            patches.attribute(holder, name, stand_in(value, f"{type(holder).__name__}.{name}"))
-
-
-def _adopt_conditions(patches: Patches) -> None:
-    """Give a stand-in to the lock of each condition that was made before, whose methods are bound to it."""
-    for condition in _instances(threading.Condition):
-        lock = vars(condition).get("_lock")
-        if type(lock) not in (_LOCK, _RLOCK):
-            continue
-        substitute = stand_in(lock, "of a condition")
-        patches.attribute(condition, "_lock", substitute)
-        for name in ("acquire", "release", "_release_save", "_acquire_restore", "_is_owned"):
-            if name in vars(condition) and hasattr(substitute, name):
-                patches.attribute(condition, name, getattr(substitute, name))
-
-
-def _instances(cls: type) -> Iterable[Any]:
-    classes = [cls, *cls.__subclasses__()]
-    return [found for found in gc.get_referrers(*classes) if isinstance(found, cls)]
+    return root == "__main__" or (root not in _LEFT_ALONE and root not in sys.stdlib_module_names)

@@ -1,8 +1,8 @@
 """`threading.Barrier`: its methods, replaced in place on the class.
 
 The state is (generation, arrived, broken, spoiled): how often the barrier has let its parties through, how many have arrived
-since, whether it is broken, and the generations that a reset turned away. Arriving is a step; so is going on, for all but the last
-to arrive. Those who go on do not conflict with one another.
+since, whether it is broken, and the generations that a reset turned away. Arriving is a step; so is going on, for all but the
+last to arrive. Those who go on do not conflict with one another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from greenlet import GreenletExit
 
 from simharness.kernel import Kernel, current
 from simharness.operations import Operation, State
-from simharness.runtimes.naming import View, Views, step_until
+from simharness.runtimes.naming import View, Views, replace, step_until
 from simharness.runtimes.patching import Patches
 
 _genuine_init = Barrier.__init__
@@ -165,7 +165,6 @@ def _broken(self: Barrier) -> bool:
 
 def install(patches: Patches) -> None:
     """Plan the replacements."""
-    for name, replacement in {"__init__": _init, "wait": _wait, "reset": _reset, "abort": _abort}.items():
-        patches.attribute(threading.Barrier, name, replacement)
-    patches.attribute(threading.Barrier, "n_waiting", property(_n_waiting))
-    patches.attribute(threading.Barrier, "broken", property(_broken))
+    methods: dict[str, Any] = {"__init__": _init, "wait": _wait, "reset": _reset, "abort": _abort}
+    methods |= {"n_waiting": property(_n_waiting), "broken": property(_broken)}
+    replace(patches, threading.Barrier, methods)

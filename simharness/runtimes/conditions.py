@@ -1,9 +1,10 @@
 """`threading.Condition`: its methods, replaced in place on the class.
 
 The state of a condition is the tuple of the actors that wait for it and have not been notified, first come first served as in
-CPython. A wait is two steps: one gives the lock up and queues (it writes both), one takes the lock again, which can be done when the
-lock is free and the actor has been notified. With a timeout there is one step between them: the actor is notified or its time is over. An actor
-whose time is over stays in the queue until it has its lock back, and a notification that reaches it then is lost, as it is in CPython.
+CPython. A wait is two steps: one gives the lock up and queues (it writes both), one takes the lock again, which can be done
+when the lock is free and the actor has been notified. With a timeout there is one step between them: the actor is notified or
+its time is over. An actor whose time is over stays in the queue until it has its lock back, and a notification that reaches
+it then is lost, as it is in CPython.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from simharness.clock import SECOND, nanoseconds
 from simharness.kernel import Kernel, current
 from simharness.operations import Operation, Resource
 from simharness.runtimes.locks import Lock, RLock
-from simharness.runtimes.naming import Both, View, Views, gave_back, me, step_until, took
+from simharness.runtimes.naming import Both, View, Views, gave_back, me, replace, step_until, took
 from simharness.runtimes.patching import Patches
 
 _genuine_init = Condition.__init__
@@ -50,16 +51,15 @@ class _View(View):
         if found is None:
             assert self.guard is not None
             both = Both(self.guard, self.resource)
-            found = self._wakes[name] = Operation(
-                "condition.wake", both, reads=self.resource.bit, writes=self.guard.bit, enabled=lambda s: not s[0] and name not in s[1]
-            )
+            reads, writes = self.resource.bit, self.guard.bit
+            found = Operation("condition.wake", both, reads, writes, enabled=lambda s: not s[0] and name not in s[1])
+            self._wakes[name] = found
         return found
 
     def notified(self, name: str, detail: str = "") -> Operation:
         """Return the step that waits until this actor is notified and leaves the lock alone."""
-        return Operation(
-            "condition.notified", self.resource, reads=self.resource.bit, enabled=lambda waiters: name not in waiters, detail=detail
-        )
+        resource = self.resource
+        return Operation("condition.notified", resource, resource.bit, enabled=lambda waiters: name not in waiters, detail=detail)
 
     def lapse(self) -> Operation:
         """Return the step in which an actor whose time is over takes its lock again and leaves the queue."""
@@ -205,5 +205,4 @@ def _notify_some(kernel: Kernel, view: _View, condition: Any, n: int | None) -> 
 def install(patches: Patches) -> None:
     """Plan the replacements."""
     replacements = {"__init__": _init, "wait": _wait, "wait_for": _wait_for, "notify": _notify, "notify_all": _notify_all}
-    for name, replacement in replacements.items():
-        patches.attribute(threading.Condition, name, replacement)
+    replace(patches, threading.Condition, replacements)

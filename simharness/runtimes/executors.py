@@ -1,7 +1,7 @@
 """`concurrent.futures.ThreadPoolExecutor`: the standard library's own code over the replaced primitives.
 
-What that code keeps for the whole program, or orders by address, is replaced here: the lock and the table that its exit handler uses,
-the counter in its threads' names, the order in which sets of futures are walked and their locks taken.
+What that code keeps for the whole program, or orders by address, is replaced here: the lock and the table that its exit
+handler uses, the counter in its threads' names, the order in which sets of futures are walked and their locks taken.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from simharness.runtimes.patching import Patches
 
 HASH = "_simharness_hash"
 _genuine_init = Future.__init__
-_genuine_acquire_all = _base._AcquireFutures.__init__  # type: ignore[attr-defined]  # not in the stubs
+_genuine_acquire_all = _base._AcquireFutures.__init__
 _genuine_counter = ThreadPoolExecutor._counter  # type: ignore[attr-defined]  # not in the stubs
 
 
@@ -60,4 +60,4 @@ def install(patches: Patches) -> None:
     patches.attribute(ThreadPoolExecutor, "_counter", staticmethod(_counter))
     patches.attribute(concurrent.futures.Future, "__init__", _future_init)
     patches.attribute(concurrent.futures.Future, "__hash__", _future_hash)
-    patches.attribute(_base._AcquireFutures, "__init__", _acquire_all)  # type: ignore[attr-defined]  # not in the stubs
+    patches.attribute(_base._AcquireFutures, "__init__", _acquire_all)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
-from simharness.kernel import RUNNING, Actor, Kernel, current
+from simharness.kernel import ROOT, RUNNING, Actor, Kernel, current
 from simharness.operations import Operation
+from simharness.runtimes.naming import call_alike
 from simharness.runtimes.patching import Patches
 
 THREAD = "threading.Thread"
@@ -39,7 +40,7 @@ def ident_of(name: str) -> int:
 def current_actor(kernel: Kernel) -> Actor | None:
     """Return the running actor; None stands for the main thread: set-up, checks, and the root actor of plain threaded code."""
     actor = kernel.actor
-    if kernel.mode != RUNNING or actor is None or actor.name == "main":
+    if kernel.mode != RUNNING or actor is None or actor.name == ROOT:
         return None
     return actor
 
@@ -49,10 +50,10 @@ def _main(kernel: Kernel) -> Thread:
     if found is None:
         from simharness.runtimes.thread import adopt
 
-        root = next((actor for actor in kernel.actors.values() if actor.name == "main"), kernel.actor)
-        if root is None or root.name != "main":
-            root = Actor(kernel, "main", lambda: None, False, "main")
-        found = kernel.context[THREAD] = adopt(kernel, root, "MainThread")
+        root = next((actor for actor in kernel.actors.values() if actor.name == ROOT), kernel.actor)
+        if root is None or root.name != ROOT:
+            root = Actor(kernel, ROOT, lambda: None, False, "main")
+        found = kernel.context[THREAD] = adopt(kernel, root, ROOT)
     return found
 
 
@@ -82,7 +83,7 @@ def _get_ident() -> int:
     if kernel is None:
         return _genuine_get_ident()
     actor = current_actor(kernel)
-    return ident_of("main" if actor is None else actor.name)
+    return ident_of(ROOT if actor is None else actor.name)
 
 
 def _get_native_id() -> int:
@@ -98,7 +99,7 @@ def _enumerate() -> list[Thread]:
         mask |= actor.bit
     kernel.step(Operation("thread.enumerate", reads=mask))
     alive = [actor for actor in kernel.actors.values() if not actor.finished]
-    threads = [_thread_of(kernel, None if actor.name == "main" else actor) for actor in alive]
+    threads = [_thread_of(kernel, None if actor.name == ROOT else actor) for actor in alive]
     main = _main(kernel)
     return threads if main in threads else [main, *threads]
 
@@ -123,12 +124,17 @@ _hooks: dict[tuple[Any, str], Callable[..., Any]] = {}
 
 def install(patches: Patches) -> None:
     """Plan the replacements."""
-    patches.everywhere(_genuine_current_thread, _current_thread)
-    patches.everywhere(_genuine_main_thread, _main_thread)
-    patches.everywhere(_genuine_enumerate, _enumerate)
-    patches.everywhere(_genuine_active_count, _active_count)
-    patches.everywhere(_genuine_get_ident, _get_ident)
-    patches.everywhere(_genuine_get_native_id, _get_native_id)
+    functions: tuple[tuple[Any, Any], ...] = (
+        (_genuine_current_thread, _current_thread),
+        (_genuine_main_thread, _main_thread),
+        (_genuine_enumerate, _enumerate),
+        (_genuine_active_count, _active_count),
+        (_genuine_get_ident, _get_ident),
+        (_genuine_get_native_id, _get_native_id),
+    )
+    for original, replacement in functions:
+        call_alike(replacement, original)
+        patches.everywhere(original, replacement)
     for name in ("settrace", "setprofile", "settrace_all_threads", "setprofile_all_threads"):
         original = getattr(threading, name, None)
         if original is not None:

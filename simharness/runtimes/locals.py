@@ -1,8 +1,8 @@
 """`threading.local`: each actor has its own values, in each execution anew.
 
-`Local` stands in for the class; instances made before get a `Local` around them (see `adoption`), and subclasses defined before
-have their attribute access replaced in place. The main actor starts with the values of the OS thread that explores, as the
-main thread would. Outside a simulation a genuine local holds the values.
+`Local` stands in for the class; instances made before get a `Local` around them (see `adoption`), and subclasses defined
+before have their attribute access replaced in place. The main actor starts with the values of the OS thread that explores, as
+the main thread would. Outside a simulation a genuine local holds the values.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from simharness.errors import Misuse
-from simharness.kernel import RUNNING, Kernel, current
+from simharness.kernel import ROOT, RUNNING, Kernel, current
 from simharness.runtimes.patching import Patches
 
-_genuine_local = _thread._local
+_genuine_local: Any = _thread._local
 _MISSING = object()
-_NO_ARGUMENTS: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 Namespace = dict[str, Any]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_NO_ARGUMENTS: Arguments = ((), {})
 
 
 def space_of(kernel: Kernel) -> dict[Any, Any]:
     """Return what the running actor keeps for itself; set-up, checks and the root actor share the main thread's."""
     actor = kernel.actor
-    if kernel.mode != RUNNING or actor is None or actor.name == "main":
+    if kernel.mode != RUNNING or actor is None or actor.name == ROOT:
         space: dict[Any, Any] = kernel.context.setdefault("main thread", {})
         return space
     return actor.locals
 
 
-def _enter(kernel: Kernel, local: Any, native: Namespace, arguments: tuple[tuple[Any, ...], dict[str, Any]], made_now: bool) -> Namespace:
+def _enter(kernel: Kernel, local: Any, native: Namespace, arguments: Arguments, made_now: bool) -> Namespace:
     """Give the running actor its namespace of a local; as for a thread, `__init__` is called for each but the maker's."""
     space = space_of(kernel)
     is_main = space is kernel.context.get("main thread")
@@ -43,7 +44,8 @@ def _enter(kernel: Kernel, local: Any, native: Namespace, arguments: tuple[tuple
         except TypeError as error:
             if arguments is not _NO_ARGUMENTS:
                 raise
-            raise Misuse(f"a {cls.__name__} (a threading.local) made before the simulation has an __init__ with arguments: {error}") from error
+            what = f"a {cls.__name__} (a threading.local) made before the simulation"
+            raise Misuse(f"{what} has an __init__ with arguments, which are not known: {error}") from error
     return namespace
 
 
@@ -107,7 +109,7 @@ class Local:
         return self
 
     @classmethod
-    def _wrap(cls, genuine: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> Local:
+    def _wrap(cls, genuine: Any, arguments: Arguments) -> Local:
         self = object.__new__(cls)
         object.__setattr__(self, "_simharness_arguments", arguments)
         object.__setattr__(self, "_simharness_genuine", genuine)
@@ -194,7 +196,8 @@ def _delattr(self: Any, name: str) -> None:
 
 
 def _subclasses(cls: type) -> Iterator[type]:
-    for child in cls.__subclasses__():
+    children: list[type] = cls.__subclasses__()
+    for child in children:
         yield child
         yield from _subclasses(child)
 

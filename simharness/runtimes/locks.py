@@ -1,25 +1,25 @@
 """`threading.Lock` and `threading.RLock` whose operations are scheduling points inside a simulation.
 
-A lock's state is the name of the actor that holds it, or None. Acquiring writes it and can be done when it is free; trying is a write
-where it succeeds and a read where it fails. An actor that enters an RLock it holds makes no step: nobody else can see it.
-Outside a simulation, and on other OS threads, a genuine lock does the work.
+A lock's state is the name of the actor that holds it, or None. Acquiring writes it and can be done when it is free; trying is
+a write where it succeeds and a read where it fails. An actor that enters an RLock it holds makes no step: nobody else can see
+it. Outside a simulation, and on other OS threads, a genuine lock does the work.
 """
 
 from __future__ import annotations
 
 import sys
-from _thread import RLock as _genuine_rlock
+from _thread import RLock as _GenuineRLock
 from _thread import allocate_lock as _genuine_lock
 from collections.abc import Callable
 from operator import not_
-from typing import Any
+from typing import Any, Self
 
 from simharness.kernel import Kernel, current
 from simharness.operations import Operation, Resource
 from simharness.runtimes.naming import gave_back, made_here, me, number_of, step_until, took
 
 _INTERNAL = frozenset({
-    "logging", "logging.handlers", "logging.config", "queue", "importlib._bootstrap", "_frozen_importlib", "warnings", "linecache",
+    "logging", "logging.handlers", "logging.config", "queue", "importlib._bootstrap", "_frozen_importlib", "warnings",
 })
 """Modules whose own locks stay genuine: no step may come from them, and nothing in them waits while an actor is switched away."""
 
@@ -29,7 +29,9 @@ _making = _genuine_lock()
 class _Base:
     """What the two kinds of lock share: the resource and operations of the execution under way, and the genuine lock behind."""
 
-    __slots__ = ("__weakref__", "_acquire", "_execution", "_genuine", "_label", "_rare", "_release", "_resource", "_simharness_number")
+    __slots__ = (
+        "__weakref__", "_acquire", "_execution", "_genuine", "_label", "_rare", "_release", "_resource", "_simharness_number",
+    )
 
     _kind = "lock"
     _new_genuine: Callable[[], Any] = staticmethod(_genuine_lock)
@@ -38,16 +40,24 @@ class _Base:
     _acquire: Operation
     _release: Operation
 
-    def __init__(self, *_: Any, genuine: Any = None, label: str | None = None) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         self._execution = None
-        self._genuine = genuine
-        self._label = label
+        self._label: str | None = None
         kernel = current()
         if kernel is None:
-            if genuine is None:
-                self._genuine = type(self)._new_genuine()
-        elif genuine is None:
+            self._genuine = type(self)._new_genuine()
+        else:
+            self._genuine = None
             self._attach(kernel, *made_here(kernel, self._kind))
+
+    @classmethod
+    def around(cls, genuine: Any, label: str) -> Self:
+        """Return a stand-in for a genuine lock; outside a simulation they are one."""
+        self = object.__new__(cls)
+        self._execution = None
+        self._label = label
+        self._genuine = genuine
+        return self
 
     def _attach(self, kernel: Kernel, name: str, label: str) -> None:
         self._execution = kernel.resources
@@ -70,7 +80,8 @@ class _Base:
         return found
 
     def _timed(self, seconds: float) -> Operation:
-        return Operation(f"{self._kind}.acquire", self._resource, enabled=not_, writes_when=not_, detail=f"{self._resource.name} for {seconds:g} s")
+        detail = f"{self._resource.name} for {seconds:g} s"
+        return Operation(f"{self._kind}.acquire", self._resource, enabled=not_, writes_when=not_, detail=detail)
 
     def _look(self) -> Operation:
         found = self._rare.get("look")
@@ -188,12 +199,12 @@ class RLock(_Base):
     __slots__ = ("_depth",)
 
     _kind = "rlock"
-    _new_genuine = staticmethod(_genuine_rlock)
+    _new_genuine = staticmethod(_GenuineRLock)
 
     def __new__(cls, *_: Any, **__: Any) -> RLock:
         """Make one; the standard library's own locks are genuine."""
         if sys._getframe(1).f_globals.get("__name__") in _INTERNAL:
-            return _genuine_rlock()  # type: ignore[return-value]  # as a factory function would
+            return _GenuineRLock()  # type: ignore[return-value]  # as a factory function would
         return object.__new__(cls)
 
     def _attach(self, kernel: Kernel, name: str, label: str) -> None:
@@ -270,7 +281,7 @@ class RLock(_Base):
         self._take(kernel, True, -1)
         self._depth = saved
 
-    if hasattr(_genuine_rlock(), "locked"):
+    if hasattr(_GenuineRLock(), "locked"):
 
         def locked(self) -> bool:
             """Whether somebody holds it."""

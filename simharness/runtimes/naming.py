@@ -1,21 +1,24 @@
 """What every replaced primitive needs: a stable name, its state in the execution under way, and ways to declare its steps.
 
-A primitive lives longer than an execution: it may be made at import, in one execution, or outside any. Its *view* is what it is in
-one execution; views are made on first use and dropped when the next execution begins, so each execution starts afresh. The
-name of its resource does not depend on the interleaving: something made inside an execution is named after its maker and the
-line that made it, something that was there before keeps a number for good.
+A primitive lives longer than an execution: it may be made at import, in one execution, or outside any. Its *view* is what it
+is in one execution; views are made on first use and dropped when the next execution begins, so each starts afresh. The name
+of its resource does not depend on the interleaving: something made inside an execution is named after its maker and the line
+that made it, something that was there before keeps a number for good.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any, Generic, TypeVar
 
 from simharness.clock import nanoseconds
-from simharness.kernel import INSPECTING, RUNNING, Kernel, current
+from simharness.kernel import INSPECTING, ROOT, RUNNING, Kernel, current
 from simharness.operations import Operation, Resource, State
 from simharness.places import caller, is_foreign
+from simharness.runtimes.patching import Patches
 
 VIEW = "_simharness_view"
 NUMBER = "_simharness_number"
@@ -42,7 +45,7 @@ def made_here(kernel: Kernel, kind: str, depth: int = 2) -> tuple[str, str]:
     else:
         base = kind
     name = kernel.new_name(base)
-    label, _, number = name.removeprefix("main's ").rpartition(" ")
+    label, _, number = name.removeprefix(f"{ROOT}'s ").rpartition(" ")
     return name, label if number == "1" else f"{label} #{number}"
 
 
@@ -56,7 +59,7 @@ def number_of(owner: Any) -> int:
 
 
 class View:
-    """What one primitive is in one execution; `execution` is the kernel's table of resources, whose identity tells executions apart."""
+    """What one primitive is in one execution; the identity of `execution`, the kernel's resources, tells executions apart."""
 
     kind = "thing"
 
@@ -109,7 +112,7 @@ class Both(Resource):
         self.extra = None
 
     @property
-    def state(self) -> State:  # type: ignore[override]  # computed here
+    def state(self) -> State:
         """The states of the two."""
         return self.first.state, self.second.state
 
@@ -151,6 +154,15 @@ def gave_back(kernel: Kernel, resource: Resource) -> None:
                 return
 
 
-def not_negative(timeout: float | None) -> float | None:
-    """Return a timeout as the standard library's waits take it: whatever is below zero is zero."""
-    return None if timeout is None else max(0.0, timeout)
+def replace(patches: Patches, owner: Any, replacements: Mapping[str, Any]) -> None:
+    """Plan to replace attributes of a class; functions are called as what they replace, since thread names show it."""
+    for name, replacement in replacements.items():
+        if isinstance(replacement, FunctionType):
+            call_alike(replacement, getattr(owner, name))
+        patches.attribute(owner, name, replacement)
+
+
+def call_alike(replacement: Any, original: Any) -> None:
+    """Give a replacement the names and the docstring of the original."""
+    for name in ("__name__", "__qualname__", "__doc__"):
+        setattr(replacement, name, getattr(original, name))

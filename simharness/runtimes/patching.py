@@ -1,15 +1,15 @@
 """Replaces what the standard library offers, wherever it is already bound, and puts it back.
 
-`Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures and class attributes, by
-asking the garbage collector who refers to the original. A replacement in a class stays a plain callable, as the builtin was.
+`Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures, class attributes and attributes of
+objects, by asking the garbage collector once who refers to the originals. A replacement in a class stays a plain callable, as the builtin
+was. References inside tuples, lists and sets are not covered.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable
-from types import CellType, FrameType, FunctionType
+from types import CellType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 _MISSING = object()
@@ -29,9 +29,17 @@ class Patches:
         self._originals.append(original)
         self._swaps[id(original)] = replacement
 
+    def planned(self, original: Any) -> bool:
+        """Whether somebody has planned to replace `original` everywhere."""
+        return id(original) in self._swaps
+
     def attribute(self, owner: Any, name: str, value: Any) -> None:
         """Plan to set one attribute of a class, module or object."""
         self._attributes.append((owner, name, value))
+
+    def afterwards(self, restore: Callable[[], None]) -> None:
+        """Have `restore` called when the replacements are taken back."""
+        self._undo.append(restore)
 
     def apply(self) -> None:
         """Make the planned replacements."""
@@ -54,43 +62,72 @@ class Patches:
         self._undo.append(lambda: delattr(owner, name) if before is _MISSING else setattr(owner, name, before))
 
     def _swap_references(self) -> None:
-        mine = {id(self._originals), id(self.__dict__)}
-        for holder in gc.get_referrers(*self._originals) if self._originals else ():
-            if id(holder) in mine or isinstance(holder, FrameType):
-                continue
-            if type(holder) is dict:
-                self._swap_in_dict(holder)
-            elif type(holder) is tuple:
-                self._swap_in_defaults(holder)
-            elif type(holder) is CellType:
-                self._swap_in_cell(holder)
-            elif type(holder) is FunctionType:
-                self._swap_keyword_defaults(holder)
-
-    def _swap_in_dict(self, holder: dict[Any, Any]) -> None:
-        if holder.get("__name__", "") in ("simharness", None) or str(holder.get("__name__", "")).startswith("simharness."):
+        """Sort those who refer to an original by what they are, and swap there."""
+        if not self._originals:
             return
-        owner = next((found for found in gc.get_referrers(holder) if isinstance(found, type) and found.__dict__ == holder), None)
-        for name, value in list(holder.items()):
-            if id(value) not in self._swaps:
+        mine = {id(self._originals), id(self.__dict__)}
+        class_dicts: list[dict[Any, Any]] = []
+        tuples: list[tuple[Any, ...]] = []
+        for holder in gc.get_referrers(*self._originals):
+            kind = type(holder)
+            if id(holder) in mine or kind is FrameType:
                 continue
-            replacement = self._swaps[id(value)]
-            if owner is not None and isinstance(name, str):
-                self._set(owner, name, staticmethod(replacement) if callable(replacement) else replacement)
-            else:
-                holder[name] = replacement
+            if kind is dict:
+                if "__module__" in holder and "__doc__" in holder and "__spec__" not in holder:
+                    class_dicts.append(holder)
+                else:
+                    self._swap_in_dict(holder)
+            elif kind is tuple:
+                tuples.append(holder)
+            elif kind is CellType:
+                self._swap_in_cell(holder)
+            elif kind is FunctionType:
+                self._swap_in_dict(holder.__kwdefaults__ or {}, _ours(holder))
+            elif not isinstance(holder, type | ModuleType | Patches) and hasattr(holder, "__dict__"):
+                self._swap_in_object(holder)
+        self._swap_behind(class_dicts, tuples)
+
+    def _swap_behind(self, class_dicts: list[dict[Any, Any]], tuples: list[tuple[Any, ...]]) -> None:
+        """Swap in the classes that own these dictionaries and the functions whose defaults these tuples are."""
+        if not class_dicts and not tuples:
+            return
+        known = {id(holder) for holder in tuples}
+        owned: set[int] = set()
+        for owner in gc.get_referrers(*class_dicts, *tuples):
+            if isinstance(owner, type):
+                for name, value in list(vars(owner).items()):
+                    if id(value) in self._swaps and not owner.__module__.startswith("simharness."):
+                        replacement = self._swaps[id(value)]
+                        self._set(owner, name, staticmethod(replacement) if callable(replacement) else replacement)
+                owned.update(id(holder) for holder in class_dicts if holder.items() >= dict(vars(owner)).items())
+            elif type(owner) is FunctionType and id(owner.__defaults__) in known and not _ours(owner):
+                self._swap_defaults(owner)
+        for holder in class_dicts:
+            if id(holder) not in owned:
+                self._swap_in_dict(holder)
+
+    def _swap_in_dict(self, holder: dict[Any, Any], ours: bool = False) -> None:
+        if ours or str(holder.get("__name__", "")).split(".")[0] == "simharness":
+            return
+        for name, value in list(holder.items()):
+            if id(value) in self._swaps:
+                holder[name] = self._swaps[id(value)]
                 self._undo.append(lambda name=name, value=value: holder.__setitem__(name, value))  # type: ignore[misc]  # default arguments
 
-    def _swap_in_defaults(self, holder: tuple[Any, ...]) -> None:
-        for function in gc.get_referrers(holder):
-            if isinstance(function, FunctionType) and function.__defaults__ is holder and not _ours(function):
-                function.__defaults__ = tuple(self._swaps.get(id(value), value) for value in holder)
-                self._undo.append(lambda function=function: setattr(function, "__defaults__", holder))  # type: ignore[misc]  # default argument
+    def _swap_in_object(self, holder: Any) -> None:
+        """An object whose attributes are kept without a dictionary of their own (from Python 3.11 on)."""
+        if type(holder).__module__.split(".")[0] == "simharness":
+            return
+        for name, value in list(vars(holder).items()):
+            if id(value) in self._swaps:
+                vars(holder)[name] = self._swaps[id(value)]
+                self._undo.append(lambda name=name, value=value: vars(holder).__setitem__(name, value))  # type: ignore[misc]  # default arguments
 
-    def _swap_keyword_defaults(self, function: FunctionType) -> None:
-        defaults = function.__kwdefaults__
-        if defaults and not _ours(function):
-            self._swap_in_dict(defaults)
+    def _swap_defaults(self, function: FunctionType) -> None:
+        before = function.__defaults__
+        assert before is not None
+        function.__defaults__ = tuple(self._swaps.get(id(value), value) for value in before)
+        self._undo.append(lambda: setattr(function, "__defaults__", before))
 
     def _swap_in_cell(self, holder: CellType) -> None:
         value = holder.cell_contents
@@ -103,10 +140,3 @@ def _ours(function: FunctionType) -> bool:
     return function.__module__ is not None and function.__module__.split(".")[0] == "simharness"
 
 
-def user_modules() -> list[Any]:
-    """Return the loaded modules that are neither ours nor the standard library's."""
-    return [
-        module
-        for name, module in list(sys.modules.items())
-        if module is not None and name.split(".")[0] not in sys.stdlib_module_names and name.split(".")[0] != "simharness"
-    ]

@@ -1,9 +1,9 @@
 """`queue.Queue` and its kin: every operation is one step.
 
-What a queue holds is where the genuine class keeps it, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work. The
-state is (length, whether shut down); the count of unfinished tasks is a resource of its own, so that `task_done` does not conflict with
-`get`. A queue made before the simulation has its contents back at the start of every execution. `mutex` and the conditions
-of a queue are not used inside a simulation.
+What a queue holds is where the genuine class keeps it, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
+The state is (length, whether shut down); the count of unfinished tasks is a resource of its own, so that `task_done` does not
+conflict with `get`. A queue made before the simulation has its contents back at the start of every execution. `mutex` and the
+conditions of a queue are not used inside a simulation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from simharness.kernel import Kernel, current
 from simharness.operations import Operation, Resource, State
 from simharness.runtimes import executors
-from simharness.runtimes.naming import View, Views, made_here, number_of, step_until
+from simharness.runtimes.naming import View, Views, made_here, number_of, replace, step_until
 from simharness.runtimes.patching import Patches
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ def _restore(owner: Any) -> None:
         owner.__dict__[name] = copy.copy(value)
 
 
-def _restore_all() -> None:
+def end_execution() -> None:
     """Put back what the queues held that were made before the simulation."""
     while _changed:
         owner = _changed.pop()
@@ -151,7 +151,7 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
         if kernel.tracing:
             kernel.note("full")
         raise Full
-    self._put(item)  # type: ignore[attr-defined]  # not in the stubs
+    self._put(item)
     self.unfinished_tasks += 1
     kernel.put(resource, (self._qsize(), closed))
     kernel.put(view.tasks, self.unfinished_tasks)
@@ -179,7 +179,7 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
         if kernel.tracing:
             kernel.note("empty")
         raise Empty
-    item: T = self._get()  # type: ignore[attr-defined]  # not in the stubs
+    item: T = self._get()
     kernel.put(resource, (self._qsize(), closed))
     return item
 
@@ -338,8 +338,7 @@ def install(patches: Patches) -> None:
     }
     if _genuine_shutdown is not None:
         methods["shutdown"] = _shutdown
-    for name, replacement in methods.items():
-        patches.attribute(queue.Queue, name, replacement)
+    replace(patches, queue.Queue, methods)
     patches.everywhere(_genuine_simple, SimpleQueue)
-    patches._undo.append(_restore_all)
+    patches.afterwards(end_execution)
     executors.install(patches)

@@ -193,6 +193,6 @@ def install(patches: Patches) -> None:
         module = sys.modules.get(door.module)
         for name in door.names:
             genuine = getattr(module, name, None)
-            if genuine is not None and id(genuine) not in patches._swaps:
+            if genuine is not None and not patches.planned(genuine):
                 patches.everywhere(genuine, Refusal(f"{door.module}.{name}", genuine, door.instead))
     patches.everywhere(_kill, virtual_kill)

@@ -1,7 +1,8 @@
 """`threading.Event`, `Semaphore` and `BoundedSemaphore`: their methods, replaced in place on the classes.
 
-The state of an event is its flag, that of a semaphore its count. Everything that may block is one step, which can be done when the flag is set or
-the count is positive.
+The state of an event is its flag, that of a semaphore its count. Everything that may block is one step, which can be done
+when the flag is set or the count is positive. One step is enough for `Event.wait`: a thread that a pulse (set, clear) leaves
+behind had not called it yet.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from simharness.kernel import Kernel, current
 from simharness.operations import Operation
-from simharness.runtimes.naming import View, Views, step_until
+from simharness.runtimes.naming import View, Views, replace, step_until
 from simharness.runtimes.patching import Patches
 
 _genuine_event_init = Event.__init__
@@ -105,8 +106,8 @@ def _wait(self: Event, timeout: float | None = None) -> bool:
     if timeout is None:
         kernel.step(view.wait)
     elif timeout > 0:
-        operation = Operation("event.wait", resource, reads=resource.bit, enabled=bool, detail=f"{resource.name} for {timeout:g} s")
-        step_until(kernel, operation, timeout)
+        detail = f"{resource.name} for {timeout:g} s"
+        step_until(kernel, Operation("event.wait", resource, resource.bit, enabled=bool, detail=detail), timeout)
     else:
         kernel.step(view.look)
     if kernel.tracing and timeout is not None:
@@ -177,9 +178,7 @@ def _enter(self: Semaphore, blocking: bool = True, timeout: float | None = None)
 def install(patches: Patches) -> None:
     """Plan the replacements."""
     events = {"__init__": _event_init, "is_set": _is_set, "set": _set, "clear": _clear, "wait": _wait}
-    for name, replacement in events.items():
-        patches.attribute(threading.Event, name, replacement)
+    replace(patches, threading.Event, events)
     semaphores = {"__init__": _semaphore_init, "acquire": _acquire, "__enter__": _enter, "release": _release}
-    for name, other in semaphores.items():
-        patches.attribute(threading.Semaphore, name, other)
-    patches.attribute(threading.BoundedSemaphore, "release", _bounded_release)
+    replace(patches, threading.Semaphore, semaphores)
+    replace(patches, threading.BoundedSemaphore, {"release": _bounded_release})

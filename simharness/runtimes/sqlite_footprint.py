@@ -1,8 +1,9 @@
 """What a statement is, and which tables it reads and writes: told by SQLite itself, once for each SQL text and schema.
 
-The authorizer fires only when a statement is prepared, so a statement is learned by preparing `EXPLAIN` of it, with an authorizer that
-takes notes; the byte code tells whether it opens a read or a write transaction and whether it returns rows. A pragma may take effect
-when it is merely prepared: pragmas are told apart by name. What was learned is a `Shape`, kept in a book for each database and schema.
+The authorizer fires only when a statement is prepared, so a statement is learned by preparing `EXPLAIN` of it, with an
+authorizer that takes notes; the byte code tells whether it opens a read or a write transaction and whether it returns rows.
+A pragma may take effect when it is merely prepared: pragmas are told apart by name. What was learned is a `Shape`, kept in
+a book for each database and schema.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 LOCAL, READ, WRITE, SCHEMA, BEGIN, BEGIN_WRITE, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ROLLBACK_TO, TIMEOUT, UNKNOWN = range(13)
-"""Kinds of statement. LOCAL touches nothing but its connection; SCHEMA conflicts with everything on the database; UNKNOWN could not be
-prepared."""
+"""Kinds of statement. LOCAL touches nothing but its connection, SCHEMA conflicts with everything on the database, UNKNOWN could
+not be prepared."""
 
 _VERB = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]+)(.*)", re.DOTALL)
 _PRAGMA = re.compile(r"\s*(?:\w+\s*\.\s*)?(\w+)\s*(?:(?:=|\()\s*([^;)]*?)\s*\)?\s*;?\s*)?(?:--.*|;)?$", re.DOTALL)
@@ -23,36 +24,53 @@ _NAME = re.compile(r"\s*(?:TO\s+)?(?:SAVEPOINT\s+)?[\"'`\[]?([^\"'`\];\s]+)", re
 _USES = re.compile(r"uses (\d+)")
 
 _OWN_PRAGMAS = frozenset(
-    "analysis_limit automatic_index cache_size cache_spill case_sensitive_like cell_size_check checkpoint_fullfsync collation_list"
-    " compile_options database_list defer_foreign_keys foreign_keys fullfsync function_list hard_heap_limit"
-    " ignore_check_constraints legacy_alter_table mmap_size module_list pragma_list query_only read_uncommitted recursive_triggers"
-    " reverse_unordered_selects secure_delete shrink_memory soft_heap_limit synchronous temp_store threads trusted_schema"
-    " wal_autocheckpoint".split()
+    [
+        "analysis_limit", "automatic_index", "cache_size", "cache_spill", "case_sensitive_like", "cell_size_check",
+        "checkpoint_fullfsync", "collation_list", "compile_options", "database_list", "defer_foreign_keys", "foreign_keys",
+        "fullfsync", "function_list", "hard_heap_limit", "ignore_check_constraints", "legacy_alter_table", "mmap_size",
+        "module_list", "pragma_list", "query_only", "read_uncommitted", "recursive_triggers", "reverse_unordered_selects",
+        "secure_delete", "shrink_memory", "soft_heap_limit", "synchronous", "temp_store", "threads", "trusted_schema",
+        "wal_autocheckpoint",
+    ]
 )
 _READ_PRAGMAS = frozenset(
-    "application_id auto_vacuum data_version encoding foreign_key_check foreign_key_list freelist_count index_info index_list index_xinfo"
-    " integrity_check journal_mode journal_size_limit max_page_count page_count page_size quick_check schema_version table_info"
-    " table_list table_xinfo user_version".split()
+    [
+        "application_id", "auto_vacuum", "data_version", "encoding", "foreign_key_check", "foreign_key_list",
+        "freelist_count", "index_info", "index_list", "index_xinfo", "integrity_check", "journal_mode",
+        "journal_size_limit", "max_page_count", "page_count", "page_size", "quick_check", "schema_version", "table_info",
+        "table_list", "table_xinfo", "user_version",
+    ]
 )
 _TAKES_ARGUMENT_AND_READS = frozenset(
-    "foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info table_list"
-    " table_xinfo".split()
+    [
+        "foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo", "integrity_check",
+        "quick_check", "table_info", "table_list", "table_xinfo",
+    ]
 )
-_CHANGES_PREPARATION = frozenset(["defer_foreign_keys", "foreign_keys", "recursive_triggers", "legacy_alter_table", "trusted_schema"])
+_CHANGES_PREPARATION = frozenset(
+    [
+        "defer_foreign_keys", "foreign_keys", "recursive_triggers", "legacy_alter_table", "trusted_schema",
+    ]
+)
 _WRITE_ACTIONS = frozenset([sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE])
 _MASTERS = ("sqlite_master", "sqlite_schema")
-_SCHEMA_VERBS = frozenset(["CREATE", "DROP", "ALTER", "VACUUM", "REINDEX", "ANALYZE", "DETACH"])
+_SCHEMA_VERBS = frozenset(
+    [
+        "CREATE", "DROP", "ALTER", "VACUUM", "REINDEX", "ANALYZE", "DETACH",
+    ]
+)
 
 
 class Shape:
     """What one SQL text does under one schema. `reads` and `writes` are masks of tables of the main database."""
 
-    __slots__ = ("argument", "dml", "kind", "reads", "rows", "sql", "tables", "text", "verb", "writes")
+    __slots__ = ("argument", "dml", "kind", "plain", "reads", "rows", "sql", "tables", "text", "verb", "writes")
 
     def __init__(self, sql: str, kind: int, verb: str, argument: str = "") -> None:
         self.sql = sql
         self.text = sql
         self.kind = kind
+        self.plain = kind not in (SCHEMA, TIMEOUT, UNKNOWN) and verb not in ("PRAGMA", "ATTACH", "DETACH")
         self.verb = verb
         self.argument = argument
         self.dml = verb in ("INSERT", "UPDATE", "DELETE", "REPLACE")
@@ -155,20 +173,20 @@ def _explained(
     shape.rows = any(row[1] == "ResultRow" for row in code)
     transactions = [row[3] for row in code if row[1] == "Transaction" and row[2] == 0]
     if not transactions:
+        shape.plain = not shape.prepares_anew
         return shape, True
     shape.kind = WRITE if any(transactions) else READ
     views = {event[4] for event in seen if event[4]} if shape.kind == READ else set()
     reads = {event[1] for event in seen if event[0] == sqlite3.SQLITE_READ and event[3] != "temp"} - views
     writes = {event[1] for event in seen if event[0] in _WRITE_ACTIONS and event[3] != "temp"}
-    if shape.kind == WRITE and (verb in _SCHEMA_VERBS or not writes.isdisjoint(_MASTERS)):
-        shape.kind = SCHEMA
-    elif shape.kind == WRITE and not writes:
+    if shape.kind == WRITE and (verb in _SCHEMA_VERBS or not writes or not writes.isdisjoint(_MASTERS)):
         shape.kind = SCHEMA
     for table in reads:
         shape.reads |= bit(table)
     for table in writes if shape.kind == WRITE else ():
         shape.writes |= bit(table)
     shape.tables = tuple(sorted(writes))
+    shape.plain = shape.kind != SCHEMA
     return shape, True
 
 

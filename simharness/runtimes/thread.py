@@ -1,8 +1,8 @@
 """`threading.Thread` and `Timer`: inside a simulation a thread is an actor.
 
-Starting one is a step; the new actor runs to its first scheduling point at once. A child of the main actor is called as its thread is; a
-child of another actor carries its parent's name before its own, since whether a name is free must not depend on what other actors
-do. Joining reads the end of the actor. Daemon flag and process are inherited.
+Starting one is a step; the new actor runs to its first scheduling point at once. A child of the root actor is called as its
+thread is; a child of another actor carries its parent's name before its own, since whether a name is free must not depend on
+what other actors do. Joining reads the end of the actor. Daemon flag and process are inherited.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, cast
 from greenlet import GreenletExit
 
 from simharness.errors import SimharnessError, Stuck
-from simharness.kernel import Actor, Kernel, current
+from simharness.kernel import ROOT, Actor, Kernel, current
 from simharness.operations import Operation
 from simharness.runtimes import identity, locals
 from simharness.runtimes.identity import THREAD
-from simharness.runtimes.naming import VIEW, step_until
+from simharness.runtimes.naming import VIEW, replace, step_until
 from simharness.runtimes.patching import Patches
 
 _genuine_init = Thread.__init__
@@ -36,7 +36,7 @@ _genuine_native_id = cast(property, vars(Thread)["native_id"])
 _genuine_daemon = cast(property, vars(Thread)["daemon"])
 _genuine_timer_run = Timer.run
 _genuine_start_new_thread = _thread.start_new_thread
-_genuine_start_new = _thread.start_new  # type: ignore[attr-defined]  # not in the stubs
+_genuine_start_new = _thread.start_new
 _genuine_hook = threading.__excepthook__
 HASH = "_simharness_hash"
 
@@ -65,8 +65,15 @@ def adopt(kernel: Kernel, actor: Actor, name: str) -> Thread:
     return thread
 
 
-def _init(
-    self: Thread, group: None = None, target: Any = None, name: Any = None, args: Any = (), kwargs: Any = None, *, daemon: bool | None = None
+def _init(  # noqa: PLR0917  # the genuine one's signature
+    self: Thread,
+    group: None = None,
+    target: Any = None,
+    name: Any = None,
+    args: Any = (),
+    kwargs: Any = None,
+    *,
+    daemon: bool | None = None,
 ) -> None:
     kernel = current()
     if kernel is None:
@@ -95,7 +102,7 @@ def _actor_name(kernel: Kernel, thread: Thread) -> str:
     """Return a name for the actor that is unique in this execution, whatever actors other than its parent do."""
     parent = kernel.actor
     name = thread.name
-    if parent is not None and parent.name != "main" and not name.startswith(f"{parent.name}/"):
+    if parent is not None and parent.name != ROOT and not name.startswith(f"{parent.name}/"):
         name = f"{parent.name}/{name}"
     number, unique = 1, name
     while f"actor {unique}" in kernel.created:
@@ -271,9 +278,8 @@ def install(patches: Patches) -> None:
         "native_id": property(_native_id),
         "daemon": property(_genuine_daemon.__get__, _set_daemon),
     }
-    for name, replacement in methods.items():
-        patches.attribute(threading.Thread, name, replacement)
-    patches.attribute(threading.Timer, "run", _timer_run)
+    replace(patches, threading.Thread, methods)
+    replace(patches, threading.Timer, {"run": _timer_run})
     patches.everywhere(_genuine_start_new_thread, _start_new_thread)
     patches.everywhere(_genuine_start_new, _start_new_thread)
     identity.install(patches)

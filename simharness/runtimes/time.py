@@ -64,13 +64,17 @@ def _now(asker: FrameType) -> int | None:
     if kernel is None:
         return None
     module = asker.f_globals.get("__name__")
-    if module.__class__ is str:
-        root = module.partition(".")[0]
-        if root in _QUIET:
-            return kernel.clock.now
-        if root == "simharness":
-            return None
+    root = _roots.get(module)
+    if root is None:
+        root = _roots[module] = str(module).partition(".")[0]
+    if root in _QUIET:
+        return kernel.clock.now
+    if root == "simharness":
+        return None
     return read_clock(kernel)
+
+
+_roots: dict[Any, str] = {}
 
 
 # The time module. Names begin with `virtual_` because this module needs the real ones.
@@ -271,12 +275,21 @@ class _Builtin:
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(self._owner))
 
 
-def _bound_before(name: str, owner: type, replacement: Callable[..., Any]) -> list[tuple[Any, Any]]:
-    """Return the bound methods `name` of `owner` that somebody keeps (`default_factory=datetime.now`), and what replaces them."""
+_METHODS: tuple[tuple[type, str, Callable[..., Any]], ...] = (
+    (_datetime.datetime, "now", virtual_now),
+    (_datetime.datetime, "utcnow", virtual_utcnow),
+    (_datetime.datetime, "today", virtual_today),
+    (_datetime.date, "today", virtual_today),
+)
+
+
+def _bound_before() -> list[tuple[Any, Any]]:
+    """Return the bound methods of the two classes that somebody keeps (`default_factory=datetime.now`) and what replaces them."""
+    replacements: dict[tuple[object, str], Callable[..., Any]] = {(owner, name): function for owner, name, function in _METHODS}
     return [
-        (found, MethodType(replacement, owner))
-        for found in gc.get_referrers(owner)
-        if type(found) is BuiltinFunctionType and found.__name__ == name and found.__self__ is owner
+        (found, MethodType(replacements[found.__self__, found.__name__], found.__self__))
+        for found in gc.get_referrers(_datetime.datetime, _datetime.date)
+        if type(found) is BuiltinFunctionType and (found.__self__, found.__name__) in replacements
     ]
 
 
@@ -304,13 +317,8 @@ def install(patches: Patches) -> None:
     ):
         if original is not None:
             patches.everywhere(original, replacement)
-    for owner, name, function in (
-        (_datetime.datetime, "now", virtual_now),
-        (_datetime.datetime, "utcnow", virtual_utcnow),
-        (_datetime.datetime, "today", virtual_today),
-        (_datetime.date, "today", virtual_today),
-    ):
-        for found, replacement in _bound_before(name, owner, function):
-            patches.everywhere(found, replacement)
+    for found, method in _bound_before():
+        patches.everywhere(found, method)
+    for owner, name, function in _METHODS:
         if name in owner.__dict__:
             patches.attribute(_Builtin(owner), name, classmethod(function))

@@ -55,20 +55,24 @@ class Dpor:
         self.ahead: list[Branch] = []
 
     def begin(self) -> Sequence[int] | None:
+        """Return the next plan: a prefix of the execution before, and a branch off it."""
         return self.plan
 
     def expected(self) -> Expected:
+        """Return the footprints of the plan's steps, from the execution before."""
         return self.known
 
     def choose(self, enabled: list[int]) -> int:
+        """Follow the wakeup tree; beyond it, go on with the same actor where that is not asleep."""
         kernel = self.kernel
         n = kernel.n
         asleep: dict[int, tuple[int, int]] = {}
         if n and self.sleep[n - 1]:
             reads, writes = kernel.reads[n - 1], kernel.writes[n - 1]
-            for key, footprint in self.sleep[n - 1].items():
-                if not conflict(reads, writes, *footprint):
-                    asleep[key] = footprint
+            either = reads | writes
+            asleep = {
+                key: footprint for key, footprint in self.sleep[n - 1].items() if not (either & footprint[1] or writes & footprint[0])
+            }
         self.sleep.append(asleep)
         branches = self.ahead
         if branches:
@@ -92,6 +96,7 @@ class Dpor:
         return ABANDON
 
     def end(self) -> None:
+        """Insert the reversals of the execution's races, and go back to the deepest step with something left to try."""
         kernel = self.kernel
         assert self.plan is not None
         self.races.update(max(0, len(self.plan) - 1))
@@ -126,7 +131,7 @@ class Dpor:
                 if not exact:
                     self._add_source(i, self._sequence(rest, key, reads, writes))
                     continue
-                verdict = self._covered(i, rest, key, reads, writes, rests_on)
+                verdict = self._covered(i, rest, (key, reads, writes), rests_on)
                 if verdict == "for good":
                     done.append(position)
                 elif verdict == "no":
@@ -134,7 +139,7 @@ class Dpor:
             for position in reversed(done):
                 del group[position]
 
-    def _covered(self, i: int, rest: int, key: int, reads: int, writes: int, rests_on: int) -> str:
+    def _covered(self, i: int, rest: int, last: Event, rests_on: int) -> str:
         """Whether a sleeping choice at depth i is a weak initial of the reversal: "no", "now" or "for good".
 
         For good means that it stays so as long as the first `rests_on` steps do.
@@ -144,42 +149,47 @@ class Dpor:
             return "no"
         races, kernel = self.races, self.kernel
         before, steps_of = races.before, races.steps_of
+        key, reads, writes = last
+        mover = key >> SHIFT
         union: tuple[int, int] | None = None
-        for asleep, footprint in sleeping.items():
-            own = steps_of.get(asleep >> SHIFT, 0) & rest
+        for asleep, (asleep_reads, asleep_writes) in sleeping.items():
+            index = asleep >> SHIFT
+            own = steps_of.get(index, 0) & rest
             if own:
                 first = (own & -own).bit_length() - 1
                 if kernel.keys[first] == asleep and not before[first] & rest:
                     return "for good" if first < rests_on else "now"
                 continue
             if union is None:
-                union = self._union(rest)
-            if conflict(*footprint, *union):
+                rest_reads, rest_writes = union = self._union(rest)
+            either = asleep_reads | asleep_writes
+            if asleep_writes & rest_reads or either & rest_writes:
                 continue
-            if asleep >> SHIFT == key >> SHIFT:
+            if index == mover:
                 if asleep == key:
                     return "now"
-            elif not conflict(*footprint, reads, writes):
+            elif not (asleep_writes & reads or either & writes):
                 return "now"
         return "no"
 
     def _union(self, steps: int) -> tuple[int, int]:
-        kernel = self.kernel
+        all_reads, all_writes = self.kernel.reads, self.kernel.writes
         reads = writes = 0
         while steps:
             j = steps.bit_length() - 1
-            reads |= kernel.reads[j]
-            writes |= kernel.writes[j]
+            reads |= all_reads[j]
+            writes |= all_writes[j]
             steps ^= 1 << j
         return reads, writes
 
     def _sequence(self, rest: int, key: int, reads: int, writes: int) -> list[Event]:
         kernel = self.kernel
+        keys, all_reads, all_writes = kernel.keys, kernel.reads, kernel.writes
         events: list[Event] = []
         while rest:
             low = rest & -rest
             j = low.bit_length() - 1
-            events.append((kernel.keys[j], kernel.reads[j], kernel.writes[j]))
+            events.append((keys[j], all_reads[j], all_writes[j]))
             rest ^= low
         events.append((key, reads, writes))
         return events
@@ -213,16 +223,16 @@ class Dpor:
 
 def _without(branch: Branch, events: list[Event]) -> list[Event] | None:
     """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it."""
-    mover = branch.key >> SHIFT
-    reads, writes = branch.reads, branch.writes
+    wanted, reads, writes = branch.key, branch.reads, branch.writes
+    if events[0][0] == wanted:
+        return events[1:]
+    mover = wanted >> SHIFT
+    either = reads | writes
     for position, (key, other_reads, other_writes) in enumerate(events):
         if key >> SHIFT == mover:
-            if key != branch.key:
+            if key != wanted or (other_reads | other_writes, other_writes) != (either, writes):
                 return None
-            for _, earlier_reads, earlier_writes in events[:position]:
-                if conflict(other_reads, other_writes, earlier_reads, earlier_writes):
-                    return None
             return events[:position] + events[position + 1 :]
-        if conflict(reads, writes, other_reads, other_writes):
+        if writes & other_reads or either & other_writes:
             return None
     return events

@@ -187,11 +187,10 @@ def test_the_propagation_of_an_older_rotation_moves_the_entry_backwards_on_every
 ) -> None:
     db = open_store(protocol)
     gateway, _ = gateway_on(db)
-    entry = gateway._entries[CHAT]
     child = rotate(db, PARENT)
     grandchild = rotate(db, child)
-    gateway._propagate(entry, child, grandchild)
-    gateway._propagate(entry, PARENT, child)
+    gateway.follow(CHAT, child, grandchild)
+    gateway.follow(CHAT, PARENT, child)
     assert gateway.session_of(CHAT) == (child if backwards else grandchild)
 
 

@@ -117,7 +117,8 @@ def test_uuids_are_well_formed_and_those_with_a_time_carry_the_virtual_one():
     def work():
         time.sleep(1)
         first = uuid.uuid1()
-        return first.version, first.variant, (first.time - 0x01B21DD213814000) // 10**7, first.node, uuid.uuid4().version, uuid.uuid1(7, 9).node
+        seconds = (first.time - 0x01B21DD213814000) // 10**7
+        return first.version, first.variant, seconds, first.node, uuid.uuid4().version, uuid.uuid1(7, 9).node
 
     assert outcomes(work) == {(0, (1, uuid.RFC_4122, 1767225601, NODE, 4, 7))}
 
@@ -172,8 +173,9 @@ def test_the_worlds_own_folder_is_not_named_by_the_actors_streams():
 
 def test_everything_is_put_back_after_a_simulation_and_after_an_error():
     def identities():
-        found = [random.random, random.choice, random.seed, random.Random.seed, os.urandom, os.getpid, os.getppid, uuid.uuid1, uuid.uuid4]
-        return [*found, uuid.getnode, tempfile._gettempdir, tempfile._RandomNameSequence.__next__, bound_choice, bound_uuid4]
+        found = [random.random, random.choice, random.seed, random.Random.seed, os.urandom, os.getpid, os.getppid]
+        names = [tempfile._gettempdir, tempfile._RandomNameSequence.__next__]
+        return [*found, *names, uuid.uuid1, uuid.uuid4, uuid.getnode, bound_choice, bound_uuid4]
 
     before, pid, folder = identities(), os.getpid(), tempfile.gettempdir()
     outcomes(draw_everything)

@@ -20,6 +20,9 @@ from subprocess import run as bound_run
 import pytest
 
 import simharness
+from simharness.kernel import Kernel
+from simharness.runtimes import refused
+from simharness.runtimes.patching import Patches
 
 
 async def nothing():
@@ -36,15 +39,16 @@ def asyncio_runner():
         runner.get_loop()
 
 
+# Lambdas, so that what is called is looked up in the simulation.
 CALLS = {
     "asyncio.run": lambda: asyncio.run(nothing()),
-    "asyncio.new_event_loop": lambda: asyncio.new_event_loop(),
+    "asyncio.new_event_loop": lambda: asyncio.new_event_loop(),  # noqa: PLW0108
     "Runner": asyncio_runner,
-    "SelectorEventLoop": lambda: asyncio.SelectorEventLoop(),
+    "SelectorEventLoop": lambda: asyncio.SelectorEventLoop(),  # noqa: PLW0108
     "BaseProcess.start": lambda: multiprocessing.Process(target=print).start(),
     "Pool": lambda: multiprocessing.Pool(1),
     "SpawnProcess": lambda: multiprocessing.get_context("spawn").Process(target=print).start(),
-    "Lock": lambda: multiprocessing.Lock(),
+    "Lock": lambda: multiprocessing.Lock(),  # noqa: PLW0108
     "ProcessPoolExecutor": lambda: concurrent.futures.ProcessPoolExecutor(1),
     "subprocess.Popen": lambda: subprocess.Popen(["true"]),
     "subprocess.run": lambda: subprocess.run(["true"], check=True),
@@ -52,21 +56,21 @@ CALLS = {
     "bound subprocess.run": lambda: bound_run(["true"], check=False),
     "os.system": lambda: os.system("true"),
     "os.popen": lambda: os.popen("true"),
-    "os.fork": lambda: os.fork(),
+    "os.fork": lambda: os.fork(),  # noqa: PLW0108
     "os.spawnv": lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true"]),
     "os.posix_spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
     "os.execv": lambda: os.execv("/bin/true", ["true"]),
     "os._exit": lambda: os._exit(3),
     "os.kill": lambda: os.kill(os.getpid(), signal.SIGTERM),
-    "socket.socket": lambda: socket.socket(),
-    "socket.socketpair": lambda: socket.socketpair(),
+    "socket.socket": lambda: socket.socket(),  # noqa: PLW0108
+    "socket.socketpair": lambda: socket.socketpair(),  # noqa: PLW0108
     "socket.create_connection": lambda: socket.create_connection(("127.0.0.1", 9)),
     "socket.getaddrinfo": lambda: socket.getaddrinfo("localhost", 80),
     "select.select": lambda: select.select([], [], [], 0),
     "DefaultSelector": selector,
     "signal.alarm": lambda: signal.alarm(1),
     "signal.setitimer": lambda: signal.setitimer(signal.ITIMER_REAL, 1),
-    "signal.pause": lambda: signal.pause(),
+    "signal.pause": lambda: signal.pause(),  # noqa: PLW0108
 }
 
 
@@ -78,31 +82,47 @@ def explore(work):
     return simharness.explore(scenario)
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_a_call_that_no_runtime_controls_is_refused_in_one_line_that_names_the_actor_and_the_place(name):
-    with pytest.raises(simharness.Refused) as caught:
-        explore(CALLS[name])
-    message = str(caught.value)
-    assert "test_refused.py:" in message
-    assert "caller called" in message
-    assert "\n" not in message
-    gc.collect()
+@pytest.fixture(scope="class")
+def _refusals():
+    """The refusals alone, once for many executions: planning replacements costs more than an execution."""
+    patches = Patches()
+    refused.install(patches)
+    patches.apply()
+    yield
+    patches.undo()
 
 
-@pytest.mark.parametrize(
-    ("name", "named"),
-    [
-        ("subprocess.run", "subprocess.run"),
-        ("os.popen", "os.popen"),
-        ("os.spawnv", "os.spawnv"),
-        ("socket.socket", "socket.socket"),
-        ("asyncio.run", "asyncio.run"),
-        ("os.fork", "os.fork"),
-    ],
-)
-def test_the_message_names_the_function_that_the_user_called_and_not_what_lies_beneath(name, named):
-    with pytest.raises(simharness.Refused, match=f"caller called {named}, which"):
-        explore(CALLS[name])
+def execute(work):
+    kernel = Kernel()
+    kernel.run(lambda: kernel.add_actor("caller", work))
+
+
+@pytest.mark.usefixtures("_refusals")
+class TestEachCall:
+    @pytest.mark.parametrize("name", CALLS)
+    def test_a_call_that_no_runtime_controls_is_refused_in_one_line_that_names_the_actor_and_the_place(self, name):
+        with pytest.raises(simharness.Refused) as caught:
+            execute(CALLS[name])
+        message = str(caught.value)
+        assert "test_refused.py:" in message
+        assert "caller called" in message
+        assert "\n" not in message
+        gc.collect()
+
+    @pytest.mark.parametrize(
+        ("name", "named"),
+        [
+            ("subprocess.run", "subprocess.run"),
+            ("os.popen", "os.popen"),
+            ("os.spawnv", "os.spawnv"),
+            ("socket.socket", "socket.socket"),
+            ("asyncio.run", "asyncio.run"),
+            ("os.fork", "os.fork"),
+        ],
+    )
+    def test_the_message_names_the_function_that_the_user_called_and_not_what_lies_beneath(self, name, named):
+        with pytest.raises(simharness.Refused, match=f"caller called {named}, which"):
+            execute(CALLS[name])
 
 
 def test_a_call_made_by_the_actor_without_any_code_of_the_users_is_refused_too():
@@ -167,9 +187,10 @@ def test_real_files_may_be_used(tmp_path):
 
 def test_everything_works_as_always_outside_and_is_put_back_after_an_error():
     def identities():
-        calls = [asyncio.run, asyncio.new_event_loop, os.system, os.fork, os.kill, select.select, signal.alarm, _thread.start_new_thread]
+        calls = [asyncio.run, asyncio.new_event_loop, os.system, os.fork, os.kill, select.select, signal.alarm]
         methods = [socket.socket.__init__, subprocess.Popen.__init__, multiprocessing.process.BaseProcess.start]
-        return calls + methods + [multiprocessing.pool.Pool.__init__, selectors.DefaultSelector.select, asyncio.BaseEventLoop.run_forever]
+        others = [multiprocessing.pool.Pool.__init__, selectors.DefaultSelector.select, _thread.start_new_thread]
+        return [*calls, *methods, *others, asyncio.BaseEventLoop.run_forever]
 
     before = identities()
     with pytest.raises(simharness.Refused):

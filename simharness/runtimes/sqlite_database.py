@@ -1,0 +1,117 @@
+"""A database in one execution, and what is remembered of it from one execution to the next.
+
+Resources of a database: `every` (read by all steps on it, written by schema changes), one for each table, the write lock
+(its state is the name of the connection that holds it), `commits` (written by each commit that changed something, read by a
+transaction that takes a snapshot), and, without WAL, `file locks` (written by all that take or drop a lock for longer than
+a step; its state counts the drops).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from simharness.kernel import SETUP, Kernel
+from simharness.runtimes.sqlite_footprint import Shape
+
+if TYPE_CHECKING:
+    from simharness.runtimes.sqlite_locks import Link
+
+Real = sqlite3.Connection
+EVERY_STATEMENT = "sqlite: every statement"
+"""In `kernel.learned.shared`, makes every statement a point (for faults that strike between statements)."""
+
+_memories: weakref.WeakKeyDictionary[Kernel, Memory] = weakref.WeakKeyDictionary()
+
+
+class Memory:
+    """What outlives executions: shapes of statements, locksets, the identity of schemas."""
+
+    def __init__(self) -> None:
+        self.books: dict[Any, dict[str, Shape]] = {}
+        self.locksets: dict[str, frozenset[str]] = {}
+        self.shared: set[str] = set()
+        self.schemas: dict[Any, int] = {}
+        self.scripts: dict[str, list[str]] = {}
+
+    def schema(self, *history: Any) -> int:
+        """Return a small number for a schema that is told by the statements that made it."""
+        return self.schemas.setdefault(history, len(self.schemas) + 1)
+
+
+def memory_of(kernel: Kernel) -> Memory:
+    """Return what is remembered for this kernel's exploration."""
+    found = _memories.get(kernel)
+    if found is None:
+        found = _memories[kernel] = Memory()
+    return found
+
+
+class Database:
+    """One database in one execution."""
+
+    def __init__(self, kernel: Kernel, label: str, path: str, private: bool) -> None:
+        shared = kernel.learned.shared
+        self.kernel = kernel
+        self.label = label
+        self.path = path
+        self.private = private
+        self.every = kernel.names.bit(label)
+        self.lock = kernel.resource(f"write lock of {label}", None)
+        self.file = kernel.resource(f"file locks of {label}", 0)
+        self.commits = kernel.names.bit(f"commits of {label}") if f"snapshots of {label}" in shared else 0
+        self.fine = EVERY_STATEMENT in shared
+        self.alone = not self.fine and (private or not shared & {f"several on {label}", f"checks of {label}"})
+        self.links: list[Link] = []
+        self.user: object = None
+        self.schema = 0
+        self.volatile = False
+        self.wal = False
+        self.inspector: sqlite3.Connection | None = None
+        self.read_header()
+
+    def read_header(self) -> None:
+        """Find out whether the file is in WAL mode."""
+        if not self.private:
+            try:
+                with open(self.path, "rb") as file:
+                    self.wal = file.read(20)[18:19] == b"\x02"
+            except OSError:
+                self.wal = False
+
+    def table(self, name: str) -> int:
+        """Return the mask of one table."""
+        return self.kernel.names.bit(f"{self.label} table {name.lower()}")
+
+    def read_schema(self, connection: sqlite3.Connection) -> None:
+        """Identify the schema of a file that was there before the execution."""
+        if self.private or not os.path.exists(self.path) or not os.path.getsize(self.path):
+            return
+        try:
+            rows = sqlite3.Cursor(connection).execute("SELECT coalesce(sql, name) FROM sqlite_master").fetchall()
+            self.schema = memory_of(self.kernel).schema("found", *[row[0] for row in rows])
+        except sqlite3.Error:
+            self.volatile = True
+
+    def changed_schema(self, *how: Any) -> None:
+        """The schema is another one: what was learned under the last one does not hold."""
+        if self.kernel.mode == SETUP:
+            self.schema = memory_of(self.kernel).schema(self.schema, *how)
+        else:
+            self.volatile = True
+        for link in self.links:
+            link.book = None
+
+    def really_locked(self) -> bool:
+        """Whether somebody holds the write lock of the file; asked on a connection of its own."""
+        probe = Real(self.path, timeout=0, isolation_level=None)
+        try:
+            probe.execute("BEGIN IMMEDIATE")
+            probe.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            probe.close()
+        return False

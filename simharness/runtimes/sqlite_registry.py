@@ -1,0 +1,122 @@
+"""The databases and connections of one execution: opened, looked into for reports, closed when it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from simharness.errors import Refused
+from simharness.kernel import Kernel
+from simharness.places import caller
+from simharness.runtimes.sqlite_database import Database
+from simharness.runtimes.sqlite_locks import Link
+
+_Connection = sqlite3.Connection
+_Cursor = sqlite3.Cursor
+
+
+class Registry:
+    """The databases and connections of one execution; in `kernel.context`."""
+
+    def __init__(self) -> None:
+        self.databases: dict[str, Database] = {}
+        self.links: list[Link] = []
+        self.labels: dict[str, str] = {}
+
+
+def registry_of(kernel: Kernel) -> Registry:
+    """Return the registry of the kernel's execution."""
+    found: Registry | None = kernel.context.get("sqlite")
+    if found is None:
+        found = kernel.context["sqlite"] = Registry()
+    return found
+
+
+def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, str, bool]:
+    """Return (label, path, whether nobody else can open it) of what is to be opened."""
+    text = os.fsdecode(database)
+    query: dict[str, list[str]] = {}
+    if uri and text.startswith("file:"):
+        parts = urlsplit(text)
+        text, query = unquote(parts.path), parse_qs(parts.query)
+        if query.get("cache", [""])[-1] == "shared" or query.get("vfs") or query.get("nolock"):
+            raise Refused(f"{caller() or '?'}: {database}: shared caches and other file systems are not simulated")
+    if text in ("", ":memory:") or query.get("mode", [""])[-1] == "memory":
+        return f"memory of {name}", "", True
+    path = os.path.abspath(text)
+    labels = registry_of(kernel).labels
+    label = labels.get(path)
+    if label is None:
+        real = os.path.realpath(path)
+        label = real
+        folder = kernel._folder
+        if folder is not None and real.startswith(os.path.realpath(folder.name) + os.sep):
+            label = real[len(os.path.realpath(folder.name)) + 1 :]
+        labels[path] = label
+    return label, path, False
+
+
+def end_execution(kernel: Kernel) -> None:
+    """Close what the execution left open: cursors first, then transactions, then connections. Called when checks are over."""
+    registry: Registry | None = kernel.context.pop("sqlite", None)
+    if registry is None:
+        return
+    for database in registry.databases.values():
+        if database.inspector is not None:
+            database.inspector.close()
+    for link in registry.links:
+        connection = link.reference()
+        link.over = True
+        if connection is None or link.closed:
+            continue
+        link.closed = True
+        for reference in link.open:
+            cursor = reference()
+            if cursor is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    _Cursor.close(cursor)
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                _Connection.rollback(connection)
+        _Connection.close(connection)
+
+
+def snapshot(kernel: Kernel) -> dict[str, dict[str, list[tuple[Any, ...]]]]:
+    """Return the committed rows of each database: label, table, rows in their order in the file. Not a scheduling point."""
+    registry: Registry | None = kernel.context.get("sqlite")
+    return {} if registry is None else {database.label: _rows(database) for database in registry.databases.values()}
+
+
+def _rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    connection: sqlite3.Connection | None
+    if database.private:
+        connection = next((link.reference() for link in database.links if not link.closed), None)
+        if connection is None:
+            return {}
+    elif database.inspector is None:
+        if not os.path.exists(database.path):
+            return {}
+        connection = database.inspector = _Connection(database.path, timeout=0, isolation_level=None)
+    else:
+        connection = database.inspector
+    cursor = _Cursor(connection)
+    cursor.row_factory = None
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    with contextlib.suppress(sqlite3.OperationalError):
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
+        for (name,) in cursor.execute(tables).fetchall():
+            quoted = name.replace('"', '""')
+            found[name] = cursor.execute(f'SELECT * FROM "{quoted}"').fetchall()
+    cursor.close()
+    return found
+
+
+def holders(kernel: Kernel) -> dict[str, str]:
+    """Return who holds the write lock of each database that is locked: label, name of the connection."""
+    registry: Registry | None = kernel.context.get("sqlite")
+    if registry is None:
+        return {}
+    return {name: str(found.lock.state) for name, found in registry.databases.items() if found.lock.state is not None}

@@ -1,0 +1,301 @@
+"""Queues and executors: each operation of a queue is one step; futures run on the standard library's own code."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue as BoundQueue
+from queue import SimpleQueue as BoundSimpleQueue
+
+import pytest
+
+import simharness
+from tests.runtimes.exploring import actors, explore
+
+module_queue = queue.Queue()
+module_queue.put("early")
+
+
+class SetQueue(queue.Queue):
+    """A subclass that keeps its items elsewhere."""
+
+    def _init(self, maxsize):
+        self.items = set()
+
+    def _qsize(self):
+        return len(self.items)
+
+    def _put(self, item):
+        self.items.add(item)
+
+    def _get(self):
+        item = min(self.items)
+        self.items.remove(item)
+        return item
+
+
+@pytest.mark.parametrize("make", [queue.Queue, queue.LifoQueue, queue.SimpleQueue, BoundQueue, BoundSimpleQueue, SetQueue])
+def test_two_producers_and_a_consumer(make):
+    def scenario(world):
+        items = make()
+
+        def consumer():
+            world.outcome(items.get() + items.get())
+
+        world.actor("consumer", consumer)
+        world.actor("a", items.put, "a")
+        world.actor("b", items.put, "b")
+
+    result = explore(scenario)
+    # The order of the puts, and whether the first get comes before the second of them.
+    assert result.executions == 4
+    assert result.outcomes <= {"ab", "ba"}
+
+
+def test_a_priority_queue_gives_the_least_of_what_it_has():
+    def scenario(world):
+        items = queue.PriorityQueue()
+        items.put(2)
+
+        def consumer():
+            world.outcome((items.get(), items.get()))
+
+        world.actor("consumer", consumer)
+        world.actor("producer", items.put, 1)
+
+    assert explore(scenario).outcomes == {(2, 1), (1, 2)}
+
+
+def test_a_full_queue_holds_its_producer_up():
+    def scenario(world):
+        items = queue.Queue(maxsize=1)
+
+        def producer():
+            for number in range(3):
+                items.put(number)
+                world.outcome(items.qsize() <= 1)
+
+        def consumer():
+            for number in range(3):
+                assert items.get() == number
+
+        actors(world, producer, consumer)
+
+    result = explore(scenario)
+    assert result.verdict == "verified"
+    assert result.outcomes == {True}
+
+
+def test_an_unlimited_handover_of_three_items_has_five_orderings():
+    def scenario(world):
+        items = queue.Queue()
+        world.actor("producer", lambda: [items.put(number) for number in range(3)])
+        world.actor("consumer", lambda: [items.get() for _ in range(3)])
+
+    # Ballot sequences of length 6: Catalan number 5.
+    assert explore(scenario).executions == 5
+
+
+def test_a_consumer_without_a_producer_is_a_deadlock():
+    result = explore(lambda world: world.actor("consumer", queue.Queue().get))
+    assert result.deadlocks == 1
+    assert "waits for queue.get queue test_queues.py" in result.counterexample.failure
+
+
+@pytest.mark.parametrize("make", [queue.Queue, queue.SimpleQueue])
+def test_getting_without_waiting_finds_the_item_or_raises_empty(make):
+    def scenario(world):
+        items = make()
+
+        def consumer():
+            try:
+                world.outcome(items.get_nowait())
+            except queue.Empty:
+                world.outcome("empty")
+
+        world.actor("consumer", consumer)
+        world.actor("producer", items.put, "item")
+
+    result = explore(scenario)
+    assert (result.executions, result.outcomes) == (2, {"item", "empty"})
+
+
+def test_waits_for_queues_end_in_virtual_time():
+    def scenario(world):
+        full = queue.Queue(1)
+        full.put(0)
+
+        def impatient():
+            with pytest.raises(queue.Full):
+                full.put(1, timeout=5)
+            with pytest.raises(queue.Full):
+                full.put_nowait(1)
+            with pytest.raises(queue.Empty):
+                queue.Queue().get(timeout=5)
+            with pytest.raises(queue.Empty):
+                queue.SimpleQueue().get(timeout=5)
+            with pytest.raises(ValueError, match="non-negative"):
+                full.get(timeout=-1)
+            world.outcome(world.clock.elapsed_ns() // 10**9)
+
+        actors(world, impatient)
+
+    assert explore(scenario).outcomes == {15}
+
+
+def test_joining_a_queue_waits_for_every_task_to_be_done():
+    def scenario(world):
+        tasks = queue.Queue()
+        done = []
+        for number in range(2):
+            tasks.put(number)
+
+        def worker():
+            done.append(tasks.get())
+            tasks.task_done()
+
+        def boss():
+            tasks.join()
+            world.outcome(len(done))
+            with pytest.raises(ValueError, match="too many times"):
+                tasks.task_done()
+
+        world.actor("first", worker)
+        world.actor("second", worker)
+        world.actor("boss", boss)
+
+    assert explore(scenario).outcomes == {2}
+
+
+def test_taking_an_item_does_not_conflict_with_finishing_another():
+    def scenario(world):
+        tasks = queue.Queue()
+        tasks.put(1)
+        world.actor("taker", tasks.get)
+        world.actor("finisher", tasks.task_done)
+
+    assert explore(scenario).executions == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="queues can be shut down from Python 3.13 on")
+@pytest.mark.parametrize("immediate", [False, True])
+def test_shutting_a_queue_down_wakes_those_who_wait(immediate):
+    def scenario(world):
+        items = queue.Queue()
+
+        def consumer():
+            try:
+                while True:
+                    world.outcome(items.get())
+            except queue.ShutDown:
+                world.outcome("shut down")
+
+        def boss():
+            items.put("item")
+            items.shutdown(immediate)
+            with pytest.raises(queue.ShutDown):
+                items.put("late")
+
+        actors(world, consumer, boss)
+
+    result = explore(scenario)
+    assert result.verdict == "verified"
+    assert result.outcomes == {"item", "shut down"}
+
+
+def test_a_queue_made_before_begins_every_execution_with_what_it_held():
+    def scenario(world):
+        def consumer():
+            world.outcome((module_queue.get(), module_queue.get()))
+
+        world.actor("consumer", consumer)
+        world.actor("producer", module_queue.put, "late")
+
+    result = explore(scenario)
+    assert (result.executions, result.outcomes) == (2, {("early", "late")})
+    assert list(module_queue.queue) == ["early"]
+    assert module_queue.unfinished_tasks == 1
+
+
+def test_a_pool_of_one_worker_runs_what_is_submitted():
+    def scenario():
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            futures = [pool.submit(pow, 2, exponent) for exponent in range(2)]
+            assert [future.result() for future in futures] == [1, 2]
+
+    result = simharness.explore(scenario)
+    assert result.verdict == "verified"
+    assert result.redundant == 0
+
+
+def test_workers_of_a_pool_race():
+    def scenario(world):
+        cell = world.shared(0, "cell")
+
+        def bump():
+            cell.set(cell.get() + 1)
+
+        def boss():
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                pool.submit(bump)
+                pool.submit(bump)
+            world.outcome(cell.get())
+
+        actors(world, boss)
+
+    result = simharness.explore(scenario, stop_on_first=False, settings=simharness.Settings(max_executions=3000))
+    assert result.outcomes == {1, 2}
+    assert result.redundant == 0
+
+
+def test_a_failing_task_a_wait_and_as_completed_give_the_same_run_twice():
+    def scenario():
+        pool = ThreadPoolExecutor(max_workers=1)
+        good, bad = pool.submit(int, "7"), pool.submit(int, "seven")
+        done, pending = concurrent.futures.wait({good, bad})
+        assert done == {good, bad}
+        assert not pending
+        assert list(concurrent.futures.as_completed([good])) == [good]
+        assert good.result(timeout=0) == 7
+        with pytest.raises(ValueError, match="seven"):
+            bad.result()
+        pool.shutdown()
+
+    result = simharness.explore(scenario, settings=simharness.Settings(max_executions=200))
+    assert result.counterexample is None
+    assert result.executions > 0
+
+
+def test_a_future_that_nobody_completes_times_out():
+    def scenario(world):
+        future = concurrent.futures.Future()
+
+        def reader():
+            with pytest.raises(concurrent.futures.TimeoutError):
+                future.result(timeout=60)
+            world.outcome(world.clock.elapsed_ns() // 10**9)
+
+        actors(world, reader)
+
+    assert explore(scenario).outcomes == {60}
+
+
+def test_queues_and_pools_are_genuine_again_outside_a_simulation():
+    kept = []
+
+    def scenario(world):
+        kept[:] = [queue.Queue(), queue.SimpleQueue()]
+        world.actor("producer", kept[0].put, 1)
+
+    explore(scenario)
+    for items in kept:
+        thread = threading.Thread(target=items.put, args=("later",))
+        thread.start()
+        thread.join()
+    assert kept[1].get(timeout=10) == "later"
+    assert type(queue.SimpleQueue()) is BoundSimpleQueue
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(str, [1, 2])) == ["1", "2"]
