@@ -4,7 +4,8 @@
 
 names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
 the clock; `b=2` is one step of b that takes alternative 2 of a data choice) and ends with a check on what those steps were. A
-token holds every choice, forced ones too, so it does not depend on how any strategy thinks.
+token holds every choice, forced ones too, so it does not depend on how any strategy thinks. Where exploring has learned facts that decide
+what is a scheduling point (a connection is used by several actors), they follow as a fifth part.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from simharness.errors import TokenError
@@ -25,7 +26,10 @@ _RUN = re.compile(r"([a-zA-Z]|\.\d+\.)(?:=(\d+)|(\d+))")
 
 def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
     """Return the token of the kernel's last execution."""
-    return ":".join((quote(name), _cell(parameters), write_choices(kernel), fingerprint(kernel)))
+    parts = [quote(name), _cell(parameters), write_choices(kernel), fingerprint(kernel)]
+    if kernel.learned.shared:
+        parts.append(",".join(quote(fact.replace(" ", "+"), safe="+") for fact in sorted(kernel.learned.shared)))
+    return ":".join(parts)
 
 
 def write_choices(kernel: Kernel) -> str:
@@ -57,8 +61,17 @@ def fingerprint(kernel: Kernel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], str, str]:
-    """Take a token apart: return (parameters, choices, check).
+class Token(NamedTuple):
+    """A token taken apart."""
+
+    cell: dict[str, Any]
+    choices: str
+    check: str
+    facts: frozenset[str]
+
+
+def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Mapping[str, Mapping[str, Any]]) -> Token:
+    """Take a token apart.
 
     Args:
         name: of the scenario that is to replay it.
@@ -69,7 +82,7 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         TokenError: not a token, or one of another scenario or cell.
     """
     parts = token.strip().split(":")
-    if len(parts) != 4 or _RUN.sub("", parts[2]):
+    if len(parts) not in (4, 5) or _RUN.sub("", parts[2]):
         raise TokenError(f"{token!r} is not a replay token; one looks like {name}:protocol=lease:a12b5a3:1f9c2e")
     if unquote(parts[0]) != name:
         raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
@@ -83,7 +96,8 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         cell[key] = known.get(text, text)
     if parameters is not None and _cell(parameters) != parts[1]:
         raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
-    return cell, parts[2], parts[3]
+    facts = frozenset(unquote(fact).replace("+", " ") for fact in parts[4].split(",")) if len(parts) == 5 else frozenset()
+    return Token(cell, parts[2], parts[3], facts)
 
 
 def scenario_of(token: str) -> str:

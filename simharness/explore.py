@@ -169,8 +169,12 @@ class Explorer:
         self.progress.started(self.scenario, self.parameters)
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
             self._check_repeatable(simulation)
-            exhausted = self._rounds(simulation)
-            counterexample = self._counterexample(simulation)
+            learned = simulation.kernel.learned
+            version = -1
+            while version != learned.version:
+                exhausted = self._rounds(simulation)
+                version = learned.version
+                counterexample = self._counterexample(simulation)
             result = self._result(simulation, exhausted, counterexample)
         self.progress.finished(result)
         return result
@@ -246,7 +250,11 @@ class Explorer:
         if failing is None:
             return None
         shrinker = Shrinker(simulation, failing, self.settings.shrink)
+        learned = simulation.kernel.learned
+        version = learned.version
         shortness = shrinker.run()
+        if learned.version != version:
+            return None
         execution = simulation.execute(shrinker.best, _first_enabled)
         failure: Failure | None = execution.failure
         assert failure is not None
@@ -310,7 +318,8 @@ class Explorer:
             parts.append(f"stopped at the first violation, after {tally.executions} executions")
         else:
             parts.append(f"{tally.executions} executions")
-        parts.extend(reasons)
+        if verdict is not Verdict.VIOLATED:
+            parts.extend(reasons)
         if tally.blocked:
             parts.append(f"{tally.blocked} left out by assume")
         if not tally.concurrent:
@@ -429,11 +438,12 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
     scenario = as_scenario(target)
     texts = {name: {str(value): value for value in values} for name, values in scenario.matrix.items()}
     given = None if parameters is None else scenario.cell(parameters)
-    cell, sequence, check = choices.read(token, scenario.name, given, texts)
-    with Simulation(scenario, scenario.cell(cell), settings or Settings()) as simulation:
-        follow = choices.Replay(simulation.kernel, sequence)
+    told = choices.read(token, scenario.name, given, texts)
+    with Simulation(scenario, scenario.cell(told.cell), settings or Settings()) as simulation:
+        simulation.kernel.learned.shared |= told.facts
+        follow = choices.Replay(simulation.kernel, told.choices)
         execution = simulation.execute((), follow.choose)
-        follow.finish(check)
+        follow.finish(told.check)
         failure = describe(execution.failure)
         failed_at = None if execution.failure is None else execution.failure.step + 1
         trace = simulation.record(list(execution.keys), failure, failed_at)

@@ -23,6 +23,8 @@ class Shrinker:
         self.best: Sequence[int] = list(failing.keys)
         self.switches = failing.switches
         self._left = budget
+        self._learned = simulation.kernel.learned
+        self._version = self._learned.version
 
     def run(self) -> str:
         """Shrink; afterwards `best` holds the choices. Returns what is known about the result, in words."""
@@ -36,6 +38,9 @@ class Shrinker:
         )
 
     def _try(self, execution: Execution) -> bool:
+        if self._learned.version != self._version:
+            self._left = 0  # what is a scheduling point has changed: exploring must start over first
+            return False
         if signature(execution) != self._wanted or execution.status not in ("complete", "deadlock"):
             return False
         better = (execution.switches, len(execution.keys)) < (self.switches, len(self.best))
@@ -105,9 +110,9 @@ class Shrinker:
 
                 execution = self._simulation.execute(plan, choose)
                 keys = list(execution.keys)
+                self._try(execution)
                 if signature(execution) == self._wanted and execution.status in ("complete", "deadlock"):
                     found = True
-                    self._try(execution)
                 for n, enabled, taken in points:
                     for other in enabled:
                         if other == taken:

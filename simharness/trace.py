@@ -138,12 +138,16 @@ class Recorder:
     def _look(self, name: str, show: Callable[[], object]) -> str:
         """Return a value of `world.show`; where it cannot be had (a lock that it needs is held), the one before."""
         values: list[str] = []
+        learned = self._kernel.learned
+        facts, version = set(learned.shared), learned.version
         try:
             self._kernel.inspect(lambda: values.append(str(show())))
         except Misuse:
             values.append(self._last_shown.get(name, ""))
         except Exception as error:
             values.append(f"({type(error).__name__})")
+        finally:
+            learned.shared, learned.version = facts, version  # what only a timeline looks at must not change what is a point
         self._last_shown[name] = values[0]
         return values[0]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simharness.report.words import advance, border, inside, is_sql, telling, together, words
+from simharness.report.words import advance, border, in_words, is_sql, statements
 from simharness.trace import Step, Trace
 
 LONG_RUN = 12
@@ -45,12 +45,13 @@ def rows(trace: Trace, full: bool) -> tuple[list[Row], list[Step]]:
 def _row(step: Step, others: Sequence[Step] = ()) -> Row:
     """Make one row of a step and those that are shown with it."""
     every = (step, *others)
-    place = telling(every)[0].place if others and is_sql(step) and telling(every) else step.place
+    text, below = in_words(every)
+    lead = next((one for one in every if any(not s.is_border and not s.found_nothing for s in statements(one))), step)
     return Row(
-        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=place),
+        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=lead.place),
         step.number,
-        together(every),
-        tuple(line for one in every for line in inside(one)),
+        text,
+        tuple(below),
         tuple(line for one in every for line in one.database),
         tuple(line for one in every for line in one.log),
     )
@@ -69,11 +70,10 @@ def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]
             continue
         within = [position for position in range(start + 1, end) if position not in hidden]
         if not border(step):
-            if step.log or steps[end].log:
-                continue
-            hidden |= {start, end} if within else {end}
-            if not within:
-                joined[start] = [steps[end]]
+            shown = [start, *within] if _says(step) or not within else within
+            hidden |= {start, end} - {shown[0]}
+            if not within or _says(steps[end]):
+                joined.setdefault(shown[-1], []).append(steps[end])
             for position in range(start, end):
                 steps[position] = _without(steps[position], step)
             steps[end - 1] = replace(steps[end - 1], shown=steps[end].shown)
@@ -112,7 +112,7 @@ def _closing(steps: Sequence[Step], start: int) -> int | None:
 
 
 def _says(step: Step) -> bool:
-    return bool(step.database or step.log or inside(step))
+    return bool(step.database or step.log or (statements(step) and not is_sql(step)))
 
 
 def _idle_readings(steps: Sequence[Step]) -> set[int]:
@@ -150,19 +150,22 @@ def _only_waits(step: Step) -> bool:
 def _repetitions(shown: Sequence[Row]) -> list[Row]:
     """Make one row of the same step made again and again, and of one advance of the clock after another."""
     result: list[Row] = []
-    times = 1
+    times, text = 1, ""
     for row in shown:
         last = result[-1] if result else None
-        same = last is not None and last.step.actor == row.step.actor and not _says(row.step) and not last.database
-        if last is not None and same and row.step.kind == last.step.kind == "clock.advance":
-            result[-1] = replace(last, step=replace(last.step, detail=str(advance(row.step)[1])))
-        elif last is not None and same and words(last.step) == words(row.step) and last.step.place == row.step.place:
+        if last is None or last.step.actor != row.step.actor or row.database or row.log or last.database or last.log:
+            again = False
+        else:
+            again = (row.text, row.inside, row.step.place) == (text, last.inside, last.step.place)
+        if again and last is not None and row.step.kind != "clock.advance":
             times += 1
-            result[-1] = Row(row.step, last.number, f"{words(row.step)} ({times} times)", log=last.log)
+            result[-1] = replace(row, number=last.number, text=f"{row.text} ({times} times)")
             continue
+        if last is not None and row.step.kind == last.step.kind == "clock.advance":
+            result[-1] = replace(last, step=replace(last.step, detail=str(advance(row.step)[1])))
         else:
             result.append(row)
-        times = 1
+        times, text = 1, row.text
     return result
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from simharness.places import Place
 from simharness.trace import Step
 
 _INSERT = re.compile(r"^(INSERT (?:OR \w+ )?INTO|REPLACE INTO) (\S+?) ?\(.*?\) ?(VALUES ?\(.*?\)|SELECT .*)?(.*)$", re.IGNORECASE)
 _SELECT = re.compile(r"^SELECT (?!\() ?(.{12,}?) FROM ", re.IGNORECASE)
-_STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|DROP|PRAGMA) ", re.IGNORECASE)
+_STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|DROP|PRAGMA) |(BEGIN|COMMIT|ROLLBACK|END)\b")
+_ROWS = re.compile(r"\d+ rows?$|committed: ")
 _TARGET = re.compile(r"(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE|DELETE FROM|SELECT … FROM|SELECT .*? FROM) \S+", re.IGNORECASE)
 _BORDERS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
@@ -54,14 +56,11 @@ def border(step: Step) -> str:
 
 
 def words(step: Step) -> str:
-    """Return what the step did."""
+    """Return what the step did, apart from the statements that ran inside it."""
     kind, detail = step.kind, one_line(step.detail)
-    notes = _notes(step)
+    notes = _own_notes(step)
     if is_sql(step):
-        text = sql(detail) if detail else kind.rpartition(".")[2].upper()
-        known = ("committed",) if step.database else ()
-        said = [note for note in notes[: _first_statement(notes)] if note != "1 row" and not note.startswith(known)]
-        return f"{text} → {', '.join(said)}" if said else text
+        return str(Statement(detail or kind.rpartition(".")[2].upper(), notes, bool(step.database)))
     if kind == "step":
         return _with(detail, notes)
     if kind == "choose":
@@ -86,50 +85,90 @@ def plain(kind: str, detail: str) -> str:
     return f"{verb} {family} {detail}"
 
 
-def inside(step: Step) -> tuple[str, ...]:
-    """Return the statements that ran inside this step, because nobody else could have seen them."""
+@dataclass(frozen=True)
+class Statement:
+    """A statement, what it came to, and whether its changes are shown below it."""
+
+    sql: str
+    said: Sequence[str]
+    changes_shown: bool
+
+    @property
+    def is_border(self) -> bool:
+        """Whether it begins or ends a transaction."""
+        return self.sql.strip().split(" ")[0].upper() in _BORDERS
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether it is a write that found no row."""
+        return "0 rows" in self.said
+
+    def short(self) -> str:
+        """Return its verb and table, and what it came to."""
+        text, arrow, said = str(self).partition(" → ")
+        found = _TARGET.match(text)
+        return (found.group(0) if found else text) + arrow + said
+
+    def __str__(self) -> str:
+        said = [note for note in self.said if note != "1 row" and not (self.changes_shown and note.startswith("committed"))]
+        return f"{sql(self.sql)} → {', '.join(said)}" if said else sql(self.sql)
+
+
+def statements(step: Step) -> list[Statement]:
+    """Return the statements of a step: its own, and those that ran inside it because nobody else could have seen them.
+
+    A note that starts like a statement is one; the notes that follow say what it came to.
+    """
     notes = _notes(step)
-    lines: list[str] = []
-    if is_sql(step):
-        for note in notes[_first_statement(notes) :]:
-            if _STATEMENT.match(note):
-                lines.append(sql(note))
-            else:
-                lines[-1] += f" → {note}"
-    return tuple(lines)
+    first = _first_statement(notes)
+    shown = bool(step.database)
+    found = (
+        [Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), notes[:first], shown)] if is_sql(step) else []
+    )
+    while first < len(notes):
+        following = first + 1 + _first_statement(notes[first + 1 :])
+        found.append(Statement(notes[first], notes[first + 1 : following], shown))
+        first = following
+    return found
 
 
-def together(steps: Sequence[Step]) -> str:
-    """Return what a step and those shown with it did: a transaction's statements, or a lock taken and given back."""
-    if len(steps) == 1:
-        return words(steps[0])
+def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
+    """Return what steps that are shown as one did: a text, and lines for below it.
+
+    Borders are left out where they stand around something, and so are the clock reading or lock that statements ran behind.
+    """
     first = steps[0]
-    if not is_sql(first):
-        return words(first).replace("acquire", "acquire, release", 1)
-    statements = telling(steps)
-    if not statements:
-        return f"{sql(one_line(first.detail))} … {sql(one_line(steps[-1].detail)) or 'COMMIT'}"
-    text = words(statements[0]) if len(statements) == 1 else "; ".join(_target(step) for step in statements)
-    wrote = any(not step.detail.lstrip().upper().startswith("SELECT") for step in statements)
-    nothing = any(note.startswith("committed: nothing") for note in steps[-1].notes)
-    return f"{text} → nothing committed" if wrote and nothing and "→" not in text else text
+    every = [statement for step in steps for statement in statements(step)]
+    inner = [statement for statement in every if not statement.is_border]
+    alone = len(steps) == 1 and not (behind(first) and inner)
+    if alone or not (is_sql(first) or behind(first)):
+        below = every[1:] if is_sql(first) else every
+        return words(first), [str(statement) for statement in below if not statement.is_border]
+    if not every:
+        return words(first).replace("acquire", "acquire, release", 1), []
+    if not inner:
+        return f"{every[0]} … {sql(every[-1].sql)}", []
+    telling = [statement for statement in inner if not statement.found_nothing] or inner
+    text = str(telling[0]) if len(telling) == 1 else "; ".join(statement.short() for statement in telling)
+    wrote = any(not statement.sql.upper().startswith("SELECT") for statement in telling)
+    nothing = any(note.startswith("committed: nothing") for statement in every for note in statement.said)
+    return (f"{text} → nothing committed" if wrote and nothing and "→" not in text else text), []
 
 
-def telling(steps: Sequence[Step]) -> list[Step]:
-    """Return a transaction's statements; only those that found rows, if any did."""
-    statements = [step for step in steps if not border(step)]
-    return [step for step in statements if "0 rows" not in step.notes] or statements
-
-
-def _target(step: Step) -> str:
-    """Return a statement's verb and table, and what it said."""
-    text, arrow, said = words(step).partition(" → ")
-    found = _TARGET.match(text)
-    return (found.group(0) if found else text) + arrow + said
+def behind(step: Step) -> bool:
+    """Whether statements inside the step say more than the step: it only reads the clock, or takes or gives back a lock."""
+    return step.kind == "clock.read" or step.kind.endswith((".acquire", ".release"))
 
 
 def _notes(step: Step) -> list[str]:
     return [one_line(note).replace(" -> ", " → ") for note in step.notes]
+
+
+def _own_notes(step: Step) -> list[str]:
+    """Return the notes before the first statement; without those on rows where the changes are shown."""
+    notes = _notes(step)
+    own = notes[: _first_statement(notes)]
+    return [note for note in own if not _ROWS.match(note)] if step.database and not is_sql(step) else own
 
 
 def _first_statement(notes: Sequence[str]) -> int:

@@ -171,14 +171,10 @@ def _give(kernel: Kernel, semaphore: Semaphore, n: int, most: int | None) -> Non
     kernel.put(view.resource, view.resource.state + n)
 
 
-def _enter(self: Semaphore, blocking: bool = True, timeout: float | None = None) -> bool:
-    return self.acquire(blocking, timeout)
-
-
 def install(patches: Patches) -> None:
     """Plan the replacements."""
     events = {"__init__": _event_init, "is_set": _is_set, "set": _set, "clear": _clear, "wait": _wait}
     replace(patches, threading.Event, events)
-    semaphores = {"__init__": _semaphore_init, "acquire": _acquire, "__enter__": _enter, "release": _release}
+    semaphores = {"__init__": _semaphore_init, "acquire": _acquire, "__enter__": _acquire, "release": _release}
     replace(patches, threading.Semaphore, semaphores)
     replace(patches, threading.BoundedSemaphore, {"release": _bounded_release})
