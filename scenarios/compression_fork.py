@@ -11,10 +11,11 @@ All three share the gateway's store. Each property of the store is a column of t
 - *no write to a closed session*: no message is added to a session that has ended;
 - *routing follows the live session*: an event that comes after all is over reaches the one live session of the chat.
 
-`fenced` keeps them all. The earlier rungs each break some: the verdicts that are expected of them stand in `EXPECTED`.
+`fenced` keeps them all. The earlier rungs each break some: the verdicts that are expected of them stand beside each scenario.
 """
 
 import sqlite3
+import time
 
 import simharness
 from hermes_state import PROTOCOLS, Agent, Gateway, SessionDB, SessionEntry
@@ -35,8 +36,11 @@ class Compressor:
 
     def __init__(self):
         self.given = []
+        self.seconds = 0.0
 
     def compress(self, messages):
+        if self.seconds:
+            time.sleep(self.seconds)
         self.given.append([message["content"] for message in messages])
         return [{"role": "user", "content": f"[summary of {len(messages)} messages]"}]
 
@@ -102,17 +106,21 @@ class Incident:
     def review_fork(self):
         self.compress("review_fork", self.review)
 
-    def main_turn_answers(self):
-        self.compress("main_turn", self.main)
-        self.say(self.main, "the build is green")
+    def main_turn_is_routed(self):
+        """The main turn as the gateway sees it: when its session has rotated, the chat's entry follows."""
+        self.main_turn()
+        if self.main.session_id != PARENT:
+            self.gateway.follow(CHAT, PARENT, self.main.session_id)
 
     def review_fork_notes(self):
-        self.compress("review_fork", self.review)
+        """The review fork writes to its transcript after it has compressed, or lost."""
+        self.review_fork()
         self.say(self.review, "review: remember the build command")
 
     def process_event(self):
         """The event's turn as the gateway runs it: notify, compress when over the threshold, answer, let the routing follow."""
-        self.gateway.handle_process_completed(CHAT, "proc_7d1e02c94a1b")
+        answer = self.gateway.handle_process_completed(CHAT, "proc_7d1e02c94a1b")
+        self.acknowledged += ["[background process proc_7d1e02c94a1b completed, exit code 0]", answer]
 
     def process_event_compresses(self):
         """What the event's turn does before the model is asked: look the session up, compress, let the routing follow."""
@@ -121,6 +129,11 @@ class Incident:
         self.compress("process_event", agent)
         if agent.session_id != session_id:
             self.gateway.follow(CHAT, session_id, agent.session_id)
+
+    def process_event_notifies(self):
+        """What the event's turn does first: look the session up and append the notification."""
+        agent = self.make_event_agent(self.gateway.session_of(CHAT))
+        self.say(agent, "[background process proc_7d1e02c94a1b completed]")
 
     # What must hold
 
@@ -174,11 +187,21 @@ CASTS = {
     "one_compression_child": ("main_turn", "review_fork", "process_event_compresses"),
     "lock_released": ("main_turn", "review_fork", "process_event_compresses"),
     "loser_unchanged": ("main_turn", "review_fork", "process_event_compresses"),
-    "no_message_lost": ("main_turn", "review_fork_notes", "process_event"),
-    "no_write_to_a_closed_session": ("main_turn", "review_fork_notes", "process_event"),
-    "routing_follows_the_live_session": ("main_turn", "review_fork", "process_event"),
+    "no_message_lost": ("main_turn", "review_fork_notes", "process_event_notifies"),
+    "no_write_to_a_closed_session": ("main_turn", "review_fork_notes", "process_event_notifies"),
+    "routing_follows_the_live_session": ("main_turn_is_routed", "review_fork", "process_event_compresses"),
 }
 """What each of the three does, by the property that is looked at: no more than the property is about."""
+
+ACTORS = ("main_turn", "review_fork", "process_event")
+NOT_FENCED = ("unlocked", "lease", "lease_recheck", "lease_fail_open")
+LATE = ("unlocked", "lease")
+"""The rungs on which a contender that comes after the winner has released compresses the session again."""
+
+
+def expect(**violated):
+    """For each property the protocols that break it; all else is expected to be verified."""
+    return {(protocol, name): "violated" for name, protocols in violated.items() for protocol in protocols}
 
 
 def check(world, incident, name):
@@ -191,20 +214,85 @@ def check(world, incident, name):
     world.at_end(holds)
 
 
-@simharness.scenario(protocol=list(PROTOCOLS), property=list(CASTS))
+@simharness.scenario(
+    protocol=list(PROTOCOLS),
+    property=list(CASTS),
+    expect=expect(
+        one_compression_child=LATE,
+        loser_unchanged=LATE,
+        no_message_lost=NOT_FENCED,
+        no_write_to_a_closed_session=NOT_FENCED,
+        routing_follows_the_live_session=NOT_FENCED,
+    ),
+)
 def three_contenders(world, protocol, property):
-    """All three of the incident."""
+    """The main turn, the review fork and the background process's event."""
     incident = Incident(world, protocol, watch_writes=property == "no_write_to_a_closed_session")
-    for name, work in zip(("main_turn", "review_fork", "process_event"), CASTS[property], strict=True):
+    for name, work in zip(ACTORS, CASTS[property], strict=True):
         world.actor(name, getattr(incident, work))
     check(world, incident, property)
 
 
-@simharness.scenario(protocol=list(PROTOCOLS), property=list(CASTS))
+@simharness.scenario(
+    protocol=list(PROTOCOLS),
+    property=["one_compression_child", "lock_released", "loser_unchanged"],
+    expect=expect(one_compression_child=LATE, loser_unchanged=LATE),
+)
 def two_contenders(world, protocol, property):
-    """The main turn and whoever of the others the property is about."""
-    incident = Incident(world, protocol, watch_writes=property == "no_write_to_a_closed_session")
-    second = "process_event" if property == "routing_follows_the_live_session" else "review_fork"
+    """The main turn and the review fork, which share nothing but the store."""
+    incident = Incident(world, protocol)
     world.actor("main_turn", incident.main_turn)
-    world.actor(second, getattr(incident, CASTS[property][1 if second == "review_fork" else 2]))
+    world.actor("review_fork", incident.review_fork)
+    check(world, incident, property)
+
+
+@simharness.scenario(
+    protocol=list(PROTOCOLS),
+    property=["no_message_lost", "no_write_to_a_closed_session", "routing_follows_the_live_session"],
+    expect=expect(
+        no_message_lost=NOT_FENCED, no_write_to_a_closed_session=NOT_FENCED, routing_follows_the_live_session=LATE
+    ),
+)
+def event_turn(world, protocol, property):
+    """The main turn, and the whole of the turn that the event starts: notification, compression, answer, routing."""
+    incident = Incident(world, protocol, watch_writes=property == "no_write_to_a_closed_session")
+    world.actor("main_turn", incident.main_turn_is_routed)
+    world.actor("process_event", incident.process_event)
+    check(world, incident, property)
+
+
+@simharness.scenario(
+    protocol=list(PROTOCOLS), property=["one_compression_child", "lock_released"], expect=expect(one_compression_child=LATE)
+)
+def late_contender(world, protocol, property):
+    """The main turn compresses for 20 s; the event comes about when it is done, a little before or a little after."""
+    incident = Incident(world, protocol)
+    incident.main.context_compressor.seconds = 20.0
+
+    def event():
+        time.sleep(20.0)
+        incident.process_event_compresses()
+
+    world.actor("main_turn", incident.main_turn)
+    world.actor("process_event", event)
+    check(world, incident, property)
+
+
+@simharness.scenario(
+    protocol=list(PROTOCOLS),
+    property=["one_compression_child"],
+    expect=expect(one_compression_child=LATE[:1]),
+    max_delay=1.0,
+)
+def long_compression(world, protocol, property):
+    """A compression of 400 s, longer than the lease's 300: the refresher keeps the lease from the contender that comes at 350 s."""
+    incident = Incident(world, protocol)
+    incident.main.context_compressor.seconds = 400.0
+
+    def event():
+        time.sleep(350.0)
+        incident.process_event_compresses()
+
+    world.actor("main_turn", incident.main_turn)
+    world.actor("process_event", event)
     check(world, incident, property)

@@ -69,3 +69,15 @@ def last_place(error: BaseException) -> Place | None:
             found = Place(place.file, frame.tb_lineno, place.function)
         frame = frame.tb_next
     return found
+
+
+def callers() -> tuple[Place, ...]:
+    """Return the user's lines of the running code, innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    found: list[Place] = []
+    while frame is not None:
+        code = frame.f_code
+        if not is_foreign(code.co_filename):
+            found.append(Place(code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return tuple(found)

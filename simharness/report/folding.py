@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simharness.report.words import advance, border, in_words, is_sql, statements
+from simharness.report.words import advance, behind, border, in_words, is_sql, statements
 from simharness.trace import Step, Trace
 
 LONG_RUN = 12
@@ -77,7 +77,7 @@ def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]
             for position in range(start, end):
                 steps[position] = _without(steps[position], step)
             steps[end - 1] = replace(steps[end - 1], shown=steps[end].shown)
-        elif all(is_sql(steps[position]) for position in within):
+        elif all(is_sql(steps[position]) or behind(steps[position]) for position in within):
             first = within[0] if within else start
             joined[first] = [steps[position] for position in (*within[1:], end)]
             hidden |= {start, *within, end} - {first}

@@ -18,6 +18,7 @@ from simharness.report.words import advance, cut, one_line, plain, seconds, wher
 from simharness.trace import Step, Trace, Waiting
 
 ALIVE, HOLDING, FAILED, NOTHING = "│", "┃", "✗", "–"
+ENOUGH_BELOW = 60
 _NO_VALUE = ("", "None", "-", NOTHING)
 _CHANGE = {"+": "green", "-": "red", "~": "yellow"}
 _ACTOR_STYLES = ("cyan", "magenta", "blue", "yellow", "green")
@@ -224,9 +225,9 @@ class Timeline:
             self._below(row, f"log {one_line(text)}", "dim italic")
 
     def _below(self, row: Row, text: str, style: str) -> None:
-        """Place a line below a step, in its actor's column where it fits, further left where it is too long for that."""
+        """Place a line below a step, in its actor's column; further left where that leaves too little of it."""
         line = self._line()
-        at = min(self.columns[row.step.actor] + 4, max(self.margin + 2, self.width - len(text)))
+        at = min(self.columns[row.step.actor] + 4, max(self.margin + 2, self.width - min(len(text), ENOUGH_BELOW)))
         self._lifelines(line, row, dict(row.step.shown))
         text = cut(text, self.width - at)
         line.put(at - 2, f"  {text} ", style)

@@ -14,6 +14,8 @@ _SELECT = re.compile(r"^SELECT (?!\() ?(.{12,}?) FROM ", re.IGNORECASE)
 _STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|DROP|PRAGMA) |(BEGIN|COMMIT|ROLLBACK|END)\b")
 _ROWS = re.compile(r"\d+ rows?$|committed: ")
 _TARGET = re.compile(r"(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE|DELETE FROM|SELECT … FROM|SELECT .*? FROM) \S+", re.IGNORECASE)
+LONGEST_LIST = 60
+"""Characters in which a transaction's statements stand on one line; longer lists have a line for each."""
 _BORDERS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 
@@ -99,6 +101,11 @@ class Statement:
         return self.sql.strip().split(" ")[0].upper() in _BORDERS
 
     @property
+    def is_read(self) -> bool:
+        """Whether it only reads."""
+        return self.sql[:6].upper() == "SELECT"
+
+    @property
     def found_nothing(self) -> bool:
         """Whether it is a write that found no row."""
         return "0 rows" in self.said
@@ -147,11 +154,14 @@ def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
     if not every:
         return words(first).replace("acquire", "acquire, release", 1), []
     if not inner:
-        return f"{every[0]} … {sql(every[-1].sql)}", []
-    telling = [statement for statement in inner if not statement.found_nothing] or inner
+        return str(every[0]) if len(every) == 1 else f"{sql(every[0].sql)} … {every[-1]}", []
+    changed = any(not statement.is_read and not statement.found_nothing for statement in inner)
+    telling = [statement for statement in inner if not (changed and statement.found_nothing)]
+    if len(telling) > 1 and sum(len(statement.short()) + 2 for statement in telling) > LONGEST_LIST:
+        return str(telling[0]), [str(statement) for statement in telling[1:]]
     text = str(telling[0]) if len(telling) == 1 else "; ".join(statement.short() for statement in telling)
-    wrote = any(not statement.sql.upper().startswith("SELECT") for statement in telling)
     nothing = any(note.startswith("committed: nothing") for statement in every for note in statement.said)
+    wrote = any(not statement.is_read for statement in telling)
     return (f"{text} → nothing committed" if wrote and nothing and "→" not in text else text), []
 
 

@@ -1,7 +1,7 @@
 """Replaces what the standard library offers, wherever it is already bound, and puts it back.
 
 `Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures, class attributes and attributes of
-objects, by asking the garbage collector once who refers to the originals. A replacement in a class stays a plain callable, as the builtin
+objects, by asking the garbage collector who refers to the originals. A replacement in a class stays a plain callable, as the builtin
 was. References inside tuples, lists and sets are not covered.
 """
 

@@ -95,6 +95,23 @@ def test_a_transaction_that_nobody_interrupted_is_one_line():
     assert re.search(r"BEGIN.*INSERT.*looks.*COMMIT", render(made_up(interrupted)), re.DOTALL)
 
 
+def test_statements_that_ran_behind_a_clock_reading_are_shown_instead_of_it():
+    trace = made_up([("a", "lock.acquire", "lock"), ("a", "clock.read", ""), ("a", "lock.release", "lock"), ("b", "step", "x")])
+    notes = ("BEGIN IMMEDIATE", "INSERT OR IGNORE INTO leases (holder) VALUES (?)", "0 rows", "COMMIT", "committed: nothing")
+    steps = [trace.steps[0], dataclasses.replace(trace.steps[1], notes=notes), *trace.steps[2:]]
+    text = render(dataclasses.replace(trace, steps=tuple(steps)))
+    assert re.search(r"2 │ INSERT OR IGNORE INTO leases → 0 rows +store.py:2", text)
+    assert not re.search(r"BEGIN|COMMIT|acquire|clock", text)
+
+
+def test_the_statements_of_a_long_transaction_have_a_line_each():
+    trace = made_up([("a", "sqlite.begin", "BEGIN"), ("b", "step", "x")])
+    statements = tuple(f"UPDATE table_number_{number} SET x = 1" for number in range(4))
+    steps = (dataclasses.replace(trace.steps[0], kind="clock.read", notes=("BEGIN", *statements, "COMMIT")), trace.steps[1])
+    lines = render(dataclasses.replace(trace, steps=steps)).splitlines()
+    assert [line.split("UPDATE")[1].split()[0] for line in lines if "UPDATE" in line] == [f"table_number_{n}" for n in range(4)]
+
+
 def test_the_middle_of_a_long_run_is_left_out_and_counted():
     trace = made_up([("a", "step", f"work {number}") for number in range(50)] + [("b", "step", "end")])
     text = render(trace)
