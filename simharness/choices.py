@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.errors import TokenError
-from simharness.kernel import ALTERNATIVES, SHIFT, Kernel
+from simharness.kernel import Kernel
 
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from simharness import choices, runtimes
+from simharness.actors import Failure
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
-from simharness.kernel import Failure, Kernel
+from simharness.kernel import Kernel
 from simharness.progress import Progress
 from simharness.scenario import Parameters, Scenario, as_scenario
 from simharness.shrink import Shrinker

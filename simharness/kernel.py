@@ -4,41 +4,29 @@ An actor *declares* its next operation (`Kernel.step`) before it does it. So the
 it can have it. The rule of the loop: collect what is enabled, ask the strategy, record, switch. The next actor is chosen inside the
 greenlet of the actor that has just stopped, so going on with the same actor costs no switch; the greenlet that called `run` is
 entered again only when the execution is over.
-
-What is recorded (`keys`, `reads`, `writes`, `operations`, `times`, `deadlines`) are parallel lists with one entry per step. A *key*
-is a choice: the index of the actor that moved, shifted, plus the alternative taken where its operation is a data choice.
 """
 
 from __future__ import annotations
 
 import contextvars
-import os
-import shutil
-import tempfile
 from _thread import get_ident
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from simharness.clock import Clock
+from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
-from simharness.operations import CHECKED, CLOCK, ENDING, Names, Operation, Resource
-from simharness.places import Place, caller, place_of
+from simharness.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.places import caller, place_of
+from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
 
-SHIFT = 16
-ALTERNATIVES = (1 << SHIFT) - 1
-RUNNING, SETUP, INSPECTING, ENDED = range(4)
 ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
 MAX_KILLS = 20
-ROOT = "MainThread"
-"""Name of the scenario function's own actor, which it becomes by starting a thread."""
 
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
-
-Chooser = Callable[[list[int]], int]
 
 
 def current() -> Kernel | None:
@@ -50,85 +38,7 @@ def current() -> Kernel | None:
     return None
 
 
-class Actor:
-    """One flow of control. `key` is its name for choices, `bit` what its own steps write and a join of it reads."""
-
-    def __init__(self, kernel: Kernel, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:
-        self.name = name
-        self.work = work
-        self.daemon = daemon
-        self.process = process
-        self.bit = kernel.names.bit(f"actor {name}")
-        self.index = self.bit.bit_length() - 1
-        self.key = self.index << SHIFT
-        self.done = Resource(f"end of {name}", self.bit, False)
-        self.greenlet: greenlet | None = None
-        self.starter: greenlet = kernel.hub
-        self.fresh = True
-        self.born = -1
-        self.finished = False
-        self.kills = 0
-        self.steps = 0
-        self.pending: Operation | None = None
-        self.deadline: int | None = None
-        self.place: Place | None = None
-        self.failure: BaseException | None = None
-        self.locals: dict[Any, Any] = {}
-        self.children = 0
-        self.created = 0
-
-    def __repr__(self) -> str:
-        return f"<actor {self.name}>"
-
-    def ready(self, now: int) -> bool:
-        """Whether the pending operation can be done now."""
-        operation = self.pending
-        assert operation is not None
-        enabled = operation.enabled
-        if enabled is None or enabled(operation.resource.state):  # type: ignore[union-attr]  # enabled implies a resource
-            return True
-        return self.deadline is not None and now >= self.deadline
-
-
-class Learned:
-    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over."""
-
-    def __init__(self) -> None:
-        self.checked = 0
-        self.daemons = False
-        self.shared: set[str] = set()
-        self.version = 0
-
-    def check_reads(self, mask: int) -> None:
-        """An `always` check reads the resources in `mask`."""
-        if mask & ~self.checked:
-            self.checked |= mask
-            self.version += 1
-
-    def daemon(self) -> None:
-        """There is a daemon actor."""
-        if not self.daemons:
-            self.daemons = True
-            self.version += 1
-
-    def share(self, name: str) -> None:
-        """The resource `name`, private to one actor so far, is used by several."""
-        if name not in self.shared:
-            self.shared.add(name)
-            self.version += 1
-
-
-class Failure:
-    """What went wrong in an execution: the step after which it showed, whose it was, and the exception."""
-
-    def __init__(self, step: int, actor: str | None, check: str | None, error: BaseException) -> None:
-        self.step = step
-        self.actor = actor
-        self.check = check
-        self.error = error
-
-
-class Kernel:
+class Kernel(Record):
     """Runs executions of one scenario, one after the other; the record of the last one is in its attributes.
 
     Args:
@@ -137,57 +47,12 @@ class Kernel:
     """
 
     def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000) -> None:
-        self.names = Names()
-        self.learned = Learned()
-        self.clock = Clock(max_delay)
-        self.clock_key = self.names.index("clock") << SHIFT
+        super().__init__(max_delay)
         self.max_steps = max_steps
         self.hub = getcurrent()
         self.pool: list[greenlet] = []
         self.graveyard: list[greenlet] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.tracing = False
         self.total_steps = 0
-        self.mode = ENDED
-        self.context: dict[Any, Any] = {}
-        self._reset((), lambda enabled: enabled[0], (), ())
-
-    # An execution, seen from outside
-
-    def _reset(self, plan: Sequence[int], choose: Chooser, reads: Sequence[int], writes: Sequence[int]) -> None:
-        self.plan = plan
-        self.planned = len(plan)
-        self.expected_reads, self.expected_writes = reads, writes
-        self.choose = choose
-        self.n = 0
-        self.keys: list[int] = []
-        self.reads: list[int] = []
-        self.writes: list[int] = []
-        self.operations: list[Operation] = []
-        self.times: list[int] = []
-        self.deadlines: list[int | None] = []
-        self.places: list[Place | None] = []
-        self.widths: list[int] = []
-        self.notes: dict[int, list[str]] = {}
-        self.actors: dict[int, Actor] = {}
-        self.live: list[Actor] = []
-        self.waiting: list[Actor] = []
-        self.unfinished = 0
-        self.actor: Actor | None = None
-        self.key = 0
-        self.resources: dict[str, Resource] = {}
-        self.created: dict[str, int] = {}
-        self.after_step: Callable[[], None] | None = None
-        self.failure: Failure | None = None
-        self.error: BaseException | None = None
-        self.abandoned = self.cut = self.timed = self.dying = False
-        self.concurrent = False
-        self.stuck_at: dict[str, Place | None] = {}
-        self.advances: list[tuple[int, int]] = []
-        self.clock_readings: list[tuple[int, int]] = []
-        self.inspected = 0
-        self.context = {}
-        self.clock.reset()
 
     def run(
         self,
@@ -212,7 +77,7 @@ class Kernel:
         _active.append((self, get_ident()))
         try:
             self.created[f"actor {ROOT}"] = 1
-            self._launch(Actor(self, ROOT, prepare, False, "main"))
+            self._launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
             self.mode = RUNNING
             for actor in self.waiting:
                 if self.error is None:
@@ -248,49 +113,13 @@ class Kernel:
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder and the pooled greenlets."""
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        super().close()
         self.pool.clear()
-
-    @property
-    def stuck(self) -> list[Actor]:
-        """The actors, other than daemons, that had not ended when the execution did."""
-        return [actor for actor in self.live if not actor.daemon]
 
     @property
     def setting_up(self) -> bool:
         """Whether the scenario function is still declaring its world."""
         return self.mode == SETUP
-
-    # Resources
-
-    def resource(self, name: str, state: Any = None, label: str | None = None) -> Resource:
-        """Return this execution's resource of this name, made with this state if there is none yet."""
-        found = self.resources.get(name)
-        if found is None:
-            found = self.resources[name] = Resource(label or name, self.names.bit(name), state)
-        return found
-
-    def new_name(self, kind: str) -> str:
-        """Return a name for something the current actor makes, which does not depend on what other actors do."""
-        maker = self.actor.name if self.actor is not None and self.mode == RUNNING else ""
-        base = f"{maker}'s {kind}" if maker else kind
-        number = self.created[base] = self.created.get(base, 0) + 1
-        return f"{base} {number}"
-
-    def fresh_directory(self) -> str:
-        """Return an empty folder, the same path in each execution; it goes with the kernel."""
-        if self._folder is None:
-            memory = "/dev/shm"
-            self._folder = tempfile.TemporaryDirectory(prefix="simharness-", dir=memory if os.path.isdir(memory) else None)
-        for name in os.listdir(self._folder.name):
-            path = os.path.join(self._folder.name, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-        return self._folder.name
 
     # Actors
 
@@ -299,7 +128,7 @@ class Kernel:
         if f"actor {name}" in self.created:
             raise Misuse(f"two actors are called {name!r}: give each a name of its own")
         self.created[f"actor {name}"] = 1
-        actor = Actor(self, name, work, daemon, process)
+        actor = Actor(self.names, self.hub, name, work, daemon, process)
         if daemon:
             self.learned.daemon()
         if self.mode == SETUP:
@@ -475,17 +304,6 @@ class Kernel:
         self.total_steps += 1
         return self.key & ALTERNATIVES
 
-    def put(self, resource: Resource, state: Any) -> None:
-        """Set the state of a resource as an effect of the step that has just been recorded."""
-        resource.state = state
-        if self.mode != INSPECTING:
-            resource.history.append((self.n - 1, state))
-
-    def note(self, text: str) -> None:
-        """Say, for people, what the step that has just been recorded did."""
-        if self.tracing and self.mode == RUNNING:
-            self.notes.setdefault(self.n - 1, []).append(text)
-
     def _step_aside(self, operation: Operation) -> int:
         """Outside the actors' run (set-up, checks) operations are done at once; in a dying execution they are not done."""
         if self.dying:
@@ -625,21 +443,13 @@ class Kernel:
             if key & ALTERNATIVES < actor.pending.options:
                 return
         if self.n < len(self.expected_reads):
-            raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self._mover(key)} cannot move, though it did before")
-        raise TokenError(f"does not fit: at step {self.n + 1} {self._mover(key)} is to move and cannot")
-
-    def _mover(self, key: int) -> str:
-        for name in self.names.of(1 << (key >> SHIFT)):
-            return name
-        return "an unknown actor"
+            raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
+        raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
 
     def _compare(self, n: int, reads: int, writes: int) -> None:
         if (reads | ENDING) != (self.expected_reads[n] | ENDING) or writes != self.expected_writes[n]:
             self._give_up(Nondeterminism(
-                f"step {n + 1} ({self._mover(self.key)}) is not what it was under the same choices: it was "
-                f"{self._footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self._footprint(reads, writes)}"
+                f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
+                f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
             ))
             self.hub.switch()
-
-    def _footprint(self, reads: int, writes: int) -> str:
-        return f"reads {{{', '.join(self.names.of(reads))}}} writes {{{', '.join(self.names.of(writes))}}}"

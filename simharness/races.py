@@ -22,7 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from simharness.kernel import SHIFT, Actor, Kernel
+from simharness.actors import SHIFT, Actor
+from simharness.kernel import Kernel
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 
 Race = tuple[int, int, int, int]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simharness.kernel import ALTERNATIVES, SHIFT
+from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.simulation import Execution, Simulation, signature
 
 

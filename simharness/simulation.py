@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any
 
 from simharness import runtimes
+from simharness.actors import SHIFT, Failure
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
-from simharness.kernel import SHIFT, Failure, Kernel
+from simharness.kernel import Kernel
 from simharness.places import last_place
 from simharness.progress import Progress
 from simharness.scenario import Scenario

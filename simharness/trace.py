@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from simharness.actors import SHIFT
 from simharness.clock import EPOCH, SECOND
 from simharness.errors import Misuse
-from simharness.kernel import SHIFT, Kernel
+from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.places import Place
 

@@ -22,8 +22,9 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from simharness import kernel as _kernel
+from simharness.actors import Actor
 from simharness.errors import Stuck
-from simharness.kernel import Actor, Kernel
+from simharness.kernel import Kernel
 from simharness.places import Place, place_of
 
 NAPS = 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from simharness.kernel import SHIFT, Kernel
+from simharness.actors import SHIFT
+from simharness.kernel import Kernel
 from simharness.operations import Operation
 
 if TYPE_CHECKING:

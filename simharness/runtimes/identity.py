@@ -12,8 +12,10 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
-from simharness.kernel import ROOT, RUNNING, Actor, Kernel, current
+from simharness.actors import ROOT, Actor
+from simharness.kernel import Kernel, current
 from simharness.operations import Operation
+from simharness.record import RUNNING
 from simharness.runtimes.naming import call_alike
 from simharness.runtimes.patching import Patches
 
@@ -52,7 +54,7 @@ def _main(kernel: Kernel) -> Thread:
 
         root = next((actor for actor in kernel.actors.values() if actor.name == ROOT), kernel.actor)
         if root is None or root.name != ROOT:
-            root = Actor(kernel, ROOT, lambda: None, False, "main")
+            root = Actor(kernel.names, kernel.hub, ROOT, lambda: None, False, "main")
         found = kernel.context[THREAD] = adopt(kernel, root, ROOT)
     return found
 

@@ -11,8 +11,10 @@ import _thread
 from collections.abc import Iterator
 from typing import Any
 
+from simharness.actors import ROOT
 from simharness.errors import Misuse
-from simharness.kernel import ROOT, RUNNING, Kernel, current
+from simharness.kernel import Kernel, current
+from simharness.record import RUNNING
 from simharness.runtimes.patching import Patches
 
 _genuine_local: Any = _thread._local

@@ -15,7 +15,8 @@ from simharness.runtimes.patching import Patches
 def install(patches: Patches) -> None:
     """Plan to keep the handlers that there are now silent inside simulations."""
     genuine = logging.Handler.handle
-    silenced = {id(handler) for handler in (reference() for reference in list(logging._handlerList)) if handler is not None}
+    references = list(vars(logging)["_handlerList"])  # weak references to every handler there is
+    silenced = {id(handler) for handler in (reference() for reference in references) if handler is not None}
 
     def handle(self: logging.Handler, record: logging.LogRecord) -> bool | logging.LogRecord:
         if id(self) in silenced and current() is not None:

@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any, Generic, TypeVar
 
+from simharness.actors import ROOT
 from simharness.clock import nanoseconds
-from simharness.kernel import INSPECTING, ROOT, RUNNING, Kernel, current
+from simharness.kernel import Kernel, current
 from simharness.operations import Operation, Resource, State
 from simharness.places import caller, is_foreign
+from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.patching import Patches
 
 VIEW = "_simharness_view"

@@ -23,7 +23,8 @@ from typing import Any
 from zlib import crc32
 
 from simharness.clock import EPOCH
-from simharness.kernel import INSPECTING, Kernel, current
+from simharness.kernel import Kernel, current
+from simharness.record import INSPECTING
 from simharness.runtimes.patching import Patches
 
 PARENT = 999

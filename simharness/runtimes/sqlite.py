@@ -24,9 +24,10 @@ from typing import Any
 
 from simharness.clock import nanoseconds
 from simharness.errors import Refused
-from simharness.kernel import INSPECTING, RUNNING, current
+from simharness.kernel import current
 from simharness.operations import Operation
 from simharness.places import caller
+from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.sqlite_database import Database
 from simharness.runtimes.sqlite_footprint import COMMITS, ROLLS_BACK, Shape

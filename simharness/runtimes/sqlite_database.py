@@ -13,7 +13,8 @@ import sqlite3
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from simharness.kernel import SETUP, Kernel
+from simharness.kernel import Kernel
+from simharness.record import SETUP
 from simharness.runtimes.sqlite_footprint import Shape
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from simharness.kernel import RUNNING, Kernel
+from simharness.kernel import Kernel
 from simharness.operations import Operation
+from simharness.record import RUNNING
 from simharness.runtimes.sqlite_database import Database
 from simharness.runtimes.sqlite_footprint import (
     COMMIT,

@@ -12,8 +12,8 @@ import sqlite3
 import weakref
 from collections.abc import Callable
 
-from simharness.kernel import INSPECTING, RUNNING
 from simharness.operations import Operation, State
+from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.sqlite_footprint import (
     BEGIN,
     BEGIN_WRITE,

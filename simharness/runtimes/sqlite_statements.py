@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from simharness.errors import Refused
-from simharness.kernel import INSPECTING, RUNNING
 from simharness.places import caller
+from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_footprint import COMMIT, ROLLBACK, TIMEOUT, UNKNOWN, WRITE, Shape
 from simharness.runtimes.sqlite_locks import Link
@@ -160,6 +160,9 @@ def _statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[...,
 
 def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
     """Make the real call, again after each virtual wait that follows a refusal; record what became of the transaction."""
+    kernel = link.kernel
+    if kernel.tracing and kernel.operations and kernel.operations[-1].detail != shape.sql:
+        kernel.note(shape.sql)
     while True:
         try:
             call()

@@ -11,10 +11,12 @@ import sqlite3
 import weakref
 from typing import Any
 
+from simharness.actors import Actor
 from simharness.errors import Misuse
-from simharness.kernel import RUNNING, Actor, Kernel
+from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.places import caller
+from simharness.record import RUNNING
 from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_database import Database, memory_of
 from simharness.runtimes.sqlite_footprint import Shape

@@ -17,8 +17,9 @@ from typing import Any, cast
 
 from greenlet import GreenletExit
 
+from simharness.actors import ROOT, Actor
 from simharness.errors import SimharnessError, Stuck
-from simharness.kernel import ROOT, Actor, Kernel, current
+from simharness.kernel import Kernel, current
 from simharness.operations import Operation
 from simharness.runtimes import identity, locals
 from simharness.runtimes.identity import THREAD

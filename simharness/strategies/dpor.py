@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from simharness.actors import SHIFT
 from simharness.errors import HarnessBug
-from simharness.kernel import ABANDON, SHIFT, Kernel
+from simharness.kernel import ABANDON, Kernel
 from simharness.operations import conflict
 from simharness.races import Races
 from simharness.strategies import Expected

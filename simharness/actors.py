@@ -1,0 +1,94 @@
+"""Actors, and what is known about them all: how the kernel's players look between the kernel and everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import greenlet
+
+from simharness.operations import Names, Operation, Resource
+from simharness.places import Place
+
+SHIFT = 16
+ALTERNATIVES = (1 << SHIFT) - 1
+ROOT = "MainThread"
+"""Name of the scenario function's own actor, which it becomes by starting a thread."""
+
+
+class Actor:
+    """One flow of control. `key` is its name for choices, `bit` what its own steps write and a join of it reads."""
+
+    def __init__(self, names: Names, hub: greenlet, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:
+        self.name = name
+        self.work = work
+        self.daemon = daemon
+        self.process = process
+        self.bit = names.bit(f"actor {name}")
+        self.index = self.bit.bit_length() - 1
+        self.key = self.index << SHIFT
+        self.done = Resource(f"end of {name}", self.bit, False)
+        self.greenlet: greenlet | None = None
+        self.starter: greenlet = hub
+        self.fresh = True
+        self.born = -1
+        self.finished = False
+        self.kills = 0
+        self.steps = 0
+        self.pending: Operation | None = None
+        self.deadline: int | None = None
+        self.place: Place | None = None
+        self.failure: BaseException | None = None
+        self.locals: dict[Any, Any] = {}
+        self.children = 0
+        self.created = 0
+
+    def __repr__(self) -> str:
+        return f"<actor {self.name}>"
+
+    def ready(self, now: int) -> bool:
+        """Whether the pending operation can be done now."""
+        operation = self.pending
+        assert operation is not None
+        enabled = operation.enabled
+        if enabled is None or enabled(operation.resource.state):  # type: ignore[union-attr]  # enabled implies a resource
+            return True
+        return self.deadline is not None and now >= self.deadline
+
+
+class Learned:
+    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over."""
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self.daemons = False
+        self.shared: set[str] = set()
+        self.version = 0
+
+    def check_reads(self, mask: int) -> None:
+        """An `always` check reads the resources in `mask`."""
+        if mask & ~self.checked:
+            self.checked |= mask
+            self.version += 1
+
+    def daemon(self) -> None:
+        """There is a daemon actor."""
+        if not self.daemons:
+            self.daemons = True
+            self.version += 1
+
+    def share(self, name: str) -> None:
+        """The resource `name`, private to one actor so far, is used by several."""
+        if name not in self.shared:
+            self.shared.add(name)
+            self.version += 1
+
+
+class Failure:
+    """What went wrong in an execution: the step after which it showed, whose it was, and the exception."""
+
+    def __init__(self, step: int, actor: str | None, check: str | None, error: BaseException) -> None:
+        self.step = step
+        self.actor = actor
+        self.check = check
+        self.error = error

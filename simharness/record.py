@@ -1,0 +1,127 @@
+"""The record of one execution: its steps as parallel lists, its resources, and how it ended.
+
+`keys`, `reads`, `writes`, `operations`, `times` and `deadlines` have one entry per step. A *key* is a choice: the index of the actor that
+moved, shifted, plus the alternative taken where its operation is a data choice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from simharness.actors import SHIFT, Actor, Failure, Learned
+from simharness.clock import Clock
+from simharness.operations import Names, Operation, Resource
+from simharness.places import Place
+
+RUNNING, SETUP, INSPECTING, ENDED = range(4)
+Chooser = Callable[[list[int]], int]
+
+
+class Record:
+    """What the kernel keeps of the execution that is under way, or was the last."""
+
+    def __init__(self, max_delay: int) -> None:
+        self.names = Names()
+        self.learned = Learned()
+        self.clock = Clock(max_delay)
+        self.clock_key = self.names.index("clock") << SHIFT
+        self.tracing = False
+        self.mode = ENDED
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._reset((), lambda enabled: enabled[0], (), ())
+
+    def _reset(self, plan: Sequence[int], choose: Chooser, reads: Sequence[int], writes: Sequence[int]) -> None:
+        self.plan = plan
+        self.planned = len(plan)
+        self.expected_reads, self.expected_writes = reads, writes
+        self.choose = choose
+        self.n = 0
+        self.keys: list[int] = []
+        self.reads: list[int] = []
+        self.writes: list[int] = []
+        self.operations: list[Operation] = []
+        self.times: list[int] = []
+        self.deadlines: list[int | None] = []
+        self.places: list[Place | None] = []
+        self.widths: list[int] = []
+        self.notes: dict[int, list[str]] = {}
+        self.actors: dict[int, Actor] = {}
+        self.live: list[Actor] = []
+        self.waiting: list[Actor] = []
+        self.unfinished = 0
+        self.actor: Actor | None = None
+        self.key = 0
+        self.resources: dict[str, Resource] = {}
+        self.created: dict[str, int] = {}
+        self.after_step: Callable[[], None] | None = None
+        self.failure: Failure | None = None
+        self.error: BaseException | None = None
+        self.abandoned = self.cut = self.timed = self.dying = False
+        self.concurrent = False
+        self.stuck_at: dict[str, Place | None] = {}
+        self.advances: list[tuple[int, int]] = []
+        self.clock_readings: list[tuple[int, int]] = []
+        self.inspected = 0
+        self.context: dict[Any, Any] = {}
+        self.clock.reset()
+
+    @property
+    def stuck(self) -> list[Actor]:
+        """The actors, other than daemons, that had not ended when the execution did."""
+        return [actor for actor in self.live if not actor.daemon]
+
+    def close(self) -> None:
+        """Let go of what outlives executions: the temporary folder."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def resource(self, name: str, state: Any = None, label: str | None = None) -> Resource:
+        """Return this execution's resource of this name, made with this state if there is none yet."""
+        found = self.resources.get(name)
+        if found is None:
+            found = self.resources[name] = Resource(label or name, self.names.bit(name), state)
+        return found
+
+    def new_name(self, kind: str) -> str:
+        """Return a name for something the current actor makes, which does not depend on what other actors do."""
+        maker = self.actor.name if self.actor is not None and self.mode == RUNNING else ""
+        base = f"{maker}'s {kind}" if maker else kind
+        number = self.created[base] = self.created.get(base, 0) + 1
+        return f"{base} {number}"
+
+    def fresh_directory(self) -> str:
+        """Return an empty folder, the same path in each execution; it goes with the kernel."""
+        if self._folder is None:
+            memory = "/dev/shm"
+            self._folder = tempfile.TemporaryDirectory(prefix="simharness-", dir=memory if os.path.isdir(memory) else None)
+        for name in os.listdir(self._folder.name):
+            path = os.path.join(self._folder.name, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        return self._folder.name
+
+    def put(self, resource: Resource, state: Any) -> None:
+        """Set the state of a resource as an effect of the step that has just been recorded."""
+        resource.state = state
+        if self.mode != INSPECTING:
+            resource.history.append((self.n - 1, state))
+
+    def note(self, text: str) -> None:
+        """Say, for people, what the step that has just been recorded did."""
+        if self.tracing and self.mode == RUNNING:
+            self.notes.setdefault(self.n - 1, []).append(text)
+
+    def mover(self, key: int) -> str:
+        for name in self.names.of(1 << (key >> SHIFT)):
+            return name
+        return "an unknown actor"
+
+    def footprint(self, reads: int, writes: int) -> str:
+        return f"reads {{{', '.join(self.names.of(reads))}}} writes {{{', '.join(self.names.of(writes))}}}"
