@@ -19,6 +19,15 @@ ROOT = "MainThread"
 class Actor:
     """One flow of control. `key` is its name for choices, `bit` what its own steps write and a join of it reads."""
 
+    fresh = True
+    born = -1
+    finished = False
+    kills = 0
+    pending: Operation | None = None
+    deadline: int | None = None
+    place: Place | None = None
+    failure: BaseException | None = None
+
     def __init__(self, names: Names, hub: greenlet, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:
         self.name = name
         self.work = work
@@ -30,18 +39,7 @@ class Actor:
         self.done = Resource(f"end of {name}", self.bit, False)
         self.greenlet: greenlet | None = None
         self.starter: greenlet = hub
-        self.fresh = True
-        self.born = -1
-        self.finished = False
-        self.kills = 0
-        self.steps = 0
-        self.pending: Operation | None = None
-        self.deadline: int | None = None
-        self.place: Place | None = None
-        self.failure: BaseException | None = None
         self.locals: dict[Any, Any] = {}
-        self.children = 0
-        self.created = 0
 
     def __repr__(self) -> str:
         return f"<actor {self.name}>"

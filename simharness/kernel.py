@@ -18,7 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
-from simharness.places import caller, place_of
+from simharness.places import caller, callers, place_of
 from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
 
 ABANDON = -1
@@ -52,7 +52,6 @@ class Kernel(Record):
         self.hub = getcurrent()
         self.pool: list[greenlet] = []
         self.graveyard: list[greenlet] = []
-        self.total_steps = 0
 
     def run(
         self,
@@ -258,7 +257,7 @@ class Kernel(Record):
         if deadline is not None:
             self.timed = True
         if self.tracing:
-            actor.place = caller()
+            actor.calls = callers()
         if actor.fresh:
             actor.fresh = False
             actor.starter.switch()
@@ -290,8 +289,10 @@ class Kernel(Record):
         if writes & learned.checked:
             writes |= CHECKED
         n = self.n
-        if n < self.planned - 1 and n < len(self.expected_reads):
-            self._compare(n, reads, writes)
+        if n < self.known:
+            expected = self.expected_reads[n]
+            if (reads != expected and reads | ENDING != expected | ENDING) or writes != self.expected_writes[n]:
+                self._differs(n, reads, writes)
         self.keys.append(self.key)
         self.reads.append(reads)
         self.writes.append(writes)
@@ -299,9 +300,8 @@ class Kernel(Record):
         self.times.append(self.clock.now)
         self.deadlines.append(actor.deadline)
         if self.tracing:
-            self.places.append(actor.place)
+            self.calls.append(actor.calls)
         self.n = n + 1
-        self.total_steps += 1
         return self.key & ALTERNATIVES
 
     def _step_aside(self, operation: Operation) -> int:
@@ -409,9 +409,8 @@ class Kernel(Record):
         self.times.append(now)
         self.deadlines.append(None)
         if self.tracing:
-            self.places.append(None)
+            self.calls.append(())
         self.n += 1
-        self.total_steps += 1
         self.clock.now = target
         self.advances.append((target, self.clock.lateness))
 
@@ -433,23 +432,23 @@ class Kernel(Record):
 
     def _check_possible(self, key: int) -> None:
         """Refuse a planned choice that cannot be taken here."""
-        if key == self.clock_key:
+        actor = self.actors.get(key >> SHIFT)
+        if actor is not None and not actor.finished:
+            operation = actor.pending
+            assert operation is not None
+            if key & ALTERNATIVES < operation.options and (operation.enabled is None or actor.ready(self.clock.now)):
+                return
+        elif key == self.clock_key:
             idle = not any(actor.ready(self.clock.now) for actor in self.live)
             if self._next_instant(idle) is not None:
-                return
-        actor = self.actors.get(key >> SHIFT)
-        if actor is not None and not actor.finished and actor.ready(self.clock.now):
-            assert actor.pending is not None
-            if key & ALTERNATIVES < actor.pending.options:
                 return
         if self.n < len(self.expected_reads):
             raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
         raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
 
-    def _compare(self, n: int, reads: int, writes: int) -> None:
-        if (reads | ENDING) != (self.expected_reads[n] | ENDING) or writes != self.expected_writes[n]:
-            self._give_up(Nondeterminism(
-                f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
-                f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
-            ))
-            self.hub.switch()
+    def _differs(self, n: int, reads: int, writes: int) -> None:
+        self._give_up(Nondeterminism(
+            f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
+            f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
+        ))
+        self.hub.switch()

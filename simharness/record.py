@@ -38,6 +38,7 @@ class Record:
         self.plan = plan
         self.planned = len(plan)
         self.expected_reads, self.expected_writes = reads, writes
+        self.known = min(len(plan) - 1, len(reads))
         self.choose = choose
         self.n = 0
         self.keys: list[int] = []
@@ -46,7 +47,7 @@ class Record:
         self.operations: list[Operation] = []
         self.times: list[int] = []
         self.deadlines: list[int | None] = []
-        self.places: list[Place | None] = []
+        self.calls: list[tuple[Place, ...]] = []
         self.widths: list[int] = []
         self.notes: dict[int, list[str]] = {}
         self.actors: dict[int, Actor] = {}

@@ -137,11 +137,9 @@ class Simulation:
         kernel.context["seed"] = self.settings.seed
         self.world = world = World(kernel)
         if recorder is not None:
-            check = kernel.after_step
 
             def watched() -> None:
-                assert check is not None
-                check()
+                world.check_always()
                 recorder.observe()
 
             kernel.after_step = watched

@@ -40,6 +40,7 @@ class Step:
         shown: the values of `world.show` after the step.
         log: log lines that the step emitted, formatted `LEVEL logger: message`.
         choices: how many choices were possible where it was taken.
+        calls: the user's lines that led to it, innermost first; `place` is the first of them.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Step:
     shown: Mapping[str, str]
     log: tuple[str, ...]
     choices: int
+    calls: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ class Recorder:
                     actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
                     kind=operation.kind,
                     detail=operation.detail or _object(operation),
-                    place=kernel.places[position],
+                    place=kernel.calls[position][0] if kernel.calls[position] else None,
+                    calls=kernel.calls[position],
                     notes=tuple(kernel.notes.get(position, ())),
                     time=kernel.times[position],
                     database=changes,

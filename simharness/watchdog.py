@@ -114,7 +114,7 @@ class Watchdog:
         active = _kernel._active
         for kernel, _ in active[:1]:
             if kernel is self.kernel:
-                return kernel.total_steps, kernel.context
+                return kernel.n, kernel.context
         return None
 
     def _alarm(self, first: bool) -> None:

@@ -141,7 +141,6 @@ class World:
         self.outcomes: list[Hashable] = []
         self._directory: str | None = None
         self.clock = VirtualClock(kernel)
-        kernel.after_step = self._check_always
 
     def shared(self, value: Any = None, name: str | None = None) -> Cell:
         """Return the cell called `name`, made with this value if there is none yet. Not a scheduling point."""
@@ -174,6 +173,8 @@ class World:
         reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
         """
         self._always.append(check)
+        if self._kernel.after_step is None:
+            self._kernel.after_step = self.check_always
         return check
 
     def at_end(self, check: Check) -> Check:
@@ -225,7 +226,8 @@ class World:
             self._directory = self._kernel.fresh_directory()
         return os.path.join(self._directory, name)
 
-    def _check_always(self) -> None:
+    def check_always(self) -> None:
+        """Check what `always` declared, after a step."""
         kernel = self._kernel
         for check in self._always:
             try:

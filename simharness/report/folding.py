@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from simharness.places import Place
 from simharness.report.words import advance, behind, border, in_words, is_sql, statements
 from simharness.trace import Step, Trace
 
@@ -47,8 +48,12 @@ def _row(step: Step, others: Sequence[Step] = ()) -> Row:
     every = (step, *others)
     text, below = in_words(every)
     lead = next((one for one in every if any(not s.is_border and not s.found_nothing for s in statements(one))), step)
+    place = lead.place
+    if step.calls and step.calls[0] != step.place:
+        place = step.calls[0]
+        text = _named(place.function, text, any(one.database for one in every))
     return Row(
-        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=lead.place),
+        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=place),
         step.number,
         text,
         tuple(below),
@@ -74,8 +79,9 @@ def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]
             hidden |= {start, end} - {shown[0]}
             if not within or _says(steps[end]):
                 joined.setdefault(shown[-1], []).append(steps[end])
+            called = _shared(steps[start : end + 1])
             for position in range(start, end):
-                steps[position] = _without(steps[position], step)
+                steps[position] = replace(_without(steps[position], step), calls=called)
             steps[end - 1] = replace(steps[end - 1], shown=steps[end].shown)
         elif all(is_sql(steps[position]) or behind(steps[position]) for position in within):
             first = within[0] if within else start
@@ -84,6 +90,26 @@ def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]
     for position, others in joined.items():
         joined[position] = [steps[other.number - steps[0].number] for other in others]
     return joined
+
+
+def _shared(steps: Sequence[Step]) -> tuple[Place, ...]:
+    """Return the calls in which all of the steps were made, innermost first."""
+    shared: list[Place] = []
+    for places in zip(*(reversed(step.calls) for step in steps), strict=False):
+        if len(set(places)) > 1:
+            break
+        shared.append(places[0])
+    if shared and shared[-1] == steps[0].place:
+        del shared[-1]
+    return tuple(reversed(shared))
+
+
+def _named(function: str, text: str, changes_shown: bool) -> str:
+    """Call work that nobody interrupted by the function that did it, and say more only where no changes are shown below."""
+    if not changes_shown:
+        return f"{function}: {text}"
+    _, arrow, came_to = text.rpartition(" → ")
+    return f"{function}{arrow}{came_to}" if arrow else function
 
 
 def _without(step: Step, lock: Step) -> Step:
@@ -112,7 +138,8 @@ def _closing(steps: Sequence[Step], start: int) -> int | None:
 
 
 def _says(step: Step) -> bool:
-    return bool(step.database or step.log or (statements(step) and not is_sql(step)))
+    inside = not is_sql(step) and any(not statement.is_border for statement in statements(step))
+    return bool(step.database or step.log or inside)
 
 
 def _idle_readings(steps: Sequence[Step]) -> set[int]:
