@@ -25,7 +25,7 @@ class Actor:
     kills = 0
     pending: Operation | None = None
     deadline: int | None = None
-    place: Place | None = None
+    calls: tuple[Place, ...] = ()
     failure: BaseException | None = None
 
     def __init__(self, names: Names, hub: greenlet, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:

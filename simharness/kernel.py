@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextvars
 from _thread import get_ident
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -124,9 +124,10 @@ class Kernel(Record):
 
     def add_actor(self, name: str, work: Callable[[], Any], daemon: bool = False, process: str = "main") -> Actor:
         """Declare an actor; it is launched when set-up is over. Names are unique within an execution."""
-        if f"actor {name}" in self.created:
+        title = f"actor {name}"
+        if title in self.created:
             raise Misuse(f"two actors are called {name!r}: give each a name of its own")
-        self.created[f"actor {name}"] = 1
+        self.created[title] = 1
         actor = Actor(self.names, self.hub, name, work, daemon, process)
         if daemon:
             self.learned.daemon()
@@ -183,8 +184,8 @@ class Kernel(Record):
 
     def _leave(self, actor: Actor) -> None:
         """The actor has ended: go where control belongs now. Returns when the greenlet has been given another actor."""
-        body = getcurrent()
-        assert isinstance(body, greenlet)
+        body = actor.greenlet
+        assert body is not None
         if self.dying or self.error is not None:
             self.pool.append(body)
             self.hub.switch()
@@ -393,7 +394,8 @@ class Kernel(Record):
 
     def _next_instant(self, idle: bool) -> int | None:
         now = self.clock.now
-        return self.clock.target([a.deadline for a in self.live if a.deadline is not None and not a.ready(now)], idle, [v for _, v in self.clock_readings])
+        deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
+        return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
 
     def _advance(self) -> None:
         now = self.clock.now

@@ -12,7 +12,7 @@ them, so that the reduction can ask what an operation would have been at an earl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 CLOCK = 1
@@ -69,6 +69,14 @@ class Resource:
         """Set the state as an effect of the step with this index (-1: set-up)."""
         self.state = state
         self.history.append((step, state))
+
+    def state_without(self, i: int, before: Sequence[int], end: int) -> State:
+        """Return the state after the steps up to `end` but for i and what happens after it, as the masks `before` tell."""
+        bit = 1 << i
+        for step, state in reversed(self.history):
+            if step < i or (i < step < end and not before[step] & bit):
+                return state
+        return self.initial
 
     def state_in(self, configuration: int) -> State:
         """Return the state after the steps whose indices are set in the mask `configuration`."""

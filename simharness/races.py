@@ -62,17 +62,23 @@ class Races:
         kernel = self.kernel
         keep = (1 << shared) - 1
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
-        keys = kernel.keys
+        keys, operations, all_reads, all_writes = kernel.keys, kernel.operations, kernel.reads, kernel.writes
+        daemons = kernel.learned.daemons
         for j in range(shared, kernel.n):
-            key, operation, reads, writes = keys[j], kernel.operations[j], kernel.reads[j], kernel.writes[j]
+            key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
             past, direct = self._past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
-            if direct and key != kernel.clock_key:
+            if not direct or key == kernel.clock_key:
+                pass
+            elif operation.enabled is None and operation.writes_when is None and not daemons:
+                born = kernel.actors[index].born
+                found = [(i, key, reads, writes) for i in direct if i != born]
+            else:
                 found = self._races(Second(j, key, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
             if operation.options > 1:
-                if kernel.learned.daemons:
+                if daemons:
                     reads |= ENDING
                 first = index << SHIFT
                 found += [(j, other, reads, writes) for other in range(first, first + operation.options) if other != key]
@@ -169,13 +175,7 @@ class Races:
         resource = operation.resource
         if resource is None or (operation.enabled is None and operation.writes_when is None):
             return reads, writes
-        before = self.before
-        bit = 1 << i
-        rest = bit - 1
-        for m in range(i + 1, min(second.j, len(before))):
-            if not before[m] & bit:
-                rest |= 1 << m
-        state = resource.state_in(rest)
+        state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
             if second.deadline is None or self.kernel.times[i] < second.deadline:
                 return None

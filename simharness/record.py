@@ -120,9 +120,11 @@ class Record:
             self.notes.setdefault(self.n - 1, []).append(text)
 
     def mover(self, key: int) -> str:
+        """Return whose choice a key is, for messages."""
         for name in self.names.of(1 << (key >> SHIFT)):
             return name
         return "an unknown actor"
 
     def footprint(self, reads: int, writes: int) -> str:
+        """Return a footprint in words, for messages."""
         return f"reads {{{', '.join(self.names.of(reads))}}} writes {{{', '.join(self.names.of(writes))}}}"

@@ -105,6 +105,7 @@ class Scenario:
         return self.function(**parameters)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call the function as if it had not been marked."""
         return self.function(*arguments, **keywords)
 
     def __repr__(self) -> str:

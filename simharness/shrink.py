@@ -31,11 +31,13 @@ class Shrinker:
         self._merge()
         bound = self._search(self._preemptions_allowed())
         self._merge()
+        switches = "1 context switch" if self.switches == 1 else f"{self.switches} context switches"
         if bound is None:
-            return f"{self.switches} context switches (not known to be the fewest)"
-        return f"{self.switches} context switches; no schedule with fewer than {bound} preemptions fails" if bound else (
-            f"{self.switches} context switches, none of them a preemption"
-        )
+            return f"{switches} (not known to be the fewest)"
+        if not bound:
+            return f"{switches}, no actor stopped where it could have gone on"
+        fewer = "every schedule that stops no actor where it can go on passes" if bound == 1 else f"{bound - 1} preemptions do not suffice"
+        return f"{switches}; {fewer}"
 
     def _try(self, execution: Execution) -> bool:
         if self._learned.version != self._version:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from simharness.watchdog import Watchdog
 from simharness.world import World, broken_check, name_of
 
 COLLECT_EVERY = 1_000
+"""Executions between two collections of what is young; their objects, in cycles through the user's closures, are."""
+COLLECT_ALL_EVERY = 20_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,6 @@ class Execution:
         failure: what went wrong first, or None.
         keys: its choices.
         outcomes: the values given to `world.outcome`.
-        switches: how often the mover changed.
     """
 
     status: str
@@ -67,8 +69,9 @@ class Execution:
 
     @property
     def switches(self) -> int:
+        """How often the mover changed."""
         movers = [key >> SHIFT for key in self.keys]
-        return sum(1 for before, after in zip(movers, movers[1:], strict=False) if before != after)
+        return sum(1 for before, after in itertools.pairwise(movers) if before != after)
 
 
 class Deadlock(Exception):
@@ -115,7 +118,7 @@ class Simulation:
         kernel = self.kernel
         self.executions += 1
         if self.executions % COLLECT_EVERY == 0:
-            gc.collect()
+            gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
         kernel.tracing = recorder is not None
         try:
             kernel.run(lambda: self._prepare(recorder), plan, choose, expected)

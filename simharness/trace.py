@@ -5,23 +5,17 @@ A trace is recorded only when an execution is run for its trace; exploring keeps
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from simharness.actors import SHIFT
-from simharness.clock import EPOCH, SECOND
 from simharness.errors import Misuse
 from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.places import Place
-
-LONGEST_VALUE = 30
-AGES = 1e6
-"""Seconds after the start within which a number in the database is taken for a time of the virtual clock."""
-Tables = dict[str, dict[str, list[tuple[Any, ...]]]]
+from simharness.tables import Tables, changed_rows
 
 
 @dataclass(frozen=True)
@@ -129,7 +123,7 @@ class Recorder:
         if position in self.after:
             return
         tables = self._snapshot(kernel)
-        changes = tuple(_changes(self._tables, tables)) if position >= 0 else ()
+        changes = tuple(changed_rows(self._tables, tables)) if position >= 0 else ()
         self._tables = tables
         held_by: dict[int, Any] = kernel.context.get("held", {})
         held = {actor.name: tuple(held_by.get(actor.index, ())) for actor in kernel.actors.values() if held_by.get(actor.index)}
@@ -213,60 +207,7 @@ class _Lines(logging.Handler):
         self._recorder.line(f"{record.levelname} {record.name}: {record.getMessage()}")
 
 
-def _changes(before: Tables, after: Tables) -> list[str]:
-    lines: list[str] = []
-    for database, tables in after.items():
-        old_tables = before.get(database)
-        if old_tables is None:
-            continue
-        for table, rows in tables.items():
-            old = old_tables.get(table, [])
-            if rows == old:
-                continue
-            gone = [row for row in old if row not in rows]
-            new = [row for row in rows if row not in old]
-            for row in gone:
-                twin = next((other for other in new if other and row and other[0] == row[0]), None)
-                if twin is not None:
-                    new.remove(twin)
-                    lines.append(f"~ {table} {_difference(row, twin)}")
-                else:
-                    lines.append(f"- {table} {_words(row)}")
-            lines.extend(f"+ {table} {_words(row)}" for row in new)
-    return lines
-
-
 def _object(operation: Operation) -> str:
     """Return the name of what an operation works on, where that says something."""
     resource = operation.resource
     return "" if resource is None or resource.name in ("assume", "sleep") else resource.name
-
-
-def _words(row: tuple[Any, ...]) -> str:
-    return _joined([_value(value) for value in row])
-
-
-def _difference(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
-    """Show a changed row: its first value, and what changed; … stands for the rest."""
-    parts = [_value(new[0])] if new[0] == old[0] else []
-    for before, after in list(zip(old, new, strict=False))[len(parts) :]:
-        parts.append("…" if before == after else f"{_value(before)} → {_value(after)}")
-    return _joined(parts)
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """Join a row's values; … stands for several that say nothing."""
-    short: list[str] = []
-    for nothing, group in itertools.groupby(parts, key=lambda part: part in ("-", "…")):
-        values = list(group)
-        short += ["…" if len(values) > 1 else values[0]] if nothing else values
-    return "(" + ", ".join(short) + ")"
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float) and 0 <= (since := value - EPOCH / SECOND) < AGES:
-        return f"t+{round(since, 6):g}s"
-    text = " ".join(str(value).split())
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

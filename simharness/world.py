@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from simharness.clock import EPOCH, SECOND, nanoseconds
@@ -162,9 +163,9 @@ class World:
         """
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
-        if not self._kernel.setting_up:
+        if self._kernel.mode != SETUP:
             raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
-        self._kernel.add_actor(name, lambda: work(*arguments), process=process or "main")
+        self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
 
     def always(self, check: Check) -> Check:
         """Declare an invariant that holds in the initial state and after every step. Use as a decorator.

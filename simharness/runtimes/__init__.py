@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from simharness.kernel import Kernel
 from simharness.runtimes import logs, queues, randomness, refused, sqlite, thread, threads, time
 from simharness.runtimes.patching import Patches
+from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
@@ -47,6 +47,6 @@ def end_execution(kernel: Kernel) -> None:
     sqlite.end_execution(kernel)
 
 
-def snapshot(kernel: Kernel) -> dict[str, dict[str, list[tuple[Any, ...]]]]:
-    """Return the committed rows of every database of the execution: label, table, rows."""
+def snapshot(kernel: Kernel) -> Tables:
+    """Return the committed rows of every database of the execution: label, table, columns and rows."""
     return sqlite.snapshot(kernel)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any, Generic, TypeVar
 
@@ -117,6 +117,10 @@ class Both(Resource):
     def state(self) -> State:
         """The states of the two."""
         return self.first.state, self.second.state
+
+    def state_without(self, i: int, before: Sequence[int], end: int) -> State:
+        """Return the states of the two without a step and what happens after it."""
+        return self.first.state_without(i, before, end), self.second.state_without(i, before, end)
 
     def state_in(self, configuration: int) -> State:
         """Return the states of the two after the steps whose indices are set in the mask."""

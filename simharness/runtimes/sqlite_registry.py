@@ -13,6 +13,7 @@ from simharness.kernel import Kernel
 from simharness.places import caller
 from simharness.runtimes.sqlite_database import Database
 from simharness.runtimes.sqlite_locks import Link
+from simharness.tables import Table, Tables
 
 _Connection = sqlite3.Connection
 _Cursor = sqlite3.Cursor
@@ -84,13 +85,13 @@ def end_execution(kernel: Kernel) -> None:
         _Connection.close(connection)
 
 
-def snapshot(kernel: Kernel) -> dict[str, dict[str, list[tuple[Any, ...]]]]:
-    """Return the committed rows of each database: label, table, rows in their order in the file. Not a scheduling point."""
+def snapshot(kernel: Kernel) -> Tables:
+    """Return the committed rows of each database: label, table, columns and rows. Not a scheduling point."""
     registry: Registry | None = kernel.context.get("sqlite")
     return {} if registry is None else {database.label: _rows(database) for database in registry.databases.values()}
 
 
-def _rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+def _rows(database: Database) -> dict[str, Table]:
     connection: sqlite3.Connection | None
     if database.private:
         connection = next((link.reference() for link in database.links if not link.closed), None)
@@ -104,12 +105,13 @@ def _rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         connection = database.inspector
     cursor = _Cursor(connection)
     cursor.row_factory = None
-    found: dict[str, list[tuple[Any, ...]]] = {}
+    found: dict[str, Table] = {}
     with contextlib.suppress(sqlite3.OperationalError):
         tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
         for (name,) in cursor.execute(tables).fetchall():
             quoted = name.replace('"', '""')
-            found[name] = cursor.execute(f'SELECT * FROM "{quoted}"').fetchall()
+            rows = cursor.execute(f'SELECT * FROM "{quoted}"').fetchall()
+            found[name] = Table(tuple(column[0] for column in cursor.description), rows)
     cursor.close()
     return found
 
