@@ -25,11 +25,11 @@ def one_line(text: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text in at most `width` characters, with … where some were left out; what it came to (→) is kept."""
+    """Return the text in at most `width` characters, with … where some were left out; what a step came to (→) is kept."""
     if len(text) <= width:
         return text
     what, arrow, came_to = text.rpartition(" → ")
-    if arrow and len(came_to) <= width // 2:
+    if arrow and not text.startswith(("+ ", "- ", "~ ")) and len(came_to) <= width // 2:
         return cut(what, width - len(came_to) - len(arrow)) + arrow + came_to
     return text[: max(0, width - 1)].rstrip() + "…" if width > 0 else ""
 
