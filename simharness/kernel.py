@@ -9,12 +9,14 @@ entered again only when the execution is over.
 from __future__ import annotations
 
 import contextvars
+import sys
 from _thread import get_ident
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from simharness import daemons
 from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
@@ -219,12 +221,17 @@ class Kernel(Record):
 
     def _bury(self) -> None:
         """End what is left of the greenlets, without letting their `finally` blocks have effects."""
+        if not self.live:
+            return
         self.dying = True
+        report = sys.unraisablehook
+        sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)  # raised in a generator's `finally`
         for actor in self.live:
             body = actor.greenlet
             if body is not None and not body.dead and not actor.finished:
                 self.actor = actor
                 body.throw(GreenletExit)
+        sys.unraisablehook = report
         self.dying = False
         self.actor = None
 
@@ -382,7 +389,7 @@ class Kernel(Record):
                 keys.extend(range(actor.key, actor.key + operation.options))
         if movers > 1:
             self.concurrent = True
-        if not workers and self._only_daemons_for_ever():
+        if not workers and daemons.only_for_ever(self):
             return []
         if (self.timed or self.clock.timescales) and self._next_instant(not keys) is not None:
             keys.append(self.clock_key)
@@ -415,22 +422,6 @@ class Kernel(Record):
         self.n += 1
         self.clock.now = target
         self.advances.append((target, self.clock.lateness))
-
-    def _only_daemons_for_ever(self) -> bool:
-        """Whether every daemon that moves has come round twice since another actor could last move."""
-        if not self.learned.daemons or any(a.deadline is not None for a in self.live if not a.daemon):
-            return False
-        seen: dict[int, list[tuple[str, int]]] = {}
-        daemons = {actor.index: actor for actor in self.live if actor.daemon}
-        for position in range(self.n - 1, -1, -1):
-            index = self.keys[position] >> SHIFT
-            if index in daemons:
-                operation = self.operations[position]
-                seen.setdefault(index, []).append((operation.kind, id(operation.resource)))
-            elif self.keys[position] != self.clock_key:
-                break
-        movers = [index for index, actor in daemons.items() if actor.deadline is not None or actor.ready(self.clock.now)]
-        return all(seen.get(index, []).count(seen[index][-1]) > 2 if index in seen else False for index in movers)
 
     def _check_possible(self, key: int) -> None:
         """Refuse a planned choice that cannot be taken here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import sysconfig
 from types import FrameType
@@ -44,6 +45,19 @@ def is_foreign(file: str) -> bool:
     return file.startswith(_LIBRARY) and not any(part in file for part in _SITE)
 
 
+def is_our_bug(error: BaseException) -> bool:
+    """Whether an exception came out of the harness by mistake, not because the code under test asked for something impossible."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    if frame is None or not frame.tb_frame.f_code.co_filename.startswith(_OURS):
+        return False
+    if isinstance(error, NameError | AssertionError):
+        return True
+    in_runtime = frame.tb_frame.f_code.co_filename.startswith(_OURS + "runtimes" + os.sep)
+    return not in_runtime and isinstance(error, AttributeError | LookupError)
+
+
 def place_of(frame: FrameType | None) -> Place | None:
     """Return the innermost user's line at or above `frame`; None when there is none."""
     while frame is not None:
@@ -81,3 +95,11 @@ def callers() -> tuple[Place, ...]:
             found.append(Place(code.co_filename, frame.f_lineno, code.co_name))
         frame = frame.f_back
     return tuple(found)
+
+
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
+
+
+def without_addresses(text: str) -> str:
+    """Return the text with memory addresses left out, which differ between runs that are the same (`<object at 0x…>`)."""
+    return _ADDRESS.sub("0x…", text) if "0x" in text else text

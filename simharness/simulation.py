@@ -16,7 +16,7 @@ from simharness.actors import SHIFT, Failure
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.kernel import Kernel
-from simharness.places import last_place
+from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.progress import Progress
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
@@ -176,6 +176,8 @@ class Simulation:
                 except BaseException as error:
                     raise broken_check(check, error) from error
         self.checks = self.checks or bool(world.checks_at_end)
+        if kernel.failure is not None and is_our_bug(kernel.failure.error):
+            raise HarnessBug(f"{type(kernel.failure.error).__name__}: {kernel.failure.error}") from kernel.failure.error
         failure = kernel.failure if status in ("complete", "deadlock") or kernel.failure is not None else None
         if status in ("blocked", "abandoned"):
             failure = None
@@ -183,7 +185,7 @@ class Simulation:
 
     def _blame(self, error: BaseException) -> SimharnessError:
         place = last_place(error)
-        if place is None:
+        if place is None or is_our_bug(error):
             return HarnessBug(f"{type(error).__name__}: {error}")
         return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
 
@@ -202,8 +204,8 @@ class Simulation:
                 kernel.keys, kernel.operations, kernel.reads, kernel.writes, kernel.times, strict=True
             )
         ]
-        text = repr((steps, execution.status, sorted(map(repr, execution.outcomes)), describe(execution.failure)))
-        return hashlib.sha256(text.encode()).hexdigest()
+        text = repr((steps, execution.status, sorted(without_addresses(repr(outcome)) for outcome in execution.outcomes), describe(execution.failure)))
+        return hashlib.sha256(without_addresses(text).encode()).hexdigest()
 
 
 def _nothing_left(enabled: list[int]) -> int:
@@ -220,7 +222,7 @@ def describe(failure: Failure | None) -> str | None:
     place = last_place(error)
     where = f" at {place}" if place else ""
     text = str(error).strip().splitlines()
-    message = text[0] if text else ""
+    message = without_addresses(text[0]) if text else ""
     if isinstance(error, AssertionError):
         said = f": {message}" if message else ""
         what = f"{failure.check or failure.actor} does not hold{said}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from simharness.actors import SHIFT
 from simharness.kernel import Kernel
 from simharness.operations import Operation
+from simharness.places import without_addresses
 
 if TYPE_CHECKING:
     from simharness.simulation import Execution
@@ -27,8 +28,8 @@ def first_difference(before: Steps, names: Mapping[int, str], first: Execution, 
         return f"not deterministic: the run had {len(before)} steps and, repeated with the same choices, {len(after)}"
     from simharness.simulation import describe
 
-    left = f"{first.status}, {sorted(map(repr, first.outcomes))}, {describe(first.failure)}"
-    right = f"{second.status}, {sorted(map(repr, second.outcomes))}, {describe(second.failure)}"
+    left = without_addresses(f"{first.status}, {sorted(map(repr, first.outcomes))}, {describe(first.failure)}")
+    right = without_addresses(f"{second.status}, {sorted(map(repr, second.outcomes))}, {describe(second.failure)}")
     if left == right:
         return "not deterministic: the same steps touched other resources when repeated with the same choices"
     return f"not deterministic: the same steps came to «{left}» and, repeated with the same choices, «{right}»"
@@ -36,4 +37,4 @@ def first_difference(before: Steps, names: Mapping[int, str], first: Execution, 
 
 def _words(step: tuple[int, Operation], names: Mapping[int, str]) -> str:
     key, operation = step
-    return f"{names.get(key >> SHIFT, 'clock')} {operation.kind} {operation.detail}".strip()
+    return without_addresses(f"{names.get(key >> SHIFT, 'clock')} {operation.kind} {operation.detail}".strip())

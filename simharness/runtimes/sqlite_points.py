@@ -226,9 +226,10 @@ class Points(Use):
         if kind == READ:
             reads = self.bit | database.every | shape.reads | commits
             journal = database.file.bit if several and not database.wal else 0
+            writes = journal | (self.bit if self.moves_cursors else 0)
             self.waits = bool(journal) and self.timeout > 0
             until = self._until() if self.waits else None
-            self._step(Operation(_kind(shape), reads=reads, writes=journal, detail=shape.sql))
+            self._step(Operation(_kind(shape), reads=reads, writes=writes, detail=shape.sql))
             self.deadline = until
             return
         writes = self.bit
@@ -253,7 +254,8 @@ class Points(Use):
         assert kernel.actor is not None
         self.used(kernel.actor)
         writes = 0 if database.wal or database.private or database.alone else database.file.bit
-        kernel.step(Operation("sqlite.fetch", reads=self.bit | database.every, writes=writes))
+        moves = self.bit if self.moves_cursors else 0
+        kernel.step(Operation("sqlite.fetch", reads=self.bit | database.every, writes=writes | moves))
         if writes:
             kernel.put(database.file, database.file.state + 1)
 

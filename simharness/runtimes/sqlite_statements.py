@@ -25,9 +25,10 @@ _ATTACHED = re.compile(r"\s*(?:DATABASE\s+)?(['\"])(:memory:)?\1", re.IGNORECASE
 
 
 class SimCursor(Cursor):
-    """A cursor whose statements are scheduling points; fetching its rows is none."""
+    """A cursor whose statements are scheduling points; fetching its rows is none, but a use of the connection."""
 
     _link: Link
+    mover: Any = None
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Do one statement."""
@@ -64,6 +65,32 @@ class SimCursor(Cursor):
             if level is not None:
                 set_level.__set__(connection, level)
         return self
+
+    def fetchone(self) -> Any:
+        """Fetch one row."""
+        self._uses()
+        return super().fetchone()
+
+    def fetchmany(self, size: int | None = None) -> Any:
+        """Fetch some rows."""
+        self._uses()
+        return super().fetchmany(self.arraysize if size is None else size)
+
+    def fetchall(self) -> Any:
+        """Fetch all rows."""
+        self._uses()
+        return super().fetchall()
+
+    def __next__(self) -> Any:
+        self._uses()
+        return super().__next__()
+
+    def _uses(self) -> None:
+        link = self._link
+        kernel = link.kernel
+        if kernel.mode == RUNNING and not kernel.dying and link.is_open(self):
+            link.moved(self)
+            link.used(kernel.actor)
 
     def close(self) -> None:
         """Close; an open transaction is rolled back first."""
@@ -131,6 +158,8 @@ def _statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[...,
     if type(sql) is not str:
         return call(cursor, sql, parameters)
     shape = link.learn(sql)
+    if link.kernel.mode == RUNNING:
+        link.moved(cursor)
     if shape.plain and link.quick():
         call(cursor, sql, parameters)
         if shape.rows:

@@ -35,6 +35,7 @@ class Use:
         self.bit = kernel.names.bit(name)
         self.exposed = f"unprotected {name}" in shared or f"inspected {name}" in shared
         self.keeps_cursors = f"open cursors of {name}" in shared
+        self.moves_cursors = f"moved cursors of {name}" in shared
         self.user: Actor | None = None
         self.timeout = 0
         self.level: str | None = ""
@@ -107,6 +108,14 @@ class Use:
     def is_open(self, cursor: sqlite3.Cursor) -> bool:
         """Whether rows of this cursor may be left."""
         return any(found() is cursor for found in self.open)
+
+    def moved(self, cursor: Any) -> None:
+        """An actor starts a statement on a cursor, or fetches from it: note whether several do so with one cursor."""
+        actor = self.kernel.actor
+        if cursor.mover is not actor:
+            if cursor.mover is not None and not self.moves_cursors:
+                self.kernel.learned.share(f"moved cursors of {self.name}")
+            cursor.mover = actor
 
     # Which points
 

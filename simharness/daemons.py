@@ -1,0 +1,58 @@
+"""Whether daemons would move for ever while nobody else can: then the others are stuck.
+
+Daemons that come round again and again change nothing for those who wait. Progress must not be taken for that: a worker that empties
+a queue, a counter that somebody waits for. So a daemon must have come back to the same operation with all resources in the same states,
+several times. What it keeps in local variables or in a database shows in no state; a single daemon is given many rounds for that.
+"""
+
+from __future__ import annotations
+
+from simharness.actors import SHIFT
+from simharness.operations import Resource
+from simharness.record import Record
+
+ROUNDS = 3
+ROUNDS_OF_ONE = 20
+"""Where one daemon moves alone, more rounds cost no more orderings."""
+
+
+def only_for_ever(record: Record) -> bool:
+    """Whether every daemon that moves has come round so often since another actor could last move."""
+    if not record.learned.daemons or any(a.deadline is not None for a in record.live if not a.daemon):
+        return False
+    daemons = {actor.index: actor for actor in record.live if actor.daemon}
+    visits: dict[int, list[int]] = {index: [] for index in daemons}
+    start = 0
+    for position in range(record.n - 1, -1, -1):
+        index = record.keys[position] >> SHIFT
+        if index in daemons:
+            visits[index].append(position)
+        elif record.keys[position] != record.clock_key:
+            start = position + 1
+            break
+    now = record.clock.now
+    movers = [index for index, actor in daemons.items() if actor.deadline is not None or actor.ready(now)]
+    rounds = ROUNDS_OF_ONE if len(movers) == 1 else ROUNDS
+    changed = [found for found in record.resources.values() if found.history and found.history[-1][0] >= start]
+    return all(_comes_round(record, visits[index], rounds, changed) for index in movers)
+
+
+def _comes_round(record: Record, visits: list[int], rounds: int, changed: list[Resource]) -> bool:
+    """Whether the latest of these steps was done so often, with the same states after it."""
+    if len(visits) < rounds:
+        return False
+    last = record.operations[visits[0]]
+    alike = [
+        position
+        for position in visits
+        if record.operations[position].kind == last.kind and record.operations[position].resource is last.resource
+    ]
+    if len(alike) < rounds:
+        return False
+    states = [found.state_in((2 << alike[0]) - 1) for found in changed if not found.name.startswith("file locks of ")]
+    others = [found for found in changed if not found.name.startswith("file locks of ")]
+    same = 0
+    for position in alike:
+        upto = (2 << position) - 1
+        same += all(found.state_in(upto) is state or found.state_in(upto) == state for found, state in zip(others, states, strict=True))
+    return same >= rounds
