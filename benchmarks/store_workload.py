@@ -34,11 +34,13 @@ TABLES = (
 
 
 class Store:
-    """Sessions and leases in one in-memory database behind one lock."""
+    """Sessions and leases in one database behind one lock; a file is in WAL mode."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str = ":memory:") -> None:
         self.mutex = threading.Lock()
-        self.connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        if path != ":memory:":
+            self.connection.execute("PRAGMA journal_mode=WAL")
         for table in TABLES:
             self.connection.execute(table)
 

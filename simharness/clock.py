@@ -11,6 +11,7 @@ Times are integers, in nanoseconds since the start of the execution.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 SECOND = 1_000_000_000
@@ -20,6 +21,14 @@ BOOT = 1_000 * SECOND
 """Monotonic clock at the start of every execution."""
 EDGE = 1_000_000
 """How far just before and just after lie from a passive expiry: one millisecond."""
+
+
+_genuine = time.perf_counter
+
+
+def real_seconds() -> float:
+    """Return genuine seconds, also inside a simulation: for measuring the simulation itself."""
+    return _genuine()
 
 
 def nanoseconds(seconds: float) -> int:

@@ -221,6 +221,7 @@ class Kernel(Record):
 
     def _bury(self) -> None:
         """End what is left of the greenlets, without letting their `finally` blocks have effects."""
+        self.actor = None
         if not self.live:
             return
         self.dying = True

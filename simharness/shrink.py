@@ -31,7 +31,7 @@ class Shrinker:
         self._merge()
         bound = self._search(self._preemptions_allowed())
         self._merge()
-        switches = "1 context switch" if self.switches == 1 else f"{self.switches} context switches"
+        switches = "1 context switch" if self.switches == 1 else f"{self.switches} context switches, helper threads and the clock included"
         if bound is None:
             return f"{switches} (not known to be the fewest)"
         if not bound:

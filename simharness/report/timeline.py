@@ -150,7 +150,7 @@ class Timeline:
     def _title(self) -> None:
         trace = self.trace
         cell = "  ".join(f"{name}={value}" for name, value in trace.parameters.items())
-        movers = [step.actor for step in trace.steps if step.kind != "clock.advance"]
+        movers = [step.actor for step in trace.steps if step.actor in self.columns]
         switches = sum(1 for before, after in pairwise(movers) if before != after)
         steps = f"{len(trace.steps)} {'step' if len(trace.steps) == 1 else 'steps'}"
         title = f"{trace.scenario}  {cell}".rstrip()

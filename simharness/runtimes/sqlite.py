@@ -37,6 +37,8 @@ from simharness.runtimes.sqlite_statements import LEGACY, SimCursor, TalkingCurs
 
 __all__ = ["SimConnection", "connect", "end_execution", "holders", "install", "registry_of", "snapshot"]
 
+MEMORY = "/dev/shm/"
+"""What is in memory needs no `synchronous=OFF`; the world's own folder is there, where there is such a place."""
 _genuine = sqlite3.connect
 _Connection = sqlite3.Connection
 _Cursor = sqlite3.Cursor
@@ -110,8 +112,9 @@ class SimConnection(_Connection):
         if found is None:
             found = registry.databases[label] = Database(kernel, label, path, private)
             found.read_schema(self)
-        if os.path.isabs(label):  # the world's own folder is in memory
-            _Cursor(self).execute("PRAGMA synchronous=OFF")
+        if not private and not path.startswith(MEMORY):
+            with contextlib.suppress(sqlite3.Error):  # not a database, or locked for now
+                _Cursor(self).execute("PRAGMA synchronous=OFF")
         link = self._link = Link(kernel, found, name, self)
         link.level = isolation_level if options.get("autocommit", LEGACY) == LEGACY else None
         link.autocommit = options.get("autocommit", LEGACY)

@@ -1,0 +1,62 @@
+"""The README and the docs are true: their examples run, and the timeline they show is the one that is printed."""
+
+import pathlib
+import re
+
+import pytest
+from simharness.report.timeline import render
+from simharness.scenario import load
+
+import simharness
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = [
+    pytest.param(code, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)
+]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_every_example_runs_as_it_stands(code, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "example.py", "exec"), {"__name__": "example"})
+
+
+def incident():
+    scenario = load(str(ROOT / "scenarios/compression_fork.py") + "::two_contenders")[0]
+    cell = {"protocol": "lease", "property": "one_compression_child"}
+    return simharness.explore(scenario, parameters=cell)
+
+
+def test_the_timeline_of_the_readme_is_the_one_that_is_printed(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = incident()
+    printed = "\n".join(line.rstrip() for line in render(result.counterexample.trace).splitlines())
+    assert printed in (ROOT / "README.md").read_text()
+    assert f"found after {result.executions} executions" in (ROOT / "README.md").read_text()
+
+
+def test_every_link_of_the_pages_leads_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_command_that_the_readme_names_exists():
+    text = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^    make ([\w-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_docstring_examples_of_the_package_run():
+    import doctest
+
+    import simharness.explore
+    import simharness.scenario as scenarios
+
+    for module in (simharness.explore, scenarios):
+        module = __import__("sys").modules[getattr(module, "__module__", None) or module.__name__]
+        assert doctest.testmod(module).failed == 0
