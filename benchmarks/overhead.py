@@ -1,13 +1,15 @@
-"""What exploring costs beside running the same code bare, for the two contenders of `store_workload`, from one run.
+"""What exploring costs beside running the same code bare, for the contenders of `store_workload`, from one run.
 
 A: the time per explored ordering, divided by one ordinary run of the same actors on real threads; set-up, check and close are
 included in both. The exploration's own fixed work is included (the watchdog, the first schedule run twice more to see that it
 repeats), the replacing of the standard library is not: it is done once around all, and has a line of its own.
 
 B: the time per execution of an exploration, divided by the same actors run bare, one after the other; set-up, check and close
-are left out of both, everything else is in: actors, scheduling, the reduction, the two extra runs.
+are left out of both, everything else is in: actors, scheduling, the reduction, learning what the statements read and write,
+the two extra runs. What is fixed weighs most with 10 orderings, so the same is told of four contenders, who have 1,200.
 
-All are genuine seconds that pass, not processor time. Each ratio is the median over pairs, measured one right after the other.
+A is in genuine seconds that pass, since threads wait; B, where nobody waits, in processor seconds, which other programs disturb
+less. Each ratio is the median over pairs, measured one right after the other.
 
     python benchmarks/overhead.py [PAIRS]
 """
@@ -27,11 +29,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import simharness
 from benchmarks.store_workload import ORDERINGS, PARENT, Store, compress
 from simharness import runtimes
-from simharness.clock import real_seconds
+from simharness.clock import processor_seconds, real_seconds
 
-NAMES = ("contender_0", "contender_1")
 MEMORY = ":memory:"
-REPEATS = 20
+REPEATS = 200
+"""Explored and ordinary runs in a pair, about."""
+
+
+def names(count: int) -> list[str]:
+    return [f"contender_{number}" for number in range(count)]
 
 
 def check_and_close(store: Store) -> None:
@@ -48,56 +54,60 @@ def prepared(path: str) -> Store:
 
 
 class Explored:
-    """Explorations of the two contenders, with the time that went into set-up, check and close kept apart."""
+    """Explorations of the contenders, with the time that went into set-up, check and close kept apart."""
 
-    def __init__(self, file: bool) -> None:
+    def __init__(self, count: int, file: bool, clock: Callable[[], float]) -> None:
+        self.count = count
         self.file = file
+        self.clock = clock
         self.runs = self.executions = 0
         self.apart = self.seconds = 0.0
 
     def scenario(self, world: simharness.World) -> None:
-        began = real_seconds()
+        began = self.clock()
         store = prepared(world.path("state.db") if self.file else MEMORY)
         self.runs += 1
-        self.apart += real_seconds() - began
-        for name in NAMES:
+        self.apart += self.clock() - began
+        for name in names(self.count):
             world.actor(name, compress, store, name, "inside")
 
         @world.at_end
         def one_child() -> None:
-            began = real_seconds()
+            began = self.clock()
             check_and_close(store)
-            self.apart += real_seconds() - began
+            self.apart += self.clock() - began
 
     def explore(self, times: int) -> None:
         """Explore so many times, all orderings each time."""
-        began = real_seconds()
+        began = self.clock()
         for _ in range(times):
             result = simharness.explore(self.scenario)
             assert result.verdict is simharness.Verdict.VERIFIED
-            assert result.executions == ORDERINGS[len(NAMES)]
+            assert result.executions == ORDERINGS[self.count]
             self.executions += result.executions
-        self.seconds += real_seconds() - began
+        self.seconds += self.clock() - began
 
 
-def on_threads(file: str) -> None:
-    """One ordinary run on real threads."""
+def on_threads(count: int, file: str) -> float:
+    """One ordinary run on real threads; return its seconds."""
+    began = real_seconds()
     store = prepared(file)
-    threads = [threading.Thread(target=compress, args=(store, name, "inside")) for name in NAMES]
+    threads = [threading.Thread(target=compress, args=(store, name, "inside")) for name in names(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     check_and_close(store)
+    return real_seconds() - began
 
 
-def one_after_the_other(file: str) -> float:
+def one_after_the_other(count: int, file: str) -> float:
     """One bare run; return its seconds without set-up, check and close."""
     store = prepared(file)
-    began = real_seconds()
-    for name in NAMES:
+    began = processor_seconds()
+    for name in names(count):
         compress(store, name, "inside")
-    seconds = real_seconds() - began
+    seconds = processor_seconds() - began
     check_and_close(store)
     return seconds
 
@@ -109,22 +119,15 @@ def fresh(file: str) -> str:
     return file
 
 
-def measure(runs: int, work: Callable[[], float | None]) -> float:
-    """Return the seconds of one of so many calls: what they return, or else what they take."""
-    began = real_seconds()
-    told = [work() for _ in range(runs)]
-    took = real_seconds() - began
-    return sum(seconds for seconds in told if seconds is not None) / runs if told[0] is not None else took / runs
-
-
-def pair(file: str | None, bare: bool) -> tuple[float, float]:
+def pair(count: int, path: str | None, bare: bool) -> tuple[float, float]:
     """Return (seconds of one explored execution, seconds of one ordinary run)."""
-    place = file or MEMORY
-    run: Callable[[str], float | None] = one_after_the_other if bare else on_threads
-    ordinary = measure(ORDERINGS[len(NAMES)] * REPEATS, lambda: run(place if file is None else fresh(file)))
-    explored = Explored(file is not None)
+    run = one_after_the_other if bare else on_threads
+    times = max(1, REPEATS // ORDERINGS[count])
+    runs = max(REPEATS, 100)
+    ordinary = sum(run(count, MEMORY if path is None else fresh(path)) for _ in range(runs)) / runs
+    explored = Explored(count, path is not None, processor_seconds if bare else real_seconds)
     with runtimes.installed():
-        explored.explore(REPEATS)
+        explored.explore(times)
     if bare:
         return (explored.seconds - explored.apart) / explored.runs, ordinary
     return explored.seconds / explored.executions, ordinary
@@ -137,27 +140,28 @@ def report(title: str, pairs: list[tuple[float, float]], target: float) -> None:
           f"  ({min(ratios):.2f}–{max(ratios):.2f}; target ≤ {target})")  # fmt: skip
 
 
-def entering(pairs: int) -> float:
+def entering(times: int) -> float:
     """Return the seconds that replacing the standard library takes, and putting it back."""
-
-    def enter() -> None:
+    found = []
+    for _ in range(times):
+        began = real_seconds()
         with runtimes.installed():
             pass
-
-    return statistics.median(measure(1, enter) for _ in range(pairs))
+        found.append(real_seconds() - began)
+    return statistics.median(found)
 
 
 def main(pairs: int) -> int:
     memory = "/dev/shm"
-    print(f"two contenders, {ORDERINGS[len(NAMES)]} orderings, {pairs} pairs; median (min–max)")
+    print(f"{pairs} pairs of explored and ordinary runs each; median (min–max)")
     print("A: per explored ordering / one ordinary run on real threads; set-up, check, close in both; patching left out")
     print("B: per execution / the actors run bare, one after the other; set-up, check, close in neither")
     with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as folder:
         file = os.path.join(folder, "state.db")
-        for place, path in ((":memory:", None), ("WAL file", file)):
-            report(f"A, {place}", [pair(path, False) for _ in range(pairs)], 0.5)
-        for place, path in ((":memory:", None), ("WAL file", file)):
-            report(f"B, {place}", [pair(path, True) for _ in range(pairs)], 2.5)
+        for bare, count, target in ((False, 2, 0.5), (True, 2, 2.5), (True, 4, 2.5)):
+            for place, path in ((":memory:", None), ("WAL file", file)):
+                title = f"{'B' if bare else 'A'}, {count} contenders, {place}"
+                report(title, [pair(count, path, bare) for _ in range(pairs)], target)
     print(f"entering and leaving, once per exploration or once around many: {entering(pairs) * 1000:.1f} ms")
     return 0
 

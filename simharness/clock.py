@@ -23,12 +23,17 @@ EDGE = 1_000_000
 """How far just before and just after lie from a passive expiry: one millisecond."""
 
 
-_genuine = time.perf_counter
+_wall, _processor = time.perf_counter, time.process_time
 
 
 def real_seconds() -> float:
-    """Return genuine seconds, also inside a simulation: for measuring the simulation itself."""
-    return _genuine()
+    """Return genuine seconds that pass, also inside a simulation: for measuring the simulation itself."""
+    return _wall()
+
+
+def processor_seconds() -> float:
+    """Return genuine seconds of this process on a processor, also inside a simulation."""
+    return _processor()
 
 
 def nanoseconds(seconds: float) -> int:

@@ -1,0 +1,187 @@
+"""The scenario files come out as they say: every quick cell, the numbers that can be reasoned, and brute force beside the reduction.
+
+Counting. Under `unlocked` each contender does two transactions of the one store (it ends the parent, it inserts the child), and nothing
+else that another could see; so the orderings of n contenders are those of n times two critical sections: (2n)! / 2!^n, 6 for two
+contenders and 90 for three.
+
+`tutorial.py::unguarded`: each contender gets (G), and if the session was open sets (S) and adds (A). If one sees the other's S, it makes no
+further step: 2 orderings, by who was first. If both see it open, both G come before both S; the two S can come in either order and
+so can the two A: 2 x 2 orderings. Together 6. As interleavings: in the overlapping case 4 G/S/A pairs give 2 orders of the G and,
+after them, C(4, 2) = 6 of S, A and S, A, together 12; a second G may come after the first's S or after its A: 2 x 2. Together 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import simharness
+from hermes_state import PROTOCOLS, Agent, SessionDB
+from hermes_state.agent import KeepTail
+from scenarios import compression_fork, tutorial
+from simharness import Verdict
+from simharness.runtimes import installed
+
+PROPERTIES = tuple(compression_fork.CASTS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _runtimes_in_place() -> Iterator[None]:
+    with installed():
+        yield
+
+
+def cells(*scenarios):
+    """The cells of these scenarios as pytest's parameters."""
+    return [
+        pytest.param(scenario, dict(cell), id="-".join([scenario.name, *cell.values()]))
+        for scenario in scenarios
+        for cell in scenario.cells()
+    ]
+
+
+SMALL = cells(
+    compression_fork.two_contenders,
+    compression_fork.event_turn,
+    compression_fork.late_contender,
+    compression_fork.long_compression,
+    tutorial.guarded,
+    tutorial.unguarded,
+)
+LARGE = cells(compression_fork.three_contenders)
+
+
+def takes_minutes(cell):
+    return cell["protocol"] in {"lease_recheck", "lease_fail_open"} and cell["property"] in {
+        "one_compression_child", "lock_released", "loser_unchanged",
+    }
+
+
+def check(scenario, cell):
+    result = simharness.explore(scenario, parameters=cell)
+    assert result.verdict == result.expected, result.bounds
+    assert result.as_expected
+    if result.verdict is Verdict.VIOLATED:
+        replayed = simharness.replay(scenario, result.counterexample.token)
+        assert replayed.failure == result.counterexample.failure
+        name = cell.get("property", "one_compression_child")
+        assert result.counterexample.failure.startswith(f"{name} does not hold: ")
+    else:
+        assert result.deadlocks == result.blocked == 0
+        assert f"all {result.executions} orderings" in result.bounds
+    return result
+
+
+@pytest.mark.parametrize(("scenario", "cell"), SMALL)
+def test_a_small_cell_comes_out_as_its_author_expects_and_its_counterexample_replays(scenario, cell):
+    check(scenario, cell)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "cell"), [found for found in LARGE if not takes_minutes(found.values[1])]
+)
+def test_a_cell_of_three_contenders_comes_out_as_its_author_expects_and_its_counterexample_replays(scenario, cell):
+    check(scenario, cell)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("scenario", "cell"), [found for found in LARGE if takes_minutes(found.values[1])])
+def test_a_large_cell_of_three_contenders_comes_out_as_its_author_expects(scenario, cell):
+    check(scenario, cell)
+
+
+def test_every_property_is_expected_to_hold_under_fenced_and_the_strictest_under_fenced_only():
+    """What is expected is looked at here; that it comes out so, above."""
+    scenario = compression_fork.three_contenders
+    expected = {tuple(cell.values()): scenario.expected(cell) for cell in scenario.cells()}
+    assert set(expected) == {(protocol, name) for protocol in PROTOCOLS for name in PROPERTIES}
+    assert {expected["fenced", name] for name in PROPERTIES} == {"verified"}
+    for name in ("no_message_lost", "no_write_to_a_closed_session"):
+        assert [protocol for protocol in PROTOCOLS if expected[protocol, name] == "verified"] == ["fenced"]
+    forks = [protocol for protocol in PROTOCOLS if expected[protocol, "one_compression_child"] == "violated"]
+    assert forks == ["unlocked", "lease"]
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("scenario", "cell", "orderings"),
+    [
+        (tutorial.guarded, {}, 2),
+        (tutorial.unguarded, {}, 6),
+        (compression_fork.two_contenders, {"protocol": "unlocked", "property": "lock_released"}, 6),
+        (compression_fork.three_contenders, {"protocol": "unlocked", "property": "lock_released"}, 90),
+        (compression_fork.long_compression, {"protocol": "fenced", "property": "one_compression_child"}, 1),
+    ],
+)
+def test_the_orderings_are_as_many_as_counting_by_hand_gives(scenario, cell, orderings):
+    result = simharness.explore(scenario, parameters=cell, stop_on_first=False)
+    assert (result.executions, result.redundant) == (orderings, 0)
+
+
+def test_a_forked_session_shows_in_the_number_of_children_and_a_guarded_one_never_does():
+    def children(scenario, **cell):
+        return simharness.explore(scenario, parameters=cell or None, stop_on_first=False).outcomes
+
+    assert children(tutorial.guarded) == {1}
+    assert children(tutorial.unguarded) == {1, 2}
+    one = {"property": "one_compression_child"}
+    assert children(compression_fork.two_contenders, protocol="unlocked", **one) == {2}
+    assert children(compression_fork.two_contenders, protocol="lease", **one) == {1, 2}
+    for protocol in ("lease_recheck", "lease_fail_open", "fenced"):
+        assert children(compression_fork.two_contenders, protocol=protocol, **one) == {1}
+    assert children(compression_fork.three_contenders, protocol="unlocked", **one) == {3}
+    assert children(compression_fork.three_contenders, protocol="fenced", **one) == {1}
+
+
+# Brute force
+
+
+def same_both_ways(scenario, cell):
+    """Explore a cell by both exhaustive strategies; outcomes and verdicts must be the same."""
+    reduced = simharness.explore(scenario, "dpor", parameters=cell, stop_on_first=False)
+    brute = simharness.explore(scenario, "exhaustive", parameters=cell, stop_on_first=False)
+    assert reduced.outcomes == brute.outcomes
+    assert reduced.verdict == brute.verdict
+    assert (reduced.deadlocks, reduced.blocked, reduced.redundant) == (0, 0, 0)
+    assert reduced.executions <= brute.executions
+    return reduced.executions, brute.executions
+
+
+@pytest.mark.parametrize(
+    ("scenario", "interleavings"), [(tutorial.guarded, 4), (tutorial.unguarded, 16)]
+)
+def test_every_interleaving_of_the_tutorial_gives_what_its_orderings_give(scenario, interleavings):
+    assert same_both_ways(scenario, {})[1] == interleavings
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_interleaving_of_two_contenders_gives_what_their_orderings_give(protocol):
+    same_both_ways(compression_fork.two_contenders, {"protocol": protocol, "property": "one_compression_child"})
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_interleaving_of_two_stores_on_one_file_gives_what_their_orderings_give(protocol):
+    """Two processes: each its own connection, so it is SQLite's write lock that keeps their transactions apart, not the store's."""
+
+    @simharness.scenario
+    def two_processes(world):
+        path = world.path("state.db")
+        stores = [SessionDB(path, protocol=protocol) for _ in range(2)]
+        stores[0].create_session("parent", source="cli")
+
+        def rotate(number):
+            agent = Agent(stores[number], "parent", KeepTail())
+            agent._compress_context([{"role": "user", "content": "hello"}], "")
+            world.outcome((number, agent.session_id == "parent"))
+
+        world.actor("first", rotate, 0)
+        world.actor("second", rotate, 1)
+
+        @world.at_end
+        def told():
+            world.outcome(("children", len(stores[0].get_compression_children("parent"))))
+
+    same_both_ways(two_processes, {})
