@@ -1,17 +1,21 @@
-"""The compression fork: three paths compress one session at once, on a real `state.db`, under every protocol of the ladder.
+"""The compression fork: three paths compress one session at once, on a real `state.db`, under every protocol of the
+ladder.
 
-The cast is that of the incident. The **main turn** has reached the compression threshold. The **review fork**, started when the turn's answer
-was out, inherits its session id. A **background process** has ended; the gateway looks up which session the chat is on and starts a turn there.
-All three share the gateway's store. Each property of the store is a column of the table:
+The cast is that of the incident. The **main turn** has reached the compression threshold. The **review fork**,
+started when the turn's answer was out, inherits its session id. A **background process** has ended; the gateway looks
+up which session the chat is on and starts a turn there. All three share the gateway's store. Each property of the
+store is a column of the table:
 
 - *one compression child*: the session has at most one compression child;
 - *lock released*: when all have ended nobody holds the lease, and its row is gone;
-- *loser unchanged*: who did not rotate got its messages back as they were and kept its session id until it next wrote;
+- *loser unchanged*: who did not rotate got its messages back as they were and kept its session id until it next
+  wrote;
 - *no message lost*: every acknowledged message is a row of the live session or was given to the winning compressor;
 - *no write to a closed session*: no message is added to a session that has ended;
 - *routing follows the live session*: an event that comes after all is over reaches the one live session of the chat.
 
-`fenced` keeps them all. The earlier rungs each break some: the verdicts that are expected of them stand beside each scenario.
+`fenced` keeps them all. The earlier rungs each break some: the verdicts that are expected of them stand beside each
+scenario.
 """
 
 import sqlite3

@@ -1,8 +1,9 @@
 """simharness: run real concurrent code under every ordering, and get a proof within stated bounds or a counterexample."""
 
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, Refused, SimharnessError, TokenError
-from simharness.explore import Counterexample, Replayed, Result, Verdict, explore, explore_all, replay
+from simharness.explore import explore, explore_all, replay
 from simharness.progress import Progress
+from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Scenario, scenario
 from simharness.simulation import Settings
 from simharness.trace import Step, Trace

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simharness.errors import HarnessBug, SimharnessError
-from simharness.explore import Result, Verdict, explore, failed
+from simharness.explore import explore, failed
+from simharness.results import Result, Verdict
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
 

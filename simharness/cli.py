@@ -22,10 +22,11 @@ import typer
 from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, one_by_one
 from simharness.errors import HarnessBug, Misuse, SimharnessError
-from simharness.explore import STRATEGIES, Result, replay
+from simharness.explore import STRATEGIES, replay
 from simharness.report import json_report
 from simharness.report.table import cell_name, console_for, report, words_of
 from simharness.report.timeline import render
+from simharness.results import Result
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from simharness import choices, runtimes
@@ -17,109 +15,16 @@ from simharness.actors import Failure
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.progress import Progress
+from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Parameters, Scenario, as_scenario
 from simharness.shrink import Shrinker
 from simharness.simulation import Execution, Settings, Simulation, describe
 from simharness.strategies import Strategy
 from simharness.strategies.dpor import Dpor
 from simharness.strategies.exhaustive import Exhaustive
-from simharness.trace import Step, Trace
 
 STRATEGIES: dict[str, Callable[[Kernel], Strategy]] = {"dpor": Dpor, "exhaustive": Exhaustive}
 _monotonic = time.monotonic
-
-
-class Verdict(StrEnum):
-    """What an exploration came to."""
-
-    VERIFIED = "verified"
-    VIOLATED = "violated"
-    INCONCLUSIVE = "inconclusive"
-
-
-@dataclass(frozen=True)
-class Counterexample:
-    """An execution that fails.
-
-    Attributes:
-        failure: one line that says what went wrong.
-        token: replays it: `simharness.replay(scenario, token)`.
-        trace: its record; `timeline` renders it, `steps` lists its steps.
-        shortness: what is known about how short it is.
-    """
-
-    failure: str
-    token: str
-    trace: Trace
-    shortness: str
-
-    @property
-    def timeline(self) -> str:
-        """The execution as text: a column per actor, time downwards."""
-        from simharness.report.timeline import render
-
-        return render(self.trace)
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """The steps, first to last."""
-        return self.trace.steps
-
-
-@dataclass(frozen=True)
-class Result:
-    """What exploring one cell came to; DESIGN's contract gives each field's meaning."""
-
-    scenario: str
-    parameters: Parameters
-    strategy: str
-    verdict: Verdict
-    expected: str
-    executions: int
-    deadlocks: int
-    blocked: int
-    redundant: int
-    outcomes: frozenset[Hashable]
-    bounds: str
-    seconds: float
-    counterexample: Counterexample | None = None
-    error: str | None = None
-    error_status: int = 0
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether the verdict is the one that the scenario's author expects."""
-        return self.error is None and self.verdict == self.expected
-
-    @property
-    def exit_status(self) -> int:
-        """The command line's exit status for this cell alone."""
-        if self.error is not None:
-            return self.error_status
-        if self.as_expected:
-            return 0
-        return 3 if self.verdict is Verdict.INCONCLUSIVE else 1
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """An execution that was repeated from its token."""
-
-    failure: str | None
-    token: str
-    trace: Trace
-
-    @property
-    def timeline(self) -> str:
-        """The execution as text."""
-        from simharness.report.timeline import render
-
-        return render(self.trace)
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """The steps, first to last."""
-        return self.trace.steps
 
 
 class _Tally:

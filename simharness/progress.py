@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from simharness.explore import Result
+    from simharness.results import Result
     from simharness.scenario import Parameters, Scenario
 
 

@@ -4,10 +4,10 @@ import pathlib
 import re
 
 import pytest
-from simharness.report.timeline import render
-from simharness.scenario import load
 
 import simharness
+from simharness.report.timeline import render
+from simharness.scenario import load
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from simharness import __version__
 from simharness.errors import Misuse
-from simharness.explore import Counterexample, Result
+from simharness.results import Counterexample, Result
 from simharness.trace import Step
 
 

@@ -20,7 +20,7 @@ from simharness.report.table import cell_name, words_of
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from simharness.explore import Result
+    from simharness.results import Result
     from simharness.scenario import Parameters, Scenario
 
 _monotonic = time.monotonic

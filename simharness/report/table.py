@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simharness.explore import Counterexample, Result, Verdict
 from simharness.report.timeline import render
+from simharness.results import Counterexample, Result, Verdict
 
 MARK = "!"
 PROPERTY_NAMES = ("property", "check")

@@ -20,16 +20,20 @@ class Exhaustive:
         self.known: Expected = ((), ())
 
     def begin(self) -> Sequence[int] | None:
+        """The choices up to the next alternative."""
         return self.plan
 
     def expected(self) -> Expected:
+        """The footprints of the execution before."""
         return self.known
 
     def choose(self, enabled: list[int]) -> int:
+        """The first alternative; the others are kept for later."""
         self.left.append(enabled[:0:-1])
         return enabled[0]
 
     def end(self) -> None:
+        """Go to the next alternative of the last point that has one."""
         kernel, left = self.kernel, self.left
         del left[kernel.n:]
         while left and not left[-1]:

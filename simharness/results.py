@@ -1,0 +1,88 @@
+"""What explorations and replays come to: verdicts, counterexamples, results."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from simharness.scenario import Parameters
+from simharness.trace import Step, Trace
+
+
+class Verdict(StrEnum):
+    """What an exploration came to."""
+
+    VERIFIED = "verified"
+    VIOLATED = "violated"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """An execution that was repeated for its trace.
+
+    Attributes:
+        failure: one line that says what went wrong, or None.
+        token: replays it: `simharness.replay(scenario, token)`.
+        trace: its record; `timeline` renders it, `steps` lists its steps.
+    """
+
+    failure: str | None
+    token: str
+    trace: Trace
+
+    @property
+    def timeline(self) -> str:
+        """The execution as text: a column per actor, time downwards."""
+        from simharness.report.timeline import render
+
+        return render(self.trace)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The steps, first to last."""
+        return self.trace.steps
+
+
+@dataclass(frozen=True)
+class Counterexample(Replayed):
+    """An execution that fails; `shortness` says what is known about how short it is."""
+
+    failure: str
+    shortness: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What exploring one cell came to; DESIGN's contract gives each field's meaning."""
+
+    scenario: str
+    parameters: Parameters
+    strategy: str
+    verdict: Verdict
+    expected: str
+    executions: int
+    deadlocks: int
+    blocked: int
+    redundant: int
+    outcomes: frozenset[Hashable]
+    bounds: str
+    seconds: float
+    counterexample: Counterexample | None = None
+    error: str | None = None
+    error_status: int = 0
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the one that the scenario's author expects."""
+        return self.error is None and self.verdict == self.expected
+
+    @property
+    def exit_status(self) -> int:
+        """The command line's exit status for this cell alone."""
+        if self.error is not None:
+            return self.error_status
+        if self.as_expected:
+            return 0
+        return 3 if self.verdict is Verdict.INCONCLUSIVE else 1
