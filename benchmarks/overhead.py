@@ -8,8 +8,8 @@ B: the time per execution of an exploration, divided by the same actors run bare
 are left out of both, everything else is in: actors, scheduling, the reduction, learning what the statements read and write,
 the two extra runs. What is fixed weighs most with 10 orderings, so the same is told of four contenders, who have 1,200.
 
-A is in genuine seconds that pass, since threads wait; B, where nobody waits, in processor seconds, which other programs disturb
-less. Each ratio is the median over pairs, measured one right after the other.
+A is told in genuine seconds that pass, since threads wait, and in processor seconds, which other programs disturb less; B, where
+nobody waits, in processor seconds. Each ratio is the median over pairs, measured one right after the other.
 
     python benchmarks/overhead.py [PAIRS]
 """
@@ -31,9 +31,18 @@ from benchmarks.store_workload import ORDERINGS, PARENT, Store, compress
 from simharness import runtimes
 from simharness.clock import processor_seconds, real_seconds
 
+Clock = Callable[[], float]
 MEMORY = ":memory:"
 REPEATS = 200
 """Explored and ordinary runs in a pair, about."""
+
+
+ROWS: tuple[tuple[str, int, Clock, float], ...] = (
+    ("A", 2, real_seconds, 0.5),
+    ("A, processor", 2, processor_seconds, 0.5),
+    ("B", 2, processor_seconds, 2.5),
+    ("B", 4, processor_seconds, 2.5),
+)
 
 
 def names(count: int) -> list[str]:
@@ -56,7 +65,7 @@ def prepared(path: str) -> Store:
 class Explored:
     """Explorations of the contenders, with the time that went into set-up, check and close kept apart."""
 
-    def __init__(self, count: int, file: bool, clock: Callable[[], float]) -> None:
+    def __init__(self, count: int, file: bool, clock: Clock) -> None:
         self.count = count
         self.file = file
         self.clock = clock
@@ -88,9 +97,9 @@ class Explored:
         self.seconds += self.clock() - began
 
 
-def on_threads(count: int, file: str) -> float:
+def on_threads(count: int, file: str, clock: Clock) -> float:
     """One ordinary run on real threads; return its seconds."""
-    began = real_seconds()
+    began = clock()
     store = prepared(file)
     threads = [threading.Thread(target=compress, args=(store, name, "inside")) for name in names(count)]
     for thread in threads:
@@ -98,16 +107,16 @@ def on_threads(count: int, file: str) -> float:
     for thread in threads:
         thread.join()
     check_and_close(store)
-    return real_seconds() - began
+    return clock() - began
 
 
-def one_after_the_other(count: int, file: str) -> float:
+def one_after_the_other(count: int, file: str, clock: Clock) -> float:
     """One bare run; return its seconds without set-up, check and close."""
     store = prepared(file)
-    began = processor_seconds()
+    began = clock()
     for name in names(count):
         compress(store, name, "inside")
-    seconds = processor_seconds() - began
+    seconds = clock() - began
     check_and_close(store)
     return seconds
 
@@ -119,13 +128,13 @@ def fresh(file: str) -> str:
     return file
 
 
-def pair(count: int, path: str | None, bare: bool) -> tuple[float, float]:
+def pair(count: int, path: str | None, bare: bool, clock: Clock) -> tuple[float, float]:
     """Return (seconds of one explored execution, seconds of one ordinary run)."""
     run = one_after_the_other if bare else on_threads
     times = max(1, REPEATS // ORDERINGS[count])
     runs = max(REPEATS, 100)
-    ordinary = sum(run(count, MEMORY if path is None else fresh(path)) for _ in range(runs)) / runs
-    explored = Explored(count, path is not None, processor_seconds if bare else real_seconds)
+    ordinary = sum(run(count, MEMORY if path is None else fresh(path), clock) for _ in range(runs)) / runs
+    explored = Explored(count, path is not None, clock)
     with runtimes.installed():
         explored.explore(times)
     if bare:
@@ -158,10 +167,10 @@ def main(pairs: int) -> int:
     print("B: per execution / the actors run bare, one after the other; set-up, check, close in neither")
     with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as folder:
         file = os.path.join(folder, "state.db")
-        for bare, count, target in ((False, 2, 0.5), (True, 2, 2.5), (True, 4, 2.5)):
+        for what, count, clock, target in ROWS:
             for place, path in ((":memory:", None), ("WAL file", file)):
-                title = f"{'B' if bare else 'A'}, {count} contenders, {place}"
-                report(title, [pair(count, path, bare) for _ in range(pairs)], target)
+                bare = what.startswith("B")
+                report(f"{what}, {count} contenders, {place}", [pair(count, path, bare, clock) for _ in range(pairs)], target)
     print(f"entering and leaving, once per exploration or once around many: {entering(pairs) * 1000:.1f} ms")
     return 0
 

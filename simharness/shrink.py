@@ -31,13 +31,12 @@ class Shrinker:
         self._merge()
         bound = self._search(self._preemptions_allowed())
         self._merge()
-        switches = "1 context switch" if self.switches == 1 else f"{self.switches} context switches, helper threads and the clock included"
         if bound is None:
-            return f"{switches} (not known to be the fewest)"
+            return f"{self.switches} context switches, not known to be the fewest"
         if not bound:
-            return f"{switches}, no actor stopped where it could have gone on"
-        fewer = "every schedule that stops no actor where it can go on passes" if bound == 1 else f"{bound - 1} preemptions do not suffice"
-        return f"{switches}; {fewer}"
+            return "no actor is interrupted where it could have gone on"
+        needs = "one interruption is needed" if bound == 1 else f"{bound} interruptions are needed"
+        return f"{needs}: every schedule with fewer passes"
 
     def _try(self, execution: Execution) -> bool:
         if self._learned.version != self._version:

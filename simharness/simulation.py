@@ -204,7 +204,8 @@ class Simulation:
                 kernel.keys, kernel.operations, kernel.reads, kernel.writes, kernel.times, strict=True
             )
         ]
-        text = repr((steps, execution.status, sorted(without_addresses(repr(outcome)) for outcome in execution.outcomes), describe(execution.failure)))
+        outcomes = sorted(without_addresses(repr(outcome)) for outcome in execution.outcomes)
+        text = repr((steps, execution.status, outcomes, describe(execution.failure)))
         return hashlib.sha256(without_addresses(text).encode()).hexdigest()
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import _sqlite3
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from types import TracebackType

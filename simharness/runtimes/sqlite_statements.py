@@ -158,8 +158,7 @@ def _statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[...,
     if type(sql) is not str:
         return call(cursor, sql, parameters)
     shape = link.learn(sql)
-    if link.kernel.mode == RUNNING:
-        link.moved(cursor)
+    link.moved(cursor)
     if shape.plain and link.quick():
         call(cursor, sql, parameters)
         if shape.rows:

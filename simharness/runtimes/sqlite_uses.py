@@ -107,12 +107,12 @@ class Use:
 
     def is_open(self, cursor: sqlite3.Cursor) -> bool:
         """Whether rows of this cursor may be left."""
-        return any(found() is cursor for found in self.open)
+        return any(found() is cursor for found in reversed(self.open))  # the last one is nearly always it
 
     def moved(self, cursor: Any) -> None:
         """An actor starts a statement on a cursor, or fetches from it: note whether several do so with one cursor."""
         actor = self.kernel.actor
-        if cursor.mover is not actor:
+        if cursor.mover is not actor and self.kernel.mode == RUNNING:
             if cursor.mover is not None and not self.moves_cursors:
                 self.kernel.learned.share(f"moved cursors of {self.name}")
             cursor.mover = actor
