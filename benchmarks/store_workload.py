@@ -133,8 +133,10 @@ def main() -> int:
         right = result.verdict is simharness.Verdict.VERIFIED and result.executions == known and result.redundant == 0
         off += not right
         per = seconds / max(1, result.executions) * 1e6
-        print(f"{count} contenders: {result.verdict}, {result.executions} of {known} orderings, "
-              f"{result.redundant} redundant, {seconds * 1000:.1f} ms, {per:.0f} µs an execution")
+        print(
+            f"{count} contenders: {result.verdict}, {result.executions} of {known} orderings, "
+            f"{result.redundant} redundant, {seconds * 1000:.1f} ms, {per:.0f} µs an execution"
+        )
     for check in (None, "early"):
         result = simharness.explore(contenders(2, check))
         off += result.verdict is not simharness.Verdict.VIOLATED

@@ -208,9 +208,7 @@ class Agent:
         finally:
             rotation.release()
 
-    def _compress_and_publish(
-        self, rotation: Rotation, messages: list[Message], system_message: str
-    ) -> Rotated | StepBack:
+    def _compress_and_publish(self, rotation: Rotation, messages: list[Message], system_message: str) -> Rotated | StepBack:
         with rotation.keep_lease():
             compressed = self.context_compressor.compress(list(messages))
         if not compressed:
@@ -226,9 +224,7 @@ class Agent:
                 step_back.holder,
             )
         elif step_back.reason is Reason.ROTATED:
-            compression_log.info(
-                "compression skipped: session=%s was already rotated by another compression path", self.session_id
-            )
+            compression_log.info("compression skipped: session=%s was already rotated by another compression path", self.session_id)
         elif step_back.reason is Reason.EMPTY:
             compression_log.warning("compression of session=%s came to nothing: not rotated", self.session_id)
 

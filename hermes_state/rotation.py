@@ -212,8 +212,7 @@ class Rotation:
             return StepBack(Reason.HELD, self._db.get_compression_lock_holder(self._session_id))
         ended_at, holder = self._db.read(
             lambda conn: conn.execute(
-                "SELECT (SELECT ended_at FROM sessions WHERE id = ?),"
-                " (SELECT holder FROM compression_locks WHERE session_id = ?)",
+                "SELECT (SELECT ended_at FROM sessions WHERE id = ?), (SELECT holder FROM compression_locks WHERE session_id = ?)",
                 (self._session_id, self._session_id),
             ).fetchone()
         )

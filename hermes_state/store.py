@@ -207,8 +207,7 @@ class SessionDB:
         old = "ended_at IS NOT NULL AND started_at <= :cutoff"
         if self.rung.fenced:
             old += (
-                " AND NOT EXISTS (SELECT 1 FROM sessions child"
-                " WHERE child.parent_session_id = sessions.id AND child.kind = 'compression')"
+                " AND NOT EXISTS (SELECT 1 FROM sessions child WHERE child.parent_session_id = sessions.id AND child.kind = 'compression')"
             )
 
         def body(conn: sqlite3.Connection) -> int:
@@ -265,11 +264,7 @@ class SessionDB:
 
     def get_messages(self, session_id: str) -> list[Message]:
         """The session's messages in the order in which they were added, each with its row `id`."""
-        rows = self.read(
-            lambda conn: conn.execute(
-                "SELECT * FROM messages WHERE session_id = ? ORDER BY id", (session_id,)
-            ).fetchall()
-        )
+        rows = self.read(lambda conn: conn.execute("SELECT * FROM messages WHERE session_id = ? ORDER BY id", (session_id,)).fetchall())
         return [dict(row) for row in rows]
 
     # Compression leases and rotation

@@ -30,9 +30,7 @@ def insert_messages(conn: sqlite3.Connection, session_id: str, messages: Iterabl
         conn.executemany(f"INSERT INTO messages ({_INSERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def insert_message(
-    conn: sqlite3.Connection, session_id: str, message: Message, now: float, *, open_only: bool
-) -> int | None:
+def insert_message(conn: sqlite3.Connection, session_id: str, message: Message, now: float, *, open_only: bool) -> int | None:
     """Add one message and return its row id; with `open_only`, None unless the session is there and has not ended."""
     values = (session_id, now, *(text_of(message.get(column)) for column in _COLUMNS))
     cursor = conn.execute(
@@ -48,9 +46,7 @@ def carry_unseen(conn: sqlite3.Connection, parent: str, child: str, seen: Sequen
 
     The parent keeps its rows: it stays the record of what was said before the rotation.
     """
-    rows = conn.execute(
-        f"SELECT id, timestamp, {', '.join(_COLUMNS)} FROM messages WHERE session_id = ? ORDER BY id", (parent,)
-    ).fetchall()
+    rows = conn.execute(f"SELECT id, timestamp, {', '.join(_COLUMNS)} FROM messages WHERE session_id = ? ORDER BY id", (parent,)).fetchall()
     unseen = rows_unseen(rows, seen)
     if unseen:
         conn.executemany(
@@ -69,9 +65,7 @@ def rows_unseen(rows: Sequence[sqlite3.Row], seen: Sequence[Message]) -> list[sq
     """
     row_ids = {row["id"] for row in rows}
     covered = {message["id"] for message in seen if message.get("id") in row_ids}
-    by_text = Counter(
-        (message.get("role"), text_of(message.get("content"))) for message in seen if message.get("id") not in covered
-    )
+    by_text = Counter((message.get("role"), text_of(message.get("content"))) for message in seen if message.get("id") not in covered)
     unseen = []
     for row in rows:
         if row["id"] in covered:

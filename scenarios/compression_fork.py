@@ -76,7 +76,11 @@ class Incident:
 
     def make_event_agent(self, session_id):
         agent = Agent(
-            self.db, session_id, Compressor(), platform="discord", threshold_tokens=1 if self.compress_event else None,
+            self.db,
+            session_id,
+            Compressor(),
+            platform="discord",
+            threshold_tokens=1 if self.compress_event else None,
             respond=lambda messages: "noted",
         )
         self.names[f"{agent._tag:x}"] = "process_event"
@@ -253,9 +257,7 @@ def two_contenders(world, protocol, property):
 @simharness.scenario(
     protocol=list(PROTOCOLS),
     property=["no_message_lost", "no_write_to_a_closed_session", "routing_follows_the_live_session"],
-    expect=expect(
-        no_message_lost=NOT_FENCED, no_write_to_a_closed_session=NOT_FENCED, routing_follows_the_live_session=LATE
-    ),
+    expect=expect(no_message_lost=NOT_FENCED, no_write_to_a_closed_session=NOT_FENCED, routing_follows_the_live_session=LATE),
 )
 def event_turn(world, protocol, property):
     """The main turn, and the whole of the turn that the event starts: notification, compression, answer, routing."""

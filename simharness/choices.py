@@ -133,7 +133,7 @@ class Replay:
             actor = actors[rank] if rank < len(actors) else None
             key, who = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that is not there")
         if key not in enabled:
-            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot move there: has the code changed?")
+            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot: has the code changed?")
         return key
 
     def finish(self, check: str) -> None:

@@ -68,7 +68,7 @@ class _Interrupt:
 
 
 @app.command()
-def explore(  # noqa: PLR0917  # typer makes an option of each
+def explore(  # typer makes an option of each
     paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios.")],
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
     workers: Annotated[int, typer.Option(min=1, help="Spread the cells over this many processes.")] = 1,

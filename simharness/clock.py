@@ -4,7 +4,8 @@ The model is partial synchrony. An instant is a pending deadline (a sleep, a tim
 before it, or, for each timescale the scenario declares, the moments just before and just after a value that was read from the
 clock plus that timescale (a lease whose row says `expires_at < now` has no timer; this is how its expiry is explored). When
 nobody can move, the clock goes to the next deadline for free. It may also move while actors can: a thread can always be late.
-The time by which actors were passed over, summed over one execution, is at most `max_delay`.
+The time by which actors were passed over, summed over one execution, stays below `max_delay`:
+a timeout as long as `max_delay` is not run into by lateness alone.
 
 Times are integers, in nanoseconds since the start of the execution.
 """
@@ -76,4 +77,4 @@ class Clock:
         if not coming:
             return None
         first = min(coming)
-        return first if self.lateness + first - now <= self.max_delay else None
+        return first if self.lateness + first - now < self.max_delay else None

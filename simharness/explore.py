@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from simharness import choices, runtimes
-from simharness.actors import Failure
+from simharness.actors import SHIFT, Failure
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.progress import Progress
@@ -36,6 +36,8 @@ class _Tally:
         self.steps = 0
         self.concurrent = False
         self.first_failure: Execution | None = None
+        self.moved: set[int] = set()
+        self.stuck: dict[str, int] = {}
 
     def add(self, execution: Execution, kernel: Kernel) -> None:
         status = execution.status
@@ -49,16 +51,18 @@ class _Tally:
             self.cut += 1
         else:
             self.executions += 1
-            self.deadlocks += status == "deadlock"
+            if status == "deadlock":
+                self.deadlocks += 1
+                self.stuck.update((actor.name, actor.index) for actor in kernel.stuck)
+            if self.stuck:
+                self.moved.update(key >> SHIFT for key in kernel.keys)
             self.outcomes |= execution.outcomes
 
 
 class Explorer:
     """Explores one cell."""
 
-    def __init__(
-        self, scenario: Scenario, parameters: Parameters, strategy: str, stop_on_first: bool, settings: Settings
-    ) -> None:
+    def __init__(self, scenario: Scenario, parameters: Parameters, strategy: str, stop_on_first: bool, settings: Settings) -> None:
         self.scenario = scenario
         self.parameters = parameters
         self.strategy = strategy
@@ -212,6 +216,9 @@ class Explorer:
             reasons.append("no actor ever made a step")
         elif simulation.checks and not simulation.checked:
             reasons.append("no at_end check was ever evaluated")
+        idle = [name for name, index in tally.stuck.items() if index not in tally.moved]
+        if idle:
+            reasons.append(f"{' and '.join(idle)} never made a step")
         return reasons
 
     def _bounds(self, simulation: Simulation, verdict: Verdict, reasons: Sequence[str]) -> str:
@@ -230,7 +237,7 @@ class Explorer:
             parts.append(f"{tally.blocked} left out by assume")
         if not tally.concurrent:
             parts.append("nothing ran concurrently")
-        parts.append(f"late by at most {kernel.clock.max_delay / 1e9:g} s of virtual time")
+        parts.append(f"late by less than {kernel.clock.max_delay / 1e9:g} s of virtual time")
         scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
         if scales:
             parts.append(f"timescales {scales}")
@@ -302,9 +309,7 @@ def explore_all(
         return [_explore_cell(scenario, strategy, cell, stop_on_first, settings) for cell in scenario.cells()]
 
 
-def _explore_cell(
-    scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings | None
-) -> Result:
+def _explore_cell(scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings | None) -> Result:
     began = _monotonic()
     try:
         return explore(scenario, strategy, cell, stop_on_first, settings=settings)

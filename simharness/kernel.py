@@ -441,8 +441,10 @@ class Kernel(Record):
         raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
 
     def _differs(self, n: int, reads: int, writes: int) -> None:
-        self._give_up(Nondeterminism(
-            f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
-            f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
-        ))
+        self._give_up(
+            Nondeterminism(
+                f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
+                f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
+            )
+        )
         self.hub.switch()

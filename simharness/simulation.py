@@ -151,37 +151,43 @@ class Simulation:
     def _judge(self) -> Execution:
         kernel, world = self.kernel, self.world
         assert world is not None
-        if kernel.cut:
-            status = "cut"
-        elif kernel.abandoned:
-            status = "abandoned"
-        elif not kernel.stuck:
-            status = "complete"
-        elif any(actor.pending is not None and actor.pending.kind == "assume" for actor in kernel.stuck):
-            status = "blocked"
-        else:
-            status = "deadlock"
-            if not self.scenario.allow_deadlock:
-                kernel.fail(Deadlock("; ".join(str(actor) for actor in waiting(kernel))))
+        status = self._status()
+        if status == "deadlock" and not self.scenario.allow_deadlock:
+            kernel.fail(Deadlock("; ".join(str(actor) for actor in waiting(kernel))))
         if status == "complete" and kernel.failure is None:
-            for check in world.checks_at_end:
-                self.checked += 1
-                try:
-                    kernel.inspect(check)
-                except AssertionError as error:
-                    kernel.fail(error, check=name_of(check))
-                    break
-                except (SimharnessError, Stuck, KeyboardInterrupt):
-                    raise
-                except BaseException as error:
-                    raise broken_check(check, error) from error
+            self._check_at_end(world)
         self.checks = self.checks or bool(world.checks_at_end)
-        if kernel.failure is not None and is_our_bug(kernel.failure.error):
-            raise HarnessBug(f"{type(kernel.failure.error).__name__}: {kernel.failure.error}") from kernel.failure.error
-        failure = kernel.failure if status in ("complete", "deadlock") or kernel.failure is not None else None
+        failure = kernel.failure
+        if failure is not None and is_our_bug(failure.error):
+            raise HarnessBug(f"{type(failure.error).__name__}: {failure.error}") from failure.error
         if status in ("blocked", "abandoned"):
             failure = None
         return Execution(status, failure, kernel.keys, frozenset(world.outcomes))
+
+    def _status(self) -> str:
+        kernel = self.kernel
+        if kernel.cut:
+            return "cut"
+        if kernel.abandoned:
+            return "abandoned"
+        if not kernel.stuck:
+            return "complete"
+        if any(actor.pending is not None and actor.pending.kind == "assume" for actor in kernel.stuck):
+            return "blocked"
+        return "deadlock"
+
+    def _check_at_end(self, world: World) -> None:
+        for check in world.checks_at_end:
+            self.checked += 1
+            try:
+                self.kernel.inspect(check)
+            except AssertionError as error:
+                self.kernel.fail(error, check=name_of(check))
+                return
+            except (SimharnessError, Stuck, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise broken_check(check, error) from error
 
     def _blame(self, error: BaseException) -> SimharnessError:
         place = last_place(error)

@@ -54,9 +54,7 @@ def _words(columns: tuple[str, ...], row: tuple[Any, ...]) -> str:
 
 def _difference(columns: tuple[str, ...], old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
     parts = [
-        f"{column}: {_value(before)} → {_value(after)}"
-        for column, before, after in zip(columns, old, new, strict=False)
-        if before != after
+        f"{column}: {_value(before)} → {_value(after)}" for column, before, after in zip(columns, old, new, strict=False) if before != after
     ]
     return f"{_value(new[0])}, " + ", ".join(parts)
 

@@ -64,9 +64,7 @@ class Cell:
     def compare_and_set(self, expected: Any, new: Any) -> bool:
         """Write `new` if the value equals `expected`, in one step; return whether it did. A failed one is a read."""
         resource = self._resource
-        self._kernel.step(
-            Operation("compare_and_set", resource, writes_when=lambda state: bool(state == expected), detail=resource.name)
-        )
+        self._kernel.step(Operation("compare_and_set", resource, writes_when=lambda state: bool(state == expected), detail=resource.name))
         if resource.state == expected:
             self._put(new)
             return True
@@ -76,9 +74,7 @@ class Cell:
     def wait_until(self, predicate: Callable[[Any], bool]) -> Any:
         """Wait until `predicate(value)` holds; return the value. The predicate must depend on nothing but its argument."""
         resource = self._resource
-        self._kernel.step(
-            Operation("wait_until", resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name)
-        )
+        self._kernel.step(Operation("wait_until", resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name))
         self._kernel.note(f"{resource.name} = {resource.state!r}")
         return resource.state
 
@@ -261,4 +257,3 @@ def _union(masks: Iterable[int]) -> int:
     for mask in masks:
         result |= mask
     return result
-

@@ -25,7 +25,13 @@ from simharness.strategies import Strategy
 Instruction = tuple[Any, ...]
 CLOCKED = frozenset({"sleep", "time", "timed_lock", "timed_event"})
 UNCOUNTED = CLOCKED | {
-    "event_set", "event_clear", "event_wait", "semaphore_take", "semaphore_give", "condition_wait", "condition_notify",
+    "event_set",
+    "event_clear",
+    "event_wait",
+    "semaphore_take",
+    "semaphore_give",
+    "condition_wait",
+    "condition_notify",
 }
 """Instructions whose footprints the table below does not tell: outcomes are compared, orderings are not."""
 
@@ -375,9 +381,7 @@ SIGNALS = ("event_set", "event_clear", "event_wait", "semaphore_take", "semaphor
 SECONDS = (0.0, 0.5, 1.0, 2.0, 3.0)
 
 
-def instruction(
-    draw: Callable[[Any], Any], names: Sequence[str], cells: int, locks: int, others: Sequence[int], depth: int
-) -> Instruction:
+def instruction(draw: Callable[[Any], Any], names: Sequence[str], cells: int, locks: int, others: Sequence[int], depth: int) -> Instruction:
     """Draw one instruction."""
     name = draw(st.sampled_from([*names, "if", "if"] if depth < 2 else names))
     cell, small = st.integers(0, cells - 1), st.integers(0, 2)
@@ -422,9 +426,7 @@ def programs(draw: Callable[[Any], Any], extra: Sequence[str] = (), threads: boo
     for me in range(count):
         joins = ["join", "join"] if started and me == 0 else []
         length = draw(st.integers(1, longest))
-        actors.append(tuple(
-            instruction(draw, [*names, *joins], cells, locks, sorted(started), 0) for _ in range(length)
-        ))
+        actors.append(tuple(instruction(draw, [*names, *joins], cells, locks, sorted(started), 0) for _ in range(length)))
     clocked = not CLOCKED.isdisjoint(chosen)
     return Program(
         actors=tuple(actors),

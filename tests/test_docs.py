@@ -1,7 +1,9 @@
 """The README and the docs are true: their examples run, and the timeline they show is the one that is printed."""
 
+import doctest
 import pathlib
 import re
+import sys
 
 import pytest
 
@@ -52,11 +54,7 @@ def test_every_command_that_the_readme_names_exists():
 
 
 def test_the_docstring_examples_of_the_package_run():
-    import doctest
-
-    import simharness.explore
-    import simharness.scenario as scenarios
-
-    for module in (simharness.explore, scenarios):
-        module = __import__("sys").modules[getattr(module, "__module__", None) or module.__name__]
-        assert doctest.testmod(module).failed == 0
+    for name in ("simharness.explore", "simharness.scenario"):
+        outcome = doctest.testmod(sys.modules[name])
+        assert outcome.attempted
+        assert not outcome.failed

@@ -76,7 +76,7 @@ def test_a_verified_result_says_what_it_covers():
     assert result.counterexample is None
     assert result.exit_status == 0
     assert result.executions == 6
-    for words in ("all 6 orderings", "late by at most 5 s", "scheduling points", "memory is not explored", "no faults"):
+    for words in ("all 6 orderings", "late by less than 5 s", "scheduling points", "memory is not explored", "no faults"):
         assert words in result.bounds
 
 

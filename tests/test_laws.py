@@ -29,8 +29,19 @@ from simharness.runtimes import installed
 ROOT = Path(__file__).parent.parent
 MODULES = [threading, time, sqlite3, random, os, queue, logging, datetime, uuid, asyncio, subprocess, socket]
 CLASSES = [
-    threading.Thread, threading.Event, threading.Condition, threading.Semaphore, threading.Barrier, threading.Timer, queue.Queue,
-    random.Random, datetime.datetime, datetime.date, socket.socket, subprocess.Popen, asyncio.AbstractEventLoop,
+    threading.Thread,
+    threading.Event,
+    threading.Condition,
+    threading.Semaphore,
+    threading.Barrier,
+    threading.Timer,
+    queue.Queue,
+    random.Random,
+    datetime.datetime,
+    datetime.date,
+    socket.socket,
+    subprocess.Popen,
+    asyncio.AbstractEventLoop,
 ]
 MODULE_LINES, FUNCTION_LINES = 420, 65
 LARGER = {"kernel.py": 450}
@@ -302,6 +313,7 @@ def test_a_token_of_a_scenario_that_goes_through_a_set_is_refused_under_a_hash_s
 def test_three_thousand_executions_leave_no_objects_behind():
     def explored(executions):
         """Return how many objects there are more after so many executions of a tiny scenario."""
+
         def scenario(world):
             cell = world.shared(0, "cell")
             lock = threading.Lock()

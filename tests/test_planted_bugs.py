@@ -334,8 +334,16 @@ def timeout_race(world, safe):
 
 
 CLASSICS = [
-    lost_update, lost_wake_up, abba, check_then_act, looking_before_taking, full_queue, double_checked, semaphore_of_two,
-    expired_lease, timeout_race,
+    lost_update,
+    lost_wake_up,
+    abba,
+    check_then_act,
+    looking_before_taking,
+    full_queue,
+    double_checked,
+    semaphore_of_two,
+    expired_lease,
+    timeout_race,
 ]
 
 
@@ -485,5 +493,3 @@ def test_a_generator_that_holds_a_lock_when_its_actor_is_stuck_is_let_go_of_sile
 
     assert simharness.explore(scenario).verdict is Verdict.VIOLATED
     assert not recwarn.list
-
-

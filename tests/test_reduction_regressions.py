@@ -29,63 +29,75 @@ def compared(program: Program) -> Explored:
 
 def test_a_compare_and_set_that_would_succeed_elsewhere_is_then_a_write_of_what_a_check_reads() -> None:
     """Reversed, the last actor's compare-and-set becomes a write, and writes of checked cells do not commute."""
-    found = compared(Program(
-        actors=((("compare_and_set", 1, 0, 2),), (("set", 0, 0),), (("set", 0, 0),), (("compare_and_set", 1, 1, 2),)),
-        always=(0, 1),
-    ))
+    found = compared(
+        Program(
+            actors=((("compare_and_set", 1, 0, 2),), (("set", 0, 0),), (("set", 0, 0),), (("compare_and_set", 1, 1, 2),)),
+            always=(0, 1),
+        )
+    )
     assert (found.executions, found.redundant) == (12, 0)
 
 
 def test_a_failed_compare_and_set_of_a_checked_cell_that_would_have_succeeded_loses_no_ordering() -> None:
-    found = compared(Program(
-        actors=(
-            (("compare_and_set", 0, 1, 2), ("set", 0, 1)),
-            (("set", 1, 2),),
-            (("compare_and_set", 0, 1, 1), ("compare_and_set", 0, 0, 1)),
-        ),
-        always=(0, 1),
-    ))
+    found = compared(
+        Program(
+            actors=(
+                (("compare_and_set", 0, 1, 2), ("set", 0, 1)),
+                (("set", 1, 2),),
+                (("compare_and_set", 0, 1, 1), ("compare_and_set", 0, 0, 1)),
+            ),
+            always=(0, 1),
+        )
+    )
     assert (found.executions, found.redundant) == (12, 0)
 
 
 def test_a_step_that_may_be_the_last_of_its_actor_where_it_is_moved_to_conflicts_with_a_daemon() -> None:
-    compared(Program(
-        actors=(
-            (("get", 0), ("get", 0)),
-            (("get", 1), ("get", 0)),
-            (("compare_and_set", 0, 0, 0), ("get", 0)),
-        ),
-        threads=frozenset({1}),
-        daemons=frozenset({1}),
-    ))
+    compared(
+        Program(
+            actors=(
+                (("get", 0), ("get", 0)),
+                (("get", 1), ("get", 0)),
+                (("compare_and_set", 0, 0, 0), ("get", 0)),
+            ),
+            threads=frozenset({1}),
+            daemons=frozenset({1}),
+        )
+    )
 
 
 def test_a_step_that_ends_its_actor_only_for_some_values_loses_no_ordering_with_a_daemon() -> None:
     """Whether an actor's step is its last depends on the value it reads, which the reversal of a race changes."""
-    compared(Program(
-        actors=(
-            (("set", 0, 1), ("compare_and_set", 0, 1, 2)),
-            (("get", 1),),
-            (("get", 0), ("if", 1, (("set", 0, 1), ("set", 1, 1)), ())),
-        ),
-        threads=frozenset({1}),
-        daemons=frozenset({1}),
-    ))
+    compared(
+        Program(
+            actors=(
+                (("set", 0, 1), ("compare_and_set", 0, 1, 2)),
+                (("get", 1),),
+                (("get", 0), ("if", 1, (("set", 0, 1), ("set", 1, 1)), ())),
+            ),
+            threads=frozenset({1}),
+            daemons=frozenset({1}),
+        )
+    )
 
 
 def test_a_try_lock_beside_a_daemon_runs_no_ordering_twice() -> None:
-    compared(Program(
-        actors=((("lock", 0), ("set", 0, 1)), (("try_lock", 0), ("set", 0, 1)), (("set", 0, 1),)),
-        locks=1,
-        threads=frozenset({2}),
-        daemons=frozenset({2}),
-    ))
+    compared(
+        Program(
+            actors=((("lock", 0), ("set", 0, 1)), (("try_lock", 0), ("set", 0, 1)), (("set", 0, 1),)),
+            locks=1,
+            threads=frozenset({2}),
+            daemons=frozenset({2}),
+        )
+    )
 
 
 def test_a_daemon_that_writes_what_the_last_steps_write_is_explored_on_both_sides_of_them() -> None:
-    compared(Program(
-        actors=((("set", 0, 3),), (("set", 0, 1), ("set", 2, None)), (("set", 2, 1), ("set", 2, 2))),
-        cells=3,
-        threads=frozenset({2}),
-        daemons=frozenset({2}),
-    ))
+    compared(
+        Program(
+            actors=((("set", 0, 3),), (("set", 0, 1), ("set", 2, None)), (("set", 2, 1), ("set", 2, 2))),
+            cells=3,
+            threads=frozenset({2}),
+            daemons=frozenset({2}),
+        )
+    )

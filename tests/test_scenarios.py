@@ -54,7 +54,9 @@ LARGE = cells(compression_fork.three_contenders)
 
 def takes_minutes(cell):
     return cell["protocol"] in {"lease_recheck", "lease_fail_open"} and cell["property"] in {
-        "one_compression_child", "lock_released", "loser_unchanged",
+        "one_compression_child",
+        "lock_released",
+        "loser_unchanged",
     }
 
 
@@ -78,9 +80,7 @@ def test_a_small_cell_comes_out_as_its_author_expects_and_its_counterexample_rep
     check(scenario, cell)
 
 
-@pytest.mark.parametrize(
-    ("scenario", "cell"), [found for found in LARGE if not takes_minutes(found.values[1])]
-)
+@pytest.mark.parametrize(("scenario", "cell"), [found for found in LARGE if not takes_minutes(found.values[1])])
 def test_a_cell_of_three_contenders_comes_out_as_its_author_expects_and_its_counterexample_replays(scenario, cell):
     check(scenario, cell)
 
@@ -150,9 +150,7 @@ def same_both_ways(scenario, cell):
     return reduced.executions, brute.executions
 
 
-@pytest.mark.parametrize(
-    ("scenario", "interleavings"), [(tutorial.guarded, 4), (tutorial.unguarded, 16)]
-)
+@pytest.mark.parametrize(("scenario", "interleavings"), [(tutorial.guarded, 4), (tutorial.unguarded, 16)])
 def test_every_interleaving_of_the_tutorial_gives_what_its_orderings_give(scenario, interleavings):
     assert same_both_ways(scenario, {})[1] == interleavings
 

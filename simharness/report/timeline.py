@@ -88,9 +88,7 @@ class Timeline:
         trace = self.trace
         moving = {row.step.actor for row in self.rows} | {stuck.actor for stuck in trace.waiting}
         several = len(set(trace.actors.values())) > 1
-        self.labels = {
-            name: f"{name} [{process}]" if several else name for name, process in trace.actors.items() if name in moving
-        }
+        self.labels = {name: f"{name} [{process}]" if several else name for name, process in trace.actors.items() if name in moving}
         self.styles = {name: _ACTOR_STYLES[rank % len(_ACTOR_STYLES)] for rank, name in enumerate(self.labels)}
         places = [where(row.step.place, self.width) for row in self.rows]
         places += [where(stuck.place, self.width) for stuck in trace.waiting]

@@ -129,9 +129,7 @@ def statements(step: Step) -> list[Statement]:
     notes = _notes(step)
     first = _first_statement(notes)
     shown = bool(step.database)
-    found = (
-        [Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), notes[:first], shown)] if is_sql(step) else []
-    )
+    found = [Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), notes[:first], shown)] if is_sql(step) else []
     while first < len(notes):
         following = first + 1 + _first_statement(notes[first + 1 :])
         found.append(Statement(notes[first], notes[first + 1 : following], shown))

@@ -18,9 +18,17 @@ from simharness.kernel import Kernel, current
 from simharness.operations import Operation, Resource
 from simharness.runtimes.naming import gave_back, made_here, me, number_of, step_until, took
 
-_INTERNAL = frozenset({
-    "logging", "logging.handlers", "logging.config", "queue", "importlib._bootstrap", "_frozen_importlib", "warnings",
-})
+_INTERNAL = frozenset(
+    {
+        "logging",
+        "logging.handlers",
+        "logging.config",
+        "queue",
+        "importlib._bootstrap",
+        "_frozen_importlib",
+        "warnings",
+    }
+)
 """Modules whose own locks stay genuine: no step may come from them, and nothing in them waits while an actor is switched away."""
 
 _making = _genuine_lock()
@@ -30,7 +38,15 @@ class _Base:
     """What the two kinds of lock share: the resource and operations of the execution under way, and the genuine lock behind."""
 
     __slots__ = (
-        "__weakref__", "_acquire", "_execution", "_genuine", "_label", "_rare", "_release", "_resource", "_simharness_number",
+        "__weakref__",
+        "_acquire",
+        "_execution",
+        "_genuine",
+        "_label",
+        "_rare",
+        "_release",
+        "_resource",
+        "_simharness_number",
     )
 
     _kind = "lock"

@@ -138,5 +138,3 @@ class Patches:
 
 def _ours(function: FunctionType) -> bool:
     return function.__module__ is not None and function.__module__.split(".")[0] == "simharness"
-
-

@@ -83,7 +83,7 @@ def _controlled(factory: Any, base: type) -> Any:
 class SimConnection(_Connection):
     """A connection whose statements are scheduling points."""
 
-    def __init__(  # noqa: PLR0917  # the signature of sqlite3.Connection
+    def __init__(  # the signature of sqlite3.Connection
         self,
         database: Any,
         timeout: float = 5.0,
@@ -196,9 +196,7 @@ class SimConnection(_Connection):
         self._link.enter()
         return super().__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
-    ) -> Any:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /) -> Any:
         link = self._link
         link.enter()
         if link.autocommit is not True:

@@ -25,38 +25,100 @@ _USES = re.compile(r"uses (\d+)")
 
 _OWN_PRAGMAS = frozenset(
     [
-        "analysis_limit", "automatic_index", "cache_size", "cache_spill", "case_sensitive_like", "cell_size_check",
-        "checkpoint_fullfsync", "collation_list", "compile_options", "database_list", "defer_foreign_keys", "foreign_keys",
-        "fullfsync", "function_list", "hard_heap_limit", "ignore_check_constraints", "legacy_alter_table", "mmap_size",
-        "module_list", "pragma_list", "query_only", "read_uncommitted", "recursive_triggers", "reverse_unordered_selects",
-        "secure_delete", "shrink_memory", "soft_heap_limit", "synchronous", "temp_store", "threads", "trusted_schema",
+        "analysis_limit",
+        "automatic_index",
+        "cache_size",
+        "cache_spill",
+        "case_sensitive_like",
+        "cell_size_check",
+        "checkpoint_fullfsync",
+        "collation_list",
+        "compile_options",
+        "database_list",
+        "defer_foreign_keys",
+        "foreign_keys",
+        "fullfsync",
+        "function_list",
+        "hard_heap_limit",
+        "ignore_check_constraints",
+        "legacy_alter_table",
+        "mmap_size",
+        "module_list",
+        "pragma_list",
+        "query_only",
+        "read_uncommitted",
+        "recursive_triggers",
+        "reverse_unordered_selects",
+        "secure_delete",
+        "shrink_memory",
+        "soft_heap_limit",
+        "synchronous",
+        "temp_store",
+        "threads",
+        "trusted_schema",
         "wal_autocheckpoint",
     ]
 )
 _READ_PRAGMAS = frozenset(
     [
-        "application_id", "auto_vacuum", "data_version", "encoding", "foreign_key_check", "foreign_key_list",
-        "freelist_count", "index_info", "index_list", "index_xinfo", "integrity_check", "journal_mode",
-        "journal_size_limit", "max_page_count", "page_count", "page_size", "quick_check", "schema_version", "table_info",
-        "table_list", "table_xinfo", "user_version",
+        "application_id",
+        "auto_vacuum",
+        "data_version",
+        "encoding",
+        "foreign_key_check",
+        "foreign_key_list",
+        "freelist_count",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "integrity_check",
+        "journal_mode",
+        "journal_size_limit",
+        "max_page_count",
+        "page_count",
+        "page_size",
+        "quick_check",
+        "schema_version",
+        "table_info",
+        "table_list",
+        "table_xinfo",
+        "user_version",
     ]
 )
 _TAKES_ARGUMENT_AND_READS = frozenset(
     [
-        "foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo", "integrity_check",
-        "quick_check", "table_info", "table_list", "table_xinfo",
+        "foreign_key_check",
+        "foreign_key_list",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "integrity_check",
+        "quick_check",
+        "table_info",
+        "table_list",
+        "table_xinfo",
     ]
 )
 _CHANGES_PREPARATION = frozenset(
     [
-        "defer_foreign_keys", "foreign_keys", "recursive_triggers", "legacy_alter_table", "trusted_schema",
+        "defer_foreign_keys",
+        "foreign_keys",
+        "recursive_triggers",
+        "legacy_alter_table",
+        "trusted_schema",
     ]
 )
 _WRITE_ACTIONS = frozenset([sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE])
 _MASTERS = ("sqlite_master", "sqlite_schema")
 _SCHEMA_VERBS = frozenset(
     [
-        "CREATE", "DROP", "ALTER", "VACUUM", "REINDEX", "ANALYZE", "DETACH",
+        "CREATE",
+        "DROP",
+        "ALTER",
+        "VACUUM",
+        "REINDEX",
+        "ANALYZE",
+        "DETACH",
     ]
 )
 
@@ -152,9 +214,7 @@ def _pragma(sql: str, rest: str) -> Shape:
     return Shape(sql, SCHEMA, "PRAGMA", argument)
 
 
-def _explained(
-    connection: sqlite3.Connection, sql: str, verb: str, bit: Callable[[str], int], authorizer: Any
-) -> tuple[Shape, bool]:
+def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callable[[str], int], authorizer: Any) -> tuple[Shape, bool]:
     """Learn from SQLite's authorizer and byte code."""
     seen: list[tuple[Any, ...]] = []
 

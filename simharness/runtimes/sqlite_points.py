@@ -211,9 +211,7 @@ class Points(Use):
         seen, until = database.file.state, self.deadline
         bit = database.file.bit | (self._changes() if shape.kind == COMMIT else shape.writes) | (self.bit if self.exposed else 0)
         kernel.note("busy: waits")
-        kernel.step(
-            Operation("sqlite.wait", database.file, writes=bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until
-        )
+        kernel.step(Operation("sqlite.wait", database.file, writes=bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
         return True
 
     # A connection that several actors share
@@ -265,8 +263,12 @@ class Points(Use):
 
     def ends(self, shape: Shape) -> bool:
         """Whether this border, if it succeeds, ends the transaction: a RELEASE ends it when its savepoint began it."""
-        return shape.kind != RELEASE or (bool(self.savepoints) and self.savepoints[0] == "" and shape.argument in self.savepoints
-                                         and self.savepoints.index(shape.argument) == 1)
+        return shape.kind != RELEASE or (
+            bool(self.savepoints)
+            and self.savepoints[0] == ""
+            and shape.argument in self.savepoints
+            and self.savepoints.index(shape.argument) == 1
+        )
 
 
 def _free(holder: State) -> bool:

@@ -89,6 +89,7 @@ class SimCursor(Cursor):
         link = self._link
         kernel = link.kernel
         if kernel.mode == RUNNING and not kernel.dying and link.is_open(self):
+            assert kernel.actor is not None
             link.moved(self)
             link.used(kernel.actor)
 

@@ -233,10 +233,7 @@ def _held(kernel: Kernel, holder: str) -> list[str]:
     return [
         name
         for name, resource in kernel.resources.items()
-        if type(resource.state) is str
-        and resource.state == holder
-        and "lock" in name
-        and not name.startswith(("cell ", "write lock of "))
+        if type(resource.state) is str and resource.state == holder and "lock" in name and not name.startswith(("cell ", "write lock of "))
     ]
 
 

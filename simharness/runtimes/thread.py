@@ -66,7 +66,7 @@ def adopt(kernel: Kernel, actor: Actor, name: str) -> Thread:
     return thread
 
 
-def _init(  # noqa: PLR0917  # the genuine one's signature
+def _init(  # the genuine one's signature
     self: Thread,
     group: None = None,
     target: Any = None,
@@ -285,5 +285,3 @@ def install(patches: Patches) -> None:
     patches.everywhere(_genuine_start_new, _start_new_thread)
     identity.install(patches)
     locals.install(patches)
-
-

@@ -72,9 +72,7 @@ class Dpor:
             reads, writes = kernel.reads[n - 1], kernel.writes[n - 1]
             either = reads | writes
             asleep = {
-                key: footprint
-                for key, footprint in self.sleep[n - 1].items()
-                if not (either & footprint[1] or writes & footprint[0])
+                key: footprint for key, footprint in self.sleep[n - 1].items() if not (either & footprint[1] or writes & footprint[0])
             }
         self.sleep.append(asleep)
         branches = self.ahead

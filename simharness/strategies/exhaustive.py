@@ -35,7 +35,7 @@ class Exhaustive:
     def end(self) -> None:
         """Go to the next alternative of the last point that has one."""
         kernel, left = self.kernel, self.left
-        del left[kernel.n:]
+        del left[kernel.n :]
         while left and not left[-1]:
             left.pop()
         if not left:

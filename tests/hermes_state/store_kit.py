@@ -52,6 +52,4 @@ def compress(agent: Agent) -> list[Message]:
 
 def session_ids(db: SessionDB) -> list[str]:
     """All sessions of the file, oldest first."""
-    return [
-        row["id"] for row in db.read(lambda conn: conn.execute("SELECT id FROM sessions ORDER BY rowid").fetchall())
-    ]
+    return [row["id"] for row in db.read(lambda conn: conn.execute("SELECT id FROM sessions ORDER BY rowid").fetchall())]

@@ -19,9 +19,7 @@ def rotate(db: SessionDB, session_id: str) -> str:
 
 
 @every_protocol
-def test_a_short_turn_stores_the_question_and_the_answer(
-    open_store: OpenStore, protocol: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_short_turn_stores_the_question_and_the_answer(open_store: OpenStore, protocol: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "agent.conversation_loop")
     db = open_store(protocol)
     db.create_session(PARENT, source="cli")
@@ -36,9 +34,7 @@ def test_a_short_turn_stores_the_question_and_the_answer(
 
 
 @every_protocol
-def test_a_turn_over_the_threshold_goes_on_in_the_child(
-    open_store: OpenStore, protocol: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_turn_over_the_threshold_goes_on_in_the_child(open_store: OpenStore, protocol: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "agent.conversation_loop")
     db = open_store(protocol)
     db.create_session(PARENT, source="cli")
@@ -48,10 +44,7 @@ def test_a_turn_over_the_threshold_goes_on_in_the_child(
     agent.run_turn("hello")
     assert db.get_compression_children(PARENT) == [agent.session_id]
     assert contents(db, agent.session_id) == ["[summary of 5 earlier messages]", "hello", "answer"]
-    assert (
-        "Preflight compression: ~1,251 tokens >= 1,000 threshold (model reference-model, ctx 200,000)"
-        in caplog.messages
-    )
+    assert "Preflight compression: ~1,251 tokens >= 1,000 threshold (model reference-model, ctx 200,000)" in caplog.messages
 
 
 def test_a_stale_agent_adopts_the_live_session_at_the_start_of_its_turn_under_fenced(open_store: OpenStore) -> None:
@@ -66,9 +59,7 @@ def test_a_stale_agent_adopts_the_live_session_at_the_start_of_its_turn_under_fe
 
 
 @pytest.mark.parametrize("protocol", OLDER)
-def test_a_stale_agent_writes_to_the_dead_session_under_the_older_protocols(
-    open_store: OpenStore, protocol: str
-) -> None:
+def test_a_stale_agent_writes_to_the_dead_session_under_the_older_protocols(open_store: OpenStore, protocol: str) -> None:
     db = open_store(protocol)
     db.create_session(PARENT, source="cli")
     stale = Agent(db, PARENT, respond=lambda _: "answer")
@@ -140,9 +131,7 @@ def gateway_on(db: SessionDB, threshold_tokens: int | None = None) -> tuple[Gate
     agents: list[Agent] = []
 
     def make_agent(session_id: str) -> Agent:
-        agents.append(
-            Agent(db, session_id, ScriptedCompressor(), threshold_tokens=threshold_tokens, respond=lambda _: "answer")
-        )
+        agents.append(Agent(db, session_id, ScriptedCompressor(), threshold_tokens=threshold_tokens, respond=lambda _: "answer"))
         return agents[-1]
 
     db.create_session(PARENT, source="discord")

@@ -34,9 +34,7 @@ def test_acquiring_again_by_the_same_holder_succeeds(open_store: OpenStore, prot
 
 
 @every_protocol
-def test_an_expired_lease_counts_as_none_and_goes_to_the_next_who_asks(
-    open_store: OpenStore, clock: Clock, protocol: str
-) -> None:
+def test_an_expired_lease_counts_as_none_and_goes_to_the_next_who_asks(open_store: OpenStore, clock: Clock, protocol: str) -> None:
     db = open_store(protocol)
     db.try_acquire_compression_lock(PARENT, "a", ttl_seconds=300.0)
     clock.advance(300.0)
@@ -60,9 +58,7 @@ def test_a_refreshed_lease_lasts_a_ttl_from_the_refresh(open_store: OpenStore, c
 
 
 @pytest.mark.parametrize(("protocol", "revived"), [(name, name == "fenced") for name in PROTOCOLS])
-def test_only_fenced_revives_an_expired_lease_that_nobody_took(
-    open_store: OpenStore, clock: Clock, protocol: str, revived: bool
-) -> None:
+def test_only_fenced_revives_an_expired_lease_that_nobody_took(open_store: OpenStore, clock: Clock, protocol: str, revived: bool) -> None:
     db = open_store(protocol)
     db.try_acquire_compression_lock(PARENT, "a")
     clock.advance(400.0)
@@ -137,7 +133,5 @@ def test_leaving_the_block_ends_the_refreshing_thread() -> None:
 
 
 @pytest.mark.parametrize(("ttl", "interval"), [(300.0, 60.0), (1200.0, 60.0), (30.0, 10.0)])
-def test_the_lease_is_refreshed_a_few_times_within_each_ttl_and_at_least_once_a_minute(
-    ttl: float, interval: float
-) -> None:
+def test_the_lease_is_refreshed_a_few_times_within_each_ttl_and_at_least_once_a_minute(ttl: float, interval: float) -> None:
     assert LeaseRefresher(lambda: True, ttl)._interval == interval

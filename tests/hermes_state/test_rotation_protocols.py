@@ -66,8 +66,7 @@ def test_a_rotation_ends_the_parent_and_goes_on_in_one_child(
     assert [(record.name, record.getMessage()) for record in caplog.records] == [
         (
             "agent.conversation_compression",
-            f"context compression started: session={PARENT} messages=3 tokens=~unknown"
-            " model=reference-model focus=None",
+            f"context compression started: session={PARENT} messages=3 tokens=~unknown model=reference-model focus=None",
         ),
         (
             "agent.conversation_compression",
@@ -132,9 +131,7 @@ def test_a_contender_that_comes_after_the_release_forks_only_where_nobody_looks_
         assert f"compression skipped: session={PARENT} was already rotated by another compression path" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("protocol", "children"), [("lease", 2), ("lease_recheck", 2), ("lease_fail_open", 2), ("fenced", 1)]
-)
+@pytest.mark.parametrize(("protocol", "children"), [("lease", 2), ("lease_recheck", 2), ("lease_fail_open", 2), ("fenced", 1)])
 def test_a_holder_stalled_past_its_ttl_forks_the_session_on_every_rung_but_the_last(
     open_store: OpenStore, clock: Clock, protocol: str, children: int
 ) -> None:
@@ -174,9 +171,7 @@ def test_fenced_refuses_a_holder_whose_lease_was_taken_over_and_given_back_altho
     assert db.live_session(PARENT) == PARENT
 
 
-def test_fenced_publishes_finished_work_although_the_lease_has_expired_if_nobody_took_it(
-    open_store: OpenStore, clock: Clock
-) -> None:
+def test_fenced_publishes_finished_work_although_the_lease_has_expired_if_nobody_took_it(open_store: OpenStore, clock: Clock) -> None:
     db = open_store("fenced")
     parent_with_messages(db)
     agent = contender(db, lambda: clock.advance(400.0))
@@ -229,15 +224,12 @@ def test_a_lease_whose_acknowledgement_was_lost_is_given_back(
 
 def refuse_child_inserts(db: SessionDB) -> None:
     db._conn.execute(
-        "CREATE TEMP TRIGGER disk_is_full BEFORE INSERT ON main.sessions"
-        " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        "CREATE TEMP TRIGGER disk_is_full BEFORE INSERT ON main.sessions BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
     )
 
 
 @every_protocol
-def test_an_error_at_the_childs_insert_leaves_the_parent_open_only_under_fenced(
-    open_store: OpenStore, protocol: str
-) -> None:
+def test_an_error_at_the_childs_insert_leaves_the_parent_open_only_under_fenced(open_store: OpenStore, protocol: str) -> None:
     db = open_store(protocol)
     parent_with_messages(db)
     refuse_child_inserts(db)
@@ -341,9 +333,7 @@ def test_a_compressor_that_raises_gives_the_lease_back(open_store: OpenStore, pr
 
 
 @every_protocol
-def test_an_error_while_releasing_does_not_undo_the_rotation(
-    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, protocol: str
-) -> None:
+def test_an_error_while_releasing_does_not_undo_the_rotation(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
     db = open_store(protocol)
     parent_with_messages(db)
     monkeypatch.setattr(db, "release_compression_lock", failing(sqlite3.OperationalError("locked")))

@@ -26,9 +26,7 @@ def test_fenced_is_what_one_gets_without_asking(tmp_path: Path, monkeypatch: pyt
     db.close()
 
 
-def test_the_environment_names_the_protocol_and_an_argument_overrides_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_names_the_protocol_and_an_argument_overrides_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERMES_STATE_PROTOCOL", "lease")
     by_environment, by_argument = SessionDB(tmp_path / "a.db"), SessionDB(tmp_path / "b.db", "unlocked")
     assert (by_environment.protocol, by_argument.protocol) == ("lease", "unlocked")
@@ -44,16 +42,13 @@ def test_an_unknown_protocol_is_refused_with_the_names_of_the_known_ones(tmp_pat
 
 def test_the_file_is_in_wal_mode_with_foreign_keys_and_a_busy_timeout_of_thirty_seconds(open_store: OpenStore) -> None:
     pragmas = [
-        open_store("fenced")._conn.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("journal_mode", "foreign_keys", "busy_timeout")
+        open_store("fenced")._conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "foreign_keys", "busy_timeout")
     ]
     assert pragmas == ["wal", 1, 30_000]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_session_is_created_read_ended_and_keeps_its_first_reason(
-    open_store: OpenStore, clock: Clock, protocol: str
-) -> None:
+def test_a_session_is_created_read_ended_and_keeps_its_first_reason(open_store: OpenStore, clock: Clock, protocol: str) -> None:
     db = open_store(protocol)
     assert db.get_session(PARENT) is None
     assert db.create_session(PARENT, source="cli", model="m", model_config={"k": 1}) == PARENT
@@ -146,9 +141,7 @@ def test_the_older_protocols_have_no_backstop(open_store: OpenStore, protocol: s
     assert db.get_compression_children(PARENT) == ["first", "second"]
 
 
-def test_a_file_that_was_forked_before_can_be_opened_under_fenced(
-    open_store: OpenStore, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_was_forked_before_can_be_opened_under_fenced(open_store: OpenStore, caplog: pytest.LogCaptureFixture) -> None:
     older = open_store("unlocked")
     older.create_session(PARENT, source="cli")
     for child in ("first", "second"):
@@ -179,9 +172,7 @@ def test_an_error_inside_a_transaction_leaves_nothing_behind_and_the_store_usabl
     db.create_session(PARENT, source="cli")
 
 
-def test_pruning_deletes_old_ended_sessions_but_under_fenced_never_the_way_to_a_child(
-    open_store: OpenStore, clock: Clock
-) -> None:
+def test_pruning_deletes_old_ended_sessions_but_under_fenced_never_the_way_to_a_child(open_store: OpenStore, clock: Clock) -> None:
     db = open_store("fenced")
     for name, parent in ((PARENT, None), ("child", PARENT), ("other", None), ("open", None)):
         db.create_session(name, source="cli", parent_session_id=parent, kind="compression" if parent else None)

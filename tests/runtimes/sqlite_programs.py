@@ -35,9 +35,7 @@ def both(scenario: Callable[[World], Any], exact: bool = True) -> Explored:
     return Explored(reduced.executions, brute.executions, reduced.redundant, frozenset(reduced.outcomes))
 
 
-def program(
-    *bodies: Body, wal: bool = True, shared: bool = False, timeout: float = 30.0
-) -> Callable[[World], None]:
+def program(*bodies: Body, wal: bool = True, shared: bool = False, timeout: float = 30.0) -> Callable[[World], None]:
     """Return a scenario in which each body runs on a connection of its own, or all on one, over tables t and u with x = 0.
 
     Its outcome: what the bodies returned, then x of both tables.

@@ -151,9 +151,7 @@ def test_a_sleep_of_zero_is_a_step_that_does_not_wait():
     assert set(log) == {0, 1, 2}
 
 
-@pytest.mark.parametrize(
-    ("seconds", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (None, TypeError)]
-)
+@pytest.mark.parametrize(("seconds", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (None, TypeError)])
 def test_a_sleep_that_is_refused_outside_is_refused_with_the_same_error_inside(seconds, error):
     with pytest.raises(error) as outside:
         time.sleep(seconds)
