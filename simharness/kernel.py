@@ -113,9 +113,11 @@ class Kernel(Record):
         return self.inspected
 
     def close(self) -> None:
-        """Let go of what outlives executions: the temporary folder and the pooled greenlets."""
+        """Let go of what outlives executions: the temporary folder and the pooled greenlets, which the collector cannot reach."""
         super().close()
-        self.pool.clear()
+        while self.pool:
+            self.pool.pop().throw()
+        self._reset((), lambda enabled: enabled[0], (), ())
 
     @property
     def setting_up(self) -> bool:
@@ -392,7 +394,7 @@ class Kernel(Record):
             self.concurrent = True
         if not workers and daemons.only_for_ever(self):
             return []
-        if (self.timed or self.clock.timescales) and self._next_instant(not keys) is not None:
+        if (self.timed or self.clock.timescales) and self.next_instant(not keys) is not None:
             keys.append(self.clock_key)
         if self.tracing:
             while len(self.widths) < self.n:
@@ -400,15 +402,10 @@ class Kernel(Record):
             self.widths.append(len(keys))
         return keys
 
-    def _next_instant(self, idle: bool) -> int | None:
-        now = self.clock.now
-        deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
-        return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
-
     def _advance(self) -> None:
         now = self.clock.now
         idle = not any(actor.ready(now) for actor in self.live)
-        target = self._next_instant(idle)
+        target = self.next_instant(idle)
         assert target is not None
         if not idle:
             self.clock.lateness += target - now
@@ -434,7 +431,7 @@ class Kernel(Record):
                 return
         elif key == self.clock_key:
             idle = not any(actor.ready(self.clock.now) for actor in self.live)
-            if self._next_instant(idle) is not None:
+            if self.next_instant(idle) is not None:
                 return
         if self.n < len(self.expected_reads):
             raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")

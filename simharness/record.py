@@ -119,6 +119,12 @@ class Record:
         if self.tracing and self.mode == RUNNING:
             self.notes.setdefault(self.n - 1, []).append(text)
 
+    def next_instant(self, idle: bool) -> int | None:
+        """Return the instant to which the clock may move now, or None; `idle`: no actor can move."""
+        now = self.clock.now
+        deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
+        return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
+
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""
         for name in self.names.of(1 << (key >> SHIFT)):

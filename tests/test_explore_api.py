@@ -1,5 +1,6 @@
 """The contract of the Python API, through the public names only."""
 
+import gc
 import itertools
 import math
 import pickle
@@ -9,6 +10,7 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
+from simharness.kernel import Kernel
 
 
 def lost_update(world):
@@ -311,13 +313,39 @@ def waits_for_ever(world):
     world.actor("b", cell.set, 1)
 
 
+def moves_and_then_waits_for_ever(world):
+    cell = world.shared(0, "cell")
+
+    def work():
+        cell.get()
+        cell.wait_until(lambda value: value == 1)
+
+    world.actor("a", work)
+
+
+def test_an_actor_that_never_makes_a_step_is_not_verified_even_where_deadlocks_are_allowed():
+    result = simharness.explore(simharness.scenario(allow_deadlock=True)(waits_for_ever))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "a never made a step" in result.bounds
+
+
+def test_nothing_of_an_exploration_is_left_when_it_is_over():
+    def leftovers():
+        gc.collect()
+        return sum(isinstance(found, Kernel) for found in gc.get_objects())
+
+    before = leftovers()
+    simharness.explore(moves_and_then_waits_for_ever)
+    assert leftovers() == before
+
+
 def test_a_stuck_actor_is_a_violation_unless_allowed():
     result = simharness.explore(waits_for_ever)
     assert result.verdict is Verdict.VIOLATED
     assert result.deadlocks >= 1
     assert "deadlock: a waits for wait_until cell" in result.counterexample.failure
     assert "test_explore_api.py" in result.counterexample.failure
-    allowed = simharness.explore(simharness.scenario(allow_deadlock=True)(waits_for_ever))
+    allowed = simharness.explore(simharness.scenario(allow_deadlock=True)(moves_and_then_waits_for_ever))
     assert allowed.verdict is Verdict.VERIFIED
     assert allowed.deadlocks == allowed.executions >= 1
 
