@@ -6,6 +6,7 @@ no choices. In actors, each operation on a cell, each `step` and each `choose` i
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
@@ -159,6 +160,8 @@ class World:
         """
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
+        if inspect.iscoroutinefunction(work):
+            raise Misuse(f"{caller()}: world.actor({name!r}, …) got an async def: there is no runtime for coroutines; use a plain function")
         if not self._kernel.setting_up:
             raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
         self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
