@@ -149,9 +149,8 @@ class Races:
         if resource is None:
             return
         kernel = self.kernel
-        own = self.steps_of.get(actor.index, 0)
-        last = own.bit_length() - 1
-        settled = (self.before[last] | 1 << last) if own else 0
+        last = max(self.steps_of.get(actor.index, 0).bit_length() - 1, actor.born)
+        settled = (self.before[last] | 1 << last) if last >= 0 else 0
         tried = {race[0] for race in found}
         for i in range(second.j - 1, -1, -1):
             if settled >> i & 1:

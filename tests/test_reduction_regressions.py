@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+import simharness
 from simharness.strategies.dpor import Dpor
 from simharness.strategies.exhaustive import Exhaustive
 from tests.random_programs import Explored, Program, explored, runtimes_in_place
@@ -101,3 +104,23 @@ def test_a_daemon_that_writes_what_the_last_steps_write_is_explored_on_both_side
             daemons=frozenset({2}),
         )
     )
+
+
+def test_a_thread_that_waits_for_a_lock_is_not_moved_to_before_its_start():
+    """The clock may stand between the lock's taking and the start of the thread that then waits for it."""
+
+    def sleeps_inside_a_lock():
+        lock = threading.Lock()
+
+        def work():
+            with lock:
+                time.sleep(0.1)
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    reduced = simharness.explore(sleeps_inside_a_lock)
+    assert reduced.verdict == simharness.explore(sleeps_inside_a_lock, strategy="exhaustive").verdict == "verified"
