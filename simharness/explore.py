@@ -54,8 +54,7 @@ class _Tally:
             if status == "deadlock":
                 self.deadlocks += 1
                 self.stuck.update((actor.name, actor.index) for actor in kernel.stuck)
-            if self.stuck:
-                self.moved.update(key >> SHIFT for key in kernel.keys)
+            self.moved.update(kernel.keys)
             self.outcomes |= execution.outcomes
 
 
@@ -216,7 +215,8 @@ class Explorer:
             reasons.append("no actor ever made a step")
         elif simulation.checks and not simulation.checked:
             reasons.append("no at_end check was ever evaluated")
-        idle = [name for name, index in tally.stuck.items() if index not in tally.moved]
+        movers = {key >> SHIFT for key in tally.moved}
+        idle = [name for name, index in tally.stuck.items() if index not in movers]
         if idle:
             reasons.append(f"{' and '.join(idle)} never made a step")
         return reasons

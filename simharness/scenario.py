@@ -46,7 +46,9 @@ class Scenario:
         allow_deadlock: bool = False,
     ) -> None:
         if inspect.iscoroutinefunction(function):
-            raise Misuse(f"{getattr(function, '__name__', function)} is an async def: there is no runtime for coroutines; use a plain function")
+            raise Misuse(
+                f"{getattr(function, '__name__', function)} is an async def: there is no runtime for coroutines; use a plain function"
+            )
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.address = self.name

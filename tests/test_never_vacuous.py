@@ -224,3 +224,20 @@ def test_unsynchronised_memory_is_said_not_to_be_explored():
             assert totals[0] == 2
 
     assert "unsynchronised memory is not explored" in simharness.explore(scenario).bounds
+
+
+def test_an_actor_that_is_stuck_from_the_start_in_some_orderings_only_has_moved():
+    @simharness.scenario(allow_deadlock=True)
+    def one_place(world):
+        free = world.shared(1, "free")
+
+        def take():
+            free.wait_until(lambda value: value == 1)
+            free.set(0)
+
+        world.actor("first", take)
+        world.actor("second", take)
+
+    result = simharness.explore(one_place)
+    assert result.verdict == "verified", result.bounds
+    assert result.deadlocks > 0
