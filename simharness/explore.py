@@ -39,6 +39,11 @@ class _Tally:
         self.moved: set[int] = set()
         self.stuck: dict[str, int] = {}
 
+    @property
+    def runs(self) -> int:
+        """Executions of every kind."""
+        return self.executions + self.blocked + self.redundant + self.cut
+
     def add(self, execution: Execution, kernel: Kernel) -> None:
         status = execution.status
         self.steps += kernel.n
@@ -77,7 +82,6 @@ class Explorer:
         """Explore and report."""
         self.progress.started(self.scenario, self.parameters)
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
-            self._check_repeatable(simulation)
             learned = simulation.kernel.learned
             version = -1
             while version != learned.version:
@@ -111,38 +115,30 @@ class Explorer:
             execution = simulation.execute(plan, strategy.choose, strategy.expected())
             strategy.end()
             tally.add(execution, kernel)
-            if execution.failure is not None and tally.first_failure is None:
-                tally.first_failure = execution
-                if kernel.learned.version == version:
-                    self._repeat(simulation, execution)
-                if self.stop_on_first:
-                    return False
             if kernel.learned.version != version:
+                return False
+            failing = execution.failure is not None and tally.first_failure is None
+            if failing:
+                tally.first_failure = execution
+            if failing or tally.runs == 1:
+                self._repeat(simulation, execution)
+            if failing and self.stop_on_first:
                 return False
 
     def _limit_reached(self) -> bool:
         tally, settings = self.tally, self.settings
-        runs = tally.executions + tally.blocked + tally.redundant + tally.cut
         now = _monotonic()
         if now >= self._next_report:
             self._next_report = now + 0.1
             self.progress.advanced(tally.executions, now - self._began)
-        if settings.max_executions is not None and runs >= settings.max_executions:
+        if settings.max_executions is not None and tally.runs >= settings.max_executions:
             self.gave_up = f"stopped at max_executions={settings.max_executions}"
         elif settings.max_seconds is not None and now - self._began >= settings.max_seconds:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
         return self.gave_up is not None
 
-    def _check_repeatable(self, simulation: Simulation) -> None:
-        """Run the first schedule twice: what differs then is not the schedule's doing."""
-        learned = simulation.kernel.learned
-        version = -1
-        while version != learned.version:
-            version = learned.version
-            first = simulation.execute((), _first_enabled)
-        self._repeat(simulation, first)
-
     def _repeat(self, simulation: Simulation, execution: Execution) -> None:
+        """Run the first execution, and a failing one, again: what differs then is not the schedule's doing."""
         kernel = simulation.kernel
         steps = list(zip(kernel.keys, kernel.operations, strict=True))
         names = {actor.index: actor.name for actor in kernel.actors.values()}
