@@ -184,3 +184,11 @@ def test_every_interleaving_of_two_stores_on_one_file_gives_what_their_orderings
             world.outcome(len(stores[0].get_messages("parent")))
 
     same_both_ways(two_processes, {})
+
+
+def test_checks_at_the_end_teach_nothing_about_what_is_a_scheduling_point():
+    scenario = compression_fork.two_contenders
+    cell = {"protocol": "lease", "property": "one_compression_child"}
+    found = simharness.explore(scenario, parameters=cell).counterexample
+    assert found.token.count(":") == 3, "the store's lock protects its connection: its statements are no points"
+    assert len(found.steps) < 40
