@@ -267,21 +267,26 @@ def event_turn(world, protocol, property):
     check(world, incident, property)
 
 
-@simharness.scenario(
-    protocol=list(PROTOCOLS), property=["one_compression_child", "lock_released"], expect=expect(one_compression_child=LATE)
-)
-def late_contender(world, protocol, property):
-    """The main turn compresses for 20 s; the event comes about when it is done, a little before or a little after."""
+def compress_and_be_late(world, protocol, property, compression, arrival):
+    """The main turn compresses for so many seconds from the start on; the event comes so many seconds after the start."""
     incident = Incident(world, protocol)
-    incident.main.context_compressor.seconds = 20.0
+    incident.main.context_compressor.seconds = compression
 
     def event():
-        time.sleep(20.0)
+        time.sleep(arrival)
         incident.process_event_compresses()
 
     world.actor("main_turn", incident.main_turn)
     world.actor("process_event", event)
     check(world, incident, property)
+
+
+@simharness.scenario(
+    protocol=list(PROTOCOLS), property=["one_compression_child", "lock_released"], expect=expect(one_compression_child=LATE)
+)
+def late_contender(world, protocol, property):
+    """The main turn compresses for 20 s; the event comes about when it is done, a little before or a little after."""
+    compress_and_be_late(world, protocol, property, compression=20.0, arrival=20.0)
 
 
 @simharness.scenario(
@@ -292,13 +297,4 @@ def late_contender(world, protocol, property):
 )
 def long_compression(world, protocol, property):
     """A compression of 400 s, longer than the lease's 300: the refresher keeps the lease from the contender that comes at 350 s."""
-    incident = Incident(world, protocol)
-    incident.main.context_compressor.seconds = 400.0
-
-    def event():
-        time.sleep(350.0)
-        incident.process_event_compresses()
-
-    world.actor("main_turn", incident.main_turn)
-    world.actor("process_event", event)
-    check(world, incident, property)
+    compress_and_be_late(world, protocol, property, compression=400.0, arrival=350.0)

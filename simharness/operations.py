@@ -56,14 +56,13 @@ class Resource:
     `history` lists (step, state) for each change of state, oldest first; the state before the first is `initial`.
     """
 
-    __slots__ = ("bit", "extra", "history", "initial", "name", "state")
+    __slots__ = ("bit", "history", "initial", "name", "state")
 
     def __init__(self, name: str, bit: int, state: State = None) -> None:
         self.name = name
         self.bit = bit
         self.state = self.initial = state
         self.history: list[tuple[int, State]] = []
-        self.extra: Any = None
 
     def put(self, step: int, state: State) -> None:
         """Set the state as an effect of the step with this index (-1: set-up)."""

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from simharness.errors import Misuse
-from simharness.places import place_of
+from simharness.places import last_place
 
 Parameters = Mapping[str, Any]
 VERDICTS = ("verified", "violated", "inconclusive")
@@ -199,11 +199,7 @@ def _import_file(path: str) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt | Misuse):
             raise
-        frame = error.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        place = place_of(frame.tb_frame) if frame is not None else None
-        where = error.lineno if isinstance(error, SyntaxError) else (place or "?")
+        where = error.lineno if isinstance(error, SyntaxError) else (last_place(error) or "?")
         raise Misuse(f"{path} cannot be imported: {type(error).__name__}: {error} (at {where})") from error
     return module
 

@@ -93,7 +93,6 @@ class Recorder:
         self._kernel = kernel
         self._snapshot = snapshot
         self._tables: Tables = {}
-        self._seen = -1
         self.after: dict[int, tuple[tuple[str, ...], dict[str, tuple[str, ...]], dict[str, str]]] = {}
         self.logged: dict[int, list[str]] = {}
         self._last_shown: dict[str, str] = {}

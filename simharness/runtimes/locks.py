@@ -150,6 +150,14 @@ class _Base:
         state = self._attached(kernel).state
         return f"<{'locked' if state else 'unlocked'} {self._resource.name}>"
 
+    def _is_held(self) -> bool:
+        kernel = current()
+        if kernel is None:
+            return bool(self._native().locked())
+        resource = self._attached(kernel)
+        kernel.step(self._look())
+        return bool(resource.state)
+
 
 class Lock(_Base):
     """Stands in for the lock that `threading.Lock` makes."""
@@ -192,12 +200,7 @@ class Lock(_Base):
 
     def locked(self) -> bool:
         """Whether somebody holds it."""
-        kernel = current()
-        if kernel is None:
-            return bool(self._native().locked())
-        resource = self._attached(kernel)
-        kernel.step(self._look())
-        return bool(resource.state)
+        return self._is_held()
 
     __enter__ = acquire
 
@@ -301,9 +304,4 @@ class RLock(_Base):
 
         def locked(self) -> bool:
             """Whether somebody holds it."""
-            kernel = current()
-            if kernel is None:
-                return bool(self._native().locked())
-            resource = self._attached(kernel)
-            kernel.step(self._look())
-            return bool(resource.state)
+            return self._is_held()

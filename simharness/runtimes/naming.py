@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from simharness.actors import ROOT
 from simharness.clock import nanoseconds
-from simharness.kernel import Kernel, current
+from simharness.kernel import Kernel
 from simharness.operations import Operation, Resource, State
-from simharness.places import caller, is_foreign
+from simharness.places import is_foreign
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.patching import Patches
 
@@ -95,11 +95,6 @@ class Views(Generic[V]):
             view = owner.__dict__[VIEW] = self._make(kernel, owner, name, name)
         return view
 
-    def here(self, owner: Any) -> V | None:
-        """Return the view of `owner`, or None outside a simulation."""
-        kernel = current()
-        return None if kernel is None else self.of(kernel, owner)
-
 
 class Both(Resource):
     """Two resources seen as one, for an operation that depends on the states of both: its state is the pair of theirs."""
@@ -111,7 +106,6 @@ class Both(Resource):
         self.second = second
         self.name = second.name
         self.bit = first.bit | second.bit
-        self.extra = None
 
     @property
     def state(self) -> State:
@@ -145,14 +139,12 @@ def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
 def took(kernel: Kernel, resource: Resource) -> None:
     """Note, for people, that the current actor holds a lock from here on. Call only while tracing."""
     actor = kernel.actor
-    resource.extra = caller()
     if actor is not None and kernel.mode != INSPECTING:
         kernel.context.setdefault("held", {}).setdefault(actor.index, []).append(resource.name)
 
 
 def gave_back(kernel: Kernel, resource: Resource) -> None:
     """Note, for people, that a lock is free again, whoever held it. Call only while tracing."""
-    resource.extra = None
     if kernel.mode != INSPECTING:
         for names in kernel.context.get("held", {}).values():
             if resource.name in names:
