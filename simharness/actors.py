@@ -54,6 +54,10 @@ class Actor:
         return self.deadline is not None and now >= self.deadline
 
 
+def ended() -> None:
+    """The work of an actor that has ended: its pooled greenlet must not hold on to what it did."""
+
+
 class Learned:
     """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over."""
 

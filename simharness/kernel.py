@@ -17,7 +17,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness import daemons
-from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure
+from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure, ended
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 from simharness.places import caller, callers, place_of
@@ -190,6 +190,7 @@ class Kernel(Record):
         """The actor has ended: go where control belongs now. Returns when the greenlet has been given another actor."""
         body = actor.greenlet
         assert body is not None
+        actor.work = ended
         if self.dying or self.error is not None:
             self.pool.append(body)
             self.hub.switch()

@@ -97,6 +97,7 @@ class Simulation:
         with ExitStack() as stack:
             stack.callback(self.kernel.close)
             stack.enter_context(runtimes.installed())
+            stack.callback(runtimes.forget, self.kernel)
             stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
             if gc.isenabled():
                 gc.disable()
@@ -137,6 +138,8 @@ class Simulation:
 
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
+        if self.world is not None:
+            self.world.release()
         kernel.context["seed"] = self.settings.seed
         self.world = world = World(kernel)
         if recorder is not None:

@@ -226,6 +226,11 @@ class World:
             self._directory = self._kernel.fresh_directory()
         return os.path.join(self._directory, name)
 
+    def release(self) -> None:
+        """The execution is over: let go of the checks, whose closures hold this world."""
+        self._always.clear()
+        self.checks_at_end.clear()
+
     def check_always(self) -> None:
         """Check what `always` declared, after a step."""
         kernel = self._kernel

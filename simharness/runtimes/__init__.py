@@ -47,6 +47,11 @@ def end_execution(kernel: Kernel) -> None:
     sqlite.end_execution(kernel)
 
 
+def forget(kernel: Kernel) -> None:
+    """The exploration is over: let go of what was kept from one execution to the next."""
+    sqlite.forget(kernel)
+
+
 def snapshot(kernel: Kernel) -> Tables:
     """Return the committed rows of every database of the execution: label, table, columns and rows."""
     return sqlite.snapshot(kernel)

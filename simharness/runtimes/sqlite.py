@@ -17,28 +17,32 @@ from __future__ import annotations
 import _sqlite3
 import contextlib
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable
+from functools import wraps
 from types import TracebackType
 from typing import Any
 
 from simharness.clock import nanoseconds
 from simharness.errors import Refused
-from simharness.kernel import current
+from simharness.kernel import Kernel, current
 from simharness.operations import Operation
 from simharness.places import caller
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.sqlite_database import Database
+from simharness.runtimes.sqlite_database import Database, forget, memory_of
 from simharness.runtimes.sqlite_footprint import COMMITS, ROLLS_BACK, Shape
 from simharness.runtimes.sqlite_locks import Link
 from simharness.runtimes.sqlite_registry import end_execution, holders, identify, registry_of, snapshot
-from simharness.runtimes.sqlite_statements import LEGACY, SimCursor, TalkingCursor, attempt, set_level
+from simharness.runtimes.sqlite_reuse import ALTERS, Closed, Keeper, Noting, Tape, keep
+from simharness.runtimes.sqlite_statements import LEGACY, SimCursor, TalkingCursor, attempt, execute, set_level, statement
 
-__all__ = ["SimConnection", "connect", "end_execution", "holders", "install", "registry_of", "snapshot"]
+__all__ = ["SimConnection", "connect", "end_execution", "forget", "holders", "install", "registry_of", "snapshot"]
 
 MEMORY = "/dev/shm/"
 """What is in memory needs no `synchronous=OFF`; the world's own folder is there, where there is such a place."""
 _genuine = sqlite3.connect
+_new_cursor: Any = sqlite3.Connection.cursor
 _Connection = sqlite3.Connection
 _Cursor = sqlite3.Cursor
 
@@ -56,9 +60,33 @@ def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
     if kernel is None:
         genuine: sqlite3.Connection = _genuine(*arguments, **options)
         return genuine
+    keeper = memory_of(kernel).keeper
+    key = keeper.key(kernel, arguments, options)
+    if key is not None:
+        return _for_keeping(kernel, keeper, key, options)
     factory = arguments[5] if len(arguments) > 5 else options.get("factory", _Connection)
     connection: sqlite3.Connection = _controlled(factory, SimConnection)(*arguments, **options)
     return connection
+
+
+def _for_keeping(kernel: Kernel, keeper: Keeper, key: Any, options: dict[str, Any]) -> SimConnection:
+    """Return a connection that the next execution may have again, or the one that was kept for this one."""
+    connection = keeper.take(key)
+    second_hand = connection is not None
+    if second_hand:
+        connection.__class__ = SimConnection
+        connection.row_factory, connection.text_factory = None, str
+        set_level.__set__(connection, options.get("isolation_level", ""))
+        connection._join(kernel, kernel.new_name("connection"), ":memory:", **options)
+    else:
+        connection = SimConnection(":memory:", **options)
+    link = connection._link
+    link.references = sys.getrefcount(connection)
+    link.key, link.second_hand, link.options = key, second_hand, {**options, "timeout": 0, "check_same_thread": False}
+    link.tape = keeper.tapes.get(key) or Tape()
+    connection.__class__ = NotingConnection
+    kept: SimConnection = connection
+    return kept
 
 
 _subclasses: dict[tuple[Any, type], Any] = {}
@@ -101,12 +129,27 @@ class SimConnection(_Connection):
         if kernel.dying:
             kernel.step(Operation("sqlite.connect"))
         name = "check's connection" if kernel.mode == INSPECTING else kernel.new_name("connection")
-        label, path, private = identify(kernel, database, uri, name)
-        registry = registry_of(kernel)
         super().__init__(
             database, timeout=0, detect_types=detect_types, isolation_level=isolation_level, check_same_thread=False,
             cached_statements=cached_statements, uri=uri, **options,
         )  # fmt: skip
+        self._join(kernel, name, database, uri, timeout, isolation_level, check_same_thread, **options)
+
+    def _join(
+        self,
+        kernel: Kernel,
+        name: str,
+        database: Any,
+        uri: bool = False,
+        timeout: float = 5.0,
+        isolation_level: Any = "",
+        check_same_thread: bool = True,
+        autocommit: Any = LEGACY,
+        **_: Any,
+    ) -> None:
+        """Become a connection of the execution under way; the arguments are those of `sqlite3.connect`."""
+        label, path, private = identify(kernel, database, uri, name)
+        registry = registry_of(kernel)
         found = registry.databases.get(label)
         if found is None:
             found = registry.databases[label] = Database(kernel, label, path, private)
@@ -115,8 +158,8 @@ class SimConnection(_Connection):
             with contextlib.suppress(sqlite3.Error):  # not a database, or locked for now
                 _Cursor(self).execute("PRAGMA synchronous=OFF")
         link = self._link = Link(kernel, found, name, self)
-        link.level = isolation_level if options.get("autocommit", LEGACY) == LEGACY else None
-        link.autocommit = options.get("autocommit", LEGACY)
+        link.level = isolation_level if autocommit == LEGACY else None
+        link.autocommit = autocommit
         link.timeout = max(0, nanoseconds(timeout))
         link.maker = kernel.actor if check_same_thread and kernel.mode != INSPECTING else None
         link.registry = registry
@@ -142,12 +185,12 @@ class SimConnection(_Connection):
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Do one statement."""
-        if type(self) is SimConnection:
-            link = self._link
-            cursor = super().cursor(link.cursors)
-            cursor._link = link
-            return cursor.execute(sql, parameters)
-        return self.cursor().execute(sql, parameters)
+        if type(self) is not SimConnection:
+            return self.cursor().execute(sql, parameters)
+        link = self._link
+        cursor = _new_cursor(self, link.cursors)
+        cursor._link = link
+        return statement(cursor, sql, parameters, execute)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
         """Do one statement for each set of parameters, as one step."""
@@ -169,6 +212,10 @@ class SimConnection(_Connection):
 
     def _border(self, shape: Shape, call: Callable[[], None]) -> None:
         link = self._link
+        kernel = link.kernel
+        if link.passed == kernel.n and link.user is kernel.actor and kernel.mode == RUNNING:
+            call()
+            return
         link.enter()
         if link.autocommit is True or (not link.exposed and not self.in_transaction):
             call()
@@ -190,6 +237,9 @@ class SimConnection(_Connection):
                 if self.in_transaction and link.autocommit is not False:
                     return
             link.closed = True
+            if keep(link, self):
+                self.__class__ = ClosedConnection
+                return
         super().close()
 
     def __enter__(self) -> Any:
@@ -270,6 +320,40 @@ class SimConnection(_Connection):
         link.enter()
         super().set_authorizer(authorizer_callback)
         link.authorizer = authorizer_callback
+        link.spoilt = True
+
+    @property
+    def total_changes(self) -> int:
+        """How many rows were changed on this connection."""
+        self._link.remembers()
+        return super().total_changes
+
+
+def _spoiling(name: str) -> Any:
+    """Return the genuine method of this name, whose effect outlasts an execution: the connection is not kept."""
+    genuine = getattr(_Connection, name)
+
+    @wraps(genuine)
+    def spoiling(self: SimConnection, *arguments: Any, **options: Any) -> Any:
+        self._link.spoilt = True
+        return genuine(self, *arguments, **options)
+
+    return spoiling
+
+
+for _name in ALTERS:
+    if hasattr(_Connection, _name):
+        setattr(SimConnection, _name, _spoiling(_name))
+
+
+class NotingConnection(Noting, SimConnection):
+    """A connection while set-up defines its schema."""
+
+    normal = SimConnection
+
+
+class ClosedConnection(Closed, SimConnection):
+    """A connection that the program has closed and that is kept."""
 
 
 if "autocommit" in vars(_Connection):
@@ -279,6 +363,7 @@ if "autocommit" in vars(_Connection):
         link: Link | None = getattr(self, "_link", None)
         if link is not None:
             link.enter()
+            link.spoilt = True
             if value is True and self.in_transaction:
                 self._border(COMMITS, lambda: _Connection.commit(self))
         _autocommit.__set__(self, value)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from simharness.kernel import Kernel
 from simharness.record import SETUP
 from simharness.runtimes.sqlite_footprint import Shape
+from simharness.runtimes.sqlite_reuse import Keeper
 
 if TYPE_CHECKING:
     from simharness.runtimes.sqlite_locks import Link
@@ -36,6 +37,7 @@ class Memory:
         self.shared: set[str] = set()
         self.schemas: dict[Any, int] = {}
         self.scripts: dict[str, list[str]] = {}
+        self.keeper = Keeper()
 
     def schema(self, *history: Any) -> int:
         """Return a small number for a schema that is told by the statements that made it."""
@@ -48,6 +50,13 @@ def memory_of(kernel: Kernel) -> Memory:
     if found is None:
         found = _memories[kernel] = Memory()
     return found
+
+
+def forget(kernel: Kernel) -> None:
+    """The exploration is over: close what was kept for it."""
+    found = _memories.pop(kernel, None)
+    if found is not None:
+        found.keeper.close()
 
 
 class Database:

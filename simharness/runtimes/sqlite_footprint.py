@@ -18,6 +18,7 @@ LOCAL, READ, WRITE, SCHEMA, BEGIN, BEGIN_WRITE, COMMIT, ROLLBACK, SAVEPOINT, REL
 """Kinds of statement. LOCAL touches nothing but its connection, SCHEMA conflicts with everything on the database, UNKNOWN could
 not be prepared."""
 
+_set_authorizer = sqlite3.Connection.set_authorizer
 _VERB = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]+)(.*)", re.DOTALL)
 _PRAGMA = re.compile(r"\s*(?:\w+\s*\.\s*)?(\w+)\s*(?:(?:=|\()\s*([^;)]*?)\s*\)?\s*;?\s*)?(?:--.*|;)?$", re.DOTALL)
 _NAME = re.compile(r"\s*(?:TO\s+)?(?:SAVEPOINT\s+)?[\"'`\[]?([^\"'`\];\s]+)", re.IGNORECASE)
@@ -222,13 +223,13 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
         seen.append(event)
         return sqlite3.SQLITE_OK
 
-    connection.set_authorizer(note)
+    _set_authorizer(connection, note)
     try:
         code = _explain(connection, sql)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError):
         return Shape(sql, UNKNOWN, verb), False
     finally:
-        connection.set_authorizer(authorizer)
+        _set_authorizer(connection, authorizer)
     shape = Shape(sql, LOCAL, verb)
     shape.rows = any(row[1] == "ResultRow" for row in code)
     transactions = [row[3] for row in code if row[1] == "Transaction" and row[2] == 0]
@@ -252,15 +253,17 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
 
 def _explain(connection: sqlite3.Connection, sql: str) -> list[tuple[Any, ...]]:
     cursor = sqlite3.Cursor(connection)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            cursor.execute("EXPLAIN " + sql)
-        except sqlite3.ProgrammingError as error:
-            needed = _USES.search(str(error))
-            if needed is None:
-                raise
-            cursor.execute("EXPLAIN " + sql, (None,) * int(needed[1]))
+    cursor.row_factory = None
+    text = "EXPLAIN " + sql
+    try:
+        cursor.execute(text, (None,) * sql.count("?"))
+    except sqlite3.ProgrammingError as error:
+        needed = _USES.search(str(error))
+        if needed is None:
+            raise
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # named placeholders, and a sequence for them
+            cursor.execute(text, (None,) * int(needed[1]))
     rows = cursor.fetchall()
     cursor.close()
     return rows

@@ -34,6 +34,7 @@ from simharness.runtimes.sqlite_uses import Use
 
 WRITERS = (WRITE, SCHEMA, BEGIN_WRITE)
 _BUSY = 5
+_total_changes = vars(sqlite3.Connection)["total_changes"].__get__
 
 
 class Points(Use):
@@ -46,7 +47,7 @@ class Points(Use):
         connection = self.connection
         self.inside = connection.in_transaction
         if not self.holds and shape.kind in WRITERS:
-            self.base = connection.total_changes
+            self.base = _total_changes(connection)
 
     def _declare(self, shape: Shape) -> None:
         kernel, database = self.kernel, self.database
@@ -143,7 +144,7 @@ class Points(Use):
         database = self.database
         if self.altered:
             return database.every | database.commits | self.touched
-        if self.connection.total_changes != self.base:
+        if _total_changes(self.connection) != self.base:
             return database.commits | self.touched
         return 0
 

@@ -13,6 +13,7 @@ from simharness.kernel import Kernel
 from simharness.places import caller
 from simharness.runtimes.sqlite_database import Database
 from simharness.runtimes.sqlite_locks import Link
+from simharness.runtimes.sqlite_reuse import keep
 from simharness.tables import Table, Tables
 
 _Connection = sqlite3.Connection
@@ -68,10 +69,13 @@ def end_execution(kernel: Kernel) -> None:
     for database in registry.databases.values():
         if database.inspector is not None:
             database.inspector.close()
+        database.links.clear()
+        database.user = None
     for link in registry.links:
         connection = link.reference()
         link.over = True
-        if connection is None or link.closed:
+        link.user = link.maker = link.registry = None
+        if connection is None or link.closed or keep(link, connection):
             continue
         link.closed = True
         for reference in link.open:

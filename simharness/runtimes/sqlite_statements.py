@@ -12,14 +12,15 @@ from simharness.errors import Refused
 from simharness.places import caller
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes import sqlite_footprint as footprint
-from simharness.runtimes.sqlite_footprint import COMMIT, ROLLBACK, TIMEOUT, UNKNOWN, WRITE, Shape
+from simharness.runtimes.sqlite_footprint import COMMIT, ROLLBACK, SCHEMA, TIMEOUT, UNKNOWN, WRITE, Shape
 from simharness.runtimes.sqlite_locks import Link
 
 Cursor = sqlite3.Cursor
 LEGACY = -1
 """What `autocommit` is for a connection that is governed by its `isolation_level`."""
 set_level: Any = vars(sqlite3.Connection)["isolation_level"]
-_cursor_execute = sqlite3.Cursor.execute
+execute = sqlite3.Cursor.execute
+_lastrowid = vars(sqlite3.Cursor)["lastrowid"].__get__
 _cursor_executemany = sqlite3.Cursor.executemany
 _ATTACHED = re.compile(r"\s*(?:DATABASE\s+)?(['\"])(:memory:)?\1", re.IGNORECASE)
 
@@ -32,11 +33,11 @@ class SimCursor(Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Do one statement."""
-        return _statement(self, sql, parameters, _cursor_execute)
+        return statement(self, sql, parameters, execute)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
         """Do one statement for each set of parameters, as one step."""
-        return _statement(self, sql, list(parameters), _cursor_executemany)
+        return statement(self, sql, list(parameters), _cursor_executemany)
 
     def executescript(self, script: str, /) -> Any:
         """Do the statements of a script one after the other, each a step of its own."""
@@ -88,6 +89,10 @@ class SimCursor(Cursor):
     def _uses(self) -> None:
         link = self._link
         kernel = link.kernel
+        if link.passed == kernel.n and self.mover is kernel.actor and link.user is self.mover:
+            return
+        if link.closed:
+            link.enter()
         if kernel.mode == RUNNING and not kernel.dying and link.is_open(self):
             assert kernel.actor is not None
             link.moved(self)
@@ -95,9 +100,19 @@ class SimCursor(Cursor):
 
     def close(self) -> None:
         """Close; an open transaction is rolled back first."""
-        if self._link.kernel.dying:
-            self._link.enter()
+        link = self._link
+        if link.kernel.dying or link.closed:
+            link.enter()
         super().close()
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The row that was inserted last on this connection."""
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None:
+            link.remembers()
+        found: int | None = _lastrowid(self)
+        return found
 
 
 class TalkingCursor(SimCursor):
@@ -149,12 +164,22 @@ def _shown(row: Any) -> str:
     return "no row" if row is None else repr(tuple(row)) if isinstance(row, (tuple, sqlite3.Row)) else repr(row)
 
 
-def _statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., Any]) -> Any:
+def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., Any]) -> Any:
     """Do one statement: a point if it has to be one, then the real call."""
     try:
         link = cursor._link
     except AttributeError:
         raise Refused(f"{caller() or '?'}: make cursors with connection.cursor(), not with the class") from None
+    kernel = link.kernel
+    if link.passed == kernel.n and link.user is kernel.actor and kernel.mode == RUNNING and type(sql) is str and link.book is not None:
+        known = link.book.get(sql)
+        if known is not None and known.plain:
+            call(cursor, sql, parameters)
+            if cursor.mover is not link.user:
+                link.moved(cursor)
+            if known.rows:
+                link.opened(cursor)
+            return cursor
     link.enter()
     if type(sql) is not str:
         return call(cursor, sql, parameters)
@@ -165,6 +190,12 @@ def _statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[...,
         if shape.rows:
             link.opened(cursor)
         return cursor
+    return _in_turn(link, cursor, shape, parameters, call)
+
+
+def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call: Callable[..., Any]) -> Any:
+    """Declare a statement, wait for its turn, do it, and record what became of the transaction."""
+    sql = shape.sql
     while True:
         link.before(shape, cursor)
         if shape.kind != UNKNOWN:
@@ -173,6 +204,8 @@ def _statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[...,
         if shape.kind == UNKNOWN:
             break
     text = sql
+    if not shape.plain and (shape.kind != SCHEMA or shape.verb == "PRAGMA"):
+        link.spoilt = True
     if shape.kind == TIMEOUT:
         text = _busy_timeout(link, shape)
     elif shape.verb == "ATTACH" and not _ATTACHED.match(shape.argument):

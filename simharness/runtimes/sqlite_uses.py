@@ -16,10 +16,13 @@ from simharness.errors import Misuse
 from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.places import caller
-from simharness.record import RUNNING
+from simharness.record import RUNNING, SETUP
 from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_database import Database, memory_of
 from simharness.runtimes.sqlite_footprint import Shape
+from simharness.runtimes.sqlite_reuse import LASTS, Tape, closed
+
+_create_function = sqlite3.Connection.create_function
 
 
 class Use:
@@ -37,6 +40,7 @@ class Use:
         self.keeps_cursors = f"open cursors of {name}" in shared
         self.moves_cursors = f"moved cursors of {name}" in shared
         self.user: Actor | None = None
+        self.passed = -1
         self.timeout = 0
         self.level: str | None = ""
         self.authorizer: Any = None
@@ -62,6 +66,11 @@ class Use:
         self.cursors: Any = None
         self.closed = False
         self.over = False
+        self.key: Any = None
+        self.tape: Tape | None = None
+        self.played = self.references = 0
+        self.spoilt = self.second_hand = False
+        self.options: dict[str, Any] = {}
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -75,7 +84,9 @@ class Use:
         kernel = self.kernel
         if kernel.dying:
             kernel.step(Operation("sqlite.statement"))
-        if self.over and not self.closed:
+        if self.closed:
+            raise closed()
+        if self.over:
             raise elsewhere(self)
         if self.maker is not None and kernel.mode == RUNNING and kernel.actor is not self.maker:
             self._check_thread()
@@ -151,14 +162,23 @@ class Use:
             self._unprotected()
 
     def quick(self) -> bool:
-        """Whether a statement of an actor needs no point: nobody else can meet this connection's locks."""
+        """Whether a statement of an actor needs no point: nobody else can meet this connection's locks.
+
+        Then `passed` is the number of the step, and the actor's further statements in it need not ask again: no lock is
+        taken or given back within a step.
+        """
         kernel, database = self.kernel, self.database
-        if not database.alone or self.exposed or kernel.mode != RUNNING or kernel.tracing:
+        if not database.alone or self.exposed or kernel.tracing:
             return False
         actor = kernel.actor
+        if kernel.mode != RUNNING:
+            return database.private and (kernel.mode == SETUP or actor is None)
         assert actor is not None
         self.used(actor)
-        return database.lock.state is None or database.lock.state == self.name
+        if database.lock.state is None or database.lock.state == self.name:
+            self.passed = kernel.n
+            return True
+        return False
 
     def _unprotected(self) -> None:
         if self.name in self.memory.shared and not self.memory.locksets.get(self.name, frozenset()):
@@ -177,6 +197,20 @@ class Use:
                     return False
         return True
 
+    def again(self, connection: Any) -> None:
+        """Open the database anew: it is empty then, and so are the connection's attributes."""
+        sqlite3.Connection.__init__(connection, ":memory:", **self.options)
+        connection._link = self
+
+    def remembers(self) -> None:
+        """Somebody asks for what a connection would remember of the execution before: keep none from now on."""
+        keeper = self.memory.keeper
+        if self.key is not None and keeper.wanted:
+            keeper.wanted = False
+            keeper.close()
+            if self.second_hand:
+                self.kernel.learned.version += 1
+
     def learn(self, sql: str) -> Shape:
         """Return the shape of a statement, learning it if need be."""
         database, memory = self.database, self.memory
@@ -186,6 +220,8 @@ class Use:
             book = self.book = {} if database.volatile else memory.books.setdefault(key, {})
         shape = book.get(sql)
         if shape is None:
+            if LASTS.search(sql):
+                self.remembers()
             shape, lasting = footprint.learn(self.connection, sql, database.table, self.authorizer)
             if lasting and not database.volatile:
                 book[sql] = shape
@@ -209,10 +245,10 @@ class Use:
         """Ask SQLite whether a statement is under way: it refuses to replace a function then."""
         connection = self.connection
         if not self.probed:
-            self.probed = True
-            connection.create_function("simharness_probe", 0, _nothing)
+            self.probed = self.spoilt = True
+            _create_function(connection, "simharness_probe", 0, _nothing)
         try:
-            connection.create_function("simharness_probe", 0, _nothing)
+            _create_function(connection, "simharness_probe", 0, _nothing)
         except sqlite3.OperationalError:
             return True
         return False
