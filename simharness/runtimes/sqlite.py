@@ -77,7 +77,8 @@ def _for_keeping(kernel: Kernel, keeper: Keeper, key: Any, options: dict[str, An
         connection.__class__ = SimConnection
         connection.row_factory, connection.text_factory = None, str
         set_level.__set__(connection, options.get("isolation_level", ""))
-        connection._join(kernel, kernel.new_name("connection"), ":memory:", **options)
+        name = kernel.new_name("connection")
+        connection._join(kernel, name, identify(kernel, ":memory:", False, name), **options)
     else:
         connection = SimConnection(":memory:", **options)
     link = connection._link
@@ -129,26 +130,26 @@ class SimConnection(_Connection):
         if kernel.dying:
             kernel.step(Operation("sqlite.connect"))
         name = "check's connection" if kernel.mode == INSPECTING else kernel.new_name("connection")
+        place = identify(kernel, database, uri, name)
         super().__init__(
             database, timeout=0, detect_types=detect_types, isolation_level=isolation_level, check_same_thread=False,
             cached_statements=cached_statements, uri=uri, **options,
         )  # fmt: skip
-        self._join(kernel, name, database, uri, timeout, isolation_level, check_same_thread, **options)
+        self._join(kernel, name, place, timeout, isolation_level, check_same_thread, **options)
 
     def _join(
         self,
         kernel: Kernel,
         name: str,
-        database: Any,
-        uri: bool = False,
+        place: tuple[str, str, bool],
         timeout: float = 5.0,
         isolation_level: Any = "",
         check_same_thread: bool = True,
         autocommit: Any = LEGACY,
         **_: Any,
     ) -> None:
-        """Become a connection of the execution under way; the arguments are those of `sqlite3.connect`."""
-        label, path, private = identify(kernel, database, uri, name)
+        """Become a connection of the execution under way, to the place that was identified; the options are those of `sqlite3.connect`."""
+        label, path, private = place
         registry = registry_of(kernel)
         found = registry.databases.get(label)
         if found is None:

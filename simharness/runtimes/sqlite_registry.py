@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import weakref
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -75,7 +76,10 @@ def end_execution(kernel: Kernel) -> None:
         connection = link.reference()
         link.over = True
         link.user = link.maker = link.registry = None
-        if connection is None or link.closed or keep(link, connection):
+        if connection is None:
+            continue
+        link.reference = weakref.ref(connection)
+        if link.closed or keep(link, connection):
             continue
         link.closed = True
         for reference in link.open:

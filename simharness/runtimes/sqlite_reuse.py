@@ -137,10 +137,8 @@ class Noting:
         if tape.image is None:
             noting: Any = type(self)
             self.__class__ = self.normal
-            link.tape = None
             cursor = getattr(self, method)(text)
             tape.statements.append((method, text))
-            link.tape = tape
             self.__class__ = noting
             return cursor
         if link.played < len(tape.statements) and tape.statements[link.played] == (method, text):

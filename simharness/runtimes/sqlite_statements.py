@@ -12,7 +12,7 @@ from simharness.errors import Refused
 from simharness.places import caller
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes import sqlite_footprint as footprint
-from simharness.runtimes.sqlite_footprint import COMMIT, ROLLBACK, SCHEMA, TIMEOUT, UNKNOWN, WRITE, Shape
+from simharness.runtimes.sqlite_footprint import COMMIT, ROLLBACK, TIMEOUT, UNKNOWN, WRITE, Shape
 from simharness.runtimes.sqlite_locks import Link
 
 Cursor = sqlite3.Cursor
@@ -44,6 +44,7 @@ class SimCursor(Cursor):
         link = self._link
         link.enter()
         connection = link.connection
+        link.spoilt = link.spoilt or link.tape is None
         if link.autocommit == LEGACY and connection.in_transaction:
             connection.commit()
         scripts = link.memory.scripts
@@ -204,7 +205,7 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
         if shape.kind == UNKNOWN:
             break
     text = sql
-    if not shape.plain and (shape.kind != SCHEMA or shape.verb == "PRAGMA"):
+    if not shape.plain and link.tape is None:
         link.spoilt = True
     if shape.kind == TIMEOUT:
         text = _busy_timeout(link, shape)
