@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore test test-long upstream-test lint types docs counts overhead check clean
+.PHONY: explore test test-long upstream-test lint types docs counts overhead peers check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,12 @@ counts: $(STAMP)
 
 overhead: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py
+
+peers: $(STAMP)  ## the store workload under other tools too, each in an environment of its own
+	for tool in frontrun detangle; do \
+		test -x .peers/$$tool/bin/python || { $(PYTHON) -m venv .peers/$$tool && .peers/$$tool/bin/python -m pip install -q $$tool; } || true; \
+	done
+	$(BIN)/python benchmarks/peers.py
 
 check: lint types test
 
