@@ -42,6 +42,20 @@ class Second(NamedTuple):
     writes: int
 
 
+class Reversal(NamedTuple):
+    """A race for those who want to see it reversed: its first step i, its second one j (the execution's length: still waiting at the end).
+
+    `key` is the choice that makes the second step, `past` the mask of the steps that happen before it, `shared` that of the resources on
+    which the two conflict. For a data choice i is j, and `key` another alternative.
+    """
+
+    i: int
+    j: int
+    key: int
+    past: int
+    shared: int
+
+
 class Races:
     """The happens-before relation and the races of the kernel's last execution.
 
@@ -67,7 +81,7 @@ class Races:
         for j in range(shared, kernel.n):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
-            past, direct = self._past(j, index, reads, writes)
+            past, direct = self.past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
             if not direct or key == kernel.clock_key:
@@ -106,7 +120,32 @@ class Races:
                 result |= 1 << j
         return result
 
-    def _past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
+    def reversals(self) -> Iterator[Reversal]:
+        """Yield every race of the execution, with what has to come before its second step."""
+        kernel = self.kernel
+        for j, races in enumerate(self.races):
+            for i, key, reads, writes in races:
+                yield Reversal(i, j, key, self.before[j], self._shared(i, reads, writes))
+        for i, key, reads, writes in self.tail:
+            everything = key == kernel.clock_key
+            past = (1 << kernel.n) - 1 if everything else self.past(kernel.n, key >> SHIFT, reads, writes)[0]
+            yield Reversal(i, kernel.n, key, past, self._shared(i, reads, writes))
+
+    def _shared(self, i: int, reads: int, writes: int) -> int:
+        kernel = self.kernel
+        return (kernel.writes[i] & (reads | writes)) | (kernel.reads[i] & writes)
+
+    def pending_footprint(self, actor: Actor) -> tuple[int, int]:
+        """Return (reads, writes) of the actor's pending operation if it is done now; that the actor ends with it is not foreseen."""
+        operation = actor.pending
+        assert operation is not None
+        reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
+        writes |= actor.bit | (ENDING if actor.daemon else 0)
+        if writes & self.kernel.learned.checked:
+            writes |= CHECKED
+        return reads | CLOCK, writes
+
+    def past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
         """Return the mask of the steps before j that happen before it, and those of other actors with nothing in between."""
         kernel = self.kernel
         all_reads, all_writes, keys, before = kernel.reads, kernel.writes, kernel.keys, self.before
@@ -206,13 +245,8 @@ class Races:
             ready = actor.ready(kernel.clock.now)
             if ready and not actor.daemon:
                 continue
-            state = operation.resource.state if operation.resource is not None else None
-            reads, writes = operation.footprint(state)
-            reads |= CLOCK
-            writes |= actor.bit | (ENDING if actor.daemon else 0)
-            if writes & kernel.learned.checked:
-                writes |= CHECKED
-            _, direct = self._past(kernel.n, actor.index, reads, writes)
+            reads, writes = self.pending_footprint(actor)
+            _, direct = self.past(kernel.n, actor.index, reads, writes)
             if direct:
                 found += self._races(Second(kernel.n, actor.key, actor, operation, actor.deadline, reads, writes), direct)
         return found
