@@ -1,8 +1,9 @@
 """Finds the races that a failure is due to, by letting them come out the other way.
 
-The failing execution's reversible races, as its happens-before relation tells them, are reversed one at a time: the schedule is run
-again with what the second step needs, and then that step, moved before the first, and everything else in its order as far as it
-still can be. A race whose reversal passes is to blame; one whose reversal fails too is not. Where no single reversal passes,
+The failing execution's conflicting pairs of steps that could have come the other way round, as its happens-before relation tells
+them, are reversed one at a time: the schedule is run again with what the second step needs, and then that step, moved before the
+first, and everything else in its order as far as it still can be. A pair whose reversal passes is to blame, unless another that
+passes reverses less; one whose reversal fails too is not. Where no single reversal passes,
 failing ones are reversed further, so that sets of two and more races are found, the smallest first. A data choice is reversed by
 taking another alternative.
 
@@ -25,7 +26,7 @@ from simharness.shrink import Shrinker, follow, kind_of
 from simharness.simulation import Execution, Simulation
 from simharness.trace import Blame, Passing, Race, Why
 
-MOST = 100
+MOST = 60
 """Executions that finding the races takes at most."""
 ENOUGH = 3
 """Single races to blame after which no more are looked for: each says where the failure can be cut off."""
@@ -39,7 +40,7 @@ Flip = tuple[Event, Event]
 
 
 class _Run(NamedTuple):
-    """What is kept of an execution: its steps, their order, the races in it that can be reversed, and those that led to it."""
+    """What is kept of an execution: its steps up to the failure and beyond, their order, what can be reversed, and what led to it."""
 
     keys: Sequence[int]
     events: Sequence[Event]
@@ -58,6 +59,7 @@ class _Passed(NamedTuple):
     number: int
     keys: Sequence[int]
     races: tuple[Race, ...]
+    pairs: frozenset[tuple[int, int]]
 
 
 def explain(simulation: Simulation, shrinker: Shrinker, budget: int) -> Why:
@@ -83,10 +85,10 @@ class _Explainer:
     def run(self) -> Why:
         """Search by the number of races reversed together."""
         simulation = self._simulation
-        simulation.execute(self._shrinker.best, _first)
+        execution = simulation.execute(self._shrinker.best, _first)
         self._actors = {actor.index: actor.name for actor in self._kernel.actors.values()}
         self._titles = {name: resource.name for name, resource in self._kernel.resources.items()}
-        self._failing = self._look(())
+        self._failing = self._look((), execution)
         frontier, all_singles = [self._failing], True
         for depth in range(1, DEEPEST + 1):
             frontier, whole = self._widen(frontier, depth)
@@ -94,7 +96,11 @@ class _Explainer:
                 all_singles = whole
             if self._passed or self._left <= 0:
                 break
-        blame = tuple(Blame(found.races, self._token(found.keys)) for found in sorted(self._passed)[:ENOUGH])
+        least: list[_Passed] = []
+        for found in sorted(self._passed):
+            if not any(found.pairs >= smaller.pairs for smaller in least):
+                least.append(found)
+        blame = tuple(Blame(found.races, self._token(found.keys)) for found in least)
         return Why(blame, self._passing(), self._singles, all_singles, self._tried + self._shrinker.ran)
 
     def _widen(self, frontier: Sequence[_Run], depth: int) -> tuple[list[_Run], bool]:
@@ -137,11 +143,11 @@ class _Explainer:
             return None
         if kind_of(execution.failure) != self._wanted:
             return None
-        found = self._look(flips)
+        found = self._look(flips, execution)
         return found if len(found.events) else None
 
-    def _look(self, flips: tuple[tuple[Flip, Race], ...]) -> _Run:
-        """Take down the kernel's last execution; one whose ordering was met before is taken down as having no steps."""
+    def _look(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> _Run:
+        """Take down the kernel's last execution, which failed; one whose ordering was met before is taken down as having no steps."""
         kernel = self._kernel
         self._orderings.begin()
         name = self._orderings.now()
@@ -151,7 +157,9 @@ class _Explainer:
         races = Races(kernel)
         races.update(0)
         footprints = list(zip(kernel.reads, kernel.writes, strict=True))
-        return _Run(list(kernel.keys), _events(kernel.keys), footprints, races.before, list(races.reversals()), flips)
+        assert execution.failure is not None
+        reversals = [reversal for reversal in races.reversals() if reversal.i <= execution.failure.step]
+        return _Run(list(kernel.keys), _events(kernel.keys), footprints, races.before, reversals, flips)
 
     def _flip(self, run: _Run, reversal: Reversal) -> Flip:
         first = run.events[reversal.i]
@@ -208,12 +216,12 @@ class _Explainer:
         events = _events(keys)
         at = {event: position for position, event in enumerate(events)}
         beyond = len(events)
-        count = 0
+        pairs: set[tuple[int, int]] = set()
         for y, second in enumerate(failing.events):
             for x in range(y):
-                if conflict(*failing.footprints[x], *failing.footprints[y]):
-                    count += at.get(failing.events[x], beyond) > at.get(second, beyond)
-        return _Passed(flips, count, -_parting(failing.keys, keys), len(self._passed), list(keys), races)
+                if conflict(*failing.footprints[x], *failing.footprints[y]) and at.get(failing.events[x], beyond) > at.get(second, beyond):
+                    pairs.add((x, y))
+        return _Passed(flips, len(pairs), -_parting(failing.keys, keys), len(self._passed), list(keys), races, frozenset(pairs))
 
     def _passing(self) -> Passing | None:
         """Return the nearest passing execution: of those found by reversing races, else of those met while shrinking."""

@@ -23,7 +23,7 @@ def counterexample(simulation: Simulation, failing: Execution) -> Counterexample
     shortness = shrinker.run()
     if learned.version != version:
         return None
-    why = explain(simulation, shrinker, budget - shrinker.ran) if budget else None
+    why = explain(simulation, shrinker, budget - shrinker.ran) if budget and shrinker.cost.steps else None
     if learned.version != version:
         return None
     execution = simulation.execute(shrinker.best, _first_enabled)

@@ -121,15 +121,38 @@ class Races:
         return result
 
     def reversals(self) -> Iterator[Reversal]:
-        """Yield every race of the execution, with what has to come before its second step."""
+        """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
+
+        Between the steps of such a pair lie others that have to come after the first one and before the second one; with the pair they are
+        reversed too. What its second step needs from its own actor does not come after the first.
+        """
         kernel = self.kernel
-        for j, races in enumerate(self.races):
+        found: set[tuple[int, int]] = set()
+        for races, j in self.all():
             for i, key, reads, writes in races:
-                yield Reversal(i, j, key, self.before[j], self._shared(i, reads, writes))
-        for i, key, reads, writes in self.tail:
-            everything = key == kernel.clock_key
-            past = (1 << kernel.n) - 1 if everything else self.past(kernel.n, key >> SHIFT, reads, writes)[0]
-            yield Reversal(i, kernel.n, key, past, self._shared(i, reads, writes))
+                found.add((i, key if j == kernel.n else j))
+                everything = key == kernel.clock_key
+                past = (1 << j) - 1 if everything else self.past(j, key >> SHIFT, reads, writes)[0]
+                yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+        pending = [(kernel.n, actor.key, *self.pending_footprint(actor)) for actor in self._waiting()]
+        for j, key, reads, writes in [*zip(range(kernel.n), kernel.keys, kernel.reads, kernel.writes, strict=True), *pending]:
+            if key == kernel.clock_key:
+                continue
+            own = self.steps_of.get(key >> SHIFT, 0) & ((1 << j) - 1)
+            last = max(own.bit_length() - 1, kernel.actors[key >> SHIFT].born)
+            settled = (self.before[last] | 1 << last) if last >= 0 else 0
+            past = self.before[j] if j < kernel.n else self.past(j, key >> SHIFT, reads, writes)[0]
+            for i in range(j):
+                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.n else j) not in found:
+                    yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+
+    def _waiting(self) -> Iterator[Actor]:
+        """Yield the actors whose operations were still waiting when the execution ended."""
+        now = self.kernel.clock.now
+        for actor in self.kernel.live:
+            operation = actor.pending
+            if operation is not None and operation.kind != "assume" and (actor.daemon or not actor.ready(now)):
+                yield actor
 
     def _shared(self, i: int, reads: int, writes: int) -> int:
         kernel = self.kernel
@@ -238,13 +261,9 @@ class Races:
         """Races of the operations that were still waiting when the execution ended."""
         kernel = self.kernel
         found: list[Race] = []
-        for actor in kernel.live:
+        for actor in self._waiting():
             operation = actor.pending
-            if operation is None or operation.kind == "assume":
-                continue
-            ready = actor.ready(kernel.clock.now)
-            if ready and not actor.daemon:
-                continue
+            assert operation is not None
             reads, writes = self.pending_footprint(actor)
             _, direct = self.past(kernel.n, actor.index, reads, writes)
             if direct:

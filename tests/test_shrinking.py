@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -27,7 +28,7 @@ def threads_are_simulated() -> Iterator[None]:
 
 def switches(keys, clock_key):
     movers = [key >> 16 for key in keys if key != clock_key]
-    return sum(1 for before, after in zip(movers, movers[1:], strict=False) if before != after)
+    return sum(1 for before, after in pairwise(movers) if before != after)
 
 
 def every_end(target):

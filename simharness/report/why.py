@@ -27,7 +27,7 @@ def explain(trace: Trace, shown: Sequence[Row] | None = None) -> list[str]:
     for blame in trace.why.blame[:SHOWN]:
         orders = [_order(trace, telling, race) for race in blame.races]
         if len(orders) > 2:
-            sentences.append(f"no single race decides it, nor two: {len(orders)} have to come out otherwise for it to pass")
+            sentences.append(f"no single race decides it, nor do two of those tried: with {len(orders)} the other way round it passes")
         elif len(orders) == 1:
             race = blame.races[0]
             other = f"with {race.instead} instead it passes" if race.instead else "in the other order this passes"
@@ -38,12 +38,11 @@ def explain(trace: Trace, shown: Sequence[Row] | None = None) -> list[str]:
 
 
 def _nothing(why: Why) -> str:
-    alone = "no race was found that can be reversed" if not why.singles else f"no single race decides it ({why.singles} reversed"
     if why.singles:
-        alone += ", not all)" if not why.all_singles else ")"
-    if why.passing is None:
-        return f"{alone}; no ordering that passes in {why.tried} tried"
-    return alone
+        alone = f"no single race decides it ({why.singles} tried{'' if why.all_singles else ', not all'})"
+    else:
+        alone = "nothing in it could have come the other way round" if why.all_singles else "no race was tried: the budget is used up"
+    return alone if why.passing is not None else f"{alone}; no schedule that passes was found in {why.tried}"
 
 
 def _order(trace: Trace, shown: Sequence[Row], race: Race) -> str:
