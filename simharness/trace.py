@@ -151,7 +151,7 @@ class Trace:
     failure: str | None = None
     failed_at: int | None = None
     initial: Mapping[str, str] = field(default_factory=dict)
-    why: Why | None = None
+    why: Why | None = field(default=None, compare=False)
 
     @property
     def switches(self) -> int:
