@@ -84,6 +84,47 @@ def check(program: Program) -> None:
         assert simharness.replay(target, token).failure is None
 
 
+def passes_through(program, bad):
+    """A scenario of the program that fails as soon as its cells have these values."""
+
+    def through(world):
+        machine = Machine(program, world, [])
+
+        @world.always
+        def another_state():
+            assert tuple(cell.get() for cell in machine.cells) != bad
+
+    return simharness.scenario(allow_deadlock=True)(through)
+
+
+def check_states(program: Program) -> None:
+    states = Counter()
+
+    def watched(world):
+        machine = Machine(program, world, [])
+
+        @world.always
+        def look():
+            states[tuple(cell.get() for cell in machine.cells)] += 1
+
+    every_end(simharness.scenario(allow_deadlock=True)(watched))
+    bad = min(states, key=lambda state: (states[state], state))
+    target, fewest = passes_through(program, bad), []
+    with Simulation(as_scenario(target), {}, Settings()) as simulation:
+        search = Exhaustive(simulation.kernel)
+        while (plan := search.begin()) is not None:
+            execution = simulation.execute(plan, search.choose)
+            search.end()
+            if execution.failure is not None:
+                fewest.append(switches(execution.keys[: execution.failure.step + 1], simulation.kernel.clock_key))
+    assume(fewest)
+    found = simharness.explore(target).counterexample
+    assert found.trace.switches >= min(fewest)
+    assert "the fewest among" in found.shortness or found.trace.switches == min(fewest), found.shortness
+    for token in [blame.token for blame in found.blame] + ([found.passing.token] if found.passing else []):
+        assert simharness.replay(target, token).failure is None
+
+
 def few(count):
     return settings(max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
@@ -98,6 +139,19 @@ def test_no_interleaving_of_a_random_program_fails_with_fewer_switches_where_tha
 @given(programs((*LOCKS, "wait_until", *sorted(CLOCKED))))
 def test_no_interleaving_of_a_random_program_with_a_clock_fails_with_fewer_switches_where_that_is_said(program: Program) -> None:
     check(program)
+
+
+@few(15)
+@given(programs((*LOCKS, "choose", "step", "wait_until", "sleep")))
+def test_no_interleaving_of_a_random_program_reaches_a_state_with_fewer_switches_where_that_is_said(program: Program) -> None:
+    check_states(program)
+
+
+@pytest.mark.long
+@few(200)
+@given(programs((*LOCKS, "choose", "step", "wait_until", *sorted(CLOCKED)), threads=True))
+def test_no_interleaving_of_hundreds_of_random_programs_reaches_a_state_with_fewer_switches_where_that_is_said(program: Program) -> None:
+    check_states(program)
 
 
 @pytest.mark.long
