@@ -26,7 +26,7 @@ from simharness.shrink import Shrinker, follow, kind_of
 from simharness.simulation import Execution, Simulation
 from simharness.trace import Blame, Passing, Race, Why
 
-MOST = 60
+MOST = 40
 """Executions that finding the races takes at most."""
 ENOUGH = 3
 """Single races to blame after which no more are looked for: each says where the failure can be cut off."""
