@@ -11,13 +11,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from simharness import choices, runtimes
-from simharness.actors import SHIFT, Failure
+from simharness.actors import SHIFT
+from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Parameters, Scenario, as_scenario
-from simharness.shrink import Shrinker
 from simharness.simulation import Execution, Settings, Simulation, describe
 from simharness.strategies import Strategy
 from simharness.strategies.dpor import Dpor
@@ -152,21 +152,7 @@ class Explorer:
 
     def _counterexample(self, simulation: Simulation) -> Counterexample | None:
         failing = self.tally.first_failure
-        if failing is None:
-            return None
-        shrinker = Shrinker(simulation, failing, self.settings.shrink)
-        learned = simulation.kernel.learned
-        version = learned.version
-        shortness = shrinker.run()
-        if learned.version != version:
-            return None
-        execution = simulation.execute(shrinker.best, _first_enabled)
-        failure: Failure | None = execution.failure
-        assert failure is not None
-        token = choices.write(self.scenario.name, self.parameters, simulation.kernel)
-        text = describe(failure) or ""
-        trace = simulation.record(shrinker.best, text, failure.step + 1)
-        return Counterexample(text, token, trace, shortness)
+        return None if failing is None else counterexample(simulation, failing)
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from simharness.scenario import Parameters
-from simharness.trace import Step, Trace
+from simharness.trace import Blame, Passing, Step, Trace
 
 
 class Verdict(StrEnum):
@@ -51,6 +51,23 @@ class Counterexample(Replayed):
 
     failure: str
     shortness: str
+
+    @property
+    def blame(self) -> Sequence[Blame]:
+        """The races (or data choices) that decide it: each was tried the other way round, and that passed."""
+        return self.trace.why.blame if self.trace.why is not None else ()
+
+    @property
+    def passing(self) -> Passing | None:
+        """The passing execution that differs least, among those tried; None if none was found."""
+        return self.trace.why.passing if self.trace.why is not None else None
+
+    @property
+    def explanation(self) -> Sequence[str]:
+        """What decides the failure, in sentences."""
+        from simharness.report.why import explain
+
+        return explain(self.trace)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Settings:
         max_steps: an execution with more steps is cut; the verdict is then inconclusive.
         seed: of the random numbers that the code under test draws, and of samplers.
         watchdog: real seconds without a step after which a blocked simulation is given up.
-        shrink: executions spent on making a counterexample shorter.
+        shrink: executions spent on making a counterexample shorter and on finding what it is due to; none of either when 0.
         progress: is told how far the exploration is.
     """
 
@@ -239,11 +239,3 @@ def describe(failure: Failure | None) -> str | None:
     else:
         what = f"{failure.check or failure.actor} raised {type(error).__name__}: {message}"
     return f"{what}{where}"
-
-
-def signature(execution: Execution) -> tuple[Any, ...] | None:
-    """Return what makes two failures the same to a shrinker: the check or actor, and the kind of exception."""
-    failure = execution.failure
-    if failure is None:
-        return None
-    return failure.check, failure.actor, type(failure.error)

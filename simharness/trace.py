@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from simharness.actors import SHIFT
@@ -68,12 +69,78 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Race:
+    """Two steps of a failing execution that conflict, or one that is a data choice.
+
+    Attributes:
+        first: number of the step that came first.
+        second: number of the step that came second; the same as `first` for a data choice; None if it was never made.
+        actor: whose the second step is, or would have been.
+        resources: what both touch and one of them changes, in words.
+        instead: for a data choice, what was chosen in the execution that passes.
+    """
+
+    first: int
+    second: int | None
+    actor: str
+    resources: tuple[str, ...] = ()
+    instead: str = ""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """What a failure is due to: when these races come out the other way, and nothing else is changed on purpose, it passes.
+
+    That was tried: `token` replays it. Where there are several, none of them is enough alone.
+    """
+
+    races: tuple[Race, ...]
+    token: str
+
+
+@dataclass(frozen=True)
+class Passing:
+    """The passing execution nearest to a failing one, among those that were run.
+
+    Attributes:
+        token: replays it.
+        parts_at: number of the first step of the failing execution that it does not make.
+        actor: who moves there instead.
+        reversed: pairs of conflicting steps that it orders otherwise.
+    """
+
+    token: str
+    parts_at: int
+    actor: str
+    reversed: int
+
+
+@dataclass(frozen=True)
+class Why:
+    """What is known about the cause of a failure.
+
+    Attributes:
+        blame: the smallest sets of races that decide it, nearest first; empty if none was found.
+        passing: the nearest passing execution, or None if none was found.
+        singles: how many races were reversed one at a time, and `all_singles` whether these were all.
+        tried: executions that were run in all.
+    """
+
+    blame: tuple[Blame, ...]
+    passing: Passing | None
+    singles: int
+    all_singles: bool
+    tried: int
+
+
+@dataclass(frozen=True)
 class Trace:
     """The record of one execution.
 
     Attributes:
         actors: names in the order in which they came into being, with their processes.
         failed_at: number of the step after which the failure showed (0: in the initial state), or None.
+        why: what is known about the cause, for the counterexample of an exploration.
     """
 
     scenario: str
@@ -84,6 +151,13 @@ class Trace:
     failure: str | None = None
     failed_at: int | None = None
     initial: Mapping[str, str] = field(default_factory=dict)
+    why: Why | None = field(default=None, compare=False)
+
+    @property
+    def switches(self) -> int:
+        """How often another actor moved than before, up to the failure; the clock is no actor."""
+        movers = [step.actor for step in self.steps[: self.failed_at] if step.actor in self.actors]
+        return sum(1 for before, after in pairwise(movers) if before != after)
 
 
 class Recorder:
