@@ -19,7 +19,6 @@ from urllib.parse import quote, unquote
 from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.errors import TokenError
 from simharness.kernel import Kernel
-from simharness.places import without_addresses
 
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"
@@ -60,7 +59,7 @@ def write_choices(kernel: Kernel) -> str:
 def fingerprint(kernel: Kernel) -> str:
     """Return six hex digits that tell whether the steps of an execution are those the token was written for."""
     text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.operations)
-    return hashlib.sha256(without_addresses(text).encode()).hexdigest()[:6]
+    return hashlib.sha256(kernel.canonical(text).encode(errors="backslashreplace")).hexdigest()[:6]
 
 
 class Token(NamedTuple):

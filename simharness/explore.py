@@ -15,7 +15,8 @@ from simharness.actors import SHIFT, Failure
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.progress import Progress
-from simharness.results import Counterexample, Replayed, Result, Verdict
+from simharness.repeating import WHAT_TO_DO, Repeats, same_again, watched, witness
+from simharness.results import HERE, Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Parameters, Scenario, as_scenario
 from simharness.shrink import Shrinker
 from simharness.simulation import Execution, Settings, Simulation, describe
@@ -87,6 +88,8 @@ class Explorer:
             while version != learned.version:
                 exhausted = self._rounds(simulation)
                 version = learned.version
+                if self.tally.first_failure is None:
+                    self.repeats.finish(self.tally.runs)
                 counterexample = self._counterexample(simulation)
             result = self._result(simulation, exhausted, counterexample)
         self.progress.finished(result)
@@ -106,13 +109,14 @@ class Explorer:
 
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally
+        self.repeats = Repeats(simulation)
         while True:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts and not tally.cut
             if self._limit_reached():
                 return False
-            execution = simulation.execute(plan, strategy.choose, strategy.expected())
+            execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
             strategy.end()
             tally.add(execution, kernel)
             if kernel.learned.version != version:
@@ -120,8 +124,7 @@ class Explorer:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:
                 tally.first_failure = execution
-            if failing or tally.runs == 1:
-                self._repeat(simulation, execution)
+            self.repeats.check(execution, failing)
             if failing and self.stop_on_first:
                 return False
 
@@ -137,19 +140,6 @@ class Explorer:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
         return self.gave_up is not None
 
-    def _repeat(self, simulation: Simulation, execution: Execution) -> None:
-        """Run the first execution, and a failing one, again: what differs then is not the schedule's doing."""
-        kernel = simulation.kernel
-        steps = list(zip(kernel.keys, kernel.operations, strict=True))
-        names = {actor.index: actor.name for actor in kernel.actors.values()}
-        before = simulation.fingerprint(execution)
-        again = simulation.execute(list(execution.keys), _first_enabled, (kernel.reads, kernel.writes))
-        if simulation.fingerprint(again) == before:
-            return
-        from simharness.report.difference import first_difference
-
-        raise Nondeterminism(first_difference(steps, names, execution, kernel, again))
-
     def _counterexample(self, simulation: Simulation) -> Counterexample | None:
         failing = self.tally.first_failure
         if failing is None:
@@ -160,13 +150,15 @@ class Explorer:
         shortness = shrinker.run()
         if learned.version != version:
             return None
-        execution = simulation.execute(shrinker.best, _first_enabled)
+        execution, account = witness(simulation, shrinker.best)
         failure: Failure | None = execution.failure
-        assert failure is not None
+        if failure is None:
+            raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
         token = choices.write(self.scenario.name, self.parameters, simulation.kernel)
         text = describe(failure) or ""
+        same_again(simulation, shrinker.best, account)
         trace = simulation.record(shrinker.best, text, failure.step + 1)
-        return Counterexample(text, token, trace, shortness)
+        return Counterexample(text, token, trace, shortness, account=account, confirmed=HERE)
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally
@@ -240,10 +232,6 @@ class Explorer:
         parts.append(f"scheduling points: {', '.join(runtimes.NAMES)}; between them, unsynchronised memory is not explored")
         parts.append("no faults")
         return "; ".join(parts)
-
-
-def _first_enabled(enabled: list[int]) -> int:
-    return enabled[0]
 
 
 def explore(
@@ -349,9 +337,9 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
     with Simulation(scenario, scenario.cell(told.cell), settings or Settings()) as simulation:
         simulation.kernel.learned.shared |= told.facts
         follow = choices.Replay(simulation.kernel, told.choices)
-        execution = simulation.execute((), follow.choose)
+        execution, account = watched(simulation, (), follow.choose)
         follow.finish(told.check)
         failure = describe(execution.failure)
         failed_at = None if execution.failure is None else execution.failure.step + 1
         trace = simulation.record(list(execution.keys), failure, failed_at)
-    return Replayed(failure, token, trace)
+    return Replayed(failure, token, trace, account=account)

@@ -94,26 +94,15 @@ class Recorder:
         self._snapshot = snapshot
         self._tables: Tables = {}
         self.after: dict[int, tuple[tuple[str, ...], dict[str, tuple[str, ...]], dict[str, str]]] = {}
-        self.logged: dict[int, list[str]] = {}
         self._last_shown: dict[str, str] = {}
-        self._handler = _Lines(self)
+        self._log = LogLines(kernel)
 
     def __enter__(self) -> Recorder:
-        root = logging.getLogger()
-        self._level = root.level
-        root.addHandler(self._handler)
-        if root.level > logging.INFO:
-            root.setLevel(logging.INFO)
+        self._log.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        root = logging.getLogger()
-        root.removeHandler(self._handler)
-        root.setLevel(self._level)
-
-    def line(self, text: str) -> None:
-        """A log line was emitted by the running step."""
-        self.logged.setdefault(self._kernel.n - 1, []).append(text)
+        self._log.__exit__()
 
     def observe(self) -> None:
         """Look at the world after the step that was made last."""
@@ -167,7 +156,7 @@ class Recorder:
                     database=changes,
                     held=held,
                     shown=shown,
-                    log=tuple(self.logged.get(position, ())),
+                    log=tuple(self._log.lines.get(position, ())),
                     choices=kernel.widths[position] if position < len(kernel.widths) else 1,
                 )
             )
@@ -197,13 +186,30 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
     return tuple(result)
 
 
-class _Lines(logging.Handler):
-    def __init__(self, recorder: Recorder) -> None:
+class LogLines(logging.Handler):
+    """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own."""
+
+    def __init__(self, kernel: Kernel) -> None:
         super().__init__()
-        self._recorder = recorder
+        self._kernel = kernel
+        self.lines: dict[int, list[str]] = {}
+
+    def __enter__(self) -> LogLines:
+        root = logging.getLogger()
+        self._root_level = root.level
+        root.addHandler(self)
+        if root.level > logging.INFO:
+            root.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self)
+        root.setLevel(self._root_level)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._recorder.line(f"{record.levelname} {record.name}: {record.getMessage()}")
+        """Keep the line of the running step."""
+        self.lines.setdefault(self._kernel.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
 
 
 def _object(operation: Operation) -> str:

@@ -7,6 +7,7 @@ ordering. Handlers that the code under test adds itself work as always; so does 
 from __future__ import annotations
 
 import logging
+import weakref
 
 from simharness.kernel import current
 from simharness.runtimes.patching import Patches
@@ -16,10 +17,10 @@ def install(patches: Patches) -> None:
     """Plan to keep the handlers that there are now silent inside simulations."""
     genuine = logging.Handler.handle
     references = list(vars(logging)["_handlerList"])  # weak references to every handler there is
-    silenced = {id(handler) for handler in (reference() for reference in references) if handler is not None}
+    silenced = weakref.WeakSet(handler for handler in (reference() for reference in references) if handler is not None)
 
     def handle(self: logging.Handler, record: logging.LogRecord) -> bool | logging.LogRecord:
-        if id(self) in silenced and current() is not None:
+        if self in silenced and current() is not None:
             return False
         return genuine(self, record)
 
