@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
+from opcode import opmap
+from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
 from simharness.actors import ALTERNATIVES, SHIFT
@@ -99,11 +101,26 @@ class Watch:
         self.enabled[kernel.n] = enabled
         actor = kernel.actors.get(key >> SHIFT) if key >= 0 else None
         if actor is not None and actor.greenlet is not None:
-            frame = asker(actor.greenlet.gr_frame or sys._getframe(1))
-            module = "" if frame is None else str(frame.f_globals.get("__name__")).partition(".")[0]
-            if module in sys.stdlib_module_names and module not in _THIN and module != "__main__":
-                kernel.context.setdefault(VERSIONED, f"the standard library's {module}")
+            if _of_standard_library(asker(actor.greenlet.gr_frame or sys._getframe(1))):
+                kernel.context.setdefault(VERSIONED, "code of the standard library")
         return key
+
+
+def mark_wording(kernel: Kernel, error: BaseException | None) -> None:
+    """Note that a failure is told in the words of the interpreter or the standard library, which change from version to version."""
+    trace = error.__traceback__ if error is not None else None
+    if trace is None or isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
+        return
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    if frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"] or _of_standard_library(frame):
+        kernel.context.setdefault(VERSIONED, "the words of an exception")
+
+
+def _of_standard_library(frame: FrameType | None) -> bool:
+    module = "" if frame is None else str(frame.f_globals.get("__name__")).partition(".")[0]
+    return module in sys.stdlib_module_names and module not in _THIN and module != "__main__"
 
 
 def account_of(kernel: Kernel, execution: Execution, watch: Watch | None = None, start: int = 0) -> Account:

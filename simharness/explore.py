@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from simharness import choices, runtimes
 from simharness.actors import SHIFT, Failure
+from simharness.confirm import confirmed
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.progress import Progress
@@ -183,6 +185,7 @@ class Explorer:
             bounds=self._bounds(simulation, verdict, reasons),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
+            first=self.repeats.first,
         )
 
     def _reasons(self, simulation: Simulation, exhausted: bool) -> list[str]:
@@ -278,7 +281,9 @@ def explore(
     if workers < 1:
         raise Misuse(f"workers={workers}: at least one is needed")
     cell = scenario.cell(parameters)
-    return Explorer(scenario, cell, strategy, stop_on_first, settings or Settings()).run()
+    settings = settings or Settings()
+    result = Explorer(scenario, cell, strategy, stop_on_first, settings).run()
+    return confirmed([result], [scenario], settings)[0] if settings.confirm else result
 
 
 def explore_all(
@@ -289,8 +294,11 @@ def explore_all(
 ) -> list[Result]:
     """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`."""
     scenario = as_scenario(target)
+    settings = settings or Settings()
+    apart = replace(settings, confirm=False)
     with runtimes.installed():
-        return [_explore_cell(scenario, strategy, cell, stop_on_first, settings) for cell in scenario.cells()]
+        results = [_explore_cell(scenario, strategy, cell, stop_on_first, apart) for cell in scenario.cells()]
+    return confirmed(results, [scenario] * len(results), settings) if settings.confirm else results
 
 
 def _explore_cell(scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings | None) -> Result:
@@ -321,6 +329,7 @@ def failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: Si
         seconds=seconds,
         error=str(error),
         error_status=error.exit_status,
+        difference=error.difference if isinstance(error, Nondeterminism) else None,
     )
 
 
@@ -331,9 +340,7 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
         TokenError: the token belongs to another scenario or cell, or no longer fits the code.
     """
     scenario = as_scenario(target)
-    texts = {name: {str(value): value for value in values} for name, values in scenario.matrix.items()}
-    given = None if parameters is None else scenario.cell(parameters)
-    told = choices.read(token, scenario.name, given, texts)
+    told = choices.of_scenario(token, scenario, None if parameters is None else scenario.cell(parameters))
     with Simulation(scenario, scenario.cell(told.cell), settings or Settings()) as simulation:
         simulation.kernel.learned.shared |= told.facts
         follow = choices.Replay(simulation.kernel, told.choices)

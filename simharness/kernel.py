@@ -27,7 +27,6 @@ ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
 MAX_KILLS = 20
 NO_ACTOR = "start the thread in the scenario, or let an actor do it"
-
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from simharness.account import Account, Watch, account_of, following
+from simharness import choices
+from simharness.account import Account, Watch, Witness, account_of, following, mark_wording
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.record import Chooser
 from simharness.report.difference import first_difference
@@ -22,7 +23,7 @@ from simharness.trace import Recorder
 FEW = 3
 """Explorations with fewer executions do not repeat the first one at their end: that has just been done."""
 SPARSE = 100
-BALLAST = 50
+BALLAST = 20
 """Objects of each kind and size that are kept while an execution is repeated."""
 WHAT_TO_DO = (
     "look for state that outlives an execution (a counter, a cache, a lazy import), for randomness or clocks that no runtime controls, "
@@ -43,20 +44,27 @@ class Difference:
     before: Account
     after: Account
     position: int
-    titles: tuple[str, str] = ("first run", "repeated")
+    titles: tuple[str, str]
 
 
-def differ(before: Account, after: Account, again: str = "repeated with the same choices", where: str = "") -> Nondeterminism | None:
+def differ(
+    before: Account,
+    after: Account,
+    again: str = "repeated with the same choices",
+    titles: tuple[str, str] = ("first run", "repeated"),
+    where: str = "",
+) -> Nondeterminism | None:
     """Return the error that says where two accounts of one schedule part; None if they are equal.
 
     Args:
         again: what the second run was, in words.
+        titles: what to call the two runs where they stand side by side.
         where: the user's line at which the differing step was made, if known.
     """
     position = before.first_difference(after)
     if position is None:
         return None
-    difference = Difference(before, after, position)
+    difference = Difference(before, after, position, titles)
     place = f" (at {where})" if where else ""
     return Nondeterminism(f"not deterministic: {first_difference(difference, again)}{place}; {WHAT_TO_DO}", difference)
 
@@ -90,6 +98,7 @@ def watched(
     kernel = simulation.kernel
     with Watch(kernel, choose) as watch:
         execution = simulation.execute(plan, watch.choose, expected, watch=watch)
+    mark_wording(kernel, None if execution.failure is None else execution.failure.error)
     return execution, account_of(kernel, execution, watch, start)
 
 
@@ -112,7 +121,8 @@ class Repeats:
         self._simulation = simulation
         self._account: Account | None = None
         self._start = 0
-        self.first: tuple[Sequence[int], Account] | None = None
+        self._first: Sequence[int] = ()
+        self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
         """Run the round's `number`th execution; under a watch if it is one of those to repeat."""
@@ -121,8 +131,10 @@ class Repeats:
             return self._simulation.execute(plan, choose, expected)
         self._start = len(plan)
         execution, self._account = watched(self._simulation, plan, choose, expected, self._start)
-        if number == 1:
-            self.first = execution.keys, self._account
+        if number == 1 and execution.status != "cut":
+            simulation = self._simulation
+            token = choices.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
+            self._first, self.first = execution.keys, Witness(token, self._account)
         return execution
 
     def check(self, execution: Execution, failing: bool) -> None:
@@ -149,7 +161,7 @@ class Repeats:
             Nondeterminism: it differs from the first time.
         """
         if self.first is not None and runs >= FEW:
-            same_again(self._simulation, *self.first)
+            same_again(self._simulation, self._first, self.first.account)
 
 
 def _compare(simulation: Simulation, keys: Sequence[int], before: Account, after: Account) -> None:

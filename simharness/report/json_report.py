@@ -91,6 +91,8 @@ def _counterexample(found: Counterexample) -> dict[str, Any]:
         "failure": found.failure,
         "token": found.token,
         "shortness": found.shortness,
+        "confirmed": found.confirmed,
+        "trace_hash": found.trace_hash,
         "failed_at": found.trace.failed_at,
         "waiting": [str(stuck) for stuck in found.trace.waiting],
         "steps": [_step(step) for step in found.steps],
