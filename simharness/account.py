@@ -28,8 +28,8 @@ from simharness.trace import LogLines, waiting
 MOST_ROWS = 200
 """Rows of a table that an account shows; of a larger table it holds a hash."""
 FAILURE = "failure"
-_THIN = frozenset({"contextlib", "functools"})
-"""Modules of the standard library that only call what they are given."""
+_THIN = frozenset({"contextlib", "functools", "threading"})
+"""Modules of the standard library that only call what they are given; of `threading`, what makes steps is replaced."""
 
 
 class Entry(NamedTuple):

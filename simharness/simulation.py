@@ -211,9 +211,16 @@ class Simulation:
         return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
 
     def record(self, keys: Sequence[int], failure: str | None, failed_at: int | None) -> Trace:
-        """Run the execution with these choices again, for its trace."""
+        """Run the execution with these choices again, for its trace.
+
+        Raises:
+            Nondeterminism: it is another one now.
+        """
         with Recorder(self.kernel, runtimes.snapshot) as recorder:
-            self.execute(keys, _nothing_left, recorder=recorder)
+            try:
+                self.execute(keys, _nothing_left, recorder=recorder)
+            except TokenError as error:
+                raise Nondeterminism(f"not deterministic: repeated for its timeline, {error}") from None
         return recorder.trace(self.scenario.name, self.parameters, failure, failed_at)
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 BEFORE, AFTER = 3, 1
 """Entries that are shown before and after the one that differs."""
 UNEQUAL = "≠"
-LONGEST = 400
+LONGEST, IN_A_SENTENCE = 400, 120
+"""Characters of a text that are shown, side by side and in the one sentence."""
 
 
 def first_difference(difference: Difference, again: str) -> str:
@@ -74,14 +75,14 @@ def _pair(left: str, right: str, room: int) -> Iterator[str]:
         yield f"{_cell(one, room)} {mark} {two}"
 
 
-def _excerpt(text: str, other: str) -> str:
+def _excerpt(text: str, other: str, longest: int = LONGEST) -> str:
     """Return a long text from a little before the place where it differs from the other."""
-    if len(text) <= LONGEST:
+    if len(text) <= longest:
         return text
     same = next((n for n, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), min(len(text), len(other)))
-    start = max(0, same - LONGEST // 4)
-    label = text[: text.find(":") + 1] + " …" if start else ""
-    return f"{label}{text[start : start + LONGEST]}{'…' if start + LONGEST < len(text) else ''}"
+    start = max(0, same - longest // 4)
+    label = text[: text.find(":", 0, start) + 1] + " …" if start else ""
+    return f"{label}{text[start : start + longest]}{'…' if start + longest < len(text) else ''}"
 
 
 def _cell(text: str, room: int) -> str:
@@ -97,7 +98,7 @@ def _first_part(one: Entry | None, two: Entry | None) -> tuple[str, str, str]:
     parts = [list(entry.parts) if entry is not None else [] for entry in (one, two)]
     for mine, yours in zip_longest(*parts):
         if mine != yours:
-            label = (mine or yours)[0] if mine is None or yours is None or mine[0] == yours[0] else "step"
-            texts = [_excerpt(part[1], (other or ("", ""))[1]) if part else "nothing" for part, other in ((mine, yours), (yours, mine))]
-            return label, texts[0], texts[1]
+            label = (mine or yours or ("",))[0]
+            left, right = (part[1] if part is not None and part[0] == label else "nothing" for part in (mine, yours))
+            return label, _excerpt(left, right, IN_A_SENTENCE), _excerpt(right, left, IN_A_SENTENCE)
     return "title", one.title if one is not None else "nothing", two.title if two is not None else "nothing"
