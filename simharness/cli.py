@@ -94,7 +94,10 @@ def explore(  # typer makes an option of each
         settings = Settings(max_executions=max_executions, max_seconds=max_seconds)
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
         if not stopped:
-            results = confirmed(results, [job.scenario for job in jobs], settings)
+            try:
+                results = confirmed(results, [job.scenario for job in jobs], settings)
+            except KeyboardInterrupt:
+                stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)
         _complain(results)

@@ -57,8 +57,10 @@ def _judged(result: Result, witness: Witness, answer: Mapping[str, Any]) -> Resu
     """Return the result, confirmed, not confirmed because there is no answer, or refuted."""
     found = result.counterexample
     if "account" not in answer:
-        why = f"{HERE}; a fresh one gave no answer: {answer['error']}"
-        return result if found is None else replace(result, counterexample=replace(found, confirmed=why))
+        why = f"a fresh process gave no answer: {answer['error']}"
+        if found is None:
+            return replace(result, bounds=f"{result.bounds}; not replayed: {why}")
+        return replace(result, counterexample=replace(found, confirmed=f"{HERE}; {why}"))
     error = differ(witness.account, from_plain(answer["account"]), FRESH, ("this process", "a fresh one, another hash seed"))
     if error is None:
         return result if found is None else replace(result, counterexample=replace(found, confirmed=FRESH))

@@ -157,7 +157,7 @@ class Explorer:
         if failure is None:
             raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
         token = choices.write(self.scenario.name, self.parameters, simulation.kernel)
-        text = describe(failure) or ""
+        text = simulation.kernel.canonical(describe(failure) or "")
         same_again(simulation, shrinker.best, account)
         trace = simulation.record(shrinker.best, text, failure.step + 1)
         return Counterexample(text, token, trace, shortness, account=account, confirmed=HERE)
@@ -283,7 +283,11 @@ def explore(
     cell = scenario.cell(parameters)
     settings = settings or Settings()
     result = Explorer(scenario, cell, strategy, stop_on_first, settings).run()
-    return confirmed([result], [scenario], settings)[0] if settings.confirm else result
+    if settings.confirm:
+        [result] = confirmed([result], [scenario], settings)
+        if result.error is not None:
+            raise Nondeterminism(result.error, result.difference)
+    return result
 
 
 def explore_all(
@@ -346,7 +350,8 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
         follow = choices.Replay(simulation.kernel, told.choices)
         execution, account = watched(simulation, (), follow.choose)
         follow.finish(told.check)
-        failure = describe(execution.failure)
+        said = describe(execution.failure)
+        failure = None if said is None else simulation.kernel.canonical(said)
         failed_at = None if execution.failure is None else execution.failure.step + 1
         trace = simulation.record(list(execution.keys), failure, failed_at)
     return Replayed(failure, token, trace, account=account)

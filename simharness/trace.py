@@ -139,6 +139,7 @@ class Recorder:
     def trace(self, scenario: str, parameters: Mapping[str, Any], failure: str | None, failed_at: int | None) -> Trace:
         """Return the trace of the kernel's execution, which is over."""
         kernel = self._kernel
+        clean = kernel.canonical
         names = {actor.index: actor.name for actor in kernel.actors.values()}
         steps: list[Step] = []
         for position, operation in enumerate(kernel.operations):
@@ -148,15 +149,15 @@ class Recorder:
                     number=position + 1,
                     actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
                     kind=operation.kind,
-                    detail=operation.detail or _object(operation),
+                    detail=clean(operation.detail or _object(operation)),
                     place=kernel.calls[position][0] if kernel.calls[position] else None,
                     calls=kernel.calls[position],
-                    notes=tuple(kernel.notes.get(position, ())),
+                    notes=tuple(map(clean, kernel.notes.get(position, ()))),
                     time=kernel.times[position],
-                    database=changes,
+                    database=tuple(map(clean, changes)),
                     held=held,
-                    shown=shown,
-                    log=tuple(self._log.lines.get(position, ())),
+                    shown={name: clean(value) for name, value in shown.items()},
+                    log=tuple(map(clean, self._log.lines.get(position, ()))),
                     choices=kernel.widths[position] if position < len(kernel.widths) else 1,
                 )
             )
@@ -187,16 +188,20 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
 
 
 class LogLines(logging.Handler):
-    """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own."""
+    """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own.
+
+    `wanted` is the level that the root logger has without it.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__()
         self._kernel = kernel
         self.lines: dict[int, list[str]] = {}
+        self.wanted = logging.NOTSET
 
     def __enter__(self) -> LogLines:
         root = logging.getLogger()
-        self._root_level = root.level
+        self.wanted = root.level
         root.addHandler(self)
         if root.level > logging.INFO:
             root.setLevel(logging.INFO)
@@ -205,7 +210,7 @@ class LogLines(logging.Handler):
     def __exit__(self, *_: object) -> None:
         root = logging.getLogger()
         root.removeHandler(self)
-        root.setLevel(self._root_level)
+        root.setLevel(self.wanted)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line of the running step."""

@@ -107,11 +107,11 @@ def test_state_that_only_the_exploring_process_has_is_flagged(tmp_path):
     address = written(tmp_path, before="SEEN = []", names='["alpha", "beta"] if SEEN else ["beta", "alpha"]', expected="-1")
     scenario = load(address)[0]
     scenario.function.__globals__["SEEN"].append("before exploring")
-    result = simharness.explore(scenario)
-    assert result.error_status == 4
-    assert result.counterexample is None
-    assert result.verdict is not Verdict.VERIFIED
-    assert result.difference is not None
+    with pytest.raises(simharness.Nondeterminism, match="step 1 was «alpha step alpha» and, replayed in a fresh process") as refuted:
+        simharness.explore(scenario)
+    assert refuted.value.difference is not None
+    results = simharness.explore_all(scenario)
+    assert [(result.error_status, result.counterexample, result.as_expected) for result in results] == [(4, None, False)] * 2
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,19 @@ def test_a_file_that_a_fresh_process_cannot_import_gives_a_message_and_no_false_
     mark.touch()
     result = simharness.explore(scenario)
     assert result.verdict is Verdict.VIOLATED
-    assert result.counterexample.confirmed.startswith(f"{HERE}; a fresh one gave no answer: ")
+    assert result.counterexample.confirmed.startswith(f"{HERE}; a fresh process gave no answer: ")
     assert why in result.counterexample.confirmed
+
+
+def test_a_verified_cell_that_could_not_be_replayed_in_a_fresh_process_says_so(tmp_path):
+    mark = tmp_path / "mark"
+    address = written(tmp_path, before=f"from pathlib import Path\nif Path({str(mark)!r}).exists():\n    1 / 0\n", expected="cell.get()")
+    scenario = load(address)[0]
+    mark.touch()
+    result = simharness.explore(scenario)
+    assert result.verdict is Verdict.VERIFIED
+    assert "not replayed: a fresh process gave no answer" in result.bounds
+    assert "ZeroDivisionError" in result.bounds
 
 
 def test_a_replay_that_crashes_the_fresh_process_gives_a_message_for_its_cell_only(tmp_path):
@@ -141,7 +152,7 @@ def test_a_replay_that_crashes_the_fresh_process_gives_a_message_for_its_cell_on
     scenario.function.__globals__["os"].environ.pop("EXPLORING", None)
     one, two = simharness.explore_all(scenario)
     assert one.counterexample.confirmed == FRESH
-    assert "a fresh one gave no answer" in two.counterexample.confirmed
+    assert "a fresh process gave no answer" in two.counterexample.confirmed
 
 
 def test_what_a_scenario_prints_and_where_it_was_imported_from_do_not_disturb_the_fresh_process(tmp_path, monkeypatch):

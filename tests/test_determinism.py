@@ -109,6 +109,41 @@ def test_randomness_that_only_decides_whether_to_log_is_flagged_by_the_log():
     flagged(scenario, r"step 1 \(a step x: log\) was «INFO leak: drew .*» and, repeated")
 
 
+def test_a_handler_of_the_code_under_test_is_not_shown_what_only_a_trace_wants(monkeypatch):
+    """Keeping a trace lowers the root logger's level; a handler that makes steps makes the same ones without it."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    monkeypatch.setattr(root, "level", logging.WARNING)
+
+    def scenario(world):
+        lines = world.shared(0, "lines")
+
+        class Counts(logging.Handler):
+            def emit(self, record):
+                lines.add(1)
+
+        handler = Counts()
+        root.addHandler(handler)
+
+        def work():
+            world.step("begins")
+            logging.getLogger("program").info("not wanted")
+            logging.getLogger("program").warning("wanted")
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+        @world.at_end
+        def two_lines():
+            root.removeHandler(handler)
+            world.outcome(lines.get())
+            assert lines.get() != 2
+
+    found = simharness.explore(scenario).counterexample
+    assert [line for step in found.steps for line in step.log].count("INFO program: not wanted") >= 1
+    assert simharness.replay(scenario, found.token).trace_hash == found.trace_hash
+
+
 # Addresses and hashes
 
 
