@@ -41,11 +41,21 @@ def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings
         settings: with which they were explored.
     """
     found = list(results)
-    asked = [(n, witness) for n, result in enumerate(found) if "::" in scenarios[n].address and (witness := _witness(result))]
+    asked = [(n, witness) for n, result in enumerate(found) if _can_be_told(scenarios[n], result) and (witness := _witness(result))]
     answers = _ask([(scenarios[n].address, witness.token) for n, witness in asked], settings) if asked else []
     for (n, witness), answer in zip(asked, answers, strict=True):
         found[n] = _judged(found[n], witness, answer)
     return found
+
+
+def _can_be_told(scenario: Scenario, result: Result) -> bool:
+    """Whether an address and a token say which cell it is: its values are those of the matrix, told apart by their texts."""
+    if "::" not in scenario.address:
+        return False
+    return all(
+        [known for known in scenario.matrix.get(name, ()) if str(known) == str(value)] == [value]
+        for name, value in result.parameters.items()
+    )
 
 
 def _witness(result: Result) -> Witness | None:
@@ -81,7 +91,7 @@ def _judged(result: Result, witness: Witness, answer: Mapping[str, Any]) -> Resu
 def _ask(replays: Sequence[tuple[str, str]], settings: Settings) -> list[dict[str, Any]]:
     """Return an answer for each (address, token): {"account": …} or {"error": why there is none}."""
     given = {
-        "path": sys.path,
+        "path": list(map(str, sys.path)),
         "arguments": sys.argv,
         "replays": replays,
         "settings": {"seed": settings.seed, "max_steps": settings.max_steps, "watchdog": settings.watchdog},
@@ -90,7 +100,7 @@ def _ask(replays: Sequence[tuple[str, str]], settings: Settings) -> list[dict[st
     environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
     try:
         done = subprocess.run(
-            [sys.executable, *options, "-c", _START],
+            [sys.executable or "python3", *options, "-c", _START],
             input=json.dumps(given),
             capture_output=True,
             text=True,
@@ -162,8 +172,10 @@ def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, A
     """Follow a token as far as it can be followed, and give an account."""
     try:
         return {"account": to_plain(_account(scenario, token, settings))}
-    except (SimharnessError, KeyboardInterrupt) as error:
-        return {"error": str(error) or type(error).__name__}
+    except SimharnessError as error:
+        return {"error": str(error)}
+    except BaseException as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _account(scenario: Scenario, token: str, settings: Settings) -> Account:

@@ -79,6 +79,13 @@ def test_a_scenario_of_a_file_is_confirmed_in_a_fresh_process_unless_that_is_not
     assert explored(address, confirm=False).counterexample.confirmed == HERE
 
 
+def test_a_cell_whose_values_a_token_cannot_tell_is_confirmed_in_this_process(tmp_path):
+    file = written(tmp_path).partition("::")[0]
+    Path(file).write_text(Path(file).read_text(encoding="utf-8").replace("size=[1, 2]", ""), encoding="utf-8")
+    result = simharness.explore(load(f"{file}::racy")[0], parameters={"size": 3})
+    assert result.counterexample.confirmed == HERE
+
+
 def test_the_report_and_the_json_say_how_a_counterexample_was_confirmed(tmp_path):
     found = on_the_command_line(written(tmp_path), "--json", str(tmp_path / "out.json"), "--workers", "2")
     assert found.returncode == 1
