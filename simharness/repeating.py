@@ -120,15 +120,17 @@ class Repeats:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._account: Account | None = None
+        self._next = 1
         self._start = 0
         self._first: Sequence[int] = ()
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
         """Run the round's `number`th execution; under a watch if it is one of those to repeat."""
-        if not _is_sample(number):
-            self._account = None
+        self._account = None
+        if number != self._next:
             return self._simulation.execute(plan, choose, expected)
+        self._next = max(SPARSE, 10 * number)
         self._start = len(plan)
         execution, self._account = watched(self._simulation, plan, choose, expected, self._start)
         if number == 1 and execution.status != "cut":
@@ -143,11 +145,13 @@ class Repeats:
         Raises:
             Nondeterminism: it differs from the first time.
         """
+        if self._account is None and not failing:
+            return
         simulation, kernel, keys = self._simulation, self._simulation.kernel, execution.keys
         if self._account is not None:
             if execution.status != "abandoned":
                 same_again(simulation, keys, self._account, self._start)
-        elif failing:
+        else:
             before = account_of(kernel, execution)
             ballast = _ballast()
             again = simulation.execute((), following(kernel, keys, _go_on))
@@ -189,10 +193,6 @@ def _place(simulation: Simulation, keys: Sequence[int], n: int) -> str:
 
 def _go_on(wanted: int, enabled: list[int]) -> int:
     return enabled[0]
-
-
-def _is_sample(number: int) -> bool:
-    return number == 1 or (number >= SPARSE and number == 10 ** (len(str(number)) - 1))
 
 
 def _ballast() -> list[object]:
