@@ -21,9 +21,11 @@ import typer
 
 from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, one_by_one
+from simharness.confirm import confirmed
 from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.explore import STRATEGIES, replay
 from simharness.report import json_report
+from simharness.report.difference import side_by_side
 from simharness.report.table import cell_name, console_for, report, words_of
 from simharness.report.timeline import render
 from simharness.results import Result
@@ -90,7 +92,12 @@ def explore(  # typer makes an option of each
             json_report.check_writable(json)
         jobs = _jobs(paths, parameter or [])
         settings = Settings(max_executions=max_executions, max_seconds=max_seconds)
-        results, stopped = _explore(jobs, How(strategy, not keep_going, settings), workers)
+        results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
+        if not stopped:
+            try:
+                results = confirmed(results, [job.scenario for job in jobs], settings)
+            except KeyboardInterrupt:
+                stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)
         _complain(results)
@@ -220,6 +227,8 @@ def _complain(results: Sequence[Result]) -> None:
     for (_, error), cells in told.items():
         also = f" (and {len(cells) - 1} more cells)" if len(cells) > 1 else ""
         _say(f"{cell_name(cells[0])}{also}: {error}")
+        if cells[0].difference is not None:
+            sys.stderr.write(side_by_side(cells[0].difference, min(_width(), 160)) + "\n")
         if cells[0].bounds.startswith("Traceback"):
             sys.stderr.write(cells[0].bounds)
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from simharness import choices
 from simharness.blame import explain
-from simharness.results import Counterexample
+from simharness.errors import Nondeterminism
+from simharness.repeating import WHAT_TO_DO, same_again, witness
+from simharness.results import HERE, Counterexample
 from simharness.shrink import Shrinker
 from simharness.simulation import Execution, Simulation, describe
 
@@ -15,7 +17,11 @@ FOR_BLAME = 2
 
 
 def counterexample(simulation: Simulation, failing: Execution) -> Counterexample | None:
-    """Return the counterexample, or None if exploring has to start over: what is a scheduling point has turned out to be something else."""
+    """Return the counterexample, or None if exploring has to start over: what is a scheduling point has turned out to be something else.
+
+    Raises:
+        Nondeterminism: the failing schedule does something else when it is repeated.
+    """
     learned = simulation.kernel.learned
     version = learned.version
     budget = simulation.settings.shrink
@@ -26,14 +32,12 @@ def counterexample(simulation: Simulation, failing: Execution) -> Counterexample
     why = explain(simulation, shrinker, budget - shrinker.ran) if budget and shrinker.cost.steps else None
     if learned.version != version:
         return None
-    execution = simulation.execute(shrinker.best, _first_enabled)
+    execution, account = witness(simulation, shrinker.best)
     failure = execution.failure
-    assert failure is not None
+    if failure is None:
+        raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
     token = choices.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
-    text = describe(failure) or ""
+    text = simulation.kernel.canonical(describe(failure) or "")
+    same_again(simulation, shrinker.best, account)
     trace = simulation.record(shrinker.best, text, failure.step + 1)
-    return Counterexample(text, token, replace(trace, why=why), shortness)
-
-
-def _first_enabled(enabled: list[int]) -> int:
-    return enabled[0]
+    return Counterexample(text, token, replace(trace, why=why), shortness, account=account, confirmed=HERE)

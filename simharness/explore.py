@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from simharness import choices, runtimes
 from simharness.actors import SHIFT
+from simharness.confirm import confirmed
 from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.progress import Progress
+from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Parameters, Scenario, as_scenario
 from simharness.simulation import Execution, Settings, Simulation, describe
@@ -87,6 +90,8 @@ class Explorer:
             while version != learned.version:
                 exhausted = self._rounds(simulation)
                 version = learned.version
+                if self.tally.first_failure is None:
+                    self.repeats.finish(self.tally.runs)
                 counterexample = self._counterexample(simulation)
             result = self._result(simulation, exhausted, counterexample)
         self.progress.finished(result)
@@ -106,13 +111,14 @@ class Explorer:
 
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally
+        self.repeats = Repeats(simulation)
         while True:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts and not tally.cut
             if self._limit_reached():
                 return False
-            execution = simulation.execute(plan, strategy.choose, strategy.expected())
+            execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
             strategy.end()
             tally.add(execution, kernel)
             if kernel.learned.version != version:
@@ -120,8 +126,7 @@ class Explorer:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:
                 tally.first_failure = execution
-            if failing or tally.runs == 1:
-                self._repeat(simulation, execution)
+            self.repeats.check(execution, failing)
             if failing and self.stop_on_first:
                 return False
 
@@ -136,19 +141,6 @@ class Explorer:
         elif settings.max_seconds is not None and now - self._began >= settings.max_seconds:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
         return self.gave_up is not None
-
-    def _repeat(self, simulation: Simulation, execution: Execution) -> None:
-        """Run the first execution, and a failing one, again: what differs then is not the schedule's doing."""
-        kernel = simulation.kernel
-        steps = list(zip(kernel.keys, kernel.operations, strict=True))
-        names = {actor.index: actor.name for actor in kernel.actors.values()}
-        before = simulation.fingerprint(execution)
-        again = simulation.execute(list(execution.keys), _first_enabled, (kernel.reads, kernel.writes))
-        if simulation.fingerprint(again) == before:
-            return
-        from simharness.report.difference import first_difference
-
-        raise Nondeterminism(first_difference(steps, names, execution, kernel, again))
 
     def _counterexample(self, simulation: Simulation) -> Counterexample | None:
         failing = self.tally.first_failure
@@ -177,6 +169,7 @@ class Explorer:
             bounds=self._bounds(simulation, verdict, reasons),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
+            first=self.repeats.first,
         )
 
     def _reasons(self, simulation: Simulation, exhausted: bool) -> list[str]:
@@ -228,10 +221,6 @@ class Explorer:
         return "; ".join(parts)
 
 
-def _first_enabled(enabled: list[int]) -> int:
-    return enabled[0]
-
-
 def explore(
     target: Any,
     strategy: str = "dpor",
@@ -276,7 +265,13 @@ def explore(
     if workers < 1:
         raise Misuse(f"workers={workers}: at least one is needed")
     cell = scenario.cell(parameters)
-    return Explorer(scenario, cell, strategy, stop_on_first, settings or Settings()).run()
+    settings = settings or Settings()
+    result = Explorer(scenario, cell, strategy, stop_on_first, settings).run()
+    if settings.confirm:
+        [result] = confirmed([result], [scenario], settings)
+        if result.error is not None:
+            raise Nondeterminism(result.error, result.difference)
+    return result
 
 
 def explore_all(
@@ -287,8 +282,11 @@ def explore_all(
 ) -> list[Result]:
     """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`."""
     scenario = as_scenario(target)
+    settings = settings or Settings()
+    apart = replace(settings, confirm=False)
     with runtimes.installed():
-        return [_explore_cell(scenario, strategy, cell, stop_on_first, settings) for cell in scenario.cells()]
+        results = [_explore_cell(scenario, strategy, cell, stop_on_first, apart) for cell in scenario.cells()]
+    return confirmed(results, [scenario] * len(results), settings) if settings.confirm else results
 
 
 def _explore_cell(scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings | None) -> Result:
@@ -319,6 +317,7 @@ def failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: Si
         seconds=seconds,
         error=str(error),
         error_status=error.exit_status,
+        difference=error.difference if isinstance(error, Nondeterminism) else None,
     )
 
 
@@ -329,15 +328,14 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
         TokenError: the token belongs to another scenario or cell, or no longer fits the code.
     """
     scenario = as_scenario(target)
-    texts = {name: {str(value): value for value in values} for name, values in scenario.matrix.items()}
-    given = None if parameters is None else scenario.cell(parameters)
-    told = choices.read(token, scenario.name, given, texts)
+    told = choices.of_scenario(token, scenario, None if parameters is None else scenario.cell(parameters))
     with Simulation(scenario, scenario.cell(told.cell), settings or Settings()) as simulation:
         simulation.kernel.learned.shared |= told.facts
         follow = choices.Replay(simulation.kernel, told.choices)
-        execution = simulation.execute((), follow.choose)
+        execution, account = watched(simulation, (), follow.choose)
         follow.finish(told.check)
-        failure = describe(execution.failure)
+        said = describe(execution.failure)
+        failure = None if said is None else simulation.kernel.canonical(said)
         failed_at = None if execution.failure is None else execution.failure.step + 1
         trace = simulation.record(list(execution.keys), failure, failed_at)
-    return Replayed(failure, token, trace)
+    return Replayed(failure, token, trace, account=account)

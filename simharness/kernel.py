@@ -26,7 +26,7 @@ from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
 ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
 MAX_KILLS = 20
-
+NO_ACTOR = "start the thread in the scenario, or let an actor do it"
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
 
@@ -71,8 +71,7 @@ class Kernel(Record):
             TokenError: a choice of the plan is not possible.
         """
         self._reset(plan, choose, *expected)
-        self.hub = getcurrent()
-        self.mode = SETUP
+        self.hub, self.mode = getcurrent(), SETUP
         if _active:
             raise Misuse("an exploration inside an exploration: explore from outside of actors, scenarios and checks")
         _active.append((self, get_ident()))
@@ -260,7 +259,7 @@ class Kernel(Record):
         Returns:
             The alternative taken, for a data choice; else 0.
         """
-        if self.mode != RUNNING or self.dying:
+        if self.mode != RUNNING or self.dying or get_ident() != self.thread:
             return self._step_aside(operation)
         actor = self.actor
         assert actor is not None
@@ -318,6 +317,9 @@ class Kernel(Record):
 
     def _step_aside(self, operation: Operation) -> int:
         """Outside the actors' run (set-up, checks) operations are done at once; in a dying execution they are not done."""
+        if get_ident() != self.thread:
+            self._give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))
+            raise Misuse(str(self.error))
         if self.dying:
             actor = self.actor
             if actor is not None:

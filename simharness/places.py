@@ -68,6 +68,13 @@ def place_of(frame: FrameType | None) -> Place | None:
     return None
 
 
+def asker(frame: FrameType | None) -> FrameType | None:
+    """Return the innermost frame, from this one outwards, that is not the harness's own."""
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return frame
+
+
 def caller() -> Place | None:
     """Return the innermost user's line of the running code."""
     return place_of(sys._getframe(1))

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from _thread import get_ident
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from simharness.actors import SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
 from simharness.operations import Names, Operation, Resource
-from simharness.places import Place
+from simharness.places import Place, without_addresses
 
+VERSIONED = "version"
+"""In a kernel's context: what the execution rests on that another version of Python may do otherwise."""
 RUNNING, SETUP, INSPECTING, ENDED = range(4)
 Chooser = Callable[[list[int]], int]
 
@@ -36,6 +39,7 @@ class Record:
 
     def _reset(self, plan: Sequence[int], choose: Chooser, reads: Sequence[int], writes: Sequence[int]) -> None:
         self.plan = plan
+        self.thread = get_ident()
         self.planned = len(plan)
         self.expected_reads, self.expected_writes = reads, writes
         self.known = min(len(plan) - 1, len(reads))
@@ -107,6 +111,14 @@ class Record:
             else:
                 os.unlink(path)
         return self._folder.name
+
+    def canonical(self, text: str) -> str:
+        """Return the text without what differs between processes that do the same: addresses and the names of temporary folders."""
+        folders = [self._folder.name] if self._folder is not None else []
+        folders += self.context.get("temporary folder", ("",))[1:]
+        for folder in folders:
+            text = text.replace(folder, "<temporary>")
+        return without_addresses(text)
 
     def put(self, resource: Resource, state: Any) -> None:
         """Set the state of a resource as an effect of the step that has just been recorded."""

@@ -18,8 +18,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from simharness.actors import SHIFT, Failure
+from simharness.errors import Nondeterminism
 from simharness.kernel import ABANDON, Kernel
 from simharness.orderings import Name, Orderings
+from simharness.repeating import WHAT_TO_DO
 from simharness.simulation import Execution, Simulation
 
 
@@ -91,6 +93,8 @@ class Shrinker:
 
         def choose(enabled: list[int]) -> int:
             nonlocal last
+            if kernel.n == len(keys):
+                raise Nondeterminism(f"step {kernel.n + 1} of a repeated execution: it goes on, though it ended there before; {WHAT_TO_DO}")
             key = keys[kernel.n]
             if key != kernel.clock_key:
                 if last >= 0 and key >> SHIFT != last and any(other >> SHIFT == last for other in enabled):

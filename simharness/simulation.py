@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simharness import runtimes
 from simharness.actors import SHIFT, Failure
@@ -23,6 +22,9 @@ from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
 from simharness.watchdog import Watchdog
 from simharness.world import World, broken_check, name_of
+
+if TYPE_CHECKING:
+    from simharness.account import Watch
 
 COLLECT_EVERY = 1_000
 """Executions between two collections of what is young; their objects, in cycles through the user's closures, are."""
@@ -39,6 +41,7 @@ class Settings:
         seed: of the random numbers that the code under test draws, and of samplers.
         watchdog: real seconds without a step after which a blocked simulation is given up.
         shrink: executions spent on making a counterexample shorter and on finding what it is due to; none of either when 0.
+        confirm: replay results in a fresh process too, where the scenario was loaded from a file.
         progress: is told how far the exploration is.
     """
 
@@ -48,6 +51,7 @@ class Settings:
     seed: int = 0
     watchdog: float = 10.0
     shrink: int = 400
+    confirm: bool = True
     progress: Progress | None = None
 
 
@@ -109,9 +113,14 @@ class Simulation:
         self._context.__exit__(kind, error, trace)
 
     def execute(
-        self, plan: Sequence[int], choose: Callable[[list[int]], int], expected: Expected = ((), ()), recorder: Recorder | None = None
+        self,
+        plan: Sequence[int],
+        choose: Callable[[list[int]], int],
+        expected: Expected = ((), ()),
+        recorder: Recorder | None = None,
+        watch: Watch | None = None,
     ) -> Execution:
-        """Run one execution: follow the plan, then ask `choose`.
+        """Run one execution: follow the plan, then ask `choose`; a watch is given the rows that databases end with.
 
         Raises:
             Misuse: the scenario is wrong. Nondeterminism: the plan could not be repeated.
@@ -125,7 +134,10 @@ class Simulation:
             kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
             if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
-            return self._judge()
+            execution = self._judge()
+            if watch is not None:
+                watch.rows = runtimes.snapshot(kernel)
+            return execution
         except Stuck as stuck:
             raise Misuse(str(stuck)) from None
         except (SimharnessError, KeyboardInterrupt):
@@ -199,23 +211,17 @@ class Simulation:
         return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
 
     def record(self, keys: Sequence[int], failure: str | None, failed_at: int | None) -> Trace:
-        """Run the execution with these choices again, for its trace."""
-        with Recorder(self.kernel, runtimes.snapshot) as recorder:
-            self.execute(keys, _nothing_left, recorder=recorder)
-        return recorder.trace(self.scenario.name, self.parameters, failure, failed_at)
+        """Run the execution with these choices again, for its trace.
 
-    def fingerprint(self, execution: Execution) -> str:
-        """Return a hash of the last execution: its choices, operations, footprints, times and outcomes."""
-        kernel = self.kernel
-        steps = [
-            (key, operation.kind, operation.detail, reads, writes, time)
-            for key, operation, reads, writes, time in zip(
-                kernel.keys, kernel.operations, kernel.reads, kernel.writes, kernel.times, strict=True
-            )
-        ]
-        outcomes = sorted(without_addresses(repr(outcome)) for outcome in execution.outcomes)
-        text = repr((steps, execution.status, outcomes, describe(execution.failure)))
-        return hashlib.sha256(without_addresses(text).encode()).hexdigest()
+        Raises:
+            Nondeterminism: it is another one now.
+        """
+        with Recorder(self.kernel, runtimes.snapshot) as recorder:
+            try:
+                self.execute(keys, _nothing_left, recorder=recorder)
+            except TokenError as error:
+                raise Nondeterminism(f"not deterministic: repeated for its timeline, {error}") from None
+        return recorder.trace(self.scenario.name, self.parameters, failure, failed_at)
 
 
 def _nothing_left(enabled: list[int]) -> int:

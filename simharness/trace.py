@@ -168,26 +168,15 @@ class Recorder:
         self._snapshot = snapshot
         self._tables: Tables = {}
         self.after: dict[int, tuple[tuple[str, ...], dict[str, tuple[str, ...]], dict[str, str]]] = {}
-        self.logged: dict[int, list[str]] = {}
         self._last_shown: dict[str, str] = {}
-        self._handler = _Lines(self)
+        self._log = LogLines(kernel)
 
     def __enter__(self) -> Recorder:
-        root = logging.getLogger()
-        self._level = root.level
-        root.addHandler(self._handler)
-        if root.level > logging.INFO:
-            root.setLevel(logging.INFO)
+        self._log.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        root = logging.getLogger()
-        root.removeHandler(self._handler)
-        root.setLevel(self._level)
-
-    def line(self, text: str) -> None:
-        """A log line was emitted by the running step."""
-        self.logged.setdefault(self._kernel.n - 1, []).append(text)
+        self._log.__exit__()
 
     def observe(self) -> None:
         """Look at the world after the step that was made last."""
@@ -224,6 +213,7 @@ class Recorder:
     def trace(self, scenario: str, parameters: Mapping[str, Any], failure: str | None, failed_at: int | None) -> Trace:
         """Return the trace of the kernel's execution, which is over."""
         kernel = self._kernel
+        clean = kernel.canonical
         names = {actor.index: actor.name for actor in kernel.actors.values()}
         steps: list[Step] = []
         for position, operation in enumerate(kernel.operations):
@@ -233,15 +223,15 @@ class Recorder:
                     number=position + 1,
                     actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
                     kind=operation.kind,
-                    detail=operation.detail or _object(operation),
+                    detail=clean(operation.detail or _object(operation)),
                     place=kernel.calls[position][0] if kernel.calls[position] else None,
                     calls=kernel.calls[position],
-                    notes=tuple(kernel.notes.get(position, ())),
+                    notes=tuple(map(clean, kernel.notes.get(position, ()))),
                     time=kernel.times[position],
-                    database=changes,
+                    database=tuple(map(clean, changes)),
                     held=held,
-                    shown=shown,
-                    log=tuple(self.logged.get(position, ())),
+                    shown={name: clean(value) for name, value in shown.items()},
+                    log=tuple(map(clean, self._log.lines.get(position, ()))),
                     choices=kernel.widths[position] if position < len(kernel.widths) else 1,
                 )
             )
@@ -271,13 +261,34 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
     return tuple(result)
 
 
-class _Lines(logging.Handler):
-    def __init__(self, recorder: Recorder) -> None:
+class LogLines(logging.Handler):
+    """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own.
+
+    `wanted` is the level that the root logger has without it.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
         super().__init__()
-        self._recorder = recorder
+        self._kernel = kernel
+        self.lines: dict[int, list[str]] = {}
+        self.wanted = logging.NOTSET
+
+    def __enter__(self) -> LogLines:
+        root = logging.getLogger()
+        self.wanted = root.level
+        root.addHandler(self)
+        if root.level > logging.INFO:
+            root.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self)
+        root.setLevel(self.wanted)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._recorder.line(f"{record.levelname} {record.name}: {record.getMessage()}")
+        """Keep the line of the running step."""
+        self.lines.setdefault(self._kernel.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
 
 
 def _object(operation: Operation) -> str:

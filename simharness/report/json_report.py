@@ -92,6 +92,8 @@ def _counterexample(found: Counterexample) -> dict[str, Any]:
         "failure": found.failure,
         "token": found.token,
         "shortness": found.shortness,
+        "confirmed": found.confirmed,
+        "trace_hash": found.trace_hash,
         "failed_at": found.trace.failed_at,
         "explanation": list(found.explanation),
         "blame": [{"races": [_race(race) for race in blame.races], "token": blame.token} for blame in found.blame],

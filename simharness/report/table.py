@@ -79,7 +79,7 @@ def counterexamples(console: Console, results: Sequence[Result], addresses: Addr
         else:
             seen[body] = name
             console.print(Text.from_ansi(body), soft_wrap=True)
-        _put(console, _wrapped(f"{len(found.steps)} steps, {found.shortness}", width), "dim")
+        _put(console, _wrapped(f"{len(found.steps)} steps, {found.shortness}; {found.confirmed}", width), "dim")
         _put(console, f"replay with: {replay_command(result, found, addresses)}")
 
 

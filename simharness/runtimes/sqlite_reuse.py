@@ -165,6 +165,8 @@ class Noting:
 
 def settle(connection: Any) -> None:
     """Definitions have ended: make an image of them, or have the database be the known one."""
+    if not issubclass(type(connection), Noting):
+        return  # a `with` binds both of its methods before it calls the first, which settles
     link: Link = object.__getattribute__(connection, "_link")
     connection.__class__ = connection.normal
     tape, link.tape = link.tape, None
