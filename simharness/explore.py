@@ -7,60 +7,22 @@ in words what that space was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from simharness import choices, runtimes
-from simharness.actors import SHIFT, Failure
+from simharness.actors import Failure
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
-from simharness.kernel import Kernel
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Parameters, Scenario, as_scenario
 from simharness.shrink import Shrinker
 from simharness.simulation import Execution, Settings, Simulation, describe
-from simharness.strategies import Strategy
-from simharness.strategies.dpor import Dpor
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.strategies import Strategy, named
+from simharness.strategies.sampling import DEFAULT_EXECUTIONS
+from simharness.verdicts import Tally, bounds, reasons
 
-STRATEGIES: dict[str, Callable[[Kernel], Strategy]] = {"dpor": Dpor, "exhaustive": Exhaustive}
 _monotonic = time.monotonic
-
-
-class _Tally:
-    """Counts of one round."""
-
-    def __init__(self) -> None:
-        self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = 0
-        self.outcomes: set[Hashable] = set()
-        self.steps = 0
-        self.concurrent = False
-        self.first_failure: Execution | None = None
-        self.moved: set[int] = set()
-        self.stuck: dict[str, int] = {}
-
-    @property
-    def runs(self) -> int:
-        """Executions of every kind."""
-        return self.executions + self.blocked + self.redundant + self.cut
-
-    def add(self, execution: Execution, kernel: Kernel) -> None:
-        status = execution.status
-        self.steps += kernel.n
-        self.concurrent = self.concurrent or kernel.concurrent
-        if status == "abandoned":
-            self.redundant += 1
-        elif status == "blocked":
-            self.blocked += 1
-        elif status == "cut":
-            self.cut += 1
-        else:
-            self.executions += 1
-            if status == "deadlock":
-                self.deadlocks += 1
-                self.stuck.update((actor.name, actor.index) for actor in kernel.stuck)
-            self.moved.update(kernel.keys)
-            self.outcomes |= execution.outcomes
 
 
 class Explorer:
@@ -73,7 +35,8 @@ class Explorer:
         self.stop_on_first = stop_on_first
         self.settings = settings
         self.progress = settings.progress or Progress()
-        self.tally = _Tally()
+        self.tally = Tally()
+        self.search: Strategy | None = None
         self.gave_up: str | None = None
         self._began = _monotonic()
         self._next_report = 0.0
@@ -97,8 +60,9 @@ class Explorer:
         learned = simulation.kernel.learned
         while True:
             version = learned.version
-            self.tally = _Tally()
-            finished = self._round(simulation, STRATEGIES[self.strategy](simulation.kernel), version)
+            self.tally = Tally()
+            self.search = named.made(self.strategy, simulation.kernel, self.settings)
+            finished = self._round(simulation, self.search, version)
             if learned.version == version:
                 return finished
             if self.gave_up is not None:
@@ -110,7 +74,7 @@ class Explorer:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts and not tally.cut
-            if self._limit_reached():
+            if self._limit_reached(strategy):
                 return False
             execution = simulation.execute(plan, strategy.choose, strategy.expected())
             strategy.end()
@@ -125,7 +89,7 @@ class Explorer:
             if failing and self.stop_on_first:
                 return False
 
-    def _limit_reached(self) -> bool:
+    def _limit_reached(self, strategy: Strategy) -> bool:
         tally, settings = self.tally, self.settings
         now = _monotonic()
         if now >= self._next_report:
@@ -135,6 +99,8 @@ class Explorer:
             self.gave_up = f"stopped at max_executions={settings.max_executions}"
         elif settings.max_seconds is not None and now - self._began >= settings.max_seconds:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
+        elif not strategy.exhausts and settings.max_executions is settings.max_seconds is None and tally.runs >= DEFAULT_EXECUTIONS:
+            self.gave_up = f"stopped at {DEFAULT_EXECUTIONS:,} executions, since neither max_executions nor max_seconds says otherwise"
         return self.gave_up is not None
 
     def _repeat(self, simulation: Simulation, execution: Execution) -> None:
@@ -170,10 +136,11 @@ class Explorer:
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally
-        reasons = self._reasons(simulation, exhausted)
+        why = reasons(tally, simulation, self.gave_up, exhausted)
+        assert self.search is not None
         if counterexample is not None:
             verdict = Verdict.VIOLATED
-        elif reasons:
+        elif why:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.VERIFIED
@@ -188,58 +155,10 @@ class Explorer:
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=self._bounds(simulation, verdict, reasons),
+            bounds=bounds(tally, simulation.kernel, self.search, verdict, why, self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
         )
-
-    def _reasons(self, simulation: Simulation, exhausted: bool) -> list[str]:
-        """Say why the absence of a failure proves nothing, if it does not."""
-        tally = self.tally
-        reasons = []
-        if self.gave_up:
-            reasons.append(self.gave_up)
-        elif not exhausted and not tally.cut:
-            reasons.append("the space was not exhausted")
-        if tally.cut:
-            kernel = simulation.kernel
-            tail = ", ".join(dict.fromkeys(operation.kind for operation in kernel.operations[-20:]))
-            reasons.append(f"{tally.cut} executions were cut at max_steps={self.settings.max_steps} (repeating: {tail})")
-        if not tally.executions:
-            reasons.append("every execution was left out" if tally.blocked else "no execution ended")
-        elif not tally.steps:
-            reasons.append("no actor ever made a step")
-        elif simulation.checks and not simulation.checked:
-            reasons.append("no at_end check was ever evaluated")
-        movers = {key >> SHIFT for key in tally.moved}
-        idle = [name for name, index in tally.stuck.items() if index not in movers]
-        if idle:
-            reasons.append(f"{' and '.join(idle)} never made a step")
-        return reasons
-
-    def _bounds(self, simulation: Simulation, verdict: Verdict, reasons: Sequence[str]) -> str:
-        tally, kernel = self.tally, simulation.kernel
-        parts = []
-        if verdict is Verdict.VERIFIED:
-            what = "orderings (each once, up to swapping independent steps)" if self.strategy == "dpor" else "interleavings"
-            parts.append(f"all {tally.executions} {what}")
-        elif verdict is Verdict.VIOLATED and self.stop_on_first:
-            parts.append(f"stopped at the first violation, after {tally.executions} executions")
-        else:
-            parts.append(f"{tally.executions} executions")
-        if verdict is not Verdict.VIOLATED:
-            parts.extend(reasons)
-        if tally.blocked:
-            parts.append(f"{tally.blocked} left out by assume")
-        if not tally.concurrent:
-            parts.append("nothing ran concurrently")
-        parts.append(f"late by less than {kernel.clock.max_delay / 1e9:g} s of virtual time")
-        scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
-        if scales:
-            parts.append(f"timescales {scales}")
-        parts.append(f"scheduling points: {', '.join(runtimes.NAMES)}; between them, unsynchronised memory is not explored")
-        parts.append("no faults")
-        return "; ".join(parts)
 
 
 def _first_enabled(enabled: list[int]) -> int:
@@ -259,7 +178,7 @@ def explore(
 
     Args:
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
-        strategy: "dpor" (each ordering once) or "exhaustive" (every interleaving).
+        strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos".
         parameters: of the cell; default: the first value of each.
         stop_on_first: end at the first violation; otherwise go on and count.
         faults: none can be asked for in this version.
@@ -283,14 +202,14 @@ def explore(
     <Verdict.VIOLATED: 'violated'>
     """
     scenario = as_scenario(target)
-    if strategy not in STRATEGIES:
-        raise Misuse(f"no strategy {strategy!r}; there are: {', '.join(STRATEGIES)}")
+    settings = settings or Settings()
+    named.check(strategy, settings)
     if faults is not None:
         raise Misuse(f"faults={faults!r}: this version explores orderings without faults; leave it out")
     if workers < 1:
         raise Misuse(f"workers={workers}: at least one is needed")
     cell = scenario.cell(parameters)
-    return Explorer(scenario, cell, strategy, stop_on_first, settings or Settings()).run()
+    return Explorer(scenario, cell, strategy, stop_on_first, settings).run()
 
 
 def explore_all(

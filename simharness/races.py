@@ -206,12 +206,7 @@ class Races:
             ready = actor.ready(kernel.clock.now)
             if ready and not actor.daemon:
                 continue
-            state = operation.resource.state if operation.resource is not None else None
-            reads, writes = operation.footprint(state)
-            reads |= CLOCK
-            writes |= actor.bit | (ENDING if actor.daemon else 0)
-            if writes & kernel.learned.checked:
-                writes |= CHECKED
+            reads, writes = kernel.declared(actor)
             _, direct = self._past(kernel.n, actor.index, reads, writes)
             if direct:
                 found += self._races(Second(kernel.n, actor.key, actor, operation, actor.deadline, reads, writes), direct)

@@ -194,7 +194,7 @@ def _bounds(console: Console, results: Sequence[Result]) -> None:
             common[rest] = common.get(rest, 0) + 1
     for bounds, cells in common.items():
         which = "" if len(common) == 1 else f" ({cells} cells)"
-        text = f"verified{which}: every ordering, each once up to swapping independent steps; {bounds}"
+        text = f"verified{which}: {bounds}"
         _put(console, _wrapped(text, width), "dim")
 
 

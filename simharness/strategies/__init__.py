@@ -2,7 +2,8 @@
 
 The explorer calls `begin` for a plan (the choices to start the next execution with; None: nothing is left to explore), then the
 kernel calls `choose` at every scheduling point beyond the plan, then the explorer calls `end`. A strategy that promises to
-have explored everything when `begin` returns None says so with `exhausts`.
+have explored everything when `begin` returns None says so with `exhausts`; what that everything is, and what a strategy that only
+samples promises instead, it says in `words`.
 """
 
 from __future__ import annotations
@@ -29,3 +30,6 @@ class Strategy(Protocol):
 
     def end(self) -> None:
         """The execution is over; its record is in the kernel."""
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say what so many executions that ran to their end cover: all that there is, if `verified`, or some of it."""

@@ -119,6 +119,10 @@ class Dpor:
                 return
         self.plan = None
 
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say that each ordering has been run."""
+        return [f"all {executions} orderings", "each once, up to swapping independent steps"] if verified else [f"{executions} executions"]
+
     def _reverse_races(self) -> None:
         races = self.races
         exact = not self.kernel.learned.daemons

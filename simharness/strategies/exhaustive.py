@@ -43,3 +43,7 @@ class Exhaustive:
             return
         self.plan = [*kernel.keys[: len(left) - 1], left[-1].pop()]
         self.known = kernel.reads, kernel.writes
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say that each interleaving has been run."""
+        return [f"all {executions} interleavings", "each once, without reduction"] if verified else [f"{executions} executions"]
