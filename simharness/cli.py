@@ -171,7 +171,7 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
                 if workers == 1 or len(jobs) == 1:
                     current = [len(found)] if len(found) < len(jobs) else []
                 for index in current:
-                    found[index] = interrupted(jobs[index], how, progress.executions)
+                    found[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
     finally:
         signal.signal(signal.SIGINT, previous)
     return [found[index] for index in sorted(found)], stopped

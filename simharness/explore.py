@@ -6,6 +6,7 @@ in words what that space was.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from simharness import choices, runtimes
 from simharness.actors import Failure
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
+from simharness.estimate import Estimate, Tree
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Parameters, Scenario, as_scenario
@@ -39,6 +41,7 @@ class Explorer:
         self.search: Strategy | None = None
         self.gave_up: str | None = None
         self._began = _monotonic()
+        self._round_began = self._began
         self._next_report = 0.0
 
     def run(self) -> Result:
@@ -60,7 +63,7 @@ class Explorer:
         learned = simulation.kernel.learned
         while True:
             version = learned.version
-            self.tally = Tally()
+            self.tally, self._round_began = Tally(), _monotonic()
             self.search = named.made(self.strategy, simulation.kernel, self.settings)
             finished = self._round(simulation, self.search, version)
             if learned.version == version:
@@ -70,10 +73,15 @@ class Explorer:
 
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally
+        tree = Tree() if self.settings.progress is not None and strategy.pending() is not None else None
+        execution: Execution | None = None
         while True:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts and not tally.cut
+            if tree is not None and execution is not None:
+                tree.branch(len(plan) - 1, execution.keys)
+            self._report(strategy, tree)
             if self._limit_reached(strategy):
                 return False
             execution = simulation.execute(plan, strategy.choose, strategy.expected())
@@ -89,18 +97,41 @@ class Explorer:
             if failing and self.stop_on_first:
                 return False
 
-    def _limit_reached(self, strategy: Strategy) -> bool:
-        tally, settings = self.tally, self.settings
+    def _report(self, strategy: Strategy, tree: Tree | None) -> None:
+        """Tell how far the exploration is, if it is time to."""
         now = _monotonic()
-        if now >= self._next_report:
-            self._next_report = now + 0.1
-            self.progress.advanced(tally.executions, now - self._began)
-        if settings.max_executions is not None and tally.runs >= settings.max_executions:
-            self.gave_up = f"stopped at max_executions={settings.max_executions}"
-        elif settings.max_seconds is not None and now - self._began >= settings.max_seconds:
+        if now < self._next_report:
+            return
+        self._next_report = now + 0.1
+        self.progress.advanced(self.tally.executions, now - self._began, self._estimate(strategy, tree, now - self._round_began))
+
+    def _estimate(self, strategy: Strategy, tree: Tree | None, seconds: float) -> Estimate | None:
+        """Return how much there is to do, in executions that run to their end; `seconds` is what those so far took."""
+        if not self.tally.executions:
+            return None
+        tally, limit = self.tally, self._most_executions(strategy)
+        most = math.inf if limit is None else float(limit)
+        pending = strategy.pending()
+        totals = None if tree is None or pending is None else tree.totals(pending, strategy.grows)
+        if totals is None:
+            return None if strategy.exhausts or limit is None else Estimate.of(tally.executions, (most, most, most), seconds)
+        share = tally.executions / tally.runs
+        low, best, high = (min(total, most) * share for total in totals)
+        return Estimate.of(tally.executions, (low, best, high), seconds)
+
+    def _most_executions(self, strategy: Strategy) -> int | None:
+        settings = self.settings
+        if strategy.exhausts or settings.max_executions is not None or settings.max_seconds is not None:
+            return settings.max_executions
+        return DEFAULT_EXECUTIONS
+
+    def _limit_reached(self, strategy: Strategy) -> bool:
+        settings, limit = self.settings, self._most_executions(strategy)
+        if limit is not None and self.tally.runs >= limit:
+            default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
+            self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
+        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
-        elif not strategy.exhausts and settings.max_executions is settings.max_seconds is None and tally.runs >= DEFAULT_EXECUTIONS:
-            self.gave_up = f"stopped at {DEFAULT_EXECUTIONS:,} executions, since neither max_executions nor max_seconds says otherwise"
         return self.gave_up is not None
 
     def _repeat(self, simulation: Simulation, execution: Execution) -> None:

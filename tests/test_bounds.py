@@ -161,7 +161,7 @@ def test_within_no_preemption_each_order_of_whole_actors_is_run():
     result = simharness.explore(bumps("a", "b", "c", times=3), settings=Settings(preemptions=0))
     assert (result.verdict, result.executions) == (Verdict.VERIFIED, math.factorial(3))
     assert result.outcomes == {9}
-    assert "all 6 orderings; within at most 0 preemptions: what needs more was not run" in result.bounds
+    assert "all 6 orderings; only schedules with at most 0 preemptions: what needs more was not run" in result.bounds
 
 
 def test_within_no_delay_there_is_one_schedule():
@@ -192,7 +192,7 @@ def test_a_bounded_search_that_a_limit_ends_is_inconclusive():
     result = simharness.explore(bumps("a", "b", times=4), settings=Settings(preemptions=2, max_executions=5))
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "stopped at max_executions=5" in result.bounds
-    assert "within at most 2 preemptions" in result.bounds
+    assert "only schedules with at most 2 preemptions" in result.bounds
 
 
 def test_deadlocks_and_always_checks_are_found_within_a_bound():

@@ -15,9 +15,15 @@ Expected = tuple[Sequence[int], Sequence[int]]
 
 
 class Strategy(Protocol):
-    """What the explorer and the kernel ask of a strategy."""
+    """What the explorer and the kernel ask of a strategy.
+
+    Attributes:
+        exhausts: `begin` returns None when everything has been explored; otherwise it never does.
+        grows: branches may be added to a point of the search after others of it have been explored.
+    """
 
     exhausts: bool
+    grows: bool
 
     def begin(self) -> Sequence[int] | None:
         """Return the choices with which the next execution starts, or None when there is no next one."""
@@ -30,6 +36,9 @@ class Strategy(Protocol):
 
     def end(self) -> None:
         """The execution is over; its record is in the kernel."""
+
+    def pending(self) -> Sequence[int] | None:
+        """Return how many branches are known and not begun at each depth of the next plan; None if this is no walk of a tree."""
 
     def words(self, executions: int, verified: bool) -> Sequence[str]:
         """Say what so many executions that ran to their end cover: all that there is, if `verified`, or some of it."""

@@ -44,7 +44,7 @@ class Branch(NamedTuple):
 class Bounded:
     """The search. `levels[c]` holds the branches whose schedules cost c; `spent` is the cost of the schedule under way."""
 
-    exhausts = True
+    exhausts = grows = True
 
     def __init__(self, kernel: Kernel, bound: Bound) -> None:
         self.kernel = kernel
@@ -112,6 +112,10 @@ class Bounded:
                     self.known = branch.expected
                     return
         self.plan = None
+
+    def pending(self) -> Sequence[int] | None:
+        """Return None: the search goes by cost, not by depth."""
+        return None
 
     def words(self, executions: int, verified: bool) -> Sequence[str]:
         """Say that each ordering within the bound has been run."""

@@ -58,7 +58,7 @@ class Within:
         self.strategy = strategy
         self.kernel = kernel
         self.bound = bound
-        self.exhausts = strategy.exhausts
+        self.exhausts, self.grows = strategy.exhausts, strategy.grows
         self.points: list[tuple[int, int, dict[int, int]]] = []
         self.left_out = False
 
@@ -92,11 +92,19 @@ class Within:
         """The strategy's own."""
         self.strategy.end()
 
+    def pending(self) -> Sequence[int] | None:
+        """The strategy's own."""
+        return self.strategy.pending()
+
     def words(self, executions: int, verified: bool) -> Sequence[str]:
         """The strategy's own, within the bound."""
-        return [*self.strategy.words(executions, verified), within(self.bound, self.left_out)]
+        return [*self.strategy.words(executions, verified), within(self.bound, self.left_out or not verified)]
 
 
 def within(bound: Bound, left_out: bool) -> str:
     """Say what a bound makes of a claim."""
-    return f"within {bound}: what needs more was not run" if left_out else f"{bound} reach everything: the bound leaves nothing out"
+    return (
+        f"only schedules with {bound}: what needs more was not run"
+        if left_out
+        else f"{bound} reach everything: the bound leaves nothing out"
+    )

@@ -56,8 +56,9 @@ class Pct(Sampler):
         bound = actors * steps ** (depth - 1)
         power = str(depth - 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")) if depth > 2 else ""
         formula = "1/n" if depth == 1 else f"1/(n·k{power})"
-        found = min(1 - (1 - 1 / bound) ** self.alike, 0.9999)
+        missed = (1 - 1 / bound) ** self.alike
+        together = f"at least {1 - missed:.2f}" if missed > 0.01 else "more than 0.99"
         return (
             f"pct, depth {depth}: each execution finds a bug of depth {depth} with probability at least {formula} = 1/{bound:,}, "
-            f"{self.alike:,} of them with at least {found:.2g} ({self.size()})"
+            f"{self.alike:,} of them with {together} ({self.size()})"
         )

@@ -28,7 +28,7 @@ class Sampler:
         seed: equal seeds draw equal executions.
     """
 
-    exhausts = False
+    exhausts = grows = False
     name = "sampler"
 
     def __init__(self, kernel: Kernel, seed: int) -> None:
@@ -80,6 +80,10 @@ class Sampler:
             self.alike = 0
         self.steps, self._actors = max(self.steps, kernel.n), actors
         self.met.add(self._orderings.so_far())
+
+    def pending(self) -> Sequence[int] | None:
+        """Return None: there is no tree."""
+        return None
 
     def words(self, executions: int, verified: bool) -> Sequence[str]:
         """Say how much was drawn and what the paper guarantees for it."""
