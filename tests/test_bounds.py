@@ -28,6 +28,7 @@ from tests.random_programs import (
 from tests.test_random_programs import few
 
 EVERYTHING = (*LOCKS, *SIGNALS, *sorted(CLOCKED), "choose", "assume", "step", "wait_until")
+TIMED = (*LOCKS, *sorted(CLOCKED), *sorted(CLOCKED))
 COUNTED = (*LOCKS, "choose", "assume", "step", "wait_until")
 BOUNDS = [Bound("preemptions", most) for most in (0, 1, 2)] + [Bound("delays", most) for most in (0, 1, 3)]
 MOST = 1_500
@@ -64,6 +65,13 @@ def test_a_bounded_search_has_the_orderings_of_every_schedule_within_the_bound(b
 @few(15)
 @given(programs(EVERYTHING, threads=True))
 def test_a_bounded_search_has_the_outcomes_of_every_schedule_within_the_bound(bound: Bound, program: Program) -> None:
+    check(program, bound)
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=str)
+@few(15)
+@given(programs(TIMED))
+def test_a_bounded_search_has_the_outcomes_of_clocks_within_the_bound(bound: Bound, program: Program) -> None:
     check(program, bound)
 
 
