@@ -228,6 +228,22 @@ def test_deadlocks_and_always_checks_are_found_within_a_bound():
         assert verdicts == [Verdict.VERIFIED, Verdict.VIOLATED]
 
 
+@pytest.mark.parametrize("strategy", ["dpor", "exhaustive"])
+def test_when_the_clock_moves_the_running_actor_is_still_the_one_that_a_switch_interrupts(strategy):
+    def wakes_up(world):
+        cell = world.shared(0, "cell")
+
+        def sleeper():
+            world.clock.sleep(0.5)
+            cell.set(1)
+
+        world.actor("reader", lambda: world.outcome((cell.get(), cell.get())))
+        world.actor("sleeper", sleeper)
+
+    found = [simharness.explore(wakes_up, strategy, settings=Settings(preemptions=most)).outcomes for most in (0, 1)]
+    assert found == [{(0, 0), (1, 1)}, {(0, 0), (0, 1), (1, 1)}]
+
+
 @pytest.mark.parametrize(
     ("strategy", "options", "words"),
     [

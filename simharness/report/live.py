@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from simharness.scenario import Parameters, Scenario
 
 _monotonic = time.monotonic
-SHORTEST = 12
+SHORTEST = 6
 """Columns that are left to a cell's name in any case."""
 
 

@@ -59,7 +59,8 @@ def tables(console: Console, results: Sequence[Result]) -> None:
         console.print(_rows(others))
         _put(console, "")
     if len(others) < len(results):
-        _put(console, "in the cells: verdict, orderings run, seconds", "dim")
+        runs = "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
+        _put(console, f"in the cells: verdict, {runs} run, seconds", "dim")
     _put(console, summary(results))
 
 
@@ -156,7 +157,7 @@ def _rows(cells: Sequence[Result]) -> Table:
     if parameters:
         table.add_column("parameters", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("orderings", justify="right", no_wrap=True)
+    table.add_column("orderings" if all(cell.strategy == "dpor" for cell in cells) else "executions", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     for cell in cells:
         verdict = _verdict(cell)

@@ -38,7 +38,7 @@ class Branch(NamedTuple):
     key: int
     last: int
     expected: Expected
-    state: State | None
+    state: State
 
 
 class Bounded:
@@ -58,7 +58,7 @@ class Bounded:
         self.visited: set[State] = set()
         self.planned: dict[State, int] = {}
         self.ends: set[Ordering] = set()
-        self.beyond: set[Ordering | None] = set()
+        self.beyond: set[Ordering] = set()
 
     def begin(self) -> Sequence[int] | None:
         """Return the next plan, a cheapest branch."""
@@ -81,11 +81,11 @@ class Bounded:
         for key in sorted(enabled, key=lambda key: key >> SHIFT != self.last):
             last = running if key == kernel.clock_key else key >> SHIFT
             state = self._after(key, last)
-            if state is not None and self._known(state):
+            if self._known(state):
                 continue
             cost = bound.cost(key, enabled, running, kernel.clock_key)
             if self.spent + cost > bound.most:
-                self.beyond.add(None if state is None else state[0])
+                self.beyond.add(state[0])
             elif not cost and chosen < 0:
                 chosen, chosen_last = key, last
             else:
@@ -106,7 +106,7 @@ class Bounded:
             level = self.levels[cost]
             while level:
                 branch = level.pop()
-                if branch.state is None or not self._known(branch.state):
+                if not self._known(branch.state):
                     self.spent, self.last = cost, branch.last
                     self.plan = [*branch.keys[: branch.n], branch.key]
                     self.known = branch.expected
@@ -128,19 +128,18 @@ class Bounded:
         """Whether the state, or one from which every choice is free, was reached, for no more than what has been spent now."""
         return state in self.visited or (state[0], NOBODY) in self.visited
 
-    def _after(self, key: int, last: int) -> State | None:
-        """Return the state that a choice leads to; None where the step's footprint shows only when it is done."""
-        kernel = self.kernel
-        if key == kernel.clock_key:
-            return self.orderings.after(key, 0, CLOCK), last
-        if kernel.learned.daemons:
-            return None
-        return self.orderings.after(key, *kernel.declared(kernel.actors[key >> SHIFT])), last
+    def _after(self, key: int, last: int) -> State:
+        """Return the state that a choice leads to.
 
-    def _keep(self, key: int, last: int, cost: int, state: State | None) -> None:
+        Beside daemons the footprint of an actor's last step is known only when it was done: that state is then seen to be known on arrival.
+        """
         kernel = self.kernel
-        if state is not None:
-            if self.planned.get(state, cost + 1) <= cost:
-                return
-            self.planned[state] = cost
+        footprint = (0, CLOCK) if key == kernel.clock_key else kernel.declared(kernel.actors[key >> SHIFT])
+        return self.orderings.after(key, *footprint), last
+
+    def _keep(self, key: int, last: int, cost: int, state: State) -> None:
+        kernel = self.kernel
+        if self.planned.get(state, cost + 1) <= cost:
+            return
+        self.planned[state] = cost
         self.levels[cost].append(Branch(kernel.keys, kernel.n, key, last, (kernel.reads, kernel.writes), state))
