@@ -20,7 +20,7 @@ from simharness import choices
 from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.kernel import Kernel
 from simharness.operations import conflict
-from simharness.orderings import Name, Orderings
+from simharness.orderings import Exactly, Ordering, Orderings
 from simharness.races import Races, Reversal
 from simharness.shrink import Shrinker, follow, kind_of
 from simharness.simulation import Execution, Simulation
@@ -75,8 +75,8 @@ class _Explainer:
         self._wanted = shrinker.wanted
         self._left = budget
         self._version = self._kernel.learned.version
-        self._orderings = Orderings(self._kernel)
-        self._met: set[Name] = set()
+        self._orderings = Orderings(self._kernel, Exactly())
+        self._met: set[Ordering] = set()
         self._planned: set[tuple[int, ...]] = set()
         self._passed: list[_Passed] = []
         self._singles = 0
@@ -150,7 +150,7 @@ class _Explainer:
         """Take down the kernel's last execution, which failed; one whose ordering was met before is taken down as having no steps."""
         kernel = self._kernel
         self._orderings.begin()
-        name = self._orderings.now()
+        name = self._orderings.so_far()
         if name in self._met:
             return _Run((), (), (), (), (), flips)
         self._met.add(name)

@@ -23,7 +23,7 @@ from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, one_by_one
 from simharness.confirm import confirmed
 from simharness.errors import HarnessBug, Misuse, SimharnessError
-from simharness.explore import STRATEGIES, replay
+from simharness.explore import replay
 from simharness.report import json_report
 from simharness.report.difference import side_by_side
 from simharness.report.table import cell_name, console_for, report, words_of
@@ -31,6 +31,7 @@ from simharness.report.timeline import render
 from simharness.results import Result
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
+from simharness.strategies.named import STRATEGIES, check
 
 INCONCLUSIVE = 3
 PIPED_WIDTH = 100
@@ -81,17 +82,22 @@ def explore(  # typer makes an option of each
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
+    preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many preemptions.")] = None,
+    delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many delays.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
 ) -> None:
     """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
     with _errors():
-        if strategy not in STRATEGIES:
-            raise Misuse(f"--strategy {strategy}: there is none of this name; there are: {', '.join(STRATEGIES)}")
+        settings = Settings(
+            max_executions=max_executions, max_seconds=max_seconds, preemptions=preemptions, delays=delays, depth=depth, seed=seed
+        )
+        check(strategy, settings)
         if json is not None:
             json_report.check_writable(json)
         jobs = _jobs(paths, parameter or [])
-        settings = Settings(max_executions=max_executions, max_seconds=max_seconds)
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
         if not stopped:
             try:
@@ -172,7 +178,7 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
                 if workers == 1 or len(jobs) == 1:
                     current = [len(found)] if len(found) < len(jobs) else []
                 for index in current:
-                    found[index] = interrupted(jobs[index], how, progress.executions)
+                    found[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
     finally:
         signal.signal(signal.SIGINT, previous)
     return [found[index] for index in sorted(found)], stopped

@@ -6,64 +6,27 @@ in words what that space was.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from simharness import choices, runtimes
-from simharness.actors import SHIFT
 from simharness.confirm import confirmed
 from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
-from simharness.kernel import Kernel
+from simharness.estimate import Estimate, Tree
 from simharness.progress import Progress
 from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Parameters, Scenario, as_scenario
 from simharness.simulation import Execution, Settings, Simulation, describe
-from simharness.strategies import Strategy
-from simharness.strategies.dpor import Dpor
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.strategies import Strategy, named
+from simharness.strategies.sampling import DEFAULT_EXECUTIONS
+from simharness.verdicts import Tally, bounds, reasons
 
-STRATEGIES: dict[str, Callable[[Kernel], Strategy]] = {"dpor": Dpor, "exhaustive": Exhaustive}
 _monotonic = time.monotonic
-
-
-class _Tally:
-    """Counts of one round."""
-
-    def __init__(self) -> None:
-        self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = 0
-        self.outcomes: set[Hashable] = set()
-        self.steps = 0
-        self.concurrent = False
-        self.first_failure: Execution | None = None
-        self.moved: set[int] = set()
-        self.stuck: dict[str, int] = {}
-
-    @property
-    def runs(self) -> int:
-        """Executions of every kind."""
-        return self.executions + self.blocked + self.redundant + self.cut
-
-    def add(self, execution: Execution, kernel: Kernel) -> None:
-        status = execution.status
-        self.steps += kernel.n
-        self.concurrent = self.concurrent or kernel.concurrent
-        if status == "abandoned":
-            self.redundant += 1
-        elif status == "blocked":
-            self.blocked += 1
-        elif status == "cut":
-            self.cut += 1
-        else:
-            self.executions += 1
-            if status == "deadlock":
-                self.deadlocks += 1
-                self.stuck.update((actor.name, actor.index) for actor in kernel.stuck)
-            self.moved.update(kernel.keys)
-            self.outcomes |= execution.outcomes
 
 
 class Explorer:
@@ -76,9 +39,11 @@ class Explorer:
         self.stop_on_first = stop_on_first
         self.settings = settings
         self.progress = settings.progress or Progress()
-        self.tally = _Tally()
+        self.tally = Tally()
+        self.search: Strategy | None = None
         self.gave_up: str | None = None
         self._began = _monotonic()
+        self._round_began = self._began
         self._next_report = 0.0
 
     def run(self) -> Result:
@@ -102,8 +67,9 @@ class Explorer:
         learned = simulation.kernel.learned
         while True:
             version = learned.version
-            self.tally = _Tally()
-            finished = self._round(simulation, STRATEGIES[self.strategy](simulation.kernel), version)
+            self.tally, self._round_began = Tally(), _monotonic()
+            self.search = named.made(self.strategy, simulation.kernel, self.settings)
+            finished = self._round(simulation, self.search, version)
             if learned.version == version:
                 return finished
             if self.gave_up is not None:
@@ -112,11 +78,16 @@ class Explorer:
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally
         self.repeats = Repeats(simulation)
+        tree = Tree() if self.settings.progress is not None and strategy.pending() is not None else None
+        execution: Execution | None = None
         while True:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts and not tally.cut
-            if self._limit_reached():
+            if tree is not None and execution is not None:
+                tree.branch(len(plan) - 1, execution.keys)
+            self._report(strategy, tree)
+            if self._limit_reached(strategy):
                 return False
             execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
             strategy.end()
@@ -130,15 +101,40 @@ class Explorer:
             if failing and self.stop_on_first:
                 return False
 
-    def _limit_reached(self) -> bool:
-        tally, settings = self.tally, self.settings
+    def _report(self, strategy: Strategy, tree: Tree | None) -> None:
+        """Tell how far the exploration is, if it is time to."""
         now = _monotonic()
-        if now >= self._next_report:
-            self._next_report = now + 0.1
-            self.progress.advanced(tally.executions, now - self._began)
-        if settings.max_executions is not None and tally.runs >= settings.max_executions:
-            self.gave_up = f"stopped at max_executions={settings.max_executions}"
-        elif settings.max_seconds is not None and now - self._began >= settings.max_seconds:
+        if now < self._next_report:
+            return
+        self._next_report = now + 0.1
+        self.progress.advanced(self.tally.executions, now - self._began, self._estimate(strategy, tree, now - self._round_began))
+
+    def _estimate(self, strategy: Strategy, tree: Tree | None, seconds: float) -> Estimate | None:
+        """Return how much there is to do, in executions that run to their end; `seconds` is what those so far took."""
+        if not self.tally.executions:
+            return None
+        tally, limit = self.tally, self._most_executions(strategy)
+        most = math.inf if limit is None else float(limit)
+        pending = strategy.pending()
+        totals = None if tree is None or pending is None else tree.totals(pending, strategy.grows)
+        if totals is None:
+            return None if strategy.exhausts or limit is None else Estimate.of(tally.executions, (most, most, most), seconds)
+        share = tally.executions / tally.runs
+        low, best, high = (min(total, most) * share for total in totals)
+        return Estimate.of(tally.executions, (low, best, high), seconds)
+
+    def _most_executions(self, strategy: Strategy) -> int | None:
+        settings = self.settings
+        if strategy.exhausts or settings.max_executions is not None or settings.max_seconds is not None:
+            return settings.max_executions
+        return DEFAULT_EXECUTIONS
+
+    def _limit_reached(self, strategy: Strategy) -> bool:
+        settings, limit = self.settings, self._most_executions(strategy)
+        if limit is not None and self.tally.runs >= limit:
+            default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
+            self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
+        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
         return self.gave_up is not None
 
@@ -148,10 +144,11 @@ class Explorer:
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally
-        reasons = self._reasons(simulation, exhausted)
+        why = reasons(tally, simulation, self.gave_up, exhausted)
+        assert self.search is not None
         if counterexample is not None:
             verdict = Verdict.VIOLATED
-        elif reasons:
+        elif why:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.VERIFIED
@@ -166,59 +163,11 @@ class Explorer:
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=self._bounds(simulation, verdict, reasons),
+            bounds=bounds(tally, simulation.kernel, self.search, verdict, why, self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
             first=self.repeats.first,
         )
-
-    def _reasons(self, simulation: Simulation, exhausted: bool) -> list[str]:
-        """Say why the absence of a failure proves nothing, if it does not."""
-        tally = self.tally
-        reasons = []
-        if self.gave_up:
-            reasons.append(self.gave_up)
-        elif not exhausted and not tally.cut:
-            reasons.append("the space was not exhausted")
-        if tally.cut:
-            kernel = simulation.kernel
-            tail = ", ".join(dict.fromkeys(operation.kind for operation in kernel.operations[-20:]))
-            reasons.append(f"{tally.cut} executions were cut at max_steps={self.settings.max_steps} (repeating: {tail})")
-        if not tally.executions:
-            reasons.append("every execution was left out" if tally.blocked else "no execution ended")
-        elif not tally.steps:
-            reasons.append("no actor ever made a step")
-        elif simulation.checks and not simulation.checked:
-            reasons.append("no at_end check was ever evaluated")
-        movers = {key >> SHIFT for key in tally.moved}
-        idle = [name for name, index in tally.stuck.items() if index not in movers]
-        if idle:
-            reasons.append(f"{' and '.join(idle)} never made a step")
-        return reasons
-
-    def _bounds(self, simulation: Simulation, verdict: Verdict, reasons: Sequence[str]) -> str:
-        tally, kernel = self.tally, simulation.kernel
-        parts = []
-        if verdict is Verdict.VERIFIED:
-            what = "orderings (each once, up to swapping independent steps)" if self.strategy == "dpor" else "interleavings"
-            parts.append(f"all {tally.executions} {what}")
-        elif verdict is Verdict.VIOLATED and self.stop_on_first:
-            parts.append(f"stopped at the first violation, after {tally.executions} executions")
-        else:
-            parts.append(f"{tally.executions} executions")
-        if verdict is not Verdict.VIOLATED:
-            parts.extend(reasons)
-        if tally.blocked:
-            parts.append(f"{tally.blocked} left out by assume")
-        if not tally.concurrent:
-            parts.append("nothing ran concurrently")
-        parts.append(f"late by less than {kernel.clock.max_delay / 1e9:g} s of virtual time")
-        scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
-        if scales:
-            parts.append(f"timescales {scales}")
-        parts.append(f"scheduling points: {', '.join(runtimes.NAMES)}; between them, unsynchronised memory is not explored")
-        parts.append("no faults")
-        return "; ".join(parts)
 
 
 def explore(
@@ -234,7 +183,7 @@ def explore(
 
     Args:
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
-        strategy: "dpor" (each ordering once) or "exhaustive" (every interleaving).
+        strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos".
         parameters: of the cell; default: the first value of each.
         stop_on_first: end at the first violation; otherwise go on and count.
         faults: none can be asked for in this version.
@@ -258,8 +207,8 @@ def explore(
     <Verdict.VIOLATED: 'violated'>
     """
     scenario = as_scenario(target)
-    if strategy not in STRATEGIES:
-        raise Misuse(f"no strategy {strategy!r}; there are: {', '.join(STRATEGIES)}")
+    settings = settings or Settings()
+    named.check(strategy, settings)
     if faults is not None:
         raise Misuse(f"faults={faults!r}: this version explores orderings without faults; leave it out")
     if workers < 1:

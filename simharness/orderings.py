@@ -1,56 +1,82 @@
-"""Names for orderings: two beginnings of executions have the same name just when they are equal up to swapping independent neighbours.
+"""Which ordering an execution belongs to, as a value that can be compared, built up step by step.
 
-An event is named by its choice, the event of the same mover before it and the events directly before it in happens-before; so its
-name tells its whole past (the events of an unfolding: Nielsen, Plotkin, Winskel: Petri nets, event structures and domains, TCS
-1981). A beginning of an execution is named by the last event of each mover. Names are interned, not hashed: equal names mean equal
-orderings. In the same ordering the world is in the same state.
+Two executions belong to one ordering (Mazurkiewicz trace) when one becomes the other by swapping neighbouring steps that do not conflict.
+A step is identified by its key, its footprint and, for each resource that it reads or writes, the last step before it that wrote that: from
+whom each step read and who overwrote whom tell the order of all conflicting steps. An actor's steps all write the actor's own bit, so its
+last one tells them all, and the last steps of all movers tell the ordering. An advance of the clock follows whatever was done. Equal
+values mean equal states, and so equal futures, also where the executions are not over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from simharness.actors import SHIFT
 from simharness.kernel import Kernel
 from simharness.operations import CLOCK
-from simharness.races import Races
 
-Name = tuple[tuple[int, int], ...]
+Ordering = tuple[int, ...]
+
+
+class Exactly:
+    """Gives each description of a step a number of its own: no two are taken for one."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, description: tuple[int, ...]) -> int:
+        """Return the number of this description."""
+        return self._numbers.setdefault(description, len(self._numbers) + 1)
 
 
 class Orderings:
-    """Names the orderings of one kernel's executions, each as far as it has got."""
+    """The ordering of the kernel's execution, as far as it has come.
 
-    def __init__(self, kernel: Kernel) -> None:
+    Args:
+        identify: `Exactly()` where a mistake would lose an ordering; `hash` where orderings are only counted, which keeps nothing.
+    """
+
+    def __init__(self, kernel: Kernel, identify: Callable[[tuple[int, ...]], int]) -> None:
         self._kernel = kernel
-        self._known: dict[tuple[int, int, frozenset[int]], int] = {}
-        self.begin()
-
-    def begin(self) -> None:
-        """Another execution is about to run."""
-        self._races = Races(self._kernel)
-        self._events: list[int] = []
+        self._identify = identify
+        self._taken = 0
+        self._writer: dict[int, int] = {}
         self._last: dict[int, int] = {}
 
-    def now(self) -> Name:
-        """Return the name of what the execution has done so far."""
-        kernel, races = self._kernel, self._races
-        for j in range(len(self._events), kernel.n):
-            key = kernel.keys[j]
-            past, event = self._event(j, key, kernel.reads[j], kernel.writes[j])
-            races.before.append(past)
-            self._events.append(event)
-            self._last[key >> SHIFT] = event
-        return tuple(sorted(self._last.items()))
+    def begin(self) -> None:
+        """Another execution begins."""
+        self._taken = 0
+        self._writer.clear()
+        self._last.clear()
 
-    def after(self, key: int) -> Name:
-        """Return the name of what the execution has done once it has taken this choice, which is possible now."""
-        self.now()
+    def so_far(self) -> Ordering:
+        """Return the ordering of the steps that the kernel has recorded; equal for equal orderings only."""
         kernel = self._kernel
-        index = key >> SHIFT
-        footprint = (0, CLOCK) if key == kernel.clock_key else self._races.pending_footprint(kernel.actors[index])
-        return tuple(sorted({**self._last, index: self._event(kernel.n, key, *footprint)[1]}.items()))
+        for n in range(self._taken, kernel.n):
+            key, reads, writes = kernel.keys[n], kernel.reads[n], kernel.writes[n]
+            step = self._step(key, reads, writes)
+            self._last[key >> SHIFT] = step
+            writes &= ~CLOCK
+            while writes:
+                bit = writes & -writes
+                writes ^= bit
+                self._writer[bit] = step
+        self._taken = kernel.n
+        return tuple(sorted(self._last.values()))
 
-    def _event(self, j: int, key: int, reads: int, writes: int) -> tuple[int, int]:
-        index = key >> SHIFT
-        past, direct = self._races.past(j, index, reads, writes)
-        told = key, self._last.get(index, -1), frozenset(self._events[i] for i in direct)
-        return past, self._known.setdefault(told, len(self._known))
+    def after(self, key: int, reads: int, writes: int) -> Ordering:
+        """Return what `so_far`, which has been asked, would be after a step with this footprint."""
+        last = self._last.copy()
+        last[key >> SHIFT] = self._step(key, reads, writes)
+        return tuple(sorted(last.values()))
+
+    def _step(self, key: int, reads: int, writes: int) -> int:
+        if key == self._kernel.clock_key:
+            return self._identify((key, *sorted(self._last.values())))
+        past = [key, reads, writes]
+        touched = (reads | writes) & ~CLOCK
+        while touched:
+            bit = touched & -touched
+            touched ^= bit
+            past.append(self._writer.get(bit, 0))
+        return self._identify(tuple(past))

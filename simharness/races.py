@@ -134,7 +134,7 @@ class Races:
                 everything = key == kernel.clock_key
                 past = (1 << j) - 1 if everything else self.past(j, key >> SHIFT, reads, writes)[0]
                 yield Reversal(i, j, key, past, self._shared(i, reads, writes))
-        pending = [(kernel.n, actor.key, *self.pending_footprint(actor)) for actor in self._waiting()]
+        pending = [(kernel.n, actor.key, *kernel.declared(actor)) for actor in self._waiting()]
         for j, key, reads, writes in [*zip(range(kernel.n), kernel.keys, kernel.reads, kernel.writes, strict=True), *pending]:
             if key == kernel.clock_key:
                 continue
@@ -157,16 +157,6 @@ class Races:
     def _shared(self, i: int, reads: int, writes: int) -> int:
         kernel = self.kernel
         return (kernel.writes[i] & (reads | writes)) | (kernel.reads[i] & writes)
-
-    def pending_footprint(self, actor: Actor) -> tuple[int, int]:
-        """Return (reads, writes) of the actor's pending operation if it is done now; that the actor ends with it is not foreseen."""
-        operation = actor.pending
-        assert operation is not None
-        reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
-        writes |= actor.bit | (ENDING if actor.daemon else 0)
-        if writes & self.kernel.learned.checked:
-            writes |= CHECKED
-        return reads | CLOCK, writes
 
     def past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
         """Return the mask of the steps before j that happen before it, and those of other actors with nothing in between."""
@@ -264,7 +254,7 @@ class Races:
         for actor in self._waiting():
             operation = actor.pending
             assert operation is not None
-            reads, writes = self.pending_footprint(actor)
+            reads, writes = kernel.declared(actor)
             _, direct = self.past(kernel.n, actor.index, reads, writes)
             if direct:
                 found += self._races(Second(kernel.n, actor.key, actor, operation, actor.deadline, reads, writes), direct)

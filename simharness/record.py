@@ -15,7 +15,7 @@ from typing import Any
 
 from simharness.actors import SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
-from simharness.operations import Names, Operation, Resource
+from simharness.operations import CHECKED, CLOCK, ENDING, Names, Operation, Resource
 from simharness.places import Place, without_addresses
 
 VERSIONED = "version"
@@ -79,6 +79,11 @@ class Record:
         """The actors, other than daemons, that had not ended when the execution did."""
         return [actor for actor in self.live if not actor.daemon]
 
+    @property
+    def left_out(self) -> bool:
+        """Whether an actor is stuck in a false `assume`."""
+        return any(actor.pending is not None and actor.pending.kind == "assume" for actor in self.stuck)
+
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder."""
         if self._folder is not None:
@@ -136,6 +141,20 @@ class Record:
         now = self.clock.now
         deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
         return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
+
+    def declared(self, actor: Actor) -> tuple[int, int]:
+        """Return (reads, writes) that the actor's pending operation has if it is done now.
+
+        Exact, but that a last step beside daemons reads the ending, too, which shows only when it has been done.
+        """
+        operation = actor.pending
+        assert operation is not None
+        reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
+        reads |= CLOCK
+        writes |= actor.bit | (ENDING if actor.daemon else 0)
+        if writes & self.learned.checked:
+            writes |= CHECKED
+        return reads, writes
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from simharness.actors import SHIFT, Failure
 from simharness.errors import Nondeterminism
 from simharness.kernel import ABANDON, Kernel
-from simharness.orderings import Name, Orderings
+from simharness.operations import CLOCK
+from simharness.orderings import Exactly, Ordering, Orderings
 from simharness.repeating import WHAT_TO_DO
 from simharness.simulation import Execution, Simulation
 
@@ -197,8 +198,8 @@ class _Search:
     def __init__(self, shrinker: Shrinker) -> None:
         self._shrinker = shrinker
         self._kernel = shrinker.simulation.kernel
-        self._orderings = Orderings(self._kernel)
-        self._met: dict[Name, list[tuple[int, tuple[int, int]]]] = {}
+        self._orderings = Orderings(self._kernel, Exactly())
+        self._met: dict[Ordering, list[tuple[int, tuple[int, int]]]] = {}
         self._numbers = 0
         self._queue: list[_Node] = [_Node(0, 0, 0, 0, -1, ())]
         world = shrinker.simulation.world
@@ -225,6 +226,7 @@ class _Search:
         failed = kernel.failure is not None
         if failed and kind_of(kernel.failure) != shrinker.wanted:
             return ABANDON
+        self._orderings.so_far()
         options = [self._node(key, failed, len(enabled)) for key in enabled]
         if not kernel.n:
             self.least = min(option.bound for option in options)
@@ -258,7 +260,9 @@ class _Search:
 
     def _met_before(self, node: _Node) -> bool:
         """Whether the ordering that a choice leads to was met at no higher cost; if not, it is now."""
-        met = self._met.setdefault(self._orderings.after(node.keys[-1]), [])
+        kernel, key = self._kernel, node.keys[-1]
+        footprint = (0, CLOCK) if key == kernel.clock_key else kernel.declared(kernel.actors[key >> SHIFT])
+        met = self._met.setdefault(self._orderings.after(key, *footprint), [])
         cost = node.switches, node.early
         for mover, (switches, early) in met:
             if (switches + (mover != node.mover), early) <= cost:

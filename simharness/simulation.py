@@ -38,6 +38,8 @@ class Settings:
     Attributes:
         max_executions, max_seconds: give up after so many (real) seconds or executions; the verdict is then inconclusive.
         max_steps: an execution with more steps is cut; the verdict is then inconclusive.
+        preemptions, delays: explore only schedules with at most so many (one of the two); "verified" then means within that bound.
+        depth: of the bugs that "pct" looks for: how many constraints on the order of steps make one show.
         seed: of the random numbers that the code under test draws, and of samplers.
         watchdog: real seconds without a step after which a blocked simulation is given up.
         shrink: executions spent on making a counterexample shorter and on finding what it is due to; none of either when 0.
@@ -48,6 +50,9 @@ class Settings:
     max_executions: int | None = None
     max_seconds: float | None = None
     max_steps: int = 20_000
+    preemptions: int | None = None
+    delays: int | None = None
+    depth: int = 3
     seed: int = 0
     watchdog: float = 10.0
     shrink: int = 400
@@ -187,9 +192,7 @@ class Simulation:
             return "abandoned"
         if not kernel.stuck:
             return "complete"
-        if any(actor.pending is not None and actor.pending.kind == "assume" for actor in kernel.stuck):
-            return "blocked"
-        return "deadlock"
+        return "blocked" if kernel.left_out else "deadlock"
 
     def _check_at_end(self, world: World) -> None:
         for check in world.checks_at_end:

@@ -482,7 +482,7 @@ def test_progress_is_told_of_begin_and_end():
         def started(self, scenario, parameters):
             told.append(scenario.name)
 
-        def advanced(self, executions, seconds):
+        def advanced(self, executions, seconds, estimate):
             told.append(executions)
 
         def finished(self, result):
