@@ -83,7 +83,7 @@ class Explorer:
         while True:
             plan = strategy.begin()
             if plan is None:
-                return strategy.exhausts and not tally.cut
+                return strategy.exhausts
             if tree is not None and execution is not None:
                 tree.branch(len(plan) - 1, execution.keys)
             self._report(strategy, tree)

@@ -59,7 +59,7 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
     found = []
     if gave_up:
         found.append(gave_up)
-    elif not exhausted and not tally.cut:
+    elif not exhausted:
         found.append("the space was not exhausted")
     if tally.cut:
         kernel = simulation.kernel

@@ -88,7 +88,7 @@ class Keeper:
 def keep(link: Link, connection: Any) -> bool:
     """Keep the connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
     keeper = link.memory.keeper
-    if link.key is None or link.spoilt or not keeper.wanted or keeper.tapes.get(link.key) is None or link.key in keeper.connections:
+    if link.key is None or not keeper.wanted or keeper.tapes.get(link.key) is None or link.key in keeper.connections:
         return False
     for reference in link.open:
         cursor = reference()

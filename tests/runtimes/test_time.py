@@ -217,3 +217,21 @@ def test_names_bound_during_a_simulation_give_real_time_outside_it():
     clock, now = kept[0]
     assert abs(clock() - time.time()) < 3600
     assert abs(now().timestamp() - time.time()) < 3600
+
+
+def test_the_time_by_which_an_actor_is_passed_over_is_summed_over_the_execution():
+    def scenario(world):
+        moved = world.shared(False, "moved")
+
+        def sleeper():
+            time.sleep(3)
+            world.outcome(("after one sleep", moved.get()))
+            time.sleep(3)
+            world.outcome(("after two", moved.get()))
+
+        world.actor("sleeper", sleeper)
+        world.actor("mover", moved.set, True)
+
+    seen = simharness.explore(simharness.scenario(max_delay=5.0)(scenario), stop_on_first=False).outcomes
+    assert ("after one sleep", False) in seen
+    assert ("after two", False) not in seen
