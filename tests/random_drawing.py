@@ -1,11 +1,10 @@
-"""Draws random programs: Hypothesis strategies."""
+"""Draws random programs, each from a seed, so that a seed names it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from tests.random_databases import SQL, STATEMENTS, TABLES, Database
 from tests.random_programs import CLOCKED, Instruction, Program
@@ -15,50 +14,52 @@ LOCKS = ("lock", "lock", "unlock", "unlock", "try_lock", "locked", "free")
 CONDITIONS = ("condition_wait", "condition_notify", "condition_notify")
 EVENTS = ("event_set", "event_clear", "event_wait", "event_look")
 SEMAPHORES = ("take", "give", "try_take")
-QUEUES = ("put", "try_put", "pop", "try_pop", "task_done", "all_done", "size")
+QUEUES = ("put", "put", "try_put", "pop", "try_pop", "task_done", "all_done", "size")
 BARRIERS = ("meet", "meet", "abort", "reset")
 PRIMITIVES = (LOCKS, CONDITIONS, EVENTS, SEMAPHORES, QUEUES, BARRIERS)
-OTHERS = ("choose", "assume", "step")
 SECONDS = (0.5, 1.0, 2.0, 3.0)
-
-Draw = Callable[[Any], Any]
 
 
 class Writer:
     """Draws the instructions of one program."""
 
-    def __init__(self, draw: Draw, names: Sequence[str], cells: int, locks: int, threads: Sequence[int]) -> None:
-        self.draw = draw
+    def __init__(self, rng: Random, names: Sequence[str], cells: int, locks: int, threads: Sequence[int]) -> None:
+        self.rng = rng
         self.names = names
-        cell, lock, small = st.integers(0, cells - 1), st.integers(0, locks - 1), st.integers(0, 2)
-        some = st.lists(st.sampled_from("uv"), unique=True, max_size=2).map(lambda found: tuple(sorted(found)))
-        seconds, which, table = st.sampled_from(SECONDS), st.integers(0, 1), st.sampled_from(TABLES)
-        thread = st.sampled_from(threads or [0])
-        self.arguments: dict[str, tuple[Any, ...]] = {
+
+        def among(values: Sequence[Any]) -> Callable[[], Any]:
+            return lambda: rng.choice(values)
+
+        def some() -> tuple[str, ...]:
+            return tuple(name for name in "uv" if rng.random() < 0.5)
+
+        cell, lock, small, seconds = among(range(cells)), among(range(locks)), among(range(3)), among(SECONDS)
+        which, table, thread = among(range(2)), among(TABLES), among(threads or [0])
+        self.arguments: dict[str, tuple[Callable[[], Any], ...]] = {
             "get": (cell,),
-            "set": (cell, st.sampled_from([None, 1, 2])),
+            "set": (cell, among([None, 1, 2])),
             "add": (cell,),
             "swap": (cell, small),
             "compare_and_set": (cell, small, small),
-            "wait_until": (cell, small, st.booleans()),
-            "assume": (st.integers(0, 1),),
-            "choose": (st.integers(2, 3),),
+            "wait_until": (cell, small, among([True, False])),
+            "assume": (among([0, 1]),),
+            "choose": (among([2, 3]),),
             "step": (some, some),
             "join": (thread,),
             "is_alive": (thread,),
             "timed_join": (thread, seconds),
-            "sleep": (st.sampled_from((0.0, *SECONDS)),),
+            "sleep": (among((0.0, *SECONDS)),),
             **dict.fromkeys(LOCKS, (lock,)),
             "timed_lock": (lock, seconds),
-            "condition_notify": (st.integers(1, 2),),
+            "condition_notify": (among([1, 2]),),
             **dict.fromkeys(("timed_event", "timed_take", "timed_condition", "timed_meet"), (seconds,)),
             **dict.fromkeys(QUEUES, (which,)),
             "put": (which, small),
             "try_put": (which, small),
             "timed_get": (which, seconds),
-            "begin": (st.sampled_from(["IMMEDIATE", "DEFERRED"]),),
+            "begin": (among(["IMMEDIATE", "DEFERRED"]),),
             "select": (table,),
-            "update": (table, st.integers(1, 2)),
+            "update": (table, among([1, 2])),
             "bump": (table,),
             "replace": (table, small, small),
             "copy": (table, table),
@@ -66,47 +67,56 @@ class Writer:
 
     def instruction(self, names: Sequence[str] = (), depth: int = 0) -> Instruction:
         """Draw one, of these names or of the program's."""
-        draw = self.draw
-        names = [*self.names, *names]
-        name = draw(st.sampled_from([*names, "if", "if"] if depth < 2 else names))
+        rng = self.rng
+        names = names or self.names
+        name = rng.choice([*names, "if"] if depth < 2 else names)
         if name == "if":
-            blocks = [tuple(self.instruction((), depth + 1) for _ in range(draw(st.integers(0, 2)))) for _ in range(2)]
-            return ("if", draw(st.integers(0, 1)), *blocks)
-        return (name, *[draw(argument) for argument in self.arguments.get(name, ())])
+            blocks = [tuple(self.instruction((), depth + 1) for _ in range(rng.choice([0, 1, 1, 2]))) for _ in range(2)]
+            return ("if", rng.randint(0, 1), *blocks)
+        return (name, *[argument() for argument in self.arguments.get(name, ())])
 
     def transaction(self) -> tuple[Instruction, ...]:
         """Draw a transaction with a statement or two, or a statement alone."""
-        draw = self.draw
-        if draw(st.booleans()):
+        rng = self.rng
+        if rng.random() < 0.5:
             return (self.instruction(),)
-        begin = ("begin", draw(st.sampled_from(["IMMEDIATE", "DEFERRED", "DEFERRED"])))
-        inside = [self.instruction(STATEMENTS) for _ in range(draw(st.integers(1, 2)))]
-        return (begin, *inside, (draw(st.sampled_from(["commit", "commit", "rollback"])),))
+        inside = [self.instruction(STATEMENTS) for _ in range(rng.randint(1, 2))]
+        return (("begin", rng.choice(["IMMEDIATE", "DEFERRED"])), *inside, (rng.choice(["commit", "commit", "rollback"]),))
 
 
-@st.composite
-def programs(
-    draw: Draw, extra: Sequence[str] = (), threads: bool = False, daemons: bool = False, clocks: bool = False, sql: bool = False
+def program(
+    seed: int,
+    extra: Sequence[str] = (),
+    primitives: bool = False,
+    threads: bool = False,
+    daemons: bool = False,
+    clocks: bool = False,
+    sql: bool = False,
 ) -> Program:
-    """Draw a program of reads and writes, a few of the `extra` instructions, and what else is asked for."""
-    count = draw(st.integers(2, 3 if sql else 4))
-    cells, locks = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    chosen = draw(st.lists(st.sampled_from(extra), unique=True, max_size=4)) if extra else []
+    """Draw the program of this seed: reads and writes, a few of the `extra` instructions, and what else is asked for.
+
+    With `primitives` it is one or two kinds of them, so that its actors have something to do with one another.
+    """
+    rng = Random(seed)
+    count = rng.choice([2, 2, 3] if sql else [2, 3, 3, 4])
+    cells, locks = rng.randint(1, 2), rng.randint(1, 2)
+    chosen = rng.sample(extra, rng.randint(0, min(4, len(extra))))
     names = [*CELLS, *chosen, *chosen]
-    for kind in PRIMITIVES:
-        if not set(kind).isdisjoint(chosen):
-            names += kind
-    if clocks:
-        names += [*draw(st.lists(st.sampled_from(sorted(CLOCKED - {"timed_join"})), unique=True, min_size=1, max_size=3))] * 2
-    if sql:
+    if primitives:
+        names = ["get", "set", *chosen, *[name for kind in rng.sample(PRIMITIVES, rng.randint(1, 2)) for name in (*kind, *kind)]]
+    elif sql:
         names = ["get", "set", *chosen, *SQL]
-    started = frozenset(draw(st.sets(st.integers(1, count - 1), min_size=1))) if threads else frozenset()
-    writer = Writer(draw, names, cells, locks, sorted(started))
+    elif not set(LOCKS).isdisjoint(chosen):
+        names += ["lock", "unlock"]
+    if clocks:
+        names += rng.sample(sorted(CLOCKED - {"timed_join"}), rng.randint(1, 3)) * 3
+    started = sorted(rng.sample(range(1, count), rng.randint(1, count - 1))) if threads else []
+    writer = Writer(rng, names, cells, locks, started)
     longest = {2: 4, 3: 3, 4: 2}[count]
     actors = []
     for me in range(count):
-        own = [*["join", "join", "is_alive"], *["timed_join"] * clocks] if started and me == 0 else []
-        length = draw(st.integers(1, longest))
+        length = rng.randint(1, longest)
+        own = [*names, *["join", "join", "is_alive"], *["timed_join"] * clocks] if started and me == 0 else []
         if sql:
             actors.append(tuple(piece for _ in range((length + 1) // 2) for piece in writer.transaction()))
         else:
@@ -115,29 +125,27 @@ def programs(
         actors=tuple(actors),
         cells=cells,
         locks=locks,
-        reentrant=frozenset(draw(st.sets(st.integers(0, locks - 1)))),
-        guard=draw(st.integers(0, locks - 1)),
-        threads=started,
-        daemons=frozenset({draw(st.sampled_from(sorted(started)))}) if daemons else frozenset(),
-        always=draw(st.sampled_from([(), (), tuple(range(min(2, cells)))])),
-        database=draw(databases(count)) if sql else None,
-        max_delay=draw(st.sampled_from([0.0, 1.0, 2.0, 5.0])) if clocks else 5.0,
-        timescale=draw(st.sampled_from([None, None, 1.0])) if clocks else None,
+        reentrant=frozenset(lock for lock in range(locks) if rng.random() < 0.5),
+        guard=rng.randrange(locks),
+        threads=frozenset(started),
+        daemons=frozenset({rng.choice(started)}) if daemons else frozenset(),
+        always=rng.choice([(), (), tuple(range(cells))]),
+        database=_database(rng, count) if sql else None,
+        max_delay=rng.choice([0.0, 1.0, 2.0, 5.0]) if clocks else 5.0,
+        timescale=rng.choice([None, None, 1.0]) if clocks else None,
     )
 
 
-@st.composite
-def databases(draw: Draw, count: int) -> Database:
-    """Draw a database for so many actors."""
-    memory = draw(st.sampled_from([False, False, False, False, True]))
+def _database(rng: Random, count: int) -> Database:
+    memory = rng.random() < 0.1
     own, one = tuple(range(count)), (0,) * count
-    connections = one if memory else draw(st.sampled_from([own, own, own, one, (0, 0, 1)[:count]]))
+    connections = one if memory else rng.choice([own, own, own, own, one, (0, 0, 1)[:count]])
     return Database(
         connections=connections,
-        wal=draw(st.sampled_from([True, True, False])),
+        wal=rng.random() < 0.6,
         memory=memory,
-        level=draw(st.sampled_from([None, None, ""])),
-        timeout=draw(st.sampled_from([0.0, 30.0])),
-        guarded=frozenset({0}) if connections[0] in connections[1:] and draw(st.booleans()) else frozenset(),
-        checked=() if memory else draw(st.sampled_from([(), (), ("t",), ("t", "u")])),
+        level=rng.choice([None, None, ""]),
+        timeout=rng.choice([0.0, 30.0]),
+        guarded=frozenset({0}) if connections.count(0) > 1 and rng.random() < 0.4 else frozenset(),
+        checked=() if memory else rng.choice([(), (), ("t",), ("t", "u")]),
     )

@@ -361,7 +361,7 @@ class Explored:
 def runtimes_in_place() -> Iterator[None]:
     """Have threads and locks simulated; done once for many programs, since it takes longer than exploring one.
 
-    Automatic garbage collection is off: Hypothesis looks at the clock when it begins, which would be a step of an actor.
+    Automatic garbage collection is off: what listens to it, as Hypothesis does, looks at the clock, which would be a step of an actor.
     """
     with runtimes.installed():
         gc.disable()
