@@ -291,7 +291,7 @@ class Kernel(Record):
         else:
             assert resource is not None
             if operation.writes_when(resource.state):
-                reads, writes = operation.reads | CLOCK, operation.writes | actor.bit | resource.bit
+                reads, writes = operation.reads | CLOCK, operation.writes | actor.bit | resource.bit | operation.also
             else:
                 reads, writes = operation.reads | CLOCK | resource.bit, operation.writes | actor.bit
         learned = self.learned

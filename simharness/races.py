@@ -233,7 +233,7 @@ class Races:
         if operation.writes_when is None:
             return reads, writes
         plain_reads, plain_writes = operation.footprint(state)
-        plain_writes |= writes & ~(resource.bit | CHECKED)
+        plain_writes |= writes & ~(resource.bit | operation.also | CHECKED)
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
         return plain_reads | CLOCK | reads & ENDING, plain_writes
