@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore test test-long upstream-test lint types docs counts overhead peers check clean
+.PHONY: explore test test-long upstream-test lint types docs counts overhead peers mutants check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ counts: $(STAMP)
 
 overhead: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py
+
+mutants: $(STAMP)  ## the engine broken in some thirty places, one at a time: the tests must notice each
+	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
 
 peers: $(STAMP)  ## the store workload under other tools too, each in an environment of its own
 	for tool in frontrun detangle; do \
