@@ -29,8 +29,7 @@ FEW = Settings(max_executions=60)
 def profile():
     hypothesis.settings.register_profile("quick", database=InMemoryExampleDatabase(), deadline=None, max_examples=60)
     hypothesis.settings.load_profile("quick")
-    with simharness.runtimes.installed():
-        yield
+    yield
     hypothesis.settings.load_profile("default")
 
 
