@@ -21,7 +21,7 @@ from typing import Any
 from simharness.errors import HarnessBug, SimharnessError
 from simharness.explore import explore, failed
 from simharness.results import Result, Verdict
-from simharness.scenario import Scenario, load
+from simharness.scenario import Scenario, is_drawn, load
 from simharness.simulation import Settings
 
 _monotonic = time.monotonic
@@ -163,7 +163,8 @@ class Workers:
                 self._start()
         else:
             self._hand_out(pipe, process)
-        return index, replace(result, parameters=dict(job.parameters))
+        cell = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}
+        return index, replace(result, parameters=cell)
 
 
 def _context() -> Any:

@@ -12,6 +12,7 @@ the interpreter's words), the version is the last part, such as `py3.11`, and ot
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import sys
@@ -23,7 +24,7 @@ from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.errors import TokenError
 from simharness.kernel import Kernel
 from simharness.record import VERSIONED
-from simharness.scenario import Scenario
+from simharness.scenario import Scenario, is_drawn
 
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"
@@ -113,9 +114,11 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         known = texts.get(key, {})
         if known and text not in known:
             raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
-        cell[key] = known.get(text, text)
-    if parameters is not None and _cell(parameters) != parts[1]:
-        raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
+        cell[key] = known[text] if known else value_of(text)
+    if parameters is not None:
+        if _cell(parameters) != parts[1]:
+            raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
+        cell = dict(parameters)
     facts = frozenset(unquote(fact).replace("+", " ") for fact in parts[4].split(",")) if len(parts) == 5 else frozenset()
     return Token(cell, parts[2], parts[3], facts)
 
@@ -126,7 +129,7 @@ def of_scenario(token: str, scenario: Scenario, parameters: Mapping[str, Any] | 
     Raises:
         TokenError: not a token, or one of another scenario, cell or version of Python.
     """
-    texts = {name: {str(value): value for value in values} for name, values in scenario.matrix.items()}
+    texts = {name: {text_of(value): value for value in values if not is_drawn(value)} for name, values in scenario.matrix.items()}
     return read(token, scenario.name, parameters, texts)
 
 
@@ -177,8 +180,28 @@ class Replay:
 ABSENT = -2
 
 
+def text_of(value: Any) -> str:
+    """Return how a parameter's value stands in a token: its text, and in quotes if it is a text that could be taken for something else."""
+    return repr(value) if isinstance(value, str) and _literal(value) is not None else str(value)
+
+
+def value_of(text: str) -> Any:
+    """Return the value that a token's text stands for, if it is not one of a known few: a literal, or else the text itself."""
+    found = _literal(text)
+    return text if found is None else found[0]
+
+
+def _literal(text: str) -> tuple[Any] | None:
+    """Return the value in a tuple if the text is Python's for it, as Python writes it."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return (value,) if repr(value) == text else None
+
+
 def _cell(parameters: Mapping[str, Any]) -> str:
-    return ",".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in parameters.items())
+    return ",".join(f"{quote(name, safe='')}={quote(text_of(value), safe='')}" for name, value in parameters.items())
 
 
 def _letter(rank: int) -> str:

@@ -25,7 +25,7 @@ from simharness.account import Account, Witness, from_plain, to_plain
 from simharness.errors import Nondeterminism, SimharnessError, TokenError
 from simharness.repeating import differ, watched
 from simharness.results import FRESH, HERE, Result, Verdict
-from simharness.scenario import Scenario, load
+from simharness.scenario import Scenario, is_drawn, load
 from simharness.simulation import Settings, Simulation
 
 LONGEST = 300.0
@@ -49,13 +49,17 @@ def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings
 
 
 def _can_be_told(scenario: Scenario, result: Result) -> bool:
-    """Whether an address and a token say which cell it is: its values are those of the matrix, told apart by their texts."""
+    """Whether an address and a token say which cell it is: its values are told apart by their texts, or are literals that were drawn."""
     if "::" not in scenario.address:
         return False
-    return all(
-        [known for known in scenario.matrix.get(name, ()) if str(known) == str(value)] == [value]
-        for name, value in result.parameters.items()
-    )
+    for name, value in result.parameters.items():
+        known = [known for known in scenario.matrix.get(name, ()) if not is_drawn(known)]
+        text = choices.text_of(value)
+        if known and [other for other in known if choices.text_of(other) == text] != [value]:
+            return False
+        if not known and repr(choices.value_of(text)) != repr(value):
+            return False
+    return True
 
 
 def _witness(result: Result) -> Witness | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,14 @@ from simharness.confirm import confirmed
 from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.estimate import Estimate, Tree
+from simharness.examples import Examples, open_cell
 from simharness.progress import Progress
 from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
-from simharness.scenario import Parameters, Scenario, as_scenario
+from simharness.scenario import Parameters, Scenario, as_scenario, fixed_cell, is_drawn
 from simharness.simulation import Execution, Settings, Simulation, describe
 from simharness.strategies import Strategy, named
+from simharness.strategies.drawn import Drawn
 from simharness.strategies.sampling import DEFAULT_EXECUTIONS
 from simharness.verdicts import Tally, bounds, reasons
 
@@ -78,6 +80,9 @@ class Explorer:
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally
         self.repeats = Repeats(simulation)
+        if isinstance(strategy, Drawn):
+            self._examples(simulation, strategy)
+            return False
         tree = Tree() if self.settings.progress is not None and strategy.pending() is not None else None
         execution: Execution | None = None
         while True:
@@ -89,17 +94,38 @@ class Explorer:
             self._report(strategy, tree)
             if self._limit_reached(strategy):
                 return False
-            execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
-            strategy.end()
-            tally.add(execution, kernel)
-            if kernel.learned.version != version:
+            execution = self._next(simulation, strategy, plan)
+            if kernel.learned.version != version or (tally.first_failure is not None and self.stop_on_first):
                 return False
+
+    def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
+        """Run one execution, count it, and look at it unless it has taught something about what conflicts."""
+        kernel, tally = simulation.kernel, self.tally
+        version = kernel.learned.version
+        execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
+        strategy.end()
+        if strategy.exhausts or execution.status != "abandoned":
+            tally.add(execution, kernel)
+        if kernel.learned.version == version:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:
                 tally.first_failure = execution
             self.repeats.check(execution, failing)
-            if failing and self.stop_on_first:
-                return False
+        return execution
+
+    def _examples(self, simulation: Simulation, strategy: Drawn) -> None:
+        """Let Hypothesis explore; what it has shrunk stands for the first failure."""
+
+        def execute() -> Execution:
+            self._report(strategy, None)
+            return self._next(simulation, strategy, strategy.begin() or ())
+
+        examples = Examples(simulation, strategy, self.parameters, execute, lambda: self._limit_reached(strategy))
+        examples.run(self._most_executions(strategy), self.stop_on_first)
+        if examples.failing is not None:
+            self.tally.first_failure = examples.failing[0]
+        elif not self._limit_reached(strategy):
+            self.gave_up = "Hypothesis drew nothing new"
 
     def _report(self, strategy: Strategy, tree: Tree | None) -> None:
         """Tell how far the exploration is, if it is time to."""
@@ -154,10 +180,10 @@ class Explorer:
             verdict = Verdict.VERIFIED
         return Result(
             scenario=self.scenario.name,
-            parameters=dict(self.parameters),
+            parameters=self._cell(simulation, counterexample),
             strategy=self.strategy,
             verdict=verdict,
-            expected=self.scenario.expected(self.parameters),
+            expected=self.scenario.expected(simulation.parameters),
             executions=tally.executions,
             deadlocks=tally.deadlocks,
             blocked=tally.blocked,
@@ -166,8 +192,13 @@ class Explorer:
             bounds=bounds(tally, simulation.kernel, self.search, verdict, why, self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
-            first=self.repeats.first,
+            first=None if any(map(is_drawn, self.parameters.values())) else self.repeats.first,
         )
+
+    def _cell(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:
+        """Return the parameters to report: those of the counterexample, and where there is none, what open ones were drawn from."""
+        cell = self.parameters if counterexample is None else simulation.parameters
+        return {name: str(value) if is_drawn(value) else value for name, value in cell.items()}
 
 
 def explore(
@@ -183,8 +214,9 @@ def explore(
 
     Args:
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
-        strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos".
-        parameters: of the cell; default: the first value of each.
+        strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos", "hypothesis".
+        parameters: of the cell; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
+            what is not given is drawn, too.
         stop_on_first: end at the first violation; otherwise go on and count.
         faults: none can be asked for in this version.
         workers: cells of a matrix may be spread over processes (`explore_all`); one cell is explored by one.
@@ -213,8 +245,7 @@ def explore(
         raise Misuse(f"faults={faults!r}: this version explores orderings without faults; leave it out")
     if workers < 1:
         raise Misuse(f"workers={workers}: at least one is needed")
-    cell = scenario.cell(parameters)
-    settings = settings or Settings()
+    cell = open_cell(scenario, parameters) if strategy == "hypothesis" else fixed_cell(scenario, parameters)
     result = Explorer(scenario, cell, strategy, stop_on_first, settings).run()
     if settings.confirm:
         [result] = confirmed([result], [scenario], settings)
@@ -277,8 +308,8 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
         TokenError: the token belongs to another scenario or cell, or no longer fits the code.
     """
     scenario = as_scenario(target)
-    told = choices.of_scenario(token, scenario, None if parameters is None else scenario.cell(parameters))
-    with Simulation(scenario, scenario.cell(told.cell), settings or Settings()) as simulation:
+    told = choices.of_scenario(token, scenario, None if parameters is None else fixed_cell(scenario, parameters))
+    with Simulation(scenario, fixed_cell(scenario, told.cell), settings or Settings()) as simulation:
         simulation.kernel.learned.shared |= told.facts
         follow = choices.Replay(simulation.kernel, told.choices)
         execution, account = watched(simulation, (), follow.choose)

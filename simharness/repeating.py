@@ -7,9 +7,10 @@ equal. While an execution is repeated, memory is laid out otherwise than before,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from simharness import choices
 from simharness.account import Account, Watch, Witness, account_of, following, mark_wording
@@ -123,6 +124,7 @@ class Repeats:
         self._next = 1
         self._start = 0
         self._first: Sequence[int] = ()
+        self._cell: Mapping[str, Any] = {}
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
@@ -136,7 +138,7 @@ class Repeats:
         if number == 1 and execution.status != "cut":
             simulation = self._simulation
             token = choices.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
-            self._first, self.first = execution.keys, Witness(token, self._account)
+            self._cell, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
         return execution
 
     def check(self, execution: Execution, failing: bool) -> None:
@@ -165,6 +167,7 @@ class Repeats:
             Nondeterminism: it differs from the first time.
         """
         if self.first is not None and runs >= FEW:
+            self._simulation.parameters = dict(self._cell)
             same_again(self._simulation, self._first, self.first.account)
 
 

@@ -124,7 +124,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
             "name=value,name=value") to it, or a function of the parameters.
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
-        options: every other keyword is a parameter with the list of its values.
+        options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from.
 
     >>> import simharness
     >>> @simharness.scenario(size=[1, 2], expect={2: "violated"})
@@ -134,6 +134,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     [{'size': 1}, {'size': 2}]
     """
     own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock") if name in options}
+    options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise Misuse(f"scenario: parameter {name!r} needs a non-empty list of values, not {values!r}")
@@ -148,9 +149,33 @@ def as_scenario(target: Any) -> Scenario:
     """Return the scenario that `target` is, or makes."""
     if isinstance(target, Scenario):
         return target
+    if getattr(target, "is_hypothesis_test", False):
+        raise Misuse(f"{target.__name__} is a Hypothesis test: call explore in its body, for each example, or use strategy='hypothesis'")
     if callable(target):
         return Scenario(target)
     raise Misuse(f"{target!r} is no scenario: pass a function")
+
+
+def is_drawn(value: Any) -> bool:
+    """Whether a parameter's value is a Hypothesis strategy, to draw values from."""
+    if "hypothesis" not in sys.modules:
+        return False
+    from hypothesis.strategies import SearchStrategy
+
+    return isinstance(value, SearchStrategy)
+
+
+def fixed_cell(scenario: Scenario, parameters: Parameters | None) -> dict[str, Any]:
+    """Return the parameters of one cell, none of which is left to be drawn.
+
+    Raises:
+        Misuse: one is.
+    """
+    cell = scenario.cell(parameters)
+    for name, value in cell.items():
+        if is_drawn(value):
+            raise Misuse(f"scenario {scenario.name}: {name} is drawn by Hypothesis: use strategy='hypothesis', or give it a value")
+    return cell
 
 
 def load(address: str) -> list[Scenario]:

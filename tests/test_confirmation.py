@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_scenario_of_a_file_is_confirmed_in_a_fresh_process_unless_that_is_not
 def test_a_cell_whose_values_a_token_cannot_tell_is_confirmed_in_this_process(tmp_path):
     file = written(tmp_path).partition("::")[0]
     Path(file).write_text(Path(file).read_text(encoding="utf-8").replace("size=[1, 2]", ""), encoding="utf-8")
-    result = simharness.explore(load(f"{file}::racy")[0], parameters={"size": 3})
+    result = simharness.explore(load(f"{file}::racy")[0], parameters={"size": Fraction(3)})
     assert result.counterexample.confirmed == HERE
 
 

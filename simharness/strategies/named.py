@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from simharness.errors import Misuse
 from simharness.strategies.bounded import Bounded
 from simharness.strategies.bounds import Bound, Within
 from simharness.strategies.dpor import Dpor
+from simharness.strategies.drawn import Drawn
 from simharness.strategies.exhaustive import Exhaustive
 from simharness.strategies.pct import Pct
 from simharness.strategies.pos import Pos
@@ -25,6 +27,7 @@ STRATEGIES: dict[str, Callable[[Kernel, Settings], Strategy]] = {
     "random": lambda kernel, settings: RandomWalk(kernel, settings.seed),
     "pct": lambda kernel, settings: Pct(kernel, settings.seed, settings.depth),
     "pos": lambda kernel, settings: Pos(kernel, settings.seed),
+    "hypothesis": lambda kernel, settings: Drawn(kernel, settings.seed),
 }
 BOUNDED = ("dpor", "exhaustive")
 """The strategies that a bound on preemptions or delays can be asked of."""
@@ -38,6 +41,8 @@ def check(name: str, settings: Settings) -> None:
     """
     if name not in STRATEGIES:
         raise Misuse(f"no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
+    if name == "hypothesis" and importlib.util.find_spec("hypothesis") is None:
+        raise Misuse("strategy 'hypothesis' needs the package of that name: python -m pip install hypothesis")
     given = {kind: most for kind in ("preemptions", "delays") if (most := getattr(settings, kind)) is not None}
     if len(given) == 2:
         raise Misuse("preemptions and delays: one of the two bounds a search; leave the other out")
