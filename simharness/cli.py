@@ -77,6 +77,10 @@ def explore(  # typer makes an option of each
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    instrument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
+    ] = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
@@ -89,7 +93,7 @@ def explore(  # typer makes an option of each
         if json is not None:
             json_report.check_writable(json)
         jobs = _jobs(paths, parameter or [])
-        settings = Settings(max_executions=max_executions, max_seconds=max_seconds)
+        settings = Settings(max_executions=max_executions, max_seconds=max_seconds, instrument=tuple(instrument or ()))
         results, stopped = _explore(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)

@@ -79,7 +79,7 @@ class Kernel(Record):
         try:
             self.created[f"actor {ROOT}"] = 1
             self._launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
-            self.mode = RUNNING
+            self.leave_set_up()
             for actor in self.waiting:
                 if self.error is None:
                     self._register(actor)
@@ -144,7 +144,7 @@ class Kernel(Record):
         if self.mode == SETUP:
             root = self.actor
             assert root is not None
-            self.mode = RUNNING
+            self.leave_set_up()
             self.waiting.remove(actor)
             self._register(root)
         self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))

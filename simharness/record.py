@@ -68,6 +68,7 @@ class Record:
         self.clock_readings: list[tuple[int, int]] = []
         self.inspected = 0
         self.context: dict[Any, Any] = {}
+        self.when_set_up: Callable[[], None] | None = None
         self.clock.reset()
 
     @property
@@ -107,6 +108,12 @@ class Record:
             else:
                 os.unlink(path)
         return self._folder.name
+
+    def leave_set_up(self) -> None:
+        """The scenario function has declared its world: from here on actors move."""
+        if self.mode == SETUP and self.when_set_up is not None:
+            self.when_set_up()
+        self.mode = RUNNING
 
     def put(self, resource: Resource, state: Any) -> None:
         """Set the state of a resource as an effect of the step that has just been recorded."""
