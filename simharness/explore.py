@@ -34,7 +34,7 @@ class _Tally:
         self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = 0
         self.outcomes: set[Hashable] = set()
         self.steps = 0
-        self.concurrent = False
+        self.concurrent = self.touched = False
         self.first_failure: Execution | None = None
         self.moved: set[int] = set()
         self.stuck: dict[str, int] = {}
@@ -48,6 +48,7 @@ class _Tally:
         status = execution.status
         self.steps += kernel.n
         self.concurrent = self.concurrent or kernel.concurrent
+        self.touched = self.touched or kernel.touched
         if status == "abandoned":
             self.redundant += 1
         elif status == "blocked":
@@ -207,7 +208,7 @@ class Explorer:
             reasons.append(f"{tally.cut} executions were cut at max_steps={self.settings.max_steps} (repeating: {tail})")
         if not tally.executions:
             reasons.append("every execution was left out" if tally.blocked else "no execution ended")
-        elif not tally.steps:
+        elif not tally.steps and not tally.touched:
             reasons.append("no actor ever made a step")
         elif simulation.checks and not simulation.checked:
             reasons.append("no at_end check was ever evaluated")

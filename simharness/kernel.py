@@ -101,7 +101,7 @@ class Kernel(Record):
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
         before, self.mode, self.inspected = self.mode, INSPECTING, 0
-        outside = not _active
+        self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
         try:

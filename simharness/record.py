@@ -67,6 +67,7 @@ class Record:
         self.advances: list[tuple[int, int]] = []
         self.clock_readings: list[tuple[int, int]] = []
         self.inspected = 0
+        self.checking = self.touched = False
         self.context: dict[Any, Any] = {}
         self.when_set_up: Callable[[], None] | None = None
         self.clock.reset()

@@ -19,6 +19,7 @@ from simharness.kernel import Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.progress import Progress
 from simharness.runtimes import memory
+from simharness.runtimes.memory_locations import shown
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
@@ -101,7 +102,7 @@ class Simulation:
     def instrumented(self) -> list[str]:
         """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those asked for."""
         names = dict.fromkeys((self.scenario.__module__, *self.instrument))
-        return [memory.shown(name) for name in names if memory.is_instrumented(name)]
+        return [shown(name) for name in names if memory.is_instrumented(name)]
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:

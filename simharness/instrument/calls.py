@@ -27,7 +27,7 @@ _KEYED = {
     },
     SET: {"__contains__": READ, "add": WRITE, "discard": REMOVE, "remove": REMOVE},
 }
-_READS = {
+_READS: dict[int, dict[str, int | None]] = {
     DICT: {"__len__": ALL, "copy": WALK, "items": None, "keys": None, "values": None, "__eq__": ALL, "most_common": WALK, "total": ALL},
     SET: {
         "__len__": ALL,
@@ -219,7 +219,7 @@ def _class(memory: Memory, cls: Any) -> Any:
     return _maker(memory, cls)
 
 
-_CONSUMERS = frozenset({tuple, frozenset, str, bytes, bool})
+_CONSUMERS: frozenset[Any] = frozenset({tuple, frozenset, str, bytes, bool})
 
 
 def _lazily(memory: Memory, argument: Any) -> Any:

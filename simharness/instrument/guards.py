@@ -17,7 +17,7 @@ from simharness.runtimes.memory import ALL, BULK, READ, REMOVE, WALK, WRITE, Mem
 
 WALKERS = frozenset({"copy", "json", "pprint", "heapq", "bisect", "statistics"})
 """Modules whose functions go through the containers that they are given."""
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _SIMPLE = (int, float, complex, str, bytes, bool, type(None))
 LONGEST = 40
 
@@ -260,7 +260,7 @@ def shown(value: Any, depth: int = 1) -> str:
     elif depth and kind in (list, tuple, set, dict) and len(value) <= 4:
         pairs = value.items() if kind is dict else ()
         inner = [f"{shown(key, 0)}: {shown(one, 0)}" for key, one in pairs] or [shown(one, 0) for one in value]
-        opening, closing = {list: "[]", tuple: "()"}.get(kind, "{}")
+        opening, closing = "[]" if kind is list else "()" if kind is tuple else "{}"
         text = f"{opening}{', '.join(inner)}{',' if kind is tuple and len(value) == 1 else ''}{closing}"
     elif kind in (list, tuple, set, dict):
         text = f"{kind.__name__} of {len(value)}"

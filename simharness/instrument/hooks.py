@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import get_ident
 from collections.abc import Iterable
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any
 
 from simharness.instrument import guards
@@ -16,7 +16,8 @@ from simharness.instrument.calls import called
 from simharness.instrument.kinds import EXEMPT, LIST, MODULE
 from simharness.kernel import Kernel, _active
 from simharness.runtimes import memory as runtime
-from simharness.runtimes.memory import ALL, BULK, MEMORY, WALK, Memory, Spot
+from simharness.runtimes.memory import ALL, BULK, MEMORY, WALK, Memory
+from simharness.runtimes.memory_locations import Spot
 
 
 def _here() -> Memory | None:

@@ -22,8 +22,9 @@ _CONTAINERS: tuple[tuple[type, int], ...] = (
 )
 _GENUINE = frozenset({list, deque, bytearray, dict, OrderedDict, defaultdict, Counter, set})
 _CONTROLLED = frozenset(
-    "simharness threading _thread queue _queue sqlite3 concurrent logging greenlet asyncio contextvars _contextvars builtins io _io "
-    "datetime random _random re decimal fractions pathlib uuid weakref functools itertools operator _operator typing abc".split()
+    {"simharness", "threading", "_thread", "queue", "_queue", "sqlite3", "concurrent", "logging", "greenlet", "asyncio", "contextvars"}
+    | {"_contextvars", "builtins", "io", "_io", "datetime", "random", "_random", "re", "decimal", "fractions", "pathlib", "uuid"}
+    | {"weakref", "functools", "itertools", "operator", "_operator", "typing", "abc"}
 )
 HOOKS = "@simharness"
 
@@ -132,7 +133,7 @@ def key_of(key: Any) -> Any:
 
     OTHER stands for a key whose equality is decided by code, IDENTITY for an object that equals only itself.
     """
-    kind = type(key)
+    kind: Any = type(key)
     if kind is str or kind is int:
         return key
     if isinstance(key, str) and kind.__eq__ is str.__eq__:
@@ -152,7 +153,8 @@ def key_of(key: Any) -> Any:
         return ("class", key.__module__, key.__qualname__)
     if isinstance(kind, enum.EnumMeta) and kind.__eq__ is object.__eq__:
         return (kind.__qualname__, key.name)
-    return IDENTITY if kind.__eq__ is object.__eq__ else OTHER
+    alike: Any = kind.__eq__
+    return IDENTITY if alike is object.__eq__ else OTHER
 
 
 OTHER = ("?",)

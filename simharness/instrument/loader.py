@@ -46,7 +46,9 @@ class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = wanted
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """Return the specification of a wanted module."""
         if not _is_wanted(fullname, self._wanted):
             return None

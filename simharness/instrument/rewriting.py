@@ -30,8 +30,8 @@ HOOKS = "@simharness"
 CELL = "@cell"
 """Parameter that marks the lambdas whose only use is their closure."""
 _UNTOUCHED = frozenset(
-    "super isinstance issubclass locals globals dir eval exec range type id callable property staticmethod classmethod open chr ord abs "
-    "breakpoint __import__".split()
+    {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "id", "callable", "property"}
+    | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
 )
 """Builtins whose calls read no container, or look at the frame that calls them."""
 _COMBINING = ast.Add | ast.Sub | ast.Mult | ast.BitOr | ast.BitAnd | ast.BitXor
@@ -279,9 +279,7 @@ class _Rewriter(ast.NodeTransformer):
         node.value, node.targets = self.visit(node.value), self._every(node.targets)
         if self._scope is None:
             return node
-        hint = _hint(node.targets[0])
-        if hint and _is_hook(node.value, "made"):
-            node.value.args.append(ast.copy_location(ast.Constant(hint), node.value))  # type: ignore[attr-defined]  # it is a call
+        _name_it(node.value, node.targets[0])
         if len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple | ast.List) and not isinstance(node.value, ast.Tuple):
             node.value = self._through("whole", node.value)
         node.value = self._assigned(node.value, node.targets)
@@ -292,9 +290,7 @@ class _Rewriter(ast.NodeTransformer):
             return node
         node.value, node.target = self.visit(node.value), self.visit(node.target)
         if self._scope is not None:
-            hint = _hint(node.target)
-            if hint and _is_hook(node.value, "made"):
-                node.value.args.append(ast.copy_location(ast.Constant(hint), node.value))  # type: ignore[attr-defined]  # it is a call
+            _name_it(node.value, node.target)
             node.value = self._assigned(node.value, [node.target])
         return node
 
@@ -382,12 +378,9 @@ def _names(target: ast.AST) -> list[ast.Name]:
     return _names(target.value) if isinstance(target, ast.Starred) else []
 
 
-def _hint(target: ast.AST) -> str:
-    """Return what the user calls the thing that is assigned."""
-    return target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
-
-
-def _is_hook(node: ast.AST, name: str) -> bool:
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != name:
-        return False
-    return isinstance(node.func.value, ast.Name) and node.func.value.id == HOOKS
+def _name_it(value: ast.expr, target: ast.AST) -> None:
+    """Tell the hook that is handed a new container what the user calls it."""
+    name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
+    if name and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "made":
+        if isinstance(value.func.value, ast.Name) and value.func.value.id == HOOKS:
+            value.args.append(ast.copy_location(ast.Constant(name), value))

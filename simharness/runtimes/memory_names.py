@@ -6,6 +6,7 @@ under the same paths in each execution, whoever touches them first.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from collections import deque
@@ -15,7 +16,8 @@ from types import CellType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any
 
 from simharness.instrument.kinds import CLASS, DICT, EXEMPT, HOOKS, LIST, MODULE, OBJECT, SET
-from simharness.runtimes.memory import MADE_BEFORE, Memory
+from simharness.runtimes.memory import Memory, is_instrumented
+from simharness.runtimes.memory_locations import MADE_BEFORE
 
 MOST = 20_000
 """Objects looked at; what is further away goes by its class."""
@@ -26,36 +28,38 @@ def settle(memory: Memory, works: Iterable[Any]) -> None:
     if MADE_BEFORE not in memory.kernel.learned.shared:
         return
     seen: set[int] = set()
-    waiting: deque[tuple[str, str, Any]] = deque()
-    for entry in list(memory.entries.values()):
-        thing = entry.reference() if isinstance(entry.reference, _WEAK) else entry.reference
-        seen.add(id(thing))
-        waiting.extend((f"{entry.name}{key}", f"{entry.label}{key}", value) for key, value in _within(memory, thing))
-    for name in sorted(sys.modules):
-        module = sys.modules[name]
-        if module is not None and HOOKS in getattr(module, "__dict__", {}):
-            for key, value in list(vars(module).items()):
-                if key != HOOKS and not key.startswith("__"):
-                    waiting.append((f"{name}.{key}", key, value))
-    for number, work in enumerate(works):
-        waiting.append((f"work {number}", f"work {number}", work))
+    waiting = deque(_roots(memory, works, seen))
     while waiting and len(seen) < MOST:
         name, label, thing = waiting.popleft()
-        if id(thing) in seen:
-            continue
-        kind = memory.plan(type(thing)).kind
-        if kind in (MODULE, EXEMPT) and not isinstance(thing, MethodType | CellType | tuple | partial):
-            continue
-        if kind == CLASS and HOOKS not in getattr(sys.modules.get(thing.__module__), "__dict__", {}):
+        if id(thing) in seen or not _leads_on(memory, thing):
             continue
         seen.add(id(thing))
-        if kind >= LIST or (kind == OBJECT and not isinstance(thing, FunctionType)):
-            if id(thing) not in memory.entries:
-                memory.register(thing, name, label)
+        kind = memory.plan(type(thing)).kind
+        if (kind >= LIST or (kind == OBJECT and not isinstance(thing, FunctionType))) and id(thing) not in memory.entries:
+            memory.register(thing, name, label)
         waiting.extend((f"{name}{key}", f"{label}{key}", value) for key, value in _within(memory, thing))
 
 
-_WEAK = weakref.ref
+def _roots(memory: Memory, works: Iterable[Any], seen: set[int]) -> Iterator[tuple[str, str, Any]]:
+    """Yield where the walk begins, each thing with its name and label; add the things that need no name to `seen`."""
+    for entry in list(memory.entries.values()):
+        thing = entry.reference() if isinstance(entry.reference, weakref.ref) else entry.reference
+        seen.add(id(thing))
+        yield from ((f"{entry.name}{key}", f"{entry.label}{key}", value) for key, value in _within(memory, thing))
+    for name in sorted(sys.modules):
+        if is_instrumented(name):
+            for key, value in list(vars(sys.modules[name]).items()):
+                if key != HOOKS and not key.startswith("__"):
+                    yield f"{name}.{key}", key, value
+    yield from ((f"work {number}", f"work {number}", work) for number, work in enumerate(works))
+
+
+def _leads_on(memory: Memory, thing: Any) -> bool:
+    """Whether a thing can be touched, or leads to what can."""
+    kind = memory.plan(type(thing)).kind
+    if kind == CLASS:
+        return is_instrumented(thing.__module__)
+    return kind not in (MODULE, EXEMPT) or isinstance(thing, MethodType | CellType | tuple | partial)
 
 
 def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
@@ -78,12 +82,14 @@ def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{number}]", value) for number, value in enumerate(thing) if not isinstance(value, int | str))
     elif kind == DICT:
         yield from ((f"[{number}]", value) for number, value in enumerate(dict.values(thing)) if not isinstance(value, int | str))
-    if kind != SET and not isinstance(thing, MethodType | CellType):
-        yield from ((f".{name}", value) for name, value in list(getattr(thing, "__dict__", {}).items()) if not name.startswith("__"))
-        for base in type(thing).__mro__ if kind == OBJECT else ():
-            for name, member in vars(base).items():
-                if type(member) is MemberDescriptorType:
-                    try:
-                        yield f".{name}", member.__get__(thing)
-                    except AttributeError:
-                        continue
+    if kind not in (SET, EXEMPT):
+        yield from _attributes(thing)
+
+
+def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    yield from ((f".{name}", value) for name, value in list(getattr(thing, "__dict__", {}).items()) if not name.startswith("__"))
+    for base in type(thing).__mro__:
+        for name, member in vars(base).items():
+            if type(member) is MemberDescriptorType and base.__module__ != "builtins":
+                with contextlib.suppress(AttributeError):
+                    yield f".{name}", member.__get__(thing)
