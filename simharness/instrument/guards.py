@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import operator
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -225,14 +225,22 @@ class Noting:
 
 
 class Walk:
-    """An iterator over a container; each of its steps reads the container."""
+    """An iterator over a container; each of its steps reads the container.
 
-    __slots__ = ("memory", "source", "steps")
+    Making it reads the container, too (its size, for a dictionary); a loop does that in one go with its first step.
+    """
 
-    def __init__(self, memory: Memory, source: Any, value: Any) -> None:
+    __slots__ = ("memory", "source", "steps", "value")
+
+    def __init__(self, memory: Memory, source: Any, value: Any, looping: bool = False) -> None:
         self.memory = memory
         self.source = source
-        self.steps: Iterator[Any] = iter(value)
+        self.value = value
+        self.steps: Iterator[Any] | None = None
+        if not looping:
+            if memory.plan(type(source)).kind != LIST or isinstance(source, deque):
+                memory.access([(source, ALL, None)])
+            self.steps = iter(value)
 
     def __iter__(self) -> Walk:
         return self
@@ -240,13 +248,19 @@ class Walk:
     def __next__(self) -> Any:
         memory = self.memory
         point = memory.access([(self.source, WALK, None)])
-        element = next(self.steps)
+        steps = self.steps
+        if steps is None:
+            steps = self.steps = iter(self.value)
+        element = next(steps)
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(element))
         return element
 
+    def __reduce__(self) -> Any:
+        return (self.steps or iter(self.value)).__reduce__()
+
     def __length_hint__(self) -> int:
-        return operator.length_hint(self.steps)
+        return operator.length_hint(self.steps or self.value)
 
 
 # Values in words

@@ -6,7 +6,6 @@ that returns a stand-in has it announced when it happens (`simharness.instrument
 
 from __future__ import annotations
 
-from _thread import get_ident
 from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from simharness.instrument import guards
 from simharness.instrument.calls import called
 from simharness.instrument.kinds import EXEMPT, LIST, MODULE
-from simharness.kernel import Kernel, _active
+from simharness.kernel import Kernel, _active, current
 from simharness.runtimes import memory as runtime
 from simharness.runtimes.memory import ALL, BULK, MEMORY, WALK, Memory
 from simharness.runtimes.memory_locations import Spot
@@ -22,11 +21,11 @@ from simharness.runtimes.memory_locations import Spot
 
 def _here() -> Memory | None:
     """Return the shared memory of the simulation that the running code is part of."""
-    for kernel, thread in _active:
-        if thread == get_ident():
-            found: Memory | None = kernel.context.get(MEMORY)
-            return found if found is not None else runtime.of(kernel)
-    return None
+    kernel = current()
+    if kernel is None:
+        return None
+    found: Memory | None = kernel.context.get(MEMORY)
+    return found if found is not None else runtime.of(kernel)
 
 
 def attr(owner: Any, name: str) -> Any:
@@ -114,7 +113,12 @@ def made(value: Any, hint: str = "") -> Any:
     return value
 
 
-def walk(value: Any, *variables: Any) -> Any:
+def iterator(value: Any) -> Any:
+    """An iterator over `value` is made next, to be gone through some time."""
+    return walk(value, looping=False)
+
+
+def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
     """`value` is gone through next, and each element assigned to the variables told."""
     if _active:
         memory = _here()
@@ -122,7 +126,7 @@ def walk(value: Any, *variables: Any) -> Any:
             source = guards.source_of(value)
             tracked = memory.plan(type(source)).kind >= LIST and memory.plan(type(source)).native("__iter__")
             if tracked or variables:
-                return _walking(memory, value, guards.Walk(memory, source, value) if tracked else iter(value), variables)
+                return _walking(memory, value, guards.Walk(memory, source, value, looping) if tracked else iter(value), variables)
     return value
 
 

@@ -26,6 +26,7 @@ _CONTROLLED = frozenset(
     | {"_contextvars", "builtins", "io", "_io", "datetime", "random", "_random", "re", "decimal", "fractions", "pathlib", "uuid"}
     | {"weakref", "functools", "itertools", "operator", "_operator", "typing", "abc"}
 )
+_BY_IDENTITY: Any = object.__eq__
 HOOKS = "@simharness"
 
 
@@ -151,10 +152,9 @@ def key_of(key: Any) -> Any:
         return OTHER if OTHER in parts or IDENTITY in parts else ("tuple", *parts)
     if isinstance(key, type):
         return ("class", key.__module__, key.__qualname__)
-    if isinstance(kind, enum.EnumMeta) and kind.__eq__ is object.__eq__:
+    if isinstance(kind, enum.EnumMeta) and _BY_IDENTITY is kind.__eq__:
         return (kind.__qualname__, key.name)
-    alike: Any = kind.__eq__
-    return IDENTITY if alike is object.__eq__ else OTHER
+    return IDENTITY if _BY_IDENTITY is kind.__eq__ else OTHER
 
 
 OTHER = ("?",)

@@ -252,7 +252,8 @@ class _Rewriter(ast.NodeTransformer):
             generator.target = self.visit(generator.target)
             generator.ifs = [self._through("truth", self.visit(condition)) for condition in generator.ifs]
             if not generator.is_async:
-                generator.iter = self._through("walk", generator.iter)
+                later = isinstance(node, ast.GeneratorExp) and not number
+                generator.iter = self._through("iterator" if later else "walk", generator.iter)
         if isinstance(node, ast.DictComp):
             node.key, node.value = self.visit(node.key), self.visit(node.value)
         else:
