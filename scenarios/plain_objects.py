@@ -1,7 +1,7 @@
 """Races on plain Python objects: no cells, no declared steps; attributes, dictionaries and variables are the scheduling points.
 
-Each scenario has a parameter `guard`: "none" is the bug as it is written every day, "lock" the same with the lock that it needs. Loaded from its
-path (`simharness explore scenarios/plain_objects.py`) this module is instrumented, and its reads and writes are explored.
+Each scenario has a parameter `guard`: "none" is the bug as it is written every day, "lock" the same with the lock that it
+needs. Loaded from its path (`simharness explore scenarios/plain_objects.py`) this module is instrumented, and its reads and writes are explored.
 """
 
 import threading
@@ -17,6 +17,8 @@ def _guard(guard):
 
 
 class Counter:
+    """Counts bumps."""
+
     def __init__(self, guard):
         self.n = 0
         self.guard = guard
@@ -39,6 +41,8 @@ def lost_update(world, guard):
 
 
 class Account:
+    """A balance and what its history adds up to."""
+
     def __init__(self, guard):
         self.balance = 100
         self.history = 100
@@ -87,6 +91,8 @@ def check_then_act(world, guard):
 
 
 class Service:
+    """Makes its connection when it is first needed."""
+
     def __init__(self, guard):
         self.connection = None
         self.opened = 0
@@ -151,8 +157,8 @@ def changed_while_iterated(world, guard):
 
     def publish():
         with lock:
-            for name in listeners:
-                listeners[name]
+            for _ in listeners:
+                pass
 
     def subscribe():
         with lock:
@@ -163,6 +169,8 @@ def changed_while_iterated(world, guard):
 
 
 class Item:
+    """Holds a value."""
+
     def __init__(self):
         self.value = 0
 

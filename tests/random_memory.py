@@ -1,4 +1,4 @@
-"""Random small programs over plain objects, as Python source: attributes, dictionaries, lists, sets, variables, objects made and handed over.
+"""Random small programs over plain objects, as Python source: attributes, containers, variables, objects made and handed over.
 
 Each actor is a list of statements; what it sees it appends to a list of its own. An outcome is what every actor saw and what is left.
 `Everything` makes every location a scheduling point: exploring all interleavings of that is the oracle, which rests neither on
@@ -104,7 +104,7 @@ STATEMENTS = (
     "saw(f'{{items}}')",
     "saw(not table)",
 )
-HEAD = '''
+HEAD = """
 total = 0
 
 class Box:
@@ -138,21 +138,21 @@ def program(world):
     table, groups, items, many, queue, keyed = {"k": 0}, defaultdict(list), [0, 1], set((0,)), deque(), {}
     lock = threading.Lock()
     log = new_log()
-'''
-ACTOR = '''
+"""
+ACTOR = """
     def actor{number}():
         nonlocal count
         global total
         saw = watch(log, {number})
-'''
-TAIL = '''
+"""
+TAIL = """
     @world.at_end
     def left():
         rest = [sorted(vars(box).items(), key=str)[:0], getattr(box, "x", None), box.y, other.x, slots.a, list(table.items())]
         rest += [sorted(groups.items(), key=str), list(items), sorted(many), list(queue), len(box.nested), [one.x for one in box.nested]]
         rest += [count, total, Box.shared, ALIAS.x, list(keyed.values()), record.items, record.size]
         world.outcome(repr((told(log), rest)))
-'''
+"""
 
 
 class Log:

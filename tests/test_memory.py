@@ -1,7 +1,7 @@
 """Reads and writes of shared memory are scheduling points in instrumented modules: bugs are found, twins verified, counts exact.
 
-Counting `lost_update`: each of two reads (R) and writes (W). One after the other: 2 orderings. Overlapping: both R before both W, and the two W in
-either order: 2. Together 4. A location that one actor writes and another reads once has 2 orderings; locations that are not
+Counting `lost_update`: each of two reads (R) and writes (W). One after the other: 2 orderings. Overlapping: both R before both W, and
+the two W in either order: 2. Together 4. A location that one actor writes and another reads once has 2 orderings; locations that are not
 shared, or only read, have none of their own.
 """
 
@@ -91,7 +91,7 @@ def test_a_timeline_says_what_was_read_and_written_with_the_values_and_the_lines
     timeline = simharness.explore(scenario).counterexample.timeline
     assert "read Counter.n: 0" in timeline
     assert "write Counter.n: 1" in timeline
-    assert "plain_objects.py:26" in timeline
+    assert "plain_objects.py:28" in timeline
 
 
 def test_a_function_of_a_module_that_was_not_rewritten_is_explored_without_its_memory_and_the_verdict_says_so():

@@ -9,7 +9,7 @@ from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, Metho
 from typing import Any
 
 from simharness.instrument import guards
-from simharness.instrument.kinds import CLASS, DICT, EXEMPT, LIST, SET, kind_of
+from simharness.instrument.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, kind_of
 from simharness.runtimes.memory import ALL, BULK, READ, REMOVE, WALK, WRITE, Memory, Part
 
 _LIST_READS = {"index": ALL, "count": ALL, "__contains__": ALL, "__len__": ALL, "copy": WALK}
@@ -167,6 +167,14 @@ def _builtin(memory: Memory, function: Any) -> Any:
             return function(owner, *rest)
 
         return attribute
+    if function is vars:
+
+        def attributes(*owner: Any) -> Any:
+            if owner and memory.plan(type(owner[0])).kind == OBJECT:
+                memory.as_dictionary(owner[0])
+            return function(*owner)
+
+        return attributes
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__

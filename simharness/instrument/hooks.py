@@ -12,7 +12,7 @@ from typing import Any
 
 from simharness.instrument import guards
 from simharness.instrument.calls import called
-from simharness.instrument.kinds import EXEMPT, LIST, MODULE
+from simharness.instrument.kinds import EXEMPT, LIST, MODULE, OBJECT
 from simharness.kernel import Kernel, _active, current
 from simharness.runtimes import memory as runtime
 from simharness.runtimes.memory import ALL, BULK, MEMORY, WALK, Memory
@@ -41,6 +41,8 @@ def attr(owner: Any, name: str) -> Any:
                     made = memory.attribute(owner, name, False)
                 if made and memory.kernel.tracing:
                     guards.note_read(memory.kernel, owner, name)
+            elif name == "__dict__" and plan.kind == OBJECT:
+                memory.as_dictionary(owner)
     return owner
 
 

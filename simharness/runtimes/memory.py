@@ -59,7 +59,7 @@ class Memory(Locations):
                 return False
         spot = entry.spots.get(name)
         if spot is None:
-            spot = entry.spots[name] = self.spot(entry, f".{name}")
+            spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
         if write and isinstance(owner, type) and self.kernel.mode == RUNNING:
@@ -143,6 +143,10 @@ class Memory(Locations):
             entry = self.entry(container)
             if entry is None:
                 continue
+            if entry.whole is not None:
+                touched.append((entry.whole, done in (WRITE, REMOVE, BULK)))
+                label = label or entry.label
+                continue
             base = entry.base
             if base is None:
                 base = entry.base = self.spot(entry, "")
@@ -174,6 +178,10 @@ class Memory(Locations):
         spot = entry.items.get(known)
         if spot is None:
             spot = entry.items[known] = self.spot(entry, f"[{_text(known)}]")
+            if spot.bit:
+                entry.points.append(spot)
+        if write and entry.written_by is not self.kernel.actor:
+            entry.written_by = self.kernel.actor if entry.written_by is None else MANY
         touched.append((spot, write))
         if write and kind != LIST:
             self._reorder(entry, container, key, done, touched)
@@ -220,9 +228,10 @@ class Memory(Locations):
         touched.extend((spot, False) for spot in self._learned_items(entry))
         if reader is CHECK and kernel.tracing:
             return ""
-        for spot in entry.items.values():
-            if not spot.bit and spot.written and spot.actor is not reader:
-                self._learn(spot)
+        if entry.written_by is not None and entry.written_by is not reader:
+            for spot in entry.items.values():
+                if not spot.bit and spot.written and spot.actor is not reader:
+                    self._learn(spot)
         if entry.all_by is not reader:
             entry.all_by = reader if entry.all_by is None else MANY
         return ""
@@ -232,14 +241,14 @@ class Memory(Locations):
         kernel = self.kernel
         if entry.learned != kernel.learned.version:
             prefix = f"{FACT}{entry.name}["
-            known = {spot.key for spot in entry.items.values() if spot.bit}
+            known = {spot.key for spot in entry.points}
             for fact in kernel.learned.shared:
                 if fact.startswith(prefix):
                     key = fact[len(prefix) - 1 :]
                     if key not in known:
-                        entry.items["learned", key] = Spot(entry, key, kernel.names.bit(fact))
+                        entry.points.append(Spot(entry, key, kernel.names.bit(fact)))
             entry.learned = kernel.learned.version
-        return [spot for spot in entry.items.values() if spot.bit]
+        return entry.points
 
     def touch_all(self, touched: Sequence[tuple[Spot, bool]], label: str) -> bool:
         """Locations are about to be read (False) or written (True), in one step; return whether that was a scheduling point."""

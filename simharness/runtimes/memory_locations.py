@@ -25,6 +25,8 @@ from simharness.record import RUNNING, SETUP
 MADE_BEFORE = "memory made before"
 FACT = "memory "
 CLASS_FACT = "memory of classes "
+WHOLE_FACT = "memory as a whole "
+"""Of objects whose attributes are also used as a dictionary: they are one location."""
 SCENARIOS = "simharness_scenarios_"
 """What the names of modules begin with that were loaded from the path of a scenario file."""
 SWEEP = 2_000
@@ -48,7 +50,22 @@ class Spot:
 class Entry:
     """An object in one execution: its name, its locations, and what keeps its identity from being given to another."""
 
-    __slots__ = ("all_by", "base", "disorder", "items", "label", "learned", "name", "observed", "order", "reference", "spots")
+    __slots__ = (
+        "all_by",
+        "base",
+        "disorder",
+        "items",
+        "label",
+        "learned",
+        "name",
+        "observed",
+        "order",
+        "points",
+        "reference",
+        "spots",
+        "whole",
+        "written_by",
+    )
 
     def __init__(self, name: str, label: str, reference: Any) -> None:
         self.name = name
@@ -59,8 +76,11 @@ class Entry:
         self.base: Spot | None = None
         self.order: Spot | None = None
         self.learned = -1
+        self.points: list[Spot] = []
         self.all_by: Actor | None = None
+        self.written_by: Actor | None = None
         self.observed = self.disorder = False
+        self.whole: Spot | None = None
 
 
 class _Reference(weakref.ref[Any]):
@@ -83,6 +103,7 @@ class Locations:
         self.plans: dict[type, Plan] = {}
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
+        self.kept: list[Any] = []
         self._sweep_at = SWEEP
 
     def close(self) -> None:
@@ -90,8 +111,8 @@ class Locations:
         for entry in self.entries.values():
             if type(entry.reference) is _Reference:
                 entry.reference.entries = {}
-        for kept in (self.entries, self.named, self.plans, self.constructing):
-            kept.clear()
+        for known in (self.entries, self.named, self.plans, self.constructing, self.kept):
+            known.clear()
 
     def plan(self, cls: type) -> Plan:
         """Return how accesses to the instances of a class are announced."""
@@ -123,6 +144,8 @@ class Locations:
             reference = _Reference(thing, _gone)
             reference.entries, reference.key = entries, key
         entry = entries[key] = Entry(name, label, reference)
+        if WHOLE_FACT + name in self.kernel.learned.shared:
+            entry.whole = self.spot(entry, "")
         if len(entries) > self._sweep_at:
             self._sweep()
         return entry
@@ -162,6 +185,18 @@ class Locations:
         if found is None:
             found = self.named[module] = Entry(module, shown(module), None)
         return found
+
+    def as_dictionary(self, owner: Any) -> None:
+        """The attributes of an object are used as a dictionary from here on: both are one location."""
+        kernel = self.kernel
+        if kernel.mode > SETUP and not kernel.checking:
+            return
+        names = getattr(owner, "__dict__", None)
+        entry = self.entry(owner) if type(names) is dict else None
+        if entry is not None and id(names) not in self.entries:
+            kernel.learned.share(WHOLE_FACT + entry.name)
+            self.kept.append(names)
+            self.entries[id(names)] = entry
 
     def spot(self, entry: Entry, key: str) -> Spot:
         """Make a location of an object; it is a scheduling point if exploring has learned that it is shared."""
