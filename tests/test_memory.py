@@ -91,7 +91,7 @@ def test_a_timeline_says_what_was_read_and_written_with_the_values_and_the_lines
     timeline = simharness.explore(scenario).counterexample.timeline
     assert "read Counter.n: 0" in timeline
     assert "write Counter.n: 1" in timeline
-    assert "plain_objects.py:28" in timeline
+    assert "plain_objects.py:29" in timeline
 
 
 def test_a_function_of_a_module_that_was_not_rewritten_is_explored_without_its_memory_and_the_verdict_says_so():
