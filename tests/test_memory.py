@@ -274,6 +274,24 @@ def test_an_increment_is_a_read_and_a_write_of_a_variable(explore, kind):
     assert (result.executions, result.outcomes) == (4, {1, 2})
 
 
+def test_an_object_that_was_there_before_is_not_taken_for_the_one_that_a_constructor_makes_of_it(explore):
+    result = explore("""
+        class Point:
+            def __init__(self, other=None):
+                self.x = other.x if other else 0
+
+        TEMPLATE = Point()
+
+        def program(world):
+            TEMPLATE.__dict__["x"] = 0
+            world.actor("a", lambda: world.outcome(Point(TEMPLATE).x))
+            world.actor("b", lambda: world.outcome(Point(TEMPLATE).x))
+            world.actor("c", lambda: setattr(TEMPLATE, "x", 1))
+    """)
+    assert result.outcomes == {0, 1}
+    assert result.executions == 4
+
+
 def test_properties_run_their_code_and_are_no_locations_themselves(explore):
     result = explore("""
         class Box:

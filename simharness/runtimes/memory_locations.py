@@ -172,7 +172,7 @@ class Locations:
         if kind == CLASS or isinstance(thing, FunctionType):
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
-        if kernel.mode == SETUP or type(thing) in self.constructing.get(kernel.actor, ()):
+        if kernel.mode == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
             return self.entries[id(thing)]
         kernel.learned.share(MADE_BEFORE)
@@ -236,6 +236,20 @@ def _count_alone() -> int:
 
 
 _ALONE = _count_alone()
+
+
+def _is_being_made(thing: Any) -> bool:
+    """Whether the running code is in the constructor of this very object; another of its class may have been there before."""
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in _CONSTRUCTORS and code.co_argcount and frame.f_locals.get(code.co_varnames[0]) is thing:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__setattr__"})
 
 
 def shown(module: str) -> str:
