@@ -80,6 +80,10 @@ def explore(  # typer makes an option of each
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    instrument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
+    ] = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
     preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many preemptions.")] = None,
@@ -92,7 +96,13 @@ def explore(  # typer makes an option of each
     """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
     with _errors():
         settings = Settings(
-            max_executions=max_executions, max_seconds=max_seconds, preemptions=preemptions, delays=delays, depth=depth, seed=seed
+            max_executions=max_executions,
+            max_seconds=max_seconds,
+            preemptions=preemptions,
+            delays=delays,
+            depth=depth,
+            seed=seed,
+            instrument=tuple(instrument or ()),
         )
         check(strategy, settings)
         if json is not None:

@@ -189,7 +189,7 @@ class Explorer:
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=bounds(tally, simulation.kernel, self.search, verdict, why, self.stop_on_first),
+            bounds=bounds(tally, simulation, self.search, verdict, why, self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
             first=None if any(map(is_drawn, self.parameters.values())) else self.repeats.first,

@@ -78,7 +78,7 @@ class Kernel(Record):
         try:
             self.created[f"actor {ROOT}"] = 1
             self._launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
-            self.mode = RUNNING
+            self.leave_set_up()
             for actor in self.waiting:
                 if self.error is None:
                     self._register(actor)
@@ -100,7 +100,7 @@ class Kernel(Record):
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
         before, self.mode, self.inspected = self.mode, INSPECTING, 0
-        outside = not _active
+        self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
         try:
@@ -143,7 +143,7 @@ class Kernel(Record):
         if self.mode == SETUP:
             root = self.actor
             assert root is not None
-            self.mode = RUNNING
+            self.leave_set_up()
             self.waiting.remove(actor)
             self._register(root)
         self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))

@@ -11,6 +11,8 @@ from types import FrameType
 from typing import NamedTuple
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_FOR_THE_USER = os.path.join(_OURS, "instrument", "")
+"""Code that does what the user's code says, on its behalf."""
 _LIBRARY = tuple(
     {os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")}
     | {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib")}
@@ -51,6 +53,8 @@ def is_our_bug(error: BaseException) -> bool:
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     if frame is None or not frame.tb_frame.f_code.co_filename.startswith(_OURS):
+        return False
+    if frame.tb_frame.f_code.co_filename.startswith(_FOR_THE_USER):
         return False
     if isinstance(error, NameError | AssertionError):
         return True

@@ -71,7 +71,9 @@ class Record:
         self.advances: list[tuple[int, int]] = []
         self.clock_readings: list[tuple[int, int]] = []
         self.inspected = 0
+        self.checking = self.touched = False
         self.context: dict[Any, Any] = {}
+        self.when_set_up: Callable[[], None] | None = None
         self.clock.reset()
 
     @property
@@ -124,6 +126,12 @@ class Record:
         for folder in folders:
             text = text.replace(folder, "<temporary>")
         return without_addresses(text)
+
+    def leave_set_up(self) -> None:
+        """The scenario function has declared its world: from here on actors move."""
+        if self.mode == SETUP and self.when_set_up is not None:
+            self.when_set_up()
+        self.mode = RUNNING
 
     def put(self, resource: Resource, state: Any) -> None:
         """Set the state of a resource as an effect of the step that has just been recorded."""

@@ -35,6 +35,7 @@ class Scenario:
         matrix: for each parameter, the values it takes; the scenario's cells are their product.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
+        instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Scenario:
         expect: Expectation = "verified",
         max_delay: float | None = None,
         allow_deadlock: bool = False,
+        instrument: Sequence[str] = (),
     ) -> None:
         if inspect.iscoroutinefunction(function):
             raise Misuse(
@@ -56,6 +58,7 @@ class Scenario:
         self.expect = expect
         self.max_delay = max_delay
         self.allow_deadlock = allow_deadlock
+        self.instrument = (instrument,) if isinstance(instrument, str) else tuple(instrument)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
         self.__module__ = function.__module__
@@ -124,6 +127,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
             "name=value,name=value") to it, or a function of the parameters.
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
+        instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
+            (which is, when it is loaded from its path).
         options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from.
 
     >>> import simharness
@@ -133,7 +138,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> list(small.cells())
     [{'size': 1}, {'size': 2}]
     """
-    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock") if name in options}
+    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "instrument") if name in options}
     options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
@@ -216,6 +221,9 @@ def _import_file(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, full)
     if spec is None or spec.loader is None:
         raise Misuse(f"{path} is not a Python file")
+    from simharness.instrument.loader import Loader
+
+    spec.loader = Loader(name, full)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -17,6 +17,8 @@ from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessErro
 from simharness.kernel import Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.progress import Progress
+from simharness.runtimes import memory
+from simharness.runtimes.memory_locations import shown
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
@@ -45,6 +47,7 @@ class Settings:
         shrink: executions spent on making a counterexample shorter and on finding what it is due to; none of either when 0.
         confirm: replay results in a fresh process too, where the scenario was loaded from a file.
         progress: is told how far the exploration is.
+        instrument: modules, besides the scenario's own, whose reads and writes of shared memory are scheduling points.
     """
 
     max_executions: int | None = None
@@ -58,6 +61,7 @@ class Settings:
     shrink: int = 400
     confirm: bool = True
     progress: Progress | None = None
+    instrument: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,22 @@ class Simulation:
         self.executions = 0
         self.checked = 0
         self.checks = False
+        self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
         self._context = ExitStack()
+
+    @property
+    def instrumented(self) -> list[str]:
+        """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those asked for."""
+        names = dict.fromkeys((self.scenario.__module__, *self.instrument))
+        return [shown(name) for name in names if memory.is_instrumented(name)]
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:
             stack.callback(self.kernel.close)
+            if self.instrument:
+                from simharness.instrument.loader import importing
+
+                stack.enter_context(importing(self.instrument))
             stack.enter_context(runtimes.installed())
             stack.callback(runtimes.forget, self.kernel)
             stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
@@ -158,6 +173,7 @@ class Simulation:
         if self.world is not None:
             self.world.release()
         kernel.context["seed"] = self.settings.seed
+        kernel.when_set_up = lambda: memory.settle(kernel)
         self.world = world = World(kernel)
         if recorder is not None:
 

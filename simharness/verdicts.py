@@ -19,7 +19,7 @@ class Tally:
         self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = 0
         self.outcomes: set[Hashable] = set()
         self.steps = 0
-        self.concurrent = False
+        self.concurrent = self.touched = False
         self.first_failure: Execution | None = None
         self.moved: set[int] = set()
         self.stuck: dict[str, int] = {}
@@ -34,6 +34,7 @@ class Tally:
         status = execution.status
         self.steps += kernel.n
         self.concurrent = self.concurrent or kernel.concurrent
+        self.touched = self.touched or kernel.touched
         if status == "abandoned":
             self.redundant += 1
         elif status == "blocked":
@@ -67,7 +68,7 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
         found.append(f"{tally.cut} executions were cut at max_steps={simulation.settings.max_steps} (repeating: {tail})")
     if not tally.executions:
         found.append("every execution was left out" if tally.blocked else "no execution ended")
-    elif not tally.steps:
+    elif not tally.steps and not tally.touched:
         found.append("no actor ever made a step")
     elif simulation.checks and not simulation.checked:
         found.append("no at_end check was ever evaluated")
@@ -78,13 +79,14 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
     return found
 
 
-def bounds(tally: Tally, kernel: Kernel, strategy: Strategy, verdict: Verdict, why: Sequence[str], stopped: bool) -> str:
+def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Verdict, why: Sequence[str], stopped: bool) -> str:
     """Say in words what was explored.
 
     Args:
         why: the `reasons`.
         stopped: whether the first violation ended the exploration.
     """
+    kernel = simulation.kernel
     parts = list(strategy.words(tally.executions, verdict is Verdict.VERIFIED))
     if verdict is Verdict.VIOLATED and stopped:
         parts[0] = f"stopped at the first violation, after {tally.executions} executions"
@@ -98,6 +100,6 @@ def bounds(tally: Tally, kernel: Kernel, strategy: Strategy, verdict: Verdict, w
     scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
     if scales:
         parts.append(f"timescales {scales}")
-    parts.append(f"scheduling points: {', '.join(runtimes.NAMES)}; between them, unsynchronised memory is not explored")
+    parts.append(runtimes.in_words(simulation.instrumented))
     parts.append("no faults")
     return "; ".join(parts)

@@ -87,7 +87,7 @@ def plain(kind: str, detail: str) -> str:
     verb = verb.replace("_", "-")
     if not detail:
         return f"{verb} {family}".strip()
-    if not family or detail.startswith(family) or family == "thread":
+    if not family or detail.startswith(family) or family in ("thread", "memory"):
         return f"{verb} {detail}"
     return f"{verb} {family} {detail}"
 
