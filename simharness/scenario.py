@@ -35,6 +35,7 @@ class Scenario:
         matrix: for each parameter, the values it takes; the scenario's cells are their product.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
+        takes_world: whether the function is given a world; one that is not is its own root actor.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Scenario:
         self.__doc__ = function.__doc__
         self.__name__ = self.name
         self.__module__ = function.__module__
-        self._takes_world = _takes_world(function, self.matrix)
+        self.takes_world = _takes_world(function, self.matrix)
         for value in _expected_values(expect):
             if value not in VERDICTS:
                 raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
@@ -104,7 +105,7 @@ class Scenario:
 
     def prepare(self, world: Any, parameters: Parameters) -> Any:
         """Set a world up for one execution."""
-        if self._takes_world:
+        if self.takes_world:
             return self.function(world, **parameters)
         return self.function(**parameters)
 

@@ -95,7 +95,7 @@ class Simulation:
         self.parameters = dict(parameters)
         self.settings = settings
         delay = scenario.max_delay
-        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay))
+        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
