@@ -22,11 +22,11 @@ from _pytest.fixtures import pytest_fixture_setup as genuine_setup
 from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key
 from greenlet import GreenletExit
 
-from simharness import kernel as _kernel
 from simharness.errors import SimharnessError, Stuck
 from simharness.kernel import Kernel, current
 from simharness.places import last_place
 from simharness.record import SETUP
+from simharness.runtimes.imports import outside
 
 FUNCTION = "function"
 _INTERRUPTING = (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt)
@@ -118,7 +118,11 @@ class Executions:
             outcome = error
         if self.debugging and outcome is not None and not isinstance(outcome, (*_INTERRUPTING, *_left_out())):
             self.debugging, self.stopped = False, True
-            kernel.inspect(lambda: self._stop(outcome))
+            failure = outcome
+            try:
+                kernel.inspect(lambda: self._stop(failure))
+            except BaseException as error:  # such as the end of the whole session, which the debugger was told to
+                outcome = error
         return outcome
 
     def _judge(self, kernel: Kernel, outcome: BaseException | None) -> None:
@@ -185,7 +189,7 @@ class Executions:
             return None
         name, module = definition.argname, _module(definition)
         if definition.scope != FUNCTION:
-            with _outside():
+            with outside():
                 return genuine_setup(definition, request)
         if name == "tmp_path" and module == "_pytest.tmpdir":
             path = self.directory("".join(c if c.isalnum() else "_" for c in self.item.name)[:30], True)
@@ -254,17 +258,6 @@ def set_up_wider(item: pytest.Function) -> Callable[[], None]:
 
 def _module(definition: FixtureDef[Any]) -> str:
     return str(getattr(definition.func, "__module__", ""))
-
-
-@contextlib.contextmanager
-def _outside() -> Iterator[None]:
-    """Leave the simulation for the length of a block: what is made there is real, and not of this execution alone."""
-    active = _kernel._active[:]
-    _kernel._active.clear()
-    try:
-        yield
-    finally:
-        _kernel._active[:] = active
 
 
 def _left_out() -> tuple[type[BaseException], ...]:

@@ -28,7 +28,7 @@ from simharness.pytest_plugin.corpus import Corpus
 from simharness.pytest_plugin.executions import Ended, Executions
 from simharness.pytest_plugin.options import Options, check_runnable, name_of
 from simharness.pytest_plugin.telling import failing_ordering
-from simharness.results import Replayed, Result, Verdict
+from simharness.results import Replayed, Verdict
 from simharness.scenario import Scenario
 from simharness.simulation import Deadlock, Settings, Simulation
 
@@ -132,7 +132,7 @@ class Exploration:
             if found is not None:
                 self._violated(found, 1, "fails as an earlier run did: stopped at the ordering kept from it", found.shortness)
                 return self._in_full(found.token)
-        result = self._search(settings)
+        result = simharness.explore(self._scenario, self.options.strategy, faults=self.options.faults, settings=settings)
         told = self.told
         told.verdict, told.executions, told.bounds = str(result.verdict), result.executions, result.bounds
         found = result.counterexample
@@ -149,19 +149,6 @@ class Exploration:
         if body.given_up is not None and body.passed:
             told.notes.append(f"some orderings end in {type(body.given_up).__name__}: {body.given_up}")
         return None
-
-    def _search(self, settings: Settings) -> Result:
-        """Explore; once more if the first executions imported modules, which later ones found imported."""
-        modules = len(sys.modules)
-        try:
-            return self._once(settings)
-        except Nondeterminism:
-            if len(sys.modules) == modules:
-                raise
-            return self._once(settings)
-
-    def _once(self, settings: Settings) -> Result:
-        return simharness.explore(self._scenario, self.options.strategy, faults=self.options.faults, settings=settings)
 
     def _again(self, kept: str, settings: Settings) -> simharness.Counterexample | None:
         """Try a kept token; return the counterexample if it still fails. One that does not fit the test any more is dropped."""

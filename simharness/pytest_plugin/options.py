@@ -73,7 +73,10 @@ def options_of(item: pytest.Function) -> Options:
         raise Misuse(f"{_place(item)}: inconclusive={inconclusive!r}; it is 'fail' or 'pass'")
     strategy = given.get("strategy", "dpor")
     settings = Settings(**{name: value for name, value in given.items() if name in _SETTINGS}, confirm=False)
-    named.check(strategy, settings)
+    try:
+        named.check(strategy, settings)
+    except Misuse as error:
+        raise Misuse(f"{_place(item)}: {error}") from None
     return Options(
         strategy=strategy,
         faults=given.get("faults"),

@@ -35,8 +35,9 @@ def summary(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]
         reporter.section("orderings", sep="=")
     for test in listed:
         count = f"{test['executions']:,} {test['unit'] if test['executions'] != 1 else test['unit'][:-1]}" if test["executions"] else ""
+        reporter.ensure_newline()
         reporter.write(f"{test['verdict']:12}", **{_COLOURS.get(test["verdict"], "bold"): True})
-        reporter.write_line(f" {count:>18} {test['seconds']:7.1f} s  {test['nodeid']}")
+        reporter.write(f" {count:>18} {test['seconds']:7.1f} s  {test['nodeid']}\n")
         for note in test["notes"]:
             reporter.write_line(f"    {note}")
     others = len(told) - len(listed)

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import logs, queues, randomness, refused, sqlite, thread, threads, time
+from simharness.runtimes import imports, logs, queues, randomness, refused, sqlite, thread, threads, time
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs)
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports)
 _depth = [0]
 
 
