@@ -491,6 +491,37 @@ def test_prints():
     assert [text for text in result.outlines if text.startswith("the balance is")] == ["the balance is -100"]
 
 
+def test_what_an_execution_leaves_on_the_test_is_there_once(run, pytester):
+    result = run(
+        """
+import unittest
+import warnings
+
+@pytest.mark.interleave
+def test_leaves(record_property):
+    record_property("mine", 1)
+    warnings.warn("old")
+    both(Account(200).withdraw, 100)
+
+@pytest.mark.interleave
+class TestCase(unittest.TestCase):
+    def test_parts(self):
+        for part in range(3):
+            with self.subTest(part=part):
+                both(Account(200).withdraw, 100)
+                self.assertLess(part, 2)
+""",
+        "--junitxml=out.xml",
+        "-Wdefault",
+        "-ojunit_family=xunit1",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    assert len([text for text in result.outlines if "UserWarning: old" in text]) == 1
+    has(result, "AssertionError: 2 not less than 2")
+    text = (pytester.path / "out.xml").read_text()
+    assert text.count('name="mine"') == 1
+
+
 # Replaying and the corpus
 
 
@@ -560,6 +591,18 @@ def test_pdb_stops_once_inside_the_failing_execution(pytester, monkeypatch):
     result = pytester.run(sys.executable, "-m", "pytest", *plugin, "--pdb", stdin=commands)
     has(result, "entering PDB in the failing execution", "('balance', -100, False)", "Exit: Quitting debugger")
     assert len([text for text in result.outlines if "entering PDB" in text]) == 2
+
+
+def test_a_breakpoint_stops_in_the_execution_that_is_replayed(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    plugin = () if INSTALLED else ("-p", "simharness.pytest_plugin")
+    pytester.makepyfile(test_it=BANK + OVERDRAWN)
+    token = token_of(pytester.run(sys.executable, "-m", "pytest", *plugin))
+    pytester.makepyfile(test_it=BANK + OVERDRAWN.replace("    assert", "    breakpoint()\n    assert"))
+    result = pytester.run(
+        sys.executable, "-m", "pytest", *plugin, f"--interleave-replay={token}", stdin=b"p 'balance', account.balance\nc\n"
+    )
+    has(result, "(Pdb) ('balance', -100)", "E       assert -100 == 0")
 
 
 def test_a_breakpoint_is_refused_while_exploring(run):

@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Have only wider fixtures set up now, and the test explored where it would be run."""
-    if item.config.option.setuponly or not wanted(item):
+    if getattr(item.config.option, "setuponly", False) or not wanted(item):
         return
     from simharness.errors import Misuse
     from simharness.pytest_plugin.executions import set_up_wider

@@ -11,7 +11,8 @@ import contextlib
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from _pytest.debugging import post_mortem
 from _pytest.fixtures import FixtureDef, SubRequest
 from _pytest.fixtures import pytest_fixture_setup as genuine_setup
 from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key
+from _pytest.unittest import TestCaseFunction
 from greenlet import GreenletExit
 
 from simharness.errors import SimharnessError, Stuck
@@ -29,6 +31,8 @@ from simharness.record import SETUP
 from simharness.runtimes.imports import outside
 
 FUNCTION = "function"
+MOST_WARNINGS = 100
+"""Warnings that are kept while executions run: most come again in each."""
 _INTERRUPTING = (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt)
 
 
@@ -49,6 +53,8 @@ class Executions:
         given_up: the last `pytest.skip` or `pytest.xfail` of an execution.
         output: what the latest execution printed.
         debugging: stop where the next failing execution of the root actor fails.
+        replaying: this is one execution, repeated.
+        live: the next execution prints where the test would, and stops at its breakpoints.
         stopped: whether that has happened.
     """
 
@@ -60,7 +66,11 @@ class Executions:
         self.output = io.StringIO()
         self.debugging = False
         self.stopped = False
+        self.replaying = self.live = False
         self._streams = sys.stdout, sys.stderr
+        self._grown: Sequence[list[Any]] = (item.user_properties, item._report_sections, item.own_markers)
+        self._sizes = [len(found) for found in self._grown]
+        self._heard: list[warnings.WarningMessage] = []
         self._stack = item.session._setupstate
         self._open = False
         self._folder: Path | None = None
@@ -73,13 +83,20 @@ class Executions:
         factory = self.item.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest's own plugin sets it
         made = factory.mktemp
         factory.mktemp = lambda name, numbered=True: made(name, numbered) if current() is None else self.directory(name, numbered)
-        self._streams = sys.stdout, sys.stderr
+        self._streams, stops = (sys.stdout, sys.stderr), sys.breakpointhook
+        self._sizes = [len(found) for found in self._grown]
+        if isinstance(self.item, TestCaseFunction):
+            vars(self.item)["addSubTest"] = self._sub_test
         try:
-            yield
+            with warnings.catch_warnings(record=True) as self._heard:
+                yield
         finally:
             self._clean_up()
-            sys.stdout, sys.stderr = self._streams
+            sys.stdout, sys.stderr, sys.breakpointhook = *self._streams, stops
+            vars(self.item).pop("addSubTest", None)
             del factory.mktemp
+            for heard in {(str(heard.message), heard.category, heard.filename, heard.lineno): heard for heard in self._heard}.values():
+                warnings.warn_explicit(heard.message, heard.category, heard.filename, heard.lineno)
 
     def __call__(self) -> None:
         """Run the test once."""
@@ -97,8 +114,15 @@ class Executions:
     def _begin(self) -> None:
         item = self.item
         self.output = io.StringIO()
-        if not self.debugging:
+        if self.live:
+            self.live = False
+        else:
             sys.stdout = sys.stderr = self.output
+            if self.replaying:
+                sys.breakpointhook = _go_on
+        for grown, size in zip(self._grown, self._sizes, strict=True):
+            del grown[size:]
+        del self._heard[MOST_WARNINGS:]
         if item.cls is not None:
             vars(item).pop("_instance", None)
             vars(item).pop("_obj", None)
@@ -124,6 +148,11 @@ class Executions:
             except BaseException as error:  # such as the end of the whole session, which the debugger was told to
                 outcome = error
         return outcome
+
+    def _sub_test(self, case: Any, sub_test: Any, trouble: Any) -> None:
+        """A `subTest` has ended: its failure is the test's; pytest would report each, in every execution."""
+        if trouble is not None:
+            self.item._addexcinfo(trouble)  # type: ignore[attr-defined]  # only a TestCaseFunction gets here
 
     def _judge(self, kernel: Kernel, outcome: BaseException | None) -> None:
         """Tell the kernel how the execution ended."""
@@ -258,6 +287,10 @@ def set_up_wider(item: pytest.Function) -> Callable[[], None]:
 
 def _module(definition: FixtureDef[Any]) -> str:
     return str(getattr(definition.func, "__module__", ""))
+
+
+def _go_on(*arguments: Any, **options: Any) -> None:
+    """A breakpoint where the same execution is repeated for its record."""
 
 
 def _left_out() -> tuple[type[BaseException], ...]:

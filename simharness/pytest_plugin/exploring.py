@@ -10,6 +10,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +19,7 @@ from _pytest.outcomes import Failed
 from _pytest.pathlib import bestrelpath
 
 import simharness
-from simharness import choices
+from simharness import choices, runtimes
 from simharness.clock import real_seconds
 from simharness.counterexample import counterexample
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, TokenError
@@ -75,11 +76,15 @@ class Exploration:
     def __init__(self, item: pytest.Function, options: Options) -> None:
         self.item = item
         self.options = options
-        self.told = Told(_as_typed(item), strategy=options.strategy, unit="orderings" if options.strategy == "dpor" else "executions")
+        self.told = Told(
+            _address(item, item.config.invocation_params.dir),
+            strategy=options.strategy,
+            unit="orderings" if options.strategy == "dpor" else "executions",
+        )
         self._body = Executions(item)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)
         self._scenario.name = self._scenario.address = name_of(item)
-        self._corpus = Corpus(item.config.rootpath / item.config.getini(CORPUS_INI), item.nodeid)
+        self._corpus = Corpus(item.config.rootpath / item.config.getini(CORPUS_INI), _address(item, item.config.rootpath))
         self._debugger: Any = item.config.pluginmanager.getplugin("pdbinvoke") if item.config.option.usepdb else None
 
     def run(self) -> None:
@@ -92,7 +97,7 @@ class Exploration:
         token, began = self.item.config.getoption("interleave_replay"), real_seconds()
         try:
             check_runnable(self.item)
-            with self._body.prepared():
+            with runtimes.installed(), self._body.prepared():  # once for the exploration and the repeated execution
                 failing = self._repeat(token) if token else self._explore()
         except Ended as ended:
             self.told.verdict = NO_THREADS
@@ -107,7 +112,8 @@ class Exploration:
             for name in ("executions", "verdict", "strategy", "bounds", "token"):
                 self.item.user_properties.append((f"interleave_{name}", getattr(self.told, name)))
         if failing is not None:
-            sys.stdout.write(self._body.output.getvalue())
+            if not token:
+                sys.stdout.write(self._body.output.getvalue())
             raise self._as_raised(failing)
         if not self._body.passed and self._body.given_up is not None:
             raise self._body.given_up
@@ -177,13 +183,15 @@ class Exploration:
 
     def _in_full(self, token: str) -> Replayed:
         """Repeat an execution for what it raises; with `--pdb` stop where it fails."""
-        self._body.debugging = self._debugger is not None
-        settings = replace(self.options.settings, watchdog=0.0) if self._body.debugging else self.options.settings
+        body, asked = self._body, self.item.config.getoption("interleave_replay")
+        body.debugging, body.replaying = self._debugger is not None, True
+        body.live = bool(asked) or body.debugging
+        settings = replace(self.options.settings, watchdog=0.0) if body.live else self.options.settings
         try:
             return simharness.replay(self._scenario, token, settings=settings)
         finally:
-            self._body.debugging = False
-            if self._body.stopped:
+            body.debugging = body.replaying = False
+            if body.stopped:
                 with contextlib.suppress(ValueError, AssertionError):
                     self.item.config.pluginmanager.unregister(self._debugger, "pdbinvoke")
 
@@ -218,9 +226,9 @@ def hidden(found: pytest.ExceptionInfo[BaseException]) -> bool:
     return not isinstance(found.value, Failed)
 
 
-def _as_typed(item: pytest.Item) -> str:
-    """Return a test's node id as one types it where pytest was started, which need not be the rootdir."""
-    return f"{bestrelpath(item.config.invocation_params.dir, item.path)}::{item.nodeid.partition('::')[2]}"
+def _address(item: pytest.Item, folder: Path) -> str:
+    """Return a test's node id as one types it in this folder, which need not be the rootdir, nor hold it."""
+    return f"{bestrelpath(folder, item.path)}::{item.nodeid.partition('::')[2]}"
 
 
 def _of_users(trace: TracebackType | None) -> TracebackType | None:
