@@ -316,6 +316,6 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
         follow.finish(told.check)
         said = describe(execution.failure)
         failure = None if said is None else simulation.kernel.canonical(said)
-        failed_at = None if execution.failure is None else execution.failure.step + 1
+        failed_at, error = (None, None) if execution.failure is None else (execution.failure.step + 1, execution.failure.error)
         trace = simulation.record(list(execution.keys), failure, failed_at)
-    return Replayed(failure, token, trace, account=account)
+    return Replayed(failure, token, trace, account=account, error=error)

@@ -18,7 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness import daemons
 from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure, ended
-from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
+from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 from simharness.places import caller, callers, place_of
 from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
@@ -46,10 +46,12 @@ class Kernel(Record):
     Args:
         max_steps: an execution that makes more is cut.
         max_delay: of the clock, in nanoseconds.
+        plain: the scenario function takes no world: what it does before it starts a thread is its own, not only set-up.
     """
 
-    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000) -> None:
+    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False) -> None:
         super().__init__(max_delay)
+        self.plain = plain
         self.max_steps = max_steps
         self.hub = getcurrent()
         self.pool: list[greenlet] = []
@@ -141,15 +143,19 @@ class Kernel(Record):
     def start(self, actor: Actor) -> None:
         """Launch a thread's actor as a step of the current one; in set-up this makes the scenario function the root actor."""
         if self.mode == SETUP:
-            root = self.actor
-            assert root is not None
-            self.leave_set_up()
             self.waiting.remove(actor)
-            self._register(root)
+            self.move_root()
         self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
         actor.born = self.n - 1
         self._register(actor)
         self._launch(actor)
+
+    def move_root(self) -> None:
+        """The scenario function moves before set-up is over: it is an actor from here on."""
+        root = self.actor
+        assert root is not None
+        self.leave_set_up()
+        self._register(root)
 
     def _register(self, actor: Actor) -> None:
         self.actors[actor.index] = actor
@@ -178,12 +184,18 @@ class Kernel(Record):
             except (SimharnessError, Stuck, KeyboardInterrupt) as error:
                 self._give_up(error)
             except BaseException as error:
+                if self._root_may_move():
+                    self.move_root()
                 if self.mode == SETUP:
                     self._give_up(error)
                 elif not self.dying:
                     actor.failure = error
                     self.fail(error, actor=actor.name)
             self._leave(actor)
+
+    def _root_may_move(self) -> bool:
+        """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
+        return self.plain and self.mode == SETUP and not self.waiting
 
     def _leave(self, actor: Actor) -> None:
         """The actor has ended: go where control belongs now. Returns when the greenlet has been given another actor."""
@@ -337,6 +349,9 @@ class Kernel(Record):
             if resource is not None:
                 self.inspected |= resource.bit
         if operation.enabled is not None and resource is not None and not operation.enabled(resource.state):
+            if self._root_may_move():
+                self.move_root()
+                return self.step(operation)
             where = "a check" if self.mode == INSPECTING else "the set-up"
             raise Misuse(f"{caller() or '?'}: {where} would wait for ever: {operation!r}; nobody else can move there")
         return 0
@@ -358,7 +373,7 @@ class Kernel(Record):
                     if self.tracing:
                         self.enabled()
                     key = self.plan[self.n]
-                    self._check_possible(key)
+                    self.check_possible(key)
                 else:
                     enabled = self.enabled()
                     if not enabled:
@@ -423,22 +438,6 @@ class Kernel(Record):
         self.n += 1
         self.clock.now = target
         self.advances.append((target, self.clock.lateness))
-
-    def _check_possible(self, key: int) -> None:
-        """Refuse a planned choice that cannot be taken here."""
-        actor = self.actors.get(key >> SHIFT)
-        if actor is not None and not actor.finished:
-            operation = actor.pending
-            assert operation is not None
-            if key & ALTERNATIVES < operation.options and (operation.enabled is None or actor.ready(self.clock.now)):
-                return
-        elif key == self.clock_key:
-            idle = not any(actor.ready(self.clock.now) for actor in self.live)
-            if self.next_instant(idle) is not None:
-                return
-        if self.n < len(self.expected_reads):
-            raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
-        raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
 
     def _differs(self, n: int, reads: int, writes: int) -> None:
         self._give_up(

@@ -17,6 +17,7 @@ _LIBRARY = tuple(
     {os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")}
     | {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib")}
 )
+_RUNNER = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep)
 _SITE = ("site-packages" + os.sep, "dist-packages" + os.sep)
 
 
@@ -41,8 +42,8 @@ class Place(NamedTuple):
 
 
 def is_foreign(file: str) -> bool:
-    """Whether a file belongs to the harness, the standard library or the interpreter itself."""
-    if file.startswith((_OURS, "<")):
+    """Whether a file belongs to the harness, pytest, the standard library or the interpreter itself."""
+    if file.startswith((_OURS, "<")) or any(part in file for part in _RUNNER):
         return True
     return file.startswith(_LIBRARY) and not any(part in file for part in _SITE)
 

@@ -13,8 +13,9 @@ from _thread import get_ident
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simharness.actors import SHIFT, Actor, Failure, Learned
+from simharness.actors import ALTERNATIVES, SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
+from simharness.errors import Nondeterminism, TokenError
 from simharness.operations import CHECKED, CLOCK, ENDING, Names, Operation, Resource
 from simharness.places import Place, without_addresses
 
@@ -163,6 +164,22 @@ class Record:
         if writes & self.learned.checked:
             writes |= CHECKED
         return reads, writes
+
+    def check_possible(self, key: int) -> None:
+        """Refuse a planned choice that cannot be taken here."""
+        actor = self.actors.get(key >> SHIFT)
+        if actor is not None and not actor.finished:
+            operation = actor.pending
+            assert operation is not None
+            if key & ALTERNATIVES < operation.options and (operation.enabled is None or actor.ready(self.clock.now)):
+                return
+        elif key == self.clock_key:
+            idle = not any(actor.ready(self.clock.now) for actor in self.live)
+            if self.next_instant(idle) is not None:
+                return
+        if self.n < len(self.expected_reads):
+            raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
+        raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

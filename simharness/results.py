@@ -32,12 +32,14 @@ class Replayed:
         token: replays it: `simharness.replay(scenario, token)`.
         trace: its record; `timeline` renders it, `steps` lists its steps.
         account: what it did, in words that are equal in every process.
+        error: the exception behind the failure, if it was repeated by `replay`.
     """
 
     failure: str | None
     token: str
     trace: Trace
     account: Account = field(default=Account(), repr=False, kw_only=True)
+    error: BaseException | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     @property
     def trace_hash(self) -> str:

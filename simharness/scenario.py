@@ -36,6 +36,7 @@ class Scenario:
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
         instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
+        takes_world: whether the function is given a world; one that is not is its own root actor.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Scenario:
         self.__doc__ = function.__doc__
         self.__name__ = self.name
         self.__module__ = function.__module__
-        self._takes_world = _takes_world(function, self.matrix)
+        self.takes_world = _takes_world(function, self.matrix)
         for value in _expected_values(expect):
             if value not in VERDICTS:
                 raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
@@ -107,7 +108,7 @@ class Scenario:
 
     def prepare(self, world: Any, parameters: Parameters) -> Any:
         """Set a world up for one execution."""
-        if self._takes_world:
+        if self.takes_world:
             return self.function(world, **parameters)
         return self.function(**parameters)
 

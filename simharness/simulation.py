@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from simharness import runtimes
-from simharness.actors import SHIFT, Failure
+from simharness.actors import ROOT, SHIFT, Failure
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.kernel import Kernel
@@ -99,7 +99,7 @@ class Simulation:
         self.parameters = dict(parameters)
         self.settings = settings
         delay = scenario.max_delay
-        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay))
+        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
@@ -260,7 +260,8 @@ def describe(failure: Failure | None) -> str | None:
     message = without_addresses(text[0]) if text else ""
     if isinstance(error, AssertionError):
         said = f": {message}" if message else ""
-        what = f"{failure.check or failure.actor} does not hold{said}"
+        subject = failure.check or (failure.actor if failure.actor != ROOT else None)
+        what = f"{subject} does not hold{said}" if subject else f"an assertion fails{said}"
     else:
         what = f"{failure.check or failure.actor} raised {type(error).__name__}: {message}"
     return f"{what}{where}"

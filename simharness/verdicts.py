@@ -65,7 +65,8 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
     if tally.cut:
         kernel = simulation.kernel
         tail = ", ".join(dict.fromkeys(operation.kind for operation in kernel.operations[-20:]))
-        found.append(f"{tally.cut} executions were cut at max_steps={simulation.settings.max_steps} (repeating: {tail})")
+        where = f"at max_steps={simulation.settings.max_steps}, or where daemons kept others from moving"
+        found.append(f"{tally.cut} executions were cut {where if kernel.learned.daemons else where.partition(',')[0]} (repeating: {tail})")
     if not tally.executions:
         found.append("every execution was left out" if tally.blocked else "no execution ended")
     elif not tally.steps and not tally.touched:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import logs, memory, queues, randomness, refused, sqlite, thread, threads, time
+from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
@@ -27,7 +27,7 @@ def in_words(instrumented: Sequence[str]) -> str:
     return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
 
 
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs)
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports)
 _depth = [0]
 
 

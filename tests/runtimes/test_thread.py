@@ -397,3 +397,23 @@ def test_threads_are_genuine_again_outside_a_simulation():
     assert thread.ident != threading.get_ident()
     assert threading.current_thread() is threading.main_thread()
     assert type(threading.local()) is _thread._local
+
+
+def test_a_daemon_that_takes_a_lock_again_and_again_does_not_deadlock_those_who_wait_for_it():
+    def program():
+        stop, lock = threading.Event(), threading.Lock()
+
+        def poll():
+            while not stop.is_set():
+                with lock:
+                    pass
+
+        threading.Thread(target=poll, daemon=True, name="poll").start()
+        with lock:
+            pass
+        stop.set()
+
+    result = simharness.explore(program)
+    assert result.verdict == "inconclusive"
+    assert result.deadlocks == 0
+    assert "where daemons kept others from moving" in result.bounds
