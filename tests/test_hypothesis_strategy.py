@@ -478,6 +478,10 @@ def test_bundles_hold_what_rules_returned_and_rules_that_lack_a_value_are_passed
     assert run(*[("close", {"account": 0})] * 3) == ["close y", "close x", "teardown"]
     with pytest.raises(Misuse, match="has no rule 'open'"):
         run(("open", {}))
+    with pytest.raises(Misuse, match="close takes account"):
+        run(("close", {"accounts": 1}))
+    with pytest.raises(Misuse, match="no actor 'other'"):
+        simharness.explore(machine, parameters={"programs": {"other": []}})
     assert simharness.explore(machine, "hypothesis", settings=FEW).verdict is Verdict.INCONCLUSIVE
 
 
@@ -485,8 +489,17 @@ def test_machines_that_cannot_be_actors_are_refused():
     class Empty(RuleBasedStateMachine):
         pass
 
+    class Mapped(RuleBasedStateMachine):
+        names = Bundle("names")
+
+        @rule(name=names.map(str))
+        def use(self, name):
+            pass
+
     with pytest.raises(Misuse, match="Empty has no rules"):
         rules_as_actors(Empty)
+    with pytest.raises(Misuse):
+        simharness.explore(rules_as_actors(Mapped), "hypothesis", settings=FEW)
     with pytest.raises(Misuse, match="actors=0"):
         rules_as_actors(RacyCounter, actors=0)
     with pytest.raises(Misuse, match="'start'"):
