@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from simharness.errors import Misuse, Nondeterminism, SimharnessError
+from simharness.errors import Misuse, Nondeterminism
 from simharness.repeating import WHAT_TO_DO
 from simharness.scenario import Parameters, Scenario, is_drawn
 from simharness.shrink import kind_of
@@ -89,7 +89,7 @@ class Examples:
         try:
             test()
         except _Broken as broken:
-            raise broken.error from None
+            raise broken.error from broken.error.__cause__
         except (Enough, Failed, errors.Unsatisfiable):
             pass
         except errors.Flaky as flaky:
@@ -143,7 +143,7 @@ class Examples:
                 raise Enough
             self._shrinks -= shrinking
             execution = simulation.execute((), self._strategy.choose) if shrinking else self._execute()
-        except SimharnessError as error:
+        except Exception as error:
             raise _Broken(error) from error
         schedule.finish()
         if simulation.kernel.learned.version != self._version:
@@ -162,6 +162,6 @@ class Examples:
 class _Broken(Enough):
     """Something other than a failure ended the exploration."""
 
-    def __init__(self, error: SimharnessError) -> None:
+    def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error

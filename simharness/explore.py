@@ -120,11 +120,12 @@ class Explorer:
             self._report(strategy, None)
             return self._next(simulation, strategy, strategy.begin() or ())
 
+        version = simulation.kernel.learned.version
         examples = Examples(simulation, strategy, self.parameters, execute, lambda: self._limit_reached(strategy))
         examples.run(self._most_executions(strategy), self.stop_on_first)
         if examples.failing is not None:
             self.tally.first_failure = examples.failing[0]
-        elif not self._limit_reached(strategy):
+        elif simulation.kernel.learned.version == version and not self._limit_reached(strategy):
             self.gave_up = "Hypothesis drew nothing new"
 
     def _report(self, strategy: Strategy, tree: Tree | None) -> None:

@@ -111,13 +111,13 @@ def rules_as_actors(machine: type[RuleBasedStateMachine], actors: int | Sequence
 
     def run(world: World, programs: Mapping[str, Sequence[Call]]) -> None:
         performer = _Performer(machine())
+        for actor, program in programs.items():
+            _check_program(machine, names, actor, program, first if actor == START else known)
         for name, arguments in programs.get(START, ()):
             performer.perform(first[name], arguments)
 
         def perform(program: Sequence[Call]) -> None:
             for name, arguments in program:
-                if name not in known:
-                    raise Misuse(f"state machine {machine.__name__} has no rule {name!r}; it has: {', '.join(known)}")
                 world.step(f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})", writes=("the turn",))
                 performer.perform(known[name], arguments)
 
@@ -156,7 +156,8 @@ class _Performer:
     def _taken(self, bundle: Bundle[Any], number: int) -> Any:
         values = self._bundles[bundle.name]
         position = len(values) - 1 - number % len(values)
-        return values.pop(position) if bundle.consume else values[position]
+        consumed = getattr(bundle, "consume", type(bundle) is not Bundle)  # once a subclass, now an attribute
+        return values.pop(position) if consumed else values[position]
 
 
 def _marked(machine: type[RuleBasedStateMachine], marker: str) -> dict[str, Any]:
@@ -175,6 +176,18 @@ def _call(machine: type[RuleBasedStateMachine], name: str, rule: Any) -> st.Sear
             )
         arguments[key] = st.integers(0, NEWEST - 1) if isinstance(strategy, Bundle) else strategy
     return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
+
+
+def _check_program(machine: type[Any], actors: Sequence[str], actor: str, program: Sequence[Call], rules: Mapping[str, Any]) -> None:
+    """Refuse a program that the machine cannot perform."""
+    if actor != START and actor not in actors:
+        raise Misuse(f"state machine {machine.__name__} has no actor {actor!r}; it has: {', '.join(actors)}")
+    for name, arguments in program:
+        if name not in rules:
+            raise Misuse(f"state machine {machine.__name__} has no rule {name!r}; it has: {', '.join(rules)}")
+        takes = rules[name].arguments
+        if set(arguments) != set(takes):
+            raise Misuse(f"{machine.__name__}.{name} takes {', '.join(takes) or 'nothing'}; the program gives {arguments!r}")
 
 
 def _check(invariant: Any, state: RuleBasedStateMachine) -> Any:

@@ -1,17 +1,28 @@
-"""What the tests share: the runtimes in place for the length of a module, which saves finding what to replace for each exploration."""
+"""What the tests share: the runtimes stay in place from test to test, which saves finding what to replace for each exploration.
+
+Tests about how they come and go are marked `alone`.
+"""
+
+from contextlib import ExitStack
 
 import pytest
 
 import simharness
 
-BY_THEMSELVES = {"test_laws"}
-"""Modules, and folders of them, whose tests are about how the runtimes come and go."""
+
+@pytest.fixture(scope="session")
+def kept():
+    stacks = []
+    yield stacks
+    for stack in stacks:
+        stack.close()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def runtimes_in_place(request):
-    if BY_THEMSELVES & set(request.module.__name__.split(".")):
-        yield
-        return
-    with simharness.runtimes.installed():
-        yield
+@pytest.fixture(autouse=True)
+def runtimes_in_place(request, kept):
+    if request.node.get_closest_marker("alone") is not None:
+        while kept:
+            kept.pop().close()
+    elif not kept:
+        kept.append(ExitStack())
+        kept[0].enter_context(simharness.runtimes.installed())

@@ -87,6 +87,7 @@ def test_a_real_clock_of_the_c_library_is_flagged():
     flagged(writes(now))
 
 
+@pytest.mark.alone
 def test_a_sleep_bound_before_the_simulation_is_controlled():
     """It sleeps in virtual time: the clock shows it."""
 
@@ -274,16 +275,19 @@ def lazily(tmp_path, monkeypatch, body):
     return imports
 
 
+@pytest.mark.alone
 def test_a_lazily_imported_module_that_makes_steps_is_flagged(tmp_path, monkeypatch):
     imports = lazily(tmp_path, monkeypatch, "import time\nVALUE = time.time()\n")
     flagged(writes(lambda world: imports(world)[1]), r"step 1 was «a clock\.read» and, repeated with the same choices, «a set cell»")
 
 
+@pytest.mark.alone
 def test_a_lazily_imported_module_whose_absence_shows_is_flagged(tmp_path, monkeypatch):
     imports = lazily(tmp_path, monkeypatch, "VALUE = 5\n")
     flagged(writes(lambda world: imports(world)[0]), "«cell = False» and, repeated with the same choices, «cell = True»")
 
 
+@pytest.mark.alone
 def test_a_lazily_imported_module_that_only_has_values_is_controlled(tmp_path, monkeypatch):
     """Importing is no step, so the executions before and after it are the same."""
     imports = lazily(tmp_path, monkeypatch, "VALUE = 5\n")
@@ -334,6 +338,7 @@ def test_a_generator_left_over_that_touches_nothing_is_controlled():
 # Threads, files, finalisers
 
 
+@pytest.mark.alone
 def test_a_thread_that_is_started_below_the_threading_module_is_controlled():
     """It is an actor like others: every ordering of it is explored."""
 
@@ -351,6 +356,7 @@ def test_a_thread_that_is_started_below_the_threading_module_is_controlled():
 
 
 @pytest.mark.parametrize("used", [False, True])
+@pytest.mark.alone
 def test_an_executor_that_was_there_before_is_refused(used):
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         if used:
@@ -363,6 +369,7 @@ def test_an_executor_that_was_there_before_is_refused(used):
             simharness.explore(scenario)
 
 
+@pytest.mark.alone
 def test_what_a_real_thread_that_was_there_before_changes_is_flagged():
     stop, rounds = threading.Event(), itertools.count()
     seen = [0]

@@ -174,6 +174,32 @@ def test_a_deadlock_found_and_shrunk_names_who_waits_for_whom():
     assert result.counterexample.failure.startswith("deadlock: ")
 
 
+def test_exploring_starts_over_when_it_learns_what_checks_read():
+    def torn(world):
+        left, right = world.shared(0, "left"), world.shared(0, "right")
+        world.actor("a", lambda: (left.set(1), right.set(1)))
+        world.actor("b", lambda: (left.get(), right.get()))
+
+        @world.always
+        def never_far_apart():
+            assert left.get() >= right.get()
+            world.outcome((left.get(), right.get()))
+
+    result = simharness.explore(torn, "hypothesis", settings=FEW)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.executions > 5
+    assert result.outcomes == {(0, 0), (1, 0), (1, 1)}
+
+
+def test_what_a_callback_raises_comes_out():
+    class Broken(simharness.Progress):
+        def advanced(self, executions, seconds, estimate):
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        simharness.explore(lost_update, "hypothesis", settings=Settings(progress=Broken()))
+
+
 def test_a_scenario_that_does_not_repeat_itself_is_an_error_of_its_own():
     runs = []
 
@@ -452,6 +478,10 @@ def test_bundles_hold_what_rules_returned_and_rules_that_lack_a_value_are_passed
     assert run(*[("close", {"account": 0})] * 3) == ["close y", "close x", "teardown"]
     with pytest.raises(Misuse, match="has no rule 'open'"):
         run(("open", {}))
+    with pytest.raises(Misuse, match="close takes account"):
+        run(("close", {"accounts": 1}))
+    with pytest.raises(Misuse, match="no actor 'other'"):
+        simharness.explore(machine, parameters={"programs": {"other": []}})
     assert simharness.explore(machine, "hypothesis", settings=FEW).verdict is Verdict.INCONCLUSIVE
 
 
@@ -459,8 +489,17 @@ def test_machines_that_cannot_be_actors_are_refused():
     class Empty(RuleBasedStateMachine):
         pass
 
+    class Mapped(RuleBasedStateMachine):
+        names = Bundle("names")
+
+        @rule(name=names.map(str))
+        def use(self, name):
+            pass
+
     with pytest.raises(Misuse, match="Empty has no rules"):
         rules_as_actors(Empty)
+    with pytest.raises(Misuse):
+        simharness.explore(rules_as_actors(Mapped), "hypothesis", settings=FEW)
     with pytest.raises(Misuse, match="actors=0"):
         rules_as_actors(RacyCounter, actors=0)
     with pytest.raises(Misuse, match="'start'"):

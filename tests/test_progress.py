@@ -120,6 +120,7 @@ def test_where_nothing_sensible_can_be_said_there_is_no_estimate(told_each_time)
     ("strategy", "options"),
     [("dpor", {}), ("dpor", {"preemptions": 3}), ("exhaustive", {"delays": 9}), ("random", {}), ("pct", {}), ("pos", {})],
 )
+@pytest.mark.alone
 def test_what_a_callback_raises_comes_out_with_the_standard_library_put_back(told_each_time, strategy, options):
     before = threading.Lock, threading.Thread, time.sleep, time.time
     with pytest.raises(KeyboardInterrupt):

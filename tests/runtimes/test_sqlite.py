@@ -391,6 +391,7 @@ def test_attached_files_and_shared_caches_are_refused_by_name() -> None:
             simharness.explore(scenario)
 
 
+@pytest.mark.alone
 def test_outside_a_simulation_connect_is_the_genuine_one_also_afterwards(tmp_path: Path) -> None:
     genuine = sqlite3.connect
     both(program(in_two))

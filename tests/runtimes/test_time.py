@@ -109,6 +109,7 @@ def test_datetimes_are_ordinary_ones_of_the_real_class_at_the_virtual_time():
     assert isinstance(value, datetime.datetime)
 
 
+@pytest.mark.alone
 def test_a_subclass_of_datetime_made_before_reads_the_virtual_clock_and_gives_its_own_objects():
     def work():
         now = Later.now(datetime.UTC)
@@ -118,6 +119,7 @@ def test_a_subclass_of_datetime_made_before_reads_the_virtual_clock_and_gives_it
     assert run(work) == {True}
 
 
+@pytest.mark.alone
 def test_names_defaults_class_attributes_and_factories_bound_before_are_covered():
     def work():
         bound_sleep(1)
@@ -188,6 +190,7 @@ def test_log_records_carry_the_virtual_time_and_are_no_steps():
     assert set(seen) == {START, START + 1}
 
 
+@pytest.mark.alone
 def test_everything_is_put_back_after_a_simulation_and_after_an_error():
     def identities():
         names = ["sleep", "time", "time_ns", "monotonic", "perf_counter", "localtime", "gmtime", "ctime", "strftime", "asctime"]
@@ -211,6 +214,7 @@ def test_everything_is_put_back_after_a_simulation_and_after_an_error():
     assert isinstance(datetime.datetime.now(), datetime.datetime)
 
 
+@pytest.mark.alone
 def test_names_bound_during_a_simulation_give_real_time_outside_it():
     kept = []
     run(lambda: kept.append((time.time, datetime.datetime.now)))
