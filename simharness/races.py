@@ -257,7 +257,8 @@ class Races:
             reads, writes = kernel.declared(actor)
             _, direct = self.past(kernel.n, actor.index, reads, writes)
             if direct:
-                found += self._races(Second(kernel.n, actor.key, actor, operation, actor.deadline, reads, writes), direct)
+                for key in range(actor.key, actor.key + operation.options):  # of a daemon's data choice one may be asleep, another not
+                    found += self._races(Second(kernel.n, key, actor, operation, actor.deadline, reads, writes), direct)
         return found
 
     # The clock

@@ -109,6 +109,18 @@ def test_a_daemon_that_writes_what_the_last_steps_write_is_explored_on_both_side
     )
 
 
+def test_each_alternative_of_a_data_choice_that_a_daemon_was_about_to_make_is_tried_before_the_end() -> None:
+    """One alternative may be asleep where the execution ends; the others are not."""
+    found = compared(
+        Program(
+            actors=((("swap", 1, 2), ("get", 0)), (("get", 1), ("choose", 2))),
+            threads=frozenset({1}),
+            daemons=frozenset({1}),
+        )
+    )
+    assert found[0] == 7
+
+
 def test_puts_that_are_refused_by_a_full_queue_commute() -> None:
     """What is not put is no unfinished task either."""
     found = compared(Program(actors=((("put", 1, 0), ("try_put", 1, 1), ("set", 0, 1)), (("get", 0), ("try_put", 1, 2), ("task_done", 1)))))
