@@ -53,7 +53,7 @@ def check(bound: Bound, first: int, count: int, most: int, *kinds: dict[str, Any
 
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
 def test_a_bounded_search_has_the_orderings_of_every_schedule_within_the_bound(bound: Bound) -> None:
-    check(bound, 0, 25, 300, COUNTED)
+    check(bound, 0, 30, 300, COUNTED)
 
 
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
