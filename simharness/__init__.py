@@ -2,6 +2,7 @@
 
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, Refused, SimharnessError, TokenError
 from simharness.explore import explore, explore_all, replay
+from simharness.faults import Faults
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Scenario, scenario
@@ -12,6 +13,7 @@ from simharness.world import Cell, World
 __all__ = [
     "Cell",
     "Counterexample",
+    "Faults",
     "HarnessBug",
     "Misuse",
     "Nondeterminism",

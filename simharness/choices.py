@@ -3,9 +3,10 @@
     one_child:protocol=lease:a12b5a3:1f9c2e
 
 names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
-the clock; `b=2` is one step of b that takes alternative 2 of a data choice) and ends with a check on what those steps were. A
-token holds every choice, forced ones too, so it does not depend on how any strategy thinks. Where exploring has learned facts that decide
-what is a scheduling point (a connection is used by several actors), they follow as a fifth part.
+the clock; `b=2` is one step of b that takes alternative 2 of a data choice, or has that fault; `!crash.0.1` is a crash of the first
+process) and ends with a check on what those steps were. A token holds every choice, forced ones too, so it does not depend on how any
+strategy thinks. Where exploring has learned facts that decide what is a scheduling point (a connection is used by several actors), they
+follow as a fifth part.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -23,7 +25,7 @@ from simharness.places import without_addresses
 
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"
-_RUN = re.compile(r"([a-zA-Z]|\.\d+\.)(?:=(\d+)|(\d+))")
+_RUN = re.compile(r"([a-zA-Z]|\.\d+\.|![a-z]+\.\d+\.)(?:=(\d+)|(\d+))")
 
 
 def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
@@ -40,7 +42,7 @@ def write_choices(kernel: Kernel) -> str:
     parts: list[str] = []
     last, count = "", 0
     for key in kernel.keys:
-        mover = CLOCK_LETTER if key == kernel.clock_key else _letter(ranks[key >> SHIFT])
+        mover = CLOCK_LETTER if key == kernel.clock_key else _fault(kernel, key) or _letter(ranks[key >> SHIFT])
         if key & ALTERNATIVES:
             if count:
                 parts.append(f"{last}{count}")
@@ -93,7 +95,7 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         key, _, text = pair.partition("=")
         key, text = unquote(key), unquote(text)
         known = texts.get(key, {})
-        if known and text not in known:
+        if known and text not in known and key != "faults":
             raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
         cell[key] = known.get(text, text)
     if parameters is not None and _cell(parameters) != parts[1]:
@@ -127,6 +129,11 @@ class Replay:
         self.taken += 1
         if mover == CLOCK_LETTER:
             key, who = kernel.clock_key, "the clock"
+        elif mover.startswith("!"):
+            kind, which = mover[1:].split(".")[:2]
+            process = next(islice(dict.fromkeys(actor.process for actor in kernel.actors.values()), int(which), None), "")
+            key = kernel.nothing_key if kind == "nothing" else kernel.fault_key(kind, process) + alternative
+            who = kernel.mover(key)
         else:
             actors = list(kernel.actors.values())
             rank = _rank(mover)
@@ -147,6 +154,16 @@ class Replay:
 
 
 ABSENT = -2
+
+
+def _fault(kernel: Kernel, key: int) -> str | None:
+    """Return a token's text for a fault that is a mover: `!crash.0.` is a crash of the first process; None for other movers."""
+    found = kernel.fault_movers.get(key >> SHIFT)
+    if found is None:
+        return None
+    processes = list(dict.fromkeys(actor.process for actor in kernel.actors.values()))
+    kind, process = found
+    return f"!{kind}.{processes.index(process)}." if process else "!nothing.0."
 
 
 def _cell(parameters: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from simharness import choices, runtimes
 from simharness.actors import SHIFT, Failure
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
+from simharness.faults import Faults
 from simharness.kernel import Kernel
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
@@ -238,7 +239,7 @@ class Explorer:
         if scales:
             parts.append(f"timescales {scales}")
         parts.append(f"scheduling points: {', '.join(runtimes.NAMES)}; between them, unsynchronised memory is not explored")
-        parts.append("no faults")
+        parts.append(kernel.faults.in_words() if kernel.faults is not None else "no faults")
         return "; ".join(parts)
 
 
@@ -251,7 +252,7 @@ def explore(
     strategy: str = "dpor",
     parameters: Parameters | None = None,
     stop_on_first: bool = True,
-    faults: None = None,
+    faults: Faults | str | None = None,
     workers: int = 1,
     settings: Settings | None = None,
 ) -> Result:
@@ -262,7 +263,8 @@ def explore(
         strategy: "dpor" (each ordering once) or "exhaustive" (every interleaving).
         parameters: of the cell; default: the first value of each.
         stop_on_first: end at the first violation; otherwise go on and count.
-        faults: none can be asked for in this version.
+        faults: those that may strike, and how many in one execution: `Faults(crash=1, stall=1)` or `"crash=1,stall=1"`. Default: the
+            first value of the scenario's parameter `faults`, or none.
         workers: cells of a matrix may be spread over processes (`explore_all`); one cell is explored by one.
         settings: limits, and who is told about progress.
 
@@ -285,11 +287,9 @@ def explore(
     scenario = as_scenario(target)
     if strategy not in STRATEGIES:
         raise Misuse(f"no strategy {strategy!r}; there are: {', '.join(STRATEGIES)}")
-    if faults is not None:
-        raise Misuse(f"faults={faults!r}: this version explores orderings without faults; leave it out")
     if workers < 1:
         raise Misuse(f"workers={workers}: at least one is needed")
-    cell = scenario.cell(parameters)
+    cell = scenario.cell(parameters if faults is None else {**(parameters or {}), "faults": faults})
     return Explorer(scenario, cell, strategy, stop_on_first, settings or Settings()).run()
 
 
@@ -298,11 +298,15 @@ def explore_all(
     strategy: str = "dpor",
     stop_on_first: bool = True,
     settings: Settings | None = None,
+    faults: Faults | str | None = None,
 ) -> list[Result]:
-    """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`."""
+    """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`.
+
+    `faults` takes the place of the scenario's own parameter of that name.
+    """
     scenario = as_scenario(target)
     with runtimes.installed():
-        return [_explore_cell(scenario, strategy, cell, stop_on_first, settings) for cell in scenario.cells()]
+        return [_explore_cell(scenario, strategy, cell, stop_on_first, settings) for cell in scenario.cells(faults)]
 
 
 def _explore_cell(scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings | None) -> Result:

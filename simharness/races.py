@@ -11,8 +11,9 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose na
 - a step that could not have been done just before the step it conflicts with races with the latest earlier write of its resource
   before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
 - the other alternatives of a data choice are in conflict with the one taken;
+- for every step of a process that can crash, its crash instead is tried too, as are the faults that can strike at the step;
 - an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
-  are late enough to allow it: every step since the last advance races with the next one.
+  are late enough to allow it: every step since the last advance races with the next one; the stall of a process likewise.
 
 Everything is kept per step, so that what concerns a prefix shared with the next execution is not computed again.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from simharness.actors import SHIFT, Actor
+from simharness.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.kernel import Kernel
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 
@@ -53,6 +54,7 @@ class Races:
         self.before: list[int] = []
         self.races: list[list[Race]] = []
         self.steps_of: dict[int, int] = {}
+        self.end = 0
         self.tail: list[Race] = []
 
     def update(self, shared: int) -> None:
@@ -64,14 +66,17 @@ class Races:
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
         keys, operations, all_reads, all_writes = kernel.keys, kernel.operations, kernel.reads, kernel.writes
         daemons = kernel.learned.daemons
+        movers = kernel.fault_movers
         for j in range(shared, kernel.n):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
             past, direct = self._past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
-            if not direct or key == kernel.clock_key:
+            if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
                 pass
+            elif index in movers:
+                found = [(i, key, reads, writes) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
                 born = kernel.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
@@ -82,8 +87,11 @@ class Races:
                     reads |= ENDING
                 first = index << SHIFT
                 found += [(j, other, reads, writes) for other in range(first, first + operation.options) if other != key]
+            if kernel.faults is not None:
+                found += self._faults_instead(j)
             self.races.append(found)
             self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
+        self.end = kernel.n - (kernel.n > 0 and keys[-1] == kernel.nothing_key)
         self.tail = self._pending_races()
         if kernel.timed or kernel.clock.timescales:
             self._clock_races(shared)
@@ -184,7 +192,7 @@ class Races:
         plain_writes |= writes & ~(resource.bit | CHECKED)
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
-        return plain_reads | CLOCK | reads & ENDING, plain_writes
+        return plain_reads | second.actor.base | reads & ENDING, plain_writes
 
     def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
         """Add to the reads of a reversing step that its actor may end with it, if what it learns may be different without i.
@@ -208,63 +216,114 @@ class Races:
                 continue
             state = operation.resource.state if operation.resource is not None else None
             reads, writes = operation.footprint(state)
-            reads |= CLOCK
+            reads |= actor.base
             writes |= actor.bit | (ENDING if actor.daemon else 0)
             if writes & kernel.learned.checked:
                 writes |= CHECKED
-            _, direct = self._past(kernel.n, actor.index, reads, writes)
+            _, direct = self._past(self.end, actor.index, reads, writes)
             if direct:
-                found += self._races(Second(kernel.n, actor.key, actor, operation, actor.deadline, reads, writes), direct)
+                found += self._races(Second(self.end, actor.key, actor, operation, actor.deadline, reads, writes), direct)
         return found
+
+    # Faults
+
+    def _faults_instead(self, j: int) -> Iterator[Race]:
+        """Yield the races of step j with the faults that could have struck instead of it, budgets aside."""
+        kernel = self.kernel
+        key, operation, reads, writes = kernel.keys[j], kernel.operations[j], kernel.reads[j], kernel.writes[j]
+        actor = kernel.actors.get(key >> SHIFT)
+        if key == kernel.nothing_key:
+            for crash in kernel.offered:
+                yield j, crash, *kernel.crash_footprint(kernel.fault_movers[crash >> SHIFT][1])
+        elif actor is not None:
+            bit = kernel.fault_bit
+            for k in range(len(operation.faults) + 1 if operation.faults else 0):
+                if actor.key + k != key:
+                    yield j, actor.key + k, reads, writes | bit if k else writes & ~bit
+            instead = kernel.crash_key(actor.process)
+            if instead is not None:
+                yield j, instead, *kernel.crash_footprint(actor.process)
+
+    def affordable(self, i: int, rest: int, key: int) -> bool:
+        """Whether the budgets allow the reversal with this rest, notdep(i), to end with this choice."""
+        kernel = self.kernel
+        kind = kernel.kind_of(key)
+        if key & ALTERNATIVES and kernel.keys[i] >> SHIFT == key >> SHIFT and kernel.operations[i].faults:
+            kind = kernel.operations[i].faults[(key & ALTERNATIVES) - 1]
+        return kind is None or kernel.may_strike(kind, (1 << i) - 1 | rest)
 
     # The clock
 
     def _clock_races(self, shared: int) -> None:
-        """Add, for each step since an advance, the race of the next advance with it."""
+        """Add, for each step since an advance or a stall, the race of the next one with it."""
         kernel = self.kernel
         start, now, lateness = 0, 0, 0
-        ends = [j for j in range(kernel.n) if kernel.keys[j] == kernel.clock_key]
-        for number, end in enumerate([*ends, kernel.n]):
-            if end > start and (end >= shared or end == kernel.n):
-                target = self.tail if end == kernel.n else self.races[end]
+        ends = [j for j in range(self.end) if kernel.writes[j] & CLOCK]
+        for number, end in enumerate([*ends, self.end]):
+            if end >= shared or end == self.end:
+                target = self.tail if end == self.end else self.races[end]
                 for i in range(start, end):
-                    if self._clock_may_replace(i, start, end, now, lateness):
-                        target.append((i, kernel.clock_key, 0, CLOCK))
-            if end < kernel.n:
+                    bit = 1 << i
+                    done = bit - 1
+                    for m in range(i + 1, end):
+                        if not self.before[m] & bit:
+                            done |= 1 << m
+                    target += [(i, key, 0, writes) for key, writes in self._instead_of(i, done, now, lateness)]
+                if end < self.end:
+                    done = (1 << end) - 1
+                    found = self._instead_of(end, done, now, lateness)
+                    target += [(end, key, 0, writes) for key, writes in found if key not in (kernel.keys[end], kernel.clock_key)]
+            if end < self.end:
                 start = end + 1
-                now = kernel.advances[number][0]
-                lateness = kernel.advances[number][1]
+                now, lateness = kernel.advances[number]
 
-    def _clock_may_replace(self, i: int, start: int, end: int, now: int, lateness: int) -> bool:
-        """Whether the clock may move once everything since `start` has been done except i and what happens after it."""
+    def _instead_of(self, i: int, done: int, now: int, lateness: int) -> Iterator[tuple[int, int]]:
+        """Yield the advance of the clock and the stalls that are possible after the steps in `done`, with what they write."""
         kernel = self.kernel
-        bit = 1 << i
-        done = (1 << i) - 1
-        for m in range(i + 1, end):
-            if not self.before[m] & bit:
-                done |= 1 << m
-        deadlines: list[int] = []
-        for actor in kernel.actors.values():
-            if actor.born >= 0 and not done >> actor.born & 1:
-                continue
-            left = self.steps_of.get(actor.index, 0) & ~done
-            if left:
-                position = (left & -left).bit_length() - 1
-                operation, deadline = kernel.operations[position], kernel.deadlines[position]
-            elif actor.finished or actor.pending is None:
-                continue
-            else:
-                operation, deadline = actor.pending, actor.deadline
-            if deadline is None or deadline <= now:
-                continue
-            if operation.enabled is not None and operation.resource is not None:
-                if not operation.enabled(operation.resource.state_in(done)):
-                    deadlines.append(deadline)
-        readings = [value for step, value in kernel.clock_readings if done >> step & 1]
         clock = kernel.clock
         saved = clock.now, clock.lateness
         clock.now, clock.lateness = now, lateness
         try:
-            return clock.target(deadlines, False, readings) is not None
+            deadlines, readings = self._deadlines(done, now), kernel.readings(done)
+            if clock.target(deadlines, False, readings) is not None:
+                yield kernel.clock_key, CLOCK
+            if kernel.may_stall:
+                asleep = {process for step, process, until, _ in kernel.stalled if done >> step & 1 and now < until}
+                running = dict.fromkeys(actor.process for actor in kernel.actors.values() if self._alive(actor, done))
+                for key in kernel.stalls([p for p in running if p not in asleep], clock.instants(deadlines, readings), now, lateness):
+                    yield key, CLOCK | kernel.fault_bit
         finally:
             clock.now, clock.lateness = saved
+
+    def _alive(self, actor: Actor, done: int) -> bool:
+        """Whether an actor has begun and not ended after the steps in `done`."""
+        if (actor.born >= 0 and not done >> actor.born & 1) or (actor.crashed is not None and done >> actor.crashed & 1):
+            return False
+        return not actor.finished or actor.crashed is not None or bool(self.steps_of.get(actor.index, 0) & ~done)
+
+    def _deadlines(self, done: int, now: int) -> list[int]:
+        """Return the deadlines of the actors that wait after the steps in `done`; of stalled processes when the stalls end."""
+        kernel = self.kernel
+        stalls = {process: until for step, process, until, _ in kernel.stalled if done >> step & 1 and now < until}
+        deadlines = list(stalls.values())
+        for actor in kernel.actors.values():
+            if actor.process in stalls or not self._alive(actor, done):
+                continue
+            own = self.steps_of.get(actor.index, 0)
+            left = own & ~done
+            position = (left & -left).bit_length() - 1 if left else kernel.n
+            pending = (actor.pending, actor.deadline) if not left else (kernel.operations[position], kernel.deadlines[position])
+            operation, deadline = pending
+            if operation is None or deadline is None:
+                continue
+            declared = max((own & done).bit_length() - 1, actor.born)
+            deadline -= sum(
+                later for step, process, _, later in kernel.stalled
+                if process == actor.process and declared < step < position and not done >> step & 1
+            )  # fmt: skip
+            if deadline <= now:
+                continue
+            if operation.enabled is not None and operation.resource is not None:
+                if not operation.enabled(operation.resource.state_in(done)):
+                    deadlines.append(deadline)
+        return deadlines

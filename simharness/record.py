@@ -52,6 +52,7 @@ class Record:
         self.notes: dict[int, list[str]] = {}
         self.actors: dict[int, Actor] = {}
         self.live: list[Actor] = []
+        self.dead: list[Actor] = []
         self.waiting: list[Actor] = []
         self.unfinished = 0
         self.actor: Actor | None = None
@@ -61,10 +62,15 @@ class Record:
         self.after_step: Callable[[], None] | None = None
         self.failure: Failure | None = None
         self.error: BaseException | None = None
-        self.abandoned = self.cut = self.timed = self.dying = False
+        self.abandoned = self.cut = self.timed = self.dying = self.buried = False
         self.concurrent = False
         self.stuck_at: dict[str, Place | None] = {}
         self.advances: list[tuple[int, int]] = []
+        self.struck: list[tuple[int, str]] = []
+        self.stalled: list[tuple[int, str, int, int]] = []
+        self.behind: dict[str, int] = {}
+        self.when_crashed: list[Callable[[str], None]] = []
+        self.peaceful = 0
         self.clock_readings: list[tuple[int, int]] = []
         self.inspected = 0
         self.context: dict[Any, Any] = {}
@@ -121,9 +127,18 @@ class Record:
 
     def next_instant(self, idle: bool) -> int | None:
         """Return the instant to which the clock may move now, or None; `idle`: no actor can move."""
+        return self.clock.target(self.deadlines_now(), idle, self.readings())
+
+    def deadlines_now(self) -> list[int]:
+        """Return when actors that cannot move now can; those of a stalled process when the stall ends."""
         now = self.clock.now
-        deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
-        return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
+        found = [actor.wakes for actor in self.live if now < actor.wakes] if self.stalled else []
+        ready = (actor for actor in self.live if actor.deadline is not None and now >= actor.wakes and not actor.ready(now))
+        return [*found, *(actor.deadline for actor in ready if actor.deadline is not None)]
+
+    def readings(self, configuration: int = -1) -> list[int]:
+        """Return the values that were read from the clock by the steps whose indices are set in the mask."""
+        return [value for step, value in self.clock_readings if configuration >> step & 1]
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

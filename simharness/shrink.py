@@ -22,6 +22,7 @@ class Shrinker:
         self._wanted = signature(failing)
         self.best: Sequence[int] = list(failing.keys)
         self.switches = failing.switches
+        self._size = _size(failing)
         self._left = budget
         self._learned = simulation.kernel.learned
         self._version = self._learned.version
@@ -44,9 +45,9 @@ class Shrinker:
             return False
         if signature(execution) != self._wanted or execution.status not in ("complete", "deadlock"):
             return False
-        better = (execution.switches, len(execution.keys)) < (self.switches, len(self.best))
+        better = _size(execution) < self._size
         if better:
-            self.best, self.switches = list(execution.keys), execution.switches
+            self.best, self.switches, self._size = list(execution.keys), execution.switches, _size(execution)
         return better
 
     def _merge(self) -> None:
@@ -127,3 +128,8 @@ class Shrinker:
             if found:
                 return level
         return most + 1 if most + 1 <= self.switches else None
+
+
+def _size(execution: Execution) -> tuple[int, int, int]:
+    """Return what makes an execution shorter than another: fewer switches, then fewer faults, then fewer steps."""
+    return execution.switches, execution.faults, len(execution.keys)

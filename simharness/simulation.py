@@ -15,6 +15,7 @@ from simharness import runtimes
 from simharness.actors import SHIFT, Failure
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
+from simharness.faults import Faults
 from simharness.kernel import Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.progress import Progress
@@ -60,12 +61,14 @@ class Execution:
         failure: what went wrong first, or None.
         keys: its choices.
         outcomes: the values given to `world.outcome`.
+        faults: how many struck.
     """
 
     status: str
     failure: Failure | None
     keys: Sequence[int]
     outcomes: frozenset[Hashable]
+    faults: int = 0
 
     @property
     def switches(self) -> int:
@@ -86,7 +89,8 @@ class Simulation:
         self.parameters = dict(parameters)
         self.settings = settings
         delay = scenario.max_delay
-        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay))
+        faults = Faults.of(self.parameters.get("faults"))
+        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), faults)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
@@ -133,6 +137,7 @@ class Simulation:
         except BaseException as error:
             raise self._blame(error) from error
         finally:
+            kernel.bury()
             runtimes.end_execution(kernel)
             kernel.tracing = False
 
@@ -165,7 +170,7 @@ class Simulation:
             raise HarnessBug(f"{type(failure.error).__name__}: {failure.error}") from failure.error
         if status in ("blocked", "abandoned"):
             failure = None
-        return Execution(status, failure, kernel.keys, frozenset(world.outcomes))
+        return Execution(status, failure, kernel.keys, frozenset(world.outcomes), len(kernel.struck))
 
     def _status(self) -> str:
         kernel = self.kernel
@@ -173,11 +178,9 @@ class Simulation:
             return "cut"
         if kernel.abandoned:
             return "abandoned"
-        if not kernel.stuck:
-            return "complete"
-        if any(actor.pending is not None and actor.pending.kind == "assume" for actor in kernel.stuck):
+        if any(actor.pending is not None and actor.pending.kind == "assume" for actor in (*kernel.stuck, *kernel.dead)):
             return "blocked"
-        return "deadlock"
+        return "deadlock" if kernel.stuck else "complete"
 
     def _check_at_end(self, world: World) -> None:
         for check in world.checks_at_end:

@@ -113,7 +113,8 @@ class Recorder:
 
     def line(self, text: str) -> None:
         """A log line was emitted by the running step."""
-        self.logged.setdefault(self._kernel.n - 1, []).append(text)
+        if not self._kernel.dying:
+            self.logged.setdefault(self._kernel.n - 1, []).append(text)
 
     def observe(self) -> None:
         """Look at the world after the step that was made last."""
@@ -157,7 +158,7 @@ class Recorder:
             steps.append(
                 Step(
                     number=position + 1,
-                    actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
+                    actor=names.get(kernel.keys[position] >> SHIFT) or kernel.mover(kernel.keys[position]),
                     kind=operation.kind,
                     detail=operation.detail or _object(operation),
                     place=kernel.calls[position][0] if kernel.calls[position] else None,

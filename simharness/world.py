@@ -166,6 +166,23 @@ class World:
             raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
         self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
 
+    def on_restart(self, process: str, work: Callable[..., Any], *arguments: Any) -> None:
+        """Say what a process does when it is started again after a crash: an actor of its own calls `work(*arguments)`.
+
+        Its memory is gone: `work` opens its own connections and makes its own locks. It crashes again only if the budget allows.
+
+        Raises:
+            Misuse: no actor belongs to this process, or the scenario has already begun to move.
+        """
+        kernel = self._kernel
+        if not kernel.setting_up:
+            raise Misuse(f"{caller()}: world.on_restart belongs into the scenario function, before the first actor moves")
+        processes = list(dict.fromkeys(actor.process for actor in kernel.waiting))
+        if process not in processes:
+            known = ", ".join(processes) or "none yet"
+            raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
+        kernel.context.setdefault("restart", {})[process] = partial(work, *arguments) if arguments else work
+
     def always(self, check: Check) -> Check:
         """Declare an invariant that holds in the initial state and after every step. Use as a decorator.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
 from simharness.report.folding import Row, rows
-from simharness.report.words import advance, cut, one_line, plain, seconds, where
+from simharness.report.words import STRIKES, advance, cut, one_line, plain, seconds, strike, where
 from simharness.trace import Step, Trace, Waiting
 
 ALIVE, HOLDING, FAILED, NOTHING = "│", "┃", "✗", "–"
@@ -184,7 +184,7 @@ class Timeline:
         mover = ""
         for row in self.rows:
             step = row.step
-            if step.kind == "clock.advance":
+            if step.kind == "clock.advance" or step.kind in STRIKES:
                 self._rule(step)
                 mover = ""
                 continue
@@ -199,7 +199,7 @@ class Timeline:
         trace = self.trace
         if not trace.failed_at or trace.waiting:
             return None
-        before = [row for row in self.rows if row.number <= trace.failed_at and row.step.kind != "clock.advance"]
+        before = [row for row in self.rows if row.number <= trace.failed_at and row.step.actor in self.columns]
         return before[-1] if before else None
 
     def _row(self, row: Row, values: Mapping[str, str], failed: bool) -> None:
@@ -248,6 +248,10 @@ class Timeline:
                 line.put(at, cut(text, self._shown_room(name)), "bold")
 
     def _rule(self, step: Step) -> None:
+        if step.kind in STRIKES:
+            text = f"── {strike(step)} "
+            self._line().put(0, text + "─" * (self.width - len(text)), "bold red")
+            return
         start, end = advance(step)
         text = f"── clock +{seconds(end - start)} (now {seconds(end)}) "
         self._line().put(0, text + "─" * (self.width - len(text)), "blue")

@@ -60,6 +60,11 @@ class Link(Points):
         self.database.changed_schema(script)
         self.database.read_header()
 
+    def lost(self) -> None:
+        """The process that used the connection has died, and SQLite has rolled its transaction back."""
+        if self.was_inside() or self.sharing:
+            self._ended(ROLLBACK)
+
     def was_inside(self) -> bool:
         """Whether a transaction was open on this connection when last looked at."""
         return self.inside or self.holds or self.snapshot
@@ -89,7 +94,8 @@ class Link(Points):
         kernel, database = self.kernel, self.database
         if held and kind == UNKNOWN and kernel.mode == RUNNING and not database.alone:
             shared = self.bit if self.exposed else 0
-            kernel.step(Operation("sqlite.rollback", writes=database.lock.bit | database.file.bit | shared))
+            durable = kernel.durable_bit()
+            kernel.step(Operation("sqlite.rollback", reads=durable, writes=database.lock.bit | database.file.bit | shared))
         if held or (sharing and not database.wal):
             self.put_lock(None if held or database.lock.state == self.name else database.lock.state)
             if not held and not database.private and not (kernel.mode == RUNNING and database.alone):

@@ -212,7 +212,8 @@ class Points(Use):
         seen, until = database.file.state, self.deadline
         bit = database.file.bit | (self._changes() if shape.kind == COMMIT else shape.writes) | (self.bit if self.exposed else 0)
         kernel.note("busy: waits")
-        kernel.step(Operation("sqlite.wait", database.file, writes=bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
+        later, durable = (lambda state: bool(state > seen)), kernel.durable_bit()
+        kernel.step(Operation("sqlite.wait", database.file, durable, bit, enabled=later, detail=shape.sql), until)
         return True
 
     # A connection that several actors share

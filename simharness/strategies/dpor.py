@@ -91,7 +91,7 @@ class Dpor:
         current = kernel.actor
         if current is not None and not asleep and current.key in enabled:
             return current.key
-        for key in enabled:
+        for key in enabled if kernel.faults is None else enabled[: kernel.peaceful]:
             if key not in asleep:
                 return key
         return ABANDON
@@ -120,8 +120,8 @@ class Dpor:
         self.plan = None
 
     def _reverse_races(self) -> None:
-        races = self.races
-        exact = not self.kernel.learned.daemons
+        races, kernel = self.races, self.kernel
+        exact = not kernel.learned.daemons
         independent: dict[int, int] = {}
         for group, rests_on in races.all():
             done: list[int] = []
@@ -129,6 +129,8 @@ class Dpor:
                 rest = independent.get(i)
                 if rest is None:
                     rest = independent[i] = races.independent_of(i)
+                if kernel.faults is not None and not races.affordable(i, rest, key):
+                    continue
                 if not exact:
                     self._add_source(i, self._sequence(rest, key, reads, writes))
                     continue
@@ -161,6 +163,8 @@ class Dpor:
                 if kernel.keys[first] == asleep and not before[first] & rest:
                     return "for good" if first < rests_on else "now"
                 continue
+            if index in kernel.fault_movers and index != mover:
+                continue  # it need not happen at all, so what comes without it is not covered by what comes after it
             if union is None:
                 rest_reads, rest_writes = union = self._union(rest)
             either = asleep_reads | asleep_writes
@@ -208,7 +212,7 @@ class Dpor:
         """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
         while events:
             for branch in branches:
-                left = _without(branch, events)
+                left = _without(branch, events, branch.key >> SHIFT in self.kernel.fault_movers)
                 if left is not None:
                     if not branch.branches:
                         return
@@ -222,8 +226,11 @@ class Dpor:
                 return
 
 
-def _without(branch: Branch, events: list[Event]) -> list[Event] | None:
-    """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it."""
+def _without(branch: Branch, events: list[Event], never_has_to: bool) -> list[Event] | None:
+    """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it.
+
+    A step that never has to happen, a fault, must occur in the sequence.
+    """
     wanted, reads, writes = branch.key, branch.reads, branch.writes
     if events[0][0] == wanted:
         return events[1:]
@@ -236,4 +243,4 @@ def _without(branch: Branch, events: list[Event]) -> list[Event] | None:
             return events[:position] + events[position + 1 :]
         if writes & other_reads or either & other_writes:
             return None
-    return events
+    return None if never_has_to else events
