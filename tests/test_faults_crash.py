@@ -262,9 +262,8 @@ def test_a_connection_that_two_processes_use_is_misuse_with_both_places():
         world.actor("one", lambda: connection.execute("SELECT 1"), process="P")
         world.actor("two", lambda: connection.execute("SELECT 2"), process="Q")
 
-    with pytest.raises(
-        simharness.Misuse, match=r"test_faults_crash.py:\d+: process Q uses connection .* process P uses at .*test_faults_crash.py:\d+"
-    ):
+    here = r"test_faults_crash.py:\d+"
+    with pytest.raises(simharness.Misuse, match=rf"{here}: process Q uses connection .* process P uses at .*{here}"):
         simharness.explore(shares)
 
 

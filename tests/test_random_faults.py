@@ -9,7 +9,10 @@ import sqlite3
 import threading
 import time
 
+import pytest
+
 import simharness
+from simharness import runtimes
 
 LIMITS = simharness.Settings(max_executions=1_200, shrink=0, max_steps=400)
 PLAIN = ("read", "read", "set", "add", "cas", "try", "lock", "choose")
@@ -155,6 +158,20 @@ def compare(seed, names, faults, checked=False):
 
 
 MODELS = {
-    "crash=1": PLAIN + SQL,
+    "crash=1": (*PLAIN, "wait"),
     "crash=2": (*PLAIN, "wait"),
 }
+"""Fault models, and the instructions of the programs that they are tried on."""
+
+
+@pytest.mark.parametrize("faults", MODELS)
+def test_random_programs_under_faults_come_to_the_same_with_and_without_reduction(faults):
+    with runtimes.installed():
+        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(8)) >= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("faults", MODELS)
+def test_many_random_programs_under_faults_come_to_the_same_with_and_without_reduction(faults):
+    with runtimes.installed():
+        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(1_000, 1_150)) > 50
