@@ -73,6 +73,8 @@ class Races:
             past, direct = self._past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
+            if kernel.stalled and direct:
+                direct = self._awake(direct, kernel.actors.get(index))
             if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
                 pass
             elif index in movers:
@@ -227,6 +229,13 @@ class Races:
 
     # Faults
 
+    def _awake(self, direct: list[int], actor: Actor | None) -> list[int]:
+        """Return those of these steps at which the actor's process was not stalled: only there could the actor have moved."""
+        if actor is None:
+            return direct
+        own = [(step, until) for step, process, until, _ in self.kernel.stalled if process == actor.process and step > actor.born]
+        return [i for i in direct if not any(step < i and self.kernel.times[i] < until for step, until in own)]
+
     def _faults_instead(self, j: int) -> Iterator[Race]:
         """Yield the races of step j with the faults that could have struck instead of it, budgets aside."""
         kernel = self.kernel
@@ -236,10 +245,10 @@ class Races:
             for crash in kernel.offered:
                 yield j, crash, *kernel.crash_footprint(kernel.fault_movers[crash >> SHIFT][1])
         elif actor is not None:
-            bit = kernel.fault_bit
-            for k in range(len(operation.faults) + 1 if operation.faults else 0):
+            plain = writes & ~(kernel.fault_bit | kernel.wall_bit)
+            for k, kind in enumerate(("", *operation.faults) if operation.faults else ()):
                 if actor.key + k != key:
-                    yield j, actor.key + k, reads, writes | bit if k else writes & ~bit
+                    yield j, actor.key + k, reads, plain | kernel.writes_of(kind) if kind else plain
             instead = kernel.crash_key(actor.process)
             if instead is not None:
                 yield j, instead, *kernel.crash_footprint(actor.process)
@@ -288,9 +297,9 @@ class Races:
             if clock.target(deadlines, False, readings) is not None:
                 yield kernel.clock_key, CLOCK
             if kernel.may_stall:
-                asleep = {process for step, process, until, _ in kernel.stalled if done >> step & 1 and now < until}
-                running = dict.fromkeys(actor.process for actor in kernel.actors.values() if self._alive(actor, done))
-                for key in kernel.stalls([p for p in running if p not in asleep], clock.instants(deadlines, readings), now, lateness):
+                alive = (actor for actor in kernel.actors.values() if self._alive(actor, done))
+                running = dict.fromkeys(actor.process for actor in alive if not self._asleep(actor, done, now))
+                for key in kernel.stalls(running, clock.instants(deadlines, readings), now, lateness):
                     yield key, CLOCK | kernel.fault_bit
         finally:
             clock.now, clock.lateness = saved
@@ -301,13 +310,22 @@ class Races:
             return False
         return not actor.finished or actor.crashed is not None or bool(self.steps_of.get(actor.index, 0) & ~done)
 
+    def _asleep(self, actor: Actor, done: int, now: int) -> int:
+        """Return when the stall ends in which the actor's process is after the steps in `done`; 0 if it is in none."""
+        for step, process, until, _ in self.kernel.stalled:
+            if process == actor.process and step > actor.born and done >> step & 1 and now < until:
+                return until
+        return 0
+
     def _deadlines(self, done: int, now: int) -> list[int]:
         """Return the deadlines of the actors that wait after the steps in `done`; of stalled processes when the stalls end."""
         kernel = self.kernel
-        stalls = {process: until for step, process, until, _ in kernel.stalled if done >> step & 1 and now < until}
-        deadlines = list(stalls.values())
+        deadlines: list[int] = []
         for actor in kernel.actors.values():
-            if actor.process in stalls or not self._alive(actor, done):
+            if not self._alive(actor, done):
+                continue
+            if until := self._asleep(actor, done, now):
+                deadlines.append(until)
                 continue
             own = self.steps_of.get(actor.index, 0)
             left = own & ~done

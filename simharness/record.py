@@ -72,6 +72,7 @@ class Record:
         self.when_crashed: list[Callable[[str], None]] = []
         self.peaceful = 0
         self.clock_readings: list[tuple[int, int]] = []
+        self.jumps: list[tuple[int, int]] = []
         self.inspected = 0
         self.context: dict[Any, Any] = {}
         self.clock.reset()
@@ -137,8 +138,14 @@ class Record:
         return [*found, *(actor.deadline for actor in ready if actor.deadline is not None)]
 
     def readings(self, configuration: int = -1) -> list[int]:
-        """Return the values that were read from the clock by the steps whose indices are set in the mask."""
-        return [value for step, value in self.clock_readings if configuration >> step & 1]
+        """Return when clocks showed what was read from them by the steps whose indices are set in the mask.
+
+        What was read from the wall clock before it jumped counts twice: it was then, and it is when the wall clock says that it was.
+        """
+        read = [(step, value) for step, value in self.clock_readings if configuration >> step & 1]
+        moved = [(step, size) for step, size in self.jumps if configuration >> step & 1]
+        found = [value for _, value in read]
+        return [*found, *(value - sum(size for other, size in moved if other > step) for step, value in read)] if moved else found
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

@@ -19,6 +19,7 @@ from simharness.faults import Faults
 from simharness.kernel import Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.progress import Progress
+from simharness.runtimes.failing import failing
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
@@ -101,6 +102,7 @@ class Simulation:
         with ExitStack() as stack:
             stack.callback(self.kernel.close)
             stack.enter_context(runtimes.installed())
+            stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
             stack.callback(runtimes.forget, self.kernel)
             stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
             if gc.isenabled():

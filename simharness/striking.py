@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simharness.actors import ALTERNATIVES, SHIFT, Actor
+from simharness.clock import BOOT, EPOCH, nanoseconds
 from simharness.errors import Nondeterminism, TokenError
 from simharness.faults import Faults
 from simharness.operations import CLOCK, ENDING, Operation
@@ -32,6 +33,7 @@ class Striking(Record):
         super().__init__(max_delay)
         self.fault_movers: dict[int, tuple[str, str]] = {}
         self.fault_bit = self.names.bit("faults")
+        self.wall_bit = self.names.bit("wall clock")
         self.nothing_key = self._mover(NOTHING, "")
         self.offered: list[int] = []
 
@@ -188,8 +190,32 @@ class Striking(Record):
         """Count the fault that strikes at the operation about to be recorded; return the mask of what that writes."""
         if not operation.faults or not alternative:
             return 0
-        self.struck.append((self.n, operation.faults[alternative - 1]))
-        return self.fault_bit
+        kind = operation.faults[alternative - 1]
+        self.struck.append((self.n, kind))
+        return self.writes_of(kind)
+
+    def writes_of(self, kind: str) -> int:
+        """Return the mask of what a fault of this kind that strikes at an operation writes besides."""
+        return self.fault_bit | (self.wall_bit if kind == "clock_jump" else 0)
+
+    # Clocks
+
+    def wall(self) -> int:
+        """Return the wall clock, in nanoseconds since 1970."""
+        return EPOCH + self.clock.now + sum(size for _, size in self.jumps)
+
+    def monotonic(self) -> int:
+        """Return the monotonic clock of the current actor's process, in nanoseconds; it stood still while that was suspended."""
+        process = self.actor.process if self.actor is not None else ""
+        return BOOT + self.clock.now - self.behind.get(process, 0)
+
+    def jump(self, alternative: int) -> None:
+        """The wall clock jumps as an effect of the last step, a reading of it: forwards (1) or backwards (2)."""
+        faults = self.faults
+        assert faults is not None
+        size = nanoseconds(faults.jump)
+        self.jumps.append((self.n - 1, size if alternative == 1 else -size))
+        self.note(f"the wall clock has jumped {'forwards' if alternative == 1 else 'backwards'} by {faults.jump:g} s")
 
     def _moved(self, key: int, reads: int, writes: int, operation: Operation) -> None:
         """Record a step that is no actor's."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from simharness.clock import EPOCH, SECOND, nanoseconds
+from simharness.clock import SECOND, nanoseconds
 from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.kernel import Kernel
 from simharness.operations import CLOCK, Operation, Resource
@@ -97,7 +97,8 @@ class VirtualClock:
 
     def time(self) -> float:
         """Return the wall clock in seconds since 1970."""
-        return (EPOCH + self.elapsed_ns()) / SECOND
+        read_clock(self._kernel, wall=True)
+        return self._kernel.wall() / SECOND
 
     def elapsed_ns(self) -> int:
         """Return the virtual nanoseconds since the start of the execution."""
@@ -108,9 +109,18 @@ class VirtualClock:
         sleep(self._kernel, seconds)
 
 
-def read_clock(kernel: Kernel) -> int:
-    """Read the virtual clock as a step of the current actor; return nanoseconds since the start of the execution."""
-    kernel.step(_READ)
+def read_clock(kernel: Kernel, wall: bool = False) -> int:
+    """Read the virtual clock as a step of the current actor; return nanoseconds since the start of the execution.
+
+    Args:
+        wall: it is the wall clock that is read, which may jump.
+    """
+    if wall and kernel.faults is not None and kernel.faults.limit("clock_jump"):
+        taken = kernel.step(Operation("clock.read", reads=CLOCK | kernel.wall_bit, faults=("clock_jump", "clock_jump")))
+        if taken:
+            kernel.jump(taken)
+    else:
+        kernel.step(_READ)
     now = kernel.clock.now
     if kernel.clock.timescales:
         kernel.clock_readings.append((max(kernel.n - 1, 0), now))

@@ -72,8 +72,12 @@ class Database:
         self.lock = kernel.resource(f"write lock of {label}", None)
         self.file = kernel.resource(f"file locks of {label}", 0)
         self.commits = kernel.names.bit(f"commits of {label}") if f"snapshots of {label}" in shared else 0
-        self.fine = EVERY_STATEMENT in shared or (kernel.faults is not None and kernel.faults.limit("db_error") > 0)
-        several = kernel.crashes() or shared & {f"several on {label}", f"checks of {label}"}
+        faults = None if private else kernel.faults
+        self.fine = EVERY_STATEMENT in shared or (faults is not None and faults.limit("db_error") > 0)
+        several = (faults is not None and (kernel.crashes() or faults.limit("lost_ack"))) or shared & {
+            f"several on {label}",
+            f"checks of {label}",
+        }
         self.alone = not self.fine and (private or not several)
         self.links: list[Link] = []
         self.user: object = None

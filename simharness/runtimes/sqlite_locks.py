@@ -27,6 +27,16 @@ from simharness.runtimes.sqlite_footprint import (
 )
 from simharness.runtimes.sqlite_points import WRITERS, Points, busy
 
+_ERRORS = {"BUSY": (5, "database is locked"), "IOERR": (10, "disk I/O error"), "FULL": (13, "database or disk is full")}
+
+
+def database_error(name: str) -> sqlite3.OperationalError:
+    """Return what the library raises for this result of SQLite: BUSY, IOERR or FULL."""
+    code, message = _ERRORS[name]
+    error = sqlite3.OperationalError(message)
+    error.sqlite_errorcode, error.sqlite_errorname = code, f"SQLITE_{name}"
+    return error
+
 
 class Link(Points):
     """A connection in one execution."""
@@ -59,6 +69,14 @@ class Link(Points):
         """A script has been run in set-up."""
         self.database.changed_schema(script)
         self.database.read_header()
+
+    def fail(self, name: str) -> None:
+        """A statement fails with this error; as in SQLite, BUSY leaves an open transaction open, and the others roll it back."""
+        connection = self.connection
+        self.kernel.note("a fault")
+        if name != "BUSY" and connection.in_transaction:
+            sqlite3.Cursor(connection).execute("ROLLBACK")
+        raise database_error(name)
 
     def lost(self) -> None:
         """The process that used the connection has died, and SQLite has rolled its transaction back."""

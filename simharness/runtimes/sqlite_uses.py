@@ -62,6 +62,8 @@ class Use:
         self.names: list[str] = []
         self.autocommit: Any = -1
         self.maker: Actor | None = None
+        self.fault: str | None = None
+        self.declaring: Shape | None = None
         self.process: str | None = None
         self.place: Place | None = None
         self.registry: Any = None
