@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from simharness.errors import Misuse
@@ -91,11 +92,16 @@ class Faults:
 
     def limit(self, kind: str) -> int:
         """Return how many faults of this kind one execution may have."""
-        return _taken_apart(kind, getattr(self, kind))[0]
+        return self._budgets[kind][0]
 
     def limited_to(self, kind: str) -> tuple[str, ...]:
         """Return what faults of this kind are limited to; empty when they are not."""
-        return tuple(filter(None, _taken_apart(kind, getattr(self, kind))[1].split("+")))
+        return self._budgets[kind][1]
+
+    @cached_property
+    def _budgets(self) -> dict[str, tuple[int, tuple[str, ...]]]:
+        found = {kind: _taken_apart(kind, getattr(self, kind)) for kind in KINDS}
+        return {kind: (count, tuple(filter(None, limited.split("+")))) for kind, (count, limited) in found.items()}
 
     def concerns(self, kind: str, process: str) -> bool:
         """Whether faults of this kind may strike this process."""

@@ -256,6 +256,8 @@ class Races:
     def affordable(self, i: int, rest: int, key: int) -> bool:
         """Whether the budgets allow the reversal with this rest, notdep(i), to end with this choice."""
         kernel = self.kernel
+        if not kernel.struck:
+            return True
         kind = kernel.kind_of(key)
         if key & ALTERNATIVES and kernel.keys[i] >> SHIFT == key >> SHIFT and kernel.operations[i].faults:
             kind = kernel.operations[i].faults[(key & ALTERNATIVES) - 1]

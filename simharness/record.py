@@ -141,8 +141,9 @@ class Record:
         """Return when clocks showed what was read from them by the steps whose indices are set in the mask.
 
         What was read from the wall clock before it jumped counts twice: it was then, and it is when the wall clock says that it was.
+        Step -1 is set-up.
         """
-        read = [(step, value) for step, value in self.clock_readings if configuration >> step & 1]
+        read = [(step, value) for step, value in self.clock_readings if step < 0 or configuration >> step & 1]
         moved = [(step, size) for step, size in self.jumps if configuration >> step & 1]
         found = [value for _, value in read]
         return [*found, *(value - sum(size for other, size in moved if other > step) for step, value in read)] if moved else found

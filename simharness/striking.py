@@ -57,7 +57,7 @@ class Striking(Record):
         if faults is None:
             return False
         limit = faults.limit(kind)
-        return limit > 0 and sum(configuration >> step & 1 for step, other in self.struck if other == kind) < limit
+        return limit > 0 and (not self.struck or sum(configuration >> step & 1 for step, other in self.struck if other == kind) < limit)
 
     def kind_of(self, key: int) -> str | None:
         """Return the kind of fault of a mover's key; None for actors and for the clock."""

@@ -123,7 +123,7 @@ def read_clock(kernel: Kernel, wall: bool = False) -> int:
         kernel.step(_READ)
     now = kernel.clock.now
     if kernel.clock.timescales:
-        kernel.clock_readings.append((max(kernel.n - 1, 0), now))
+        kernel.clock_readings.append((kernel.n - 1, now))
     return now
 
 
