@@ -23,6 +23,7 @@ from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, one_by_one
 from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.explore import STRATEGIES, replay
+from simharness.faults import KINDS, Faults
 from simharness.report import json_report
 from simharness.report.table import cell_name, console_for, report, words_of
 from simharness.report.timeline import render
@@ -71,6 +72,10 @@ class _Interrupt:
 def explore(  # typer makes an option of each
     paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios.")],
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
+    faults: Annotated[
+        str | None,
+        typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Spread the cells over this many processes.")] = 1,
     keep_going: Annotated[bool, typer.Option("--all", help="Go on after a cell's first violation, and count.")] = False,
     parameter: Annotated[
@@ -88,7 +93,8 @@ def explore(  # typer makes an option of each
             raise Misuse(f"--strategy {strategy}: there is none of this name; there are: {', '.join(STRATEGIES)}")
         if json is not None:
             json_report.check_writable(json)
-        jobs = _jobs(paths, parameter or [])
+        Faults.of(faults)
+        jobs = _jobs(paths, parameter or [], faults)
         settings = Settings(max_executions=max_executions, max_seconds=max_seconds)
         results, stopped = _explore(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
@@ -171,7 +177,7 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
     return [found[index] for index in sorted(found)], stopped
 
 
-def _jobs(paths: Sequence[str], selections: Sequence[str]) -> list[Job]:
+def _jobs(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
     """Return the cells to explore: those of all scenarios that have the selected values."""
     wanted: dict[str, list[str]] = {}
     for selection in selections:
@@ -191,7 +197,7 @@ def _jobs(paths: Sequence[str], selections: Sequence[str]) -> list[Job]:
     jobs = [
         Job(scenario, cell)
         for scenario in dict.fromkeys(scenarios)
-        for cell in scenario.cells()
+        for cell in scenario.cells(faults)
         if all(name in cell and str(cell[name]) in values for name, values in wanted.items())
     ]
     if not jobs:

@@ -295,13 +295,11 @@ class Races:
         saved = clock.now, clock.lateness
         clock.now, clock.lateness = now, lateness
         try:
-            deadlines, readings = self._deadlines(done, now), kernel.readings(done)
+            (deadlines, ready), readings = self._deadlines(done, now), kernel.readings(done)
             if clock.target(deadlines, False, readings) is not None:
                 yield kernel.clock_key, CLOCK
             if kernel.may_stall:
-                alive = (actor for actor in kernel.actors.values() if self._alive(actor, done))
-                running = dict.fromkeys(actor.process for actor in alive if not self._asleep(actor, done, now))
-                for key in kernel.stalls(running, clock.instants(deadlines, readings), now, lateness):
+                for key in kernel.stalls(dict.fromkeys(ready), clock.instants(deadlines, readings), now, lateness):
                     yield key, CLOCK | kernel.fault_bit
         finally:
             clock.now, clock.lateness = saved
@@ -319,10 +317,14 @@ class Races:
                 return until
         return 0
 
-    def _deadlines(self, done: int, now: int) -> list[int]:
-        """Return the deadlines of the actors that wait after the steps in `done`; of stalled processes when the stalls end."""
+    def _deadlines(self, done: int, now: int) -> tuple[list[int], list[str]]:
+        """Return what waits after the steps in `done`: the deadlines of actors that cannot move, and the processes of those that can.
+
+        Of an actor of a stalled process the deadline is the end of the stall.
+        """
         kernel = self.kernel
         deadlines: list[int] = []
+        ready: list[str] = []
         for actor in kernel.actors.values():
             if not self._alive(actor, done):
                 continue
@@ -332,18 +334,18 @@ class Races:
             own = self.steps_of.get(actor.index, 0)
             left = own & ~done
             position = (left & -left).bit_length() - 1 if left else kernel.n
-            pending = (actor.pending, actor.deadline) if not left else (kernel.operations[position], kernel.deadlines[position])
-            operation, deadline = pending
-            if operation is None or deadline is None:
+            operation, deadline = (kernel.operations[position], kernel.deadlines[position]) if left else (actor.pending, actor.deadline)
+            if operation is None:
                 continue
-            declared = max((own & done).bit_length() - 1, actor.born)
-            deadline -= sum(
-                later for step, process, _, later in kernel.stalled
-                if process == actor.process and declared < step < position and not done >> step & 1
-            )  # fmt: skip
-            if deadline <= now:
-                continue
-            if operation.enabled is not None and operation.resource is not None:
-                if not operation.enabled(operation.resource.state_in(done)):
-                    deadlines.append(deadline)
-        return deadlines
+            if deadline is not None and kernel.stalled:
+                declared = max((own & done).bit_length() - 1, actor.born)
+                deadline -= sum(
+                    later
+                    for step, process, _, later in kernel.stalled
+                    if process == actor.process and declared < step < position and not done >> step & 1
+                )
+            if operation.enabled is None or operation.resource is None or operation.enabled(operation.resource.state_in(done)):
+                ready.append(actor.process)
+            elif deadline is not None:
+                deadlines.append(deadline) if deadline > now else ready.append(actor.process)
+        return deadlines, ready

@@ -116,12 +116,15 @@ class Striking(Record):
         if not any(self.may_strike(kind) for kind in STALLS):
             return []
         instants = self.clock.instants(self.deadlines_now(), self.readings())
-        running = dict.fromkeys(actor.process for actor in self.live if self.clock.now >= actor.wakes)
-        found = self.stalls(running, instants, self.clock.now, self.clock.lateness)
+        ready = dict.fromkeys(actor.process for actor in self.live if actor.ready(self.clock.now))
+        found = self.stalls(ready, instants, self.clock.now, self.clock.lateness)
         return [key for key in found if self.may_strike(self.fault_movers[key >> SHIFT][0])]
 
     def stalls(self, processes: Any, instants: list[int], now: int, lateness: int) -> list[int]:
-        """Return the stalls of these processes until these instants that lateness alone does not allow."""
+        """Return the stalls of these processes until these instants that lateness alone does not allow.
+
+        They are processes of which an actor could move: where none can, a stall makes no difference until one can.
+        """
         faults = self.faults
         assert faults is not None
         keys = []

@@ -71,7 +71,7 @@ def compression(world, seconds, refresh_every=None):
 
 def test_a_400_s_compression_with_a_live_refresher_never_loses_its_lease_without_a_fault_and_does_with_a_stall():
     def refreshed(world):
-        compression(world, 400, refresh_every=150)
+        compression(world, 400, refresh_every=250)
 
     calm = explore(refreshed)
     assert calm.verdict is Verdict.VERIFIED
