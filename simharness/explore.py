@@ -114,7 +114,8 @@ class Explorer:
             if self._limit_reached():
                 return False
             execution = simulation.execute(plan, strategy.choose, strategy.expected())
-            strategy.end()
+            if execution.failure is None or not self.stop_on_first:
+                strategy.end()
             tally.add(execution, kernel)
             if kernel.learned.version != version:
                 return False

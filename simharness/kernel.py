@@ -105,6 +105,7 @@ class Kernel(Striking):
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
         before, self.mode, self.inspected = self.mode, INSPECTING, 0
+        self.under_way = before == RUNNING
         outside = not _active
         if outside:
             _active.append((self, get_ident()))
@@ -366,7 +367,7 @@ class Kernel(Striking):
             if self.after_step is not None:
                 self.after_step()
             while True:
-                if self.unfinished == 0 or self.error is not None:
+                if self.unfinished == 0 or self.over or self.error is not None:
                     return ABANDON
                 if self.n >= self.max_steps:
                     self.cut = True

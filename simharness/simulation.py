@@ -18,6 +18,7 @@ from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessErro
 from simharness.faults import Faults
 from simharness.kernel import Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
+from simharness.processes import refuse, shared_memory
 from simharness.progress import Progress
 from simharness.runtimes.failing import failing
 from simharness.scenario import Scenario
@@ -131,6 +132,7 @@ class Simulation:
             kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
             if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
+            self._refuse_shared_memory()
             return self._judge()
         except Stuck as stuck:
             raise Misuse(str(stuck)) from None
@@ -158,10 +160,24 @@ class Simulation:
             kernel.after_step = watched
         return self.scenario.prepare(world, self.parameters)
 
+    def _refuse_shared_memory(self) -> None:
+        kernel = self.kernel
+        found = shared_memory(kernel)
+        if found is not None:
+            kernel.tracing = True
+            kernel.run(lambda: self._prepare(None), list(kernel.keys), _nothing_left)
+            raise refuse(kernel, *found)
+
     def _judge(self) -> Execution:
         kernel, world = self.kernel, self.world
         assert world is not None
         status = self._status()
+        if status in ("complete", "deadlock", "cut"):
+            for promise in world.promises:
+                self.checked += 1
+                promise.judge(kernel, status == "cut")
+            if status == "cut" and kernel.failure is not None:
+                status = "complete"
         if status == "deadlock" and not self.scenario.allow_deadlock:
             kernel.fail(Deadlock("; ".join(str(actor) for actor in waiting(kernel))))
         if status == "complete" and kernel.failure is None:
@@ -180,6 +196,8 @@ class Simulation:
             return "cut"
         if kernel.abandoned:
             return "abandoned"
+        if kernel.over:
+            return "complete"
         if any(actor.pending is not None and actor.pending.kind == "assume" for actor in (*kernel.stuck, *kernel.dead)):
             return "blocked"
         return "deadlock" if kernel.stuck else "complete"

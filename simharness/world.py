@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from simharness.clock import SECOND, nanoseconds
 from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.kernel import Kernel
+from simharness.liveness import Promise
 from simharness.operations import CLOCK, Operation, Resource
 from simharness.places import caller, last_place
 
@@ -146,6 +147,7 @@ class World:
         self._cells: dict[str, Cell] = {}
         self._always: list[Check] = []
         self.checks_at_end: list[Check] = []
+        self.promises: list[Promise] = []
         self.outcomes: list[Hashable] = []
         self._directory: str | None = None
         self.clock = VirtualClock(kernel)
@@ -204,6 +206,22 @@ class World:
             self._kernel.after_step = self.check_always
         return check
 
+    def eventually(self, check: Check, within: float) -> Check:
+        """Declare what must hold at some moment within this many virtual seconds of the start and, if faults strike, of the last one.
+
+        Scheduling is fair. Where the check never holds, the failure names the cycle of steps that repeats.
+
+        Raises:
+            Misuse: `within` is not a positive number of seconds.
+        """
+        if not within > 0:
+            raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
+        self.promises.append(Promise(check, nanoseconds(within)))
+        self._kernel.fair = True
+        if self._kernel.after_step is None:
+            self._kernel.after_step = self.check_always
+        return check
+
     def at_end(self, check: Check) -> Check:
         """Declare an invariant that holds when every actor has ended. Use as a decorator."""
         self.checks_at_end.append(check)
@@ -256,6 +274,7 @@ class World:
     def release(self) -> None:
         """The execution is over: let go of the checks, whose closures hold this world."""
         self._always.clear()
+        self.promises.clear()
         self.checks_at_end.clear()
 
     def check_always(self) -> None:
@@ -270,6 +289,13 @@ class World:
                 raise
             except BaseException as error:
                 raise broken_check(check, error) from error
+        for promise in self.promises:
+            try:
+                promise.look(kernel)
+            except (SimharnessError, Stuck, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise broken_check(promise.check, error) from error
 
 
 def name_of(check: Check) -> str:

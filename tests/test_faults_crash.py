@@ -267,6 +267,22 @@ def test_a_connection_that_two_processes_use_is_misuse_with_both_places():
         simharness.explore(shares)
 
 
+def test_a_lock_that_two_processes_use_is_misuse_with_both_places():
+    def shares(world):
+        lock = threading.Lock()
+
+        def one():
+            with lock:
+                pass
+
+        world.actor("one", one, process="P")
+        world.actor("two", lambda: lock.acquire(blocking=False), process="Q")
+
+    here = r"test_faults_crash.py:\d+"
+    with pytest.raises(simharness.Misuse, match=rf"{here}: process . uses lock .* process . uses at .*{here}; processes share no memory"):
+        simharness.explore(shares)
+
+
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
