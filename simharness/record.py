@@ -95,6 +95,17 @@ class Record:
             found = self.resources[name] = Resource(label or name, self.names.bit(name), state)
         return found
 
+    def held_by(self, holder: str) -> list[Resource]:
+        """Return the program's locks whose state says that they are held by the actor of this name."""
+        return [
+            resource
+            for name, resource in self.resources.items()
+            if type(resource.state) is str
+            and resource.state == holder
+            and "lock" in name
+            and not name.startswith(("cell ", "write lock of "))
+        ]
+
     def new_name(self, kind: str) -> str:
         """Return a name for something the current actor makes, which does not depend on what other actors do."""
         maker = self.actor.name if self.actor is not None and self.mode == RUNNING else ""

@@ -267,9 +267,8 @@ class Striking(Record):
             self.dead.append(actor)
             if not actor.daemon:
                 self.unfinished -= 1
-            for resource in self.resources.values():
-                if resource.state == actor.name and type(resource.state) is str and not resource.name.startswith("cell "):
-                    self.put(resource, None)
+            for resource in self.held_by(actor.name):
+                self.put(resource, None)
         for hook in self.when_crashed:
             hook(process)
         restart: Callable[[], Any] | None = self.context.get("restart", {}).get(process)

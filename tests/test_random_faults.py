@@ -14,7 +14,6 @@ import pytest
 import simharness
 from simharness import runtimes
 
-LIMITS = simharness.Settings(max_executions=1_200, shrink=0, max_steps=400)
 PLAIN = ("read", "read", "set", "add", "cas", "try", "lock", "choose")
 TIMED = ("sleep", "sleep", "clock", "timed", "await")
 SQL = ("count", "insert", "transaction")
@@ -142,13 +141,14 @@ def scenario(seed, names, checked=False):
     return program
 
 
-def compare(seed, names, faults, checked=False):
-    """Explore both ways and compare; False when brute force would take too long."""
+def compare(seed, names, faults, checked=False, most=1_200):
+    """Explore both ways and compare; False when brute force would take more executions than `most`."""
     program = scenario(seed, names, checked)
-    everything = simharness.explore(program, strategy="exhaustive", faults=faults, stop_on_first=False, settings=LIMITS)
-    if everything.executions >= LIMITS.max_executions:
+    limits = simharness.Settings(max_executions=most, shrink=0, max_steps=400)
+    everything = simharness.explore(program, strategy="exhaustive", faults=faults, stop_on_first=False, settings=limits)
+    if everything.executions >= most:
         return False
-    reduced = simharness.explore(program, faults=faults, stop_on_first=False, settings=LIMITS)
+    reduced = simharness.explore(program, faults=faults, stop_on_first=False, settings=limits)
     assert reduced.outcomes == everything.outcomes, f"seed {seed}, {faults}"
     assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), f"seed {seed}, {faults}"
     assert reduced.verdict == everything.verdict, f"seed {seed}, {faults}"
@@ -160,6 +160,17 @@ def compare(seed, names, faults, checked=False):
 MODELS = {
     "crash=1": (*PLAIN, "wait"),
     "crash=2": (*PLAIN, "wait"),
+    "crash=1@P": (*SQL, "read", "add"),
+    "stall=1": (*PLAIN, *TIMED, *TIMED, "signal"),
+    "stall=2": ("read", "set", "sleep", "sleep", "clock"),
+    "suspend=1": (*PLAIN, *TIMED, "monotonic", "signal"),
+    "clock_jump=2@3": ("read", "set", "sleep", "clock", "clock", "monotonic"),
+    "db_error=1": (*SQL, "read", "add"),
+    "error=1@failing:OSError": (*PLAIN, "call", "call", "call"),
+    "crash=1,stall=1": ("read", "set", "add", "sleep", "clock", "await", "lock"),
+    "crash=1,lost_ack=1": (*SQL, "read", "add"),
+    "crash=1,error=1@failing:OSError": (*PLAIN, "call", "call"),
+    "suspend=1,clock_jump=1": ("read", "sleep", "clock", "monotonic", "timed"),
 }
 """Fault models, and the instructions of the programs that they are tried on."""
 
@@ -167,11 +178,11 @@ MODELS = {
 @pytest.mark.parametrize("faults", MODELS)
 def test_random_programs_under_faults_come_to_the_same_with_and_without_reduction(faults):
     with runtimes.installed():
-        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(8)) >= 2
+        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0, most=150) for seed in range(1, 8)) >= 2
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("faults", MODELS)
 def test_many_random_programs_under_faults_come_to_the_same_with_and_without_reduction(faults):
     with runtimes.installed():
-        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(1_000, 1_150)) > 50
+        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(1_000, 1_100)) > 40

@@ -281,11 +281,8 @@ class Use:
 
 def _held(kernel: Kernel, holder: str) -> list[str]:
     """Return the names of the program's locks whose state says that they are held by this actor."""
-    return [
-        name
-        for name, resource in kernel.resources.items()
-        if type(resource.state) is str and resource.state == holder and "lock" in name and not name.startswith(("cell ", "write lock of "))
-    ]
+    held = kernel.held_by(holder)
+    return [name for name, resource in kernel.resources.items() if resource in held] if held else []
 
 
 def _nothing() -> None:
