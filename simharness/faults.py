@@ -74,7 +74,7 @@ class Faults:
         Raises:
             Misuse: it is no fault model.
         """
-        if value is None or value in {"", "none", "None"}:
+        if value is None or (isinstance(value, str) and value in {"", "none", "None"}):
             return None
         if isinstance(value, str):
             budgets: dict[str, Budget] = {}
