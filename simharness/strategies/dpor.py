@@ -97,7 +97,14 @@ class Dpor:
         for key in enabled if kernel.faults is None else enabled[: kernel.peaceful]:
             if key not in asleep:
                 return key
-        return ABANDON
+        return self._only_faults([key for key in enabled[kernel.peaceful :] if key not in asleep])
+
+    def _only_faults(self, keys: list[int]) -> int:
+        """All others are asleep. With wakeup sequences nothing is left to explore then; without, each of these faults."""
+        if not keys or self.kernel.faults is None or not self.kernel.learned.daemons:
+            return ABANDON
+        self.left[-1] = [Branch(key, 0, 0) for key in keys[1:]]
+        return keys[0]
 
     def end(self) -> None:
         """Insert the reversals of the execution's races, and go back to the deepest step with something left to try."""
