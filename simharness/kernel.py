@@ -245,6 +245,7 @@ class Kernel(Striking):
             return
         self.buried = self.dying = True
         self.hub = getcurrent()
+        before = self.error
         _active.append((self, get_ident()))
         report = sys.unraisablehook
         sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)  # raised in a generator's `finally`
@@ -257,6 +258,8 @@ class Kernel(Striking):
         self.dying = False
         self.actor = None
         _active.clear()
+        if self.error is not None and self.error is not before:
+            raise self.error
 
     def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
         """Note the first failure of this execution; it goes on, so that the other actors reach their ends."""

@@ -95,6 +95,8 @@ class Races:
             self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
         self.end = kernel.n - (kernel.n > 0 and keys[-1] == kernel.nothing_key)
         self.tail = self._pending_races()
+        if kernel.faults is not None and daemons:
+            self.tail += self._pending_crashes()
         if kernel.timed or kernel.clock.timescales:
             self._clock_races(shared)
 
@@ -223,6 +225,8 @@ class Races:
             if writes & kernel.learned.checked:
                 writes |= CHECKED
             _, direct = self._past(self.end, actor.index, reads, writes)
+            if kernel.stalled:
+                direct = self._awake(direct, actor)
             if direct:
                 found += self._races(Second(self.end, actor.key, actor, operation, actor.deadline, reads, writes), direct)
         return found
@@ -252,6 +256,16 @@ class Races:
             instead = kernel.crash_key(actor.process)
             if instead is not None:
                 yield j, instead, *kernel.crash_footprint(actor.process)
+
+    def _pending_crashes(self) -> Iterator[Race]:
+        """Yield the races of crashes of processes that had only daemons left when the execution ended."""
+        kernel = self.kernel
+        for process in dict.fromkeys(actor.process for actor in kernel.live):
+            key = kernel.crash_key(process)
+            if key is not None:
+                reads, writes = kernel.crash_footprint(process)
+                for i in self._past(self.end, key >> SHIFT, reads, writes)[1]:
+                    yield i, key, reads, writes
 
     def affordable(self, i: int, rest: int, key: int) -> bool:
         """Whether the budgets allow the reversal with this rest, notdep(i), to end with this choice."""

@@ -133,7 +133,9 @@ class Simulation:
             if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
             self._refuse_shared_memory()
-            return self._judge()
+            execution = self._judge()
+            kernel.bury()
+            return execution
         except Stuck as stuck:
             raise Misuse(str(stuck)) from None
         except (SimharnessError, KeyboardInterrupt):

@@ -66,8 +66,8 @@ class Striking(Record):
 
     def crash_footprint(self, process: str) -> tuple[int, int]:
         """Return what a crash of this process reads and writes."""
-        reads = CLOCK | (ENDING if self.learned.daemons else 0)
-        return reads, self.fault_bit | self.process_bit(process) | self.durable_bit()
+        ending = ENDING if self.learned.daemons else 0
+        return CLOCK, self.fault_bit | self.process_bit(process) | self.durable_bit() | ending
 
     def crash_keys(self) -> list[int]:
         """Return the crashes that the fault model names, budgets aside, of processes that have not ended."""
