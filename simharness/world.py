@@ -307,6 +307,8 @@ def broken_check(check: Check, error: BaseException) -> Misuse:
     """Return the error for a check that did not say yes or no: it raised something other than AssertionError."""
     place = last_place(error)
     said = " ".join(str(error).split())
+    if said == "Cannot operate on a closed database.":
+        said = "the database is closed (a process that crashes takes its connections with it: open one in the check)"
     return Misuse(
         f"{place or '?'}: check {name_of(check)} raised {type(error).__name__}{': ' if said else ''}{said}; "
         "a check returns when the invariant holds and raises AssertionError (assert …) when it does not"

@@ -267,6 +267,23 @@ def test_a_connection_that_two_processes_use_is_misuse_with_both_places():
         simharness.explore(shares)
 
 
+def test_a_check_that_uses_the_connection_of_a_dead_process_is_told_to_open_its_own():
+    def looks(world):
+        connection = sqlite3.connect(world.path("x.db"), check_same_thread=False, isolation_level=None)
+        connection.execute("CREATE TABLE t (x)")
+
+        def work():
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("INSERT INTO t VALUES (2)")
+
+        world.actor("writer", work, process="P")
+        world.at_end(lambda: world.outcome(len(connection.execute("SELECT x FROM t").fetchall())))
+
+    assert simharness.explore(looks).outcomes == {2}
+    with pytest.raises(simharness.Misuse, match="takes its connections with it: open one in the check"):
+        explore(looks)
+
+
 def test_a_lock_that_two_processes_use_is_misuse_with_both_places():
     def shares(world):
         lock = threading.Lock()
