@@ -1,6 +1,7 @@
 """simharness: run real concurrent code under every ordering, and get a proof within stated bounds or a counterexample."""
 
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, Refused, SimharnessError, TokenError
+from simharness.estimate import Estimate
 from simharness.explore import explore, explore_all, replay
 from simharness.faults import Faults
 from simharness.progress import Progress
@@ -13,6 +14,7 @@ from simharness.world import Cell, World
 __all__ = [
     "Cell",
     "Counterexample",
+    "Estimate",
     "Faults",
     "HarnessBug",
     "Misuse",

@@ -17,7 +17,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness import daemons
-from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure, ended
+from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck
 from simharness.faults import Faults
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
@@ -28,7 +28,7 @@ from simharness.striking import Striking
 ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
 MAX_KILLS = 20
-
+NO_ACTOR = "start the thread in the scenario, or let an actor do it"
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
 
@@ -48,11 +48,13 @@ class Kernel(Striking):
     Args:
         max_steps: an execution that makes more is cut.
         max_delay: of the clock, in nanoseconds.
+        plain: the scenario function takes no world: what it does before it starts a thread is its own, not only set-up.
         faults: those that may strike.
     """
 
-    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, faults: Faults | None = None) -> None:
+    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False, faults: Faults | None = None) -> None:
         super().__init__(max_delay, faults)
+        self.plain = plain
         self.max_steps = max_steps
         self.hub = getcurrent()
         self.pool: list[greenlet] = []
@@ -75,15 +77,14 @@ class Kernel(Striking):
         """
         self.bury()
         self._reset(plan, choose, *expected)
-        self.hub = getcurrent()
-        self.mode = SETUP
+        self.hub, self.mode = getcurrent(), SETUP
         if _active:
             raise Misuse("an exploration inside an exploration: explore from outside of actors, scenarios and checks")
         _active.append((self, get_ident()))
         try:
             self.created[f"actor {ROOT}"] = 1
             self._launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
-            self.mode = RUNNING
+            self.leave_set_up()
             for actor in self.waiting:
                 if self.error is None:
                     self._register(actor)
@@ -106,7 +107,7 @@ class Kernel(Striking):
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
         before, self.mode, self.inspected = self.mode, INSPECTING, 0
         self.under_way = before == RUNNING
-        outside = not _active
+        self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
         try:
@@ -124,11 +125,6 @@ class Kernel(Striking):
         while self.pool:
             self.pool.pop().throw()
         self._reset((), lambda enabled: enabled[0], (), ())
-
-    @property
-    def setting_up(self) -> bool:
-        """Whether the scenario function is still declaring its world."""
-        return self.mode == SETUP
 
     # Actors
 
@@ -148,11 +144,8 @@ class Kernel(Striking):
     def start(self, actor: Actor) -> None:
         """Launch a thread's actor as a step of the current one; in set-up this makes the scenario function the root actor."""
         if self.mode == SETUP:
-            root = self.actor
-            assert root is not None
-            self.mode = RUNNING
             self.waiting.remove(actor)
-            self._register(root)
+            self.move_root()
         self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
         actor.born = self.n - 1
         self._register(actor)
@@ -165,6 +158,13 @@ class Kernel(Striking):
         self._register(actor)
         self._launch(actor)
         return actor
+
+    def move_root(self) -> None:
+        """The scenario function moves before set-up is over: it is an actor from here on."""
+        root = self.actor
+        assert root is not None
+        self.leave_set_up()
+        self._register(root)
 
     def _register(self, actor: Actor) -> None:
         actor.base = CLOCK | self.process_bit(actor.process)
@@ -194,12 +194,18 @@ class Kernel(Striking):
             except (SimharnessError, Stuck, KeyboardInterrupt) as error:
                 self._give_up(error)
             except BaseException as error:
+                if self._root_may_move():
+                    self.move_root()
                 if self.mode == SETUP:
                     self._give_up(error)
                 elif not self.dying:
                     actor.failure = error
                     self.fail(error, actor=actor.name)
             self._leave(actor)
+
+    def _root_may_move(self) -> bool:
+        """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
+        return self.plain and self.mode == SETUP and not self.waiting
 
     def _leave(self, actor: Actor) -> None:
         """The actor has ended: go where control belongs now. Returns when the greenlet has been given another actor."""
@@ -261,11 +267,6 @@ class Kernel(Striking):
         if self.error is not None and self.error is not before:
             raise self.error
 
-    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
-        """Note the first failure of this execution; it goes on, so that the other actors reach their ends."""
-        if self.failure is None:
-            self.failure = Failure(self.n - 1, actor, check, error)
-
     def _give_up(self, error: BaseException) -> None:
         """The execution cannot go on: `run` will raise `error`."""
         if self.error is None and not self.dying:
@@ -282,7 +283,7 @@ class Kernel(Striking):
         Returns:
             The alternative taken, for a data choice; else 0.
         """
-        if self.mode != RUNNING or self.dying:
+        if self.mode != RUNNING or self.dying or get_ident() != self.thread:
             return self._step_aside(operation)
         actor = self.actor
         assert actor is not None
@@ -313,7 +314,7 @@ class Kernel(Striking):
         if operation.writes_when is not None:
             assert resource is not None
             if operation.writes_when(resource.state):
-                writes |= resource.bit
+                writes |= resource.bit | operation.also
             else:
                 reads |= resource.bit
         if operation.faults:
@@ -341,6 +342,9 @@ class Kernel(Striking):
 
     def _step_aside(self, operation: Operation) -> int:
         """Outside the actors' run (set-up, checks) operations are done at once; in a dying execution they are not done."""
+        if get_ident() != self.thread:
+            self._give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))
+            raise Misuse(str(self.error))
         if self.dying:
             actor = self.actor
             if actor is not None:
@@ -358,6 +362,9 @@ class Kernel(Striking):
             if resource is not None:
                 self.inspected |= resource.bit
         if operation.enabled is not None and resource is not None and not operation.enabled(resource.state):
+            if self._root_may_move():
+                self.move_root()
+                return self.step(operation)
             where = "a check" if self.mode == INSPECTING else "the set-up"
             raise Misuse(f"{caller() or '?'}: {where} would wait for ever: {operation!r}; nobody else can move there")
         return 0
@@ -422,7 +429,7 @@ class Kernel(Striking):
             keys = []
         elif (self.timed or self.clock.timescales) and self.next_instant(not keys) is not None:
             keys.append(self.clock_key)
-        if self.faults is not None:
+        if self.faults is not None and not self.cut:
             keys = self.with_faults(keys)
         if self.tracing:
             self.widths += [1] * (self.n - len(self.widths))

@@ -43,6 +43,20 @@ class Second(NamedTuple):
     writes: int
 
 
+class Reversal(NamedTuple):
+    """A race for those who want to see it reversed: its first step i, its second one j (the execution's length: still waiting at the end).
+
+    `key` is the choice that makes the second step, `past` the mask of the steps that happen before it, `shared` that of the resources on
+    which the two conflict. For a data choice i is j, and `key` another alternative.
+    """
+
+    i: int
+    j: int
+    key: int
+    past: int
+    shared: int
+
+
 class Races:
     """The happens-before relation and the races of the kernel's last execution.
 
@@ -70,7 +84,7 @@ class Races:
         for j in range(shared, kernel.n):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
-            past, direct = self._past(j, index, reads, writes)
+            past, direct = self.past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
             if kernel.stalled and direct:
@@ -118,7 +132,55 @@ class Races:
                 result |= 1 << j
         return result
 
-    def _past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
+    def reversals(self) -> Iterator[Reversal]:
+        """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
+
+        None of them lets a fault strike that has not struck.
+
+        Between the steps of such a pair lie others that have to come after the first one and before the second one; with the pair they are
+        reversed too. What its second step needs from its own actor does not come after the first.
+        """
+        kernel = self.kernel
+        found: set[tuple[int, int]] = set()
+        for races, j in self.all():
+            for i, key, reads, writes in races:
+                if self._strikes_anew(i, j, key):
+                    continue
+                found.add((i, key if j == kernel.n else j))
+                past = (1 << j) - 1 if writes & CLOCK else self.past(min(j, self.end), key >> SHIFT, reads, writes)[0]
+                yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+        pending = [(kernel.n, actor.key, *kernel.declared(actor)) for actor in self._waiting()]
+        for j, key, reads, writes in [*zip(range(kernel.n), kernel.keys, kernel.reads, kernel.writes, strict=True), *pending]:
+            if key >> SHIFT not in kernel.actors:
+                continue
+            own = self.steps_of.get(key >> SHIFT, 0) & ((1 << j) - 1)
+            last = max(own.bit_length() - 1, kernel.actors[key >> SHIFT].born)
+            settled = (self.before[last] | 1 << last) if last >= 0 else 0
+            past = self.before[j] if j < kernel.n else self.past(self.end, key >> SHIFT, reads, writes)[0]
+            for i in range(j):
+                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.n else j) not in found:
+                    yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+
+    def _strikes_anew(self, i: int, j: int, key: int) -> bool:
+        """Whether a race's second step is a fault that has not struck in the execution."""
+        kernel = self.kernel
+        if j < kernel.n and kernel.keys[j] == key:
+            return False
+        return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
+
+    def _waiting(self) -> Iterator[Actor]:
+        """Yield the actors whose operations were still waiting when the execution ended."""
+        now = self.kernel.clock.now
+        for actor in self.kernel.live:
+            operation = actor.pending
+            if operation is not None and operation.kind != "assume" and (actor.daemon or not actor.ready(now)):
+                yield actor
+
+    def _shared(self, i: int, reads: int, writes: int) -> int:
+        kernel = self.kernel
+        return (kernel.writes[i] & (reads | writes)) | (kernel.reads[i] & writes)
+
+    def past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
         """Return the mask of the steps before j that happen before it, and those of other actors with nothing in between."""
         kernel = self.kernel
         all_reads, all_writes, keys, before = kernel.reads, kernel.writes, kernel.keys, self.before
@@ -193,7 +255,7 @@ class Races:
         if operation.writes_when is None:
             return reads, writes
         plain_reads, plain_writes = operation.footprint(state)
-        plain_writes |= writes & ~(resource.bit | CHECKED)
+        plain_writes |= writes & ~(resource.bit | operation.also | CHECKED)
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
         return plain_reads | second.actor.base | reads & ENDING, plain_writes
@@ -211,24 +273,16 @@ class Races:
         """Races of the operations that were still waiting when the execution ended."""
         kernel = self.kernel
         found: list[Race] = []
-        for actor in kernel.live:
+        for actor in self._waiting():
             operation = actor.pending
-            if operation is None or operation.kind == "assume":
-                continue
-            ready = actor.ready(kernel.clock.now)
-            if ready and not actor.daemon:
-                continue
-            state = operation.resource.state if operation.resource is not None else None
-            reads, writes = operation.footprint(state)
-            reads |= actor.base
-            writes |= actor.bit | (ENDING if actor.daemon else 0)
-            if writes & kernel.learned.checked:
-                writes |= CHECKED
-            _, direct = self._past(self.end, actor.index, reads, writes)
+            assert operation is not None
+            reads, writes = kernel.declared(actor)
+            _, direct = self.past(self.end, actor.index, reads, writes)
             if kernel.stalled:
                 direct = self._awake(direct, actor)
             if direct:
-                found += self._races(Second(self.end, actor.key, actor, operation, actor.deadline, reads, writes), direct)
+                for key in range(actor.key, actor.key + operation.options):  # of a daemon's data choice one may be asleep, another not
+                    found += self._races(Second(self.end, key, actor, operation, actor.deadline, reads, writes), direct)
         return found
 
     # Faults
@@ -264,7 +318,7 @@ class Races:
             key = kernel.crash_key(process)
             if key is not None:
                 reads, writes = kernel.crash_footprint(process)
-                for i in self._past(self.end, key >> SHIFT, reads, writes)[1]:
+                for i in self.past(self.end, key >> SHIFT, reads, writes)[1]:
                     yield i, key, reads, writes
 
     def affordable(self, i: int, rest: int, key: int) -> bool:

@@ -64,6 +64,25 @@ class Striking(Record):
         found = self.fault_movers.get(key >> SHIFT)
         return found[0] if found is not None else None
 
+    def strikes(self, key: int) -> str | None:
+        """Return the kind of fault that strikes with a choice that is possible now; None where none does."""
+        actor = self.actors.get(key >> SHIFT)
+        if actor is None:
+            kind = self.kind_of(key)
+            return None if kind == NOTHING else kind
+        operation = actor.pending
+        return operation.faults[(key & ALTERNATIVES) - 1] if operation is not None and operation.faults and key & ALTERNATIVES else None
+
+    def footprint_of(self, key: int) -> tuple[int, int]:
+        """Return (reads, writes) of a choice that is possible now, as `declared` does for actors."""
+        actor, kind = self.actors.get(key >> SHIFT), self.strikes(key)
+        if actor is not None:
+            reads, writes = self.declared(actor)
+            return reads, writes | self.writes_of(kind) if kind else writes
+        if kind == CRASH:
+            return self.crash_footprint(self.fault_movers[key >> SHIFT][1])
+        return 0, CLOCK | self.fault_bit if kind else CLOCK
+
     def crash_footprint(self, process: str) -> tuple[int, int]:
         """Return what a crash of this process reads and writes."""
         ending = ENDING if self.learned.daemons else 0

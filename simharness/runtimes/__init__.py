@@ -7,18 +7,27 @@ and on other OS threads, it delegates to what it replaces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import logs, queues, randomness, refused, sqlite, thread, threads, time
+from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs)
+
+def in_words(instrumented: Sequence[str]) -> str:
+    """Say what was a scheduling point: the runtimes, and the memory of which modules."""
+    points = f"scheduling points: {', '.join(NAMES)}"
+    if instrumented:
+        return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
+    return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
+
+
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports)
 _depth = [0]
 
 
@@ -45,6 +54,7 @@ def installed() -> Iterator[None]:
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
     sqlite.end_execution(kernel)
+    memory.end_execution(kernel)
 
 
 def forget(kernel: Kernel) -> None:

@@ -32,6 +32,8 @@ from simharness.world import sleep as _virtual_sleep
 
 _QUIET = frozenset({"_threading_local", "concurrent", "logging", "queue", "random", "tempfile", "threading", "uuid"})
 """Top-level modules whose own readings of a clock are not steps."""
+_REAL = frozenset({"hypothesis", "simharness"})
+"""Top-level modules that read the real clocks."""
 
 _sleep = _time.sleep
 _wall_time = _time.time
@@ -80,7 +82,7 @@ def _read(asker: FrameType, wall: bool) -> Kernel | None:
     root = _roots.get(module)
     if root is None:
         root = _roots[module] = str(module).partition(".")[0]
-    if root == "simharness":
+    if root in _REAL:
         return None
     if root not in _QUIET:
         read_clock(kernel, wall)
