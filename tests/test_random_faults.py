@@ -105,8 +105,8 @@ class Process:
         return calls[what]()
 
 
-def scenario(seed, names, checked=False):
-    """Return the program of this seed."""
+def scenario(seed, names, checked=False, bad=None):
+    """Return the program of this seed; it fails when it comes to the outcome `bad`."""
     rng = random.Random(seed)
     layout = rng.choice((["P", "Q"], ["P", "Q"], ["P", "P"], ["P", "P", "Q"]))
     programs = [draw(rng, names) for _ in layout]
@@ -139,7 +139,9 @@ def scenario(seed, names, checked=False):
                 connection = sqlite3.connect(path)
                 rows = tuple(connection.execute("SELECT x FROM t ORDER BY rowid"))
                 connection.close()
-            world.outcome(repr((sorted(seen.items()), [world.shared(0, name).get() for name in ("c0", "c1")], rows)))
+            outcome = repr((sorted(seen.items()), [world.shared(0, name).get() for name in ("c0", "c1")], rows))
+            world.outcome(outcome)
+            assert outcome != bad
 
     return program
 
