@@ -14,7 +14,7 @@ from simharness.actors import ROOT, Failure
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.faults import Faults
-from simharness.kernel import Kernel
+from simharness.kernel import ABANDON, Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.processes import refuse, shared_memory
 from simharness.progress import Progress
@@ -148,11 +148,13 @@ class Simulation:
         if self.executions % COLLECT_EVERY == 0:
             gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
         kernel.tracing = recorder is not None
+        version = kernel.learned.version
         try:
             kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
             if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
-            self._refuse_shared_memory()
+            if kernel.learned.version == version:
+                self._refuse_shared_memory()
             execution = self._judge()
             if watch is not None:
                 watch.rows = runtimes.snapshot(kernel)
@@ -190,7 +192,7 @@ class Simulation:
         found = shared_memory(kernel)
         if found is not None:
             kernel.tracing = True
-            kernel.run(lambda: self._prepare(None), list(kernel.keys), _nothing_left)
+            kernel.run(lambda: self._prepare(None), list(kernel.keys), lambda enabled: ABANDON)
             raise refuse(kernel, *found)
 
     def _judge(self) -> Execution:

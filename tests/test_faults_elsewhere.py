@@ -194,3 +194,26 @@ def test_a_counterexample_with_faults_is_confirmed_in_a_fresh_process(tmp_path, 
         assert result.verdict is Verdict.VIOLATED
         assert result.counterexample.confirmed == FRESH
         assert "at most 1 crash of a process" in result.bounds
+
+
+SHARED = """
+import threading
+
+def program(world):
+    lock, counts = threading.Lock(), {"n": 0}
+
+    def bump():
+        counts["n"] += 1
+        with lock:
+            counts["n"] += 1
+
+    for name in "abc":
+        world.actor(name, bump, process=name)
+"""
+
+
+def test_a_lock_that_processes_share_is_refused_also_when_what_is_a_scheduling_point_has_just_been_learned(tmp_path):
+    (tmp_path / "sharing.py").write_text(SHARED, encoding="utf-8")
+    [program] = load(f"{tmp_path / 'sharing.py'}::program")
+    with pytest.raises(simharness.Misuse, match="processes share no memory"):
+        simharness.explore(program)

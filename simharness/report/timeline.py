@@ -297,6 +297,7 @@ class Timeline:
         if passing is not None:
             failing = self.trace.steps[passing.parts_at - 1]
             mover, other = ("the clock" if actor == "clock" else actor for actor in (passing.actor, failing.actor))
+            other = "the fault" if failing.kind in STRIKES else other
             how = f"{mover} chooses otherwise" if mover == other else f"{mover} moves instead of {other}"
             text = f"{PARTS} a passing ordering parts here, at step {passing.parts_at}: {how}; replay: {passing.token}"
             for line in textwrap.wrap(text, self.page, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False):
