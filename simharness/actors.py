@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from simharness.operations import Names, Operation, Resource
+from simharness.operations import CLOCK, Names, Operation, Resource
 from simharness.places import Place
 
 SHIFT = 16
@@ -17,7 +17,10 @@ ROOT = "MainThread"
 
 
 class Actor:
-    """One flow of control. `key` is its name for choices, `bit` what its own steps write and a join of it reads."""
+    """One flow of control. `key` is its name for choices, `bit` what its own steps write and a join of it reads, `base` what all read.
+
+    `wakes` is when a stall of its process ends; `crashed` is the step at which its process died.
+    """
 
     fresh = True
     born = -1
@@ -27,6 +30,9 @@ class Actor:
     deadline: int | None = None
     calls: tuple[Place, ...] = ()
     failure: BaseException | None = None
+    base = CLOCK
+    wakes = 0
+    crashed: int | None = None
 
     def __init__(self, names: Names, hub: greenlet, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:
         self.name = name
@@ -48,6 +54,8 @@ class Actor:
         """Whether the pending operation can be done now."""
         operation = self.pending
         assert operation is not None
+        if now < self.wakes:
+            return False
         enabled = operation.enabled
         if enabled is None or enabled(operation.resource.state):  # type: ignore[union-attr]  # enabled implies a resource
             return True

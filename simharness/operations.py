@@ -96,10 +96,11 @@ class Operation:
         writes_when: when given, the operation writes `resource` in these states and reads it in the others.
         also: mask of what is written besides where `writes_when` holds.
         options: number of alternatives of a data choice; 1 for everything else.
+        faults: kinds of faults that can strike it: alternative k is that the k-th of them (from 1) does.
         detail: what to show beside the kind, such as the SQL text.
     """
 
-    __slots__ = ("also", "detail", "enabled", "kind", "options", "reads", "resource", "writes", "writes_when")
+    __slots__ = ("also", "detail", "enabled", "faults", "kind", "options", "reads", "resource", "writes", "writes_when")
 
     def __init__(
         self,
@@ -112,6 +113,7 @@ class Operation:
         options: int = 1,
         detail: str = "",
         also: int = 0,
+        faults: Sequence[str] = (),
     ) -> None:
         self.kind = kind
         self.resource = resource
@@ -122,6 +124,7 @@ class Operation:
         self.options = options
         self.detail = detail
         self.also = also
+        self.faults = faults
 
     def footprint(self, state: State) -> tuple[int, int]:
         """Return (reads, writes) of this operation if it is done in this state of its resource."""

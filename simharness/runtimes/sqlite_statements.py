@@ -13,7 +13,8 @@ from simharness.places import caller
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_footprint import COMMIT, ROLLBACK, TIMEOUT, UNKNOWN, WRITE, Shape
-from simharness.runtimes.sqlite_locks import Link
+from simharness.runtimes.sqlite_locks import Link, database_error
+from simharness.runtimes.sqlite_points import LOST_ACK
 
 Cursor = sqlite3.Cursor
 LEGACY = -1
@@ -199,7 +200,7 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
     sql = shape.sql
     while True:
         link.before(shape, cursor)
-        if shape.kind != UNKNOWN:
+        if shape.kind != UNKNOWN or link.fault is not None:
             break
         shape = link.learn(sql)
         if shape.kind == UNKNOWN:
@@ -226,8 +227,11 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
     kernel = link.kernel
     if kernel.tracing and kernel.operations and kernel.operations[-1].detail != shape.sql:
         kernel.note(shape.sql)
+    fault, link.fault = link.fault, None
     while True:
         try:
+            if fault is not None and fault != LOST_ACK:
+                link.fail(fault)
             call()
         except BaseException as error:
             link.after(shape, error)
@@ -243,6 +247,9 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
         tables = {name: committed.count(name) for name in committed}
         link.kernel.note(f"{done}: {', '.join(f'{name} ({count})' for name, count in tables.items()) or 'nothing'}")
         link.names = []
+    if fault == LOST_ACK:
+        kernel.note("the caller is told that it failed")
+        raise database_error("IOERR")
 
 
 def _busy_timeout(link: Link, shape: Shape) -> str:
