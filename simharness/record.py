@@ -67,7 +67,7 @@ class Record:
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.timed = self.dying = self.buried = False
-        self.concurrent = self.over = self.fair = self.under_way = False
+        self.concurrent = self.over = self.fair = False
         self.stuck_at: dict[str, Place | None] = {}
         self.advances: list[tuple[int, int]] = []
         self.struck: list[tuple[int, str]] = []
