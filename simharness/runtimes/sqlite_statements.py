@@ -91,7 +91,7 @@ class SimCursor(Cursor):
     def _uses(self) -> None:
         link = self._link
         kernel = link.kernel
-        if link.passed == kernel.n and self.mover is kernel.actor and link.user is self.mover:
+        if self.mover is kernel.actor and link.passing():
             return
         if link.closed:
             link.enter()
@@ -172,22 +172,14 @@ def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., 
         link = cursor._link
     except AttributeError:
         raise Refused(f"{caller() or '?'}: make cursors with connection.cursor(), not with the class") from None
-    kernel = link.kernel
-    if link.passed == kernel.n and link.user is kernel.actor and kernel.mode == RUNNING and type(sql) is str and link.book is not None:
-        known = link.book.get(sql)
-        if known is not None and known.plain:
-            call(cursor, sql, parameters)
-            if cursor.mover is not link.user:
-                link.moved(cursor)
-            if known.rows:
-                link.opened(cursor)
-            return cursor
-    link.enter()
+    passing = link.passing()
+    if not passing:
+        link.enter()
     if type(sql) is not str:
         return call(cursor, sql, parameters)
     shape = link.learn(sql)
     link.moved(cursor)
-    if shape.plain and link.quick():
+    if shape.plain and (passing or link.quick()):
         call(cursor, sql, parameters)
         if shape.rows:
             link.opened(cursor)

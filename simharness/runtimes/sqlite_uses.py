@@ -195,6 +195,11 @@ class Use:
             return True
         return False
 
+    def passing(self) -> bool:
+        """Whether the actor that moves has been told by `quick` in this very step that it needs no point."""
+        kernel = self.kernel
+        return self.passed == kernel.n and self.user is kernel.actor and kernel.mode == RUNNING and not self.closed
+
     def _unprotected(self) -> None:
         if self.name in self.memory.shared and not self.memory.locksets.get(self.name, frozenset()):
             self.kernel.learned.share(f"unprotected {self.name}")
