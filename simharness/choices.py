@@ -141,12 +141,14 @@ def scenario_of(token: str) -> str:
 
 
 class Replay:
-    """A strategy that follows a token's choices; it refuses to go on when they do not fit."""
+    """A strategy that follows a token's choices, under the facts that it tells; it refuses to go on when they do not fit."""
 
-    def __init__(self, kernel: Kernel, choices: str) -> None:
+    def __init__(self, kernel: Kernel, token: Token) -> None:
+        kernel.learned.shared |= token.facts
         self.kernel = kernel
+        self.check = token.check
         self.queue: list[tuple[str, int]] = []
-        for match in _RUN.finditer(choices):
+        for match in _RUN.finditer(token.choices):
             mover, alternative, count = match.groups()
             self.queue += [(mover, int(alternative))] if alternative else [(mover, 0)] * int(count)
         self.taken = 0
@@ -174,13 +176,13 @@ class Replay:
             raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot: has the code changed?")
         return key
 
-    def finish(self, check: str) -> None:
+    def finish(self) -> None:
         """The execution is over: complain if the token says more, or was written for other steps."""
         if self.taken != len(self.queue):
             raise TokenError(
                 f"this token does not fit: the execution ended after {self.taken} of its {len(self.queue)} steps: has the code changed?"
             )
-        if fingerprint(self.kernel) != check:
+        if fingerprint(self.kernel) != self.check:
             raise TokenError("this token does not fit: its choices can be made, but the steps are others now: the code has changed")
 
 

@@ -187,8 +187,7 @@ def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, A
 def _account(scenario: Scenario, token: str, settings: Settings) -> Account:
     told = choices.of_scenario(token, scenario)
     with Simulation(scenario, scenario.cell(told.cell), settings) as simulation:
-        simulation.kernel.learned.shared |= told.facts
-        follow = choices.Replay(simulation.kernel, told.choices)
+        follow = choices.Replay(simulation.kernel, told)
 
         def choose(enabled: list[int]) -> int:
             try:

@@ -317,10 +317,9 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
     scenario = as_scenario(target)
     told = choices.of_scenario(token, scenario, None if parameters is None else fixed_cell(scenario, parameters))
     with Simulation(scenario, fixed_cell(scenario, told.cell), settings or Settings()) as simulation:
-        simulation.kernel.learned.shared |= told.facts
-        follow = choices.Replay(simulation.kernel, told.choices)
+        follow = choices.Replay(simulation.kernel, told)
         execution, account = watched(simulation, (), follow.choose)
-        follow.finish(told.check)
+        follow.finish()
         said = describe(execution.failure)
         failure = None if said is None else simulation.kernel.canonical(said)
         failed_at, error = (None, None) if execution.failure is None else (execution.failure.step + 1, execution.failure.error)

@@ -106,7 +106,6 @@ class Kernel(Striking):
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
         before, self.mode, self.inspected = self.mode, INSPECTING, 0
-        self.under_way = before == RUNNING
         self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
@@ -147,17 +146,19 @@ class Kernel(Striking):
             self.waiting.remove(actor)
             self.move_root()
         self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
-        actor.born = self.n - 1
-        self._register(actor)
-        self._launch(actor)
+        self._bring_up(actor)
 
     def begin(self, name: str, work: Callable[[], Any], process: str) -> Actor:
         """Declare an actor as an effect of the last step and run it to its first scheduling point."""
         actor = self.add_actor(name, work, process=process)
+        self._bring_up(actor)
+        return actor
+
+    def _bring_up(self, actor: Actor) -> None:
+        """Have an actor come into being as an effect of the last step."""
         actor.born = self.n - 1
         self._register(actor)
         self._launch(actor)
-        return actor
 
     def move_root(self) -> None:
         """The scenario function moves before set-up is over: it is an actor from here on."""

@@ -18,12 +18,12 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from simharness.account import following
 from simharness.actors import ALTERNATIVES, SHIFT, Failure
-from simharness.errors import Nondeterminism
 from simharness.kernel import ABANDON, Kernel
 from simharness.operations import CLOCK
 from simharness.orderings import Exactly, Ordering, Orderings
-from simharness.repeating import WHAT_TO_DO
+from simharness.repeating import strictly
 from simharness.simulation import Execution, Simulation
 
 
@@ -95,12 +95,11 @@ class Shrinker:
         kernel, keys = self.simulation.kernel, self.best
         preempted: list[int] = []
         last = -1
+        next_key = following(kernel, keys, strictly(kernel))
 
         def choose(enabled: list[int]) -> int:
             nonlocal last
-            if kernel.n == len(keys):
-                raise Nondeterminism(f"step {kernel.n + 1} of a repeated execution: it goes on, though it ended there before; {WHAT_TO_DO}")
-            key = keys[kernel.n]
+            key = next_key(enabled)
             if key >> SHIFT in kernel.actors:
                 if last >= 0 and key >> SHIFT != last and any(other >> SHIFT == last for other in enabled):
                     preempted.append(kernel.n)

@@ -34,7 +34,7 @@ class Striking(Record):
         self.fault_movers: dict[int, tuple[str, str]] = {}
         self.fault_bit = self.names.bit("faults")
         self.wall_bit = self.names.bit("wall clock")
-        self.nothing_key = self._mover(NOTHING, "")
+        self.nothing_key = self.fault_key(NOTHING, "")
         self.offered: list[int] = []
 
     # What can strike
@@ -90,19 +90,15 @@ class Striking(Record):
 
     def crash_keys(self) -> list[int]:
         """Return the crashes that the fault model names, budgets aside, of processes that have not ended."""
-        faults = self.faults
-        assert faults is not None
-        if not faults.limit(CRASH):
-            return []
-        processes = dict.fromkeys(actor.process for actor in self.live)
-        return [self._mover(CRASH, process) for process in processes if faults.concerns(CRASH, process)]
+        found = map(self.crash_key, dict.fromkeys(actor.process for actor in self.live))
+        return [key for key in found if key is not None]
 
     def crash_key(self, process: str) -> int | None:
         """Return the key of the crash of this process; None where it cannot crash."""
         faults = self.faults
         if faults is None or not faults.limit(CRASH) or not faults.concerns(CRASH, process):
             return None
-        return self._mover(CRASH, process)
+        return self.fault_key(CRASH, process)
 
     def with_faults(self, keys: list[int]) -> list[int]:
         """Return these choices, which are no faults, and after them the faults that can strike now."""
@@ -150,18 +146,15 @@ class Striking(Record):
         for kind in STALLS:
             if faults.limit(kind):
                 late = [k for k, instant in enumerate(instants) if lateness + instant - now >= self.clock.max_delay]
-                keys += [self._mover(kind, process) + k for process in processes if faults.concerns(kind, process) for k in late]
+                keys += [self.fault_key(kind, process) + k for process in processes if faults.concerns(kind, process) for k in late]
         return keys
 
-    def _mover(self, kind: str, process: str) -> int:
+    def fault_key(self, kind: str, process: str) -> int:
+        """Return the key of a fault that is a mover."""
         name = f"{kind} of {process}" if process else kind
         index = self.names.index(name)
         self.fault_movers[index] = kind, process
         return index << SHIFT
-
-    def fault_key(self, kind: str, process: str) -> int:
-        """Return the key of a fault mover, for replaying."""
-        return self._mover(kind, process)
 
     @property
     def may_stall(self) -> bool:

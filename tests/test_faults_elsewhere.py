@@ -14,23 +14,15 @@ from simharness.results import FRESH
 from simharness.scenario import load
 from simharness.simulation import Simulation
 from simharness.strategies.exhaustive import Exhaustive
-from tests.test_random_faults import MODELS, scenario
+from tests.test_random_faults import MODELS, both, scenario
 
 BOUNDS = [{"preemptions": 1}, {"delays": 1}]
 
 
 def within(seed, faults, bound, most):
     """Compare a bounded search with every interleaving within the bound; False where there are more than `most`."""
-    program = scenario(seed, MODELS[faults])
     limits = Settings(max_executions=most, shrink=0, max_steps=400, confirm=False, **bound)
-    everything = simharness.explore(program, "exhaustive", faults=faults, stop_on_first=False, settings=limits)
-    if everything.executions >= most:
-        return False
-    found = simharness.explore(program, faults=faults, stop_on_first=False, settings=limits)
-    assert found.outcomes == everything.outcomes, f"seed {seed}, {faults}, {bound}"
-    assert (found.deadlocks > 0) == (everything.deadlocks > 0), f"seed {seed}, {faults}, {bound}"
-    assert found.verdict == everything.verdict, f"seed {seed}, {faults}, {bound}"
-    return True
+    return both(scenario(seed, MODELS[faults]), faults, limits, f"seed {seed}, {faults}, {bound}") is not None
 
 
 @pytest.mark.parametrize("faults", MODELS)

@@ -146,17 +146,25 @@ def scenario(seed, names, checked=False, bad=None):
     return program
 
 
+def both(program, faults, limits, told):
+    """Explore by reduction and by brute force, which must agree; return both results, or None where brute force reached its limit."""
+    everything = simharness.explore(program, strategy="exhaustive", faults=faults, stop_on_first=False, settings=limits)
+    if everything.executions >= limits.max_executions:
+        return None
+    reduced = simharness.explore(program, faults=faults, stop_on_first=False, settings=limits)
+    assert reduced.outcomes == everything.outcomes, told
+    assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), told
+    assert reduced.verdict == everything.verdict, told
+    return reduced, everything
+
+
 def compare(seed, names, faults, checked=False, most=1_200):
     """Explore both ways and compare; False when brute force would take more executions than `most`."""
-    program = scenario(seed, names, checked)
     limits = simharness.Settings(max_executions=most, shrink=0, max_steps=400)
-    everything = simharness.explore(program, strategy="exhaustive", faults=faults, stop_on_first=False, settings=limits)
-    if everything.executions >= most:
+    found = both(scenario(seed, names, checked), faults, limits, f"seed {seed}, {faults}")
+    if found is None:
         return False
-    reduced = simharness.explore(program, faults=faults, stop_on_first=False, settings=limits)
-    assert reduced.outcomes == everything.outcomes, f"seed {seed}, {faults}"
-    assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), f"seed {seed}, {faults}"
-    assert reduced.verdict == everything.verdict, f"seed {seed}, {faults}"
+    reduced, everything = found
     assert reduced.executions <= everything.executions, f"seed {seed}, {faults}"
     assert reduced.redundant == 0 or "daemon" in names, f"seed {seed}, {faults}"
     return True

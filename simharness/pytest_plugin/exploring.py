@@ -162,10 +162,9 @@ class Exploration:
             cell = {} if self.options.faults is None else {"faults": self.options.faults}
             told = choices.of_scenario(kept, self._scenario, cell)
             with Simulation(self._scenario, cell, settings) as simulation:
-                simulation.kernel.learned.shared |= told.facts
-                follow = choices.Replay(simulation.kernel, told.choices)
+                follow = choices.Replay(simulation.kernel, told)
                 execution = simulation.execute((), follow.choose)
-                follow.finish(told.check)
+                follow.finish()
                 return None if execution.failure is None else counterexample(simulation, execution)
         except (TokenError, Nondeterminism):
             self._corpus.forget(kept)
