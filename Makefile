@@ -18,10 +18,10 @@ explore: $(STAMP)  ## every ordering of the compression fork, for every protocol
 	$(BIN)/simharness explore scenarios/compression_fork.py --workers $(WORKERS)
 
 test: $(STAMP)  ## the test suite, under three minutes
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-long: $(STAMP)  ## the test suite with the long tests
-	$(BIN)/python -m pytest -q -m 'long or not long'
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'long or not long'
 
 upstream-test: $(STAMP)  ## an upstream regression test, unmodified, against hermes_state: make upstream-test FILE=...
 	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath= -o addopts= --rootdir=$(dir $(FILE)) $(FILE)

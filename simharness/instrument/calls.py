@@ -9,7 +9,7 @@ from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, Metho
 from typing import Any
 
 from simharness.instrument import guards
-from simharness.instrument.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, kind_of
+from simharness.instrument.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET
 from simharness.runtimes.memory import ALL, BULK, READ, REMOVE, WALK, WRITE, Memory, Part
 
 _LIST_READS = {"index": ALL, "count": ALL, "__contains__": ALL, "__len__": ALL, "copy": WALK}
@@ -221,8 +221,8 @@ def _class(memory: Memory, cls: Any) -> Any:
     if cls is reversed:
         return lambda argument: _backwards(memory, argument)
     if cls.__module__ in ("builtins", "collections"):
-        return _reading(memory, cls, ALL if cls in _SIZES else WALK) if kind_of(cls) >= LIST or cls in _CONSUMERS else cls
-    if kind_of(cls) == EXEMPT or kind_of(type(cls)) != CLASS or issubclass(cls, BaseException):
+        return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.plan(cls).kind >= LIST or cls in _CONSUMERS else cls
+    if memory.plan(cls).kind == EXEMPT or memory.plan(type(cls)).kind != CLASS or issubclass(cls, BaseException):
         return cls
     return _maker(memory, cls)
 

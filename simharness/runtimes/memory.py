@@ -57,6 +57,8 @@ class Memory(Locations):
             entry = self._met(owner)
             if entry is None:
                 return False
+        if self.kernel.mode == SETUP:
+            return False
         spot = entry.spots.get(name)
         if spot is None:
             spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
@@ -126,7 +128,8 @@ class Memory(Locations):
             spot.written = True
 
     def _learn(self, spot: Spot) -> None:
-        self.kernel.learned.share(f"{FACT}{spot.entry.name}{spot.key}")
+        if not self.refine(spot.entry):
+            self.kernel.learned.share(f"{FACT}{spot.entry.name}{spot.key}")
 
     # Containers
 
@@ -169,6 +172,8 @@ class Memory(Locations):
             known = key_of(key)
             if known == IDENTITY:
                 owner = self.entries.get(id(key))
+                if owner is not None:
+                    self.refine(owner)
                 known = ("object", owner.name if owner is not None else f"some {type(key).__name__}")
         if known == OTHER:
             if write:

@@ -1,7 +1,7 @@
 """Names for objects that were there before the actors began and that nobody has touched: the path to each from what has a name.
 
-Looked for when set-up is over, and only if exploring has met an object that nobody could name: then the walk finds the same objects
-under the same paths in each execution, whoever touches them first.
+Looked for when set-up is over, and only if exploring has met one that is shared, or whose name matters otherwise: then the walk finds the
+same objects under the same paths in each execution, whoever touches them first.
 """
 
 from __future__ import annotations
