@@ -8,7 +8,7 @@ from typing import Any
 from greenlet import greenlet
 
 from simharness.operations import Names, Operation, Resource
-from simharness.places import Place
+from simharness.places import Place, place_of
 
 SHIFT = 16
 ALTERNATIVES = (1 << SHIFT) - 1
@@ -17,7 +17,10 @@ ROOT = "MainThread"
 
 
 class Actor:
-    """One flow of control. `key` is its name for choices, `bit` what its own steps write and a join of it reads."""
+    """One flow of control.
+
+    `key` is its name for choices, `bit` what its own steps write and a join of it reads, `mark` everything that all its steps write.
+    """
 
     fresh = True
     born = -1
@@ -27,6 +30,7 @@ class Actor:
     deadline: int | None = None
     calls: tuple[Place, ...] = ()
     failure: BaseException | None = None
+    places: Callable[[], tuple[Place, ...]] | None = None
 
     def __init__(self, names: Names, hub: greenlet, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:
         self.name = name
@@ -34,6 +38,7 @@ class Actor:
         self.daemon = daemon
         self.process = process
         self.bit = names.bit(f"actor {name}")
+        self.mark = self.bit
         self.index = self.bit.bit_length() - 1
         self.key = self.index << SHIFT
         self.done = Resource(f"end of {name}", self.bit, False)
@@ -43,6 +48,17 @@ class Actor:
 
     def __repr__(self) -> str:
         return f"<actor {self.name}>"
+
+    @property
+    def host(self) -> Actor:
+        """The actor whose thread this one runs on: itself, unless it is a task."""
+        return self
+
+    def place(self) -> Place | None:
+        """Return where in the user's source the actor waits."""
+        if self.places is not None:
+            return next(iter(self.places()), None)
+        return None if self.greenlet is None else place_of(self.greenlet.gr_frame)
 
     def ready(self, now: int) -> bool:
         """Whether the pending operation can be done now."""
@@ -65,6 +81,7 @@ class Learned:
         self.checked = 0
         self.daemons = False
         self.shared: set[str] = set()
+        self.runtimes: set[str] = set()
         self.version = 0
 
     def check_reads(self, mask: int) -> None:

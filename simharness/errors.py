@@ -7,6 +7,8 @@ the command line gives it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class SimharnessError(Exception):
     """Base of everything that simharness raises on its own account."""
@@ -43,3 +45,21 @@ class HarnessBug(SimharnessError):
 
 class Stuck(BaseException):
     """Raised by the watchdog inside code that blocks the one OS thread. A BaseException, so that `except Exception` lets it through."""
+
+
+def told(error: BaseException) -> BaseException:
+    """Return what an exception group is about: the harness's own error in it, else an assertion, else the first error; others as they are."""
+    leaves = list(_leaves(error))
+    for kind in (SimharnessError, Stuck, KeyboardInterrupt, AssertionError, BaseException):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -237,7 +237,7 @@ class Explorer:
         scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
         if scales:
             parts.append(f"timescales {scales}")
-        parts.append(f"scheduling points: {', '.join(runtimes.NAMES)}; between them, unsynchronised memory is not explored")
+        parts.append(f"scheduling points: {', '.join(runtimes.names(kernel))}; between them, unsynchronised memory is not explored")
         parts.append("no faults")
         return "; ".join(parts)
 

@@ -18,9 +18,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness import daemons
 from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure, ended
-from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
+from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, told
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
-from simharness.places import caller, callers, place_of
+from simharness.places import caller, callers
 from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
 
 ABANDON = -1
@@ -82,7 +82,7 @@ class Kernel(Record):
             self.mode = RUNNING
             for actor in self.waiting:
                 if self.error is None:
-                    self._register(actor)
+                    self.register(actor)
                     self._launch(actor)
             if self.error is None:
                 key = self._pick()
@@ -92,7 +92,7 @@ class Kernel(Record):
             self.mode = ENDED
             for actor in self.live:
                 if actor.greenlet is not None and not actor.daemon:
-                    self.stuck_at[actor.name] = place_of(actor.greenlet.gr_frame)
+                    self.stuck_at[actor.name] = actor.place()
             self._bury()
             _active.clear()
         if self.error is not None:
@@ -142,21 +142,36 @@ class Kernel(Record):
     def start(self, actor: Actor) -> None:
         """Launch a thread's actor as a step of the current one; in set-up this makes the scenario function the root actor."""
         if self.mode == SETUP:
-            root = self.actor
-            assert root is not None
-            self.mode = RUNNING
             self.waiting.remove(actor)
-            self._register(root)
+            self.move_root()
         self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
         actor.born = self.n - 1
-        self._register(actor)
+        self.register(actor)
         self._launch(actor)
 
-    def _register(self, actor: Actor) -> None:
+    def move_root(self) -> None:
+        """The scenario function moves before set-up is over: it is an actor from here on."""
+        root = self.actor
+        assert root is not None
+        self.mode = RUNNING
+        self.register(root)
+
+    def register(self, actor: Actor) -> None:
+        """Have an actor among those that can move."""
         self.actors[actor.index] = actor
         self.live.append(actor)
         if not actor.daemon:
             self.unfinished += 1
+
+    def end(self, actor: Actor) -> None:
+        """The actor has ended, with the step that was made last if that was its own."""
+        actor.finished = True
+        self.live.remove(actor)
+        actor.done.put(self.n - 1, True)
+        if not actor.daemon:
+            self.unfinished -= 1
+            if self.learned.daemons and self.n and self.keys[-1] >> SHIFT == actor.index:
+                self.reads[-1] |= ENDING
 
     def _launch(self, actor: Actor) -> None:
         """Run the actor up to its first scheduling point, in a greenlet of the pool."""
@@ -176,10 +191,9 @@ class Kernel(Record):
                 actor.work()
             except (GreenletExit, SystemExit):
                 pass
-            except (SimharnessError, Stuck, KeyboardInterrupt) as error:
-                self._give_up(error)
-            except BaseException as error:
-                if self.mode == SETUP:
+            except BaseException as raised:
+                error = told(raised)
+                if self.mode == SETUP or isinstance(error, SimharnessError | Stuck | KeyboardInterrupt):
                     self._give_up(error)
                 elif not self.dying:
                     actor.failure = error
@@ -199,13 +213,7 @@ class Kernel(Record):
             self.pool.append(body)
             actor.starter.switch()
             return
-        actor.finished = True
-        self.live.remove(actor)
-        actor.done.put(self.n - 1, True)
-        if not actor.daemon:
-            self.unfinished -= 1
-            if self.learned.daemons and self.n and self.keys[-1] >> SHIFT == actor.index:
-                self.reads[-1] |= ENDING
+        self.end(actor)
         self.pool.append(body)
         if actor.fresh:
             actor.starter.switch()
@@ -232,7 +240,7 @@ class Kernel(Record):
         sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)  # raised in a generator's `finally`
         for actor in self.live:
             body = actor.greenlet
-            if body is not None and not body.dead and not actor.finished:
+            if body is not None and not body.dead and not actor.finished and body not in self.pool:
                 self.actor = actor
                 body.throw(GreenletExit)
         sys.unraisablehook = report
@@ -270,6 +278,10 @@ class Kernel(Record):
             self.timed = True
         if self.tracing:
             actor.calls = callers()
+        return self.turn(actor)
+
+    def turn(self, actor: Actor) -> int:
+        """Stop here until an actor of this greenlet has its turn: mostly the one that stops, but Trio's tasks share one."""
         if actor.fresh:
             actor.fresh = False
             actor.starter.switch()
@@ -283,18 +295,22 @@ class Kernel(Record):
                 self._switch_to(key)
         if self.dying:
             raise GreenletExit
-        return self._record(actor, operation)
+        mover = self.actor
+        assert mover is not None
+        operation = mover.pending
+        assert operation is not None
+        return self._record(mover, operation)
 
     def _record(self, actor: Actor, operation: Operation) -> int:
         resource = operation.resource
         if operation.writes_when is None:
-            reads, writes = operation.reads | CLOCK, operation.writes | actor.bit
+            reads, writes = operation.reads | CLOCK, operation.writes | actor.mark
         else:
             assert resource is not None
             if operation.writes_when(resource.state):
-                reads, writes = operation.reads | CLOCK, operation.writes | actor.bit | resource.bit
+                reads, writes = operation.reads | CLOCK, operation.writes | actor.mark | resource.bit
             else:
-                reads, writes = operation.reads | CLOCK | resource.bit, operation.writes | actor.bit
+                reads, writes = operation.reads | CLOCK | resource.bit, operation.writes | actor.mark
         learned = self.learned
         if actor.daemon:
             writes |= ENDING
@@ -356,7 +372,7 @@ class Kernel(Record):
                     if self.tracing:
                         self.enabled()
                     key = self.plan[self.n]
-                    self._check_possible(key)
+                    self.check_possible(key)
                 else:
                     enabled = self.enabled()
                     if not enabled:
@@ -421,22 +437,6 @@ class Kernel(Record):
         self.n += 1
         self.clock.now = target
         self.advances.append((target, self.clock.lateness))
-
-    def _check_possible(self, key: int) -> None:
-        """Refuse a planned choice that cannot be taken here."""
-        actor = self.actors.get(key >> SHIFT)
-        if actor is not None and not actor.finished:
-            operation = actor.pending
-            assert operation is not None
-            if key & ALTERNATIVES < operation.options and (operation.enabled is None or actor.ready(self.clock.now)):
-                return
-        elif key == self.clock_key:
-            idle = not any(actor.ready(self.clock.now) for actor in self.live)
-            if self.next_instant(idle) is not None:
-                return
-        if self.n < len(self.expected_reads):
-            raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
-        raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
 
     def _differs(self, n: int, reads: int, writes: int) -> None:
         self._give_up(

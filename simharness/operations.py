@@ -95,10 +95,11 @@ class Operation:
         enabled: when given, the operation can be done only in these states of `resource` (or once its deadline has passed).
         writes_when: when given, the operation writes `resource` in these states and reads it in the others.
         options: number of alternatives of a data choice; 1 for everything else.
+        due: when given, the deadline as it is in a state of `resource`; for operations that wait for what others may postpone.
         detail: what to show beside the kind, such as the SQL text.
     """
 
-    __slots__ = ("detail", "enabled", "kind", "options", "reads", "resource", "writes", "writes_when")
+    __slots__ = ("detail", "due", "enabled", "kind", "options", "reads", "resource", "writes", "writes_when")
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class Operation:
         writes_when: Predicate | None = None,
         options: int = 1,
         detail: str = "",
+        due: Callable[[State], int | None] | None = None,
     ) -> None:
         self.kind = kind
         self.resource = resource
@@ -119,6 +121,7 @@ class Operation:
         self.writes_when = writes_when
         self.options = options
         self.detail = detail
+        self.due = due
 
     def footprint(self, state: State) -> tuple[int, int]:
         """Return (reads, writes) of this operation if it is done in this state of its resource."""

@@ -16,6 +16,8 @@ _LIBRARY = tuple(
     | {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib")}
 )
 _SITE = ("site-packages" + os.sep, "dist-packages" + os.sep)
+_DRIVEN = tuple(f"{site}{name}{os.sep}" for site in _SITE for name in ("outcome", "pytest_trio", "trio"))
+"""Packages whose lines say nothing about the user's code, as the standard library's do not."""
 
 
 class Place(NamedTuple):
@@ -39,8 +41,8 @@ class Place(NamedTuple):
 
 
 def is_foreign(file: str) -> bool:
-    """Whether a file belongs to the harness, the standard library or the interpreter itself."""
-    if file.startswith((_OURS, "<")):
+    """Whether a file belongs to the harness, the standard library, Trio or the interpreter itself."""
+    if file.startswith((_OURS, "<")) or any(part in file for part in _DRIVEN):
         return True
     return file.startswith(_LIBRARY) and not any(part in file for part in _SITE)
 

@@ -10,7 +10,7 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose na
 - what j would have been is asked of the state that its resource has after the steps that would remain;
 - a step that could not have been done just before the step it conflicts with races with the latest earlier write of its resource
   before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
-- the other alternatives of a data choice are in conflict with the one taken;
+- the other alternatives of a data choice are in conflict with the one taken; a reversal takes the first, which leads to the others;
 - an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
   are late enough to allow it: every step since the last advance races with the next one.
 
@@ -76,7 +76,7 @@ class Races:
                 born = kernel.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
             else:
-                found = self._races(Second(j, key, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
+                found = self._races(Second(j, index << SHIFT, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
             if operation.options > 1:
                 if daemons:
                     reads |= ENDING
@@ -176,7 +176,8 @@ class Races:
             return reads, writes
         state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
-            if second.deadline is None or self.kernel.times[i] < second.deadline:
+            deadline = second.deadline if operation.due is None else operation.due(state)
+            if deadline is None or self.kernel.times[i] < deadline:
                 return None
         if operation.writes_when is None:
             return reads, writes
@@ -209,7 +210,7 @@ class Races:
             state = operation.resource.state if operation.resource is not None else None
             reads, writes = operation.footprint(state)
             reads |= CLOCK
-            writes |= actor.bit | (ENDING if actor.daemon else 0)
+            writes |= actor.mark | (ENDING if actor.daemon else 0)
             if writes & kernel.learned.checked:
                 writes |= CHECKED
             _, direct = self._past(kernel.n, actor.index, reads, writes)
@@ -255,6 +256,8 @@ class Races:
                 continue
             else:
                 operation, deadline = actor.pending, actor.deadline
+            if operation.due is not None and operation.resource is not None:
+                deadline = operation.due(operation.resource.state_in(done))
             if deadline is None or deadline <= now:
                 continue
             if operation.enabled is not None and operation.resource is not None:

@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simharness.actors import SHIFT, Actor, Failure, Learned
+from simharness.actors import ALTERNATIVES, SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
+from simharness.errors import Nondeterminism, TokenError
 from simharness.operations import Names, Operation, Resource
 from simharness.places import Place
 
@@ -124,6 +125,22 @@ class Record:
         now = self.clock.now
         deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
         return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
+
+    def check_possible(self, key: int) -> None:
+        """Refuse a planned choice that cannot be taken here."""
+        actor = self.actors.get(key >> SHIFT)
+        if actor is not None and not actor.finished:
+            operation = actor.pending
+            assert operation is not None
+            if key & ALTERNATIVES < operation.options and (operation.enabled is None or actor.ready(self.clock.now)):
+                return
+        elif key == self.clock_key:
+            idle = not any(actor.ready(self.clock.now) for actor in self.live)
+            if self.next_instant(idle) is not None:
+                return
+        if self.n < len(self.expected_reads):
+            raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
+        raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

@@ -14,11 +14,13 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from simharness.errors import Misuse
 from simharness.places import last_place
+from simharness.runtimes.trio import check_order, require, run_async
 
 Parameters = Mapping[str, Any]
 VERDICTS = ("verified", "violated", "inconclusive")
@@ -35,6 +37,7 @@ class Scenario:
         matrix: for each parameter, the values it takes; the scenario's cells are their product.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
+        trio_order: in which orders Trio's tasks are resumed: "any", or those of its "batches".
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class Scenario:
         expect: Expectation = "verified",
         max_delay: float | None = None,
         allow_deadlock: bool = False,
+        trio_order: str = "any",
     ) -> None:
+        if inspect.isasyncgenfunction(function):
+            raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def that returns")
         if inspect.iscoroutinefunction(function):
-            raise Misuse(
-                f"{getattr(function, '__name__', function)} is an async def: there is no runtime for coroutines; use a plain function"
-            )
+            require()
+        self.trio_order = check_order(trio_order)
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.address = self.name
@@ -104,9 +109,10 @@ class Scenario:
 
     def prepare(self, world: Any, parameters: Parameters) -> Any:
         """Set a world up for one execution."""
-        if self._takes_world:
-            return self.function(world, **parameters)
-        return self.function(**parameters)
+        arguments = (world,) if self._takes_world else ()
+        if inspect.iscoroutinefunction(self.function):
+            return run_async(partial(self.function, **parameters), *arguments)
+        return self.function(*arguments, **parameters)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the function as if it had not been marked."""
@@ -124,6 +130,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
             "name=value,name=value") to it, or a function of the parameters.
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
+        trio_order: "any" (default) takes one task of Trio at a time; "batches" does exactly what the installed Trio's loop can do.
         options: every other keyword is a parameter with the list of its values.
 
     >>> import simharness
@@ -133,7 +140,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> list(small.cells())
     [{'size': 1}, {'size': 2}]
     """
-    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock") if name in options}
+    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "trio_order") if name in options}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise Misuse(f"scenario: parameter {name!r} needs a non-empty list of values, not {values!r}")

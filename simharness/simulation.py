@@ -18,6 +18,7 @@ from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessErro
 from simharness.kernel import Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.progress import Progress
+from simharness.runtimes.trio import BATCHES, check_order
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
@@ -40,6 +41,7 @@ class Settings:
         watchdog: real seconds without a step after which a blocked simulation is given up.
         shrink: executions spent on making a counterexample shorter.
         progress: is told how far the exploration is.
+        trio_order: "any" or "batches", in place of the scenario's.
     """
 
     max_executions: int | None = None
@@ -49,6 +51,11 @@ class Settings:
     watchdog: float = 10.0
     shrink: int = 400
     progress: Progress | None = None
+    trio_order: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.trio_order is not None:
+            check_order(self.trio_order)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Simulation:
         self.settings = settings
         delay = scenario.max_delay
         self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay))
+        if (settings.trio_order or scenario.trio_order) == "batches":
+            self.kernel.learned.shared.add(BATCHES)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0

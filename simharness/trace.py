@@ -209,4 +209,4 @@ class _Lines(logging.Handler):
 def _object(operation: Operation) -> str:
     """Return the name of what an operation works on, where that says something."""
     resource = operation.resource
-    return "" if resource is None or resource.name in ("assume", "sleep") else resource.name
+    return "" if resource is None or resource.name in ("assume", "sleep", "trio") else resource.name

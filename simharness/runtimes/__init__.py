@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import logs, queues, randomness, refused, sqlite, thread, threads, time
+from simharness.runtimes import logs, queues, randomness, refused, sqlite, thread, threads, time, trio
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs)
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, trio)
 _depth = [0]
 
 
@@ -40,6 +40,11 @@ def installed() -> Iterator[None]:
         _depth[0] -= 1
         if not _depth[0]:
             patches.undo()
+
+
+def names(kernel: Kernel) -> tuple[str, ...]:
+    """Return the runtimes whose operations are scheduling points; Trio only where it was used."""
+    return (*NAMES[:-1], *sorted(kernel.learned.runtimes), NAMES[-1])
 
 
 def end_execution(kernel: Kernel) -> None:

@@ -1,0 +1,151 @@
+"""Trio: tasks are actors that share the greenlet of their `trio.run`.
+
+Nothing here is touched, and Trio is not imported, unless the program has imported it. What `trio_runs` and `trio_internals` do
+belongs to single runs; this module puts it in the place of `trio.run`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from simharness.errors import Misuse
+from simharness.kernel import current
+from simharness.operations import Operation
+from simharness.places import caller
+from simharness.runtimes.patching import Patches
+
+BATCHES = "trio batches"
+"""The fact, kept in tokens, that Trio's order is that of its batches."""
+ORDERS = ("any", "batches")
+
+
+def check_order(order: str) -> str:
+    """Return the value of an option `trio_order`.
+
+    Raises:
+        Misuse: there is no such order.
+    """
+    if order not in ORDERS:
+        raise Misuse(f"trio_order={order!r}: it is one of {', '.join(ORDERS)}")
+    return order
+
+
+def require() -> None:
+    """Import Trio, which somebody is going to need.
+
+    Raises:
+        Misuse: it is not installed.
+    """
+    try:
+        importlib.import_module("trio")
+    except ImportError as error:
+        raise Misuse("an async def is run with Trio, which is not installed: pip install 'simharness[trio]'") from error
+
+
+def run_async(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run an `async def` with Trio, as an actor does.
+
+    Raises:
+        Misuse: Trio is not installed, or was not imported when the exploration began.
+    """
+    require()
+    import trio
+
+    if current() is not None and getattr(trio.run, "__module__", "").startswith("trio."):
+        raise Misuse(f"{caller() or '?'}: Trio was not imported when the exploration began: import trio where the scenario is defined")
+    return trio.run(function, *arguments)
+
+
+def used() -> str:
+    """Return the runtime's name as verdicts show it."""
+    return f"trio {sys.modules['trio'].__version__}"
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacements, if the program has imported Trio."""
+    if "trio" not in sys.modules:
+        return
+    import outcome
+    import trio
+    from trio import _threads
+    from trio._core import _run, _thread_cache
+
+    from simharness.runtimes import trio_internals, trio_runs
+    from simharness.runtimes.thread import actor_of
+
+    genuine_run, genuine_thread, genuine_check = trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled
+
+    def run(
+        async_fn: Callable[..., Any],
+        *args: Any,
+        clock: Any = None,
+        instruments: Any = (),
+        restrict_keyboard_interrupt_to_checkpoints: bool = False,
+        strict_exception_groups: bool = True,
+    ) -> Any:
+        """Run a Trio program; in a simulation under its kernel."""
+        kernel = current()
+        if kernel is None:
+            return genuine_run(
+                async_fn,
+                *args,
+                clock=clock,
+                instruments=instruments,
+                restrict_keyboard_interrupt_to_checkpoints=restrict_keyboard_interrupt_to_checkpoints,
+                strict_exception_groups=strict_exception_groups,
+            )
+        return trio_runs.run(kernel, async_fn, args, clock, instruments, strict_exception_groups)
+
+    def start_thread_soon(fn: Callable[[], Any], deliver: Callable[[Any], object], name: str | None = None) -> None:
+        """Run a function in a worker thread; in a simulation in one of its own."""
+        kernel = current()
+        if kernel is None:
+            genuine_thread(fn, deliver, name)
+            return
+        thread = threading.Thread(target=lambda: deliver(outcome.capture(fn)), name=name, daemon=False)
+        thread.start()
+        trio_runs.worker(kernel, actor_of(thread))
+
+    def check_cancelled() -> None:
+        """Raise in a worker thread whose task was cancelled: the thread looks at what the run's tasks change."""
+        kernel = current()
+        found = trio_internals.token_run(_threads.PARENT_TASK_DATA.token) if hasattr(_threads.PARENT_TASK_DATA, "token") else None
+        if kernel is not None and found is not None:
+            kernel.step(Operation("trio.check_cancelled", reads=found.state.bit))
+        genuine_check()
+
+    patches.everywhere(genuine_run, run)
+    patches.everywhere(genuine_thread, start_thread_soon)
+    patches.everywhere(genuine_check, check_cancelled)
+    patches.attribute(_run, "_r", trio_internals.Order(_run._r, lambda: current() is not None))
+    patches.attribute(_run.Task, "__hash__", trio_runs.number)
+    patches.attribute(_run.CancelStatus, "__hash__", trio_runs.number)
+    _install_hooks(patches, trio_runs.hooks_of)
+
+
+def _install_hooks(patches: Patches, hooks_of: Callable[[], Any]) -> None:
+    """Send asynchronous generators to the run in which they were first iterated over."""
+    before = sys.get_asyncgen_hooks()
+    finalizers: dict[int, Any] = {}
+
+    def first(generator: AsyncGenerator[Any, Any]) -> None:
+        hooks = hooks_of() or before
+        if hooks.finalizer is not None:
+            finalizers[id(generator)] = hooks.finalizer
+        if hooks.firstiter is not None:
+            hooks.firstiter(generator)
+
+    def last(generator: AsyncGenerator[Any, Any]) -> None:
+        finalizer = finalizers.pop(id(generator), None)
+        if finalizer is not None:
+            finalizer(generator)
+
+    def restore() -> None:
+        sys.set_asyncgen_hooks(*before)
+
+    sys.set_asyncgen_hooks(first, last)
+    patches.afterwards(restore)

@@ -1,0 +1,460 @@
+"""One `trio.run` under the kernel.
+
+A task is an actor that shares the greenlet of its run; the main task is the actor that called `trio.run`. What a task does between two
+checkpoints is atomic for its siblings, as it is in Trio, and its siblings share all memory with it: so every step of a run writes one
+resource, the *run*, and any two of them conflict. For other threads and other runs a task's step is not atomic: cells, locks and SQL that
+it uses are steps of their own, during which the run is not *free*.
+
+The run's state says who may be resumed. The order in which tasks are resumed is the kernel's to choose: "any" takes one task at a
+time; "batches" takes what is runnable as a batch, forwards or backwards, as Trio's loop does. What Trio's loop does for itself
+(expiring deadlines, running callbacks from other threads, waking who waits until everybody is blocked) are steps of a further actor, the
+*loop*, which is among the movers only while it has something to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import trio
+
+from simharness.actors import ROOT, Actor, ended
+from simharness.clock import BOOT, SECOND, nanoseconds
+from simharness.errors import Misuse
+from simharness.kernel import Kernel, current
+from simharness.operations import Operation
+from simharness.places import caller
+from simharness.record import INSPECTING
+from simharness.runtimes import trio_internals as internals
+from simharness.runtimes.naming import Both
+from simharness.runtimes.refused import refuse_io
+from simharness.runtimes.trio import BATCHES
+
+RUNS = "trio runs"
+NUMBERS = "trio numbers"
+FAR = 10**8
+"""Seconds after which a deadline is none: what a clock that stands still says."""
+
+
+class State(NamedTuple):
+    """Who may be resumed.
+
+    Attributes:
+        free: no task is in the middle of its step.
+        runnable: indices of the actors whose tasks are runnable, in the order in which they became it.
+        batch: what is left of the batch under way.
+        idle: nothing is runnable, and Trio's loop would do something about that.
+        deadline: the next one, in the clock's nanoseconds.
+    """
+
+    free: bool = False
+    runnable: tuple[int, ...] = ()
+    batch: tuple[int, ...] = ()
+    idle: bool = False
+    deadline: int | None = None
+
+
+class TaskActor(Actor):
+    """A task of a run, or the run's loop."""
+
+    fresh = False
+
+    def __init__(self, kernel: Kernel, name: str, host: Actor) -> None:
+        super().__init__(kernel.names, kernel.hub, name, ended, host.daemon, host.process)
+        self.greenlet = host.greenlet
+        self.locals = host.locals
+        self._host = host
+
+    @property
+    def host(self) -> Actor:
+        """The actor that called `trio.run`."""
+        return self._host
+
+
+class VirtualClock(trio.abc.Clock):
+    """The kernel's clock as a run sees it. A time that was rounded to the kernel's nanoseconds reads as what it was."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.exact: dict[int, float] = {}
+
+    def start_clock(self) -> None:
+        """It runs already."""
+
+    def current_time(self) -> float:
+        """Return the monotonic clock in seconds."""
+        now = self.kernel.clock.now
+        seconds = (BOOT + now) / SECOND
+        return max(seconds, self.exact.get(now, seconds))
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Return the seconds until a time."""
+        return deadline - self.current_time()
+
+    def instant(self, deadline: float) -> int:
+        """Return a time of this clock as one of the kernel's."""
+        found = nanoseconds(deadline - BOOT / SECOND)
+        self.exact[found] = max(deadline, self.exact.get(found, deadline))
+        return found
+
+
+class Run:
+    """The kernel's side of one `trio.run`, and what Trio's loop finds in place of its own parts."""
+
+    def __init__(self, kernel: Kernel, host: Actor, clock: Any) -> None:
+        self.kernel = kernel
+        self.host = host
+        self.clock = clock or VirtualClock(kernel)
+        self.batches = BATCHES in kernel.learned.shared
+        name = kernel.new_name("trio.run").removeprefix(f"{ROOT}'s ")
+        self.state = kernel.resource(name, State(), "trio")
+        self.queue = kernel.resource(f"callbacks of {name}", 0, "trio")
+        self.both = Both(self.state, self.queue)
+        self.runner: Any = None
+        self.hooks: Any = None
+        self.actors: dict[int, Actor] = {}
+        self.tasks: dict[int, internals.Task] = {}
+        self.runnable: list[int] = []
+        self.left: list[int] = []
+        self.own: list[internals.Task] = []
+        self.next: list[internals.Task] = []
+        self.forming: int | None = None
+        self.started = False
+        self.workers: list[Actor] = []
+        self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "loop", host)
+        self.loop.mark |= self.both.bit
+        self.loop.pending = self._loop_operation()
+        self._calls = Operation("queues a callback", self.queue, writes=self.queue.bit)
+
+    # What Trio's loop asks
+
+    def woke(self, task: internals.Task) -> None:
+        """A task is to be resumed: it is one of the movers from the end of this step on."""
+        if internals.is_own(task):
+            self.own.append(task)
+            return
+        actor = self.actors.get(id(task))
+        if actor is None:
+            actor = self._spawned(task)
+        elif internals.is_cancelled(task):
+            actor.pending = self._operation(actor, "is cancelled", f"in {self._waited(actor)}")
+        else:
+            waited = self._waited(actor)
+            actor.pending = self._operation(actor, "resumes", f"after {waited}" if waited else "")
+        self.runnable.append(actor.index)
+
+    def _waited(self, actor: Actor) -> str:
+        pending = actor.pending
+        return pending.detail if pending is not None and pending.kind == "trio" else ""
+
+    def stop(self) -> bool:
+        """Return when somebody of this run has a turn; Trio's own tasks, and the first step of the main task, need none."""
+        if self.own or (not self.started and self.runnable):
+            self._start_main()
+            return True
+        kernel = self.kernel
+        self._settle()
+        mover = kernel.actor
+        assert mover is not None
+        alternative = kernel.turn(mover)
+        mover = kernel.actor
+        assert mover is not None
+        due = self.loop.deadline is not None and kernel.clock.now >= self.loop.deadline
+        self.loop.deadline = None
+        mover.places = None
+        self.forming = None
+        if mover is self.loop:
+            return self._loop_moves(alternative, due)
+        self.runnable.remove(mover.index)
+        if self.left:
+            del self.left[0]
+        self._occupy()
+        self.next.append(self.tasks[mover.index])
+        return True
+
+    def _start_main(self) -> None:
+        if not self.own:
+            self.started = True
+            self.next.append(self.tasks[self.runnable.pop()])
+
+    def _loop_moves(self, alternative: int, due: bool) -> bool:
+        callbacks = self.runner.entry_queue.size()
+        if self.batches and not self.left:
+            self.forming = alternative
+            happened = bool(callbacks or due or self.runnable)
+        else:
+            happened = bool(callbacks or due)
+            if self.left:
+                del self.left[0]
+            if callbacks:
+                self.runner.entry_queue.waker.wake()
+        self._occupy()
+        return happened
+
+    def batch(self) -> list[internals.Task]:
+        """Return the tasks to resume now, the last of them first."""
+        if self.forming is not None and not self.left:
+            self.left = list(self.runnable)
+            if self.runner.entry_queue.size():
+                self.left.insert(self.before_expiry, self.loop.index)
+            if self.forming:
+                self.left.reverse()
+            self.forming = None
+        found = [*self.next, *self.own]
+        self.next.clear()
+        self.own.clear()
+        return found
+
+    def size(self) -> int:
+        """Return how many tasks are to be resumed."""
+        return len(self.own) + len(self.next) + len(self.runnable)
+
+    def expires(self) -> bool:
+        """Whether Trio would look at its deadlines now: between two batches."""
+        self.before_expiry = len(self.runnable)
+        return not self.batches or self.forming is not None or not self.started
+
+    def calls(self) -> None:
+        """A callback is about to be queued: a step of whoever does that, but of Trio itself."""
+        kernel = current()
+        task = internals.running()
+        if kernel is self.kernel and (task is None or not internals.is_own(task)):
+            kernel.step(self._calls)
+
+    def called(self) -> None:
+        """A callback has been queued; Trio's own run at once."""
+        kernel = current()
+        if kernel is not self.kernel:
+            return
+        task = internals.running()
+        if task is not None and internals.is_own(task):
+            self.runner.entry_queue.waker.wake()
+            return
+        kernel.put(self.queue, self.runner.entry_queue.size())
+        self._declare_loop()
+
+    def refuse(self, what: str) -> NoReturn:
+        """Somebody asks for real I/O."""
+        refuse_io(self.kernel, what)
+
+    # Steps
+
+    def _settle(self) -> None:
+        """The step under way is over: say who may be resumed."""
+        kernel, runner = self.kernel, self.runner
+        mover = kernel.actor
+        assert mover is not None
+        task = self.tasks.get(mover.index)
+        if task is not None and not mover.finished:
+            self._stopped(mover, task)
+        if not self.batches:
+            runner.deadlines.expire(self.clock.current_time())
+        deadline, timeout = internals.seconds_to_deadline(runner)
+        instant: int | None = None
+        if timeout < FAR:
+            exact = isinstance(self.clock, VirtualClock)
+            instant = self.clock.instant(deadline) if exact else kernel.clock.now + nanoseconds(timeout)
+        idle = not self.runnable and internals.waits_for_idle(runner, timeout)
+        kernel.put(self.state, State(True, tuple(self.runnable), tuple(self.left), idle, instant))
+        waiting = runner.entry_queue.size()
+        if waiting != self.queue.state:
+            kernel.put(self.queue, waiting)
+        self._declare_loop()
+        if kernel.tracing:
+            for index, found in self.tasks.items():
+                actor = kernel.actors[index]
+                if not actor.finished:
+                    actor.calls = internals.places(found)
+
+    def _occupy(self) -> None:
+        """A step has begun: until it is over the others of this run wait."""
+        self.kernel.put(self.state, self.state.state._replace(free=False, runnable=tuple(self.runnable), batch=tuple(self.left)))
+
+    def _stopped(self, actor: Actor, task: internals.Task) -> None:
+        """A task has come to its next checkpoint, or to its end."""
+        if internals.is_alive(self.runner, task):
+            if actor.index not in self.runnable:
+                actor.pending = self._operation(actor, "trio", internals.waits_in(task))
+            actor.places = lambda: internals.places(task)
+            return
+        del self.tasks[actor.index], self.actors[id(task)]
+        if actor is self.host:
+            actor.pending = self._operation(actor, "trio", "trio.run")
+        else:
+            self.kernel.end(actor)
+
+    def _spawned(self, task: internals.Task) -> Actor:
+        kernel = self.kernel
+        if self.runner.main_task is None and not self.tasks:
+            actor = self.host
+        else:
+            spawner = kernel.actor
+            assert spawner is not None
+            base = task.name.rpartition(".")[2] or task.name
+            if spawner.name != ROOT:
+                base = f"{spawner.name}/{base}"
+            number, name = 1, base
+            while f"actor {name}" in kernel.created:
+                number += 1
+                name = f"{base} {number}"
+            kernel.created[f"actor {name}"] = 1
+            actor = TaskActor(kernel, name, self.host)
+            actor.mark |= self.state.bit
+            actor.born = kernel.n - 1
+            actor.pending = self._operation(actor, "starts", "")
+            actor.places = lambda: internals.places(task)
+            kernel.register(actor)
+        self.actors[id(task)] = actor
+        self.tasks[actor.index] = task
+        return actor
+
+    def _operation(self, actor: Actor, kind: str, detail: str) -> Operation:
+        index = actor.index
+
+        def in_any(state: State) -> bool:
+            return state.free and index in state.runnable
+
+        def in_batches(state: State) -> bool:
+            return state.free and state.batch[:1] == (index,)
+
+        return Operation(kind, self.state, writes=self.state.bit, enabled=in_batches if self.batches else in_any, detail=detail)
+
+    # The loop
+
+    def _loop_operation(self) -> Operation:
+        me = self.loop.index
+
+        def in_any(both: tuple[State, int]) -> bool:
+            return both[0].free and (both[1] > 0 or both[0].idle)
+
+        def in_batches(both: tuple[State, int]) -> bool:
+            state = both[0]
+            if state.batch:
+                return state.free and state.batch[0] == me
+            return state.free and bool(state.runnable or both[1] or state.idle)
+
+        def due(both: tuple[State, int]) -> int | None:
+            return both[0].deadline if both[0].free and not both[0].batch else None
+
+        callbacks = self.queue.state
+        if self.batches and not self.left:
+            what, options = "takes a batch", 2 if len(self.runnable) + bool(callbacks) > 1 else 1
+        else:
+            what, options = "runs callbacks" if callbacks else "wakes who waits", 1
+        enabled = in_batches if self.batches else in_any
+        return Operation(what, self.both, writes=self.both.bit, enabled=enabled, options=options, due=due)
+
+    def _declare_loop(self) -> None:
+        """Have the loop among the movers if it has something to do, now or later."""
+        state, live, loop = self.state.state, self.kernel.live, self.loop
+        if not state.free:
+            return
+        operation = loop.pending = self._loop_operation()
+        assert operation.due is not None
+        assert operation.enabled is not None
+        loop.deadline = operation.due((state, self.queue.state))
+        if loop.deadline is not None:
+            self.kernel.timed = True
+        needed = loop.deadline is not None or operation.enabled((state, self.queue.state))
+        if needed and loop not in live:
+            self.kernel.actors[loop.index] = loop
+            live.append(loop)
+        elif not needed and loop in live:
+            live.remove(loop)
+
+    # Beginning and end
+
+    def begin(self) -> None:
+        """The host becomes the main task."""
+        self.host.mark |= self.both.bit
+        self.kernel.step(Operation("trio.run", self.state, writes=self.state.bit))
+        self._occupy()
+
+    def finish(self) -> None:
+        """The run is over: the host goes on as it was."""
+        kernel, host, loop = self.kernel, self.host, self.loop
+        for index in list(self.tasks):
+            actor = kernel.actors[index]
+            if actor is not host and not actor.finished:
+                kernel.end(actor)
+        if loop in kernel.live:
+            kernel.live.remove(loop)
+        loop.finished = True
+        mover = kernel.actor
+        assert mover is not None
+        if mover is not host:
+            host.pending = Operation("trio.run returns", writes=self.state.bit)
+            kernel.turn(mover)
+        host.places = None
+        host.mark = host.bit
+        for actor in self.workers:
+            if not actor.finished and not actor.daemon:
+                actor.daemon = True
+                kernel.unfinished -= 1
+                kernel.learned.daemon()
+
+    def abandon(self) -> None:
+        """The execution is dying."""
+        for index in self.tasks:
+            actor = self.kernel.actors[index]
+            if actor is not self.host:
+                actor.finished = True
+        self.loop.finished = True
+
+
+def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...], clock: Any, instruments: Any, strict: bool) -> Any:
+    """Run a Trio program as part of the kernel's execution; return or raise what it comes to."""
+    if kernel.mode == INSPECTING:
+        raise Misuse(f"{caller() or '?'}: a check cannot call trio.run: look at what the tasks have left behind")
+    if kernel.setting_up:
+        kernel.move_root()
+    host = kernel.actor
+    assert host is not None
+    if not isinstance(host, TaskActor):
+        host.locals.setdefault("thread", host.index)
+    runs: dict[int, Run] = kernel.context.setdefault(RUNS, {})
+    kernel.learned.runtimes.add("trio")
+    found = Run(kernel, host, clock)
+    found.runner, found.hooks = internals.make_runner(found, found.clock, instruments, strict)
+    runs[host.index] = found
+    try:
+        found.begin()
+        return internals.drive(found.runner, function, arguments)
+    finally:
+        del runs[host.index]
+        if kernel.dying:
+            found.abandon()
+        elif kernel.error is None:
+            found.finish()
+
+
+def _current_run(kernel: Kernel) -> Run | None:
+    actor = kernel.actor
+    runs: dict[int, Run] = kernel.context.get(RUNS, {})
+    return None if actor is None else runs.get(actor.host.index)
+
+
+def worker(kernel: Kernel, actor: Actor | None) -> None:
+    """Note that the current run has started a worker thread, which nobody waits for when the run is over."""
+    found = _current_run(kernel)
+    if found is not None and actor is not None:
+        found.workers.append(actor)
+
+
+def hooks_of() -> Any:
+    """Return the current run's hooks for asynchronous generators."""
+    kernel = current()
+    found = None if kernel is None else _current_run(kernel)
+    return None if found is None else found.hooks
+
+
+def number(thing: object) -> int:
+    """Return the hash of one of Trio's objects: in a simulation its number, so that sets do not depend on addresses."""
+    kernel = current()
+    if kernel is None:
+        return object.__hash__(thing)
+    numbers: dict[int, tuple[int, object]] = kernel.context.setdefault(NUMBERS, {})
+    found = numbers.get(id(thing))
+    if found is None:
+        found = numbers[id(thing)] = len(numbers), thing
+    return found[0]
