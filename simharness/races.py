@@ -200,9 +200,9 @@ class Races:
         """Races of the operations that were still waiting when the execution ended."""
         kernel = self.kernel
         found: list[Race] = []
-        for actor in kernel.live:
+        for actor in kernel.actors.values():
             operation = actor.pending
-            if operation is None or operation.kind == "assume":
+            if actor.finished or operation is None or operation.kind == "assume":
                 continue
             ready = actor.ready(kernel.clock.now)
             if ready and not actor.daemon:

@@ -7,7 +7,7 @@ it uses are steps of their own, during which the run is not *free*.
 
 The run's state says who may be resumed. The order in which tasks are resumed is the kernel's to choose: "any" takes one task at a
 time; "batches" takes what is runnable as a batch, forwards or backwards, as Trio's loop does. What Trio's loop does for itself
-(expiring deadlines, running callbacks from other threads, waking who waits until everybody is blocked) are steps of a further actor, the
+(expiring deadlines, which an "any" order may put off, running callbacks from other threads, waking who waits until everybody is blocked) are steps of a further actor, the
 *loop*, which is among the movers only while it has something to do.
 """
 
@@ -119,6 +119,8 @@ class Run:
         self.own: list[internals.Task] = []
         self.next: list[internals.Task] = []
         self.forming: int | None = None
+        self.expiring = False
+        self.before_expiry = 0
         self.started = False
         self.workers: list[Actor] = []
         self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "loop", host)
@@ -163,6 +165,7 @@ class Run:
         self.loop.deadline = None
         mover.places = None
         self.forming = None
+        self.expiring = mover is self.loop and not self.left
         if mover is self.loop:
             return self._loop_moves(alternative, due)
         self.runnable.remove(mover.index)
@@ -210,9 +213,10 @@ class Run:
         return len(self.own) + len(self.next) + len(self.runnable)
 
     def expires(self) -> bool:
-        """Whether Trio would look at its deadlines now: between two batches."""
+        """Whether Trio's loop has its turn: between two batches."""
         self.before_expiry = len(self.runnable)
-        return not self.batches or self.forming is not None or not self.started
+        expiring, self.expiring = self.expiring, False
+        return expiring
 
     def calls(self) -> None:
         """A callback is about to be queued: a step of whoever does that, but of Trio itself."""
@@ -247,8 +251,6 @@ class Run:
         task = self.tasks.get(mover.index)
         if task is not None and not mover.finished:
             self._stopped(mover, task)
-        if not self.batches:
-            runner.deadlines.expire(self.clock.current_time())
         deadline, timeout = internals.seconds_to_deadline(runner)
         instant: int | None = None
         if timeout < FAR:
@@ -379,7 +381,6 @@ class Run:
                 kernel.end(actor)
         if loop in kernel.live:
             kernel.live.remove(loop)
-        loop.finished = True
         mover = kernel.actor
         assert mover is not None
         if mover is not host:
