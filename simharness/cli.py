@@ -27,6 +27,7 @@ from simharness.report import json_report
 from simharness.report.table import cell_name, console_for, report, words_of
 from simharness.report.timeline import render
 from simharness.results import Result
+from simharness.runtimes import trio
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
 
@@ -81,6 +82,9 @@ def explore(  # typer makes an option of each
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
+    trio_order: Annotated[
+        str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(trio.ORDERS)}; default: the scenario's.")
+    ] = None,
 ) -> None:
     """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
     with _errors():
@@ -89,7 +93,7 @@ def explore(  # typer makes an option of each
         if json is not None:
             json_report.check_writable(json)
         jobs = _jobs(paths, parameter or [])
-        settings = Settings(max_executions=max_executions, max_seconds=max_seconds)
+        settings = Settings(max_executions=max_executions, max_seconds=max_seconds, trio_order=trio_order)
         results, stopped = _explore(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)

@@ -48,7 +48,7 @@ class Stuck(BaseException):
 
 
 def told(error: BaseException) -> BaseException:
-    """Return what an exception group is about: the harness's own error in it, else an assertion, else the first error; others as they are."""
+    """Return what an exception group is about: an error of the harness, else an assertion, else the first; other errors as they are."""
     leaves = list(_leaves(error))
     for kind in (SimharnessError, Stuck, KeyboardInterrupt, AssertionError, BaseException):
         for leaf in leaves:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from simharness import choices, runtimes
@@ -16,6 +17,7 @@ from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
+from simharness.runtimes import trio
 from simharness.scenario import Parameters, Scenario, as_scenario
 from simharness.shrink import Shrinker
 from simharness.simulation import Execution, Settings, Simulation, describe
@@ -24,6 +26,8 @@ from simharness.strategies.dpor import Dpor
 from simharness.strategies.exhaustive import Exhaustive
 
 STRATEGIES: dict[str, Callable[[Kernel], Strategy]] = {"dpor": Dpor, "exhaustive": Exhaustive}
+BATCHES_TRIED = 1_000
+"""Executions spent on whether a counterexample under any order of Trio's tasks has a like under its batches."""
 _monotonic = time.monotonic
 
 
@@ -89,6 +93,9 @@ class Explorer:
                 version = learned.version
                 counterexample = self._counterexample(simulation)
             result = self._result(simulation, exhausted, counterexample)
+            any_order = "trio" in learned.runtimes and trio.BATCHES not in learned.shared
+        if any_order and result.counterexample is not None:
+            result = replace(result, counterexample=self._in_batches(result.counterexample))
         self.progress.finished(result)
         return result
 
@@ -167,6 +174,18 @@ class Explorer:
         text = describe(failure) or ""
         trace = simulation.record(shrinker.best, text, failure.step + 1)
         return Counterexample(text, token, trace, shortness)
+
+    def _in_batches(self, found: Counterexample) -> Counterexample:
+        """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
+        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, progress=None)
+        other = Explorer(self.scenario, self.parameters, self.strategy, True, limits).run()
+        if other.counterexample is not None:
+            said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
+        elif other.verdict is Verdict.VERIFIED:
+            said = f"no order of the batches of {trio.used()} fails (all {other.executions} tried): it takes what Trio leaves open"
+        else:
+            said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
+        return replace(found, shortness=f"{found.shortness}; {said}")
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally

@@ -44,7 +44,9 @@ def installed() -> Iterator[None]:
 
 def names(kernel: Kernel) -> tuple[str, ...]:
     """Return the runtimes whose operations are scheduling points; Trio only where it was used."""
-    return (*NAMES[:-1], *sorted(kernel.learned.runtimes), NAMES[-1])
+    order = "one batch" if trio.BATCHES in kernel.learned.shared else "one task"
+    found = (f"{name} ({order} at a time)" for name in sorted(kernel.learned.runtimes))
+    return (*NAMES[:-1], *found, NAMES[-1])
 
 
 def end_execution(kernel: Kernel) -> None:

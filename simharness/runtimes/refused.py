@@ -69,6 +69,8 @@ FUNCTIONS = (
     Door("signal", "", ("alarm", "setitimer", "pause", "sigwait", "sigwaitinfo", "sigtimedwait", "pthread_kill"), _SIGNAL),
     Door("socket", "", _LOOKUPS, _NETWORK),
     Door("trio", "", ("open_signal_receiver",), _SIGNAL),
+    Door("trio", "", ("run_process",), _PROCESS),
+    Door("trio.lowlevel", "", ("open_process",), _PROCESS),
     Door("trio.lowlevel", "", ("start_guest_run",), _GUEST),
 )
 _ALWAYS = ("_multiprocessing", "_posixsubprocess", "_thread", "select", "signal", "socket", "subprocess")

@@ -10,7 +10,7 @@ import importlib
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from simharness.errors import Misuse
 from simharness.kernel import current
@@ -65,6 +65,14 @@ def used() -> str:
     return f"trio {sys.modules['trio'].__version__}"
 
 
+class _Genuine(NamedTuple):
+    """What is replaced; a tuple, because in a closure's cell it would be replaced too."""
+
+    run: Callable[..., Any]
+    start: Callable[..., Any]
+    check: Callable[..., Any]
+
+
 def install(patches: Patches) -> None:
     """Plan the replacements, if the program has imported Trio."""
     if "trio" not in sys.modules:
@@ -77,7 +85,7 @@ def install(patches: Patches) -> None:
     from simharness.runtimes import trio_internals, trio_runs
     from simharness.runtimes.thread import actor_of
 
-    genuine_run, genuine_thread, genuine_check = trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled
+    genuine = _Genuine(trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled)
 
     def run(
         async_fn: Callable[..., Any],
@@ -90,7 +98,7 @@ def install(patches: Patches) -> None:
         """Run a Trio program; in a simulation under its kernel."""
         kernel = current()
         if kernel is None:
-            return genuine_run(
+            return genuine.run(
                 async_fn,
                 *args,
                 clock=clock,
@@ -104,7 +112,7 @@ def install(patches: Patches) -> None:
         """Run a function in a worker thread; in a simulation in one of its own."""
         kernel = current()
         if kernel is None:
-            genuine_thread(fn, deliver, name)
+            genuine.start(fn, deliver, name)
             return
         thread = threading.Thread(target=lambda: deliver(outcome.capture(fn)), name=name, daemon=False)
         thread.start()
@@ -116,11 +124,11 @@ def install(patches: Patches) -> None:
         found = trio_internals.token_run(_threads.PARENT_TASK_DATA.token) if hasattr(_threads.PARENT_TASK_DATA, "token") else None
         if kernel is not None and found is not None:
             kernel.step(Operation("trio.check_cancelled", reads=found.state.bit))
-        genuine_check()
+        genuine.check()
 
-    patches.everywhere(genuine_run, run)
-    patches.everywhere(genuine_thread, start_thread_soon)
-    patches.everywhere(genuine_check, check_cancelled)
+    patches.everywhere(genuine.run, run)
+    patches.everywhere(genuine.start, start_thread_soon)
+    patches.everywhere(genuine.check, check_cancelled)
     patches.attribute(_run, "_r", trio_internals.Order(_run._r, lambda: current() is not None))
     patches.attribute(_run.Task, "__hash__", trio_runs.number)
     patches.attribute(_run.CancelStatus, "__hash__", trio_runs.number)

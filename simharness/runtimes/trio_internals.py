@@ -320,10 +320,13 @@ def waits_in(task: Task) -> str:
     name = ""
     frames: list[FrameType] = [frame for frame, _ in task.iter_await_frames()]
     for frame in reversed(frames):
-        if not is_foreign(frame.f_code.co_filename):
+        code = frame.f_code
+        if not is_foreign(code.co_filename):
             break
-        name = frame.f_code.co_qualname
-    return name.replace("NurseryManager.__aexit__", "the end of a nursery").removesuffix(".__aenter__")
+        if not code.co_qualname.startswith("AsyncContextManagerMixin"):
+            owner = frame.f_locals.get("self")
+            name = code.co_name if owner is None else f"{type(owner).__name__}.{code.co_name}"
+    return "nursery" if name == "NurseryManager.__aexit__" else name
 
 
 def token_run(token: Any) -> Any:

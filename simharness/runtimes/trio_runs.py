@@ -6,20 +6,20 @@ resource, the *run*, and any two of them conflict. For other threads and other r
 it uses are steps of their own, during which the run is not *free*.
 
 The run's state says who may be resumed. The order in which tasks are resumed is the kernel's to choose: "any" takes one task at a
-time; "batches" takes what is runnable as a batch, forwards or backwards, as Trio's loop does. What Trio's loop does for itself
-(expiring deadlines, which an "any" order may put off, running callbacks from other threads, waking who waits until everybody is blocked) are steps of a further actor, the
-*loop*, which is among the movers only while it has something to do.
+time; "batches" takes what is runnable as a batch, forwards or backwards, as Trio's loop does. What Trio's loop does for itself (expiring
+deadlines, which under "any" may come late, running callbacks from other threads, waking who waits until everybody is blocked) are steps
+of a further actor, the *loop*, which is among the movers only while it has something to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-import trio
+from greenlet import GreenletExit
 
-from simharness.actors import ROOT, Actor, ended
-from simharness.clock import BOOT, SECOND, nanoseconds
+from simharness.actors import ROOT, Actor
+from simharness.clock import nanoseconds
 from simharness.errors import Misuse
 from simharness.kernel import Kernel, current
 from simharness.operations import Operation
@@ -29,73 +29,12 @@ from simharness.runtimes import trio_internals as internals
 from simharness.runtimes.naming import Both
 from simharness.runtimes.refused import refuse_io
 from simharness.runtimes.trio import BATCHES
+from simharness.runtimes.trio_state import State, TaskActor, VirtualClock, loop_operation, task_operation
 
 RUNS = "trio runs"
 NUMBERS = "trio numbers"
 FAR = 10**8
 """Seconds after which a deadline is none: what a clock that stands still says."""
-
-
-class State(NamedTuple):
-    """Who may be resumed.
-
-    Attributes:
-        free: no task is in the middle of its step.
-        runnable: indices of the actors whose tasks are runnable, in the order in which they became it.
-        batch: what is left of the batch under way.
-        idle: nothing is runnable, and Trio's loop would do something about that.
-        deadline: the next one, in the clock's nanoseconds.
-    """
-
-    free: bool = False
-    runnable: tuple[int, ...] = ()
-    batch: tuple[int, ...] = ()
-    idle: bool = False
-    deadline: int | None = None
-
-
-class TaskActor(Actor):
-    """A task of a run, or the run's loop."""
-
-    fresh = False
-
-    def __init__(self, kernel: Kernel, name: str, host: Actor) -> None:
-        super().__init__(kernel.names, kernel.hub, name, ended, host.daemon, host.process)
-        self.greenlet = host.greenlet
-        self.locals = host.locals
-        self._host = host
-
-    @property
-    def host(self) -> Actor:
-        """The actor that called `trio.run`."""
-        return self._host
-
-
-class VirtualClock(trio.abc.Clock):
-    """The kernel's clock as a run sees it. A time that was rounded to the kernel's nanoseconds reads as what it was."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.exact: dict[int, float] = {}
-
-    def start_clock(self) -> None:
-        """It runs already."""
-
-    def current_time(self) -> float:
-        """Return the monotonic clock in seconds."""
-        now = self.kernel.clock.now
-        seconds = (BOOT + now) / SECOND
-        return max(seconds, self.exact.get(now, seconds))
-
-    def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Return the seconds until a time."""
-        return deadline - self.current_time()
-
-    def instant(self, deadline: float) -> int:
-        """Return a time of this clock as one of the kernel's."""
-        found = nanoseconds(deadline - BOOT / SECOND)
-        self.exact[found] = max(deadline, self.exact.get(found, deadline))
-        return found
 
 
 class Run:
@@ -132,17 +71,18 @@ class Run:
 
     def woke(self, task: internals.Task) -> None:
         """A task is to be resumed: it is one of the movers from the end of this step on."""
+        if self.kernel.dying:
+            return
         if internals.is_own(task):
             self.own.append(task)
             return
         actor = self.actors.get(id(task))
         if actor is None:
             actor = self._spawned(task)
-        elif internals.is_cancelled(task):
-            actor.pending = self._operation(actor, "is cancelled", f"in {self._waited(actor)}")
         else:
             waited = self._waited(actor)
-            actor.pending = self._operation(actor, "resumes", f"after {waited}" if waited else "")
+            kind, before = ("is cancelled", "in") if internals.is_cancelled(task) else ("resumes", "after")
+            actor.pending = task_operation(self.state, actor.index, self.batches, kind, f"{before} {waited}" if waited else "")
         self.runnable.append(actor.index)
 
     def _waited(self, actor: Actor) -> str:
@@ -151,10 +91,12 @@ class Run:
 
     def stop(self) -> bool:
         """Return when somebody of this run has a turn; Trio's own tasks, and the first step of the main task, need none."""
+        kernel = self.kernel
+        if kernel.dying:
+            raise GreenletExit
         if self.own or (not self.started and self.runnable):
             self._start_main()
             return True
-        kernel = self.kernel
         self._settle()
         mover = kernel.actor
         assert mover is not None
@@ -276,12 +218,12 @@ class Run:
         """A task has come to its next checkpoint, or to its end."""
         if internals.is_alive(self.runner, task):
             if actor.index not in self.runnable:
-                actor.pending = self._operation(actor, "trio", internals.waits_in(task))
+                actor.pending = task_operation(self.state, actor.index, self.batches, "trio", internals.waits_in(task))
             actor.places = lambda: internals.places(task)
             return
         del self.tasks[actor.index], self.actors[id(task)]
         if actor is self.host:
-            actor.pending = self._operation(actor, "trio", "trio.run")
+            actor.pending = task_operation(self.state, actor.index, self.batches, "trio", "trio.run")
         else:
             self.kernel.end(actor)
 
@@ -303,48 +245,21 @@ class Run:
             actor = TaskActor(kernel, name, self.host)
             actor.mark |= self.state.bit
             actor.born = kernel.n - 1
-            actor.pending = self._operation(actor, "starts", "")
+            actor.pending = task_operation(self.state, actor.index, self.batches, "starts", "")
             actor.places = lambda: internals.places(task)
             kernel.register(actor)
         self.actors[id(task)] = actor
         self.tasks[actor.index] = task
         return actor
 
-    def _operation(self, actor: Actor, kind: str, detail: str) -> Operation:
-        index = actor.index
-
-        def in_any(state: State) -> bool:
-            return state.free and index in state.runnable
-
-        def in_batches(state: State) -> bool:
-            return state.free and state.batch[:1] == (index,)
-
-        return Operation(kind, self.state, writes=self.state.bit, enabled=in_batches if self.batches else in_any, detail=detail)
-
-    # The loop
-
     def _loop_operation(self) -> Operation:
-        me = self.loop.index
-
-        def in_any(both: tuple[State, int]) -> bool:
-            return both[0].free and (both[1] > 0 or both[0].idle)
-
-        def in_batches(both: tuple[State, int]) -> bool:
-            state = both[0]
-            if state.batch:
-                return state.free and state.batch[0] == me
-            return state.free and bool(state.runnable or both[1] or state.idle)
-
-        def due(both: tuple[State, int]) -> int | None:
-            return both[0].deadline if both[0].free and not both[0].batch else None
-
         callbacks = self.queue.state
         if self.batches and not self.left:
-            what, options = "takes a batch", 2 if len(self.runnable) + bool(callbacks) > 1 else 1
-        else:
-            what, options = "runs callbacks" if callbacks else "wakes who waits", 1
-        enabled = in_batches if self.batches else in_any
-        return Operation(what, self.both, writes=self.both.bit, enabled=enabled, options=options, due=due)
+            options = 2 if len(self.runnable) + bool(callbacks) > 1 else 1
+            self.kernel.concurrent = self.kernel.concurrent or options > 1
+            return loop_operation(self.both, self.loop.index, True, "takes a batch", options)
+        what = "runs callbacks" if callbacks else "wakes who waits" if self.state.state.idle else "expires deadlines"
+        return loop_operation(self.both, self.loop.index, self.batches, what)
 
     def _declare_loop(self) -> None:
         """Have the loop among the movers if it has something to do, now or later."""
