@@ -67,7 +67,7 @@ def test_two_tasks_with_two_checkpoints_have_six_orders_of_which_trio_in_batches
     assert "trio (one batch at a time)" in in_batches.bounds
 
 
-@pytest.mark.parametrize(("tasks", "orderings"), [(1, 1), (2, 6), (3, 90), (4, 2520)])
+@pytest.mark.parametrize(("tasks", "orderings"), [(1, 1), (2, 6), (3, 90)])
 def test_tasks_of_two_steps_have_as_many_orderings_as_their_steps_can_be_merged(tasks, orderings):
     result = explored(lambda world: world.actor("a", children(*[trio.lowlevel.checkpoint] * tasks)))
     assert (result.executions, result.redundant) == (orderings, 0)
@@ -116,7 +116,9 @@ def test_the_races_of_the_scenarios_are_found_and_their_twins_verified(scenario,
 
 
 def test_a_counterexample_says_whether_the_installed_trio_would_do_it():
-    found = {scenario.name: simharness.explore(scenario).counterexample for scenario in SCENARIOS}
+    few = Settings(shrink=20)
+    named = {scenario.name: scenario for scenario in SCENARIOS}
+    found = {name: simharness.explore(named[name], settings=few).counterexample for name in ("check_then_act", "lost_wake_up")}
     assert f"the batches of trio {trio.__version__} fail too: check_then_act:" in found["check_then_act"].shortness
     assert f"no order of the batches of trio {trio.__version__} fails (all 4 tried)" in found["lost_wake_up"].shortness
 
@@ -124,7 +126,7 @@ def test_a_counterexample_says_whether_the_installed_trio_would_do_it():
 @pytest.mark.parametrize("order", ["any", "batches"])
 def test_a_token_is_replayed_in_the_order_that_it_was_found_in(order):
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == "check_then_act")
-    result = simharness.explore(scenario, settings=Settings(trio_order=order))
+    result = simharness.explore(scenario, settings=Settings(trio_order=order, shrink=20))
     again = simharness.replay(scenario, result.counterexample.token)
     assert again.failure == result.counterexample.failure
     assert again.timeline == result.counterexample.timeline
@@ -471,7 +473,7 @@ def test_signal_handlers_the_wake_up_descriptor_the_hooks_and_trios_context_are_
 
     before = state()
     for scenario in (*SCENARIOS, a_root):
-        simharness.explore(scenario)
+        simharness.explore(scenario, settings=Settings(shrink=0, max_executions=50))
         assert state() == before
     assert trio.run(trio.sleep, 0) is None
 
@@ -510,17 +512,23 @@ def test_a_real_run_in_another_thread_is_not_disturbed():
 
     stop = threading.Event()
 
+    problems = []
+
     def runs():
-        while not stop.is_set():
-            trio.run(real)
+        try:
+            while not stop.is_set():
+                trio.run(real)
+        except BaseException as error:
+            problems.append(error)
 
     with runtimes.installed():
         thread = threading.Thread(target=runs)
         thread.start()
-        while len(seen) < 3:
+        while len(seen) < 3 and not problems:
             assert explored(two_checkpoints).outcomes == SIX
         stop.set()
         thread.join()
+    assert not problems
 
 
 def test_executions_that_get_stuck_leave_nothing_behind():

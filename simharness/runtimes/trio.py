@@ -129,6 +129,7 @@ def install(patches: Patches) -> None:
     patches.everywhere(genuine.run, run)
     patches.everywhere(genuine.start, start_thread_soon)
     patches.everywhere(genuine.check, check_cancelled)
+    patches.attribute(trio_internals.EntryQueue, "__init__", trio_internals.with_genuine_lock)
     patches.attribute(_run, "_r", trio_internals.Order(_run._r, lambda: current() is not None))
     patches.attribute(_run.Task, "__hash__", trio_runs.number)
     patches.attribute(_run.CancelStatus, "__hash__", trio_runs.number)

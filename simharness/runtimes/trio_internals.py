@@ -152,7 +152,16 @@ class _WakeUp:
         """Nothing was opened."""
 
 
-class Callbacks(_entry_queue.EntryQueue):
+EntryQueue = _entry_queue.EntryQueue
+_genuine_init = EntryQueue.__init__
+
+
+def with_genuine_lock(queue: Any, *arguments: Any, **options: Any) -> None:
+    """Make a queue of callbacks for a run that is not simulated: Trio insists that its lock is the interpreter's."""
+    _genuine_init(queue, *arguments, **{"lock": RLock(), **options})
+
+
+class Callbacks(EntryQueue):
     """The genuine queue of callbacks, whose filling is a step and whose emptying another."""
 
     def __init__(self, run: Driver) -> None:
