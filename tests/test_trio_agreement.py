@@ -8,7 +8,7 @@ import trio_programs
 import simharness
 from simharness import runtimes
 
-LIMITS = simharness.Settings(max_executions=600, shrink=0, max_steps=400)
+LIMITS = simharness.Settings(max_executions=150, shrink=0, max_steps=400)
 KINDS = {
     "plain": trio_programs.PLAIN,
     "timed": trio_programs.PLAIN[:8] + trio_programs.TIMED,
@@ -16,10 +16,10 @@ KINDS = {
 }
 
 
-def compare(kind, seed, order):
+def compare(kind, seed, order, limit=150):
     """Explore both ways and compare; False when brute force would take too long."""
     program = simharness.scenario(allow_deadlock=True)(trio_programs.scenario(trio_programs.program(seed, KINDS[kind])))
-    limits = dataclasses.replace(LIMITS, trio_order=order)
+    limits = dataclasses.replace(LIMITS, trio_order=order, max_executions=limit)
     everything = simharness.explore(program, strategy="exhaustive", stop_on_first=False, settings=limits)
     if "stopped at" in everything.bounds:
         return False
@@ -35,11 +35,11 @@ def compare(kind, seed, order):
     return True
 
 
-@pytest.mark.parametrize(("kind", "seeds"), [("plain", 40), ("timed", 12), ("threaded", 12)])
+@pytest.mark.parametrize(("kind", "seeds"), [("plain", 20), ("timed", 8), ("threaded", 6)])
 @pytest.mark.parametrize("order", ["any", "batches"])
 def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds, order):
     with runtimes.installed():
-        assert sum(compare(kind, seed, order) for seed in range(seeds)) > seeds // 3
+        assert sum(compare(kind, seed, order) for seed in range(seeds)) > seeds // 4
 
 
 @pytest.mark.long
@@ -48,7 +48,7 @@ def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_many_random_programs_come_to_the_same_with_and_without_reduction(kind, order, first):
     with runtimes.installed():
-        assert sum(compare(kind, seed, order) for seed in range(first, first + 50)) > 10
+        assert sum(compare(kind, seed, order, 1_500) for seed in range(first, first + 50)) > 10
 
 
 def agree_with_genuine(seeds):
@@ -56,7 +56,7 @@ def agree_with_genuine(seeds):
     compared = 0
     for seed in seeds:
         program = trio_programs.program(seed, trio_programs.PLAIN)
-        genuine = trio_programs.genuine_outcomes(program, 500)
+        genuine = trio_programs.genuine_outcomes(program, 200)
         if genuine is None:
             continue
         scenario = simharness.scenario(allow_deadlock=True)(trio_programs.scenario(program))
@@ -72,7 +72,7 @@ def agree_with_genuine(seeds):
 
 def test_batches_come_to_exactly_what_the_genuine_trio_comes_to():
     with runtimes.installed():
-        assert agree_with_genuine(range(40)) > 30
+        assert agree_with_genuine(range(25)) > 15
 
 
 @pytest.mark.long

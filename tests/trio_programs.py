@@ -185,7 +185,8 @@ class _Bits:
 def genuine_outcomes(programs, limit):
     """Return everything that the genuine Trio can do with a program that uses neither time nor threads; None if it is too much."""
     outcomes = set()
-    saved = _run._r
+    saved = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
+    _run._ALLOW_DETERMINISTIC_SCHEDULING = False  # what Hypothesis sets for itself
     queue = [[]]
     try:
         for _ in range(limit):
@@ -197,7 +198,7 @@ def genuine_outcomes(programs, limit):
             trio.run(_or_stuck, Things(outcomes.add), programs)
             queue += [[*bits.bits[:position], 1] for position in range(fixed, bits.drawn)]
     finally:
-        _run._r = saved
+        _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = saved
     return None
 
 
