@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore test test-long upstream-test lint types docs counts overhead check clean
+.PHONY: explore test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ test-long: $(STAMP)  ## the test suite with the long tests
 upstream-test: $(STAMP)  ## an upstream regression test, unmodified, against hermes_state: make upstream-test FILE=...
 	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath= -o addopts= --rootdir=$(dir $(FILE)) $(FILE)
 
+upstream-interleave: $(STAMP)  ## the same test, unmodified, under every ordering: make upstream-interleave FILE=... HERMES_STATE_PROTOCOL=lease
+	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q --interleave -p no:cacheprovider -o pythonpath= -o addopts= \
+		-o interleave_corpus=$(CURDIR)/.simharness --rootdir=$(dir $(FILE)) $(FILE)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,6 +45,15 @@ counts: $(STAMP)
 
 overhead: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py
+
+mutants: $(STAMP)  ## the engine broken in some thirty places, one at a time: the tests must notice each
+	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
+
+peers: $(STAMP)  ## the store workload under other tools too, each in an environment of its own
+	for tool in frontrun detangle; do \
+		test -x .peers/$$tool/bin/python || { $(PYTHON) -m venv .peers/$$tool && .peers/$$tool/bin/python -m pip install -q $$tool; } || true; \
+	done
+	$(BIN)/python benchmarks/peers.py
 
 check: lint types test
 

@@ -1,6 +1,7 @@
 """simharness: run real concurrent code under every ordering, and get a proof within stated bounds or a counterexample."""
 
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, Refused, SimharnessError, TokenError
+from simharness.estimate import Estimate
 from simharness.explore import explore, explore_all, replay
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
@@ -12,6 +13,7 @@ from simharness.world import Cell, World
 __all__ = [
     "Cell",
     "Counterexample",
+    "Estimate",
     "HarnessBug",
     "Misuse",
     "Nondeterminism",

@@ -21,7 +21,7 @@ from typing import Any
 from simharness.errors import HarnessBug, SimharnessError
 from simharness.explore import explore, failed
 from simharness.results import Result, Verdict
-from simharness.scenario import Scenario, load
+from simharness.scenario import Scenario, is_drawn, load
 from simharness.simulation import Settings
 
 _monotonic = time.monotonic
@@ -73,8 +73,8 @@ def one_by_one(jobs: Sequence[Job], how: How) -> Iterator[tuple[int, Result]]:
         yield index, result
 
 
-def interrupted(job: Job, how: How, executions: int) -> Result:
-    """Return the result of a cell whose exploration was stopped by hand."""
+def interrupted(job: Job, how: How, executions: int, so_far: str) -> Result:
+    """Return the result of a cell whose exploration was stopped by hand; `so_far` says how far it was."""
     result = failed(job.scenario, job.parameters, how.strategy, SimharnessError(""), 0.0)
     return replace(
         result,
@@ -82,7 +82,7 @@ def interrupted(job: Job, how: How, executions: int) -> Result:
         executions=executions,
         error=None,
         error_status=0,
-        bounds=f"interrupted after {executions} executions",
+        bounds=f"interrupted{so_far}",
     )
 
 
@@ -163,7 +163,8 @@ class Workers:
                 self._start()
         else:
             self._hand_out(pipe, process)
-        return index, replace(result, parameters=dict(job.parameters))
+        cell = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}
+        return index, replace(result, parameters=cell)
 
 
 def _context() -> Any:

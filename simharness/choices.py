@@ -5,13 +5,17 @@
 names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
 the clock; `b=2` is one step of b that takes alternative 2 of a data choice) and ends with a check on what those steps were. A
 token holds every choice, forced ones too, so it does not depend on how any strategy thinks. Where exploring has learned facts that decide
-what is a scheduling point (a connection is used by several actors), they follow as a fifth part.
+what is a scheduling point (a connection is used by several actors), they follow as a fifth part. Where the execution rests on something
+that another version of Python may do otherwise (the numbers of `random`, code of the standard library that makes steps, an exception in
+the interpreter's words), the version is the last part, such as `py3.11`, and other versions refuse the token.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -19,10 +23,12 @@ from urllib.parse import quote, unquote
 from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.errors import TokenError
 from simharness.kernel import Kernel
-from simharness.places import without_addresses
+from simharness.record import VERSIONED
+from simharness.scenario import Scenario, is_drawn
 
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"
+_VERSION = re.compile(r"py\d+\.\d+")
 _RUN = re.compile(r"([a-zA-Z]|\.\d+\.)(?:=(\d+)|(\d+))")
 
 
@@ -31,7 +37,14 @@ def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
     parts = [quote(name), _cell(parameters), write_choices(kernel), fingerprint(kernel)]
     if kernel.learned.shared:
         parts.append(",".join(quote(fact.replace(" ", "+"), safe="+") for fact in sorted(kernel.learned.shared)))
+    if VERSIONED in kernel.context:
+        parts.append(this_python())
     return ":".join(parts)
+
+
+def this_python() -> str:
+    """Return the version of Python as tokens name it."""
+    return f"py{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def write_choices(kernel: Kernel) -> str:
@@ -60,7 +73,7 @@ def write_choices(kernel: Kernel) -> str:
 def fingerprint(kernel: Kernel) -> str:
     """Return six hex digits that tell whether the steps of an execution are those the token was written for."""
     text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.operations)
-    return hashlib.sha256(without_addresses(text).encode()).hexdigest()[:6]
+    return hashlib.sha256(kernel.canonical(text).encode(errors="backslashreplace")).hexdigest()[:6]
 
 
 class Token(NamedTuple):
@@ -81,13 +94,19 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         texts: for each parameter, its known values by their text.
 
     Raises:
-        TokenError: not a token, or one of another scenario or cell.
+        TokenError: not a token, or one of another scenario, cell or version of Python.
     """
     parts = token.strip().split(":")
+    version = parts.pop() if len(parts) > 4 and _VERSION.fullmatch(parts[-1]) else ""
     if len(parts) not in (4, 5) or _RUN.sub("", parts[2]):
         raise TokenError(f"{token!r} is not a replay token; one looks like {name}:protocol=lease:a12b5a3:1f9c2e")
     if unquote(parts[0]) != name:
         raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
+    if version and version != this_python():
+        raise TokenError(
+            f"this token was written under Python {version[2:]} and rests on what may be otherwise in another version, such as Python "
+            f"{this_python()[2:]}, which this is: replay it under Python {version[2:]}, or explore again"
+        )
     cell: dict[str, Any] = {}
     for pair in filter(None, parts[1].split(",")):
         key, _, text = pair.partition("=")
@@ -95,11 +114,23 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         known = texts.get(key, {})
         if known and text not in known:
             raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
-        cell[key] = known.get(text, text)
-    if parameters is not None and _cell(parameters) != parts[1]:
-        raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
+        cell[key] = known[text] if known else value_of(text)
+    if parameters is not None:
+        if _cell(parameters) != parts[1]:
+            raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
+        cell = dict(parameters)
     facts = frozenset(unquote(fact).replace("+", " ") for fact in parts[4].split(",")) if len(parts) == 5 else frozenset()
     return Token(cell, parts[2], parts[3], facts)
+
+
+def of_scenario(token: str, scenario: Scenario, parameters: Mapping[str, Any] | None = None) -> Token:
+    """Take a token of this scenario apart; `parameters`, if given, are the cell's.
+
+    Raises:
+        TokenError: not a token, or one of another scenario, cell or version of Python.
+    """
+    texts = {name: {text_of(value): value for value in values if not is_drawn(value)} for name, values in scenario.matrix.items()}
+    return read(token, scenario.name, parameters, texts)
 
 
 def scenario_of(token: str) -> str:
@@ -149,8 +180,28 @@ class Replay:
 ABSENT = -2
 
 
+def text_of(value: Any) -> str:
+    """Return how a parameter's value stands in a token: its text, and in quotes if it is a text that could be taken for something else."""
+    return repr(value) if isinstance(value, str) and _literal(value) is not None else str(value)
+
+
+def value_of(text: str) -> Any:
+    """Return the value that a token's text stands for, if it is not one of a known few: a literal, or else the text itself."""
+    found = _literal(text)
+    return text if found is None else found[0]
+
+
+def _literal(text: str) -> tuple[Any] | None:
+    """Return the value in a tuple if the text is Python's for it, as Python writes it."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return (value,) if repr(value) == text else None
+
+
 def _cell(parameters: Mapping[str, Any]) -> str:
-    return ",".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in parameters.items())
+    return ",".join(f"{quote(name, safe='')}={quote(text_of(value), safe='')}" for name, value in parameters.items())
 
 
 def _letter(rank: int) -> str:

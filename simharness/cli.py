@@ -21,15 +21,18 @@ import typer
 
 from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, one_by_one
+from simharness.confirm import confirmed
 from simharness.errors import HarnessBug, Misuse, SimharnessError
-from simharness.explore import STRATEGIES, replay
+from simharness.explore import replay
 from simharness.report import json_report
+from simharness.report.difference import side_by_side
 from simharness.report.table import cell_name, console_for, report, words_of
 from simharness.report.timeline import render
 from simharness.results import Result
 from simharness.runtimes import trio
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
+from simharness.strategies.named import STRATEGIES, check
 
 INCONCLUSIVE = 3
 PIPED_WIDTH = 100
@@ -78,8 +81,16 @@ def explore(  # typer makes an option of each
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    instrument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
+    ] = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
+    preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many preemptions.")] = None,
+    delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many delays.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
     trio_order: Annotated[
@@ -88,13 +99,26 @@ def explore(  # typer makes an option of each
 ) -> None:
     """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
     with _errors():
-        if strategy not in STRATEGIES:
-            raise Misuse(f"--strategy {strategy}: there is none of this name; there are: {', '.join(STRATEGIES)}")
+        settings = Settings(
+            max_executions=max_executions,
+            max_seconds=max_seconds,
+            preemptions=preemptions,
+            delays=delays,
+            depth=depth,
+            seed=seed,
+            instrument=tuple(instrument or ()),
+            trio_order=trio_order,
+        )
+        check(strategy, settings)
         if json is not None:
             json_report.check_writable(json)
         jobs = _jobs(paths, parameter or [])
-        settings = Settings(max_executions=max_executions, max_seconds=max_seconds, trio_order=trio_order)
-        results, stopped = _explore(jobs, How(strategy, not keep_going, settings), workers)
+        results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
+        if not stopped:
+            try:
+                results = confirmed(results, [job.scenario for job in jobs], settings)
+            except KeyboardInterrupt:
+                stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)
         _complain(results)
@@ -169,7 +193,7 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
                 if workers == 1 or len(jobs) == 1:
                     current = [len(found)] if len(found) < len(jobs) else []
                 for index in current:
-                    found[index] = interrupted(jobs[index], how, progress.executions)
+                    found[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
     finally:
         signal.signal(signal.SIGINT, previous)
     return [found[index] for index in sorted(found)], stopped
@@ -224,6 +248,8 @@ def _complain(results: Sequence[Result]) -> None:
     for (_, error), cells in told.items():
         also = f" (and {len(cells) - 1} more cells)" if len(cells) > 1 else ""
         _say(f"{cell_name(cells[0])}{also}: {error}")
+        if cells[0].difference is not None:
+            sys.stderr.write(side_by_side(cells[0].difference, min(_width(), 160)) + "\n")
         if cells[0].bounds.startswith("Traceback"):
             sys.stderr.write(cells[0].bounds)
 

@@ -8,6 +8,10 @@ the command line gives it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simharness.repeating import Difference
 
 
 class SimharnessError(Exception):
@@ -29,9 +33,17 @@ class TokenError(Misuse):
 
 
 class Nondeterminism(SimharnessError):
-    """The same choices gave two different runs; the message shows the first difference."""
+    """The same choices gave two different runs; the message tells the first difference, and `difference`, if known, holds both runs."""
 
     exit_status = 4
+
+    def __init__(self, message: str, difference: Difference | None = None) -> None:
+        super().__init__(message)
+        self.difference = difference
+        if difference is not None:
+            from simharness.report.difference import side_by_side
+
+            self.add_note(side_by_side(difference))
 
 
 class HarnessBug(SimharnessError):

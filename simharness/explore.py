@@ -6,65 +6,32 @@ in words what that space was.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from simharness import choices, runtimes
-from simharness.actors import SHIFT, Failure
+from simharness.confirm import confirmed
+from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
-from simharness.kernel import Kernel
+from simharness.estimate import Estimate, Tree
+from simharness.examples import Examples, open_cell
 from simharness.progress import Progress
+from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.runtimes import trio
-from simharness.scenario import Parameters, Scenario, as_scenario
-from simharness.shrink import Shrinker
+from simharness.scenario import Parameters, Scenario, as_scenario, fixed_cell, is_drawn
 from simharness.simulation import Execution, Settings, Simulation, describe
-from simharness.strategies import Strategy
-from simharness.strategies.dpor import Dpor
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.strategies import Strategy, named
+from simharness.strategies.drawn import Drawn
+from simharness.strategies.sampling import DEFAULT_EXECUTIONS
+from simharness.verdicts import Tally, bounds, reasons
 
-STRATEGIES: dict[str, Callable[[Kernel], Strategy]] = {"dpor": Dpor, "exhaustive": Exhaustive}
 BATCHES_TRIED = 1_000
 """Executions spent on whether a counterexample under any order of Trio's tasks has a like under its batches."""
 _monotonic = time.monotonic
-
-
-class _Tally:
-    """Counts of one round."""
-
-    def __init__(self) -> None:
-        self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = 0
-        self.outcomes: set[Hashable] = set()
-        self.steps = 0
-        self.concurrent = False
-        self.first_failure: Execution | None = None
-        self.moved: set[int] = set()
-        self.stuck: dict[str, int] = {}
-
-    @property
-    def runs(self) -> int:
-        """Executions of every kind."""
-        return self.executions + self.blocked + self.redundant + self.cut
-
-    def add(self, execution: Execution, kernel: Kernel) -> None:
-        status = execution.status
-        self.steps += kernel.n
-        self.concurrent = self.concurrent or kernel.concurrent
-        if status == "abandoned":
-            self.redundant += 1
-        elif status == "blocked":
-            self.blocked += 1
-        elif status == "cut":
-            self.cut += 1
-        else:
-            self.executions += 1
-            if status == "deadlock":
-                self.deadlocks += 1
-                self.stuck.update((actor.name, actor.index) for actor in kernel.stuck)
-            self.moved.update(kernel.keys)
-            self.outcomes |= execution.outcomes
 
 
 class Explorer:
@@ -77,9 +44,11 @@ class Explorer:
         self.stop_on_first = stop_on_first
         self.settings = settings
         self.progress = settings.progress or Progress()
-        self.tally = _Tally()
+        self.tally = Tally()
+        self.search: Strategy | None = None
         self.gave_up: str | None = None
         self._began = _monotonic()
+        self._round_began = self._began
         self._next_report = 0.0
 
     def run(self) -> Result:
@@ -91,11 +60,13 @@ class Explorer:
             while version != learned.version:
                 exhausted = self._rounds(simulation)
                 version = learned.version
+                if self.tally.first_failure is None:
+                    self.repeats.finish(self.tally.runs)
                 counterexample = self._counterexample(simulation)
             result = self._result(simulation, exhausted, counterexample)
             any_order = "trio" in learned.runtimes and trio.BATCHES not in learned.shared
         if any_order and result.counterexample is not None:
-            result = replace(result, counterexample=self._in_batches(result.counterexample))
+            result = replace(result, counterexample=self._in_batches(result.counterexample, simulation.parameters))
         self.progress.finished(result)
         return result
 
@@ -104,8 +75,9 @@ class Explorer:
         learned = simulation.kernel.learned
         while True:
             version = learned.version
-            self.tally = _Tally()
-            finished = self._round(simulation, STRATEGIES[self.strategy](simulation.kernel), version)
+            self.tally, self._round_began = Tally(), _monotonic()
+            self.search = named.made(self.strategy, simulation.kernel, self.settings)
+            finished = self._round(simulation, self.search, version)
             if learned.version == version:
                 return finished
             if self.gave_up is not None:
@@ -113,72 +85,100 @@ class Explorer:
 
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally
+        self.repeats = Repeats(simulation)
+        if isinstance(strategy, Drawn):
+            self._examples(simulation, strategy)
+            return False
+        tree = Tree() if self.settings.progress is not None and strategy.pending() is not None else None
+        execution: Execution | None = None
         while True:
             plan = strategy.begin()
             if plan is None:
-                return strategy.exhausts and not tally.cut
-            if self._limit_reached():
+                return strategy.exhausts
+            if tree is not None and execution is not None:
+                tree.branch(len(plan) - 1, execution.keys)
+            self._report(strategy, tree)
+            if self._limit_reached(strategy):
                 return False
-            execution = simulation.execute(plan, strategy.choose, strategy.expected())
-            strategy.end()
+            execution = self._next(simulation, strategy, plan)
+            if kernel.learned.version != version or (tally.first_failure is not None and self.stop_on_first):
+                return False
+
+    def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
+        """Run one execution, count it, and look at it unless it has taught something about what conflicts."""
+        kernel, tally = simulation.kernel, self.tally
+        version = kernel.learned.version
+        execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
+        strategy.end()
+        if strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
-            if kernel.learned.version != version:
-                return False
+        if kernel.learned.version == version:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:
                 tally.first_failure = execution
-            if failing or tally.runs == 1:
-                self._repeat(simulation, execution)
-            if failing and self.stop_on_first:
-                return False
+            self.repeats.check(execution, failing)
+        return execution
 
-    def _limit_reached(self) -> bool:
-        tally, settings = self.tally, self.settings
+    def _examples(self, simulation: Simulation, strategy: Drawn) -> None:
+        """Let Hypothesis explore; what it has shrunk stands for the first failure."""
+
+        def execute() -> Execution:
+            self._report(strategy, None)
+            return self._next(simulation, strategy, strategy.begin() or ())
+
+        version = simulation.kernel.learned.version
+        examples = Examples(simulation, strategy, self.parameters, execute, lambda: self._limit_reached(strategy))
+        examples.run(self._most_executions(strategy), self.stop_on_first)
+        if examples.failing is not None:
+            self.tally.first_failure = examples.failing[0]
+        elif simulation.kernel.learned.version == version and not self._limit_reached(strategy):
+            self.gave_up = "Hypothesis drew nothing new"
+
+    def _report(self, strategy: Strategy, tree: Tree | None) -> None:
+        """Tell how far the exploration is, if it is time to."""
         now = _monotonic()
-        if now >= self._next_report:
-            self._next_report = now + 0.1
-            self.progress.advanced(tally.executions, now - self._began)
-        if settings.max_executions is not None and tally.runs >= settings.max_executions:
-            self.gave_up = f"stopped at max_executions={settings.max_executions}"
-        elif settings.max_seconds is not None and now - self._began >= settings.max_seconds:
+        if now < self._next_report:
+            return
+        self._next_report = now + 0.1
+        self.progress.advanced(self.tally.executions, now - self._began, self._estimate(strategy, tree, now - self._round_began))
+
+    def _estimate(self, strategy: Strategy, tree: Tree | None, seconds: float) -> Estimate | None:
+        """Return how much there is to do, in executions that run to their end; `seconds` is what those so far took."""
+        if not self.tally.executions:
+            return None
+        tally, limit = self.tally, self._most_executions(strategy)
+        most = math.inf if limit is None else float(limit)
+        pending = strategy.pending()
+        totals = None if tree is None or pending is None else tree.totals(pending, strategy.grows)
+        if totals is None:
+            return None if strategy.exhausts or limit is None else Estimate.of(tally.executions, (most, most, most), seconds)
+        share = tally.executions / tally.runs
+        low, best, high = (min(total, most) * share for total in totals)
+        return Estimate.of(tally.executions, (low, best, high), seconds)
+
+    def _most_executions(self, strategy: Strategy) -> int | None:
+        settings = self.settings
+        if strategy.exhausts or settings.max_executions is not None or settings.max_seconds is not None:
+            return settings.max_executions
+        return DEFAULT_EXECUTIONS
+
+    def _limit_reached(self, strategy: Strategy) -> bool:
+        settings, limit = self.settings, self._most_executions(strategy)
+        if limit is not None and self.tally.runs >= limit:
+            default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
+            self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
+        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
         return self.gave_up is not None
 
-    def _repeat(self, simulation: Simulation, execution: Execution) -> None:
-        """Run the first execution, and a failing one, again: what differs then is not the schedule's doing."""
-        kernel = simulation.kernel
-        steps = list(zip(kernel.keys, kernel.operations, strict=True))
-        names = {actor.index: actor.name for actor in kernel.actors.values()}
-        before = simulation.fingerprint(execution)
-        again = simulation.execute(list(execution.keys), _first_enabled, (kernel.reads, kernel.writes))
-        if simulation.fingerprint(again) == before:
-            return
-        from simharness.report.difference import first_difference
-
-        raise Nondeterminism(first_difference(steps, names, execution, kernel, again))
-
     def _counterexample(self, simulation: Simulation) -> Counterexample | None:
         failing = self.tally.first_failure
-        if failing is None:
-            return None
-        shrinker = Shrinker(simulation, failing, self.settings.shrink)
-        learned = simulation.kernel.learned
-        version = learned.version
-        shortness = shrinker.run()
-        if learned.version != version:
-            return None
-        execution = simulation.execute(shrinker.best, _first_enabled)
-        failure: Failure | None = execution.failure
-        assert failure is not None
-        token = choices.write(self.scenario.name, self.parameters, simulation.kernel)
-        text = describe(failure) or ""
-        trace = simulation.record(shrinker.best, text, failure.step + 1)
-        return Counterexample(text, token, trace, shortness)
+        return None if failing is None else counterexample(simulation, failing)
 
-    def _in_batches(self, found: Counterexample) -> Counterexample:
+    def _in_batches(self, found: Counterexample, cell: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
-        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, progress=None)
-        other = Explorer(self.scenario, self.parameters, self.strategy, True, limits).run()
+        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, progress=None)
+        other = Explorer(self.scenario, cell, "dpor", True, limits).run()
         if other.counterexample is not None:
             said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
         elif other.verdict is Verdict.VERIFIED:
@@ -189,80 +189,35 @@ class Explorer:
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally
-        reasons = self._reasons(simulation, exhausted)
+        why = reasons(tally, simulation, self.gave_up, exhausted)
+        assert self.search is not None
         if counterexample is not None:
             verdict = Verdict.VIOLATED
-        elif reasons:
+        elif why:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.VERIFIED
         return Result(
             scenario=self.scenario.name,
-            parameters=dict(self.parameters),
+            parameters=self._cell(simulation, counterexample),
             strategy=self.strategy,
             verdict=verdict,
-            expected=self.scenario.expected(self.parameters),
+            expected=self.scenario.expected(simulation.parameters),
             executions=tally.executions,
             deadlocks=tally.deadlocks,
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=self._bounds(simulation, verdict, reasons),
+            bounds=bounds(tally, simulation, self.search, verdict, why, self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
+            first=None if any(map(is_drawn, self.parameters.values())) else self.repeats.first,
         )
 
-    def _reasons(self, simulation: Simulation, exhausted: bool) -> list[str]:
-        """Say why the absence of a failure proves nothing, if it does not."""
-        tally = self.tally
-        reasons = []
-        if self.gave_up:
-            reasons.append(self.gave_up)
-        elif not exhausted and not tally.cut:
-            reasons.append("the space was not exhausted")
-        if tally.cut:
-            kernel = simulation.kernel
-            tail = ", ".join(dict.fromkeys(operation.kind for operation in kernel.operations[-20:]))
-            reasons.append(f"{tally.cut} executions were cut at max_steps={self.settings.max_steps} (repeating: {tail})")
-        if not tally.executions:
-            reasons.append("every execution was left out" if tally.blocked else "no execution ended")
-        elif not tally.steps:
-            reasons.append("no actor ever made a step")
-        elif simulation.checks and not simulation.checked:
-            reasons.append("no at_end check was ever evaluated")
-        movers = {key >> SHIFT for key in tally.moved}
-        idle = [name for name, index in tally.stuck.items() if index not in movers]
-        if idle:
-            reasons.append(f"{' and '.join(idle)} never made a step")
-        return reasons
-
-    def _bounds(self, simulation: Simulation, verdict: Verdict, reasons: Sequence[str]) -> str:
-        tally, kernel = self.tally, simulation.kernel
-        parts = []
-        if verdict is Verdict.VERIFIED:
-            what = "orderings (each once, up to swapping independent steps)" if self.strategy == "dpor" else "interleavings"
-            parts.append(f"all {tally.executions} {what}")
-        elif verdict is Verdict.VIOLATED and self.stop_on_first:
-            parts.append(f"stopped at the first violation, after {tally.executions} executions")
-        else:
-            parts.append(f"{tally.executions} executions")
-        if verdict is not Verdict.VIOLATED:
-            parts.extend(reasons)
-        if tally.blocked:
-            parts.append(f"{tally.blocked} left out by assume")
-        if not tally.concurrent:
-            parts.append("nothing ran concurrently")
-        parts.append(f"late by less than {kernel.clock.max_delay / 1e9:g} s of virtual time")
-        scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
-        if scales:
-            parts.append(f"timescales {scales}")
-        parts.append(f"scheduling points: {', '.join(runtimes.names(kernel))}; between them, unsynchronised memory is not explored")
-        parts.append("no faults")
-        return "; ".join(parts)
-
-
-def _first_enabled(enabled: list[int]) -> int:
-    return enabled[0]
+    def _cell(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:
+        """Return the parameters to report: those of the counterexample, and where there is none, what open ones were drawn from."""
+        cell = self.parameters if counterexample is None else simulation.parameters
+        return {name: str(value) if is_drawn(value) else value for name, value in cell.items()}
 
 
 def explore(
@@ -278,8 +233,9 @@ def explore(
 
     Args:
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
-        strategy: "dpor" (each ordering once) or "exhaustive" (every interleaving).
-        parameters: of the cell; default: the first value of each.
+        strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos", "hypothesis".
+        parameters: of the cell; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
+            what is not given is drawn, too.
         stop_on_first: end at the first violation; otherwise go on and count.
         faults: none can be asked for in this version.
         workers: cells of a matrix may be spread over processes (`explore_all`); one cell is explored by one.
@@ -302,14 +258,19 @@ def explore(
     <Verdict.VIOLATED: 'violated'>
     """
     scenario = as_scenario(target)
-    if strategy not in STRATEGIES:
-        raise Misuse(f"no strategy {strategy!r}; there are: {', '.join(STRATEGIES)}")
+    settings = settings or Settings()
+    named.check(strategy, settings)
     if faults is not None:
         raise Misuse(f"faults={faults!r}: this version explores orderings without faults; leave it out")
     if workers < 1:
         raise Misuse(f"workers={workers}: at least one is needed")
-    cell = scenario.cell(parameters)
-    return Explorer(scenario, cell, strategy, stop_on_first, settings or Settings()).run()
+    cell = open_cell(scenario, parameters) if strategy == "hypothesis" else fixed_cell(scenario, parameters)
+    result = Explorer(scenario, cell, strategy, stop_on_first, settings).run()
+    if settings.confirm:
+        [result] = confirmed([result], [scenario], settings)
+        if result.error is not None:
+            raise Nondeterminism(result.error, result.difference)
+    return result
 
 
 def explore_all(
@@ -320,8 +281,11 @@ def explore_all(
 ) -> list[Result]:
     """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`."""
     scenario = as_scenario(target)
+    settings = settings or Settings()
+    apart = replace(settings, confirm=False)
     with runtimes.installed():
-        return [_explore_cell(scenario, strategy, cell, stop_on_first, settings) for cell in scenario.cells()]
+        results = [_explore_cell(scenario, strategy, cell, stop_on_first, apart) for cell in scenario.cells()]
+    return confirmed(results, [scenario] * len(results), settings) if settings.confirm else results
 
 
 def _explore_cell(scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings | None) -> Result:
@@ -352,6 +316,7 @@ def failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: Si
         seconds=seconds,
         error=str(error),
         error_status=error.exit_status,
+        difference=error.difference if isinstance(error, Nondeterminism) else None,
     )
 
 
@@ -362,15 +327,14 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
         TokenError: the token belongs to another scenario or cell, or no longer fits the code.
     """
     scenario = as_scenario(target)
-    texts = {name: {str(value): value for value in values} for name, values in scenario.matrix.items()}
-    given = None if parameters is None else scenario.cell(parameters)
-    told = choices.read(token, scenario.name, given, texts)
-    with Simulation(scenario, scenario.cell(told.cell), settings or Settings()) as simulation:
+    told = choices.of_scenario(token, scenario, None if parameters is None else fixed_cell(scenario, parameters))
+    with Simulation(scenario, fixed_cell(scenario, told.cell), settings or Settings()) as simulation:
         simulation.kernel.learned.shared |= told.facts
         follow = choices.Replay(simulation.kernel, told.choices)
-        execution = simulation.execute((), follow.choose)
+        execution, account = watched(simulation, (), follow.choose)
         follow.finish(told.check)
-        failure = describe(execution.failure)
-        failed_at = None if execution.failure is None else execution.failure.step + 1
+        said = describe(execution.failure)
+        failure = None if said is None else simulation.kernel.canonical(said)
+        failed_at, error = (None, None) if execution.failure is None else (execution.failure.step + 1, execution.failure.error)
         trace = simulation.record(list(execution.keys), failure, failed_at)
-    return Replayed(failure, token, trace)
+    return Replayed(failure, token, trace, account=account, error=error)

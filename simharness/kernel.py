@@ -17,8 +17,8 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness import daemons
-from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, Failure, ended
-from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, told
+from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
+from simharness.errors import HarnessBug, Misuse, SimharnessError, Stuck, told
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 from simharness.places import caller, callers
 from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
@@ -26,7 +26,7 @@ from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
 ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
 MAX_KILLS = 20
-
+NO_ACTOR = "start the thread in the scenario, or let an actor do it"
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
 
@@ -46,10 +46,12 @@ class Kernel(Record):
     Args:
         max_steps: an execution that makes more is cut.
         max_delay: of the clock, in nanoseconds.
+        plain: the scenario function takes no world: what it does before it starts a thread is its own, not only set-up.
     """
 
-    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000) -> None:
+    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False) -> None:
         super().__init__(max_delay)
+        self.plain = plain
         self.max_steps = max_steps
         self.hub = getcurrent()
         self.pool: list[greenlet] = []
@@ -71,15 +73,14 @@ class Kernel(Record):
             TokenError: a choice of the plan is not possible.
         """
         self._reset(plan, choose, *expected)
-        self.hub = getcurrent()
-        self.mode = SETUP
+        self.hub, self.mode = getcurrent(), SETUP
         if _active:
             raise Misuse("an exploration inside an exploration: explore from outside of actors, scenarios and checks")
         _active.append((self, get_ident()))
         try:
             self.created[f"actor {ROOT}"] = 1
             self._launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
-            self.mode = RUNNING
+            self.leave_set_up()
             for actor in self.waiting:
                 if self.error is None:
                     self.register(actor)
@@ -101,7 +102,7 @@ class Kernel(Record):
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
         before, self.mode, self.inspected = self.mode, INSPECTING, 0
-        outside = not _active
+        self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
         try:
@@ -153,7 +154,7 @@ class Kernel(Record):
         """The scenario function moves before set-up is over: it is an actor from here on."""
         root = self.actor
         assert root is not None
-        self.mode = RUNNING
+        self.leave_set_up()
         self.register(root)
 
     def register(self, actor: Actor) -> None:
@@ -193,12 +194,19 @@ class Kernel(Record):
                 pass
             except BaseException as raised:
                 error = told(raised)
-                if self.mode == SETUP or isinstance(error, SimharnessError | Stuck | KeyboardInterrupt):
-                    self._give_up(error)
+                fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
+                if not fatal and self._root_may_move():
+                    self.move_root()
+                if fatal or self.mode == SETUP:
+                    self.give_up(error)
                 elif not self.dying:
                     actor.failure = error
                     self.fail(error, actor=actor.name)
             self._leave(actor)
+
+    def _root_may_move(self) -> bool:
+        """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
+        return self.plain and self.mode == SETUP and not self.waiting
 
     def _leave(self, actor: Actor) -> None:
         """The actor has ended: go where control belongs now. Returns when the greenlet has been given another actor."""
@@ -247,16 +255,6 @@ class Kernel(Record):
         self.dying = False
         self.actor = None
 
-    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
-        """Note the first failure of this execution; it goes on, so that the other actors reach their ends."""
-        if self.failure is None:
-            self.failure = Failure(self.n - 1, actor, check, error)
-
-    def _give_up(self, error: BaseException) -> None:
-        """The execution cannot go on: `run` will raise `error`."""
-        if self.error is None and not self.dying:
-            self.error = error
-
     # A step, seen from the actor
 
     def step(self, operation: Operation, deadline: int | None = None) -> int:
@@ -268,7 +266,7 @@ class Kernel(Record):
         Returns:
             The alternative taken, for a data choice; else 0.
         """
-        if self.mode != RUNNING or self.dying:
+        if self.mode != RUNNING or self.dying or get_ident() != self.thread:
             return self._step_aside(operation)
         actor = self.actor
         assert actor is not None
@@ -308,7 +306,7 @@ class Kernel(Record):
         else:
             assert resource is not None
             if operation.writes_when(resource.state):
-                reads, writes = operation.reads | CLOCK, operation.writes | actor.mark | resource.bit
+                reads, writes = operation.reads | CLOCK, operation.writes | actor.mark | resource.bit | operation.also
             else:
                 reads, writes = operation.reads | CLOCK | resource.bit, operation.writes | actor.mark
         learned = self.learned
@@ -320,7 +318,8 @@ class Kernel(Record):
         if n < self.known:
             expected = self.expected_reads[n]
             if (reads != expected and reads | ENDING != expected | ENDING) or writes != self.expected_writes[n]:
-                self._differs(n, reads, writes)
+                self.give_up(self.differs(n, reads, writes))
+                self.hub.switch()
         self.keys.append(self.key)
         self.reads.append(reads)
         self.writes.append(writes)
@@ -334,6 +333,9 @@ class Kernel(Record):
 
     def _step_aside(self, operation: Operation) -> int:
         """Outside the actors' run (set-up, checks) operations are done at once; in a dying execution they are not done."""
+        if get_ident() != self.thread:
+            self.give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))
+            raise Misuse(str(self.error))
         if self.dying:
             actor = self.actor
             if actor is not None:
@@ -351,6 +353,9 @@ class Kernel(Record):
             if resource is not None:
                 self.inspected |= resource.bit
         if operation.enabled is not None and resource is not None and not operation.enabled(resource.state):
+            if self._root_may_move():
+                self.move_root()
+                return self.step(operation)
             where = "a check" if self.mode == INSPECTING else "the set-up"
             raise Misuse(f"{caller() or '?'}: {where} would wait for ever: {operation!r}; nobody else can move there")
         return 0
@@ -385,7 +390,7 @@ class Kernel(Record):
                     return key
                 self._advance()
         except BaseException as error:
-            self._give_up(error)
+            self.give_up(error)
             return ABANDON
 
     def enabled(self) -> list[int]:
@@ -437,12 +442,3 @@ class Kernel(Record):
         self.n += 1
         self.clock.now = target
         self.advances.append((target, self.clock.lateness))
-
-    def _differs(self, n: int, reads: int, writes: int) -> None:
-        self._give_up(
-            Nondeterminism(
-                f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
-                f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
-            )
-        )
-        self.hub.switch()

@@ -94,12 +94,13 @@ class Operation:
         reads, writes: masks of the resources read and written whatever the state.
         enabled: when given, the operation can be done only in these states of `resource` (or once its deadline has passed).
         writes_when: when given, the operation writes `resource` in these states and reads it in the others.
+        also: mask of what is written besides where `writes_when` holds.
         options: number of alternatives of a data choice; 1 for everything else.
         due: when given, the deadline as it is in a state of `resource`; for operations that wait for what others may postpone.
         detail: what to show beside the kind, such as the SQL text.
     """
 
-    __slots__ = ("detail", "due", "enabled", "kind", "options", "reads", "resource", "writes", "writes_when")
+    __slots__ = ("also", "detail", "due", "enabled", "kind", "options", "reads", "resource", "writes", "writes_when")
 
     def __init__(
         self,
@@ -111,6 +112,7 @@ class Operation:
         writes_when: Predicate | None = None,
         options: int = 1,
         detail: str = "",
+        also: int = 0,
         due: Callable[[State], int | None] | None = None,
     ) -> None:
         self.kind = kind
@@ -121,6 +123,7 @@ class Operation:
         self.writes_when = writes_when
         self.options = options
         self.detail = detail
+        self.also = also
         self.due = due
 
     def footprint(self, state: State) -> tuple[int, int]:
@@ -129,7 +132,7 @@ class Operation:
             return self.reads, self.writes
         assert self.resource is not None
         if self.writes_when(state):
-            return self.reads, self.writes | self.resource.bit
+            return self.reads, self.writes | self.resource.bit | self.also
         return self.reads | self.resource.bit, self.writes
 
     def __repr__(self) -> str:

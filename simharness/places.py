@@ -11,10 +11,13 @@ from types import FrameType
 from typing import NamedTuple
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_FOR_THE_USER = os.path.join(_OURS, "instrument", "")
+"""Code that does what the user's code says, on its behalf."""
 _LIBRARY = tuple(
     {os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")}
     | {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib")}
 )
+_RUNNER = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep)
 _SITE = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _DRIVEN = tuple(f"{site}{name}{os.sep}" for site in _SITE for name in ("outcome", "pytest_trio", "trio"))
 """Packages whose lines say nothing about the user's code, as the standard library's do not."""
@@ -41,8 +44,8 @@ class Place(NamedTuple):
 
 
 def is_foreign(file: str) -> bool:
-    """Whether a file belongs to the harness, the standard library, Trio or the interpreter itself."""
-    if file.startswith((_OURS, "<")) or any(part in file for part in _DRIVEN):
+    """Whether a file belongs to the harness, pytest, Trio, the standard library or the interpreter itself."""
+    if file.startswith((_OURS, "<")) or any(part in file for part in (*_RUNNER, *_DRIVEN)):
         return True
     return file.startswith(_LIBRARY) and not any(part in file for part in _SITE)
 
@@ -53,6 +56,8 @@ def is_our_bug(error: BaseException) -> bool:
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     if frame is None or not frame.tb_frame.f_code.co_filename.startswith(_OURS):
+        return False
+    if frame.tb_frame.f_code.co_filename.startswith(_FOR_THE_USER):
         return False
     if isinstance(error, NameError | AssertionError):
         return True
@@ -68,6 +73,13 @@ def place_of(frame: FrameType | None) -> Place | None:
             return Place(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return None
+
+
+def asker(frame: FrameType | None) -> FrameType | None:
+    """Return the innermost frame, from this one outwards, that is not the harness's own."""
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return frame
 
 
 def caller() -> Place | None:

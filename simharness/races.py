@@ -10,7 +10,8 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose na
 - what j would have been is asked of the state that its resource has after the steps that would remain;
 - a step that could not have been done just before the step it conflicts with races with the latest earlier write of its resource
   before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
-- the other alternatives of a data choice are in conflict with the one taken; a reversal takes the first, which leads to the others;
+- the other alternatives of a data choice are in conflict with the one taken;
+- where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, which leads to the others;
 - an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
   are late enough to allow it: every step since the last advance races with the next one.
 
@@ -42,6 +43,20 @@ class Second(NamedTuple):
     writes: int
 
 
+class Reversal(NamedTuple):
+    """A race for those who want to see it reversed: its first step i, its second one j (the execution's length: still waiting at the end).
+
+    `key` is the choice that makes the second step, `past` the mask of the steps that happen before it, `shared` that of the resources on
+    which the two conflict. For a data choice i is j, and `key` another alternative.
+    """
+
+    i: int
+    j: int
+    key: int
+    past: int
+    shared: int
+
+
 class Races:
     """The happens-before relation and the races of the kernel's last execution.
 
@@ -67,7 +82,7 @@ class Races:
         for j in range(shared, kernel.n):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
-            past, direct = self._past(j, index, reads, writes)
+            past, direct = self.past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
             if not direct or key == kernel.clock_key:
@@ -76,7 +91,8 @@ class Races:
                 born = kernel.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
             else:
-                found = self._races(Second(j, index << SHIFT, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
+                again = key if operation.due is None else index << SHIFT
+                found = self._races(Second(j, again, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
             if operation.options > 1:
                 if daemons:
                     reads |= ENDING
@@ -106,7 +122,45 @@ class Races:
                 result |= 1 << j
         return result
 
-    def _past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
+    def reversals(self) -> Iterator[Reversal]:
+        """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
+
+        Between the steps of such a pair lie others that have to come after the first one and before the second one; with the pair they are
+        reversed too. What its second step needs from its own actor does not come after the first.
+        """
+        kernel = self.kernel
+        found: set[tuple[int, int]] = set()
+        for races, j in self.all():
+            for i, key, reads, writes in races:
+                found.add((i, key if j == kernel.n else j))
+                everything = key == kernel.clock_key
+                past = (1 << j) - 1 if everything else self.past(j, key >> SHIFT, reads, writes)[0]
+                yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+        pending = [(kernel.n, actor.key, *kernel.declared(actor)) for actor in self._waiting()]
+        for j, key, reads, writes in [*zip(range(kernel.n), kernel.keys, kernel.reads, kernel.writes, strict=True), *pending]:
+            if key == kernel.clock_key:
+                continue
+            own = self.steps_of.get(key >> SHIFT, 0) & ((1 << j) - 1)
+            last = max(own.bit_length() - 1, kernel.actors[key >> SHIFT].born)
+            settled = (self.before[last] | 1 << last) if last >= 0 else 0
+            past = self.before[j] if j < kernel.n else self.past(j, key >> SHIFT, reads, writes)[0]
+            for i in range(j):
+                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.n else j) not in found:
+                    yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+
+    def _waiting(self) -> Iterator[Actor]:
+        """Yield the actors whose operations were still waiting when the execution ended."""
+        now = self.kernel.clock.now
+        for actor in self.kernel.actors.values():
+            operation = actor.pending
+            if not actor.finished and operation is not None and operation.kind != "assume" and (actor.daemon or not actor.ready(now)):
+                yield actor
+
+    def _shared(self, i: int, reads: int, writes: int) -> int:
+        kernel = self.kernel
+        return (kernel.writes[i] & (reads | writes)) | (kernel.reads[i] & writes)
+
+    def past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
         """Return the mask of the steps before j that happen before it, and those of other actors with nothing in between."""
         kernel = self.kernel
         all_reads, all_writes, keys, before = kernel.reads, kernel.writes, kernel.keys, self.before
@@ -182,7 +236,7 @@ class Races:
         if operation.writes_when is None:
             return reads, writes
         plain_reads, plain_writes = operation.footprint(state)
-        plain_writes |= writes & ~(resource.bit | CHECKED)
+        plain_writes |= writes & ~(resource.bit | operation.also | CHECKED)
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
         return plain_reads | CLOCK | reads & ENDING, plain_writes
@@ -200,22 +254,15 @@ class Races:
         """Races of the operations that were still waiting when the execution ended."""
         kernel = self.kernel
         found: list[Race] = []
-        for actor in kernel.actors.values():
+        for actor in self._waiting():
             operation = actor.pending
-            if actor.finished or operation is None or operation.kind == "assume":
-                continue
-            ready = actor.ready(kernel.clock.now)
-            if ready and not actor.daemon:
-                continue
-            state = operation.resource.state if operation.resource is not None else None
-            reads, writes = operation.footprint(state)
-            reads |= CLOCK
-            writes |= actor.mark | (ENDING if actor.daemon else 0)
-            if writes & kernel.learned.checked:
-                writes |= CHECKED
-            _, direct = self._past(kernel.n, actor.index, reads, writes)
+            assert operation is not None
+            reads, writes = kernel.declared(actor)
+            _, direct = self.past(kernel.n, actor.index, reads, writes)
             if direct:
-                found += self._races(Second(kernel.n, actor.key, actor, operation, actor.deadline, reads, writes), direct)
+                alternatives = operation.options if operation.due is None else 1
+                for key in range(actor.key, actor.key + alternatives):  # of a daemon's data choice one may be asleep, another not
+                    found += self._races(Second(kernel.n, key, actor, operation, actor.deadline, reads, writes), direct)
         return found
 
     # The clock

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from _thread import get_ident
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from simharness.actors import ALTERNATIVES, SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
 from simharness.errors import Nondeterminism, TokenError
-from simharness.operations import Names, Operation, Resource
-from simharness.places import Place
+from simharness.operations import CHECKED, CLOCK, ENDING, Names, Operation, Resource
+from simharness.places import Place, without_addresses
 
+VERSIONED = "version"
+"""In a kernel's context: what the execution rests on that another version of Python may do otherwise."""
 RUNNING, SETUP, INSPECTING, ENDED = range(4)
 Chooser = Callable[[list[int]], int]
 
@@ -37,6 +40,7 @@ class Record:
 
     def _reset(self, plan: Sequence[int], choose: Chooser, reads: Sequence[int], writes: Sequence[int]) -> None:
         self.plan = plan
+        self.thread = get_ident()
         self.planned = len(plan)
         self.expected_reads, self.expected_writes = reads, writes
         self.known = min(len(plan) - 1, len(reads))
@@ -68,13 +72,20 @@ class Record:
         self.advances: list[tuple[int, int]] = []
         self.clock_readings: list[tuple[int, int]] = []
         self.inspected = 0
+        self.checking = self.touched = False
         self.context: dict[Any, Any] = {}
+        self.when_set_up: Callable[[], None] | None = None
         self.clock.reset()
 
     @property
     def stuck(self) -> list[Actor]:
         """The actors, other than daemons, that had not ended when the execution did."""
         return [actor for actor in self.live if not actor.daemon]
+
+    @property
+    def left_out(self) -> bool:
+        """Whether an actor is stuck in a false `assume`."""
+        return any(actor.pending is not None and actor.pending.kind == "assume" for actor in self.stuck)
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder."""
@@ -109,6 +120,20 @@ class Record:
                 os.unlink(path)
         return self._folder.name
 
+    def canonical(self, text: str) -> str:
+        """Return the text without what differs between processes that do the same: addresses and the names of temporary folders."""
+        folders = [self._folder.name] if self._folder is not None else []
+        folders += self.context.get("temporary folder", ("",))[1:]
+        for folder in folders:
+            text = text.replace(folder, "<temporary>")
+        return without_addresses(text)
+
+    def leave_set_up(self) -> None:
+        """The scenario function has declared its world: from here on actors move."""
+        if self.mode == SETUP and self.when_set_up is not None:
+            self.when_set_up()
+        self.mode = RUNNING
+
     def put(self, resource: Resource, state: Any) -> None:
         """Set the state of a resource as an effect of the step that has just been recorded."""
         resource.state = state
@@ -126,6 +151,20 @@ class Record:
         deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
         return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
 
+    def declared(self, actor: Actor) -> tuple[int, int]:
+        """Return (reads, writes) that the actor's pending operation has if it is done now.
+
+        Exact, but that a last step beside daemons reads the ending, too, which shows only when it has been done.
+        """
+        operation = actor.pending
+        assert operation is not None
+        reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
+        reads |= CLOCK
+        writes |= actor.mark | (ENDING if actor.daemon else 0)
+        if writes & self.learned.checked:
+            writes |= CHECKED
+        return reads, writes
+
     def check_possible(self, key: int) -> None:
         """Refuse a planned choice that cannot be taken here."""
         actor = self.actors.get(key >> SHIFT)
@@ -141,6 +180,23 @@ class Record:
         if self.n < len(self.expected_reads):
             raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
         raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
+
+    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
+        """Note the first failure of this execution; it goes on, so that the other actors reach their ends."""
+        if self.failure is None:
+            self.failure = Failure(self.n - 1, actor, check, error)
+
+    def give_up(self, error: BaseException) -> None:
+        """The execution cannot go on: `run` will raise `error`."""
+        if self.error is None and not self.dying:
+            self.error = error
+
+    def differs(self, n: int, reads: int, writes: int) -> Nondeterminism:
+        """Return the error that says that a repeated step has another footprint than it had before."""
+        return Nondeterminism(
+            f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
+            f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
+        )
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

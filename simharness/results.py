@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from simharness.account import Account, Witness
+from simharness.repeating import Difference
 from simharness.scenario import Parameters
-from simharness.trace import Step, Trace
+from simharness.trace import Blame, Passing, Step, Trace
+
+HERE = "replayed in this process"
+FRESH = "replayed in a fresh process with another hash seed"
 
 
 class Verdict(StrEnum):
@@ -26,11 +31,20 @@ class Replayed:
         failure: one line that says what went wrong, or None.
         token: replays it: `simharness.replay(scenario, token)`.
         trace: its record; `timeline` renders it, `steps` lists its steps.
+        account: what it did, in words that are equal in every process.
+        error: the exception behind the failure, if it was repeated by `replay`.
     """
 
     failure: str | None
     token: str
     trace: Trace
+    account: Account = field(default=Account(), repr=False, kw_only=True)
+    error: BaseException | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    @property
+    def trace_hash(self) -> str:
+        """64 hex digits, equal whenever and wherever the same execution is run."""
+        return self.account.hash
 
     @property
     def timeline(self) -> str:
@@ -47,15 +61,36 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Counterexample(Replayed):
-    """An execution that fails; `shortness` says what is known about how short it is."""
+    """An execution that fails; `shortness` says what is known about how short it is, `confirmed` where it was replayed and was the same."""
 
     failure: str
     shortness: str
+    confirmed: str = field(default=HERE, kw_only=True)
+
+    @property
+    def blame(self) -> Sequence[Blame]:
+        """The races (or data choices) that decide it: each was tried the other way round, and that passed."""
+        return self.trace.why.blame if self.trace.why is not None else ()
+
+    @property
+    def passing(self) -> Passing | None:
+        """The passing execution that differs least, among those tried; None if none was found."""
+        return self.trace.why.passing if self.trace.why is not None else None
+
+    @property
+    def explanation(self) -> Sequence[str]:
+        """What decides the failure, in sentences."""
+        from simharness.report.why import explain
+
+        return explain(self.trace)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What exploring one cell came to; DESIGN's contract gives each field's meaning."""
+    """What exploring one cell came to; DESIGN's contract gives each field's meaning.
+
+    `difference` holds two runs that were not the same, if that is the `error`; `first` the execution that was run first.
+    """
 
     scenario: str
     parameters: Parameters
@@ -72,6 +107,8 @@ class Result:
     counterexample: Counterexample | None = None
     error: str | None = None
     error_status: int = 0
+    difference: Difference | None = None
+    first: Witness | None = field(default=None, repr=False)
 
     @property
     def as_expected(self) -> bool:

@@ -38,6 +38,8 @@ class Scenario:
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
         trio_order: in which orders Trio's tasks are resumed: "any", or those of its "batches".
+        instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
+        takes_world: whether the function is given a world; one that is not is its own root actor.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Scenario:
         expect: Expectation = "verified",
         max_delay: float | None = None,
         allow_deadlock: bool = False,
+        instrument: Sequence[str] = (),
         trio_order: str = "any",
     ) -> None:
         if inspect.isasyncgenfunction(function):
@@ -61,10 +64,11 @@ class Scenario:
         self.expect = expect
         self.max_delay = max_delay
         self.allow_deadlock = allow_deadlock
+        self.instrument = (instrument,) if isinstance(instrument, str) else tuple(instrument)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
         self.__module__ = function.__module__
-        self._takes_world = _takes_world(function, self.matrix)
+        self.takes_world = _takes_world(function, self.matrix)
         for value in _expected_values(expect):
             if value not in VERDICTS:
                 raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
@@ -109,7 +113,7 @@ class Scenario:
 
     def prepare(self, world: Any, parameters: Parameters) -> Any:
         """Set a world up for one execution."""
-        arguments = (world,) if self._takes_world else ()
+        arguments = (world,) if self.takes_world else ()
         if inspect.iscoroutinefunction(self.function):
             return run_async(partial(self.function, **parameters), *arguments)
         return self.function(*arguments, **parameters)
@@ -131,7 +135,9 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
         trio_order: "any" (default) takes one task of Trio at a time; "batches" does exactly what the installed Trio's loop can do.
-        options: every other keyword is a parameter with the list of its values.
+        instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
+            (which is, when it is loaded from its path).
+        options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from.
 
     >>> import simharness
     >>> @simharness.scenario(size=[1, 2], expect={2: "violated"})
@@ -140,7 +146,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> list(small.cells())
     [{'size': 1}, {'size': 2}]
     """
-    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "trio_order") if name in options}
+    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order") if name in options}
+    options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise Misuse(f"scenario: parameter {name!r} needs a non-empty list of values, not {values!r}")
@@ -155,9 +162,33 @@ def as_scenario(target: Any) -> Scenario:
     """Return the scenario that `target` is, or makes."""
     if isinstance(target, Scenario):
         return target
+    if getattr(target, "is_hypothesis_test", False):
+        raise Misuse(f"{target.__name__} is a Hypothesis test: call explore in its body, for each example, or use strategy='hypothesis'")
     if callable(target):
         return Scenario(target)
     raise Misuse(f"{target!r} is no scenario: pass a function")
+
+
+def is_drawn(value: Any) -> bool:
+    """Whether a parameter's value is a Hypothesis strategy, to draw values from."""
+    if "hypothesis" not in sys.modules:
+        return False
+    from hypothesis.strategies import SearchStrategy
+
+    return isinstance(value, SearchStrategy)
+
+
+def fixed_cell(scenario: Scenario, parameters: Parameters | None) -> dict[str, Any]:
+    """Return the parameters of one cell, none of which is left to be drawn.
+
+    Raises:
+        Misuse: one is.
+    """
+    cell = scenario.cell(parameters)
+    for name, value in cell.items():
+        if is_drawn(value):
+            raise Misuse(f"scenario {scenario.name}: {name} is drawn by Hypothesis: use strategy='hypothesis', or give it a value")
+    return cell
 
 
 def load(address: str) -> list[Scenario]:
@@ -198,6 +229,9 @@ def _import_file(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, full)
     if spec is None or spec.loader is None:
         raise Misuse(f"{path} is not a Python file")
+    from simharness.instrument.loader import Loader
+
+    spec.loader = Loader(name, full)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simharness import runtimes
-from simharness.actors import SHIFT, Failure
+from simharness.actors import ROOT, SHIFT, Failure
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.kernel import Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
 from simharness.progress import Progress
+from simharness.runtimes import memory
+from simharness.runtimes.memory_locations import shown
 from simharness.runtimes.trio import BATCHES, check_order
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
 from simharness.watchdog import Watchdog
 from simharness.world import World, broken_check, name_of
+
+if TYPE_CHECKING:
+    from simharness.account import Watch
 
 COLLECT_EVERY = 1_000
 """Executions between two collections of what is young; their objects, in cycles through the user's closures, are."""
@@ -37,20 +41,29 @@ class Settings:
     Attributes:
         max_executions, max_seconds: give up after so many (real) seconds or executions; the verdict is then inconclusive.
         max_steps: an execution with more steps is cut; the verdict is then inconclusive.
+        preemptions, delays: explore only schedules with at most so many (one of the two); "verified" then means within that bound.
+        depth: of the bugs that "pct" looks for: how many constraints on the order of steps make one show.
         seed: of the random numbers that the code under test draws, and of samplers.
         watchdog: real seconds without a step after which a blocked simulation is given up.
-        shrink: executions spent on making a counterexample shorter.
+        shrink: executions spent on making a counterexample shorter and on finding what it is due to; none of either when 0.
+        confirm: replay results in a fresh process too, where the scenario was loaded from a file.
         progress: is told how far the exploration is.
+        instrument: modules, besides the scenario's own, whose reads and writes of shared memory are scheduling points.
         trio_order: "any" or "batches", in place of the scenario's.
     """
 
     max_executions: int | None = None
     max_seconds: float | None = None
     max_steps: int = 20_000
+    preemptions: int | None = None
+    delays: int | None = None
+    depth: int = 3
     seed: int = 0
     watchdog: float = 10.0
     shrink: int = 400
+    confirm: bool = True
     progress: Progress | None = None
+    instrument: tuple[str, ...] = ()
     trio_order: str | None = None
 
     def __post_init__(self) -> None:
@@ -93,18 +106,29 @@ class Simulation:
         self.parameters = dict(parameters)
         self.settings = settings
         delay = scenario.max_delay
-        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay))
+        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world)
         if (settings.trio_order or scenario.trio_order) == "batches":
             self.kernel.learned.shared.add(BATCHES)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
         self.checks = False
+        self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
         self._context = ExitStack()
+
+    @property
+    def instrumented(self) -> list[str]:
+        """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those asked for."""
+        names = dict.fromkeys((self.scenario.__module__, *self.instrument))
+        return [shown(name) for name in names if memory.is_instrumented(name)]
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:
             stack.callback(self.kernel.close)
+            if self.instrument:
+                from simharness.instrument.loader import importing
+
+                stack.enter_context(importing(self.instrument))
             stack.enter_context(runtimes.installed())
             stack.callback(runtimes.forget, self.kernel)
             stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
@@ -118,9 +142,14 @@ class Simulation:
         self._context.__exit__(kind, error, trace)
 
     def execute(
-        self, plan: Sequence[int], choose: Callable[[list[int]], int], expected: Expected = ((), ()), recorder: Recorder | None = None
+        self,
+        plan: Sequence[int],
+        choose: Callable[[list[int]], int],
+        expected: Expected = ((), ()),
+        recorder: Recorder | None = None,
+        watch: Watch | None = None,
     ) -> Execution:
-        """Run one execution: follow the plan, then ask `choose`.
+        """Run one execution: follow the plan, then ask `choose`; a watch is given the rows that databases end with.
 
         Raises:
             Misuse: the scenario is wrong. Nondeterminism: the plan could not be repeated.
@@ -134,7 +163,10 @@ class Simulation:
             kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
             if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
-            return self._judge()
+            execution = self._judge()
+            if watch is not None:
+                watch.rows = runtimes.snapshot(kernel)
+            return execution
         except Stuck as stuck:
             raise Misuse(str(stuck)) from None
         except (SimharnessError, KeyboardInterrupt):
@@ -150,6 +182,7 @@ class Simulation:
         if self.world is not None:
             self.world.release()
         kernel.context["seed"] = self.settings.seed
+        kernel.when_set_up = lambda: memory.settle(kernel)
         self.world = world = World(kernel)
         if recorder is not None:
 
@@ -184,9 +217,7 @@ class Simulation:
             return "abandoned"
         if not kernel.stuck:
             return "complete"
-        if any(actor.pending is not None and actor.pending.kind == "assume" for actor in kernel.stuck):
-            return "blocked"
-        return "deadlock"
+        return "blocked" if kernel.left_out else "deadlock"
 
     def _check_at_end(self, world: World) -> None:
         for check in world.checks_at_end:
@@ -208,23 +239,17 @@ class Simulation:
         return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
 
     def record(self, keys: Sequence[int], failure: str | None, failed_at: int | None) -> Trace:
-        """Run the execution with these choices again, for its trace."""
-        with Recorder(self.kernel, runtimes.snapshot) as recorder:
-            self.execute(keys, _nothing_left, recorder=recorder)
-        return recorder.trace(self.scenario.name, self.parameters, failure, failed_at)
+        """Run the execution with these choices again, for its trace.
 
-    def fingerprint(self, execution: Execution) -> str:
-        """Return a hash of the last execution: its choices, operations, footprints, times and outcomes."""
-        kernel = self.kernel
-        steps = [
-            (key, operation.kind, operation.detail, reads, writes, time)
-            for key, operation, reads, writes, time in zip(
-                kernel.keys, kernel.operations, kernel.reads, kernel.writes, kernel.times, strict=True
-            )
-        ]
-        outcomes = sorted(without_addresses(repr(outcome)) for outcome in execution.outcomes)
-        text = repr((steps, execution.status, outcomes, describe(execution.failure)))
-        return hashlib.sha256(without_addresses(text).encode()).hexdigest()
+        Raises:
+            Nondeterminism: it is another one now.
+        """
+        with Recorder(self.kernel, runtimes.snapshot) as recorder:
+            try:
+                self.execute(keys, _nothing_left, recorder=recorder)
+            except TokenError as error:
+                raise Nondeterminism(f"not deterministic: repeated for its timeline, {error}") from None
+        return recorder.trace(self.scenario.name, self.parameters, failure, failed_at)
 
 
 def _nothing_left(enabled: list[int]) -> int:
@@ -244,15 +269,8 @@ def describe(failure: Failure | None) -> str | None:
     message = without_addresses(text[0]) if text else ""
     if isinstance(error, AssertionError):
         said = f": {message}" if message else ""
-        what = f"{failure.check or failure.actor} does not hold{said}"
+        subject = failure.check or (failure.actor if failure.actor != ROOT else None)
+        what = f"{subject} does not hold{said}" if subject else f"an assertion fails{said}"
     else:
         what = f"{failure.check or failure.actor} raised {type(error).__name__}: {message}"
     return f"{what}{where}"
-
-
-def signature(execution: Execution) -> tuple[Any, ...] | None:
-    """Return what makes two failures the same to a shrinker: the check or actor, and the kind of exception."""
-    failure = execution.failure
-    if failure is None:
-        return None
-    return failure.check, failure.actor, type(failure.error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from simharness.actors import SHIFT
@@ -68,12 +69,78 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Race:
+    """Two steps of a failing execution that conflict, or one that is a data choice.
+
+    Attributes:
+        first: number of the step that came first.
+        second: number of the step that came second; the same as `first` for a data choice; None if it was never made.
+        actor: whose the second step is, or would have been.
+        resources: what both touch and one of them changes, in words.
+        instead: for a data choice, what was chosen in the execution that passes.
+    """
+
+    first: int
+    second: int | None
+    actor: str
+    resources: tuple[str, ...] = ()
+    instead: str = ""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """What a failure is due to: when these races come out the other way, and nothing else is changed on purpose, it passes.
+
+    That was tried: `token` replays it. Where there are several, none of them is enough alone.
+    """
+
+    races: tuple[Race, ...]
+    token: str
+
+
+@dataclass(frozen=True)
+class Passing:
+    """The passing execution nearest to a failing one, among those that were run.
+
+    Attributes:
+        token: replays it.
+        parts_at: number of the first step of the failing execution that it does not make.
+        actor: who moves there instead.
+        reversed: pairs of conflicting steps that it orders otherwise.
+    """
+
+    token: str
+    parts_at: int
+    actor: str
+    reversed: int
+
+
+@dataclass(frozen=True)
+class Why:
+    """What is known about the cause of a failure.
+
+    Attributes:
+        blame: the smallest sets of races that decide it, nearest first; empty if none was found.
+        passing: the nearest passing execution, or None if none was found.
+        singles: how many races were reversed one at a time, and `all_singles` whether these were all.
+        tried: executions that were run in all.
+    """
+
+    blame: tuple[Blame, ...]
+    passing: Passing | None
+    singles: int
+    all_singles: bool
+    tried: int
+
+
+@dataclass(frozen=True)
 class Trace:
     """The record of one execution.
 
     Attributes:
         actors: names in the order in which they came into being, with their processes.
         failed_at: number of the step after which the failure showed (0: in the initial state), or None.
+        why: what is known about the cause, for the counterexample of an exploration.
     """
 
     scenario: str
@@ -84,6 +151,13 @@ class Trace:
     failure: str | None = None
     failed_at: int | None = None
     initial: Mapping[str, str] = field(default_factory=dict)
+    why: Why | None = field(default=None, compare=False)
+
+    @property
+    def switches(self) -> int:
+        """How often another actor moved than before, up to the failure; the clock is no actor."""
+        movers = [step.actor for step in self.steps[: self.failed_at] if step.actor in self.actors]
+        return sum(1 for before, after in pairwise(movers) if before != after)
 
 
 class Recorder:
@@ -94,26 +168,15 @@ class Recorder:
         self._snapshot = snapshot
         self._tables: Tables = {}
         self.after: dict[int, tuple[tuple[str, ...], dict[str, tuple[str, ...]], dict[str, str]]] = {}
-        self.logged: dict[int, list[str]] = {}
         self._last_shown: dict[str, str] = {}
-        self._handler = _Lines(self)
+        self._log = LogLines(kernel)
 
     def __enter__(self) -> Recorder:
-        root = logging.getLogger()
-        self._level = root.level
-        root.addHandler(self._handler)
-        if root.level > logging.INFO:
-            root.setLevel(logging.INFO)
+        self._log.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        root = logging.getLogger()
-        root.removeHandler(self._handler)
-        root.setLevel(self._level)
-
-    def line(self, text: str) -> None:
-        """A log line was emitted by the running step."""
-        self.logged.setdefault(self._kernel.n - 1, []).append(text)
+        self._log.__exit__()
 
     def observe(self) -> None:
         """Look at the world after the step that was made last."""
@@ -150,6 +213,7 @@ class Recorder:
     def trace(self, scenario: str, parameters: Mapping[str, Any], failure: str | None, failed_at: int | None) -> Trace:
         """Return the trace of the kernel's execution, which is over."""
         kernel = self._kernel
+        clean = kernel.canonical
         names = {actor.index: actor.name for actor in kernel.actors.values()}
         steps: list[Step] = []
         for position, operation in enumerate(kernel.operations):
@@ -159,15 +223,15 @@ class Recorder:
                     number=position + 1,
                     actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
                     kind=operation.kind,
-                    detail=operation.detail or _object(operation),
+                    detail=clean(operation.detail or _object(operation)),
                     place=kernel.calls[position][0] if kernel.calls[position] else None,
                     calls=kernel.calls[position],
-                    notes=tuple(kernel.notes.get(position, ())),
+                    notes=tuple(map(clean, kernel.notes.get(position, ()))),
                     time=kernel.times[position],
-                    database=changes,
+                    database=tuple(map(clean, changes)),
                     held=held,
-                    shown=shown,
-                    log=tuple(self.logged.get(position, ())),
+                    shown={name: clean(value) for name, value in shown.items()},
+                    log=tuple(map(clean, self._log.lines.get(position, ()))),
                     choices=kernel.widths[position] if position < len(kernel.widths) else 1,
                 )
             )
@@ -199,13 +263,34 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
     return tuple(result)
 
 
-class _Lines(logging.Handler):
-    def __init__(self, recorder: Recorder) -> None:
+class LogLines(logging.Handler):
+    """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own.
+
+    `wanted` is the level that the root logger has without it.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
         super().__init__()
-        self._recorder = recorder
+        self._kernel = kernel
+        self.lines: dict[int, list[str]] = {}
+        self.wanted = logging.NOTSET
+
+    def __enter__(self) -> LogLines:
+        root = logging.getLogger()
+        self.wanted = root.level
+        root.addHandler(self)
+        if root.level > logging.INFO:
+            root.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self)
+        root.setLevel(self.wanted)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._recorder.line(f"{record.levelname} {record.name}: {record.getMessage()}")
+        """Keep the line of the running step."""
+        self.lines.setdefault(self._kernel.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
 
 
 def _object(operation: Operation) -> str:

@@ -232,6 +232,10 @@ class World:
         self._always.clear()
         self.checks_at_end.clear()
 
+    def only_at_end(self, name: str | None) -> bool:
+        """Whether checks of this name are evaluated only when every actor has ended."""
+        return name in [name_of(check) for check in self.checks_at_end] and name not in [name_of(check) for check in self._always]
+
     def check_always(self) -> None:
         """Check what `always` declared, after a step."""
         kernel = self._kernel

@@ -161,6 +161,20 @@ def test_limits_are_inconclusive(file):
     assert simharness("explore", f"{file}::long", "--max-seconds", 0.2, "--strategy", "exhaustive").returncode == 3
 
 
+def test_samplers_and_bounds_are_asked_for_by_options(file):
+    run = simharness("explore", f"{file}::long", "--strategy", "pct", "--depth", 2, "--seed", 5, "--max-executions", 20)
+    assert run.returncode == 3
+    said = " ".join(run.stdout.split())
+    assert "drawn with seed 5" in said
+    assert "pct, depth 2: each execution finds a bug of depth 2 with probability at least 1/(n·k) = 1/160" in said
+    run = simharness("explore", f"{file}::long", "--preemptions", 1)
+    assert run.returncode == 0
+    assert "verified: only schedules with at most 1 preemption: what needs more was not run" in run.stdout
+    run = simharness("explore", f"{file}::fine", "--delays", 0)
+    assert run.returncode == 1
+    refused(simharness("explore", f"{file}::fine", "--delays", 0, "--preemptions", 1), 2, "leave the other out")
+
+
 def test_all_counts_every_execution(file):
     first = simharness("explore", f"{file}::unexpected", "--no-timelines")
     every = simharness("explore", f"{file}::unexpected", "--no-timelines", "--all")
@@ -256,10 +270,18 @@ def test_a_worker_that_dies_is_a_result_and_the_other_cells_go_on(file):
     assert "5 cells: 3 verified, 1 violated, 1 not explored" in run.stdout
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_prints_what_is_known_and_is_inconclusive(file, tmp_path, workers):
+@pytest.mark.parametrize(
+    ("options", "how_far"),
+    [
+        (["--workers", "1"], r"long: inconclusive: interrupted after [\d,]+ of about [^\n]+\s+executions"),
+        (["--workers", "2"], r"long: inconclusive: interrupted\n"),
+        (["--strategy", "pct"], r"long: inconclusive: interrupted after [\d,]+ of 10,000 executions"),
+        (["--strategy", "random", "--max-seconds", "60"], r"long: inconclusive: interrupted after [\d,]+ executions"),
+    ],
+)
+def test_ctrl_c_prints_what_is_known_and_is_inconclusive(file, tmp_path, options, how_far):
     target = tmp_path / "out.json"
-    command = [sys.executable, "-m", "simharness", "explore", f"{file}::fine", f"{file}::long", "--workers", str(workers)]
+    command = [sys.executable, "-m", "simharness", "explore", f"{file}::fine", f"{file}::long", *options]
     process = subprocess.Popen(
         [*command, "--json", str(target)],
         stdout=subprocess.PIPE,
@@ -275,6 +297,7 @@ def test_ctrl_c_prints_what_is_known_and_is_inconclusive(file, tmp_path, workers
     assert "interrupted: 1 of 2 cells finished" in err
     assert "Traceback" not in err
     assert "2 cells: 1 violated, 1 inconclusive" in out
+    assert re.search(how_far, out)
     assert json.loads(target.read_text())["interrupted"] is True
 
 

@@ -1,22 +1,32 @@
 """The README and the docs are true: their examples run, and the timeline they show is the one that is printed."""
 
 import doctest
+import os
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
 
 import simharness
+from simharness.places import without_addresses
 from simharness.report.timeline import render
 from simharness.scenario import load
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARKER = "@pytest.mark.interleave"
 EXAMPLES = [
     pytest.param(code, id=f"{page.name}-{number}")
     for page in PAGES
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)
+    if MARKER not in code
+]
+TESTS = [
+    pytest.param(code, shown, id=page.name)
+    for page in PAGES
+    for code, shown in re.findall(r"```python\n(# test_\w+\.py\n.*?)```.*?```\n(.*?)```", page.read_text(), re.DOTALL)
 ]
 
 
@@ -24,6 +34,18 @@ EXAMPLES = [
 def test_every_example_runs_as_it_stands(code, monkeypatch):
     monkeypatch.chdir(ROOT)
     exec(compile(code, "example.py", "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize(("code", "shown"), TESTS)
+def test_the_marked_test_of_the_page_fails_as_the_page_shows(code, shown, tmp_path):
+    file = code.partition("\n")[0].removeprefix("# ")
+    (tmp_path / file).write_text(code, encoding="utf-8")
+    plugin = ("-p", "no:simharness", "-p", "simharness.pytest_plugin", "-p", "no:cacheprovider")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *plugin, file], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert without_addresses(shown) in without_addresses(done.stdout)
 
 
 def incident():

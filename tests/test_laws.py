@@ -26,6 +26,7 @@ import simharness
 from simharness import Verdict
 from simharness.runtimes import installed
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parent.parent
 MODULES = [threading, time, sqlite3, random, os, queue, logging, datetime, uuid, asyncio, subprocess, socket]
 CLASSES = [

@@ -20,6 +20,7 @@ from scenarios import compression_fork
 from scenarios.compression_fork import Incident
 from simharness import Verdict
 from simharness.runtimes import installed
+from tests.replays import assert_identical
 from tests.runtimes.exploring import actors
 
 
@@ -134,6 +135,7 @@ def test_a_bug_planted_in_the_store_is_found_and_the_store_without_it_verified(n
         assert found.verdict is Verdict.VIOLATED
         assert found.counterexample.failure.startswith(f"{name} does not hold: ")
         assert found.executions <= 20
+        assert_identical(pair(name, lambda incident: PLANTED[name](patch, incident)), found.counterexample)
 
     assert simharness.explore(pair(name)).verdict is Verdict.VERIFIED
 
@@ -353,6 +355,7 @@ def test_a_classic_mistake_is_found_and_its_repaired_twin_verified(program, stra
     wrong = simharness.explore(lambda world: program(world, safe=False), strategy)
     assert wrong.verdict is Verdict.VIOLATED
     assert wrong.counterexample.steps
+    assert_identical(lambda world: program(world, safe=False), wrong.counterexample)
     right = simharness.explore(lambda world: program(world, safe=True), strategy)
     assert right.verdict is Verdict.VERIFIED, right.counterexample and right.counterexample.timeline
 

@@ -35,7 +35,7 @@ def compare(kind, seed, order, limit=150):
     return True
 
 
-@pytest.mark.parametrize(("kind", "seeds"), [("plain", 20), ("timed", 8), ("threaded", 6)])
+@pytest.mark.parametrize(("kind", "seeds"), [("plain", 12), ("timed", 6), ("threaded", 6)])
 @pytest.mark.parametrize("order", ["any", "batches"])
 def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds, order):
     with runtimes.installed():
@@ -72,7 +72,7 @@ def agree_with_genuine(seeds):
 
 def test_batches_come_to_exactly_what_the_genuine_trio_comes_to():
     with runtimes.installed():
-        assert agree_with_genuine(range(25)) > 15
+        assert agree_with_genuine(range(12)) > 6
 
 
 @pytest.mark.long

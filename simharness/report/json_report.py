@@ -6,12 +6,13 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from simharness import __version__
 from simharness.errors import Misuse
 from simharness.results import Counterexample, Result
-from simharness.trace import Step
+from simharness.trace import Race, Step
 
 
 def check_writable(path: str) -> None:
@@ -91,10 +92,19 @@ def _counterexample(found: Counterexample) -> dict[str, Any]:
         "failure": found.failure,
         "token": found.token,
         "shortness": found.shortness,
+        "confirmed": found.confirmed,
+        "trace_hash": found.trace_hash,
         "failed_at": found.trace.failed_at,
+        "explanation": list(found.explanation),
+        "blame": [{"races": [_race(race) for race in blame.races], "token": blame.token} for blame in found.blame],
+        "passing": None if found.passing is None else asdict(found.passing),
         "waiting": [str(stuck) for stuck in found.trace.waiting],
         "steps": [_step(step) for step in found.steps],
     }
+
+
+def _race(race: Race) -> dict[str, Any]:
+    return {**asdict(race), "resources": list(race.resources)}
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -20,10 +20,13 @@ from simharness.report.table import cell_name, words_of
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from simharness.estimate import Estimate
     from simharness.results import Result
     from simharness.scenario import Parameters, Scenario
 
 _monotonic = time.monotonic
+SHORTEST = 6
+"""Columns that are left to a cell's name in any case."""
 
 
 class LiveProgress(Progress):
@@ -40,6 +43,7 @@ class LiveProgress(Progress):
         self.done = 0
         self.current = ""
         self.executions = 0
+        self.estimate: Estimate | None = None
         self._interrupted = interrupted
         self._began = _monotonic()
         self._live = (
@@ -63,15 +67,22 @@ class LiveProgress(Progress):
 
     def working_on(self, cell: str) -> None:
         """Show what is being explored."""
-        self.current, self.executions = cell, 0
-        self._draw(0, 0.0)
+        self.current, self.executions, self.estimate = cell, 0, None
+        self._draw(0.0)
 
-    def advanced(self, executions: int, seconds: float) -> None:
-        """So many executions have been run."""
-        self.executions = executions
+    def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
+        """So far it has been explored."""
+        self.executions, self.estimate = executions, estimate
         if self._interrupted():
             raise KeyboardInterrupt
-        self._draw(executions, seconds)
+        self._draw(seconds)
+
+    def so_far(self) -> str:
+        """Say, for the end of a sentence, how far the current cell is; nothing where only a worker process knows."""
+        if not self.executions:
+            return ""
+        total = "" if self.estimate is None else f" of {self.estimate}"
+        return f" after {self.executions:,}{total} executions"
 
     def finished(self, result: Result) -> None:
         """A cell has ended."""
@@ -83,13 +94,37 @@ class LiveProgress(Progress):
             line = f"[{self.done}/{self.total}] {cell_name(result)}: {verdict}{odd}, {effort}"
             self.console.print(Text(line), soft_wrap=True)
         else:
-            self._draw(0, 0.0)
+            self._draw(0.0)
 
-    def _draw(self, executions: int, seconds: float) -> None:
+    def _draw(self, seconds: float) -> None:
+        """Draw the line; where it is too long for the terminal, the cell's name is shortened and the numbers stay."""
         if self._live is None:
             return
-        rate = f", {executions / seconds:,.0f}/s" if seconds > 0.2 and executions else ""
-        so_far = f": {executions:,} executions{rate}" if executions else ""
-        line = Text(f"[{self.done}/{self.total}] {_monotonic() - self._began:.0f} s  {self.current}{so_far}")
-        line.truncate(max(10, self.console.width - 1), overflow="ellipsis")
+        so_far = f": {how_far(self.executions, seconds, self.estimate)}" if self.executions else ""
+        began = f"[{self.done}/{self.total}] {_monotonic() - self._began:.0f} s  "
+        width = self.console.width - 1
+        name = Text(self.current)
+        name.truncate(max(SHORTEST, width - len(began) - len(so_far)), overflow="ellipsis")
+        line = Text.assemble(began, name, so_far)
+        line.truncate(width, overflow="ellipsis")
         self._live.update(line, refresh=True)
+
+
+def how_far(executions: int, seconds: float, estimate: Estimate | None) -> str:
+    """Say how far an exploration is: "1,204 of about 4,000 (3,100–5,600), 6–15 s left"."""
+    if estimate is None:
+        rate = f", {executions / seconds:,.0f}/s" if seconds > 0.2 else ""
+        return f"{executions:,} executions{rate}"
+    low, high = duration(estimate.seconds_low), duration(estimate.seconds_high)
+    if low.partition(" ")[2] == high.partition(" ")[2]:
+        low = low.partition(" ")[0]
+    left = high if low in (high, high.partition(" ")[0]) else f"{low}–{high}"
+    return f"{executions:,} of {estimate}, {left} left"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds for people, in one unit: "12 s", "3 min", "2 h", "4 days"."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -59,7 +59,8 @@ def tables(console: Console, results: Sequence[Result]) -> None:
         console.print(_rows(others))
         _put(console, "")
     if len(others) < len(results):
-        _put(console, "in the cells: verdict, orderings run, seconds", "dim")
+        runs = "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
+        _put(console, f"in the cells: verdict, {runs} run, seconds", "dim")
     _put(console, summary(results))
 
 
@@ -79,7 +80,7 @@ def counterexamples(console: Console, results: Sequence[Result], addresses: Addr
         else:
             seen[body] = name
             console.print(Text.from_ansi(body), soft_wrap=True)
-        _put(console, _wrapped(f"{len(found.steps)} steps, {found.shortness}", width), "dim")
+        _put(console, _wrapped(f"{len(found.steps)} steps, {found.shortness}; {found.confirmed}", width), "dim")
         _put(console, f"replay with: {replay_command(result, found, addresses)}")
 
 
@@ -156,7 +157,7 @@ def _rows(cells: Sequence[Result]) -> Table:
     if parameters:
         table.add_column("parameters", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("orderings", justify="right", no_wrap=True)
+    table.add_column("orderings" if all(cell.strategy == "dpor" for cell in cells) else "executions", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     for cell in cells:
         verdict = _verdict(cell)
@@ -194,7 +195,7 @@ def _bounds(console: Console, results: Sequence[Result]) -> None:
             common[rest] = common.get(rest, 0) + 1
     for bounds, cells in common.items():
         which = "" if len(common) == 1 else f" ({cells} cells)"
-        text = f"verified{which}: every ordering, each once up to swapping independent steps; {bounds}"
+        text = f"verified{which}: {bounds}"
         _put(console, _wrapped(text, width), "dim")
 
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
 from simharness.report.folding import Row, rows
+from simharness.report.why import explain, row_of
 from simharness.report.words import advance, cut, one_line, plain, seconds, where
 from simharness.trace import Step, Trace, Waiting
 
-ALIVE, HOLDING, FAILED, NOTHING = "│", "┃", "✗", "–"
+ALIVE, HOLDING, FAILED, PARTS, NOTHING = "│", "┃", "✗", "▸", "–"
 ENOUGH_BELOW = 60
 _NO_VALUE = ("", "None", "-", NOTHING)
 _CHANGE = {"+": "green", "-": "red", "~": "yellow"}
@@ -148,11 +149,14 @@ class Timeline:
     def _title(self) -> None:
         trace = self.trace
         cell = "  ".join(f"{name}={value}" for name, value in trace.parameters.items())
-        movers = [step.actor for step in trace.steps if step.actor in self.columns]
-        switches = sum(1 for before, after in pairwise(movers) if before != after)
+        movers = [step.actor for step in trace.steps[: trace.failed_at] if step.actor in self.columns]
+        shown = sum(1 for before, after in pairwise(movers) if before != after)
+        switches = trace.switches
         steps = f"{len(trace.steps)} {'step' if len(trace.steps) == 1 else 'steps'}"
         title = f"{trace.scenario}  {cell}".rstrip()
         size = f"{steps}, {switches} context {'switch' if switches == 1 else 'switches'}"
+        if shown != switches:
+            size = f"{steps}, {switches} switches, {shown} shown"
         line = self._line()
         title = cut(title, self.page - len(size) - 2)
         line.put(0, title, "bold")
@@ -180,19 +184,24 @@ class Timeline:
             line = self._line()
             line.put(self.margin, "(at the start)", "dim")
             self._values(line, values, {})
-        failed = self._failed_row()
+        failed, parts = self._failed_row(), self._parting_row()
         mover = ""
         for row in self.rows:
             step = row.step
             if step.kind == "clock.advance":
                 self._rule(step)
+                if row is parts:
+                    self.lines[-1].put(0, PARTS, "bold green")
                 mover = ""
                 continue
             if mover and mover != step.actor:
                 self._lifelines(self._line(), row, values)
             self._begun.add(step.actor)
             mover = step.actor
+            marked = len(self.lines)
             self._row(row, values, failed=row is failed)
+            if row is parts:
+                self.lines[marked].put(int(row is failed), PARTS, "bold green")
             values = dict(step.shown) or values
 
     def _failed_row(self) -> Row | None:
@@ -201,6 +210,10 @@ class Timeline:
             return None
         before = [row for row in self.rows if row.number <= trace.failed_at and row.step.kind != "clock.advance"]
         return before[-1] if before else None
+
+    def _parting_row(self) -> Row | None:
+        why = self.trace.why
+        return None if why is None or why.passing is None else row_of(self.trace, self.rows, why.passing.parts_at)
 
     def _row(self, row: Row, values: Mapping[str, str], failed: bool) -> None:
         step = row.step
@@ -263,12 +276,27 @@ class Timeline:
             sentence = f"{FAILED} {self._failure()}"
             for text in textwrap.wrap(sentence, self.page, subsequent_indent="  ", break_on_hyphens=False):
                 self._line().put(0, text, "bold red")
+            self._explanation()
         if self.after:
             self._line().put(0, f"  after it, not shown: {_count(self.after)}", "dim")
         if self.holding:
             self._line().put(0, f"{HOLDING} holds a lock", "dim")
         if any("t+" in change for row in self.rows for change in row.database):
             self._line().put(0, "t+1s: a time in the database, one second after the start", "dim")
+
+    def _explanation(self) -> None:
+        """Say what decides the failure, and where the nearest passing execution goes another way; its token stays in one piece."""
+        for sentence in explain(self.trace, self.rows):
+            for text in textwrap.wrap(sentence, self.page - 2, subsequent_indent="  ", break_on_hyphens=False):
+                self._line().put(2, text)
+        passing = self.trace.why.passing if self.trace.why is not None else None
+        if passing is not None:
+            failing = self.trace.steps[passing.parts_at - 1]
+            mover, other = ("the clock" if actor == "clock" else actor for actor in (passing.actor, failing.actor))
+            how = f"{mover} chooses otherwise" if mover == other else f"{mover} moves instead of {other}"
+            text = f"{PARTS} a passing ordering parts here, at step {passing.parts_at}: {how}; replay: {passing.token}"
+            for line in textwrap.wrap(text, self.page, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False):
+                self._line().put(0, line, "green")
 
     def _failure(self) -> str:
         trace = self.trace

@@ -49,6 +49,11 @@ def is_sql(step: Step) -> bool:
     return step.kind.startswith(("sql", "db"))
 
 
+def in_short(step: Step) -> str:
+    """Return the verb and the table of a statement."""
+    return Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), (), False).short()
+
+
 def border(step: Step) -> str:
     """Return BEGIN, COMMIT, … for a step at a transaction's border; else nothing."""
     if not is_sql(step):
@@ -82,7 +87,7 @@ def plain(kind: str, detail: str) -> str:
     verb = verb.replace("_", "-")
     if not detail:
         return f"{verb} {family}".strip()
-    if not family or detail.startswith(family) or family == "thread":
+    if not family or detail.startswith(family) or family in ("thread", "memory"):
         return f"{verb} {detail}"
     return f"{verb} {family} {detail}"
 

@@ -7,18 +7,18 @@ and on other OS threads, it delegates to what it replaces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import logs, queues, randomness, refused, sqlite, thread, threads, time, trio
+from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time, trio
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, trio)
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports, trio)
 _depth = [0]
 
 
@@ -42,16 +42,20 @@ def installed() -> Iterator[None]:
             patches.undo()
 
 
-def names(kernel: Kernel) -> tuple[str, ...]:
-    """Return the runtimes whose operations are scheduling points; Trio only where it was used."""
+def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
+    """Say what was a scheduling point: the runtimes, Trio only where it was used, and the memory of which modules."""
     order = "one batch" if trio.BATCHES in kernel.learned.shared else "one task"
-    found = (f"{name} ({order} at a time)" for name in sorted(kernel.learned.runtimes))
-    return (*NAMES[:-1], *found, NAMES[-1])
+    used = (f"{name} ({order} at a time)" for name in sorted(kernel.learned.runtimes))
+    points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
+    if instrumented:
+        return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
+    return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
 
 
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
     sqlite.end_execution(kernel)
+    memory.end_execution(kernel)
 
 
 def forget(kernel: Kernel) -> None:

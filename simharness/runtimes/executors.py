@@ -7,8 +7,10 @@ handler uses, the counter in its threads' names, the order in which sets of futu
 from __future__ import annotations
 
 import concurrent.futures.thread
+import sys
 import weakref
 import zlib
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, _base, thread
 from typing import Any
 
@@ -16,11 +18,30 @@ from simharness.kernel import current
 from simharness.runtimes import identity
 from simharness.runtimes.locks import Lock
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.refused import refuse
 
 HASH = "_simharness_hash"
+MADE_IN = "_simharness_made_in"
+_genuine_executor_init: Callable[..., None] = ThreadPoolExecutor.__init__
+_genuine_submit: Callable[..., Future[Any]] = ThreadPoolExecutor.submit
 _genuine_init = Future.__init__
 _genuine_acquire_all = _base._AcquireFutures.__init__
 _genuine_counter = ThreadPoolExecutor._counter  # type: ignore[attr-defined]  # not in the stubs
+
+
+def _executor_init(self: ThreadPoolExecutor, *arguments: Any, **options: Any) -> None:
+    kernel = current()
+    if kernel is not None:
+        self.__dict__[MADE_IN] = kernel.resources
+    _genuine_executor_init(self, *arguments, **options)
+
+
+def _submit(self: ThreadPoolExecutor, *arguments: Any, **options: Any) -> Future[Any]:
+    """Refuse, in a simulation, executors that were made before it or in another execution: they have threads that are no actors."""
+    kernel = current()
+    if kernel is not None and self.__dict__.get(MADE_IN) is not kernel.resources:
+        refuse(kernel, "ThreadPoolExecutor.submit", "make the executor in the scenario, so that its threads are actors", sys._getframe(1))
+    return _genuine_submit(self, *arguments, **options)
 
 
 def _counter() -> Any:
@@ -58,6 +79,8 @@ def install(patches: Patches) -> None:
     patches.attribute(thread, "_global_shutdown_lock", Lock())
     patches.attribute(thread, "_threads_queues", weakref.WeakKeyDictionary())
     patches.attribute(ThreadPoolExecutor, "_counter", staticmethod(_counter))
+    patches.attribute(ThreadPoolExecutor, "__init__", _executor_init)
+    patches.attribute(ThreadPoolExecutor, "submit", _submit)
     patches.attribute(concurrent.futures.Future, "__init__", _future_init)
     patches.attribute(concurrent.futures.Future, "__hash__", _future_hash)
     patches.attribute(_base._AcquireFutures, "__init__", _acquire_all)

@@ -1,25 +1,38 @@
 """Logging while exploring: what the code under test logs is part of its trace, not of the terminal.
 
 Handlers that existed before the exploration are not called for records of a simulation, or each line would be printed once for every
-ordering. Handlers that the code under test adds itself work as always; so does the recorder of a trace.
+ordering. Handlers that the code under test adds itself work as always, and are not shown what only the recorder of a trace wants.
 """
 
 from __future__ import annotations
 
 import logging
+import weakref
 
 from simharness.kernel import current
 from simharness.runtimes.patching import Patches
+from simharness.trace import LogLines
+
+
+def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    """Whether the record was made only because a trace is kept, which wants more lines than the program does."""
+    keeper = next((found for found in logging.getLogger().handlers if isinstance(found, LogLines)), None)
+    if keeper is None or keeper is handler or record.levelno >= keeper.wanted:
+        return False
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger.parent is not None and not logger.level:
+        logger = logger.parent
+    return logger is not None and logger.parent is None
 
 
 def install(patches: Patches) -> None:
     """Plan to keep the handlers that there are now silent inside simulations."""
     genuine = logging.Handler.handle
     references = list(vars(logging)["_handlerList"])  # weak references to every handler there is
-    silenced = {id(handler) for handler in (reference() for reference in references) if handler is not None}
+    silenced = weakref.WeakSet(handler for handler in (reference() for reference in references) if handler is not None)
 
     def handle(self: logging.Handler, record: logging.LogRecord) -> bool | logging.LogRecord:
-        if id(self) in silenced and current() is not None:
+        if current() is not None and (self in silenced or _only_for_a_trace(self, record)):
             return False
         return genuine(self, record)
 

@@ -128,10 +128,12 @@ def me(kernel: Kernel) -> str:
 
 
 def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
-    """Make a step that is given up after this many virtual seconds; in set-up and in checks, where time stands still, at once."""
+    """Make a step that is given up after this many virtual seconds; in checks, where time stands still, and in set-up at once."""
     if kernel.mode != RUNNING and not kernel.dying:
         resource, enabled = operation.resource, operation.enabled
         if enabled is not None and resource is not None and not enabled(resource.state):
+            if kernel.setting_up:
+                kernel.clock.now += max(0, nanoseconds(seconds))
             return
     kernel.step(operation, kernel.clock.now + max(0, nanoseconds(seconds)))
 

@@ -73,11 +73,11 @@ class _View(View):
 
         resource, tasks = self.resource, self.tasks
         if not block or timeout == 0:
-            return Operation("queue.put_nowait", resource, writes=tasks.bit, writes_when=has_room)
+            return Operation("queue.put_nowait", resource, writes_when=has_room, also=tasks.bit)
         if timeout is None:
             return Operation("queue.put", resource, writes=resource.bit | tasks.bit, enabled=has_room)
         detail = f"{resource.name} for {timeout:g} s"
-        return Operation("queue.put", resource, writes=tasks.bit, enabled=has_room, writes_when=has_room, detail=detail)
+        return Operation("queue.put", resource, enabled=has_room, writes_when=has_room, detail=detail, also=tasks.bit)
 
 
 def _can_get(state: State) -> bool:

@@ -24,7 +24,7 @@ from zlib import crc32
 
 from simharness.clock import EPOCH
 from simharness.kernel import Kernel, current
-from simharness.record import INSPECTING
+from simharness.record import INSPECTING, VERSIONED
 from simharness.runtimes.patching import Patches
 
 PARENT = 999
@@ -64,6 +64,8 @@ def stream(kernel: Kernel, kind: str) -> random.Random:
     key = (kind, _drawer(kernel))
     found = kernel.context.get(key)
     if found is None:
+        if kind == "random":
+            kernel.context.setdefault(VERSIONED, "random numbers")
         found = kernel.context[key] = random.Random(f"{kernel.context.get('seed', 0)} {kind} {key[1]}")
     assert isinstance(found, random.Random)
     return found
@@ -81,11 +83,20 @@ def _function(name: str) -> Callable[..., Any]:
     return draw
 
 
+def _made_here() -> bool:
+    """Whether it is this module that makes a generator, for one of its streams."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__") == "random":
+        frame = frame.f_back
+    return frame.f_globals is globals()
+
+
 def virtual_seed(self: random.Random, a: Any = None, version: int = 2) -> None:
     """Seed an instance; without a seed, from the actor's stream."""
-    if a is None:
-        kernel = current()
-        if kernel is not None:
+    kernel = current()
+    if kernel is not None and not _made_here():
+        kernel.context.setdefault(VERSIONED, "random numbers")
+        if a is None:
             a = stream(kernel, "entropy").getrandbits(256)
     _seed(self, a, version)
 

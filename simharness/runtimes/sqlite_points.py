@@ -78,7 +78,7 @@ class Points(Use):
         kernel, database = self.kernel, self.database
         if kernel.mode != INSPECTING:
             return
-        reads = database.every | shape.reads | shape.writes | database.commits
+        reads = database.every | shape.reads | shape.writes
         if self.exposed:
             reads |= self.bit
         if kernel.actor is not None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import weakref
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -114,7 +115,7 @@ def _rows(database: Database) -> dict[str, Table]:
     cursor = _Cursor(connection)
     cursor.row_factory = None
     found: dict[str, Table] = {}
-    with contextlib.suppress(sqlite3.OperationalError):
+    with contextlib.suppress(sqlite3.OperationalError), _plain_text(connection):
         tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
         for (name,) in cursor.execute(tables).fetchall():
             quoted = name.replace('"', '""')
@@ -122,6 +123,16 @@ def _rows(database: Database) -> dict[str, Table]:
             found[name] = Table(tuple(column[0] for column in cursor.description), rows)
     cursor.close()
     return found
+
+
+@contextlib.contextmanager
+def _plain_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have text come as str, whatever the program has set on its connection."""
+    before, connection.text_factory = connection.text_factory, str
+    try:
+        yield
+    finally:
+        connection.text_factory = before
 
 
 def holders(kernel: Kernel) -> dict[str, str]:

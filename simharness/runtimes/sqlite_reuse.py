@@ -88,7 +88,7 @@ class Keeper:
 def keep(link: Link, connection: Any) -> bool:
     """Keep the connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
     keeper = link.memory.keeper
-    if link.key is None or link.spoilt or not keeper.wanted or keeper.tapes.get(link.key) is None or link.key in keeper.connections:
+    if link.key is None or not keeper.wanted or keeper.tapes.get(link.key) is None or link.key in keeper.connections:
         return False
     for reference in link.open:
         cursor = reference()
@@ -165,6 +165,8 @@ class Noting:
 
 def settle(connection: Any) -> None:
     """Definitions have ended: make an image of them, or have the database be the known one."""
+    if not issubclass(type(connection), Noting):
+        return  # a `with` binds both of its methods before it calls the first, which settles
     link: Link = object.__getattribute__(connection, "_link")
     connection.__class__ = connection.normal
     tape, link.tape = link.tape, None

@@ -31,6 +31,8 @@ from simharness.world import sleep as _virtual_sleep
 
 _QUIET = frozenset({"_threading_local", "concurrent", "logging", "queue", "random", "tempfile", "threading", "trio", "uuid"})
 """Top-level modules whose own readings of a clock are not steps."""
+_REAL = frozenset({"hypothesis", "simharness"})
+"""Top-level modules that read the real clocks."""
 
 _sleep = _time.sleep
 _wall_time = _time.time
@@ -69,7 +71,7 @@ def _now(asker: FrameType) -> int | None:
         root = _roots[module] = str(module).partition(".")[0]
     if root in _QUIET:
         return kernel.clock.now
-    if root == "simharness":
+    if root in _REAL:
         return None
     return read_clock(kernel)
 

@@ -53,8 +53,8 @@ class Run:
         self.hooks: Any = None
         self.actors: dict[int, Actor] = {}
         self.tasks: dict[int, internals.Task] = {}
-        self.runnable: list[int] = []
-        self.left: list[int] = []
+        self.runnable: list[str] = []
+        self.left: list[str] = []
         self.own: list[internals.Task] = []
         self.next: list[internals.Task] = []
         self.forming: int | None = None
@@ -62,7 +62,8 @@ class Run:
         self.before_expiry = 0
         self.started = False
         self.workers: list[Actor] = []
-        self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "loop", host)
+        self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "trio's loop", host)
+        kernel.created[f"actor {self.loop.name}"] = 1
         self.loop.mark |= self.both.bit
         self.loop.pending = self._loop_operation()
         self._calls = Operation("queues a callback", self.queue, writes=self.queue.bit)
@@ -82,8 +83,8 @@ class Run:
         else:
             waited = self._waited(actor)
             kind, before = ("is cancelled", "in") if internals.is_cancelled(task) else ("resumes", "after")
-            actor.pending = task_operation(self.state, actor.index, self.batches, kind, f"{before} {waited}" if waited else "")
-        self.runnable.append(actor.index)
+            actor.pending = task_operation(self.state, actor.name, self.batches, kind, f"{before} {waited}" if waited else "")
+        self.runnable.append(actor.name)
 
     def _waited(self, actor: Actor) -> str:
         pending = actor.pending
@@ -110,7 +111,7 @@ class Run:
         self.expiring = mover is self.loop and not self.left
         if mover is self.loop:
             return self._loop_moves(alternative, due)
-        self.runnable.remove(mover.index)
+        self.runnable.remove(mover.name)
         if self.left:
             del self.left[0]
         self._occupy()
@@ -120,7 +121,8 @@ class Run:
     def _start_main(self) -> None:
         if not self.own:
             self.started = True
-            self.next.append(self.tasks[self.runnable.pop()])
+            self.runnable.clear()
+            self.next.append(self.tasks[self.host.index])
 
     def _loop_moves(self, alternative: int, due: bool) -> bool:
         callbacks = self.runner.entry_queue.size()
@@ -141,7 +143,7 @@ class Run:
         if self.forming is not None and not self.left:
             self.left = list(self.runnable)
             if self.runner.entry_queue.size():
-                self.left.insert(self.before_expiry, self.loop.index)
+                self.left.insert(self.before_expiry, self.loop.name)
             if self.forming:
                 self.left.reverse()
             self.forming = None
@@ -217,13 +219,13 @@ class Run:
     def _stopped(self, actor: Actor, task: internals.Task) -> None:
         """A task has come to its next checkpoint, or to its end."""
         if internals.is_alive(self.runner, task):
-            if actor.index not in self.runnable:
-                actor.pending = task_operation(self.state, actor.index, self.batches, "trio", internals.waits_in(task))
+            if actor.name not in self.runnable:
+                actor.pending = task_operation(self.state, actor.name, self.batches, "trio", internals.waits_in(task))
             actor.places = lambda: internals.places(task)
             return
         del self.tasks[actor.index], self.actors[id(task)]
         if actor is self.host:
-            actor.pending = task_operation(self.state, actor.index, self.batches, "trio", "trio.run")
+            actor.pending = task_operation(self.state, actor.name, self.batches, "trio", "trio.run")
         else:
             self.kernel.end(actor)
 
@@ -245,7 +247,7 @@ class Run:
             actor = TaskActor(kernel, name, self.host)
             actor.mark |= self.state.bit
             actor.born = kernel.n - 1
-            actor.pending = task_operation(self.state, actor.index, self.batches, "starts", "")
+            actor.pending = task_operation(self.state, actor.name, self.batches, "starts", "")
             actor.places = lambda: internals.places(task)
             kernel.register(actor)
         self.actors[id(task)] = actor
@@ -257,9 +259,9 @@ class Run:
         if self.batches and not self.left:
             options = 2 if len(self.runnable) + bool(callbacks) > 1 else 1
             self.kernel.concurrent = self.kernel.concurrent or options > 1
-            return loop_operation(self.both, self.loop.index, True, "takes a batch", options)
+            return loop_operation(self.both, self.loop.name, True, "takes a batch", options)
         what = "runs callbacks" if callbacks else "wakes who waits" if self.state.state.idle else "expires deadlines"
-        return loop_operation(self.both, self.loop.index, self.batches, what)
+        return loop_operation(self.both, self.loop.name, self.batches, what)
 
     def _declare_loop(self) -> None:
         """Have the loop among the movers if it has something to do, now or later."""

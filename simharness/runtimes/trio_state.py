@@ -17,15 +17,15 @@ class State(NamedTuple):
 
     Attributes:
         free: no task is in the middle of its step.
-        runnable: indices of the actors whose tasks are runnable, in the order in which they became it.
+        runnable: names of the actors whose tasks are runnable, in the order in which they became it.
         batch: what is left of the batch under way.
         idle: nothing is runnable, and Trio's loop would do something about that.
         deadline: the next one, in the clock's nanoseconds.
     """
 
     free: bool = False
-    runnable: tuple[int, ...] = ()
-    batch: tuple[int, ...] = ()
+    runnable: tuple[str, ...] = ()
+    batch: tuple[str, ...] = ()
     idle: bool = False
     deadline: int | None = None
 
@@ -74,8 +74,8 @@ class VirtualClock(trio.abc.Clock):
         return found
 
 
-def task_operation(run: Resource, index: int, batches: bool, kind: str, detail: str) -> Operation:
-    """Return the next step of the task whose actor has this index.
+def task_operation(run: Resource, name: str, batches: bool, kind: str, detail: str) -> Operation:
+    """Return the next step of the task whose actor has this name.
 
     Args:
         run: its run, whose state says who may be resumed.
@@ -83,16 +83,16 @@ def task_operation(run: Resource, index: int, batches: bool, kind: str, detail: 
     """
 
     def in_any(state: State) -> bool:
-        return state.free and index in state.runnable
+        return state.free and name in state.runnable
 
     def in_batches(state: State) -> bool:
-        return state.free and state.batch[:1] == (index,)
+        return state.free and state.batch[:1] == (name,)
 
     return Operation(kind, run, writes=run.bit, enabled=in_batches if batches else in_any, detail=detail)
 
 
-def loop_operation(both: Resource, index: int, batches: bool, kind: str, options: int = 1) -> Operation:
-    """Return the next step of a run's loop, whose actor has this index.
+def loop_operation(both: Resource, name: str, batches: bool, kind: str, options: int = 1) -> Operation:
+    """Return the next step of a run's loop, whose actor has this name.
 
     Args:
         both: the run and the callbacks that wait.
@@ -106,7 +106,7 @@ def loop_operation(both: Resource, index: int, batches: bool, kind: str, options
     def in_batches(state: tuple[State, int]) -> bool:
         run, callbacks = state
         if run.batch:
-            return run.free and run.batch[0] == index
+            return run.free and run.batch[0] == name
         return run.free and bool(run.runnable or callbacks or run.idle)
 
     def due(state: tuple[State, int]) -> int | None:

@@ -2,7 +2,8 @@
 
 The explorer calls `begin` for a plan (the choices to start the next execution with; None: nothing is left to explore), then the
 kernel calls `choose` at every scheduling point beyond the plan, then the explorer calls `end`. A strategy that promises to
-have explored everything when `begin` returns None says so with `exhausts`.
+have explored everything when `begin` returns None says so with `exhausts`; what that everything is, and what a strategy that only
+samples promises instead, it says in `words`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,15 @@ Expected = tuple[Sequence[int], Sequence[int]]
 
 
 class Strategy(Protocol):
-    """What the explorer and the kernel ask of a strategy."""
+    """What the explorer and the kernel ask of a strategy.
+
+    Attributes:
+        exhausts: `begin` returns None when everything has been explored; otherwise it never does.
+        grows: branches may be added to a point of the search after others of it have been explored.
+    """
 
     exhausts: bool
+    grows: bool
 
     def begin(self) -> Sequence[int] | None:
         """Return the choices with which the next execution starts, or None when there is no next one."""
@@ -29,3 +36,9 @@ class Strategy(Protocol):
 
     def end(self) -> None:
         """The execution is over; its record is in the kernel."""
+
+    def pending(self) -> Sequence[int] | None:
+        """Return how many branches are known and not begun at each depth of the next plan; None if this is no walk of a tree."""
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say what so many executions that ran to their end cover: all that there is, if `verified`, or some of it."""

@@ -44,7 +44,7 @@ class Branch:
 class Dpor:
     """The search; lists are indexed by depth, which is the number of steps taken before."""
 
-    exhausts = True
+    exhausts = grows = True
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -118,6 +118,14 @@ class Dpor:
                 del self.left[depth + 1 :], self.sleep[depth + 1 :]
                 return
         self.plan = None
+
+    def pending(self) -> Sequence[int] | None:
+        """Return how many branches are left at each depth, without those that are asleep by now."""
+        return [sum(branch.key not in asleep for branch in left) for left, asleep in zip(self.left, self.sleep, strict=True)]
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say that each ordering has been run."""
+        return [f"all {executions} orderings", "each once, up to swapping independent steps"] if verified else [f"{executions} executions"]
 
     def _reverse_races(self) -> None:
         races = self.races

@@ -12,6 +12,7 @@ class Exhaustive:
     """Tries the alternatives at each scheduling point in order, the last point first."""
 
     exhausts = True
+    grows = False
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -43,3 +44,11 @@ class Exhaustive:
             return
         self.plan = [*kernel.keys[: len(left) - 1], left[-1].pop()]
         self.known = kernel.reads, kernel.writes
+
+    def pending(self) -> Sequence[int] | None:
+        """Return how many alternatives are left at each depth."""
+        return [len(alternatives) for alternatives in self.left]
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say that each interleaving has been run."""
+        return [f"all {executions} interleavings", "each once, without reduction"] if verified else [f"{executions} executions"]

@@ -206,6 +206,7 @@ def test_shutting_a_queue_down_wakes_those_who_wait(immediate):
     assert result.outcomes == {"item", "shut down"}
 
 
+@pytest.mark.alone
 def test_a_queue_made_before_begins_every_execution_with_what_it_held():
     def scenario(world):
         def consumer():
@@ -283,6 +284,7 @@ def test_a_future_that_nobody_completes_times_out():
     assert explore(scenario).outcomes == {60}
 
 
+@pytest.mark.alone
 def test_queues_and_pools_are_genuine_again_outside_a_simulation():
     kept = []
 

@@ -171,6 +171,7 @@ def test_the_worlds_own_folder_is_not_named_by_the_actors_streams():
     assert len(simharness.explore(scenario).outcomes) == 1
 
 
+@pytest.mark.alone
 def test_everything_is_put_back_after_a_simulation_and_after_an_error():
     def identities():
         found = [random.random, random.choice, random.seed, random.Random.seed, os.urandom, os.getpid, os.getppid]

@@ -153,6 +153,7 @@ def test_a_refusal_in_set_up_is_refused():
         simharness.explore(scenario)
 
 
+@pytest.mark.alone
 def test_a_socket_made_before_the_simulation_cannot_be_used_in_it():
     left, right = socket.socketpair()
     with left, right:
@@ -185,6 +186,7 @@ def test_real_files_may_be_used(tmp_path):
     assert explore(work).verdict == "verified"
 
 
+@pytest.mark.alone
 def test_everything_works_as_always_outside_and_is_put_back_after_an_error():
     def identities():
         calls = [asyncio.run, asyncio.new_event_loop, os.system, os.fork, os.kill, select.select, signal.alarm]
@@ -202,6 +204,7 @@ def test_everything_works_as_always_outside_and_is_put_back_after_an_error():
     assert asyncio.run(nothing()) is None
 
 
+@pytest.mark.alone
 def test_names_bound_during_a_simulation_work_outside_it():
     kept = []
     explore(lambda: kept.append((os.system, subprocess.Popen, select.select)))

@@ -120,6 +120,22 @@ def test_write_skew_is_found_between_autocommit_statements_and_not_between_immed
     assert strict.outcomes == {(None, None, 0, 1), (None, None, 1, 0)}
 
 
+def test_a_reader_without_a_transaction_sees_what_a_commit_has_done_or_not() -> None:
+    def writes(connection: sqlite3.Connection) -> Hashable:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE t SET x = 1")
+        connection.execute("COMMIT")
+        return "done"
+
+    def reads(connection: sqlite3.Connection) -> Hashable:
+        found: Hashable = connection.execute("SELECT x FROM t").fetchone()[0]
+        return found
+
+    explored = both(program(writes, reads))
+    assert explored.outcomes == {("done", 0, 1, 0), ("done", 1, 1, 0)}
+    assert explored.orderings == 2
+
+
 def test_reads_of_one_transaction_see_one_snapshot() -> None:
     def twice(connection: sqlite3.Connection) -> Hashable:
         connection.execute("BEGIN")
@@ -375,6 +391,7 @@ def test_attached_files_and_shared_caches_are_refused_by_name() -> None:
             simharness.explore(scenario)
 
 
+@pytest.mark.alone
 def test_outside_a_simulation_connect_is_the_genuine_one_also_afterwards(tmp_path: Path) -> None:
     genuine = sqlite3.connect
     both(program(in_two))

@@ -138,7 +138,8 @@ def test_a_setup_that_defines_something_else_than_before_gets_what_it_defines() 
         connection.execute(f"INSERT INTO number_{number} VALUES (1)")
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (2,)
 
-    assert outcomes(insert, one("SELECT count(*) FROM rows"), kept=True, define=changing)
+    with pytest.raises(simharness.Nondeterminism, match="came to rows of memory of connection 1 number_0"):
+        outcomes(insert, one("SELECT count(*) FROM rows"), kept=True, define=changing)
 
 
 def test_a_connection_that_the_program_still_has_is_not_handed_out_again() -> None:
@@ -163,3 +164,20 @@ def test_kept_connections_are_really_kept(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sqlite_reuse.Keeper, "take", watched)
     outcomes(lambda connection: connection.close(), one("SELECT count(*) FROM rows"), kept=True)
     assert taken.count(True) >= 2
+
+
+def test_an_actor_may_be_the_first_to_use_a_kept_connection_and_do_so_in_a_with_statement() -> None:
+    def scenario(world: simharness.World) -> None:
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.execute("CREATE TABLE t(x)")
+
+        def inserts(number: int) -> None:
+            with connection:
+                connection.execute("INSERT INTO t VALUES (?)", (number,))
+
+        world.actor("a", inserts, 1)
+        world.actor("b", inserts, 2)
+        world.at_end(lambda: world.outcome(connection.execute("SELECT count(*) FROM t").fetchone()[0]))
+
+    result = simharness.explore(scenario)
+    assert (result.verdict, result.outcomes) == (simharness.Verdict.VERIFIED, {2})

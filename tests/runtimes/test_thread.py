@@ -328,6 +328,7 @@ def test_each_actor_has_its_own_values_in_a_thread_local(make):
     assert not hasattr(module_local, "value")
 
 
+@pytest.mark.alone
 def test_subclasses_of_local_are_initialised_for_each_actor():
     class Late(threading.local):
         limit = 3
@@ -374,6 +375,7 @@ def test_the_main_threads_values_of_a_local_are_seen_by_the_root_actor_only():
         del module_local.request
 
 
+@pytest.mark.alone
 def test_a_thread_made_outside_starts_in_every_execution():
     started = []
     thread = threading.Thread(target=lambda: started.append(1), name="early")
@@ -387,6 +389,7 @@ def test_a_thread_made_outside_starts_in_every_execution():
     assert len(started) > 1
 
 
+@pytest.mark.alone
 def test_threads_are_genuine_again_outside_a_simulation():
     explore(lambda world: world.actor("nobody", lambda: world.step("nothing")))
     seen = []
@@ -397,3 +400,23 @@ def test_threads_are_genuine_again_outside_a_simulation():
     assert thread.ident != threading.get_ident()
     assert threading.current_thread() is threading.main_thread()
     assert type(threading.local()) is _thread._local
+
+
+def test_a_daemon_that_takes_a_lock_again_and_again_does_not_deadlock_those_who_wait_for_it():
+    def program():
+        stop, lock = threading.Event(), threading.Lock()
+
+        def poll():
+            while not stop.is_set():
+                with lock:
+                    pass
+
+        threading.Thread(target=poll, daemon=True, name="poll").start()
+        with lock:
+            pass
+        stop.set()
+
+    result = simharness.explore(program)
+    assert result.verdict == "inconclusive"
+    assert result.deadlocks == 0
+    assert "where daemons kept others from moving" in result.bounds

@@ -220,6 +220,7 @@ def test_misused_locks_raise_what_genuine_ones_raise():
     assert result.outcomes == {genuine}
 
 
+@pytest.mark.alone
 def test_what_was_made_before_begins_every_execution_as_it_was_and_is_so_afterwards():
     module_event.clear()
 
@@ -243,6 +244,7 @@ def test_what_was_made_before_begins_every_execution_as_it_was_and_is_so_afterwa
     assert module_semaphore._value == 1
 
 
+@pytest.mark.alone
 def test_everything_is_genuine_again_outside_a_simulation():
     kept = []
 

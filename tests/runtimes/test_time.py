@@ -109,6 +109,7 @@ def test_datetimes_are_ordinary_ones_of_the_real_class_at_the_virtual_time():
     assert isinstance(value, datetime.datetime)
 
 
+@pytest.mark.alone
 def test_a_subclass_of_datetime_made_before_reads_the_virtual_clock_and_gives_its_own_objects():
     def work():
         now = Later.now(datetime.UTC)
@@ -118,6 +119,7 @@ def test_a_subclass_of_datetime_made_before_reads_the_virtual_clock_and_gives_it
     assert run(work) == {True}
 
 
+@pytest.mark.alone
 def test_names_defaults_class_attributes_and_factories_bound_before_are_covered():
     def work():
         bound_sleep(1)
@@ -188,6 +190,7 @@ def test_log_records_carry_the_virtual_time_and_are_no_steps():
     assert set(seen) == {START, START + 1}
 
 
+@pytest.mark.alone
 def test_everything_is_put_back_after_a_simulation_and_after_an_error():
     def identities():
         names = ["sleep", "time", "time_ns", "monotonic", "perf_counter", "localtime", "gmtime", "ctime", "strftime", "asctime"]
@@ -211,9 +214,28 @@ def test_everything_is_put_back_after_a_simulation_and_after_an_error():
     assert isinstance(datetime.datetime.now(), datetime.datetime)
 
 
+@pytest.mark.alone
 def test_names_bound_during_a_simulation_give_real_time_outside_it():
     kept = []
     run(lambda: kept.append((time.time, datetime.datetime.now)))
     clock, now = kept[0]
     assert abs(clock() - time.time()) < 3600
     assert abs(now().timestamp() - time.time()) < 3600
+
+
+def test_the_time_by_which_an_actor_is_passed_over_is_summed_over_the_execution():
+    def scenario(world):
+        moved = world.shared(False, "moved")
+
+        def sleeper():
+            time.sleep(3)
+            world.outcome(("after one sleep", moved.get()))
+            time.sleep(3)
+            world.outcome(("after two", moved.get()))
+
+        world.actor("sleeper", sleeper)
+        world.actor("mover", moved.set, True)
+
+    seen = simharness.explore(simharness.scenario(max_delay=5.0)(scenario), stop_on_first=False).outcomes
+    assert ("after one sleep", False) in seen
+    assert ("after two", False) not in seen

@@ -1,0 +1,130 @@
+"""Gets modules instrumented: at their import, or, where they have been imported already, by giving their functions the rewritten code.
+
+A name stands for that module and all below it. Which modules are instrumented is said by the modules themselves: each has the hooks
+among its globals. What is rewritten is compiled under the original file name, and nodes keep their positions: tracebacks,
+coverage and debuggers show the original lines.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import CodeType, FunctionType, ModuleType
+
+from simharness.errors import Misuse
+from simharness.instrument.rewriting import CELL, HOOKS, rewrite
+from simharness.runtimes.memory import is_instrumented
+
+
+def compiled(source: str | bytes, filename: str) -> CodeType:
+    """Return the code of a module with its accesses announced.
+
+    Raises:
+        SyntaxError: as compiling the source would.
+    """
+    code: CodeType = compile(rewrite(source, filename), filename, "exec", dont_inherit=True)
+    return code
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Loads a source file with its accesses announced; byte code is neither read nor written."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the rewritten code."""
+        path = self.get_filename(fullname)
+        return compiled(self.get_data(path), path)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds what the other finders find, and has it rewritten when its name is wanted."""
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self._wanted = wanted
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the specification of a wanted module."""
+        if not _is_wanted(fullname, self._wanted):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader:
+            spec.loader = Loader(fullname, spec.loader.path)
+        return spec
+
+
+@contextmanager
+def importing(names: Sequence[str]) -> Iterator[None]:
+    """Have the modules of these names, and those below them, instrumented: those imported already at once, others when they are.
+
+    Raises:
+        Misuse: there is no such module, or it has no source that could be rewritten.
+    """
+    if not names:
+        yield
+        return
+    finder = _Finder(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        for name in names:
+            _have(name)
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def _is_wanted(module: str, names: Sequence[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+def _have(name: str) -> None:
+    """Import a module, or rewrite it and those below it where they have been imported."""
+    if name.partition(".")[0] == "simharness":
+        raise Misuse(f"instrument={name!r}: the harness itself cannot be instrumented")
+    if name not in sys.modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise Misuse(f"instrument={name!r}: there is no module of this name ({error}); write it as in `import {name}`") from error
+    for module in [found for found in list(sys.modules) if _is_wanted(found, (name,))]:
+        if not is_instrumented(module):
+            _convert(sys.modules[module], required=module == name)
+
+
+def _convert(module: ModuleType, required: bool) -> None:
+    """Give the functions of an imported module the code that they would have, had it been rewritten at its import."""
+    file = getattr(module, "__file__", None) or ""
+    try:
+        with open(file, "rb") as stream:
+            source = stream.read()
+        before: CodeType = compile(source, file, "exec", dont_inherit=True)
+        after = compiled(source, file)
+    except (OSError, SyntaxError, ValueError) as error:
+        if not required:
+            return
+        raise Misuse(f"instrument={module.__name__!r}: it has no Python source to rewrite ({error}); leave it out") from error
+    same: dict[CodeType, CodeType] = {}
+    alike: dict[tuple[str, int], list[CodeType]] = {}
+    _pair(before, after, same, alike)
+    space = vars(module)
+    for function in [found for found in gc.get_objects() if type(found) is FunctionType and found.__globals__ is space]:
+        code = function.__code__
+        others = alike.get((code.co_qualname, code.co_firstlineno), [])
+        new = same.get(code) or (others[0] if len(others) == 1 and code.co_filename == file else None)
+        if new is not None and new.co_freevars == code.co_freevars:
+            function.__code__ = new
+    space[HOOKS] = importlib.import_module("simharness.instrument.hooks")
+
+
+def _pair(before: CodeType, after: CodeType, same: dict[CodeType, CodeType], alike: dict[tuple[str, int], list[CodeType]]) -> None:
+    """Find for each function's code in a module what it has become."""
+    ours = [code for code in after.co_consts if isinstance(code, CodeType) and CELL not in code.co_varnames]
+    for old, new in zip([code for code in before.co_consts if isinstance(code, CodeType)], ours, strict=True):
+        same[old] = new
+        alike.setdefault((old.co_qualname, old.co_firstlineno), []).append(new)
+        _pair(old, new, same, alike)

@@ -1,0 +1,387 @@
+"""Rewrites a module so that its reads and writes of shared memory are announced just before they happen.
+
+Each access keeps its own syntax; what it is done to goes through a hook of `simharness.instrument.hooks`, which returns the same object
+after having announced the access, or a stand-in that announces it when it happens:
+
+    self.n                  attr(self, "n").n
+    self.n = v              store(self, "n").n = v
+    self.n += v             update(self).n += v
+    d[k], d[k] = v, k in d  on(d)[k], on(d)[k] = v, k in on(d)
+    f(x)                    function(f)(x)
+    for x in items          for x in walk(items)
+    n (a global)            variable("n", __name__) or n
+    n (of a closure)        variable("n", lambda: n) or n
+
+So evaluation order, exceptions and the meaning of `super()`, `locals()` and `__class__` stay what they are; nodes keep their
+positions. Outside a simulation every hook returns what it was given. Only the bodies of functions are rewritten: a module's level and class
+bodies run when nobody else does. The lambda is never called: it is how a function gets hold of its own cell.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes, mangled, targets_of
+
+HOOKS = "@simharness"
+"""The global under which a rewritten module has the hooks; no program can use this name."""
+CELL = "@cell"
+"""Parameter that marks the lambdas whose only use is their closure."""
+_UNTOUCHED = frozenset(
+    {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "id", "callable", "property"}
+    | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
+)
+"""Builtins whose calls read no container, or look at the frame that calls them."""
+_COMBINING = ast.Add | ast.Sub | ast.Mult | ast.BitOr | ast.BitAnd | ast.BitXor
+N = TypeVar("N", bound=ast.AST)
+
+
+def rewrite(source: str | bytes, filename: str) -> ast.Module:
+    """Return the syntax tree of a module with its accesses announced."""
+    tree = ast.parse(source, filename)
+    return instrumented(tree)
+
+
+def instrumented(tree: ast.Module) -> ast.Module:
+    """Rewrite a module's syntax tree, which may have been rewritten for other ends already."""
+    _Rewriter(tree).visit(tree)
+    position = 0
+    for statement in tree.body:
+        text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
+        if not (text and position == 0) and not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
+            break
+        position += 1
+    line = tree.body[0].lineno if tree.body else 1
+    imported = ast.Import([ast.alias("simharness.instrument.hooks", HOOKS)], lineno=line, col_offset=0, end_lineno=line, end_col_offset=0)
+    tree.body.insert(position, imported)
+    return ast.fix_missing_locations(tree)
+
+
+def _constant(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant | ast.JoinedStr)
+
+
+def _may_be_container(node: ast.AST) -> bool:
+    return not isinstance(node, ast.Constant | ast.JoinedStr | ast.Compare | ast.Lambda) and not (
+        isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    )
+
+
+class _Rewriter(ast.NodeTransformer):
+    """`_scope` is the function whose body is being rewritten, None at the module's level and in class bodies."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._scopes = Scopes(tree)
+        self._scope: Scope | None = None
+        self._hidden: list[set[str]] = []
+
+    # Building
+
+    def _hook(self, name: str, at: ast.AST, *arguments: ast.expr) -> ast.Call:
+        hooks = ast.copy_location(ast.Name(HOOKS, ast.Load()), at)
+        call = ast.Call(ast.copy_location(ast.Attribute(hooks, name, ast.Load()), at), list(arguments), [])
+        for argument in arguments:
+            if not hasattr(argument, "lineno"):
+                ast.copy_location(argument, at)
+        return ast.fix_missing_locations(ast.copy_location(call, at))
+
+    def _through(self, name: str, node: ast.expr) -> ast.expr:
+        """Return the expression handed through a hook, if it can be a container at all."""
+        return self._hook(name, node, node) if self._scope is not None and _may_be_container(node) else node
+
+    def _every(self, nodes: Sequence[N]) -> list[N]:
+        return [self.visit(node) for node in nodes]
+
+    # Variables
+
+    def _variable(self, name: str, at: ast.AST) -> list[ast.expr]:
+        """Return what tells hooks which variable a name means, where it is one that can change; else nothing."""
+        scope = self._scope
+        assert scope is not None
+        if any(name in hidden for hidden in self._hidden):
+            return []
+        full = mangled(name, scope.class_name)
+        owner = scope.owner(full)
+        if owner is None:
+            if full not in self._scopes.variables:
+                return []
+            return [ast.Constant(full), ast.Name("__name__", ast.Load())]
+        if not owner.changing(full):
+            return []
+        parameters = ast.arguments([], [], None, [ast.arg(CELL)], [None], None, [])
+        cell = ast.Lambda(parameters, ast.Name(name, ast.Load()))
+        own = "own" if owner is scope else "of"
+        return [ast.Constant(f"{own} {owner.path()}.{full}"), ast.fix_missing_locations(ast.copy_location(cell, at))]
+
+    def _assigned(self, value: ast.expr, targets: Iterable[ast.AST]) -> ast.expr:
+        """Announce the writing of the variables among the targets, after the value has been evaluated."""
+        told = [part for target in targets for name in _names(target) for part in self._variable(name.id, name)]
+        return self._hook("assigned", value, value, *told) if told else value
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if self._scope is None or not isinstance(node.ctx, ast.Load):
+            return node
+        told = self._variable(node.id, node)
+        if not told:
+            return node
+        return ast.copy_location(ast.BoolOp(ast.Or(), [self._hook("variable", node, *told), node]), node)
+
+    # Attributes, subscripts, calls
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        node.value = self.visit(node.value)
+        if self._scope is not None:
+            hook = "attr" if isinstance(node.ctx, ast.Load) else "store"
+            node.value = self._hook(hook, node.value, node.value, ast.Constant(mangled(node.attr, self._scope.class_name)))
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        node.value, node.slice = self.visit(node.value), self.visit(node.slice)
+        if not _constant(node.value):
+            node.value = self._through("on", node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        function = node.func
+        if self._scope is not None and not self._untouched(function):
+            if isinstance(function, ast.Attribute) and self._is_import(function.value):
+                node.func = self._hook("function", function, function)
+            else:
+                node.func = self._hook("function", function, self.visit(function))
+        node.args = self._every(node.args)
+        for keyword in node.keywords:
+            keyword.value = self.visit(keyword.value)
+            if keyword.arg is None:
+                keyword.value = self._through("whole", keyword.value)
+        return node
+
+    def _untouched(self, function: ast.expr) -> bool:
+        """Whether a call is of a builtin that is best called as it stands."""
+        scope = self._scope
+        if not isinstance(function, ast.Name) or function.id not in _UNTOUCHED or scope is None:
+            return False
+        return scope.owner(function.id) is None and function.id not in self._scopes.module.bound
+
+    def _is_import(self, node: ast.expr) -> bool:
+        """Whether an expression names what a module-level import bound for good: its functions are called, not looked at."""
+        scope = self._scope
+        if not isinstance(node, ast.Name) or scope is None or scope.owner(node.id) is not None or node.id in self._scopes.variables:
+            return False
+        return node.id in self._scopes.imported
+
+    # Operators
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        node.left, node.comparators = self.visit(node.left), self._every(node.comparators)
+        before = node.left
+        for position, (operator, after) in enumerate(zip(node.ops, node.comparators, strict=True)):
+            if isinstance(operator, ast.In | ast.NotIn):
+                if not _constant(after):
+                    node.comparators[position] = self._through("on", after)
+            elif not position and not isinstance(operator, ast.Is | ast.IsNot) and not _constant(after):
+                node.left = self._through("on", before)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        node.left, node.right = self.visit(node.left), self.visit(node.right)
+        if isinstance(node.op, _COMBINING) and not _constant(node.left):
+            if not _constant(node.right) or isinstance(node.op, ast.Mult):
+                node.left = self._through("on", node.left)
+        elif isinstance(node.op, ast.Mult | ast.Mod):
+            node.right = self._through("whole", node.right)
+        return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        values = self._every(node.values)
+        node.values = [*(self._through("truth", value) for value in values[:-1]), values[-1]]
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        node.operand = self.visit(node.operand)
+        if isinstance(node.op, ast.Not):
+            node.operand = self._through("truth", node.operand)
+        return node
+
+    def _tested(self, node: ast.If | ast.While | ast.IfExp | ast.Assert) -> ast.AST:
+        self.generic_visit(node)
+        node.test = self._through("truth", node.test)
+        return node
+
+    visit_If = visit_While = visit_IfExp = visit_Assert = _tested
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
+        self.generic_visit(node)
+        node.value = self._through("whole", node.value)
+        return node
+
+    def visit_Starred(self, node: ast.Starred) -> ast.AST:
+        node.value = self.visit(node.value)
+        if isinstance(node.ctx, ast.Load):
+            node.value = self._through("whole", node.value)
+        return node
+
+    def visit_Match(self, node: ast.Match) -> ast.AST:
+        node.subject = self._through("whole", self.visit(node.subject))
+        for case in node.cases:
+            case.guard = self._through("truth", self.visit(case.guard)) if case.guard is not None else None
+            case.body = self._statements(case.body)
+        return node
+
+    # What makes containers
+
+    def _display(self, node: ast.List | ast.Set | ast.Dict) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node, ast.Dict):
+            node.values = [
+                self._through("whole", value) if key is None else value for key, value in zip(node.keys, node.values, strict=True)
+            ]
+        if self._scope is None or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
+            return node
+        return self._hook("made", node, node)
+
+    visit_List = visit_Set = visit_Dict = _display
+
+    def _comprehension(self, node: Comprehension) -> ast.AST:
+        first = node.generators[0]
+        first.iter = self.visit(first.iter)
+        self._hidden.append(targets_of(node))
+        for number, generator in enumerate(node.generators):
+            generator.iter = self.visit(generator.iter) if number else generator.iter
+            generator.target = self.visit(generator.target)
+            generator.ifs = [self._through("truth", self.visit(condition)) for condition in generator.ifs]
+            if not generator.is_async:
+                later = isinstance(node, ast.GeneratorExp) and not number
+                generator.iter = self._through("iterator" if later else "walk", generator.iter)
+        if isinstance(node, ast.DictComp):
+            node.key, node.value = self.visit(node.key), self.visit(node.value)
+        else:
+            node.elt = self.visit(node.elt)
+        self._hidden.pop()
+        return node if self._scope is None or isinstance(node, ast.GeneratorExp) else self._hook("made", node, node)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        self.generic_visit(node)
+        if self._scope is not None:
+            told = [part for name in _names(node.target) for part in self._variable(name.id, name)]
+            node.iter = self._hook("walk", node.iter, node.iter, *told) if told else self._through("walk", node.iter)
+        return node
+
+    def visit_YieldFrom(self, node: ast.YieldFrom) -> ast.AST:
+        node.value = self._through("walk", self.visit(node.value))
+        return node
+
+    # Assignments
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        node.value, node.targets = self.visit(node.value), self._every(node.targets)
+        if self._scope is None:
+            return node
+        _name_it(node.value, node.targets[0])
+        if len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple | ast.List) and not isinstance(node.value, ast.Tuple):
+            node.value = self._through("whole", node.value)
+        node.value = self._assigned(node.value, node.targets)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            return node
+        node.value, node.target = self.visit(node.value), self.visit(node.target)
+        if self._scope is not None:
+            _name_it(node.value, node.target)
+            node.value = self._assigned(node.value, [node.target])
+        return node
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
+        node.value = self.visit(node.value)
+        if self._scope is not None:
+            node.value = self._assigned(node.value, [node.target])
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.AST]:
+        node.value = self.visit(node.value)
+        target = node.target
+        if self._scope is None:
+            node.target = self.visit(target)
+        elif isinstance(target, ast.Name):
+            told = self._variable(target.id, target)
+            now = ast.copy_location(ast.Name(target.id, ast.Load()), target)
+            if told:
+                again = self._variable(target.id, target)
+                node.value = self._hook("augmented", node.value, now, node.value, *told)
+                return [ast.copy_location(ast.Expr(self._hook("variable", target, *again)), node), node]
+            if isinstance(node.op, _COMBINING) and not _constant(node.value):
+                node.value = self._hook("augmented", node.value, now, node.value)
+        else:
+            target.value = self._hook("update", target.value, self.visit(target.value))
+            if isinstance(target, ast.Subscript):
+                target.slice = self.visit(target.slice)
+        return node
+
+    def visit_Delete(self, node: ast.Delete) -> ast.AST | list[ast.AST]:
+        node.targets = self._every(node.targets)
+        if self._scope is None:
+            return node
+        told = [part for target in node.targets for name in _names(target) for part in self._variable(name.id, name)]
+        if not told:
+            return node
+        announced = self._hook("assigned", node, ast.Constant(None), *told)
+        return [ast.copy_location(ast.Expr(announced), node), node]
+
+    # Functions and classes
+
+    def _function(self, node: Function) -> ast.AST:
+        node.args.defaults = self._every(node.args.defaults)
+        node.args.kw_defaults = [default if default is None else self.visit(default) for default in node.args.kw_defaults]
+        if not isinstance(node, ast.Lambda):
+            node.decorator_list = self._every(node.decorator_list)
+        outside, hidden = self._scope, self._hidden
+        self._scope = self._scopes.of[node]
+        parameters = set(self._scope.bound)
+        self._hidden = [names - parameters for names in hidden] if isinstance(node, ast.Lambda) else []
+        if isinstance(node, ast.Lambda):
+            node.body = self.visit(node.body)
+        else:
+            node.body = self._statements(node.body)
+        self._scope, self._hidden = outside, hidden
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _function
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list, node.bases = self._every(node.decorator_list), self._every(node.bases)
+        node.keywords = self._every(node.keywords)
+        outside, self._scope = self._scope, None
+        node.body = self._statements(node.body)
+        self._scope = outside
+        return node
+
+    def _statements(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+        result: list[ast.stmt] = []
+        for statement in statements:
+            visited = self.visit(statement)
+            result.extend(visited if isinstance(visited, list) else [visited])
+        return result
+
+    def visit_TypeAlias(self, node: ast.AST) -> ast.AST:
+        return node
+
+
+def _names(target: ast.AST) -> list[ast.Name]:
+    """Return the names among what an assignment stores to."""
+    if isinstance(target, ast.Name):
+        return [target]
+    if isinstance(target, ast.Tuple | ast.List):
+        return [name for element in target.elts for name in _names(element)]
+    return _names(target.value) if isinstance(target, ast.Starred) else []
+
+
+def _name_it(value: ast.expr, target: ast.AST) -> None:
+    """Tell the hook that is handed a new container what the user calls it."""
+    name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
+    if name and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "made":
+        if isinstance(value.func.value, ast.Name) and value.func.value.id == HOOKS:
+            value.args.append(ast.copy_location(ast.Constant(name), value))

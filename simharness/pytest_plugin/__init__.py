@@ -1,0 +1,164 @@
+"""The pytest plugin: existing tests, as they are, under every ordering of their threads.
+
+`@pytest.mark.interleave(**options)` on a test, or `--interleave` for all, makes the test's body the root actor of a simulation that is run
+once for each ordering: threads are actors, sleeps are virtual, asserts are the property. Here are only pytest's hooks; what they need is
+imported when the first such test is met.
+
+The mental model: pytest's set-up phase sets up fixtures of wider scope, once and for real. Its call phase is the exploration: each
+execution sets up the fixtures of function scope, runs the test, and tears them down (`executions.py`). What comes of it is a `Told`
+(`exploring.py`), which travels in the test's report, so that the summary is the same under pytest-xdist.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from simharness.pytest_plugin.corpus import FOLDER, INI
+from simharness.pytest_plugin.options import wanted
+
+if TYPE_CHECKING:
+    from simharness.pytest_plugin.exploring import Exploration
+
+_EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
+REPORTED = "interleave"
+"""The attribute of a report that holds what a test's exploration came to."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("interleave", "every ordering of threads (simharness)")
+    group.addoption("--interleave", action="store_true", help="run every test under every ordering of its threads, not only marked ones")
+    group.addoption("--interleave-replay", metavar="TOKEN", help="run only the execution that this token of a failing test names")
+    parser.addini("interleave", "options for every test that is run under every ordering, as name=value", type="args", default=[])
+    parser.addini(INI, "folder for tokens of failing executions, relative to rootdir", default=FOLDER)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers",
+        "interleave(**options): run the test under every ordering of its threads; options: strategy, max_seconds, inconclusive, …",
+    )
+
+
+def instrument(path: Path, config: pytest.Config) -> None:
+    """Asked for each test module before it is imported: the place to rewrite reads and writes of shared memory into steps."""
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+    """A test module is about to be imported."""
+    instrument(module_path, parent.config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave only the test that is to be replayed."""
+    token = config.getoption("interleave_replay")
+    if not token:
+        return
+    from simharness.errors import Misuse
+    from simharness.pytest_plugin.exploring import selected
+
+    try:
+        chosen, others = selected(items, token)
+    except Misuse as error:
+        raise pytest.UsageError(str(error)) from None
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have only wider fixtures set up now, and the test explored where it would be run."""
+    if getattr(item.config.option, "setuponly", False) or not wanted(item):
+        return
+    from simharness.errors import Misuse
+    from simharness.pytest_plugin.executions import set_up_wider
+    from simharness.pytest_plugin.exploring import Exploration, Unexplored, hidden
+    from simharness.pytest_plugin.options import options_of
+
+    assert isinstance(item, pytest.Function)
+    try:
+        exploration = Exploration(item, options_of(item))
+    except Misuse as error:
+        raise Unexplored(f"Misuse: {error}") from None
+    item.stash[_EXPLORATION] = exploration
+
+    def explore() -> None:
+        __tracebackhide__ = hidden
+        del vars(item)["setup"], vars(item)["teardown"]
+        stack = item.session._setupstate.stack
+        entry = stack.pop(item)
+        try:
+            exploration.run()
+        finally:
+            stack[item] = entry
+
+    vars(item).update(setup=set_up_wider(item), teardown=lambda: None, runtest=explore)
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Leave the test as it was found."""
+    for name in ("setup", "teardown", "runtest"):
+        vars(item).pop(name, None)
+    if _EXPLORATION in item.stash:
+        item.stash[_EXPLORATION].finished()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: Any) -> Any:
+    """Make some fixtures in another way inside an execution."""
+    exploration = request._pyfuncitem.stash.get(_EXPLORATION, None)
+    return None if exploration is None else exploration.fixture(fixturedef, request)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to the report what the exploration came to; nothing but a violation is a failure that a test may expect."""
+    report = yield
+    exploration = item.stash.get(_EXPLORATION, None)
+    if exploration is None or call.when != "call":
+        return report
+    from simharness.errors import HarnessBug
+    from simharness.pytest_plugin.exploring import Unexplored
+
+    if call.excinfo is not None and isinstance(call.excinfo.value, HarnessBug | Unexplored):
+        report.outcome = "failed"
+        vars(report).pop("wasxfail", None)
+        report.longrepr = item.repr_failure(call.excinfo)
+    told = exploration.told
+    if told.text and report.failed:
+        report.sections.append(("the failing ordering", told.text))
+    setattr(report, REPORTED, told.plain())
+    return report
+
+
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    """Refuse breakpoints while exploring, which would stop in every execution."""
+    from simharness.errors import Misuse
+    from simharness.kernel import current
+
+    if current() is None or config.option.usepdb or config.getoption("interleave_replay"):
+        return
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.resume()
+    raise Misuse("a breakpoint while every ordering is run would stop in each: stop in one of them with --interleave-replay=TOKEN")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many orderings each test had."""
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, REPORTED)]
+    if not reports:
+        return
+    from simharness.pytest_plugin.telling import annotate, summary
+
+    reports.sort(key=lambda report: (report.location[0], report.location[1] or 0))
+    summary(terminalreporter, [getattr(report, REPORTED) for report in reports])
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        annotate(terminalreporter, [getattr(report, REPORTED) for report in reports if report.failed])

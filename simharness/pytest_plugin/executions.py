@@ -1,0 +1,299 @@
+"""A test as a scenario function: each call is one execution, with fixtures of function scope, an instance and a `tmp_path` of its own.
+
+Fixtures of function scope are set up and torn down by pytest's own machinery inside the simulation, by the root actor: what they make is
+controlled like what the test makes. Wider ones are set up before, once, outside. An execution that ends in its middle (a deadlock, or one
+that the strategy abandons) tears down what can be torn down without another step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.debugging import post_mortem
+from _pytest.fixtures import FixtureDef, SubRequest
+from _pytest.fixtures import pytest_fixture_setup as genuine_setup
+from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key
+from _pytest.unittest import TestCaseFunction
+from greenlet import GreenletExit
+
+from simharness.errors import SimharnessError, Stuck
+from simharness.kernel import Kernel, current
+from simharness.places import last_place
+from simharness.record import SETUP
+from simharness.runtimes.imports import outside
+
+FUNCTION = "function"
+MOST_WARNINGS = 100
+"""Warnings that are kept while executions run: most come again in each."""
+_INTERRUPTING = (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt)
+
+
+class Ended(SimharnessError):
+    """The test has ended the exploration: it skips or is expected to fail before anything is concurrent, or ends the whole session."""
+
+    def __init__(self, outcome: BaseException) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+
+
+class Executions:
+    """The executions of one test.
+
+    Attributes:
+        steps: the most steps that an execution of the test had made when its body ended.
+        passed: whether one came to its end without skipping.
+        given_up: the last `pytest.skip` or `pytest.xfail` of an execution.
+        output: what the latest execution printed.
+        debugging: stop where the next failing execution of the root actor fails.
+        replaying: this is one execution, repeated.
+        live: the next execution prints where the test would, and stops at its breakpoints.
+        stopped: whether that has happened.
+    """
+
+    def __init__(self, item: pytest.Function) -> None:
+        self.item = item
+        self.steps = 0
+        self.passed = False
+        self.given_up: BaseException | None = None
+        self.output = io.StringIO()
+        self.debugging = False
+        self.stopped = False
+        self.replaying = self.live = False
+        self._streams = sys.stdout, sys.stderr
+        self._grown: Sequence[list[Any]] = (item.user_properties, item._report_sections, item.own_markers)
+        self._sizes = [len(found) for found in self._grown]
+        self._heard: list[warnings.WarningMessage] = []
+        self._stack = item.session._setupstate
+        self._open = False
+        self._folder: Path | None = None
+        self._handler: LogCaptureHandler | None = None
+        self._wider: dict[FixtureDef[Any], int] = {}
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Have pytest ready for executions: directories of the execution's own, printing kept apart."""
+        factory = self.item.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest's own plugin sets it
+        made = factory.mktemp
+        factory.mktemp = lambda name, numbered=True: made(name, numbered) if current() is None else self.directory(name, numbered)
+        self._streams, stops = (sys.stdout, sys.stderr), sys.breakpointhook
+        self._sizes = [len(found) for found in self._grown]
+        if isinstance(self.item, TestCaseFunction):
+            vars(self.item)["addSubTest"] = self._sub_test
+        try:
+            with warnings.catch_warnings(record=True) as self._heard:
+                yield
+        finally:
+            self._clean_up()
+            sys.stdout, sys.stderr, sys.breakpointhook = *self._streams, stops
+            vars(self.item).pop("addSubTest", None)
+            del factory.mktemp
+            for heard in {(str(heard.message), heard.category, heard.filename, heard.lineno): heard for heard in self._heard}.values():
+                warnings.warn_explicit(heard.message, heard.category, heard.filename, heard.lineno)
+
+    def __call__(self) -> None:
+        """Run the test once."""
+        kernel = current()
+        assert kernel is not None
+        self._clean_up()
+        self._begin()
+        outcome = self._run(kernel)
+        trouble = self._tear_down()
+        if outcome is None or isinstance(trouble, _INTERRUPTING):
+            outcome = trouble
+        self.steps = max(self.steps, kernel.n)
+        self._judge(kernel, outcome)
+
+    def _begin(self) -> None:
+        item = self.item
+        self.output = io.StringIO()
+        if self.live:
+            self.live = False
+        else:
+            sys.stdout = sys.stderr = self.output
+            if self.replaying:
+                sys.breakpointhook = _go_on
+        for grown, size in zip(self._grown, self._sizes, strict=True):
+            del grown[size:]
+        del self._heard[MOST_WARNINGS:]
+        if item.cls is not None:
+            vars(item).pop("_instance", None)
+            vars(item).pop("_obj", None)
+        item._initrequest()
+        self._folder = None
+        self._open = True
+
+    def _run(self, kernel: Kernel) -> BaseException | None:
+        """Set up and run the test's body; return what it raised."""
+        item = self.item
+        try:
+            self._stack.setup(item)
+            type(item).runtest(item)
+            found = vars(item).pop("_excinfo", None)  # where pytest puts what a unittest.TestCase raised
+            outcome: BaseException | None = found[0].value if found else None
+        except BaseException as error:
+            outcome = error
+        if self.debugging and outcome is not None and not isinstance(outcome, (*_INTERRUPTING, *_left_out())):
+            self.debugging, self.stopped = False, True
+            failure = outcome
+            try:
+                kernel.inspect(lambda: self._stop(failure))
+            except BaseException as error:  # such as the end of the whole session, which the debugger was told to
+                outcome = error
+        return outcome
+
+    def _sub_test(self, case: Any, sub_test: Any, trouble: Any) -> None:
+        """A `subTest` has ended: its failure is the test's; pytest would report each, in every execution."""
+        if trouble is not None:
+            self.item._addexcinfo(trouble)  # type: ignore[attr-defined]  # only a TestCaseFunction gets here
+
+    def _judge(self, kernel: Kernel, outcome: BaseException | None) -> None:
+        """Tell the kernel how the execution ended."""
+        if outcome is None:
+            self.passed = True
+        elif isinstance(outcome, pytest.exit.Exception):
+            raise Ended(outcome)
+        elif isinstance(outcome, _left_out()):
+            self.given_up = outcome
+            if kernel.mode == SETUP:
+                raise Ended(outcome)
+        elif isinstance(outcome, SystemExit):
+            raise pytest.fail.Exception(f"SystemExit: {outcome.code} at {last_place(outcome)}", pytrace=False) from None
+        else:
+            raise outcome
+
+    # Putting things back
+
+    def _tear_down(self) -> BaseException | None:
+        """Tear down what this execution has set up, all of it; return the first trouble, or what interrupts."""
+        item, stack = self.item, self._stack.stack
+        finalizers = stack[item][0] if item in stack else []
+        trouble: BaseException | None = None
+        while finalizers:
+            try:
+                finalizers.pop()()
+            except BaseException as error:
+                if trouble is None or isinstance(error, _INTERRUPTING):
+                    trouble = error
+        stack.pop(item, None)
+        self._end()
+        return trouble
+
+    def _clean_up(self) -> None:
+        """Let go of an execution that could not tear down: pytest's own fixtures are, of others nothing runs any more."""
+        if not self._open:
+            return
+        request = self.item._request
+        for definition in reversed(list(request._fixture_defs.values())):
+            if definition.scope == FUNCTION and definition.cached_result is not None:
+                if not _module(definition).startswith("_pytest."):
+                    definition._finalizers.clear()
+                with contextlib.suppress(Exception):
+                    definition.finish(request)
+        self._stack.stack.pop(self.item, None)
+        self._end()
+
+    def _end(self) -> None:
+        if self._handler is not None:
+            logging.getLogger().removeHandler(self._handler)
+            self._handler = None
+        for definition in self.item._request._fixture_defs.values():
+            if definition.scope != FUNCTION:
+                known = self._wider.setdefault(definition, len(definition._finalizers))
+                del definition._finalizers[known:]  # those of fixtures that this execution made
+        self._open = False
+
+    # What fixtures are given
+
+    def fixture(self, definition: FixtureDef[Any], request: SubRequest) -> Any:
+        """Return the value of a fixture that has to be made in another way inside an execution; None if it has not."""
+        if not self._open or current() is None:
+            return None
+        name, module = definition.argname, _module(definition)
+        if definition.scope != FUNCTION:
+            with outside():
+                return genuine_setup(definition, request)
+        if name == "tmp_path" and module == "_pytest.tmpdir":
+            path = self.directory("".join(c if c.isalnum() else "_" for c in self.item.name)[:30], True)
+            definition.cached_result = (path, definition.cache_key(request), None)
+            return path
+        if name == "caplog" and module == "_pytest.logging":
+            self._listen()
+        return None
+
+    def directory(self, name: str, numbered: bool) -> Path:
+        """Make a directory in the execution's own temporary folder, which is empty when it begins."""
+        if self._folder is None:
+            kernel = current()
+            assert kernel is not None
+            self._folder = Path(kernel.fresh_directory())
+        number = 0
+        while True:
+            path = self._folder / (f"{name}{number}" if numbered else name)
+            if not (numbered and path.exists()):
+                path.mkdir(0o700)
+                return path
+            number += 1
+
+    def _listen(self) -> None:
+        """Have `caplog` hear this execution only; the handlers that pytest has made before hear none of them."""
+        item = self.item
+        before = item.stash[caplog_handler_key]
+        self._handler = handler = LogCaptureHandler()
+        handler.setFormatter(before.formatter)
+        handler.setLevel(before.level)
+        logging.getLogger().addHandler(handler)
+        item.stash[caplog_handler_key] = handler
+        item.stash[caplog_records_key]["call"] = handler.records
+
+    # Debugging
+
+    def _stop(self, error: BaseException) -> None:
+        """Open the debugger where the execution fails, while all of it is still there."""
+        config = self.item.config
+        capture: Any = config.pluginmanager.getplugin("capturemanager")
+        if capture is not None:
+            capture.suspend(in_=True)
+        writer = config.get_terminal_writer()
+        writer.line()
+        writer.sep(">", "entering PDB in the failing execution")
+        writer.line(f"{type(error).__name__}: {error}")
+        assert error.__traceback__ is not None
+        try:
+            post_mortem(error.__traceback__)
+        finally:
+            if capture is not None:
+                capture.resume()
+
+
+def set_up_wider(item: pytest.Function) -> Callable[[], None]:
+    """Return what takes the place of a test's `setup`: setting up its fixtures of a scope wider than the function."""
+
+    def set_up() -> None:
+        for name in item.fixturenames:
+            definitions = item._fixtureinfo.name2fixturedefs.get(name)
+            if definitions and definitions[-1].scope != FUNCTION and name not in item.funcargs:
+                item.funcargs[name] = item._request.getfixturevalue(name)
+
+    return set_up
+
+
+def _module(definition: FixtureDef[Any]) -> str:
+    return str(getattr(definition.func, "__module__", ""))
+
+
+def _go_on(*arguments: Any, **options: Any) -> None:
+    """A breakpoint where the same execution is repeated for its record."""
+
+
+def _left_out() -> tuple[type[BaseException], ...]:
+    """Return what a test raises to say that it proves nothing this time."""
+    unittest = sys.modules.get("unittest")
+    return (pytest.skip.Exception, pytest.xfail.Exception, *([unittest.SkipTest] if unittest is not None else []))

@@ -1,0 +1,121 @@
+"""What a test asks for: the marker's options, over those of `pytest.ini`, over the plugin's own."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+
+from simharness.errors import Misuse
+from simharness.simulation import Settings
+from simharness.strategies import named
+
+MARKER = "interleave"
+INI = "interleave"
+MOST_SECONDS = 60.0
+"""Real seconds after which a test is given up, unless it says otherwise: a test run has to end."""
+_SETTINGS = frozenset(field.name for field in fields(Settings)) - {"progress", "confirm"}
+_OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one test is explored.
+
+    Attributes:
+        strategy, faults: as for `simharness.explore`.
+        inconclusive: "fail", or "pass" for a test that an exploration without a verdict does not fail.
+        max_delay, allow_deadlock: as for `simharness.scenario`.
+        settings: limits.
+        marked: whether the test asks for it itself; otherwise `--interleave` does.
+    """
+
+    strategy: str
+    faults: Any
+    inconclusive: str
+    max_delay: float | None
+    allow_deadlock: bool
+    settings: Settings
+    marked: bool
+
+
+def wanted(item: pytest.Item) -> bool:
+    """Whether a test is to be run under every ordering."""
+    if not isinstance(item, pytest.Function):
+        return False
+    if item.get_closest_marker(MARKER) is not None:
+        return True
+    asked = item.config.getoption("interleave") or item.config.getoption("interleave_replay")
+    return bool(asked) and not inspect.iscoroutinefunction(item.function)
+
+
+def options_of(item: pytest.Function) -> Options:
+    """Return a test's options; the closest marker wins.
+
+    Raises:
+        Misuse: an option that there is not, or a value that it cannot have.
+    """
+    given: dict[str, Any] = {"max_seconds": MOST_SECONDS, **_from_ini(item.config)}
+    markers = list(item.iter_markers(MARKER))
+    for marker in reversed(markers):
+        if marker.args:
+            raise Misuse(f"{_place(item)}: @pytest.mark.{MARKER} takes keywords only, such as strategy='dpor'; got {marker.args[0]!r}")
+        given.update(marker.kwargs)
+    for name in given:
+        if name not in _SETTINGS | _OWN:
+            raise Misuse(f"{_place(item)}: {MARKER} has no option {name!r}; it has: {', '.join(sorted(_SETTINGS | _OWN))}")
+    inconclusive = given.get("inconclusive", "fail")
+    if inconclusive not in ("fail", "pass"):
+        raise Misuse(f"{_place(item)}: inconclusive={inconclusive!r}; it is 'fail' or 'pass'")
+    strategy = given.get("strategy", "dpor")
+    settings = Settings(**{name: value for name, value in given.items() if name in _SETTINGS}, confirm=False)
+    try:
+        named.check(strategy, settings)
+    except Misuse as error:
+        raise Misuse(f"{_place(item)}: {error}") from None
+    return Options(
+        strategy=strategy,
+        faults=given.get("faults"),
+        inconclusive=inconclusive,
+        max_delay=given.get("max_delay"),
+        allow_deadlock=given.get("allow_deadlock", False),
+        settings=settings,
+        marked=bool(markers),
+    )
+
+
+def name_of(item: pytest.Item) -> str:
+    """Return what to call a test as a scenario: its node id without the file."""
+    return item.nodeid.partition("::")[2].replace("::", ".")
+
+
+def check_runnable(item: pytest.Function) -> None:
+    """Refuse a test that no runtime can run: one that is an `async def`.
+
+    Raises:
+        Misuse: it is.
+    """
+    if inspect.iscoroutinefunction(item.function):
+        raise Misuse(f"{_place(item)}: {item.name} is an async def: there is no runtime for coroutines; test the code beneath with threads")
+
+
+def _from_ini(config: pytest.Config) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in config.getini(INI):
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise Misuse(f"the option {INI} of pytest's configuration says {pair!r}: write name=value")
+        try:
+            found[name] = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            found[name] = text
+    return found
+
+
+def _place(item: pytest.Item) -> str:
+    path, line, _ = item.location
+    return f"{path}:{(line or 0) + 1}"

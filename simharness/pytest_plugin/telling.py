@@ -1,0 +1,68 @@
+"""What a developer reads: the failing ordering below a test's failure, a line for each test at the end, annotations for GitHub."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from simharness.results import Counterexample, Replayed
+
+WIDEST = 100
+_COLOURS = {"verified": "green", "violated": "red", "inconclusive": "yellow", "error": "red"}
+
+
+def failing_ordering(found: Replayed, nodeid: str, shortness: str) -> str:
+    """Return the timeline of a failing execution, what is known about it, and the command that repeats it."""
+    from simharness.report.timeline import render
+
+    width = min(WIDEST, shutil.get_terminal_size((80, 24)).columns)
+    lines = [render(found.trace, width).partition("\n")[2].strip("\n"), ""]
+    if isinstance(found, Counterexample):
+        lines += textwrap.wrap(f"{len(found.steps)} steps, {shortness}; {found.confirmed}", width, subsequent_indent="  ")
+    return "\n".join([*lines, f"pytest {shlex.quote(nodeid)} --interleave-replay={shlex.quote(found.token)}"])
+
+
+def summary(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]) -> None:
+    """Write a line for each test: verdict, how many orderings, seconds."""
+    listed = [test for test in told if test["verdict"] != "no threads"]
+    if listed:
+        reporter.section("orderings", sep="=")
+    for test in listed:
+        count = f"{test['executions']:,} {test['unit'] if test['executions'] != 1 else test['unit'][:-1]}" if test["executions"] else ""
+        reporter.ensure_newline()
+        reporter.write(f"{test['verdict']:12}", **{_COLOURS.get(test["verdict"], "bold"): True})
+        reporter.write(f" {count:>18} {test['seconds']:7.1f} s  {test['nodeid']}\n")
+        for note in test["notes"]:
+            reporter.write_line(f"    {note}")
+    others = len(told) - len(listed)
+    if others:
+        reporter.write_line(f"{others} {'test has' if others == 1 else 'tests have'} no threads: run once, as always")
+
+
+def annotate(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]) -> None:
+    """Write GitHub's annotations for tests that fail."""
+    for test in told:
+        place = f"file={_escaped(_relative(test['file']), True)},line={test['line']}," if test["file"] else ""
+        message = (test["failure"] or test["bounds"]) + (
+            f"\npytest {shlex.quote(test['nodeid'])} --interleave-replay={test['token']}" if test["token"] else ""
+        )
+        reporter.ensure_newline()
+        reporter.write_line(f"::error {place}title={_escaped(test['nodeid'], True)}::{_escaped(message)}")
+
+
+def _relative(file: str) -> str:
+    workspace = os.environ.get("GITHUB_WORKSPACE") or os.getcwd()
+    relative = os.path.relpath(file, workspace)
+    return file if relative.startswith("..") else relative
+
+
+def _escaped(text: str, in_property: bool = False) -> str:
+    for character, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), *(((":", "%3A"), (",", "%2C")) if in_property else ())):
+        text = text.replace(character, code)
+    return text

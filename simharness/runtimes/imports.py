@@ -1,0 +1,53 @@
+"""Imports inside a simulation: what a module does when it is first imported is no part of an execution.
+
+It happens in the first execution only, so it would be nondeterminism; and steps inside it would be taken under the interpreter's import
+locks, which are real. So it is done outside: it makes no steps, what it makes is as if made before the simulation, its clocks are real.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from simharness import kernel as _kernel
+from simharness.kernel import current
+from simharness.runtimes.patching import Patches
+
+_import = builtins.__import__
+_import_module = importlib.import_module
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Leave the simulation for the length of a block, which must not wait for its actors."""
+    active = _kernel._active[:]
+    _kernel._active.clear()
+    try:
+        yield
+    finally:
+        _kernel._active[:] = active
+
+
+def _virtual_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
+    if current() is None or (name in sys.modules and not fromlist and not level):
+        return _import(name, globals, locals, fromlist, level)
+    with outside():
+        return _import(name, globals, locals, fromlist, level)
+
+
+def _virtual_import_module(name: str, package: str | None = None) -> ModuleType:
+    if current() is None:
+        return _import_module(name, package)
+    with outside():
+        return _import_module(name, package)
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacements."""
+    patches.attribute(builtins, "__import__", _virtual_import)
+    patches.everywhere(_import_module, _virtual_import_module)

@@ -1,0 +1,92 @@
+"""Breaks the engine in named places, one at a time, and says whether the tests notice. A mutant that lives is a hole in the tests.
+
+Each mutant is a copy of the checkout with one piece of text replaced, in which a few test modules are run (the ones that ought to
+notice; `--all` runs the suite, with the long tests). The exit status is the number of mutants that live, or whose text is not found.
+
+    python tests/mutants.py [--all] [--jobs N] [NAME …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = {
+    "programs": ("tests/test_reduction_regressions.py", "tests/test_known_counts.py", "tests/test_random_programs.py"),
+    "sql": ("tests/runtimes/test_sqlite.py", "tests/runtimes/test_sqlite_reuse.py", "tests/test_random_threads.py"),
+    "threads": (
+        "tests/test_random_threads.py",
+        "tests/runtimes/test_conditions.py",
+        "tests/runtimes/test_queues.py",
+        "tests/runtimes/test_signals.py",
+    ),
+    "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
+    "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),
+}
+MINUTES = 20
+
+
+class Mutant(NamedTuple):
+    """One way to break the engine: in `file`, `old` (which occurs once) becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: Sequence[str]
+
+
+def mutants() -> list[Mutant]:
+    """Return all mutants, as `mutants.toml` has them."""
+    with open(ROOT / "tests" / "mutants.toml", "rb") as file:
+        return [Mutant(**entry) for entry in tomllib.load(file)["mutant"]]
+
+
+def survives(mutant: Mutant, everything: bool) -> str | None:
+    """Return None if the tests notice; else a line that says what happened."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder) / "checkout"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".peers", "__pycache__", ".*_cache", ".hypothesis"))
+        target = copy / mutant.file
+        text = target.read_text()
+        if text.count(mutant.old) != 1:
+            return f"the text to replace occurs {text.count(mutant.old)} times in {mutant.file}"
+        target.write_text(text.replace(mutant.old, mutant.new))
+        marks = ["-m", "long or not long"] if everything else []
+        tests = [] if everything else list(dict.fromkeys(name for group in mutant.tests for name in GROUPS[group]))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *marks, *tests]
+        try:
+            done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=MINUTES * 60, check=False)
+        except subprocess.TimeoutExpired:
+            return None
+        return None if done.returncode == 1 else f"lives: {(done.stdout + done.stderr).strip().splitlines()[-1]}"
+
+
+def main() -> int:
+    """Run the mutants that are named, or all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", help="part of a mutant's name; default: all")
+    parser.add_argument("--all", action="store_true", help="run the whole suite, long tests included, on each")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    chosen = [mutant for mutant in mutants() if not options.names or any(part in mutant.name for part in options.names)]
+    alive = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for mutant, trouble in zip(chosen, pool.map(lambda mutant: survives(mutant, options.all), chosen), strict=True):
+            alive += trouble is not None
+            print(f"{'ALIVE' if trouble else 'found':5}  {mutant.name}{'  -- ' + trouble if trouble else ''}", flush=True)
+    print(f"{len(chosen) - alive} of {len(chosen)} mutants found")
+    return min(alive, 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
