@@ -310,7 +310,7 @@ class Races:
             if operation.enabled is not None and operation.resource is not None:
                 if not operation.enabled(operation.resource.state_in(done)):
                     deadlines.append(deadline)
-        readings = [value for step, value in kernel.clock_readings if done >> step & 1]
+        readings = [value for step, value in kernel.clock_readings if step < 0 or done >> step & 1]
         clock = kernel.clock
         saved = clock.now, clock.lateness
         clock.now, clock.lateness = now, lateness

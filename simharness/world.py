@@ -114,7 +114,7 @@ def read_clock(kernel: Kernel) -> int:
     kernel.step(_READ)
     now = kernel.clock.now
     if kernel.clock.timescales:
-        kernel.clock_readings.append((max(kernel.n - 1, 0), now))
+        kernel.clock_readings.append((kernel.n - 1, now))
     return now
 
 

@@ -101,6 +101,7 @@ def program(
     count = rng.choice([2, 2, 3] if sql else [2, 3, 3, 4])
     cells, locks = rng.randint(1, 2), rng.randint(1, 2)
     chosen = rng.sample(extra, rng.randint(0, min(4, len(extra))))
+    clocked = clocks or not CLOCKED.isdisjoint(chosen)
     names = [*CELLS, *chosen, *chosen]
     if primitives:
         names = ["get", "set", *chosen, *[name for kind in rng.sample(PRIMITIVES, rng.randint(1, 2)) for name in (*kind, *kind)]]
@@ -131,9 +132,22 @@ def program(
         daemons=frozenset({rng.choice(started)}) if daemons else frozenset(),
         always=rng.choice([(), (), tuple(range(cells))]),
         database=_database(rng, count) if sql else None,
-        max_delay=rng.choice([0.0, 1.0, 2.0, 5.0]) if clocks else 5.0,
-        timescale=rng.choice([None, None, 1.0]) if clocks else None,
+        max_delay=rng.choice([0.0, 1.0, 2.0, 5.0]) if clocked else 5.0,
+        timescale=rng.choice([None, None, 1.0]) if clocked else None,
     )
+
+
+def each(check: Callable[[Program], bool], first: int, count: int, *kinds: dict[str, Any]) -> None:
+    """Check so many programs, of these kinds in turn, from a seed on; those for which `check` returns False do not count.
+
+    Raises:
+        AssertionError: not one in ten of those drawn counts.
+    """
+    checked, seed = 0, first
+    while checked < count:
+        assert seed - first < 10 * count, f"only {checked} of {seed - first} programs could be checked"
+        checked += check(program(seed, **kinds[seed % len(kinds)]))
+        seed += 1
 
 
 def _database(rng: Random, count: int) -> Database:

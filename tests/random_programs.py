@@ -83,10 +83,10 @@ class Step:
 class Machine:
     """Runs a program in a world and logs its events."""
 
-    def __init__(self, program: Program, kernel: Kernel) -> None:
+    def __init__(self, program: Program, world: World) -> None:
         self.program = program
-        self.kernel = kernel
-        self.world = world = World(kernel)
+        self.kernel = world._kernel
+        self.world = world
         self.log: list[Event] = []
         self.cells: list[Cell] = [world.shared(0, f"c{i}") for i in range(program.cells)]
         self.locks: list[Any] = [threading.RLock() if i in program.reentrant else threading.Lock() for i in range(program.locks)]
@@ -391,7 +391,7 @@ def _round(program: Program, kernel: Kernel, search: Strategy, limit: int) -> Ex
     while (plan := search.begin()) is not None and kernel.learned.version == version:
         machines.clear()
         try:
-            kernel.run(lambda: machines.append(Machine(program, kernel)), plan, search.choose, search.expected())
+            kernel.run(lambda: machines.append(Machine(program, World(kernel))), plan, search.choose, search.expected())
             if kernel.failure is not None:
                 raise kernel.failure.error
             if kernel.abandoned:

@@ -5,33 +5,26 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from hypothesis import assume, given
 
 import simharness
 from simharness import Settings, Verdict
 from simharness.strategies.bounded import Bounded
 from simharness.strategies.bounds import Bound, Within
 from simharness.strategies.exhaustive import Exhaustive
-from tests.random_programs import (
-    CLOCKED,
-    LOCKS,
-    SIGNALS,
-    UNCOUNTED,
-    Program,
-    TooMany,
-    explored,
-    programs,
-    runtimes_in_place,
-)
-from tests.test_random_programs import few
+from tests.orderings import counted
+from tests.random_drawing import LOCKS, each
+from tests.random_programs import CLOCKED, Program, TooMany, explored, runtimes_in_place
 
-EVERYTHING = (*LOCKS, *SIGNALS, *sorted(CLOCKED), "choose", "assume", "step", "wait_until")
-TIMED = (*LOCKS, *sorted(CLOCKED), *sorted(CLOCKED))
-COUNTED = (*LOCKS, "choose", "assume", "step", "wait_until")
+OTHERS = ("choose", "assume", "step", "wait_until")
+COUNTED: dict[str, Any] = {"extra": (*LOCKS, *OTHERS)}
+THREADS: dict[str, Any] = {"extra": OTHERS, "primitives": True, "threads": True}
+CLOCKS_AND_THREADS: dict[str, Any] = {**THREADS, "clocks": True}
+CLOCKS: dict[str, Any] = {"extra": LOCKS, "clocks": True}
+DAEMONS: dict[str, Any] = {"extra": (*LOCKS, *OTHERS), "threads": True, "daemons": True}
 BOUNDS = [Bound("preemptions", most) for most in (0, 1, 2)] + [Bound("delays", most) for most in (0, 1, 3)]
-MOST = 1_500
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,70 +33,60 @@ def threads_are_simulated() -> Iterator[None]:
         yield
 
 
-def check(program: Program, bound: Bound) -> None:
-    """Compare the search with every interleaving within the bound, and with none outside."""
-    try:
-        every = explored(program, lambda kernel: Within(Exhaustive(kernel), kernel, bound), MOST)
-    except TooMany:
-        assume(False)
-        raise
-    searched = explored(program, lambda kernel: Bounded(kernel, bound), 4 * MOST)
-    assert searched.outcomes == every.outcomes
-    assert not program.always or searched.states == every.states
-    if not program.uses(UNCOUNTED) and program.timescale is None:
-        assert searched.orderings.keys() == every.orderings.keys()
+def check(bound: Bound, first: int, count: int, most: int, *kinds: dict[str, Any]) -> None:
+    """Compare the search with every interleaving within the bound, and with none outside, on programs with at most so many."""
+
+    def agrees(program: Program) -> bool:
+        try:
+            every = explored(program, lambda kernel: Within(Exhaustive(kernel), kernel, bound), most)
+        except TooMany:
+            return False
+        searched = explored(program, lambda kernel: Bounded(kernel, bound), 4 * most)
+        assert searched.outcomes == every.outcomes, program
+        assert searched.states == every.states, program
+        if not program.uses(CLOCKED) and program.timescale is None:
+            assert counted(program, searched).keys() == counted(program, every).keys(), program
+        return True
+
+    each(agrees, first, count, *kinds)
 
 
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
-@few(25)
-@given(programs(COUNTED))
-def test_a_bounded_search_has_the_orderings_of_every_schedule_within_the_bound(bound: Bound, program: Program) -> None:
-    check(program, bound)
+def test_a_bounded_search_has_the_orderings_of_every_schedule_within_the_bound(bound: Bound) -> None:
+    check(bound, 0, 30, 300, COUNTED)
 
 
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
-@few(15)
-@given(programs(EVERYTHING, threads=True))
-def test_a_bounded_search_has_the_outcomes_of_every_schedule_within_the_bound(bound: Bound, program: Program) -> None:
-    check(program, bound)
+def test_a_bounded_search_has_the_outcomes_of_every_schedule_within_the_bound(bound: Bound) -> None:
+    check(bound, 0, 15, 300, THREADS, CLOCKS_AND_THREADS)
 
 
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
-@few(15)
-@given(programs(TIMED))
-def test_a_bounded_search_has_the_outcomes_of_clocks_within_the_bound(bound: Bound, program: Program) -> None:
-    check(program, bound)
+def test_a_bounded_search_has_the_outcomes_of_clocks_within_the_bound(bound: Bound) -> None:
+    check(bound, 0, 15, 300, CLOCKS)
 
 
 @pytest.mark.parametrize("bound", [Bound("preemptions", 1), Bound("delays", 2)], ids=str)
-@few(15)
-@given(programs(COUNTED, threads=True, daemons=True))
-def test_a_bounded_search_has_the_orderings_of_daemons_within_the_bound(bound: Bound, program: Program) -> None:
-    check(program, bound)
+def test_a_bounded_search_has_the_orderings_of_daemons_within_the_bound(bound: Bound) -> None:
+    check(bound, 0, 15, 300, DAEMONS)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
-@few(200)
-@given(programs(COUNTED))
-def test_a_bounded_search_has_the_orderings_of_hundreds_of_programs(bound: Bound, program: Program) -> None:
-    check(program, bound)
+def test_a_bounded_search_has_the_orderings_of_hundreds_of_programs(bound: Bound) -> None:
+    check(bound, 10_000, 200, 1_500, COUNTED)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
-@few(100)
-@given(programs(EVERYTHING, threads=True))
-def test_a_bounded_search_has_the_outcomes_of_hundreds_of_programs_with_clocks_and_threads(bound: Bound, program: Program) -> None:
-    check(program, bound)
+def test_a_bounded_search_has_the_outcomes_of_hundreds_of_programs_with_clocks_and_threads(bound: Bound) -> None:
+    check(bound, 10_000, 100, 1_500, THREADS, CLOCKS_AND_THREADS)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
-@few(50)
-@given(programs(COUNTED, threads=True, daemons=True))
-def test_a_bounded_search_has_the_orderings_of_hundreds_of_programs_with_daemons(bound: Bound, program: Program) -> None:
-    check(program, bound)
+def test_a_bounded_search_has_the_orderings_of_hundreds_of_programs_with_daemons(bound: Bound) -> None:
+    check(bound, 10_000, 50, 1_500, DAEMONS)
 
 
 # Through the public door

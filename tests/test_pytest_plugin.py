@@ -522,6 +522,34 @@ class TestCase(unittest.TestCase):
     assert text.count('name="mine"') == 1
 
 
+def test_a_unittest_case_that_is_killed_in_a_deadlock_does_not_hide_the_failure_of_the_next_execution(run):
+    result = run(
+        """
+import unittest
+
+@pytest.mark.interleave(allow_deadlock=True)
+class TestCase(unittest.TestCase):
+    def test_order(self):
+        one, two, order = threading.Lock(), threading.Lock(), []
+        def work(first, second):
+            with first, second:
+                order.append(threading.current_thread().name)
+        threads = [threading.Thread(target=work, args=pair, name=name) for name, pair in {"a": (one, two), "b": (two, one)}.items()]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        finally:
+            with one:
+                pass
+        self.assertEqual(order, ["a", "b"])
+"""
+    )
+    result.assert_outcomes(failed=1)
+    has(result, "E       AssertionError: Lists differ: ['b', 'a'] != ['a', 'b']")
+
+
 # Replaying and the corpus
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
 
 import simharness
 from simharness import Settings
 from simharness.scenario import as_scenario
 from simharness.simulation import Simulation
 from simharness.strategies.exhaustive import Exhaustive
-from tests.random_programs import CLOCKED, LOCKS, Machine, Program, programs, runtimes_in_place
+from tests.random_drawing import LOCKS, each
+from tests.random_programs import CLOCKED, Machine, Program, TooMany, runtimes_in_place
 
-MOST = 1_500
+TIMED = sorted(CLOCKED - {"timed_join"})
+PLAIN: dict[str, Any] = {"extra": (*LOCKS, "choose", "step", "wait_until")}
+CLOCKS: dict[str, Any] = {"extra": (*LOCKS, "wait_until", *TIMED)}
+SLEEP: dict[str, Any] = {"extra": (*LOCKS, "choose", "step", "wait_until", "sleep")}
+THREADS: dict[str, Any] = {"extra": (*LOCKS, "choose", "step", "wait_until", *TIMED), "threads": True}
+DAEMONS: dict[str, Any] = {"extra": (*LOCKS, "choose", "assume", "step"), "threads": True, "daemons": True}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,16 +37,20 @@ def switches(keys, clock_key):
     return sum(1 for before, after in pairwise(movers) if before != after)
 
 
-def every_end(target):
-    """Run every interleaving; return, for each way of ending, the fewest context switches that lead to it and how many do."""
+def every_end(target, most):
+    """Run every interleaving; return, for each way of ending, the fewest context switches that lead to it and how many do.
+
+    Raises:
+        TooMany: there are more than `most`.
+    """
     fewest, count = {}, Counter()
     with Simulation(as_scenario(target), {}, Settings()) as simulation:
         search = Exhaustive(simulation.kernel)
         while (plan := search.begin()) is not None:
             execution = simulation.execute(plan, search.choose)
             search.end()
-            if sum(count.values()) > MOST:
-                assume(False)
+            if sum(count.values()) > most:
+                raise TooMany
             end = execution.status, *execution.outcomes
             taken = switches(execution.keys, simulation.kernel.clock_key)
             fewest[end] = min(fewest.get(end, taken), taken)
@@ -53,7 +63,7 @@ def ends_in(program, bad, deadlock):
 
     @simharness.scenario(allow_deadlock=not deadlock)
     def ends(world):
-        machine = Machine(program, world, [])
+        machine = Machine(program, world)
 
         @world.at_end
         def another_end():
@@ -64,31 +74,36 @@ def ends_in(program, bad, deadlock):
     return ends
 
 
-def check(program: Program) -> None:
-    fewest, count = every_end(ends_in(program, None, False))
-    assume(len(count) > 1)
+def shortest(program: Program, most: int) -> bool:
+    """Compare the counterexample for the rarest end with every interleaving. Return whether there were two ends and not too many runs."""
+    try:
+        fewest, count = every_end(ends_in(program, None, False), most)
+    except TooMany:
+        return False
     end = min(count, key=lambda end: (count[end], str(end)))
+    if len(count) == 1 or end[0] not in ("complete", "deadlock"):
+        return False
     deadlock = end[0] == "deadlock"
-    assume(end[0] in ("complete", "deadlock"))
     target = ends_in(program, None if deadlock else end[1], deadlock)
     found = simharness.explore(target).counterexample
-    assert found is not None
+    assert found is not None, program
     least = fewest[end]
-    assert found.trace.switches >= least
+    assert found.trace.switches >= least, program
     if "the fewest among" not in found.shortness:
-        assert found.trace.switches == least, found.shortness
+        assert found.trace.switches == least, (found.shortness, program)
     else:
         _, _, claimed = found.shortness.partition("none with fewer than ")
-        assert not claimed or int(claimed.split()[0]) <= least
+        assert not claimed or int(claimed.split()[0]) <= least, program
     for token in [blame.token for blame in found.blame] + ([found.passing.token] if found.passing else []):
-        assert simharness.replay(target, token).failure is None
+        assert simharness.replay(target, token).failure is None, program
+    return True
 
 
 def passes_through(program, bad):
     """A scenario of the program that fails as soon as its cells have these values."""
 
     def through(world):
-        machine = Machine(program, world, [])
+        machine = Machine(program, world)
 
         @world.always
         def another_state():
@@ -97,17 +112,21 @@ def passes_through(program, bad):
     return simharness.scenario(allow_deadlock=True)(through)
 
 
-def check_states(program: Program) -> None:
+def shortest_to_a_state(program: Program, most: int) -> bool:
+    """Compare the counterexample for the rarest state with every interleaving. Return whether there were not too many runs."""
     states = Counter()
 
     def watched(world):
-        machine = Machine(program, world, [])
+        machine = Machine(program, world)
 
         @world.always
         def look():
             states[tuple(cell.get() for cell in machine.cells)] += 1
 
-    every_end(simharness.scenario(allow_deadlock=True)(watched))
+    try:
+        every_end(simharness.scenario(allow_deadlock=True)(watched), most)
+    except TooMany:
+        return False
     bad = min(states, key=lambda state: (states[state], state))
     target, fewest = passes_through(program, bad), []
     with Simulation(as_scenario(target), {}, Settings()) as simulation:
@@ -117,55 +136,45 @@ def check_states(program: Program) -> None:
             search.end()
             if execution.failure is not None:
                 fewest.append(switches(execution.keys[: execution.failure.step + 1], simulation.kernel.clock_key))
-    assume(fewest)
     found = simharness.explore(target).counterexample
-    assert found.trace.switches >= min(fewest)
-    assert "the fewest among" in found.shortness or found.trace.switches == min(fewest), found.shortness
+    assert found is not None, program
+    assert found.trace.switches >= min(fewest), program
+    assert "the fewest among" in found.shortness or found.trace.switches == min(fewest), (found.shortness, program)
     for token in [blame.token for blame in found.blame] + ([found.passing.token] if found.passing else []):
-        assert simharness.replay(target, token).failure is None
+        assert simharness.replay(target, token).failure is None, program
+    return True
 
 
-def few(count):
-    return settings(max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def check(compare: Callable[[Program, int], bool], first: int, count: int, most: int, kind: dict[str, Any]) -> None:
+    """Compare so many programs of a kind, each of at most so many interleavings, from a seed on."""
+    each(lambda program: compare(program, most), first, count, kind)
 
 
-@few(25)
-@given(programs((*LOCKS, "choose", "step", "wait_until")))
-def test_no_interleaving_of_a_random_program_fails_with_fewer_switches_where_that_is_said(program: Program) -> None:
-    check(program)
+def test_no_interleaving_of_a_random_program_fails_with_fewer_switches_where_that_is_said() -> None:
+    check(shortest, 0, 25, 300, PLAIN)
 
 
-@few(15)
-@given(programs((*LOCKS, "wait_until", *sorted(CLOCKED))))
-def test_no_interleaving_of_a_random_program_with_a_clock_fails_with_fewer_switches_where_that_is_said(program: Program) -> None:
-    check(program)
+def test_no_interleaving_of_a_random_program_with_a_clock_fails_with_fewer_switches_where_that_is_said() -> None:
+    check(shortest, 0, 15, 300, CLOCKS)
 
 
-@few(15)
-@given(programs((*LOCKS, "choose", "step", "wait_until", "sleep")))
-def test_no_interleaving_of_a_random_program_reaches_a_state_with_fewer_switches_where_that_is_said(program: Program) -> None:
-    check_states(program)
+def test_no_interleaving_of_a_random_program_reaches_a_state_with_fewer_switches_where_that_is_said() -> None:
+    check(shortest_to_a_state, 0, 15, 300, SLEEP)
 
 
 @pytest.mark.long
-@few(200)
-@given(programs((*LOCKS, "choose", "step", "wait_until", *sorted(CLOCKED)), threads=True))
-def test_no_interleaving_of_hundreds_of_random_programs_reaches_a_state_with_fewer_switches_where_that_is_said(program: Program) -> None:
-    check_states(program)
+def test_no_interleaving_of_hundreds_of_random_programs_reaches_a_state_with_fewer_switches_where_that_is_said() -> None:
+    check(shortest_to_a_state, 10_000, 200, 1_500, THREADS)
 
 
 @pytest.mark.long
-@few(400)
-@given(programs((*LOCKS, "choose", "step", "wait_until", *sorted(CLOCKED)), threads=True))
-def test_no_interleaving_of_hundreds_of_random_programs_fails_with_fewer_switches_where_that_is_said(program: Program) -> None:
-    check(program)
+def test_no_interleaving_of_hundreds_of_random_programs_fails_with_fewer_switches_where_that_is_said() -> None:
+    check(shortest, 10_000, 400, 1_500, THREADS)
 
 
 @pytest.mark.long
-@few(150)
-@given(programs((*LOCKS, "choose", "assume", "step"), threads=True, daemons=True))
-def test_no_interleaving_of_random_programs_with_daemons_fails_with_fewer_switches_where_that_is_said(program: Program) -> None:
-    check(program)
+def test_no_interleaving_of_random_programs_with_daemons_fails_with_fewer_switches_where_that_is_said() -> None:
+    check(shortest, 10_000, 150, 1_500, DAEMONS)
 
 
 def test_a_switch_that_is_not_needed_is_taken_out():

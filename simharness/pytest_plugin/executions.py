@@ -24,13 +24,15 @@ from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_record
 from _pytest.unittest import TestCaseFunction
 from greenlet import GreenletExit
 
-from simharness.errors import SimharnessError, Stuck
+from simharness.errors import HarnessBug, SimharnessError, Stuck
 from simharness.kernel import Kernel, current
 from simharness.places import last_place
 from simharness.record import SETUP
 from simharness.runtimes.imports import outside
 
 FUNCTION = "function"
+RAISED = "_excinfo"
+"""The attribute of a test in which pytest puts what a unittest.TestCase raised."""
 MOST_WARNINGS = 100
 """Warnings that are kept while executions run: most come again in each."""
 _INTERRUPTING = (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt)
@@ -109,6 +111,8 @@ class Executions:
         if outcome is None or isinstance(trouble, _INTERRUPTING):
             outcome = trouble
         self.steps = max(self.steps, kernel.n)
+        if isinstance(outcome, GreenletExit) and not kernel.dying:
+            raise HarnessBug("an execution of a test ended as if it had been killed")
         self._judge(kernel, outcome)
 
     def _begin(self) -> None:
@@ -126,6 +130,7 @@ class Executions:
         if item.cls is not None:
             vars(item).pop("_instance", None)
             vars(item).pop("_obj", None)
+        vars(item).pop(RAISED, None)  # of an execution that was killed
         item._initrequest()
         self._folder = None
         self._open = True
@@ -136,7 +141,7 @@ class Executions:
         try:
             self._stack.setup(item)
             type(item).runtest(item)
-            found = vars(item).pop("_excinfo", None)  # where pytest puts what a unittest.TestCase raised
+            found = vars(item).pop(RAISED, None)
             outcome: BaseException | None = found[0].value if found else None
         except BaseException as error:
             outcome = error

@@ -81,7 +81,7 @@ class Points(Use):
         reads = database.every | shape.reads | shape.writes
         if self.exposed:
             reads |= self.bit
-        if kernel.actor is not None:
+        if kernel.checking:
             kernel.learned.share(f"checks of {database.label}")
             if self.user is not None or database.private:
                 kernel.learned.share(f"inspected {self.name}")

@@ -172,7 +172,7 @@ class Use:
             return False
         actor = kernel.actor
         if kernel.mode != RUNNING:
-            return database.private and (kernel.mode == SETUP or actor is None)
+            return database.private and (kernel.mode == SETUP or not kernel.checking)
         assert actor is not None
         self.used(actor)
         if database.lock.state is None or database.lock.state == self.name:

@@ -399,3 +399,26 @@ def test_outside_a_simulation_connect_is_the_genuine_one_also_afterwards(tmp_pat
     db = sqlite3.connect(tmp_path / "x.db")
     assert type(db) is sqlite3.Connection
     db.close()
+
+
+@pytest.mark.parametrize("how", ["its own connection", "a connection of the check"])
+def test_an_always_check_sees_what_an_actor_that_uses_the_database_alone_commits_for_a_moment(how: str) -> None:
+    def scenario(world: World) -> None:
+        path = world.path("state.db") if how == "a connection of the check" else ":memory:"
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("INSERT INTO t VALUES (0)")
+
+        def work() -> None:
+            mine = connection if path == ":memory:" else sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            mine.execute("UPDATE t SET x = 1")
+            mine.execute("UPDATE t SET x = 0")
+
+        world.actor("a", work)
+
+        @world.always
+        def nothing_shows() -> None:
+            looking = connection if path == ":memory:" else sqlite3.connect(path)
+            assert looking.execute("SELECT x FROM t").fetchone() == (0,)
+
+    assert simharness.explore(scenario).verdict is simharness.Verdict.VIOLATED

@@ -239,3 +239,13 @@ def test_the_time_by_which_an_actor_is_passed_over_is_summed_over_the_execution(
     seen = simharness.explore(simharness.scenario(max_delay=5.0)(scenario), stop_on_first=False).outcomes
     assert ("after one sleep", False) in seen
     assert ("after two", False) not in seen
+
+
+def test_a_reading_made_in_set_up_expires_passively_too_before_the_first_step():
+    def scenario(world):
+        world.timescale(1.0)
+        world.clock.elapsed_ns()
+        world.actor("reader", lambda: world.outcome(world.clock.elapsed_ns() > SECOND))
+
+    for strategy in ("dpor", "exhaustive"):
+        assert simharness.explore(scenario, strategy=strategy, stop_on_first=False).outcomes == {False, True}
