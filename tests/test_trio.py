@@ -563,6 +563,16 @@ def test_executions_that_get_stuck_leave_nothing_behind():
         assert left(100) - left(10) < 80
 
 
+def test_explorations_leave_no_run_and_no_task_behind():
+    for scenario in (two_checkpoints, a_root):
+        explored(scenario, "batches")
+    gc.collect()
+    kinds = {
+        type(thing).__name__ for thing in gc.get_objects() if type(thing).__module__.startswith(("trio._core._run", "simharness.kernel"))
+    }
+    assert not kinds & {"Runner", "Task", "Nursery", "Kernel"}
+
+
 ORDER_OF_A_SET = """
 import trio, simharness
 

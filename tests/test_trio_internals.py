@@ -44,6 +44,10 @@ def test_what_queues_tasks_is_reschedule_alone():
     assert "self.runq.append(task)" in inspect.getsource(_run.Runner.reschedule)
 
 
+def test_a_nursery_holds_its_children_in_a_set():
+    assert "self._children: set[Task] = set()" in inspect.getsource(_run)
+
+
 def test_trios_own_system_tasks_are_the_known_ones():
     seen = set()
 

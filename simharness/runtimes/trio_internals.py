@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from heapq import heappush
 from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import outcome
 import trio
@@ -214,6 +214,13 @@ class Order:
         return getattr(self.genuine, name)
 
 
+class Hooks(NamedTuple):
+    """A run's hooks for asynchronous generators; in a tuple of our own, because the collector does not see into the interpreter's."""
+
+    firstiter: Any
+    finalizer: Any
+
+
 def make_runner(run: Driver, clock: trio.abc.Clock, instruments: Any, strict: bool) -> tuple[Any, Any]:
     """Return a runner with the stand-ins, made current, and its hooks for asynchronous generators, which are not set."""
     if hasattr(Context, "runner"):
@@ -231,7 +238,7 @@ def make_runner(run: Driver, clock: trio.abc.Clock, instruments: Any, strict: bo
     )
     before = sys.get_asyncgen_hooks()
     runner.asyncgens.install_hooks(runner)
-    hooks = sys.get_asyncgen_hooks()
+    hooks = Hooks(*sys.get_asyncgen_hooks())
     sys.set_asyncgen_hooks(*before)
     Context.runner = runner
     return runner, hooks
@@ -265,7 +272,8 @@ def _from_below(error: BaseException) -> bool:
 
 
 def _abandon(runner: Any, loop: Any) -> None:
-    """End the coroutines of a run that does not go on, while Trio still knows whose they are."""
+    """End the coroutines of a run that does not go on, while Trio still knows whose they are; let nurseries go with children in them."""
+    nurseries = [nursery for task in runner.tasks for nursery in task.child_nurseries]
     for task in sorted(runner.tasks, key=lambda task: -task._counter):
         Context.runner, Context.task = runner, task
         for _ in range(MANY):
@@ -273,6 +281,8 @@ def _abandon(runner: Any, loop: Any) -> None:
                 task.context.run(task.coro.throw, GreenletExit())
             except BaseException:
                 break
+    for nursery in nurseries:
+        nursery._children.clear()
     Context.__dict__.pop("task", None)
     try:
         loop.throw(GreenletExit())
@@ -346,7 +356,7 @@ def token_run(token: Any) -> Any:
 REACHED = {
     _run.Runner: ("runq", "tasks", "deadlines", "entry_queue", "asyncgens", "waiting_for_idle", "clock_autojump_threshold"),
     _run.Deadlines: ("_heap", "_active", "add", "expire", "next_deadline"),
-    _run.Task: ("_counter", "_next_send", "coro", "context"),
+    _run.Task: ("_counter", "_next_send", "child_nurseries", "coro", "context"),
     _entry_queue.EntryQueue: ("queue", "wakeup", "lock", "task", "run_sync_soon", "size", "done"),
     _asyncgens.AsyncGenerators: ("install_hooks", "_finalize_one"),
     _traps: ("wait_task_rescheduled", "cancel_shielded_checkpoint"),
