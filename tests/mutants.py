@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {
-    "drawn": ("tests/test_random_programs.py",),
     "programs": ("tests/test_reduction_regressions.py", "tests/test_known_counts.py", "tests/test_random_programs.py"),
     "sql": ("tests/runtimes/test_sqlite.py", "tests/runtimes/test_sqlite_reuse.py", "tests/test_random_threads.py"),
     "threads": (
@@ -37,14 +36,13 @@ MINUTES = 20
 
 
 class Mutant(NamedTuple):
-    """One way to break the engine: in `file`, `old` (which occurs once) becomes `new`. `long`: it takes the long tests to notice."""
+    """One way to break the engine: in `file`, `old` (which occurs once) becomes `new`."""
 
     name: str
     file: str
     old: str
     new: str
     tests: Sequence[str]
-    long: bool = False
 
 
 def mutants() -> list[Mutant]:
@@ -63,7 +61,7 @@ def survives(mutant: Mutant, everything: bool) -> str | None:
         if text.count(mutant.old) != 1:
             return f"the text to replace occurs {text.count(mutant.old)} times in {mutant.file}"
         target.write_text(text.replace(mutant.old, mutant.new))
-        marks = ["-m", "long or not long"] if everything or mutant.long else []
+        marks = ["-m", "long or not long"] if everything else []
         tests = [] if everything else list(dict.fromkeys(name for group in mutant.tests for name in GROUPS[group]))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *marks, *tests]
         try:

@@ -360,7 +360,15 @@ STATEMENTS = st.one_of(
 
 def module_of(statements):
     """Return a module whose `main` runs the statements, each on its own, and tells what it saw."""
-    lines = ["glob = 1", "class Box: pass", "def main():", "    global glob", "    glob, cell, seen = 1, 2, []"]
+    lines = [
+        "glob = 1",
+        "class Box:",
+        "    def __repr__(self):",
+        "        return 'box'",
+        "def main():",
+        "    global glob",
+        "    glob, cell, seen = 1, 2, []",
+    ]
     lines += ["    def say(*values):", "        seen.append(repr(values))", "        return values[-1]"]
     lines += ["    def other():", "        nonlocal cell", "        cell = 3"]
     lines += ["    n, m, items, more, table, many, text = 1, 2, [1, 2], [3], {'a': 1}, {1, 2}, 'ab'", "    box = Box()"]
