@@ -160,8 +160,9 @@ class Incident:
         assert rows == 0, "the lease row is still there"
 
     def loser_unchanged(self):
-        rotated = [name for name, (session_id, _) in self.results.items() if session_id != PARENT]
-        for name, (session_id, unchanged) in self.results.items():
+        rotated = [name for name in sorted(self.results) if self.results[name][0] != PARENT]
+        for name in sorted(self.results):
+            session_id, unchanged = self.results[name]
             assert name in rotated or unchanged, f"{name} lost, and its messages were changed"
             assert name not in rotated or session_id in self.children(), f"{name} moved to {session_id}, which is no child"
         assert len(rotated) <= 1, f"{' and '.join(rotated)} both rotated: neither stepped back"

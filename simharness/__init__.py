@@ -3,6 +3,7 @@
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, Refused, SimharnessError, TokenError
 from simharness.estimate import Estimate
 from simharness.explore import explore, explore_all, replay
+from simharness.faults import Faults
 from simharness.progress import Progress
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.scenario import Scenario, scenario
@@ -14,6 +15,7 @@ __all__ = [
     "Cell",
     "Counterexample",
     "Estimate",
+    "Faults",
     "HarnessBug",
     "Misuse",
     "Nondeterminism",

@@ -130,7 +130,6 @@ def account_of(kernel: Kernel, execution: Execution, watch: Watch | None = None,
         start: index of the first step for which it is told what was possible.
     """
     clean = kernel.canonical
-    names = {actor.index: actor.name for actor in kernel.actors.values()}
     values: dict[int, list[str]] = {}
     for resource in kernel.resources.values():
         for step, state in resource.history:
@@ -144,14 +143,14 @@ def account_of(kernel: Kernel, execution: Execution, watch: Watch | None = None,
 
     entries = [Entry("set-up", tuple(seen(-1)))] if -1 in values or -1 in logged else []
     for n, (key, operation) in enumerate(zip(kernel.keys, kernel.operations, strict=True)):
-        parts = [("step", clean(f"{names.get(key >> SHIFT, 'clock')} {operation.kind} {operation.detail}".strip()))]
+        parts = [("step", clean(f"{_mover(kernel, key)} {operation.kind} {operation.detail}".strip()))]
         if key & ALTERNATIVES:
             parts.append(("alternative", str(key & ALTERNATIVES)))
         if kernel.times[n]:
             parts.append(("time", f"{kernel.times[n]} ns"))
         parts.append(("touches", clean(_footprint(kernel, n))))
         if n >= start and n in possible:
-            parts.append(("possible", ", ".join(_movers(possible[n], names))))
+            parts.append(("possible", ", ".join(_movers(kernel, possible[n]))))
         entries.append(Entry(f"step {n + 1}", (*parts, *seen(n))))
     entries.append(Entry("at the end", tuple(_end(kernel, execution, clean, watch.rows if watch is not None else {}))))
     return Account(tuple(entries))
@@ -162,9 +161,14 @@ def _footprint(kernel: Kernel, n: int) -> str:
     return f"reads {{{reads}}} writes {{{writes}}}"
 
 
-def _movers(keys: Iterable[int], names: dict[int, str]) -> list[str]:
+def _movers(kernel: Kernel, keys: Iterable[int]) -> list[str]:
     """Return who could move, and with which alternatives."""
-    return sorted(f"{names.get(key >> SHIFT, 'clock')}{f'={key & ALTERNATIVES}' if key & ALTERNATIVES else ''}" for key in keys)
+    return sorted(f"{_mover(kernel, key)}{f'={key & ALTERNATIVES}' if key & ALTERNATIVES else ''}" for key in keys)
+
+
+def _mover(kernel: Kernel, key: int) -> str:
+    actor = kernel.actors.get(key >> SHIFT)
+    return actor.name if actor is not None else kernel.mover(key)
 
 
 def _end(kernel: Kernel, execution: Execution, clean: Callable[[str], str], rows: Tables) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from simharness.operations import Names, Operation, Resource
+from simharness.operations import CLOCK, Names, Operation, Resource
 from simharness.places import Place, place_of
 
 SHIFT = 16
@@ -19,7 +19,8 @@ ROOT = "MainThread"
 class Actor:
     """One flow of control.
 
-    `key` is its name for choices, `bit` what its own steps write and a join of it reads, `mark` everything that all its steps write.
+    `key` is its name for choices, `bit` what a join of it reads, `mark` what all its steps write, `base` what all of them read.
+    `wakes` is when a stall of its process ends; `crashed` is the step at which its process died.
     """
 
     fresh = True
@@ -31,6 +32,9 @@ class Actor:
     calls: tuple[Place, ...] = ()
     failure: BaseException | None = None
     places: Callable[[], tuple[Place, ...]] | None = None
+    base = CLOCK
+    wakes = 0
+    crashed: int | None = None
 
     def __init__(self, names: Names, hub: greenlet, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:
         self.name = name
@@ -64,6 +68,8 @@ class Actor:
         """Whether the pending operation can be done now."""
         operation = self.pending
         assert operation is not None
+        if now < self.wakes:
+            return False
         enabled = operation.enabled
         if enabled is None or enabled(operation.resource.state):  # type: ignore[union-attr]  # enabled implies a resource
             return True

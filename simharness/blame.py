@@ -5,7 +5,7 @@ them, are reversed one at a time: the schedule is run again with what the second
 first, and everything else in its order as far as it still can be. A pair whose reversal passes is to blame, unless another that
 passes reverses less; one whose reversal fails too is not. Where no single reversal passes,
 failing ones are reversed further, so that sets of two and more races are found, the smallest first. A data choice is reversed by
-taking another alternative.
+taking another alternative, a crash or a stall by leaving it out.
 
 Delta debugging between a failing and a passing run is this search's ancestor (Choi, Zeller: Isolating failure-inducing thread schedules,
 ISSTA 2002); here the differences are races, and orderings that were met before are not looked at twice.
@@ -32,6 +32,9 @@ ENOUGH = 3
 """Single races to blame after which no more are looked for: each says where the failure can be cut off."""
 DEEPEST = 3
 """Races reversed together at most."""
+WITHOUT = -1
+"""In the place of a choice: the fault does not strike."""
+NO_FAULT = "no fault"
 
 Event = tuple[int, int]
 """A step by its mover and how many that mover made before: the same in every execution."""
@@ -86,7 +89,6 @@ class _Explainer:
         """Search by the number of races reversed together."""
         simulation = self._simulation
         execution = simulation.execute(self._shrinker.best, _first)
-        self._actors = {actor.index: actor.name for actor in self._kernel.actors.values()}
         self._titles = {name: resource.name for name, resource in self._kernel.resources.items()}
         self._failing = self._look((), execution)
         frontier, all_singles = [self._failing], True
@@ -158,7 +160,8 @@ class _Explainer:
         races.update(0)
         footprints = list(zip(kernel.reads, kernel.writes, strict=True))
         assert execution.failure is not None
-        reversals = [reversal for reversal in races.reversals() if reversal.i <= execution.failure.step]
+        found = [Reversal(i, i, WITHOUT, 0, 0) for i, _ in kernel.struck if kernel.keys[i] >> SHIFT in kernel.fault_movers]
+        reversals = [reversal for reversal in [*found, *races.reversals()] if reversal.i <= execution.failure.step]
         return _Run(list(kernel.keys), _events(kernel.keys), footprints, races.before, reversals, flips)
 
     def _flip(self, run: _Run, reversal: Reversal) -> Flip:
@@ -175,6 +178,8 @@ class _Explainer:
         keys = self._kernel.keys
         at = {event: position for position, event in enumerate(_events(keys))}
         first, second = flip
+        if key == WITHOUT:
+            return first not in at
         if first == second:
             return first in at and keys[at[first]] == key
         return second in at and (first not in at or at[second] < at[first])
@@ -191,9 +196,11 @@ class _Explainer:
             return None
         names = [name for name in self._kernel.names.of(reversal.shared) if not name.startswith("actor ")]
         resources = tuple(self._titles.get(name, name.removeprefix("user ")) for name in names)
+        if reversal.key == WITHOUT:
+            return Race(i + 1, i + 1, "", (), NO_FAULT)
         instead = str(reversal.key & ALTERNATIVES) if first == second else ""
         second_step = j + 1 if j < len(failing.events) else None
-        return Race(i + 1, second_step, self._actors.get(reversal.key >> SHIFT, "clock"), resources, instead)
+        return Race(i + 1, second_step, self._mover(reversal.key), resources, instead)
 
     def _note(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> None:
         keys = list(execution.keys)
@@ -202,12 +209,13 @@ class _Explainer:
 
     def _with_words(self, race: Race, keys: Sequence[int]) -> Race:
         """Say for a data choice what the other alternative is."""
-        if not race.instead:
+        if race.instead in ("", NO_FAULT):
             return race
         failing = self._failing
         event = failing.events[race.first - 1]
         trace = self._simulation.record(keys, None, None)
-        notes = trace.steps[_events(keys).index(event)].notes
+        position = _events(keys).index(event)
+        notes = (NO_FAULT,) if self._kernel.operations[position].faults else trace.steps[position].notes
         return Race(race.first, race.second, race.actor, (), notes[0] if notes else f"alternative {race.instead}")
 
     def _measured(self, flips: int, keys: Sequence[int], races: tuple[Race, ...]) -> _Passed:
@@ -232,7 +240,10 @@ class _Explainer:
         token = self._token(nearest.keys)
         step = -nearest.late
         key = nearest.keys[step] if step < len(nearest.keys) else -1
-        return Passing(token, step + 1, self._actors.get(key >> SHIFT, "clock"), nearest.reversed)
+        return Passing(token, step + 1, self._mover(key), nearest.reversed)
+
+    def _mover(self, key: int) -> str:
+        return self._kernel.mover(key).removeprefix("actor ")
 
     def _token(self, keys: Sequence[int]) -> str:
         simulation = self._simulation

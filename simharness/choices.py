@@ -3,11 +3,12 @@
     one_child:protocol=lease:a12b5a3:1f9c2e
 
 names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
-the clock; `b=2` is one step of b that takes alternative 2 of a data choice) and ends with a check on what those steps were. A
-token holds every choice, forced ones too, so it does not depend on how any strategy thinks. Where exploring has learned facts that decide
-what is a scheduling point (a connection is used by several actors), they follow as a fifth part. Where the execution rests on something
-that another version of Python may do otherwise (the numbers of `random`, code of the standard library that makes steps, an exception in
-the interpreter's words), the version is the last part, such as `py3.11`, and other versions refuse the token.
+the clock; `b=2` is one step of b that takes alternative 2 of a data choice, or has that fault; `!crash.0.1` is a crash of the first
+process) and ends with a check on what those steps were. A token holds every choice, forced ones too, so it does not depend on how any
+strategy thinks. Where exploring has learned facts that decide what is a scheduling point (a connection is used by several actors), they
+follow as a fifth part. Where the execution rests on something that another version of Python may do otherwise (the numbers of `random`,
+code of the standard library that makes steps, an exception in the interpreter's words), the version is the last part, such as `py3.11`,
+and other versions refuse the token.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -29,7 +31,7 @@ from simharness.scenario import Scenario, is_drawn
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"
 _VERSION = re.compile(r"py\d+\.\d+")
-_RUN = re.compile(r"([a-zA-Z]|\.\d+\.)(?:=(\d+)|(\d+))")
+_RUN = re.compile(r"([a-zA-Z]|\.\d+\.|![a-z]+\.\d+\.)(?:=(\d+)|(\d+))")
 
 
 def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
@@ -53,7 +55,7 @@ def write_choices(kernel: Kernel) -> str:
     parts: list[str] = []
     last, count = "", 0
     for key in kernel.keys:
-        mover = CLOCK_LETTER if key == kernel.clock_key else _letter(ranks[key >> SHIFT])
+        mover = CLOCK_LETTER if key == kernel.clock_key else _fault(kernel, key) or _letter(ranks[key >> SHIFT])
         if key & ALTERNATIVES:
             if count:
                 parts.append(f"{last}{count}")
@@ -112,9 +114,9 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         key, _, text = pair.partition("=")
         key, text = unquote(key), unquote(text)
         known = texts.get(key, {})
-        if known and text not in known:
+        if known and text not in known and key != "faults":
             raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
-        cell[key] = known[text] if known else value_of(text)
+        cell[key] = known[text] if text in known else value_of(text)
     if parameters is not None:
         if _cell(parameters) != parts[1]:
             raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
@@ -139,12 +141,14 @@ def scenario_of(token: str) -> str:
 
 
 class Replay:
-    """A strategy that follows a token's choices; it refuses to go on when they do not fit."""
+    """A strategy that follows a token's choices, under the facts that it tells; it refuses to go on when they do not fit."""
 
-    def __init__(self, kernel: Kernel, choices: str) -> None:
+    def __init__(self, kernel: Kernel, token: Token) -> None:
+        kernel.learned.shared |= token.facts
         self.kernel = kernel
+        self.check = token.check
         self.queue: list[tuple[str, int]] = []
-        for match in _RUN.finditer(choices):
+        for match in _RUN.finditer(token.choices):
             mover, alternative, count = match.groups()
             self.queue += [(mover, int(alternative))] if alternative else [(mover, 0)] * int(count)
         self.taken = 0
@@ -158,6 +162,11 @@ class Replay:
         self.taken += 1
         if mover == CLOCK_LETTER:
             key, who = kernel.clock_key, "the clock"
+        elif mover.startswith("!"):
+            kind, which = mover[1:].split(".")[:2]
+            process = next(islice(dict.fromkeys(actor.process for actor in kernel.actors.values()), int(which), None), "")
+            key = kernel.nothing_key if kind == "nothing" else kernel.fault_key(kind, process) + alternative
+            who = kernel.mover(key)
         else:
             actors = list(kernel.actors.values())
             rank = _rank(mover)
@@ -167,17 +176,27 @@ class Replay:
             raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot: has the code changed?")
         return key
 
-    def finish(self, check: str) -> None:
+    def finish(self) -> None:
         """The execution is over: complain if the token says more, or was written for other steps."""
         if self.taken != len(self.queue):
             raise TokenError(
                 f"this token does not fit: the execution ended after {self.taken} of its {len(self.queue)} steps: has the code changed?"
             )
-        if fingerprint(self.kernel) != check:
+        if fingerprint(self.kernel) != self.check:
             raise TokenError("this token does not fit: its choices can be made, but the steps are others now: the code has changed")
 
 
 ABSENT = -2
+
+
+def _fault(kernel: Kernel, key: int) -> str | None:
+    """Return a token's text for a fault that is a mover: `!crash.0.` is a crash of the first process; None for other movers."""
+    found = kernel.fault_movers.get(key >> SHIFT)
+    if found is None:
+        return None
+    processes = list(dict.fromkeys(actor.process for actor in kernel.actors.values()))
+    kind, process = found
+    return f"!{kind}.{processes.index(process)}." if process else "!nothing.0."
 
 
 def text_of(value: Any) -> str:

@@ -24,6 +24,7 @@ from simharness.cells import How, Job, Workers, interrupted, one_by_one
 from simharness.confirm import confirmed
 from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.explore import replay
+from simharness.faults import KINDS, Faults
 from simharness.report import json_report
 from simharness.report.difference import side_by_side
 from simharness.report.table import cell_name, console_for, report, words_of
@@ -75,6 +76,10 @@ class _Interrupt:
 def explore(  # typer makes an option of each
     paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios.")],
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
+    faults: Annotated[
+        str | None,
+        typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Spread the cells over this many processes.")] = 1,
     keep_going: Annotated[bool, typer.Option("--all", help="Go on after a cell's first violation, and count.")] = False,
     parameter: Annotated[
@@ -112,7 +117,8 @@ def explore(  # typer makes an option of each
         check(strategy, settings)
         if json is not None:
             json_report.check_writable(json)
-        jobs = _jobs(paths, parameter or [])
+        Faults.of(faults)
+        jobs = _jobs(paths, parameter or [], faults)
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
         if not stopped:
             try:
@@ -199,7 +205,7 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
     return [found[index] for index in sorted(found)], stopped
 
 
-def _jobs(paths: Sequence[str], selections: Sequence[str]) -> list[Job]:
+def _jobs(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
     """Return the cells to explore: those of all scenarios that have the selected values."""
     wanted: dict[str, list[str]] = {}
     for selection in selections:
@@ -219,7 +225,7 @@ def _jobs(paths: Sequence[str], selections: Sequence[str]) -> list[Job]:
     jobs = [
         Job(scenario, cell)
         for scenario in dict.fromkeys(scenarios)
-        for cell in scenario.cells()
+        for cell in scenario.cells(faults)
         if all(name in cell and str(cell[name]) in values for name, values in wanted.items())
     ]
     if not jobs:

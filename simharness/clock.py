@@ -66,15 +66,20 @@ class Clock:
             idle: whether no actor can move.
             readings: values read from the clock.
         """
+        if idle:
+            return min((deadline for deadline in deadlines if deadline > self.now), default=None)
+        first = min(self._coming(deadlines, readings), default=None)
+        return first if first is not None and self.lateness + first - self.now < self.max_delay else None
+
+    def instants(self, deadlines: Iterable[int], readings: Iterable[int]) -> list[int]:
+        """Return all instants that are pending, the earliest first; the arguments are those of `target`."""
+        return sorted(set(self._coming(deadlines, readings)))
+
+    def _coming(self, deadlines: Iterable[int], readings: Iterable[int]) -> list[int]:
         now = self.now
         coming = [deadline for deadline in deadlines if deadline > now]
-        if idle:
-            return min(coming, default=None)
         for scale in self.timescales:
             for value in readings:
                 edges = (value + scale - EDGE, value + scale + EDGE)
                 coming.extend(edge for edge in edges if edge > now)
-        if not coming:
-            return None
-        first = min(coming)
-        return first if self.lateness + first - now < self.max_delay else None
+        return coming

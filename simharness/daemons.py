@@ -20,7 +20,8 @@ ROUNDS_OF_ONE = 20
 
 def only_for_ever(record: Record) -> bool:
     """Whether every daemon that moves has come round so often since another actor last moved; marks an unfair execution as cut."""
-    if not record.learned.daemons or any(a.deadline is not None for a in record.live if not a.daemon):
+    now = record.clock.now
+    if not record.learned.daemons or any(a.deadline is not None or now < a.wakes for a in record.live if not a.daemon):
         return False
     daemons = {actor.index: actor for actor in record.live if actor.daemon}
     visits: dict[int, list[int]] = {index: [] for index in daemons}
@@ -32,7 +33,6 @@ def only_for_ever(record: Record) -> bool:
         elif record.keys[position] != record.clock_key:
             start = position + 1
             break
-    now = record.clock.now
     movers = [index for index, actor in daemons.items() if actor.deadline is not None or actor.ready(now)]
     rounds = ROUNDS_OF_ONE if len(movers) == 1 else ROUNDS
     changed = [found for found in record.resources.values() if found.history and found.history[-1][0] >= start]

@@ -38,14 +38,14 @@ class Failed(Exception):
 
 
 def open_cell(scenario: Scenario, given: Parameters | None) -> dict[str, Any]:
-    """Return the cell for Hypothesis to draw from: parameters that are not given are drawn from their values, the first the simplest."""
+    """Return the cell for Hypothesis to draw from: parameters that are not given, but for `faults`, are drawn from their values."""
     from hypothesis.strategies import sampled_from
 
     import simharness.hypothesis  # noqa: F401  # now, before the standard library is patched
 
     cell = scenario.cell(given)
     return {
-        name: sampled_from(scenario.matrix[name]) if name not in (given or {}) and len(scenario.matrix[name]) > 1 else value
+        name: sampled_from(scenario.matrix[name]) if name not in {*(given or {}), "faults"} and len(scenario.matrix[name]) > 1 else value
         for name, value in cell.items()
     }
 

@@ -18,6 +18,7 @@ from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
 from simharness.estimate import Estimate, Tree
 from simharness.examples import Examples, open_cell
+from simharness.faults import Faults
 from simharness.progress import Progress
 from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
@@ -109,7 +110,8 @@ class Explorer:
         kernel, tally = simulation.kernel, self.tally
         version = kernel.learned.version
         execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
-        strategy.end()
+        if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
+            strategy.end()  # the races of a livelock take long to find, and nothing is explored after it
         if strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
         if kernel.learned.version == version:
@@ -225,7 +227,7 @@ def explore(
     strategy: str = "dpor",
     parameters: Parameters | None = None,
     stop_on_first: bool = True,
-    faults: None = None,
+    faults: Faults | str | None = None,
     workers: int = 1,
     settings: Settings | None = None,
 ) -> Result:
@@ -237,7 +239,8 @@ def explore(
         parameters: of the cell; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
             what is not given is drawn, too.
         stop_on_first: end at the first violation; otherwise go on and count.
-        faults: none can be asked for in this version.
+        faults: those that may strike, and how many in one execution: `Faults(crash=1, stall=1)` or `"crash=1,stall=1"`. Default: the
+            first value of the scenario's parameter `faults`, or none.
         workers: cells of a matrix may be spread over processes (`explore_all`); one cell is explored by one.
         settings: limits, and who is told about progress.
 
@@ -260,11 +263,10 @@ def explore(
     scenario = as_scenario(target)
     settings = settings or Settings()
     named.check(strategy, settings)
-    if faults is not None:
-        raise Misuse(f"faults={faults!r}: this version explores orderings without faults; leave it out")
     if workers < 1:
         raise Misuse(f"workers={workers}: at least one is needed")
-    cell = open_cell(scenario, parameters) if strategy == "hypothesis" else fixed_cell(scenario, parameters)
+    given = parameters if faults is None else {**(parameters or {}), "faults": faults}
+    cell = open_cell(scenario, given) if strategy == "hypothesis" else fixed_cell(scenario, given)
     result = Explorer(scenario, cell, strategy, stop_on_first, settings).run()
     if settings.confirm:
         [result] = confirmed([result], [scenario], settings)
@@ -278,13 +280,17 @@ def explore_all(
     strategy: str = "dpor",
     stop_on_first: bool = True,
     settings: Settings | None = None,
+    faults: Faults | str | None = None,
 ) -> list[Result]:
-    """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`."""
+    """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`.
+
+    `faults` takes the place of the scenario's own parameter of that name.
+    """
     scenario = as_scenario(target)
     settings = settings or Settings()
     apart = replace(settings, confirm=False)
     with runtimes.installed():
-        results = [_explore_cell(scenario, strategy, cell, stop_on_first, apart) for cell in scenario.cells()]
+        results = [_explore_cell(scenario, strategy, cell, stop_on_first, apart) for cell in scenario.cells(faults)]
     return confirmed(results, [scenario] * len(results), settings) if settings.confirm else results
 
 
@@ -329,10 +335,9 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
     scenario = as_scenario(target)
     told = choices.of_scenario(token, scenario, None if parameters is None else fixed_cell(scenario, parameters))
     with Simulation(scenario, fixed_cell(scenario, told.cell), settings or Settings()) as simulation:
-        simulation.kernel.learned.shared |= told.facts
-        follow = choices.Replay(simulation.kernel, told.choices)
+        follow = choices.Replay(simulation.kernel, told)
         execution, account = watched(simulation, (), follow.choose)
-        follow.finish(told.check)
+        follow.finish()
         said = describe(execution.failure)
         failure = None if said is None else simulation.kernel.canonical(said)
         failed_at, error = (None, None) if execution.failure is None else (execution.failure.step + 1, execution.failure.error)

@@ -19,9 +19,11 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from simharness import daemons
 from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
 from simharness.errors import HarnessBug, Misuse, SimharnessError, Stuck, told
+from simharness.faults import Faults
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 from simharness.places import caller, callers
-from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser, Record
+from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser
+from simharness.striking import Striking
 
 ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
@@ -40,17 +42,18 @@ def current() -> Kernel | None:
     return None
 
 
-class Kernel(Record):
+class Kernel(Striking):
     """Runs executions of one scenario, one after the other; the record of the last one is in its attributes.
 
     Args:
         max_steps: an execution that makes more is cut.
         max_delay: of the clock, in nanoseconds.
         plain: the scenario function takes no world: what it does before it starts a thread is its own, not only set-up.
+        faults: those that may strike.
     """
 
-    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False) -> None:
-        super().__init__(max_delay)
+    def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False, faults: Faults | None = None) -> None:
+        super().__init__(max_delay, faults)
         self.plain = plain
         self.max_steps = max_steps
         self.hub = getcurrent()
@@ -72,6 +75,7 @@ class Kernel(Record):
             Nondeterminism: a step of the plan is not the one that `expected` tells.
             TokenError: a choice of the plan is not possible.
         """
+        self.bury()
         self._reset(plan, choose, *expected)
         self.hub, self.mode = getcurrent(), SETUP
         if _active:
@@ -94,7 +98,7 @@ class Kernel(Record):
             for actor in self.live:
                 if actor.greenlet is not None and not actor.daemon:
                     self.stuck_at[actor.name] = actor.place()
-            self._bury()
+            self.actor = None
             _active.clear()
         if self.error is not None:
             raise self.error
@@ -115,15 +119,11 @@ class Kernel(Record):
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder and the pooled greenlets, which the collector cannot reach."""
+        self.bury()
         super().close()
         while self.pool:
             self.pool.pop().throw()
         self._reset((), lambda enabled: enabled[0], (), ())
-
-    @property
-    def setting_up(self) -> bool:
-        """Whether the scenario function is still declaring its world."""
-        return self.mode == SETUP
 
     # Actors
 
@@ -146,6 +146,16 @@ class Kernel(Record):
             self.waiting.remove(actor)
             self.move_root()
         self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
+        self._bring_up(actor)
+
+    def begin(self, name: str, work: Callable[[], Any], process: str) -> Actor:
+        """Declare an actor as an effect of the last step and run it to its first scheduling point."""
+        actor = self.add_actor(name, work, process=process)
+        self._bring_up(actor)
+        return actor
+
+    def _bring_up(self, actor: Actor) -> None:
+        """Have an actor come into being as an effect of the last step."""
         actor.born = self.n - 1
         self.register(actor)
         self._launch(actor)
@@ -159,6 +169,7 @@ class Kernel(Record):
 
     def register(self, actor: Actor) -> None:
         """Have an actor among those that can move."""
+        actor.base = CLOCK | self.process_bit(actor.process)
         self.actors[actor.index] = actor
         self.live.append(actor)
         if not actor.daemon:
@@ -222,11 +233,12 @@ class Kernel(Record):
             actor.starter.switch()
             return
         self.end(actor)
-        self.pool.append(body)
         if actor.fresh:
+            self.pool.append(body)
             actor.starter.switch()
             return
         key = self._pick()
+        self.pool.append(body)
         if key < 0:
             self.hub.switch()
         else:
@@ -238,22 +250,28 @@ class Kernel(Record):
         assert actor.greenlet is not None
         actor.greenlet.switch()
 
-    def _bury(self) -> None:
-        """End what is left of the greenlets, without letting their `finally` blocks have effects."""
-        self.actor = None
-        if not self.live:
+    def bury(self) -> None:
+        """End what is left of the greenlets, without letting their `finally` blocks have effects. Call when the execution was judged."""
+        left = [*self.live, *self.dead]
+        if not left or self.buried:
             return
-        self.dying = True
+        self.buried = self.dying = True
+        self.hub = getcurrent()
+        before = self.error
+        _active.append((self, get_ident()))
         report = sys.unraisablehook
         sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)  # raised in a generator's `finally`
-        for actor in self.live:
+        for actor in left:
             body = actor.greenlet
-            if body is not None and not body.dead and not actor.finished and body not in self.pool:
+            if actor.host is actor and body is not None and not body.dead and body not in self.pool:
                 self.actor = actor
                 body.throw(GreenletExit)
         sys.unraisablehook = report
         self.dying = False
         self.actor = None
+        _active.clear()
+        if self.error is not None and self.error is not before:
+            raise self.error
 
     # A step, seen from the actor
 
@@ -301,14 +319,15 @@ class Kernel(Record):
 
     def _record(self, actor: Actor, operation: Operation) -> int:
         resource = operation.resource
-        if operation.writes_when is None:
-            reads, writes = operation.reads | CLOCK, operation.writes | actor.mark
-        else:
+        reads, writes = operation.reads | actor.base, operation.writes | actor.mark
+        if operation.writes_when is not None:
             assert resource is not None
             if operation.writes_when(resource.state):
-                reads, writes = operation.reads | CLOCK, operation.writes | actor.mark | resource.bit | operation.also
+                writes |= resource.bit | operation.also
             else:
-                reads, writes = operation.reads | CLOCK | resource.bit, operation.writes | actor.mark
+                reads |= resource.bit
+        if operation.faults:
+            writes |= self.strikes_at(operation, self.key & ALTERNATIVES)
         learned = self.learned
         if actor.daemon:
             writes |= ENDING
@@ -368,7 +387,7 @@ class Kernel(Record):
             if self.after_step is not None:
                 self.after_step()
             while True:
-                if self.unfinished == 0 or self.error is not None:
+                if self.unfinished == 0 or self.over or self.error is not None:
                     return ABANDON
                 if self.n >= self.max_steps:
                     self.cut = True
@@ -386,9 +405,9 @@ class Kernel(Record):
                     if key < 0:
                         self.abandoned = True
                         return ABANDON
-                if key != self.clock_key:
+                if key >> SHIFT in self.actors:
                     return key
-                self._advance()
+                self.move(key)
         except BaseException as error:
             self.give_up(error)
             return ABANDON
@@ -403,6 +422,8 @@ class Kernel(Record):
             operation = actor.pending
             assert operation is not None
             predicate = operation.enabled
+            if now < actor.wakes:
+                continue
             if predicate is not None and not predicate(operation.resource.state):  # type: ignore[union-attr]  # enabled implies a resource
                 if actor.deadline is None or now < actor.deadline:
                     continue
@@ -415,30 +436,12 @@ class Kernel(Record):
         if movers > 1:
             self.concurrent = True
         if not workers and daemons.only_for_ever(self):
-            return []
-        if (self.timed or self.clock.timescales) and self.next_instant(not keys) is not None:
+            keys = []
+        elif (self.timed or self.clock.timescales) and self.next_instant(not keys) is not None:
             keys.append(self.clock_key)
+        if self.faults is not None and not self.cut:
+            keys = self.with_faults(keys)
         if self.tracing:
-            while len(self.widths) < self.n:
-                self.widths.append(1)
-            self.widths.append(len(keys))
+            self.widths += [1] * (self.n - len(self.widths))
+            self.widths[self.n :] = [len(keys)]
         return keys
-
-    def _advance(self) -> None:
-        now = self.clock.now
-        idle = not any(actor.ready(now) for actor in self.live)
-        target = self.next_instant(idle)
-        assert target is not None
-        if not idle:
-            self.clock.lateness += target - now
-        self.keys.append(self.clock_key)
-        self.reads.append(0)
-        self.writes.append(CLOCK)
-        self.operations.append(Operation("clock.advance", detail=f"{target}"))
-        self.times.append(now)
-        self.deadlines.append(None)
-        if self.tracing:
-            self.calls.append(())
-        self.n += 1
-        self.clock.now = target
-        self.advances.append((target, self.clock.lateness))

@@ -1,10 +1,10 @@
 """Which ordering an execution belongs to, as a value that can be compared, built up step by step.
 
-Two executions belong to one ordering (Mazurkiewicz trace) when one becomes the other by swapping neighbouring steps that do not conflict.
-A step is identified by its key, its footprint and, for each resource that it reads or writes, the last step before it that wrote that: from
+Two executions belong to one ordering (Mazurkiewicz trace) when one becomes the other by swapping neighbouring steps that do not conflict. A
+step is identified by its key, its footprint and, for each resource that it reads or writes, the last step before it that wrote that: from
 whom each step read and who overwrote whom tell the order of all conflicting steps. An actor's steps all write the actor's own bit, so its
-last one tells them all, and the last steps of all movers tell the ordering. An advance of the clock follows whatever was done. Equal
-values mean equal states, and so equal futures, also where the executions are not over.
+last one tells them all, and the last steps of all movers tell the ordering. An advance of the clock, or a stall, follows whatever was done.
+Equal values mean equal states, and so equal futures, also where the executions are not over.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Orderings:
         return tuple(sorted(last.values()))
 
     def _step(self, key: int, reads: int, writes: int) -> int:
-        if key == self._kernel.clock_key:
+        if writes & CLOCK:
             return self._identify((key, *sorted(self._last.values())))
         past = [key, reads, writes]
         touched = (reads | writes) & ~CLOCK

@@ -12,8 +12,9 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose na
   before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
 - the other alternatives of a data choice are in conflict with the one taken;
 - where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, which leads to the others;
+- for every step of a process that can crash, its crash instead is tried too, as are the faults that can strike at the step;
 - an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
-  are late enough to allow it: every step since the last advance races with the next one.
+  are late enough to allow it: every step since the last advance races with the next one; the stall of a process likewise.
 
 Everything is kept per step, so that what concerns a prefix shared with the next execution is not computed again.
 """
@@ -23,7 +24,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from simharness.actors import SHIFT, Actor
+from simharness.actors import ALTERNATIVES, SHIFT, Actor
+from simharness.configurations import instead
 from simharness.kernel import Kernel
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 
@@ -68,6 +70,7 @@ class Races:
         self.before: list[int] = []
         self.races: list[list[Race]] = []
         self.steps_of: dict[int, int] = {}
+        self.end = 0
         self.tail: list[Race] = []
 
     def update(self, shared: int) -> None:
@@ -79,14 +82,19 @@ class Races:
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
         keys, operations, all_reads, all_writes = kernel.keys, kernel.operations, kernel.reads, kernel.writes
         daemons = kernel.learned.daemons
+        movers = kernel.fault_movers
         for j in range(shared, kernel.n):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
             past, direct = self.past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
-            if not direct or key == kernel.clock_key:
+            if kernel.stalled and direct:
+                direct = self._awake(direct, kernel.actors.get(index))
+            if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
                 pass
+            elif index in movers:
+                found = [(i, key, reads, writes) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
                 born = kernel.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
@@ -98,9 +106,14 @@ class Races:
                     reads |= ENDING
                 first = index << SHIFT
                 found += [(j, other, reads, writes) for other in range(first, first + operation.options) if other != key]
+            if kernel.faults is not None:
+                found += self._faults_instead(j)
             self.races.append(found)
             self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
+        self.end = kernel.n - (kernel.n > 0 and keys[-1] == kernel.nothing_key)
         self.tail = self._pending_races()
+        if kernel.faults is not None and daemons:
+            self.tail += self._pending_crashes()
         if kernel.timed or kernel.clock.timescales:
             self._clock_races(shared)
 
@@ -125,6 +138,8 @@ class Races:
     def reversals(self) -> Iterator[Reversal]:
         """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
 
+        None of them lets a fault strike that has not struck.
+
         Between the steps of such a pair lie others that have to come after the first one and before the second one; with the pair they are
         reversed too. What its second step needs from its own actor does not come after the first.
         """
@@ -132,21 +147,29 @@ class Races:
         found: set[tuple[int, int]] = set()
         for races, j in self.all():
             for i, key, reads, writes in races:
+                if self._strikes_anew(i, j, key):
+                    continue
                 found.add((i, key if j == kernel.n else j))
-                everything = key == kernel.clock_key
-                past = (1 << j) - 1 if everything else self.past(j, key >> SHIFT, reads, writes)[0]
+                past = (1 << j) - 1 if writes & CLOCK else self.past(min(j, self.end), key >> SHIFT, reads, writes)[0]
                 yield Reversal(i, j, key, past, self._shared(i, reads, writes))
         pending = [(kernel.n, actor.key, *kernel.declared(actor)) for actor in self._waiting()]
         for j, key, reads, writes in [*zip(range(kernel.n), kernel.keys, kernel.reads, kernel.writes, strict=True), *pending]:
-            if key == kernel.clock_key:
+            if key >> SHIFT not in kernel.actors:
                 continue
             own = self.steps_of.get(key >> SHIFT, 0) & ((1 << j) - 1)
             last = max(own.bit_length() - 1, kernel.actors[key >> SHIFT].born)
             settled = (self.before[last] | 1 << last) if last >= 0 else 0
-            past = self.before[j] if j < kernel.n else self.past(j, key >> SHIFT, reads, writes)[0]
+            past = self.before[j] if j < kernel.n else self.past(self.end, key >> SHIFT, reads, writes)[0]
             for i in range(j):
                 if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.n else j) not in found:
                     yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+
+    def _strikes_anew(self, i: int, j: int, key: int) -> bool:
+        """Whether a race's second step is a fault that has not struck in the execution."""
+        kernel = self.kernel
+        if j < kernel.n and kernel.keys[j] == key:
+            return False
+        return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
 
     def _waiting(self) -> Iterator[Actor]:
         """Yield the actors whose operations were still waiting when the execution ended."""
@@ -239,7 +262,7 @@ class Races:
         plain_writes |= writes & ~(resource.bit | operation.also | CHECKED)
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
-        return plain_reads | CLOCK | reads & ENDING, plain_writes
+        return plain_reads | second.actor.base | reads & ENDING, plain_writes
 
     def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
         """Add to the reads of a reversing step that its actor may end with it, if what it learns may be different without i.
@@ -258,63 +281,82 @@ class Races:
             operation = actor.pending
             assert operation is not None
             reads, writes = kernel.declared(actor)
-            _, direct = self.past(kernel.n, actor.index, reads, writes)
+            _, direct = self.past(self.end, actor.index, reads, writes)
+            if kernel.stalled:
+                direct = self._awake(direct, actor)
             if direct:
                 alternatives = operation.options if operation.due is None else 1
                 for key in range(actor.key, actor.key + alternatives):  # of a daemon's data choice one may be asleep, another not
-                    found += self._races(Second(kernel.n, key, actor, operation, actor.deadline, reads, writes), direct)
+                    found += self._races(Second(self.end, key, actor, operation, actor.deadline, reads, writes), direct)
         return found
+
+    # Faults
+
+    def _awake(self, direct: list[int], actor: Actor | None) -> list[int]:
+        """Return those of these steps at which the actor's process was not stalled: only there could the actor have moved."""
+        if actor is None:
+            return direct
+        own = [(step, until) for step, process, until, _ in self.kernel.stalled if process == actor.process and step > actor.born]
+        return [i for i in direct if not any(step < i and self.kernel.times[i] < until for step, until in own)]
+
+    def _faults_instead(self, j: int) -> Iterator[Race]:
+        """Yield the races of step j with the faults that could have struck instead of it, budgets aside."""
+        kernel = self.kernel
+        key, operation, reads, writes = kernel.keys[j], kernel.operations[j], kernel.reads[j], kernel.writes[j]
+        actor = kernel.actors.get(key >> SHIFT)
+        if key == kernel.nothing_key:
+            for crash in kernel.offered:
+                yield j, crash, *kernel.crash_footprint(kernel.fault_movers[crash >> SHIFT][1])
+        elif actor is not None:
+            plain = writes & ~(kernel.fault_bit | kernel.wall_bit)
+            for k, kind in enumerate(("", *operation.faults) if operation.faults else ()):
+                if actor.key + k != key:
+                    yield j, actor.key + k, reads, plain | kernel.writes_of(kind) if kind else plain
+            instead = kernel.crash_key(actor.process)
+            if instead is not None:
+                yield j, instead, *kernel.crash_footprint(actor.process)
+
+    def _pending_crashes(self) -> Iterator[Race]:
+        """Yield the races of crashes of processes that had only daemons left when the execution ended."""
+        kernel = self.kernel
+        for process in dict.fromkeys(actor.process for actor in kernel.live):
+            key = kernel.crash_key(process)
+            if key is not None:
+                reads, writes = kernel.crash_footprint(process)
+                for i in self.past(self.end, key >> SHIFT, reads, writes)[1]:
+                    yield i, key, reads, writes
+
+    def affordable(self, i: int, rest: int, key: int) -> bool:
+        """Whether the budgets allow the reversal with this rest, notdep(i), to end with this choice."""
+        kernel = self.kernel
+        if not kernel.struck:
+            return True
+        kind = kernel.kind_of(key)
+        if key & ALTERNATIVES and kernel.keys[i] >> SHIFT == key >> SHIFT and kernel.operations[i].faults:
+            kind = kernel.operations[i].faults[(key & ALTERNATIVES) - 1]
+        return kind is None or kernel.may_strike(kind, (1 << i) - 1 | rest)
 
     # The clock
 
     def _clock_races(self, shared: int) -> None:
-        """Add, for each step since an advance, the race of the next advance with it."""
+        """Add, for each step since an advance or a stall, the race of the next one with it."""
         kernel = self.kernel
         start, now, lateness = 0, 0, 0
-        ends = [j for j in range(kernel.n) if kernel.keys[j] == kernel.clock_key]
-        for number, end in enumerate([*ends, kernel.n]):
-            if end > start and (end >= shared or end == kernel.n):
-                target = self.tail if end == kernel.n else self.races[end]
+        ends = [j for j in range(self.end) if kernel.writes[j] & CLOCK]
+        for number, end in enumerate([*ends, self.end]):
+            if end >= shared or end == self.end:
+                target = self.tail if end == self.end else self.races[end]
                 for i in range(start, end):
-                    if self._clock_may_replace(i, start, end, now, lateness):
-                        target.append((i, kernel.clock_key, 0, CLOCK))
-            if end < kernel.n:
+                    bit = 1 << i
+                    done = bit - 1
+                    for m in range(i + 1, end):
+                        if not self.before[m] & bit:
+                            done |= 1 << m
+                    target += [(i, key, 0, writes) for key, writes in instead(kernel, self.steps_of, done, (now, lateness))]
+                if end < self.end:
+                    done = (1 << end) - 1
+                    found = instead(kernel, self.steps_of, done, (now, lateness))
+                    target += [(end, key, 0, writes) for key, writes in found if key not in (kernel.keys[end], kernel.clock_key)]
+            if end < self.end:
                 start = end + 1
-                now = kernel.advances[number][0]
-                lateness = kernel.advances[number][1]
-
-    def _clock_may_replace(self, i: int, start: int, end: int, now: int, lateness: int) -> bool:
-        """Whether the clock may move once everything since `start` has been done except i and what happens after it."""
-        kernel = self.kernel
-        bit = 1 << i
-        done = (1 << i) - 1
-        for m in range(i + 1, end):
-            if not self.before[m] & bit:
-                done |= 1 << m
-        deadlines: list[int] = []
-        for actor in kernel.actors.values():
-            if actor.born >= 0 and not done >> actor.born & 1:
-                continue
-            left = self.steps_of.get(actor.index, 0) & ~done
-            if left:
-                position = (left & -left).bit_length() - 1
-                operation, deadline = kernel.operations[position], kernel.deadlines[position]
-            elif actor.finished or actor.pending is None:
-                continue
-            else:
-                operation, deadline = actor.pending, actor.deadline
-            if operation.due is not None and operation.resource is not None:
-                deadline = operation.due(operation.resource.state_in(done))
-            if deadline is None or deadline <= now:
-                continue
-            if operation.enabled is not None and operation.resource is not None:
-                if not operation.enabled(operation.resource.state_in(done)):
-                    deadlines.append(deadline)
-        readings = [value for step, value in kernel.clock_readings if step < 0 or done >> step & 1]
-        clock = kernel.clock
-        saved = clock.now, clock.lateness
-        clock.now, clock.lateness = now, lateness
-        try:
-            return clock.target(deadlines, False, readings) is not None
-        finally:
-            clock.now, clock.lateness = saved
+                now, lateness = kernel.advances[number]

@@ -13,10 +13,10 @@ from _thread import get_ident
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simharness.actors import ALTERNATIVES, SHIFT, Actor, Failure, Learned
+from simharness.actors import SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
-from simharness.errors import Nondeterminism, TokenError
-from simharness.operations import CHECKED, CLOCK, ENDING, Names, Operation, Resource
+from simharness.errors import Nondeterminism
+from simharness.operations import CHECKED, ENDING, Names, Operation, Resource
 from simharness.places import Place, without_addresses
 
 VERSIONED = "version"
@@ -57,6 +57,7 @@ class Record:
         self.notes: dict[int, list[str]] = {}
         self.actors: dict[int, Actor] = {}
         self.live: list[Actor] = []
+        self.dead: list[Actor] = []
         self.waiting: list[Actor] = []
         self.unfinished = 0
         self.actor: Actor | None = None
@@ -66,11 +67,18 @@ class Record:
         self.after_step: Callable[[], None] | None = None
         self.failure: Failure | None = None
         self.error: BaseException | None = None
-        self.abandoned = self.cut = self.timed = self.dying = False
-        self.concurrent = False
+        self.abandoned = self.cut = self.timed = self.dying = self.buried = False
+        self.concurrent = self.over = self.fair = False
         self.stuck_at: dict[str, Place | None] = {}
         self.advances: list[tuple[int, int]] = []
+        self.struck: list[tuple[int, str]] = []
+        self.stalled: list[tuple[int, str, int, int]] = []
+        self.behind: dict[str, int] = {}
+        self.when_crashed: list[Callable[[str], None]] = []
+        self.when_suspended: list[Callable[[str, int], None]] = []
+        self.peaceful = 0
         self.clock_readings: list[tuple[int, int]] = []
+        self.jumps: list[tuple[int, int]] = []
         self.inspected = 0
         self.checking = self.touched = False
         self.context: dict[Any, Any] = {}
@@ -84,8 +92,8 @@ class Record:
 
     @property
     def left_out(self) -> bool:
-        """Whether an actor is stuck in a false `assume`."""
-        return any(actor.pending is not None and actor.pending.kind == "assume" for actor in self.stuck)
+        """Whether an actor is stuck in a false `assume`, or died in one."""
+        return any(actor.pending is not None and actor.pending.kind == "assume" for actor in (*self.stuck, *self.dead))
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder."""
@@ -99,6 +107,17 @@ class Record:
         if found is None:
             found = self.resources[name] = Resource(label or name, self.names.bit(name), state)
         return found
+
+    def held_by(self, holder: str) -> list[Resource]:
+        """Return the program's locks whose state says that they are held by the actor of this name."""
+        return [
+            resource
+            for name, resource in self.resources.items()
+            if type(resource.state) is str
+            and resource.state == holder
+            and "lock" in name
+            and not name.startswith(("cell ", "write lock of "))
+        ]
 
     def new_name(self, kind: str) -> str:
         """Return a name for something the current actor makes, which does not depend on what other actors do."""
@@ -128,11 +147,21 @@ class Record:
             text = text.replace(folder, "<temporary>")
         return without_addresses(text)
 
+    @property
+    def setting_up(self) -> bool:
+        """Whether the scenario function is still declaring its world."""
+        return self.mode == SETUP
+
     def leave_set_up(self) -> None:
         """The scenario function has declared its world: from here on actors move."""
         if self.mode == SETUP and self.when_set_up is not None:
             self.when_set_up()
         self.mode = RUNNING
+
+    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
+        """Note the first failure of this execution; it goes on, so that the other actors reach their ends."""
+        if self.failure is None:
+            self.failure = Failure(self.n - 1, actor, check, error)
 
     def put(self, resource: Resource, state: Any) -> None:
         """Set the state of a resource as an effect of the step that has just been recorded."""
@@ -147,9 +176,25 @@ class Record:
 
     def next_instant(self, idle: bool) -> int | None:
         """Return the instant to which the clock may move now, or None; `idle`: no actor can move."""
+        return self.clock.target(self.deadlines_now(), idle, self.readings())
+
+    def deadlines_now(self) -> list[int]:
+        """Return when actors that cannot move now can; those of a stalled process when the stall ends."""
         now = self.clock.now
-        deadlines = [actor.deadline for actor in self.live if actor.deadline is not None and not actor.ready(now)]
-        return self.clock.target(deadlines, idle, [value for _, value in self.clock_readings])
+        found = [actor.wakes for actor in self.live if now < actor.wakes] if self.stalled else []
+        ready = (actor for actor in self.live if actor.deadline is not None and now >= actor.wakes and not actor.ready(now))
+        return [*found, *(actor.deadline for actor in ready if actor.deadline is not None)]
+
+    def readings(self, configuration: int = -1) -> list[int]:
+        """Return when clocks showed what was read from them by the steps whose indices are set in the mask.
+
+        What was read from the wall clock before it jumped counts twice: it was then, and it is when the wall clock says that it was.
+        Step -1 is set-up.
+        """
+        read = [(step, value) for step, value in self.clock_readings if step < 0 or configuration >> step & 1]
+        moved = [(step, size) for step, size in self.jumps if configuration >> step & 1]
+        found = [value for _, value in read]
+        return [*found, *(value - sum(size for other, size in moved if other > step) for step, value in read)] if moved else found
 
     def declared(self, actor: Actor) -> tuple[int, int]:
         """Return (reads, writes) that the actor's pending operation has if it is done now.
@@ -159,32 +204,11 @@ class Record:
         operation = actor.pending
         assert operation is not None
         reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
-        reads |= CLOCK
+        reads |= actor.base
         writes |= actor.mark | (ENDING if actor.daemon else 0)
         if writes & self.learned.checked:
             writes |= CHECKED
         return reads, writes
-
-    def check_possible(self, key: int) -> None:
-        """Refuse a planned choice that cannot be taken here."""
-        actor = self.actors.get(key >> SHIFT)
-        if actor is not None and not actor.finished:
-            operation = actor.pending
-            assert operation is not None
-            if key & ALTERNATIVES < operation.options and (operation.enabled is None or actor.ready(self.clock.now)):
-                return
-        elif key == self.clock_key:
-            idle = not any(actor.ready(self.clock.now) for actor in self.live)
-            if self.next_instant(idle) is not None:
-                return
-        if self.n < len(self.expected_reads):
-            raise Nondeterminism(f"step {self.n + 1} of a repeated execution: {self.mover(key)} cannot move, though it did before")
-        raise TokenError(f"does not fit: at step {self.n + 1} {self.mover(key)} is to move and cannot")
-
-    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
-        """Note the first failure of this execution; it goes on, so that the other actors reach their ends."""
-        if self.failure is None:
-            self.failure = Failure(self.n - 1, actor, check, error)
 
     def give_up(self, error: BaseException) -> None:
         """The execution cannot go on: `run` will raise `error`."""

@@ -15,6 +15,7 @@ from typing import Any
 from simharness import choices
 from simharness.account import Account, Watch, Witness, account_of, following, mark_wording
 from simharness.errors import Nondeterminism, SimharnessError
+from simharness.kernel import Kernel
 from simharness.record import Chooser
 from simharness.report.difference import first_difference
 from simharness.simulation import Execution, Simulation
@@ -80,16 +81,17 @@ def witness(simulation: Simulation, keys: Sequence[int], strict: bool = True) ->
         Nondeterminism: it cannot be followed.
     """
     kernel = simulation.kernel
+    return watched(simulation, (), following(kernel, keys, strictly(kernel) if strict else _go_on))
 
-    def otherwise(wanted: int, enabled: list[int]) -> int:
-        if strict:
-            what = (
-                f"{kernel.mover(wanted)} cannot move, though it did before" if wanted >= 0 else "it goes on, though it ended there before"
-            )
-            raise Nondeterminism(f"step {kernel.n + 1} of a repeated execution: {what}; {WHAT_TO_DO}")
-        return enabled[0]
 
-    return watched(simulation, (), following(kernel, keys, otherwise))
+def strictly(kernel: Kernel) -> Callable[[int, list[int]], int]:
+    """Return what `following` is to ask where a schedule must be followed: it raises Nondeterminism."""
+
+    def refuse(wanted: int, enabled: list[int]) -> int:
+        what = f"{kernel.mover(wanted)} cannot move, though it did before" if wanted >= 0 else "it goes on, though it ended there before"
+        raise Nondeterminism(f"step {kernel.n + 1} of a repeated execution: {what}; {WHAT_TO_DO}")
+
+    return refuse
 
 
 def watched(

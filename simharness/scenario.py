@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from simharness.errors import Misuse
+from simharness.faults import Faults
 from simharness.places import last_place
 from simharness.runtimes.trio import check_order, require, run_async
 
@@ -63,6 +65,8 @@ class Scenario:
         self.matrix = {name: list(values) for name, values in (matrix or {}).items()}
         self.expect = expect
         self.max_delay = max_delay
+        for model in self.matrix.get("faults", ()):
+            Faults.of(model)
         self.allow_deadlock = allow_deadlock
         self.instrument = (instrument,) if isinstance(instrument, str) else tuple(instrument)
         self.__doc__ = function.__doc__
@@ -73,10 +77,11 @@ class Scenario:
             if value not in VERDICTS:
                 raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
 
-    def cells(self) -> Iterator[dict[str, Any]]:
-        """Yield the parameters of each cell of the matrix."""
-        for values in itertools.product(*self.matrix.values()):
-            yield dict(zip(self.matrix, values, strict=True))
+    def cells(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the parameters of each cell of the matrix; with one fault model for all, if it is given."""
+        matrix = self.matrix if faults is None else {**self.matrix, "faults": [faults]}
+        for values in itertools.product(*matrix.values()):
+            yield dict(zip(matrix, values, strict=True))
 
     def cell(self, parameters: Parameters | None) -> dict[str, Any]:
         """Return the parameters of one cell: those given, and the only or first value of the others.
@@ -86,11 +91,12 @@ class Scenario:
         """
         given = dict(parameters or {})
         if self.matrix or given:
-            known = set(self.matrix) | set(_parameter_names(self.function))
+            known = {*self.matrix, *_parameter_names(self.function), "faults"}
             for name in given:
                 if name not in known:
                     has = ", ".join(sorted(self.matrix)) or "none"
                     raise Misuse(f"scenario {self.name} has no parameter {name!r}; it has: {has}")
+        Faults.of(given.get("faults"))
         return {**{name: values[0] for name, values in self.matrix.items()}, **given}
 
     def expected(self, parameters: Parameters) -> str:
@@ -99,24 +105,36 @@ class Scenario:
         if isinstance(expect, str):
             return expect
         if isinstance(expect, Mapping):
-            values = tuple(parameters[name] for name in self.matrix)
+            values = tuple(parameters.get(name) for name in self.matrix)
             for key in (values, values[0] if len(values) == 1 else values):
                 if key in expect:
                     return str(expect[key])
             for key, verdict in expect.items():
                 if isinstance(key, str) and "=" in key:
-                    pairs = (pair.split("=", 1) for pair in key.split(","))
-                    if all(str(parameters.get(name.strip())) == value.strip() for name, value in pairs):
+                    if all(str(parameters.get(name)) == value for name, value in self._pairs(key)):
                         return str(verdict)
             return "verified"
-        return expect(**parameters)
+        return expect(**self._wanted_by(expect, parameters))
+
+    def _pairs(self, text: str) -> Iterator[tuple[str, str]]:
+        """Take `name=value,name=value` apart; a value may itself look like that (`faults=crash=1,stall=1`)."""
+        names = "|".join(map(re.escape, self.matrix))
+        for pair in re.split(rf",\s*(?=(?:{names})\s*=)", text):
+            name, _, value = pair.partition("=")
+            yield name.strip(), value.strip()
+
+    def _wanted_by(self, function: Callable[..., Any], parameters: Parameters) -> dict[str, Any]:
+        """Return the parameters without `faults`, unless the function takes it."""
+        takes = "faults" in _parameter_names(function)
+        return {name: value for name, value in parameters.items() if name != "faults" or takes}
 
     def prepare(self, world: Any, parameters: Parameters) -> Any:
         """Set a world up for one execution."""
+        wanted = self._wanted_by(self.function, parameters) if "faults" in parameters else parameters
         arguments = (world,) if self.takes_world else ()
         if inspect.iscoroutinefunction(self.function):
-            return run_async(partial(self.function, **parameters), *arguments)
-        return self.function(*arguments, **parameters)
+            return run_async(partial(self.function, **wanted), *arguments)
+        return self.function(*arguments, **wanted)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the function as if it had not been marked."""
@@ -137,7 +155,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         trio_order: "any" (default) takes one task of Trio at a time; "batches" does exactly what the installed Trio's loop can do.
         instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
             (which is, when it is loaded from its path).
-        options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from.
+        options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from; one
+            called `faults` lists fault models (None, or text like "crash=1"), which the function need not take.
 
     >>> import simharness
     >>> @simharness.scenario(size=[1, 2], expect={2: "violated"})

@@ -1,11 +1,12 @@
 """Makes a counterexample short: the same failure with fewer context switches.
 
-Two searches, cheapest first. *Merging* takes the failing schedule and lets, at each switch in turn, the actor go on that was
-stopped there; what still fails the same way and is shorter is kept. *Bounded search* then runs schedules in the order of their context
-switches, until those with fewer than the best one found are exhausted, or the budget ends. It is the search of Musuvathi, Qadeer
-(Iterative context bounding, PLDI 2007) with another measure: they count preemptions (switches away from an actor that could go on),
-a reader meets every switch. Beginnings that are equal up to swapping independent neighbours lead to the same states, so one that
-was met before at no higher cost is not entered again; that is what `Shrinker.run` means by "tried".
+What the failure does not need is left out first: each fault in turn. Then two searches, cheapest first. *Merging* takes the failing
+schedule and lets, at each switch in turn, the actor go on that was stopped there; what still fails the same way and is shorter is kept.
+*Bounded search* then runs schedules in the order of their context switches, until those with fewer than the best one found are exhausted,
+or the budget ends. It is the search of Musuvathi, Qadeer (Iterative context bounding, PLDI 2007) with another measure: they count
+preemptions (switches away from an actor that could go on), a reader meets every switch. Beginnings that are equal up to swapping
+independent neighbours lead to the same states, so one that was met before at no higher cost is not entered again; that is what
+`Shrinker.run` means by "tried".
 
 What comes after the failure is neither counted nor varied.
 """
@@ -17,12 +18,12 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from simharness.actors import SHIFT, Failure
-from simharness.errors import Nondeterminism
+from simharness.account import following
+from simharness.actors import ALTERNATIVES, SHIFT, Failure
 from simharness.kernel import ABANDON, Kernel
 from simharness.operations import CLOCK
 from simharness.orderings import Exactly, Ordering, Orderings
-from simharness.repeating import WHAT_TO_DO
+from simharness.repeating import strictly
 from simharness.simulation import Execution, Simulation
 
 
@@ -31,11 +32,13 @@ class Cost(NamedTuple):
 
     Attributes:
         switches: how often another actor moves than before.
+        faults: how many strike.
         early: how often the clock moves while an actor could.
         steps: how many there are.
     """
 
     switches: int
+    faults: int
     early: int
     steps: int
 
@@ -44,11 +47,12 @@ def cost_of(execution: Execution, kernel: Kernel) -> Cost:
     """Return the cost of the kernel's last execution, which failed."""
     assert execution.failure is not None
     keys = execution.keys[: execution.failure.step + 1]
-    movers = [key >> SHIFT for key in keys if key != kernel.clock_key]
-    advances = sum(1 for key in keys if key == kernel.clock_key)
+    movers = [key >> SHIFT for key in keys if key >> SHIFT in kernel.actors]
+    faults = sum(1 for step, _ in kernel.struck if step < len(keys))
+    advances = sum(1 for writes in kernel.writes[: len(keys)] if writes & CLOCK)
     lateness = [0, *(late for _, late in kernel.advances[:advances])]
     early = sum(1 for before, after in pairwise(lateness) if before != after)
-    return Cost(sum(1 for before, after in pairwise(movers) if before != after), early, len(keys))
+    return Cost(sum(1 for before, after in pairwise(movers) if before != after), faults, early, len(keys))
 
 
 def kind_of(failure: Failure | None) -> tuple[Any, ...] | None:
@@ -91,13 +95,12 @@ class Shrinker:
         kernel, keys = self.simulation.kernel, self.best
         preempted: list[int] = []
         last = -1
+        next_key = following(kernel, keys, strictly(kernel))
 
         def choose(enabled: list[int]) -> int:
             nonlocal last
-            if kernel.n == len(keys):
-                raise Nondeterminism(f"step {kernel.n + 1} of a repeated execution: it goes on, though it ended there before; {WHAT_TO_DO}")
-            key = keys[kernel.n]
-            if key != kernel.clock_key:
+            key = next_key(enabled)
+            if key >> SHIFT in kernel.actors:
                 if last >= 0 and key >> SHIFT != last and any(other >> SHIFT == last for other in enabled):
                     preempted.append(kernel.n)
                 last = key >> SHIFT
@@ -105,6 +108,7 @@ class Shrinker:
 
         execution = self.simulation.execute((), choose)
         self.cost = cost_of(execution, kernel)
+        self._struck = list(kernel.struck)
         self.preemptions = sum(1 for step in preempted if step < self.cost.steps)
 
     @property
@@ -114,6 +118,7 @@ class Shrinker:
 
     def run(self) -> str:
         """Shrink; afterwards `best` holds the choices. Returns what is known about the result, in words."""
+        self._spare()
         self._merge()
         search = _Search(self)
         search.run()
@@ -155,6 +160,16 @@ class Shrinker:
         self.best, self.cost = list(execution.keys), cost
         return True
 
+    def _spare(self) -> None:
+        """Leave out each fault that the failure does not need, the last one first."""
+        for position, _ in reversed(self._struck):
+            if self.spent or position >= self.cost.steps:
+                continue
+            keys = self.best
+            plain = [] if keys[position] >> SHIFT in self.simulation.kernel.fault_movers else [keys[position] & ~ALTERNATIVES]
+            order = [*keys[:position], *plain, *keys[position + 1 :]]
+            self.attempt(lambda order=order: follow(self.simulation, order))  # type: ignore[misc]  # bound now
+
     def _merge(self) -> None:
         improved = True
         while improved:
@@ -182,6 +197,7 @@ class _Node(NamedTuple):
     """A beginning of schedules. `bound`: the fewest switches of a failing schedule that begins so."""
 
     bound: int
+    faults: int
     early: int
     number: int
     switches: int
@@ -199,13 +215,13 @@ class _Search:
         self._shrinker = shrinker
         self._kernel = shrinker.simulation.kernel
         self._orderings = Orderings(self._kernel, Exactly())
-        self._met: dict[Ordering, list[tuple[int, tuple[int, int]]]] = {}
+        self._met: dict[Ordering, list[tuple[int, tuple[int, int, int]]]] = {}
         self._numbers = 0
-        self._queue: list[_Node] = [_Node(0, 0, 0, 0, -1, ())]
+        self._queue: list[_Node] = [_Node(0, 0, 0, 0, 0, -1, ())]
         world = shrinker.simulation.world
         assert world is not None
         assert shrinker.wanted is not None
-        self._all_end = world.only_at_end(shrinker.wanted[0])
+        self._all_end = world.only_at_end(shrinker.wanted[0]) and not self._kernel.crashes()
         self.tried = 0
         self.fewest = self.least = 0
 
@@ -214,7 +230,7 @@ class _Search:
         shrinker, queue = self._shrinker, self._queue
         while queue and queue[0].bound < shrinker.cost.switches and not shrinker.spent:
             node = heappop(queue)
-            self._switches, self._early, self._mover = node.switches, node.early, node.mover
+            self._switches, self._faults, self._early, self._mover = node.switches, node.faults, node.early, node.mover
             self._orderings.begin()
             shrinker.attempt(lambda node=node: shrinker.simulation.execute(node.keys, self._choose))  # type: ignore[misc]  # bound now
             self.tried += 1
@@ -227,7 +243,8 @@ class _Search:
         if failed and kind_of(kernel.failure) != shrinker.wanted:
             return ABANDON
         self._orderings.so_far()
-        options = [self._node(key, failed, len(enabled)) for key in enabled]
+        choices = len(enabled) if kernel.faults is None else kernel.peaceful
+        options = [self._node(key, failed, choices) for key in enabled]
         if not kernel.n:
             self.least = min(option.bound for option in options)
         taken: _Node | None = None
@@ -242,30 +259,30 @@ class _Search:
                 heappush(self._queue, option._replace(keys=(*kernel.keys, option.keys[-1])))
         if taken is None:
             return ABANDON
-        self._switches, self._early, self._mover = taken.switches, taken.early, taken.mover
+        self._switches, self._faults, self._early, self._mover = taken.switches, taken.faults, taken.early, taken.mover
         return taken.keys[-1]
 
     def _node(self, key: int, failed: bool, choices: int) -> _Node:
         """Return the node that a choice leads to; its `keys` are that choice alone."""
         kernel = self._kernel
-        switches, early, mover = self._switches, self._early, self._mover
+        switches, faults, early, mover = self._switches, self._faults, self._early, self._mover
+        faults += not failed and kernel.strikes(key) is not None
         if key == kernel.clock_key:
             early += not failed and choices > 1
-        else:
+        elif key >> SHIFT in kernel.actors:
             switches += not failed and mover not in (key >> SHIFT, -1)
             mover = key >> SHIFT
         others = sum(1 for actor in kernel.live if not actor.daemon and actor.index != mover) if self._all_end and not failed else 0
         self._numbers += 1
-        return _Node(switches + others, early, self._numbers, switches, mover, (key,))
+        return _Node(switches + others, faults, early, self._numbers, switches, mover, (key,))
 
     def _met_before(self, node: _Node) -> bool:
         """Whether the ordering that a choice leads to was met at no higher cost; if not, it is now."""
-        kernel, key = self._kernel, node.keys[-1]
-        footprint = (0, CLOCK) if key == kernel.clock_key else kernel.declared(kernel.actors[key >> SHIFT])
-        met = self._met.setdefault(self._orderings.after(key, *footprint), [])
-        cost = node.switches, node.early
-        for mover, (switches, early) in met:
-            if (switches + (mover != node.mover), early) <= cost:
+        key = node.keys[-1]
+        met = self._met.setdefault(self._orderings.after(key, *self._kernel.footprint_of(key)), [])
+        cost = node.switches, node.faults, node.early
+        for mover, (switches, faults, early) in met:
+            if (switches + (mover != node.mover), faults, early) <= cost:
                 return True
         met.append((node.mover, cost))
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,13 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from simharness import runtimes
-from simharness.actors import ROOT, SHIFT, Failure
+from simharness.actors import ROOT, Failure
 from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
-from simharness.kernel import Kernel
+from simharness.faults import Faults
+from simharness.kernel import ABANDON, Kernel
 from simharness.places import is_our_bug, last_place, without_addresses
+from simharness.processes import refuse, shared_memory
 from simharness.progress import Progress
 from simharness.runtimes import memory
+from simharness.runtimes.failing import failing
 from simharness.runtimes.memory_locations import shown
 from simharness.runtimes.trio import BATCHES, check_order
 from simharness.scenario import Scenario
@@ -87,12 +89,6 @@ class Execution:
     keys: Sequence[int]
     outcomes: frozenset[Hashable]
 
-    @property
-    def switches(self) -> int:
-        """How often the mover changed."""
-        movers = [key >> SHIFT for key in self.keys]
-        return sum(1 for before, after in itertools.pairwise(movers) if before != after)
-
 
 class Deadlock(Exception):
     """Some actors wait for ever; the message says for what, held by whom, and where."""
@@ -106,7 +102,8 @@ class Simulation:
         self.parameters = dict(parameters)
         self.settings = settings
         delay = scenario.max_delay
-        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world)
+        faults = Faults.of(self.parameters.get("faults"))
+        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
         if (settings.trio_order or scenario.trio_order) == "batches":
             self.kernel.learned.shared.add(BATCHES)
         self.world: World | None = None
@@ -130,6 +127,7 @@ class Simulation:
 
                 stack.enter_context(importing(self.instrument))
             stack.enter_context(runtimes.installed())
+            stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
             stack.callback(runtimes.forget, self.kernel)
             stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
             if gc.isenabled():
@@ -159,13 +157,17 @@ class Simulation:
         if self.executions % COLLECT_EVERY == 0:
             gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
         kernel.tracing = recorder is not None
+        version = kernel.learned.version
         try:
             kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
             if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
+            if kernel.learned.version == version:
+                self._refuse_shared_memory()
             execution = self._judge()
             if watch is not None:
                 watch.rows = runtimes.snapshot(kernel)
+            kernel.bury()
             return execution
         except Stuck as stuck:
             raise Misuse(str(stuck)) from None
@@ -174,6 +176,7 @@ class Simulation:
         except BaseException as error:
             raise self._blame(error) from error
         finally:
+            kernel.bury()
             runtimes.end_execution(kernel)
             kernel.tracing = False
 
@@ -193,10 +196,24 @@ class Simulation:
             kernel.after_step = watched
         return self.scenario.prepare(world, self.parameters)
 
+    def _refuse_shared_memory(self) -> None:
+        kernel = self.kernel
+        found = shared_memory(kernel)
+        if found is not None:
+            kernel.tracing = True
+            kernel.run(lambda: self._prepare(None), list(kernel.keys), lambda enabled: ABANDON)
+            raise refuse(kernel, *found)
+
     def _judge(self) -> Execution:
         kernel, world = self.kernel, self.world
         assert world is not None
         status = self._status()
+        if status in ("complete", "deadlock", "cut"):
+            for promise in world.promises:
+                self.checked += 1
+                promise.judge(kernel, status == "cut")
+            if status == "cut" and kernel.failure is not None:
+                status = "complete"
         if status == "deadlock" and not self.scenario.allow_deadlock:
             kernel.fail(Deadlock("; ".join(str(actor) for actor in waiting(kernel))))
         if status == "complete" and kernel.failure is None:
@@ -215,9 +232,11 @@ class Simulation:
             return "cut"
         if kernel.abandoned:
             return "abandoned"
-        if not kernel.stuck:
+        if kernel.over:
             return "complete"
-        return "blocked" if kernel.left_out else "deadlock"
+        if kernel.left_out:
+            return "blocked"
+        return "deadlock" if kernel.stuck else "complete"
 
     def _check_at_end(self, world: World) -> None:
         for check in world.checks_at_end:

@@ -221,7 +221,7 @@ class Recorder:
             steps.append(
                 Step(
                     number=position + 1,
-                    actor=names.get(kernel.keys[position] >> SHIFT, "clock"),
+                    actor=names.get(kernel.keys[position] >> SHIFT) or kernel.mover(kernel.keys[position]),
                     kind=operation.kind,
                     detail=clean(operation.detail or _object(operation)),
                     place=kernel.calls[position][0] if kernel.calls[position] else None,
@@ -290,7 +290,8 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line of the running step."""
-        self.lines.setdefault(self._kernel.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
+        if not self._kernel.dying:
+            self.lines.setdefault(self._kernel.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
 
 
 def _object(operation: Operation) -> str:

@@ -102,5 +102,5 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     if scales:
         parts.append(f"timescales {scales}")
     parts.append(runtimes.in_words(kernel, simulation.instrumented))
-    parts.append("no faults")
+    parts.append("no faults" if kernel.faults is None else kernel.faults.in_words())
     return "; ".join(parts)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from simharness.clock import EPOCH, SECOND, nanoseconds
+from simharness.clock import SECOND, nanoseconds
 from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.kernel import Kernel
+from simharness.liveness import Promise
 from simharness.operations import CLOCK, Operation, Resource
 from simharness.places import caller, last_place
 from simharness.runtimes.trio import run_async
@@ -98,7 +99,8 @@ class VirtualClock:
 
     def time(self) -> float:
         """Return the wall clock in seconds since 1970."""
-        return (EPOCH + self.elapsed_ns()) / SECOND
+        read_clock(self._kernel, wall=True)
+        return self._kernel.wall() / SECOND
 
     def elapsed_ns(self) -> int:
         """Return the virtual nanoseconds since the start of the execution."""
@@ -109,9 +111,18 @@ class VirtualClock:
         sleep(self._kernel, seconds)
 
 
-def read_clock(kernel: Kernel) -> int:
-    """Read the virtual clock as a step of the current actor; return nanoseconds since the start of the execution."""
-    kernel.step(_READ)
+def read_clock(kernel: Kernel, wall: bool = False) -> int:
+    """Read the virtual clock as a step of the current actor; return nanoseconds since the start of the execution.
+
+    Args:
+        wall: it is the wall clock that is read, which may jump.
+    """
+    if wall and kernel.faults is not None and kernel.faults.limit("clock_jump"):
+        taken = kernel.step(Operation("clock.read", reads=CLOCK | kernel.wall_bit, faults=("clock_jump", "clock_jump")))
+        if taken:
+            kernel.jump(taken)
+    else:
+        kernel.step(_READ)
     now = kernel.clock.now
     if kernel.clock.timescales:
         kernel.clock_readings.append((kernel.n - 1, now))
@@ -137,6 +148,7 @@ class World:
         self._cells: dict[str, Cell] = {}
         self._always: list[Check] = []
         self.checks_at_end: list[Check] = []
+        self.promises: list[Promise] = []
         self.outcomes: list[Hashable] = []
         self._directory: str | None = None
         self.clock = VirtualClock(kernel)
@@ -167,6 +179,25 @@ class World:
             raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
         self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
 
+    def on_restart(self, process: str, work: Callable[..., Any], *arguments: Any) -> None:
+        """Say what a process does when it is started again after a crash: an actor of its own calls `work(*arguments)`.
+
+        Its memory is gone: `work` opens its own connections and makes its own locks. It crashes again only if the budget allows.
+
+        Raises:
+            Misuse: no actor belongs to this process, or the scenario has already begun to move.
+        """
+        kernel = self._kernel
+        if not kernel.setting_up:
+            raise Misuse(f"{caller()}: world.on_restart belongs into the scenario function, before the first actor moves")
+        processes = list(dict.fromkeys(actor.process for actor in kernel.waiting))
+        if process not in processes:
+            known = ", ".join(processes) or "none yet"
+            raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
+        if inspect.iscoroutinefunction(work):
+            work = partial(run_async, work)
+        kernel.context.setdefault("restart", {})[process] = partial(work, *arguments) if arguments else work
+
     def always(self, check: Check) -> Check:
         """Declare an invariant that holds in the initial state and after every step. Use as a decorator.
 
@@ -174,6 +205,22 @@ class World:
         reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
         """
         self._always.append(check)
+        if self._kernel.after_step is None:
+            self._kernel.after_step = self.check_always
+        return check
+
+    def eventually(self, check: Check, within: float) -> Check:
+        """Declare what must hold at some moment within this many virtual seconds of the start and, if faults strike, of the last one.
+
+        Scheduling is fair. Where the check never holds, the failure names the cycle of steps that repeats.
+
+        Raises:
+            Misuse: `within` is not a positive number of seconds.
+        """
+        if not within > 0:
+            raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
+        self.promises.append(Promise(check, nanoseconds(within)))
+        self._kernel.fair = True
         if self._kernel.after_step is None:
             self._kernel.after_step = self.check_always
         return check
@@ -230,6 +277,7 @@ class World:
     def release(self) -> None:
         """The execution is over: let go of the checks, whose closures hold this world."""
         self._always.clear()
+        self.promises.clear()
         self.checks_at_end.clear()
 
     def only_at_end(self, name: str | None) -> bool:
@@ -248,6 +296,13 @@ class World:
                 raise
             except BaseException as error:
                 raise broken_check(check, error) from error
+        for promise in self.promises:
+            try:
+                promise.look(kernel)
+            except (SimharnessError, Stuck, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise broken_check(promise.check, error) from error
 
 
 def name_of(check: Check) -> str:
@@ -259,6 +314,8 @@ def broken_check(check: Check, error: BaseException) -> Misuse:
     """Return the error for a check that did not say yes or no: it raised something other than AssertionError."""
     place = last_place(error)
     said = " ".join(str(error).split())
+    if said == "Cannot operate on a closed database.":
+        said = "the database is closed (a process that crashes takes its connections with it: open one in the check)"
     return Misuse(
         f"{place or '?'}: check {name_of(check)} raised {type(error).__name__}{': ' if said else ''}{said}; "
         "a check returns when the invariant holds and raises AssertionError (assert …) when it does not"

@@ -550,6 +550,52 @@ class TestCase(unittest.TestCase):
     has(result, "E       AssertionError: Lists differ: ['b', 'a'] != ['a', 'b']")
 
 
+# Faults
+
+
+FAILS = """
+def fetch():
+    return 1
+
+@pytest.mark.interleave(faults="error=1@fetch:OSError")
+def test_all_is_counted():
+    found = []
+    both(lambda: found.append(fetch()))
+    assert len(found) == 2
+"""
+
+
+def test_the_marker_takes_faults_and_the_failing_ordering_shows_the_one_that_strikes(run):
+    result = run(FAILS)
+    result.assert_outcomes(failed=1)
+    has(result, "raises OSError", "OSError: fetch fails: a fault")
+    run(None, f"--interleave-replay={token_of(result)}").assert_outcomes(failed=1)
+    has(run(None), "violated             1 ordering")
+    without = run(FAILS.replace('(faults="error=1@fetch:OSError")', ""))
+    without.assert_outcomes(passed=1)
+    has(without, "no longer fits this test and was dropped")
+
+
+def test_a_test_whose_process_crashes_ends_there(run):
+    result = run(
+        """
+@pytest.mark.interleave(faults="crash=1")
+def test_enough_for_both(tmp_path):
+    account = Account(200)
+    both(account.withdraw, 100)
+    assert account.balance == 0
+"""
+    )
+    result.assert_outcomes(passed=1)
+    assert int(line(result, "verified").split()[1]) > 6
+
+
+def test_a_fault_model_that_there_is_not_is_refused_in_one_line(run):
+    result = run(OVERDRAWN.replace(".interleave", ".interleave(faults='crsh=1')"))
+    result.assert_outcomes(errors=1)
+    has(result, "there is no fault 'crsh'; there are: crash, stall")
+
+
 # Replaying and the corpus
 
 

@@ -19,7 +19,7 @@ import pytest
 import simharness
 from hermes_state import PROTOCOLS, SessionDB
 from hermes_state.store import SessionClosedError
-from scenarios import compression_fork, tutorial
+from scenarios import compression_fork, fault_tutorial, tutorial
 from simharness import Verdict
 from tests.replays import assert_identical
 
@@ -29,7 +29,7 @@ PROPERTIES = tuple(compression_fork.CASTS)
 def cells(*scenarios):
     """The cells of these scenarios as pytest's parameters."""
     return [
-        pytest.param(scenario, dict(cell), id="-".join([scenario.name, *cell.values()]))
+        pytest.param(scenario, dict(cell), id="-".join([scenario.name, *map(str, cell.values())]))
         for scenario in scenarios
         for cell in scenario.cells()
     ]
@@ -42,6 +42,8 @@ SMALL = cells(
     compression_fork.long_compression,
     tutorial.guarded,
     tutorial.unguarded,
+    fault_tutorial.one_child,
+    fault_tutorial.given_back,
 )
 LARGE = cells(compression_fork.three_contenders)
 LONG = {
@@ -61,8 +63,8 @@ def check(scenario, cell):
     assert result.as_expected
     if result.verdict is Verdict.VIOLATED:
         assert_identical(scenario, result.counterexample)
-        name = cell.get("property", "one_compression_child")
-        assert result.counterexample.failure.startswith(f"{name} does not hold: ")
+        assert result.counterexample.failure.startswith(cell.get("property", ""))
+        assert " does not hold: " in result.counterexample.failure
     else:
         assert result.deadlocks == result.blocked == 0
         assert f"all {result.executions} orderings" in result.bounds
@@ -105,6 +107,12 @@ def test_every_property_is_expected_to_hold_under_fenced_and_the_strictest_under
     [
         (tutorial.guarded, {}, 2),
         (tutorial.unguarded, {}, 6),
+        (fault_tutorial.one_child, {}, 1),
+        (fault_tutorial.one_child, {"faults": "crash=1@owner"}, 3),
+        (fault_tutorial.one_child, {"faults": "stall=1@owner"}, 7),
+        (fault_tutorial.one_child, {"guard": "conditional", "faults": "stall=1@owner"}, 7),
+        (fault_tutorial.given_back, {"faults": "crash=1"}, 4),
+        (fault_tutorial.given_back, {"faults": "crash=1", "recovery": True}, 4),
         (compression_fork.two_contenders, {"protocol": "unlocked", "property": "lock_released"}, 6),
         (compression_fork.three_contenders, {"protocol": "unlocked", "property": "lock_released"}, 90),
         (compression_fork.long_compression, {"protocol": "fenced", "property": "one_compression_child"}, 1),

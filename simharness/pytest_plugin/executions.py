@@ -62,6 +62,9 @@ class Executions:
 
     def __init__(self, item: pytest.Function) -> None:
         self.item = item
+        self.__globals__: dict[str, Any] = getattr(
+            item.function, "__globals__", {}
+        )  # as any function's: where `error` faults are looked up
         self.steps = 0
         self.passed = False
         self.given_up: BaseException | None = None

@@ -159,12 +159,12 @@ class Exploration:
     def _again(self, kept: str, settings: Settings) -> simharness.Counterexample | None:
         """Try a kept token; return the counterexample if it still fails. One that does not fit the test any more is dropped."""
         try:
-            told = choices.of_scenario(kept, self._scenario)
-            with Simulation(self._scenario, {}, settings) as simulation:
-                simulation.kernel.learned.shared |= told.facts
-                follow = choices.Replay(simulation.kernel, told.choices)
+            cell = {} if self.options.faults is None else {"faults": self.options.faults}
+            told = choices.of_scenario(kept, self._scenario, cell)
+            with Simulation(self._scenario, cell, settings) as simulation:
+                follow = choices.Replay(simulation.kernel, told)
                 execution = simulation.execute((), follow.choose)
-                follow.finish(told.check)
+                follow.finish()
                 return None if execution.failure is None else counterexample(simulation, execution)
         except (TokenError, Nondeterminism):
             self._corpus.forget(kept)

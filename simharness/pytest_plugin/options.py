@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from simharness.errors import Misuse
+from simharness.faults import Faults
 from simharness.simulation import Settings
 from simharness.strategies import named
 
@@ -35,7 +36,7 @@ class Options:
     """
 
     strategy: str
-    faults: Any
+    faults: Faults | None
     inconclusive: str
     max_delay: float | None
     allow_deadlock: bool
@@ -74,12 +75,13 @@ def options_of(item: pytest.Function) -> Options:
     strategy = given.get("strategy", "dpor")
     settings = Settings(**{name: value for name, value in given.items() if name in _SETTINGS}, confirm=False)
     try:
+        faults = Faults.of(given.get("faults"))
         named.check(strategy, settings)
     except Misuse as error:
         raise Misuse(f"{_place(item)}: {error}") from None
     return Options(
         strategy=strategy,
-        faults=given.get("faults"),
+        faults=faults,
         inconclusive=inconclusive,
         max_delay=given.get("max_delay"),
         allow_deadlock=given.get("allow_deadlock", False),

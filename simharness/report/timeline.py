@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 
 from simharness.report.folding import Row, rows
 from simharness.report.why import explain, row_of
-from simharness.report.words import advance, cut, one_line, plain, seconds, where
+from simharness.report.words import STRIKES, advance, cut, one_line, plain, seconds, strike, where
 from simharness.trace import Step, Trace, Waiting
 
 ALIVE, HOLDING, FAILED, PARTS, NOTHING = "│", "┃", "✗", "▸", "–"
@@ -188,7 +188,7 @@ class Timeline:
         mover = ""
         for row in self.rows:
             step = row.step
-            if step.kind == "clock.advance":
+            if step.kind == "clock.advance" or step.kind in STRIKES:
                 self._rule(step)
                 if row is parts:
                     self.lines[-1].put(0, PARTS, "bold green")
@@ -208,7 +208,7 @@ class Timeline:
         trace = self.trace
         if not trace.failed_at or trace.waiting:
             return None
-        before = [row for row in self.rows if row.number <= trace.failed_at and row.step.kind != "clock.advance"]
+        before = [row for row in self.rows if row.number <= trace.failed_at and row.step.actor in self.columns]
         return before[-1] if before else None
 
     def _parting_row(self) -> Row | None:
@@ -261,6 +261,10 @@ class Timeline:
                 line.put(at, cut(text, self._shown_room(name)), "bold")
 
     def _rule(self, step: Step) -> None:
+        if step.kind in STRIKES:
+            text = f"── {strike(step)} "
+            self._line().put(0, text + "─" * (self.width - len(text)), "bold red")
+            return
         start, end = advance(step)
         text = f"── clock +{seconds(end - start)} (now {seconds(end)}) "
         self._line().put(0, text + "─" * (self.width - len(text)), "blue")
@@ -293,6 +297,7 @@ class Timeline:
         if passing is not None:
             failing = self.trace.steps[passing.parts_at - 1]
             mover, other = ("the clock" if actor == "clock" else actor for actor in (passing.actor, failing.actor))
+            other = "the fault" if failing.kind in STRIKES else other
             how = f"{mover} chooses otherwise" if mover == other else f"{mover} moves instead of {other}"
             text = f"{PARTS} a passing ordering parts here, at step {passing.parts_at}: {how}; replay: {passing.token}"
             for line in textwrap.wrap(text, self.page, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False):

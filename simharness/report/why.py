@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simharness.report.folding import Row, rows
-from simharness.report.words import advance, border, cut, in_short, is_sql, one_line, plain, seconds
+from simharness.report.words import STRIKES, advance, border, cut, in_short, is_sql, one_line, plain, seconds, strike
 from simharness.trace import Race, Trace, Why
 
 LONGEST = 48
@@ -62,6 +62,8 @@ def _named(trace: Trace, shown: Sequence[Row], number: int) -> str:
     step = trace.steps[number - 1]
     if step.kind == "clock.advance":
         return f"the clock's move to {seconds(advance(step)[1])}"
+    if step.kind in STRIKES:
+        return strike(step)
     row = row_of(trace, shown, number)
     place = step.place
     if is_sql(step) and not border(step):

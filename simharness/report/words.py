@@ -19,6 +19,20 @@ LONGEST_LIST = 60
 _BORDERS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 
+STRIKES = {
+    "fault.crash": "{} crashes",
+    "fault.stall": "{}: stalled",
+    "fault.suspend": "{}: suspended",
+    "fault.nothing": "nothing more strikes",
+}
+"""Kinds of steps that are faults, or that none strikes, in words."""
+
+
+def strike(step: Step) -> str:
+    """Return a fault that is nobody's step in words."""
+    return STRIKES[step.kind].format(step.detail)
+
+
 def one_line(text: str) -> str:
     """Return the text without line breaks and runs of blanks."""
     return " ".join(text.split())

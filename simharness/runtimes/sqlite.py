@@ -213,8 +213,7 @@ class SimConnection(_Connection):
 
     def _border(self, shape: Shape, call: Callable[[], None]) -> None:
         link = self._link
-        kernel = link.kernel
-        if link.passed == kernel.n and link.user is kernel.actor and kernel.mode == RUNNING:
+        if link.passing():
             call()
             return
         link.enter()

@@ -68,12 +68,17 @@ class Database:
         self.label = label
         self.path = path
         self.private = private
-        self.every = kernel.names.bit(label)
+        self.every = kernel.names.bit(label) | (0 if private else kernel.durable_bit())
         self.lock = kernel.resource(f"write lock of {label}", None)
         self.file = kernel.resource(f"file locks of {label}", 0)
         self.commits = kernel.names.bit(f"commits of {label}") if f"snapshots of {label}" in shared else 0
-        self.fine = EVERY_STATEMENT in shared
-        self.alone = not self.fine and (private or not shared & {f"several on {label}", f"checks of {label}"})
+        faults = None if private else kernel.faults
+        self.fine = EVERY_STATEMENT in shared or (faults is not None and faults.limit("db_error") > 0)
+        several = (faults is not None and (kernel.crashes() or faults.limit("lost_ack"))) or shared & {
+            f"several on {label}",
+            f"checks of {label}",
+        }
+        self.alone = not self.fine and (private or not several)
         self.links: list[Link] = []
         self.user: object = None
         self.schema = 0

@@ -27,6 +27,16 @@ from simharness.runtimes.sqlite_footprint import (
 )
 from simharness.runtimes.sqlite_points import WRITERS, Points, busy
 
+_ERRORS = {"BUSY": (5, "database is locked"), "IOERR": (10, "disk I/O error"), "FULL": (13, "database or disk is full")}
+
+
+def database_error(name: str) -> sqlite3.OperationalError:
+    """Return what the library raises for this result of SQLite: BUSY, IOERR or FULL."""
+    code, message = _ERRORS[name]
+    error = sqlite3.OperationalError(message)
+    error.sqlite_errorcode, error.sqlite_errorname = code, f"SQLITE_{name}"
+    return error
+
 
 class Link(Points):
     """A connection in one execution."""
@@ -60,6 +70,19 @@ class Link(Points):
         self.database.changed_schema(script)
         self.database.read_header()
 
+    def fail(self, name: str) -> None:
+        """A statement fails with this error; as in SQLite, BUSY leaves an open transaction open, and the others roll it back."""
+        connection = self.connection
+        self.kernel.note("a fault")
+        if name != "BUSY" and connection.in_transaction:
+            sqlite3.Cursor(connection).execute("ROLLBACK")
+        raise database_error(name)
+
+    def lost(self) -> None:
+        """The process that used the connection has died, and SQLite has rolled its transaction back."""
+        if self.was_inside() or self.sharing:
+            self._ended(ROLLBACK)
+
     def was_inside(self) -> bool:
         """Whether a transaction was open on this connection when last looked at."""
         return self.inside or self.holds or self.snapshot
@@ -89,7 +112,8 @@ class Link(Points):
         kernel, database = self.kernel, self.database
         if held and kind == UNKNOWN and kernel.mode == RUNNING and not database.alone:
             shared = self.bit if self.exposed else 0
-            kernel.step(Operation("sqlite.rollback", writes=database.lock.bit | database.file.bit | shared))
+            durable = kernel.durable_bit()
+            kernel.step(Operation("sqlite.rollback", reads=durable, writes=database.lock.bit | database.file.bit | shared))
         if held or (sharing and not database.wal):
             self.put_lock(None if held or database.lock.state == self.name else database.lock.state)
             if not held and not database.private and not (kernel.mode == RUNNING and database.alone):

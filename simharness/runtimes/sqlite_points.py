@@ -12,6 +12,7 @@ import sqlite3
 import weakref
 from collections.abc import Callable
 
+from simharness.faults import DATABASE_ERRORS
 from simharness.operations import Operation, State
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.sqlite_footprint import (
@@ -33,6 +34,7 @@ from simharness.runtimes.sqlite_footprint import (
 from simharness.runtimes.sqlite_uses import Use
 
 WRITERS = (WRITE, SCHEMA, BEGIN_WRITE)
+DB_ERROR, LOST_ACK = "db_error", "lost_ack"
 _BUSY = 5
 _total_changes = vars(sqlite3.Connection)["total_changes"].__get__
 
@@ -52,7 +54,7 @@ class Points(Use):
     def _declare(self, shape: Shape) -> None:
         kernel, database = self.kernel, self.database
         self.inside = self.connection.in_transaction
-        self.waits, self.deadline = False, None
+        self.waits, self.deadline, self.fault, self.declaring = False, None, None, shape
         if kernel.mode != RUNNING:
             self._aside(shape)
             return
@@ -89,7 +91,27 @@ class Points(Use):
 
     def _step(self, operation: Operation, deadline: int | None = None) -> None:
         self.deadline = deadline
+        if self.kernel.faults is not None and not self.database.private:
+            names = self._can_fail()
+            operation.faults = [name if name == LOST_ACK else DB_ERROR for name in names]
+            taken = self.kernel.step(operation, deadline)
+            self.fault = names[taken - 1] if taken else None
+            return
         self.kernel.step(operation, deadline)
+
+    def _can_fail(self) -> list[str]:
+        """Return the faults that can strike at the statement being declared: names of errors, and a lost acknowledgement."""
+        faults, shape = self.kernel.faults, self.declaring
+        assert faults is not None
+        assert shape is not None
+        found: list[str] = []
+        if faults.limit(DB_ERROR) and shape.kind not in (ROLLBACK, ROLLBACK_TO, LOCAL, TIMEOUT):
+            found += faults.limited_to(DB_ERROR) or DATABASE_ERRORS
+        if faults.limit(LOST_ACK):
+            at_once = shape.kind in (WRITE, SCHEMA) and not self.inside and not self.implicit(shape)
+            if at_once or (shape.kind in (COMMIT, RELEASE) and self.inside and self.ends(shape)):
+                found.append(LOST_ACK)
+        return found
 
     def _until(self) -> int:
         return self.kernel.clock.now + self.timeout
@@ -212,7 +234,8 @@ class Points(Use):
         seen, until = database.file.state, self.deadline
         bit = database.file.bit | (self._changes() if shape.kind == COMMIT else shape.writes) | (self.bit if self.exposed else 0)
         kernel.note("busy: waits")
-        kernel.step(Operation("sqlite.wait", database.file, writes=bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
+        later, durable = (lambda state: bool(state > seen)), kernel.durable_bit()
+        kernel.step(Operation("sqlite.wait", database.file, durable, bit, enabled=later, detail=shape.sql), until)
         return True
 
     # A connection that several actors share

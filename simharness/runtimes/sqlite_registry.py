@@ -36,6 +36,7 @@ def registry_of(kernel: Kernel) -> Registry:
     found: Registry | None = kernel.context.get("sqlite")
     if found is None:
         found = kernel.context["sqlite"] = Registry()
+        kernel.when_crashed.append(lambda process: crash(kernel, process))
     return found
 
 
@@ -82,16 +83,31 @@ def end_execution(kernel: Kernel) -> None:
         link.reference = weakref.ref(connection)
         if link.closed or keep(link, connection):
             continue
-        link.closed = True
-        for reference in link.open:
-            cursor = reference()
-            if cursor is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    _Cursor.close(cursor)
-        with contextlib.suppress(sqlite3.Error):
-            if connection.in_transaction:
-                _Connection.rollback(connection)
-        _Connection.close(connection)
+        _close(link, connection)
+
+
+def _close(link: Link, connection: sqlite3.Connection) -> None:
+    """Close a connection for real: cursors first, then the transaction, or the write lock stays held."""
+    link.closed = True
+    for reference in link.open:
+        cursor = reference()
+        if cursor is not None:
+            with contextlib.suppress(sqlite3.Error):
+                _Cursor.close(cursor)
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            _Connection.rollback(connection)
+    _Connection.close(connection)
+
+
+def crash(kernel: Kernel, process: str) -> None:
+    """A process has died: SQLite rolls its transactions back and gives its locks to those who wait."""
+    for link in registry_of(kernel).links:
+        if not link.closed and link.process == process:
+            connection = link.reference()
+            if connection is not None:
+                _close(link, connection)
+            link.lost()
 
 
 def snapshot(kernel: Kernel) -> Tables:

@@ -131,17 +131,14 @@ class Noting:
     def _define(self, method: str, text: str) -> Any:
         link = self._link
         tape = link.tape
-        if link.kernel.mode != SETUP or tape is None:
-            settle(self)
-            return getattr(self, method)(text)
-        if tape.image is None:
+        if link.kernel.mode == SETUP and tape is not None and tape.image is None:
             noting: Any = type(self)
             self.__class__ = self.normal
             cursor = getattr(self, method)(text)
             tape.statements.append((method, text))
             self.__class__ = noting
             return cursor
-        if link.played < len(tape.statements) and tape.statements[link.played] == (method, text):
+        if link.kernel.mode == SETUP and tape is not None and tape.statements[link.played : link.played + 1] == [(method, text)]:
             link.played += 1
             cursor = _new_cursor(self, link.cursors)
             cursor._link = link

@@ -13,7 +13,8 @@ from simharness.places import caller
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_footprint import COMMIT, ROLLBACK, TIMEOUT, UNKNOWN, WRITE, Shape
-from simharness.runtimes.sqlite_locks import Link
+from simharness.runtimes.sqlite_locks import Link, database_error
+from simharness.runtimes.sqlite_points import LOST_ACK
 
 Cursor = sqlite3.Cursor
 LEGACY = -1
@@ -90,7 +91,7 @@ class SimCursor(Cursor):
     def _uses(self) -> None:
         link = self._link
         kernel = link.kernel
-        if link.passed == kernel.n and self.mover is kernel.actor and link.user is self.mover:
+        if self.mover is kernel.actor and link.passing():
             return
         if link.closed:
             link.enter()
@@ -171,22 +172,14 @@ def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., 
         link = cursor._link
     except AttributeError:
         raise Refused(f"{caller() or '?'}: make cursors with connection.cursor(), not with the class") from None
-    kernel = link.kernel
-    if link.passed == kernel.n and link.user is kernel.actor and kernel.mode == RUNNING and type(sql) is str and link.book is not None:
-        known = link.book.get(sql)
-        if known is not None and known.plain:
-            call(cursor, sql, parameters)
-            if cursor.mover is not link.user:
-                link.moved(cursor)
-            if known.rows:
-                link.opened(cursor)
-            return cursor
-    link.enter()
+    passing = link.passing()
+    if not passing:
+        link.enter()
     if type(sql) is not str:
         return call(cursor, sql, parameters)
     shape = link.learn(sql)
     link.moved(cursor)
-    if shape.plain and link.quick():
+    if shape.plain and (passing or link.quick()):
         call(cursor, sql, parameters)
         if shape.rows:
             link.opened(cursor)
@@ -199,7 +192,7 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
     sql = shape.sql
     while True:
         link.before(shape, cursor)
-        if shape.kind != UNKNOWN:
+        if shape.kind != UNKNOWN or link.fault is not None:
             break
         shape = link.learn(sql)
         if shape.kind == UNKNOWN:
@@ -226,8 +219,11 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
     kernel = link.kernel
     if kernel.tracing and kernel.operations and kernel.operations[-1].detail != shape.sql:
         kernel.note(shape.sql)
+    fault, link.fault = link.fault, None
     while True:
         try:
+            if fault is not None and fault != LOST_ACK:
+                link.fail(fault)
             call()
         except BaseException as error:
             link.after(shape, error)
@@ -243,6 +239,9 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
         tables = {name: committed.count(name) for name in committed}
         link.kernel.note(f"{done}: {', '.join(f'{name} ({count})' for name, count in tables.items()) or 'nothing'}")
         link.names = []
+    if fault == LOST_ACK:
+        kernel.note("the caller is told that it failed")
+        raise database_error("IOERR")
 
 
 def _busy_timeout(link: Link, shape: Shape) -> str:

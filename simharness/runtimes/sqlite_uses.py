@@ -15,7 +15,7 @@ from simharness.actors import Actor
 from simharness.errors import Misuse
 from simharness.kernel import Kernel
 from simharness.operations import Operation
-from simharness.places import caller
+from simharness.places import Place, caller
 from simharness.record import RUNNING, SETUP
 from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_database import Database, memory_of
@@ -62,6 +62,10 @@ class Use:
         self.names: list[str] = []
         self.autocommit: Any = -1
         self.maker: Actor | None = None
+        self.fault: str | None = None
+        self.declaring: Shape | None = None
+        self.process: str | None = None
+        self.place: Place | None = None
         self.registry: Any = None
         self.cursors: Any = None
         self.closed = False
@@ -134,6 +138,7 @@ class Use:
         """Note a use by an actor: who shares this connection, under which locks, and who else uses the database."""
         kernel, memory, database = self.kernel, self.memory, self.database
         if self.user is not actor:
+            self._of_one_process(actor)
             if self.user is not None and not self._ordered(actor):
                 memory.shared.add(self.name)
                 self._unprotected()
@@ -161,6 +166,16 @@ class Use:
         if not found:
             self._unprotected()
 
+    def _of_one_process(self, actor: Actor) -> None:
+        """Refuse a connection that two processes use: it cannot leave the memory of the one that opened it."""
+        if self.process is None:
+            self.process, self.place = actor.process, caller()
+        elif self.process != actor.process:
+            raise Misuse(
+                f"{caller() or '?'}: process {actor.process} uses {self.name} to {self.database.label}, which process {self.process} uses"
+                f" at {self.place or '?'}; have each process open its own"
+            )
+
     def quick(self) -> bool:
         """Whether a statement of an actor needs no point: nobody else can meet this connection's locks.
 
@@ -179,6 +194,11 @@ class Use:
             self.passed = kernel.n
             return True
         return False
+
+    def passing(self) -> bool:
+        """Whether the actor that moves has been told by `quick` in this very step that it needs no point."""
+        kernel = self.kernel
+        return self.passed == kernel.n and self.user is kernel.actor and kernel.mode == RUNNING and not self.closed
 
     def _unprotected(self) -> None:
         if self.name in self.memory.shared and not self.memory.locksets.get(self.name, frozenset()):
@@ -266,11 +286,8 @@ class Use:
 
 def _held(kernel: Kernel, holder: str) -> list[str]:
     """Return the names of the program's locks whose state says that they are held by this actor."""
-    return [
-        name
-        for name, resource in kernel.resources.items()
-        if type(resource.state) is str and resource.state == holder and "lock" in name and not name.startswith(("cell ", "write lock of "))
-    ]
+    held = kernel.held_by(holder)
+    return [name for name, resource in kernel.resources.items() if resource in held] if held else []
 
 
 def _nothing() -> None:

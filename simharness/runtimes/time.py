@@ -1,7 +1,8 @@
 """Virtual time for the `time` and `datetime` modules.
 
 In a simulation each reading of a clock, and each sleep, is a step; the value is the virtual one. The wall clock starts at
-`clock.EPOCH`, the monotonic ones at `clock.BOOT`, CPU time at 0. Readings that `logging` and the standard library's own threading
+`clock.EPOCH`, the monotonic ones at `clock.BOOT`, CPU time at 0; one wall clock serves all processes, as on one machine, and each
+process has a monotonic clock. Readings that `logging` and the standard library's own threading
 code make for themselves are no steps, and the harness itself reads the real clocks. Conversions of a given time (`localtime(x)`,
 `fromtimestamp(x)`) are left alone: the time zone is the machine's.
 
@@ -23,8 +24,8 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, FrameType, MethodType
 from typing import Any
 
-from simharness.clock import BOOT, EPOCH, SECOND, nanoseconds
-from simharness.kernel import current
+from simharness.clock import BOOT, SECOND, nanoseconds
+from simharness.kernel import Kernel, current
 from simharness.runtimes.patching import Patches
 from simharness.world import read_clock
 from simharness.world import sleep as _virtual_sleep
@@ -60,8 +61,20 @@ _date_fromtimestamp = _datetime.date.__dict__["fromtimestamp"]
 _datetime_fromtimestamp = _datetime.datetime.__dict__["fromtimestamp"]
 
 
-def _now(asker: FrameType) -> int | None:
-    """Read the clock for the code of this frame; None when it is to get the real time."""
+def _wall(asker: FrameType) -> int | None:
+    """Read the wall clock for the code of this frame, in nanoseconds since 1970; None when it is to get the real time."""
+    kernel = _read(asker, True)
+    return None if kernel is None else kernel.wall()
+
+
+def _steady(asker: FrameType) -> int | None:
+    """Read the monotonic clock for the code of this frame, in nanoseconds; None when it is to get the real time."""
+    kernel = _read(asker, False)
+    return None if kernel is None else kernel.monotonic()
+
+
+def _read(asker: FrameType, wall: bool) -> Kernel | None:
+    """Read a clock for the code of this frame; return the kernel, or None when that code is to get the real time."""
     kernel = current()
     if kernel is None:
         return None
@@ -69,11 +82,11 @@ def _now(asker: FrameType) -> int | None:
     root = _roots.get(module)
     if root is None:
         root = _roots[module] = str(module).partition(".")[0]
-    if root in _QUIET:
-        return kernel.clock.now
     if root in _REAL:
         return None
-    return read_clock(kernel)
+    if root not in _QUIET:
+        read_clock(kernel, wall)
+    return kernel
 
 
 _roots: dict[Any, str] = {}
@@ -102,62 +115,62 @@ def virtual_sleep(seconds: float, /) -> None:
 
 def virtual_time() -> float:
     """Return the wall clock in seconds since 1970."""
-    now = _now(sys._getframe(1))
-    return _wall_time() if now is None else (EPOCH + now) / SECOND
+    now = _wall(sys._getframe(1))
+    return _wall_time() if now is None else now / SECOND
 
 
 def virtual_time_ns() -> int:
     """Return the wall clock in nanoseconds since 1970."""
-    now = _now(sys._getframe(1))
-    return _wall_time_ns() if now is None else EPOCH + now
+    now = _wall(sys._getframe(1))
+    return _wall_time_ns() if now is None else now
 
 
 def virtual_monotonic() -> float:
     """Return the monotonic clock in seconds."""
-    now = _now(sys._getframe(1))
-    return _monotonic() if now is None else (BOOT + now) / SECOND
+    now = _steady(sys._getframe(1))
+    return _monotonic() if now is None else now / SECOND
 
 
 def virtual_monotonic_ns() -> int:
     """Return the monotonic clock in nanoseconds."""
-    now = _now(sys._getframe(1))
-    return _monotonic_ns() if now is None else BOOT + now
+    now = _steady(sys._getframe(1))
+    return _monotonic_ns() if now is None else now
 
 
 def virtual_perf_counter() -> float:
     """Return the monotonic clock in seconds."""
-    now = _now(sys._getframe(1))
-    return _perf_counter() if now is None else (BOOT + now) / SECOND
+    now = _steady(sys._getframe(1))
+    return _perf_counter() if now is None else now / SECOND
 
 
 def virtual_perf_counter_ns() -> int:
     """Return the monotonic clock in nanoseconds."""
-    now = _now(sys._getframe(1))
-    return _perf_counter_ns() if now is None else BOOT + now
+    now = _steady(sys._getframe(1))
+    return _perf_counter_ns() if now is None else now
 
 
 def virtual_process_time() -> float:
     """Return the virtual time since the start of the execution: there is no CPU time in a simulation."""
-    now = _now(sys._getframe(1))
-    return _process_time() if now is None else now / SECOND
+    now = _steady(sys._getframe(1))
+    return _process_time() if now is None else (now - BOOT) / SECOND
 
 
 def virtual_process_time_ns() -> int:
     """Return the virtual nanoseconds since the start of the execution."""
-    now = _now(sys._getframe(1))
-    return _process_time_ns() if now is None else now
+    now = _steady(sys._getframe(1))
+    return _process_time_ns() if now is None else now - BOOT
 
 
 def virtual_thread_time() -> float:
     """Return the virtual time since the start of the execution."""
-    now = _now(sys._getframe(1))
-    return _thread_time() if now is None else now / SECOND
+    now = _steady(sys._getframe(1))
+    return _thread_time() if now is None else (now - BOOT) / SECOND
 
 
 def virtual_thread_time_ns() -> int:
     """Return the virtual nanoseconds since the start of the execution."""
-    now = _now(sys._getframe(1))
-    return _thread_time_ns() if now is None else now
+    now = _steady(sys._getframe(1))
+    return _thread_time_ns() if now is None else now - BOOT
 
 
 _CPU_CLOCKS = {getattr(_time, name, None) for name in ("CLOCK_PROCESS_CPUTIME_ID", "CLOCK_THREAD_CPUTIME_ID")}
@@ -165,47 +178,44 @@ _CPU_CLOCKS = {getattr(_time, name, None) for name in ("CLOCK_PROCESS_CPUTIME_ID
 
 def virtual_clock_gettime_ns(clock: int, /) -> int:
     """Return the clock with this number in nanoseconds; every clock that is neither wall nor CPU time is the monotonic one."""
-    now = _now(sys._getframe(1))
-    if now is None:
-        return int(_clock_gettime_ns(clock))
-    return now + _origin(clock)
+    now = _numbered(clock, sys._getframe(1))
+    return int(_clock_gettime_ns(clock)) if now is None else now
 
 
 def virtual_clock_gettime(clock: int, /) -> float:
     """Return the clock with this number in seconds."""
-    now = _now(sys._getframe(1))
-    if now is None:
-        return float(_clock_gettime(clock))
-    return (now + _origin(clock)) / SECOND
+    now = _numbered(clock, sys._getframe(1))
+    return float(_clock_gettime(clock)) if now is None else now / SECOND
 
 
-def _origin(clock: int) -> int:
+def _numbered(clock: int, asker: FrameType) -> int | None:
     if clock == getattr(_time, "CLOCK_REALTIME", None):
-        return EPOCH
-    return 0 if clock in _CPU_CLOCKS else BOOT
+        return _wall(asker)
+    now = _steady(asker)
+    return now - BOOT if now is not None and clock in _CPU_CLOCKS else now
 
 
 def virtual_localtime(seconds: float | None = None, /) -> _time.struct_time:
     """Convert seconds since 1970, by default the virtual wall clock, to local time."""
     if seconds is None:
-        now = _now(sys._getframe(1))
-        return _localtime() if now is None else _localtime((EPOCH + now) / SECOND)
+        now = _wall(sys._getframe(1))
+        return _localtime() if now is None else _localtime(now / SECOND)
     return _localtime(seconds)
 
 
 def virtual_gmtime(seconds: float | None = None, /) -> _time.struct_time:
     """Convert seconds since 1970, by default the virtual wall clock, to UTC."""
     if seconds is None:
-        now = _now(sys._getframe(1))
-        return _gmtime() if now is None else _gmtime((EPOCH + now) / SECOND)
+        now = _wall(sys._getframe(1))
+        return _gmtime() if now is None else _gmtime(now / SECOND)
     return _gmtime(seconds)
 
 
 def virtual_ctime(seconds: float | None = None, /) -> str:
     """Convert seconds since 1970, by default the virtual wall clock, to text."""
     if seconds is None:
-        now = _now(sys._getframe(1))
-        return _ctime() if now is None else _ctime((EPOCH + now) / SECOND)
+        now = _wall(sys._getframe(1))
+        return _ctime() if now is None else _ctime(now / SECOND)
     return _ctime(seconds)
 
 
@@ -213,16 +223,16 @@ def virtual_asctime(*parts: Any) -> str:
     """Convert local time, by default the virtual one, to text."""
     if parts:
         return _asctime(*parts)
-    now = _now(sys._getframe(1))
-    return _asctime() if now is None else _asctime(_localtime((EPOCH + now) / SECOND))
+    now = _wall(sys._getframe(1))
+    return _asctime() if now is None else _asctime(_localtime(now / SECOND))
 
 
 def virtual_strftime(form: str, /, *parts: Any) -> str:
     """Format local time, by default the virtual one."""
     if parts:
         return _strftime(form, *parts)
-    now = _now(sys._getframe(1))
-    return _strftime(form) if now is None else _strftime(form, _localtime((EPOCH + now) / SECOND))
+    now = _wall(sys._getframe(1))
+    return _strftime(form) if now is None else _strftime(form, _localtime(now / SECOND))
 
 
 # The datetime module
@@ -230,27 +240,27 @@ def virtual_strftime(form: str, /, *parts: Any) -> str:
 
 def virtual_now(cls: type[_datetime.datetime], tz: _datetime.tzinfo | None = None) -> Any:
     """Return the virtual wall clock as an object of this class, in local time or that of `tz`."""
-    now = _now(sys._getframe(1))
+    now = _wall(sys._getframe(1))
     if now is None:
         return _datetime_now.__get__(None, cls)(tz)
-    return _datetime_fromtimestamp.__get__(None, cls)((EPOCH + now) / SECOND, tz)
+    return _datetime_fromtimestamp.__get__(None, cls)(now / SECOND, tz)
 
 
 def virtual_utcnow(cls: type[_datetime.datetime]) -> Any:
     """Return the virtual wall clock as an object of this class, in UTC and naive."""
-    now = _now(sys._getframe(1))
+    now = _wall(sys._getframe(1))
     if now is None:
         return _datetime_utcnow.__get__(None, cls)()
-    return _datetime_fromtimestamp.__get__(None, cls)((EPOCH + now) / SECOND, _datetime.UTC).replace(tzinfo=None)
+    return _datetime_fromtimestamp.__get__(None, cls)(now / SECOND, _datetime.UTC).replace(tzinfo=None)
 
 
 def virtual_today(cls: type[_datetime.date]) -> Any:
     """Return the virtual day, or for datetimes the virtual wall clock, in local time."""
-    now = _now(sys._getframe(1))
+    now = _wall(sys._getframe(1))
     if now is None:
         return _date_today.__get__(None, cls)()
     convert = _datetime_fromtimestamp if issubclass(cls, _datetime.datetime) else _date_fromtimestamp
-    return convert.__get__(None, cls)((EPOCH + now) / SECOND)
+    return convert.__get__(None, cls)(now / SECOND)
 
 
 class _Builtin:

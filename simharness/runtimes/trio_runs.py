@@ -67,6 +67,8 @@ class Run:
         self.loop.mark |= self.both.bit
         self.loop.pending = self._loop_operation()
         self._calls = Operation("queues a callback", self.queue, writes=self.queue.bit)
+        kernel.when_crashed.append(self._crashed)
+        kernel.when_suspended.append(self._suspended)
 
     # What Trio's loop asks
 
@@ -310,6 +312,18 @@ class Run:
                 actor.daemon = True
                 kernel.unfinished -= 1
                 kernel.learned.daemon()
+
+    def _crashed(self, process: str) -> None:
+        """The process has died: its loop, which may have waited for nothing, is dead with it."""
+        if process == self.host.process and not self.loop.finished:
+            self.loop.finished, self.loop.crashed = True, self.kernel.n - 1
+
+    def _suspended(self, process: str, length: int) -> None:
+        """The process stands still for so many nanoseconds, and so does the clock that its deadlines are of."""
+        state = self.state.state
+        if process == self.host.process and state.deadline is not None:
+            self.kernel.put(self.state, state._replace(deadline=state.deadline + length))
+            self._declare_loop()
 
     def abandon(self) -> None:
         """The execution is dying."""

@@ -40,6 +40,7 @@ class TaskActor(Actor):
         self.greenlet = host.greenlet
         self.locals = host.locals
         self._host = host
+        self.base = host.base
 
     @property
     def host(self) -> Actor:
@@ -59,8 +60,8 @@ class VirtualClock(trio.abc.Clock):
 
     def current_time(self) -> float:
         """Return the monotonic clock in seconds."""
-        now = self.kernel.clock.now
-        seconds = (BOOT + now) / SECOND
+        now = self.kernel.monotonic()
+        seconds = now / SECOND
         return max(seconds, self.exact.get(now, seconds))
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
@@ -69,9 +70,10 @@ class VirtualClock(trio.abc.Clock):
 
     def instant(self, deadline: float) -> int:
         """Return a time of this clock as one of the kernel's."""
-        found = nanoseconds(deadline - BOOT / SECOND)
+        since = nanoseconds(deadline - BOOT / SECOND)
+        found = BOOT + since
         self.exact[found] = max(deadline, self.exact.get(found, deadline))
-        return found
+        return since + self.kernel.clock.now + BOOT - self.kernel.monotonic()
 
 
 def task_operation(run: Resource, name: str, batches: bool, kind: str, detail: str) -> Operation:

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 from simharness.actors import SHIFT
 from simharness.kernel import ABANDON, Kernel
-from simharness.operations import CLOCK
 from simharness.orderings import Exactly, Ordering, Orderings
 from simharness.strategies import Expected
 from simharness.strategies.bounds import NOBODY, Bound, within
@@ -79,11 +78,11 @@ class Bounded:
         self.visited.update(((so_far, running), (so_far, self.last)))
         chosen = ABANDON
         for key in sorted(enabled, key=lambda key: key >> SHIFT != self.last):
-            last = running if key == kernel.clock_key else key >> SHIFT
+            last = key >> SHIFT if key >> SHIFT in kernel.actors else running
             state = self._after(key, last)
             if self._known(state):
                 continue
-            cost = bound.cost(key, enabled, running, kernel.clock_key)
+            cost = bound.cost(key, enabled, running, kernel.actors)
             if self.spent + cost > bound.most:
                 self.beyond.add(state[0])
             elif not cost and chosen < 0:
@@ -133,9 +132,7 @@ class Bounded:
 
         Beside daemons the footprint of an actor's last step is known only when it was done: that state is then seen to be known on arrival.
         """
-        kernel = self.kernel
-        footprint = (0, CLOCK) if key == kernel.clock_key else kernel.declared(kernel.actors[key >> SHIFT])
-        return self.orderings.after(key, *footprint), last
+        return self.orderings.after(key, *self.kernel.footprint_of(key)), last
 
     def _keep(self, key: int, last: int, cost: int, state: State) -> None:
         kernel = self.kernel

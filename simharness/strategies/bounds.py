@@ -1,15 +1,15 @@
 """Bounds on a schedule's preemptions or delays, and the strategy that stays within one by not being offered anything else.
 
-A *preemption* is a switch away from an actor that could have gone on (Musuvathi, Qadeer: Iterative context bounding, PLDI 2007). A
-*delay* passes over the actor whose turn it is under a fixed scheduler: the one that moved last, for as long as it can, then the next in
-the order in which they came into being (Emmi, Qadeer, Rakamarić: Delay-bounded scheduling, POPL 2011). Neither counts the clock, whose
-moves `max_delay` bounds, nor the alternatives of a data choice. At every point some choice is free, so no execution gets stuck on its
-bound.
+A *preemption* is a switch away from an actor that could have gone on (Musuvathi, Qadeer: Iterative context bounding, PLDI 2007). A *delay*
+passes over the actor whose turn it is under a fixed scheduler: the one that moved last, for as long as it can, then the next in the order
+in which they came into being (Emmi, Qadeer, Rakamarić: Delay-bounded scheduling, POPL 2011). Neither counts the clock, whose moves
+`max_delay` bounds, nor faults, which have budgets, nor the alternatives of a data choice. At every point some choice is free, so no
+execution gets stuck on its bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,14 +36,14 @@ class Bound:
             return last
         return NOBODY
 
-    def cost(self, key: int, enabled: Sequence[int], running: int, clock_key: int) -> int:
+    def cost(self, key: int, enabled: Sequence[int], running: int, actors: Container[int]) -> int:
         """Return what a choice adds, 0 for the free ones."""
         mover = key >> SHIFT
-        if key == clock_key or mover == running:
+        if mover not in actors or mover == running:
             return 0
         if self.kind == "preemptions":
             return int(running != NOBODY)
-        movers = sorted({other >> SHIFT for other in enabled if other != clock_key})
+        movers = sorted({other >> SHIFT for other in enabled if other >> SHIFT in actors})
         turn = next((place for place, other in enumerate(movers) if other >= running), 0)
         return (movers.index(mover) - turn) % len(movers)
 
@@ -79,10 +79,10 @@ class Within:
             last, spent, costs = points[-1]
             taken = kernel.keys[-1]
             spent += costs[taken]
-            if taken != kernel.clock_key:
+            if taken >> SHIFT in kernel.actors:
                 last = taken >> SHIFT
         running = bound.running(enabled, last)
-        costs = {key: bound.cost(key, enabled, running, kernel.clock_key) for key in enabled}
+        costs = {key: bound.cost(key, enabled, running, kernel.actors) for key in enabled}
         points.append((running, spent, costs))
         affordable = [key for key in enabled if spent + costs[key] <= bound.most]
         self.left_out = self.left_out or len(affordable) < len(enabled)

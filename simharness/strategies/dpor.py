@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from simharness.actors import SHIFT
 from simharness.errors import HarnessBug
 from simharness.kernel import ABANDON, Kernel
+from simharness.liveness import passed_over
 from simharness.operations import conflict
 from simharness.races import Races
 from simharness.strategies import Expected
@@ -89,12 +90,21 @@ class Dpor:
             return branch.key
         self.left.append([])
         current = kernel.actor
+        if kernel.fair and (late := passed_over(kernel, enabled)) is not None and late not in asleep:
+            return late
         if current is not None and not asleep and current.key in enabled:
             return current.key
-        for key in enabled:
+        for key in enabled if kernel.faults is None else enabled[: kernel.peaceful]:
             if key not in asleep:
                 return key
-        return ABANDON
+        return self._only_faults([key for key in enabled[kernel.peaceful :] if key not in asleep])
+
+    def _only_faults(self, keys: list[int]) -> int:
+        """All others are asleep. With wakeup sequences nothing is left to explore then; without, each of these faults."""
+        if not keys or self.kernel.faults is None or not self.kernel.learned.daemons:
+            return ABANDON
+        self.left[-1] = [Branch(key, 0, 0) for key in keys[1:]]
+        return keys[0]
 
     def end(self) -> None:
         """Insert the reversals of the execution's races, and go back to the deepest step with something left to try."""
@@ -128,8 +138,8 @@ class Dpor:
         return [f"all {executions} orderings", "each once, up to swapping independent steps"] if verified else [f"{executions} executions"]
 
     def _reverse_races(self) -> None:
-        races = self.races
-        exact = not self.kernel.learned.daemons
+        races, kernel = self.races, self.kernel
+        exact = not kernel.learned.daemons
         independent: dict[int, int] = {}
         for group, rests_on in races.all():
             done: list[int] = []
@@ -137,6 +147,8 @@ class Dpor:
                 rest = independent.get(i)
                 if rest is None:
                     rest = independent[i] = races.independent_of(i)
+                if kernel.faults is not None and not races.affordable(i, rest, key):
+                    continue
                 if not exact:
                     self._add_source(i, self._sequence(rest, key, reads, writes))
                     continue
@@ -169,6 +181,8 @@ class Dpor:
                 if kernel.keys[first] == asleep and not before[first] & rest:
                     return "for good" if first < rests_on else "now"
                 continue
+            if index in kernel.fault_movers and index != mover:
+                continue  # it need not happen at all, so what comes without it is not covered by what comes after it
             if union is None:
                 rest_reads, rest_writes = union = self._union(rest)
             either = asleep_reads | asleep_writes
@@ -216,7 +230,7 @@ class Dpor:
         """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
         while events:
             for branch in branches:
-                left = _without(branch, events)
+                left = _without(branch, events, branch.key >> SHIFT in self.kernel.fault_movers)
                 if left is not None:
                     if not branch.branches:
                         return
@@ -230,8 +244,11 @@ class Dpor:
                 return
 
 
-def _without(branch: Branch, events: list[Event]) -> list[Event] | None:
-    """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it."""
+def _without(branch: Branch, events: list[Event], never_has_to: bool) -> list[Event] | None:
+    """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it.
+
+    A step that never has to happen, a fault, must occur in the sequence.
+    """
     wanted, reads, writes = branch.key, branch.reads, branch.writes
     if events[0][0] == wanted:
         return events[1:]
@@ -244,4 +261,4 @@ def _without(branch: Branch, events: list[Event]) -> list[Event] | None:
             return events[:position] + events[position + 1 :]
         if writes & other_reads or either & other_writes:
             return None
-    return events
+    return None if never_has_to else events

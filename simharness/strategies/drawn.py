@@ -1,19 +1,18 @@
 """The schedules that Hypothesis draws: at each choice an index into what is possible, 0 being the simplest.
 
-The simplest is that the actor goes on that moved last; then come the others, and the clock at the end. So what Hypothesis does to make
-an example smaller makes a schedule one with fewer context switches. Hypothesis runs the executions (`simharness.examples`), and its part
-of a choice is done outside of the simulation: its clocks, locks and random numbers are the real ones. It gives no probability for what
+The simplest is that the actor goes on that moved last; then come the others, the clock, and faults at the end. So what Hypothesis does to
+make an example smaller makes a schedule one with fewer context switches. Hypothesis runs the executions (`simharness.examples`), and its
+part of a choice is done outside of the simulation: its clocks, locks and random numbers are the real ones. It gives no probability for what
 it draws, so it is a sampler that promises nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from simharness import kernel as _kernel
 from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.kernel import ABANDON, Kernel
+from simharness.runtimes.imports import outside
 from simharness.strategies.sampling import Sampler
 
 
@@ -36,7 +35,7 @@ class Schedule:
         if len(enabled) == 1:
             return enabled[0]
         try:
-            with _suspended():
+            with outside():
                 index = self._below(len(enabled))
         except BaseException as stop:
             self._stopped = stop
@@ -70,17 +69,6 @@ class Drawn(Sampler):
 
 
 def simplest_first(kernel: Kernel, enabled: list[int]) -> list[int]:
-    """Return the choices in the order in which they are to be preferred: whoever moved last, the others, the clock."""
-    last = next((key >> SHIFT for key in reversed(kernel.keys) if key != kernel.clock_key), -1)
-    return sorted(enabled, key=lambda key: (key == kernel.clock_key, key >> SHIFT != last))
-
-
-@contextmanager
-def _suspended() -> Iterator[None]:
-    """Have the running code be no part of the simulation for the length of a block."""
-    held = _kernel._active[:]
-    _kernel._active.clear()
-    try:
-        yield
-    finally:
-        _kernel._active[:] = held
+    """Return the choices in the order in which they are to be preferred: whoever moved last, the others, the clock, faults."""
+    last = next((key >> SHIFT for key in reversed(kernel.keys) if key >> SHIFT in kernel.actors), -1)
+    return sorted(enabled, key=lambda key: (kernel.strikes(key) is not None, key == kernel.clock_key, key >> SHIFT != last))

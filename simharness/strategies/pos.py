@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from simharness.actors import SHIFT
 from simharness.kernel import Kernel
-from simharness.operations import CLOCK, conflict
+from simharness.operations import conflict
 from simharness.strategies.sampling import Sampler, power_of_ten
 
 
@@ -49,9 +49,7 @@ class Pos(Sampler):
         kernel, priority = self.kernel, self.priority
         priority.pop(moved, None)
         for index in list(priority):
-            actor = kernel.actors.get(index)
-            footprint = (0, CLOCK) if actor is None else kernel.declared(actor)
-            if conflict(reads, writes, *footprint):
+            if conflict(reads, writes, *kernel.footprint_of(index << SHIFT)):
                 del priority[index]
 
     def guarantee(self) -> str:

@@ -83,6 +83,7 @@ def attributes(connection: sqlite3.Connection) -> Any:
 
 def closes(connection: sqlite3.Connection) -> str:
     cursor = connection.cursor()
+    cursor.execute("SELECT 1").fetchone()
     connection.close()
     connection.close()
     said = []

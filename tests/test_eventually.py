@@ -1,0 +1,180 @@
+"""What must come about in time: kept promises, late ones, livelocks and starvation."""
+
+import sqlite3
+import threading
+import time
+
+import pytest
+
+import simharness
+from simharness import Verdict
+
+
+def polls(world, seconds_held, within):
+    """One actor holds a flag for a while, another polls for it every ten seconds."""
+    flag, got = world.shared(True, "held"), world.shared(False, "got")
+
+    def holder():
+        time.sleep(seconds_held)
+        flag.set(False)
+
+    def poller():
+        while flag.get():
+            time.sleep(10)
+        got.set(True)
+
+    world.actor("holder", holder, process="P")
+    world.actor("poller", poller, process="Q")
+
+    def completes():
+        assert got.get()
+
+    world.eventually(completes, within=within)
+
+
+def test_what_comes_about_in_time_is_verified():
+    assert simharness.explore(lambda world: polls(world, 25, 40)).verdict is Verdict.VERIFIED
+
+
+def test_what_comes_about_too_late_is_violated_and_the_failure_names_the_time():
+    result = simharness.explore(lambda world: polls(world, 95, 40))
+    assert result.verdict is Verdict.VIOLATED
+    assert "completes does not hold: it did not hold within 40 s of virtual time" in result.counterexample.failure
+
+
+def test_a_poller_that_waits_for_a_dead_process_is_reported_with_its_cycle():
+    result = simharness.explore(lambda world: polls(world, 25, 60), faults="crash=1@P")
+    assert result.verdict is Verdict.VIOLATED
+    failure = result.counterexample.failure
+    assert "within 60 s of virtual time after the last fault" in failure
+    assert "over and over: " in failure
+    assert "poller: get" in failure
+    assert "poller: sleep" in failure
+
+
+def test_recovery_keeps_the_promise_that_a_crash_breaks():
+    def recovers(world):
+        polls(world, 25, 60)
+        world.on_restart("P", lambda: world.shared(True, "held").set(False))
+
+    assert simharness.explore(recovers, faults="crash=1@P").verdict is Verdict.VERIFIED
+
+
+def test_two_that_give_way_to_each_other_for_ever_are_a_livelock():
+    def polite(world):
+        wants = world.shared(False, "one wants"), world.shared(False, "two wants")
+        done = world.shared(0, "done")
+
+        def work(me):
+            while True:
+                wants[me].set(True)
+                if not wants[1 - me].get():
+                    done.add(1)
+                    return
+                wants[me].set(False)
+
+        world.actor("one", work, 0)
+        world.actor("two", work, 1)
+
+        def both_done():
+            assert done.get() == 2
+
+        world.eventually(both_done, within=10)
+
+    result = simharness.explore(polite, settings=simharness.Settings(max_steps=60, max_executions=200))
+    assert result.verdict is Verdict.VIOLATED
+    assert "livelock; over and over: " in result.counterexample.failure
+
+
+def test_a_spinner_does_not_starve_the_actor_it_waits_for_without_an_end():
+    def spins(world):
+        flag = world.shared(False, "flag")
+
+        def spinner():
+            while not flag.get():
+                pass
+
+        world.actor("spinner", spinner)
+        world.actor("setter", lambda: flag.set(True))
+
+        def is_set():
+            assert flag.get()
+
+        world.eventually(is_set, within=1)
+
+    result = simharness.explore(spins, settings=simharness.Settings(max_executions=50))
+    assert result.counterexample is None
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_promise_that_nothing_keeps_is_broken_at_the_end():
+    def idle(world):
+        cell = world.shared(0, "cell")
+        world.actor("idle", lambda: world.step("nothing"))
+
+        def is_one():
+            assert cell.get() == 1
+
+        world.eventually(is_one, within=1)
+
+    result = simharness.explore(idle)
+    assert "is_one does not hold: it never held, and nobody moves any more" in result.counterexample.failure
+
+
+def test_a_promise_about_a_database_is_kept_at_a_moment_in_between():
+    def blinks(world):
+        path = world.path("x.db")
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (x)")
+        connection.close()
+
+        def work():
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("DELETE FROM t")
+            connection.close()
+
+        thread = threading.current_thread()
+        world.actor("worker", work)
+
+        def has_a_row():
+            connection = sqlite3.connect(path)
+            rows = connection.execute("SELECT * FROM t").fetchall()
+            connection.close()
+            assert rows, thread
+
+        world.eventually(has_a_row, within=1)
+
+    assert simharness.explore(blinks).verdict is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize("within", [0, -1, float("nan")])
+def test_a_time_that_is_not_positive_is_misuse(within):
+    with pytest.raises(simharness.Misuse, match=r"world.eventually needs a positive number of seconds"):
+        simharness.explore(lambda world: world.eventually(lambda: None, within=within))
+
+
+def test_an_invariant_on_a_database_sees_what_is_there_between_the_transactions_of_an_actor_alone():
+    def blinks(world):
+        path = world.path("x.db")
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("CREATE TABLE t (x)")
+        connection.close()
+
+        def work():
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("DELETE FROM t")
+            connection.close()
+
+        world.actor("worker", work)
+
+        @world.always
+        def is_empty():
+            connection = sqlite3.connect(path)
+            rows = connection.execute("SELECT * FROM t").fetchall()
+            connection.close()
+            assert not rows
+
+    assert simharness.explore(blinks).verdict is Verdict.VIOLATED
