@@ -61,17 +61,18 @@ class Stuck(BaseException):
 
 def told(error: BaseException) -> BaseException:
     """Return what an exception group is about: an error of the harness, else an assertion, else the first; other errors as they are."""
-    leaves = list(_leaves(error))
+    found = list(leaves(error))
     for kind in (SimharnessError, Stuck, KeyboardInterrupt, AssertionError, BaseException):
-        for leaf in leaves:
+        for leaf in found:
             if isinstance(leaf, kind):
                 return leaf
     return error
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions in a group, however deep; another error as it is."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error

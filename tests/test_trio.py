@@ -564,13 +564,17 @@ def test_executions_that_get_stuck_leave_nothing_behind():
 
 
 def test_explorations_leave_no_run_and_no_task_behind():
+    def present():
+        gc.collect()
+        kinds = ("Runner", "Task", "Nursery", "Kernel")
+        modules = ("trio._core._run", "simharness.kernel")
+        return [thing for thing in gc.get_objects() if type(thing).__module__.startswith(modules) and type(thing).__name__ in kinds]
+
+    before = present()  # what other tests have left
     for scenario in (two_checkpoints, a_root):
         explored(scenario, "batches")
-    gc.collect()
-    kinds = {
-        type(thing).__name__ for thing in gc.get_objects() if type(thing).__module__.startswith(("trio._core._run", "simharness.kernel"))
-    }
-    assert not kinds & {"Runner", "Task", "Nursery", "Kernel"}
+    found = {id(thing) for thing in before}
+    assert not [thing for thing in present() if id(thing) not in found]
 
 
 ORDER_OF_A_SET = """

@@ -7,10 +7,11 @@ import sys
 import textwrap
 
 import pytest
+import pytest_trio.plugin
 import trio
 from trio._core import _run
 
-from simharness.runtimes import trio_internals
+from simharness.runtimes import trio_fixtures, trio_internals
 
 
 @pytest.mark.parametrize("owner", list(trio_internals.REACHED), ids=lambda owner: owner.__name__)
@@ -46,6 +47,19 @@ def test_what_queues_tasks_is_reschedule_alone():
 
 def test_a_nursery_holds_its_children_in_a_set():
     assert "self._children: set[Task] = set()" in inspect.getsource(_run)
+
+
+def test_the_sets_of_pytest_trio_whose_order_matters_are_the_known_ones():
+    tree = ast.parse(inspect.getsource(pytest_trio.plugin))
+    made = {
+        (owner.name, ast.unparse(node.targets[0]).removeprefix("self."))
+        for owner in ast.walk(tree)
+        if isinstance(owner, ast.ClassDef)
+        for node in ast.walk(owner)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value) == "set()" and ast.unparse(node.targets[0]).startswith("self.")
+    }
+    of_fixtures = {("TrioTestContext", "fixtures_with_errors"), ("TrioTestContext", "fixtures_with_cancel")}
+    assert made == {(name, attribute) for name, reached in trio_fixtures.REACHED.items() for attribute in reached} | of_fixtures
 
 
 def test_trios_own_system_tasks_are_the_known_ones():

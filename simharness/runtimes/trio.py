@@ -82,7 +82,7 @@ def install(patches: Patches) -> None:
     from trio import _threads
     from trio._core import _run, _thread_cache
 
-    from simharness.runtimes import trio_internals, trio_runs
+    from simharness.runtimes import trio_fixtures, trio_internals, trio_runs
     from simharness.runtimes.thread import actor_of
 
     genuine = _Genuine(trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled)
@@ -133,24 +133,26 @@ def install(patches: Patches) -> None:
     patches.attribute(_run, "_r", trio_internals.Order(_run._r, lambda: current() is not None))
     patches.attribute(_run.Task, "__hash__", trio_runs.number)
     patches.attribute(_run.CancelStatus, "__hash__", trio_runs.number)
-    _install_hooks(patches, trio_runs.hooks_of)
+    trio_fixtures.install(patches, trio_runs.number)
+    _install_hooks(patches, trio_runs.run_now)
 
 
-def _install_hooks(patches: Patches, hooks_of: Callable[[], Any]) -> None:
-    """Send asynchronous generators to the run in which they were first iterated over."""
+def _install_hooks(patches: Patches, run_now: Callable[[], Any]) -> None:
+    """Send asynchronous generators to the run in which they were first iterated over; those of abandoned runs go silently."""
     before = sys.get_asyncgen_hooks()
-    finalizers: dict[int, Any] = {}
+    finalizers: dict[int, tuple[Any, Any]] = {}
 
     def first(generator: AsyncGenerator[Any, Any]) -> None:
-        hooks = hooks_of() or before
+        run = run_now()
+        hooks = before if run is None else run.hooks
         if hooks.finalizer is not None:
-            finalizers[id(generator)] = hooks.finalizer
+            finalizers[id(generator)] = run, hooks.finalizer
         if hooks.firstiter is not None:
             hooks.firstiter(generator)
 
     def last(generator: AsyncGenerator[Any, Any]) -> None:
-        finalizer = finalizers.pop(id(generator), None)
-        if finalizer is not None:
+        run, finalizer = finalizers.pop(id(generator), (None, None))
+        if finalizer is not None and not (run is not None and run.abandoned):
             finalizer(generator)
 
     def restore() -> None:

@@ -340,7 +340,7 @@ def waits_in(task: Task) -> str:
     frames: list[FrameType] = [frame for frame, _ in task.iter_await_frames()]
     for frame in reversed(frames):
         code = frame.f_code
-        if not is_foreign(code.co_filename):
+        if not is_foreign(code.co_filename) or "pytest_trio" in code.co_filename:
             break
         if not code.co_qualname.startswith("AsyncContextManagerMixin"):
             owner = frame.f_locals.get("self")

@@ -60,7 +60,7 @@ class Run:
         self.forming: int | None = None
         self.expiring = False
         self.before_expiry = 0
-        self.started = False
+        self.started = self.abandoned = False
         self.workers: list[Actor] = []
         self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "trio's loop", host)
         kernel.created[f"actor {self.loop.name}"] = 1
@@ -331,7 +331,7 @@ class Run:
             actor = self.kernel.actors[index]
             if actor is not self.host:
                 actor.finished = True
-        self.loop.finished = True
+        self.loop.finished = self.abandoned = True
 
 
 def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...], clock: Any, instruments: Any, strict: bool) -> Any:
@@ -373,11 +373,10 @@ def worker(kernel: Kernel, actor: Actor | None) -> None:
         found.workers.append(actor)
 
 
-def hooks_of() -> Any:
-    """Return the current run's hooks for asynchronous generators."""
+def run_now() -> Run | None:
+    """Return the current run."""
     kernel = current()
-    found = None if kernel is None else _current_run(kernel)
-    return None if found is None else found.hooks
+    return None if kernel is None else _current_run(kernel)
 
 
 def number(thing: object) -> int:
