@@ -30,6 +30,7 @@ from simharness.report.difference import side_by_side
 from simharness.report.table import cell_name, console_for, report, words_of
 from simharness.report.timeline import render
 from simharness.results import Result
+from simharness.runtimes import trio
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
 from simharness.strategies.named import STRATEGIES, check
@@ -97,6 +98,9 @@ def explore(  # typer makes an option of each
     seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
+    trio_order: Annotated[
+        str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(trio.ORDERS)}; default: the scenario's.")
+    ] = None,
 ) -> None:
     """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
     with _errors():
@@ -108,6 +112,7 @@ def explore(  # typer makes an option of each
             depth=depth,
             seed=seed,
             instrument=tuple(instrument or ()),
+            trio_order=trio_order,
         )
         check(strategy, settings)
         if json is not None:

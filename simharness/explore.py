@@ -22,6 +22,7 @@ from simharness.faults import Faults
 from simharness.progress import Progress
 from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
+from simharness.runtimes import trio
 from simharness.scenario import Parameters, Scenario, as_scenario, fixed_cell, is_drawn
 from simharness.simulation import Execution, Settings, Simulation, describe
 from simharness.strategies import Strategy, named
@@ -29,6 +30,8 @@ from simharness.strategies.drawn import Drawn
 from simharness.strategies.sampling import DEFAULT_EXECUTIONS
 from simharness.verdicts import Tally, bounds, reasons
 
+BATCHES_TRIED = 1_000
+"""Executions spent on whether a counterexample under any order of Trio's tasks has a like under its batches."""
 _monotonic = time.monotonic
 
 
@@ -62,6 +65,9 @@ class Explorer:
                     self.repeats.finish(self.tally.runs)
                 counterexample = self._counterexample(simulation)
             result = self._result(simulation, exhausted, counterexample)
+            any_order = "trio" in learned.runtimes and trio.BATCHES not in learned.shared
+        if any_order and result.counterexample is not None:
+            result = replace(result, counterexample=self._in_batches(result.counterexample, simulation.parameters))
         self.progress.finished(result)
         return result
 
@@ -170,6 +176,18 @@ class Explorer:
     def _counterexample(self, simulation: Simulation) -> Counterexample | None:
         failing = self.tally.first_failure
         return None if failing is None else counterexample(simulation, failing)
+
+    def _in_batches(self, found: Counterexample, cell: Parameters) -> Counterexample:
+        """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
+        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, progress=None)
+        other = Explorer(self.scenario, cell, "dpor", True, limits).run()
+        if other.counterexample is not None:
+            said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
+        elif other.verdict is Verdict.VERIFIED:
+            said = f"no order of the batches of {trio.used()} fails (all {other.executions} tried): it takes what Trio leaves open"
+        else:
+            said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
+        return replace(found, shortness=f"{found.shortness}; {said}")
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally

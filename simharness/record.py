@@ -15,6 +15,7 @@ from typing import Any
 
 from simharness.actors import SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
+from simharness.errors import Nondeterminism
 from simharness.operations import CHECKED, ENDING, Names, Operation, Resource
 from simharness.places import Place, without_addresses
 
@@ -74,6 +75,7 @@ class Record:
         self.stalled: list[tuple[int, str, int, int]] = []
         self.behind: dict[str, int] = {}
         self.when_crashed: list[Callable[[str], None]] = []
+        self.when_suspended: list[Callable[[str, int], None]] = []
         self.peaceful = 0
         self.clock_readings: list[tuple[int, int]] = []
         self.jumps: list[tuple[int, int]] = []
@@ -203,10 +205,22 @@ class Record:
         assert operation is not None
         reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
         reads |= actor.base
-        writes |= actor.bit | (ENDING if actor.daemon else 0)
+        writes |= actor.mark | (ENDING if actor.daemon else 0)
         if writes & self.learned.checked:
             writes |= CHECKED
         return reads, writes
+
+    def give_up(self, error: BaseException) -> None:
+        """The execution cannot go on: `run` will raise `error`."""
+        if self.error is None and not self.dying:
+            self.error = error
+
+    def differs(self, n: int, reads: int, writes: int) -> Nondeterminism:
+        """Return the error that says that a repeated step has another footprint than it had before."""
+        return Nondeterminism(
+            f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
+            f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
+        )
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

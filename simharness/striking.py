@@ -270,6 +270,8 @@ class Striking(Record):
                     actor.deadline += length
         if kind == "suspend":
             self.behind[process] = self.behind.get(process, 0) + length
+            for hook in self.when_suspended:
+                hook(process, length)
 
     def _crash(self, process: str) -> None:
         """End a process: none of its code runs again, and what the operating system and SQLite do for it happens."""

@@ -256,6 +256,8 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
         holder = operation.resource.state if operation.resource is not None else None
         name = operation.resource.name if operation.resource is not None else ""
         words = f"{operation.kind} {operation.detail if operation.detail and operation.detail != name else name}".strip()
+        if name == "trio" and operation.kind != "trio":
+            words = "its turn"
         held = holder if isinstance(holder, str) and operation.kind.startswith(("lock", "rlock", "sql", "db")) else None
         result.append(Waiting(actor.name, words, held, kernel.stuck_at.get(actor.name)))
     return tuple(result)
@@ -295,4 +297,4 @@ class LogLines(logging.Handler):
 def _object(operation: Operation) -> str:
     """Return the name of what an operation works on, where that says something."""
     resource = operation.resource
-    return "" if resource is None or resource.name in ("assume", "sleep") else resource.name
+    return "" if resource is None or resource.name in ("assume", "sleep", "trio") else resource.name

@@ -18,6 +18,7 @@ from simharness.kernel import Kernel
 from simharness.liveness import Promise
 from simharness.operations import CLOCK, Operation, Resource
 from simharness.places import caller, last_place
+from simharness.runtimes.trio import run_async
 
 T = TypeVar("T")
 Check = Callable[[], Any]
@@ -173,7 +174,7 @@ class World:
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
         if inspect.iscoroutinefunction(work):
-            raise Misuse(f"{caller()}: world.actor({name!r}, …) got an async def: there is no runtime for coroutines; use a plain function")
+            work = partial(run_async, work)
         if not self._kernel.setting_up:
             raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
         self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
@@ -193,6 +194,8 @@ class World:
         if process not in processes:
             known = ", ".join(processes) or "none yet"
             raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
+        if inspect.iscoroutinefunction(work):
+            work = partial(run_async, work)
         kernel.context.setdefault("restart", {})[process] = partial(work, *arguments) if arguments else work
 
     def always(self, check: Check) -> Check:

@@ -452,12 +452,15 @@ def test_process():
     subprocess.run(["true"])
 
 @pytest.mark.interleave
+@pytest.mark.asyncio
 async def test_async():
     pass
-"""
+""",
+        "-W",
+        "ignore::pytest.PytestUnknownMarkWarning",
     )
     result.assert_outcomes(failed=2)
-    has(result, "Refused: test_it.py:", "test_async is an async def")
+    has(result, "Refused: test_it.py:", "test_async is an async def for asyncio: there is a runtime for Trio only")
 
 
 def test_a_module_that_the_first_execution_imports_is_not_taken_for_nondeterminism(run, pytester):

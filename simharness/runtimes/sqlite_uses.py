@@ -150,7 +150,7 @@ class Use:
         lockset = memory.locksets.get(self.name)
         if lockset is not None and not lockset:
             return
-        resources, me = kernel.resources, actor.name
+        resources, me = kernel.resources, actor.host.name
         if lockset is None:
             found = memory.locksets[self.name] = frozenset(_held(kernel, me))
         else:
