@@ -178,3 +178,53 @@ def test_an_invariant_on_a_database_sees_what_is_there_between_the_transactions_
             assert not rows
 
     assert simharness.explore(blinks).verdict is Verdict.VIOLATED
+
+
+def wakes(world, at_first, seconds):
+    """A helper sets the flag some seconds after it was woken; somebody else clears it at 50 s, and the lid is opened at 100 s."""
+    flag = world.shared(at_first, "flag")
+
+    def helper():
+        world.step("begin")
+        time.sleep(seconds)
+        flag.set(True)
+
+    def other():
+        time.sleep(50)
+        flag.set(False)
+
+    world.actor("helper", helper, process="P")
+    world.actor("other", other, process="Q")
+    world.actor("lid", time.sleep, 100, process="Q")
+
+    def is_set():
+        assert flag.get()
+
+    world.eventually(is_set, within=20)
+
+
+@pytest.mark.parametrize(("at_first", "seconds", "stalled"), [(False, 10, Verdict.VERIFIED), (True, 30, Verdict.VIOLATED)])
+def test_the_time_after_a_stall_runs_from_its_end_and_what_held_while_it_lasted_does_not_count(at_first, seconds, stalled):
+    scenario = simharness.Scenario(wakes, {"at_first": [at_first], "seconds": [seconds]})
+    assert simharness.explore(scenario).verdict is Verdict.VERIFIED
+    result = simharness.explore(scenario, faults="stall=1@P")
+    assert result.verdict is stalled
+    if result.counterexample is not None:
+        assert "it did not hold within 20 s of virtual time after the last fault" in result.counterexample.failure
+        assert "P for 100 s: stalled" in result.counterexample.timeline
+
+
+def test_a_promise_is_looked_at_when_all_has_ended_though_the_process_that_was_stalled_has_died():
+    def dies_asleep(world, value):
+        flag = world.shared(value, "flag")
+        world.actor("sleeper", lambda: world.step("work"), process="P")
+        world.actor("lid", time.sleep, 100, process="Q")
+
+        def is_set():
+            assert flag.get() == 1
+
+        world.eventually(is_set, within=500)
+
+    for value, verdict in ((1, Verdict.VERIFIED), (0, Verdict.VIOLATED)):
+        scenario = simharness.Scenario(dies_asleep, {"value": [value]})
+        assert simharness.explore(scenario, faults="stall=1@P,crash=2").verdict is verdict
