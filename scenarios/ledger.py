@@ -54,7 +54,6 @@ class Conversation:
             self.store.append_message(PARENT, "user" if number % 2 == 0 else "assistant", text)
         self.messages = self.store.get_messages(PARENT)
         self._reader = sqlite3.connect(self.path)
-        world.show("parent", self.parent_is)
         if self.store.rung.lease:
             world.show("lease", self.lease_is)
 
@@ -104,6 +103,7 @@ class Conversation:
 
     def goes_on(self):
         """Declare that one session of the conversation is live, and that whoever has rotated is on a session that is there."""
+        self.world.show("parent", self.parent_is)
 
         @self.world.at_end
         def the_conversation_goes_on():
@@ -146,14 +146,14 @@ def late_contender_38727(world, protocol):
     no fault and no overlap: the event comes when the compression, which takes 20 s, is about to end.
     """
     conversation = Conversation(world, protocol)
-    main, event = conversation.agent("main_turn", seconds=20.0), conversation.agent("process_event")
+    main, event = conversation.agent("main_turn", seconds=20.0), conversation.agent("late_event")
 
     def come_late():
         time.sleep(20.0)
         conversation.compress(event)
 
     world.actor("main_turn", conversation.compress, main)
-    world.actor("process_event", come_late)
+    world.actor("late_event", come_late)
     conversation.has_one_child()
 
 
@@ -192,6 +192,7 @@ def write_after_end_71001(world, protocol):
     worker = conversation.agent("worker")
     conversation.contend("main_turn")
     world.actor("worker", worker.append, "assistant", "the build is green")
+    world.show("parent", conversation.parent_is)
 
     @world.at_end
     def no_write_to_a_closed_session():
@@ -240,7 +241,7 @@ def stuck_for_good_80337(world, protocol):
         try:
             agent.append("user", "are you there?")
         except SessionClosedError as refusal:
-            logging.getLogger("gateway.run").warning("the message is refused: %s", refusal)
+            logging.getLogger("gateway.run").warning("refused: %s", refusal)
 
     world.actor("next_turn", come_back, process="next")
     conversation.goes_on()

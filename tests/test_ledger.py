@@ -1,5 +1,8 @@
 """The ledger: each report is found on the protocol that had it, with no smaller budget of faults, and its twin is verified."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 import simharness
@@ -21,6 +24,9 @@ SAID = {
     "stuck_for_good_80337": "the_conversation_goes_on does not hold: no sessions of the conversation take messages",
 }
 """How the failure of each report begins."""
+PAGE = (Path(__file__).parent.parent / "docs" / "ledger.md").read_text()
+COUNTED = {row[1]: row for row in re.findall(r"^\| (#\d+) \| `(\w+)` \| `(\w+)` \| (\S*) ?\| (\d+) \| (\d+) \|$", PAGE, re.MULTILINE)}
+"""The rows of the table in docs/ledger.md, by scenario."""
 reports = pytest.mark.parametrize(
     "report", [pytest.param(report, id=report.name, marks=pytest.mark.long if report in SLOW else ()) for report in REPORTS]
 )
@@ -37,7 +43,10 @@ def test_the_ledger_has_the_eight_reports_each_with_a_protocol_that_had_it_and_t
         number = report.name.rpartition("_")[2]
         assert report.about.startswith(f"#{number}: ")
         assert [report.expected(cell) for cell in report.cells()] == ["violated", "verified"]
-        assert report.matrix["protocol"][1] == "fenced"
+        protocol, twin = report.matrix["protocol"]
+        faults = "".join(f"`{model}`" for model in report.matrix.get("faults", ()))
+        assert twin == "fenced"
+        assert COUNTED[report.name][:4] == (f"#{number}", report.name, protocol, faults)
 
 
 @reports
@@ -85,3 +94,10 @@ def test_a_closed_session_that_refuses_messages_has_none_written_to_it_but_refus
 @pytest.mark.long
 def test_an_acquisition_that_fails_closed_answers_the_report_of_one_that_did_not():
     assert explored(ledger.error_is_success_63129, protocol="lease_recheck").verdict is Verdict.VERIFIED
+
+
+@pytest.mark.long
+def test_the_page_says_how_many_orderings_each_report_and_its_twin_take():
+    for report in REPORTS:
+        counted = tuple(str(explored(report, protocol=protocol).executions) for protocol in report.matrix["protocol"])
+        assert COUNTED[report.name][4:] == counted, f"docs/ledger.md, {report.name}: {counted}"
