@@ -74,7 +74,10 @@ class Promise:
 
     def _broken(self, kernel: Kernel, what: str) -> None:
         cycle = repeating(kernel)
-        names = [f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}" for key, kind in cycle]
+        names = [
+            "the clock moves" if key == kernel.clock_key else f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}"
+            for key, kind in cycle
+        ]
         repeats = f"; over and over: {', '.join(names)}" if names else ""
         kernel.fail(AssertionError(f"{what}{repeats}"), check=str(getattr(self.check, "__name__", "eventually")))
 

@@ -169,11 +169,11 @@ class Races:
         return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
 
     def _waiting(self) -> Iterator[Actor]:
-        """Yield the actors whose operations were still waiting when the execution ended."""
-        now = self.kernel.clock.now
+        """Yield the actors whose operations were still waiting when the execution ended; all, where a promise was cut short."""
+        now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
         for actor in self.kernel.live:
             operation = actor.pending
-            if operation is not None and operation.kind != "assume" and (actor.daemon or not actor.ready(now)):
+            if operation is not None and operation.kind != "assume" and (actor.daemon or cut or not actor.ready(now)):
                 yield actor
 
     def _shared(self, i: int, reads: int, writes: int) -> int:

@@ -228,3 +228,42 @@ def test_a_promise_is_looked_at_when_all_has_ended_though_the_process_that_was_s
     for value, verdict in ((1, Verdict.VERIFIED), (0, Verdict.VIOLATED)):
         scenario = simharness.Scenario(dies_asleep, {"value": [value]})
         assert simharness.explore(scenario, faults="stall=1@P,crash=2").verdict is verdict
+
+
+def starves(world, pause):
+    """One actor takes and gives back the flag again and again, `pause` making time go by; another never finds it free."""
+    held, got = world.shared(False, "held"), world.shared(False, "got")
+
+    def greedy():
+        while not got.get():
+            held.set(True)
+            pause()
+            held.set(False)
+
+    def hungry():
+        while not held.compare_and_set(False, True):
+            pause()
+        got.set(True)
+
+    world.actor("greedy", greedy)
+    world.actor("hungry", hungry)
+
+    def hungry_is_fed():
+        assert got.get()
+
+    world.eventually(hungry_is_fed, within=10)
+
+
+def test_starvation_for_which_time_goes_by_is_reported_with_its_cycle():
+    failure = simharness.explore(lambda world: starves(world, lambda: time.sleep(1))).counterexample.failure
+    assert "hungry_is_fed does not hold: it did not hold within 10 s of virtual time; over and over: " in failure
+    for step in ("greedy: set", "hungry: compare and set", "the clock moves"):
+        assert step in failure
+
+
+@pytest.mark.parametrize(("strategy", "steps"), [("dpor", 15), ("dpor", 40), ("dpor", 150), ("exhaustive", 15), ("exhaustive", 40)])
+def test_starvation_that_takes_no_time_is_reported_with_its_cycle_wherever_executions_are_cut(strategy, steps):
+    settings = simharness.Settings(max_steps=steps)
+    failure = simharness.explore(lambda world: starves(world, lambda: None), strategy, settings=settings).counterexample.failure
+    assert "hungry_is_fed does not hold: livelock; over and over: " in failure
+    assert "hungry: compare and set" in failure

@@ -13,6 +13,8 @@ from simharness.results import Result, Verdict
 Column = tuple[str, list[Text]]
 """A heading, and a text for each scenario."""
 MARK = "!"
+"""Stands behind what its author did not expect."""
+STYLES = {Verdict.VERIFIED: "green", Verdict.VIOLATED: "red", Verdict.INCONCLUSIVE: "yellow"}
 LEAST_TITLE, LONGEST_TITLE = 20, 44
 BETWEEN = 2
 
@@ -84,7 +86,7 @@ def _counts_as(result: Result) -> Verdict:
 def _cell(result: Result, together: str) -> tuple[Text, Text]:
     """Return the values of a cell's parameters, and what it took, as texts of equally many lines."""
     values = [_value(name, value) for name, value in result.parameters.items()]
-    style = "" if result.as_expected else "bold red"
+    style = STYLES[_counts_as(result)] if result.as_expected else f"bold {STYLES[_counts_as(result)]}"
     label = Text(" ".join(filter(None, (together.join(values), "" if result.as_expected else MARK))), style)
     took = "error" if result.error is not None else f"{result.executions} {result.seconds:.1f}s"
     return label, Text(took + "\n" * label.plain.count("\n"), "dim")

@@ -13,13 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simharness.report.by_scenario import by_scenario
+from simharness.report.by_scenario import MARK, STYLES, by_scenario
 from simharness.report.timeline import render
 from simharness.results import Counterexample, Result, Verdict
 
-MARK = "!"
 PROPERTY_NAMES = ("property", "check")
-_STYLES = {Verdict.VERIFIED: "green", Verdict.VIOLATED: "red", Verdict.INCONCLUSIVE: "yellow"}
 LONGEST = 100
 
 Addresses = Mapping[str, str]
@@ -204,7 +202,7 @@ def _verdict(result: Result) -> Text:
     if result.error is not None:
         return Text("error", "bold red")
     word = str(result.verdict)
-    style = _STYLES[result.verdict]
+    style = STYLES[result.verdict]
     return Text(word, style) if result.as_expected else Text(word.upper(), f"bold {style}")
 
 
