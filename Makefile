@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants check clean
+.PHONY: explore ledger test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,9 @@ $(STAMP): pyproject.toml
 
 explore: $(STAMP)  ## every ordering of the compression fork, for every protocol of the ladder
 	$(BIN)/simharness explore scenarios/compression_fork.py --workers $(WORKERS)
+
+ledger: $(STAMP)  ## reports from production: where each is found, and where its repair is verified
+	$(BIN)/simharness explore scenarios/ledger.py --by-scenario --no-timelines --workers $(WORKERS)
 
 test: $(STAMP)  ## the test suite, under three minutes
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal

@@ -113,6 +113,7 @@ class Rotation:
         except sqlite3.Error as error:
             if not self._rung.error_counts_as_acquired:
                 return self._failed("acquiring the lease", error)
+            logger.warning("lease counts as acquired after an error: session=%s (%s)", self._session_id, error)
             acquired = True
         try:
             if not acquired:

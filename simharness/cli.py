@@ -96,6 +96,7 @@ def explore(  # typer makes an option of each
     delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many delays.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
+    by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: where it fails, and where not.")] = False,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
     trio_order: Annotated[
@@ -126,7 +127,8 @@ def explore(  # typer makes an option of each
             except KeyboardInterrupt:
                 stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
-        report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)
+        about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
+        report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full, about)
         _complain(results)
         if json is not None:
             json_report.write(json, results, interrupted=stopped)
@@ -160,9 +162,8 @@ def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCEN
             for scenario in load(path):
                 cells = list(scenario.cells())
                 print(f"{scenario.address}  ({len(cells)} {'cell' if len(cells) == 1 else 'cells'})")
-                about = (scenario.__doc__ or "").strip().splitlines()
-                if about:
-                    print(f"    {about[0]}")
+                if scenario.about:
+                    print(f"    {scenario.about}")
                 for name, values in scenario.matrix.items():
                     print(f"    {name}: {', '.join(map(str, values))}")
 

@@ -172,11 +172,12 @@ class Races:
         return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
 
     def _waiting(self) -> Iterator[Actor]:
-        """Yield the actors whose operations were still waiting when the execution ended."""
-        now = self.kernel.clock.now
+        """Yield the actors whose operations were still waiting when the execution ended; all, where a promise was cut short."""
+        now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
         for actor in self.kernel.actors.values():
             operation = actor.pending
-            if not actor.finished and operation is not None and operation.kind != "assume" and (actor.daemon or not actor.ready(now)):
+            waits = operation is not None and operation.kind != "assume"
+            if not actor.finished and waits and (actor.daemon or cut or not actor.ready(now)):
                 yield actor
 
     def _shared(self, i: int, reads: int, writes: int) -> int:

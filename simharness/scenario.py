@@ -77,6 +77,11 @@ class Scenario:
             if value not in VERDICTS:
                 raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
 
+    @property
+    def about(self) -> str:
+        """The first line of the function's docstring; empty if it has none."""
+        return next(iter((self.__doc__ or "").strip().splitlines()), "")
+
     def cells(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the parameters of each cell of the matrix; with one fault model for all, if it is given."""
         matrix = self.matrix if faults is None else {**self.matrix, "faults": [faults]}

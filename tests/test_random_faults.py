@@ -116,9 +116,12 @@ def scenario(seed, names, checked=False, bad=None):
     programs = [draw(rng, names) for _ in layout]
     again = draw(rng, [name for name in names if name not in ("sleep", "timed")] or names) if rng.random() < 0.4 else None
     sql = any(what in SQL for todo in (*programs, again or ()) for what, *_ in todo if todo)
+    max_delay, timescale = rng.choice([0, 1.0, 5.0]), rng.choice([None, 1.0, 6.0]) if "clock" in names else None
 
-    @simharness.scenario(max_delay=rng.choice([0, 1.0, 5.0]), allow_deadlock=True)
+    @simharness.scenario(max_delay=max_delay, allow_deadlock=True)
     def program(world):
+        if timescale is not None:
+            world.timescale(timescale)
         path = world.path("some.db")
         if sql:
             connection = sqlite3.connect(path, isolation_level=None)

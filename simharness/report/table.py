@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,23 +13,36 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from simharness.report.by_scenario import MARK, STYLES, by_scenario
 from simharness.report.timeline import render
 from simharness.results import Counterexample, Result, Verdict
 
-MARK = "!"
 PROPERTY_NAMES = ("property", "check")
-_STYLES = {Verdict.VERIFIED: "green", Verdict.VIOLATED: "red", Verdict.INCONCLUSIVE: "yellow"}
 LONGEST = 100
 
 Addresses = Mapping[str, str]
 """For each scenario's name, how to name it on the command line: PATH::NAME."""
 
 
-def report(console: Console, results: Sequence[Result], addresses: Addresses, timelines: bool = True, full: bool = False) -> None:
-    """Print tables for all results, then the counterexamples."""
+def report(
+    console: Console,
+    results: Sequence[Result],
+    addresses: Addresses,
+    timelines: bool = True,
+    full: bool = False,
+    about: Mapping[str, str] | None = None,
+) -> None:
+    """Print tables for all results, then the counterexamples.
+
+    Args:
+        about: for each scenario's name, a line that says what it is about: then there is one table, with a row for each scenario.
+    """
     if not results:
         return
-    tables(console, results)
+    if about is None:
+        tables(console, results)
+    else:
+        _by_scenario(console, results, about)
     _bounds(console, results)
     if timelines:
         counterexamples(console, results, addresses, full)
@@ -59,9 +73,19 @@ def tables(console: Console, results: Sequence[Result]) -> None:
         console.print(_rows(others))
         _put(console, "")
     if len(others) < len(results):
-        runs = "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
-        _put(console, f"in the cells: verdict, {runs} run, seconds", "dim")
+        _put(console, f"in the cells: verdict, {_runs(results)} run, seconds", "dim")
     _put(console, summary(results))
+
+
+def _by_scenario(console: Console, results: Sequence[Result], about: Mapping[str, str]) -> None:
+    console.print(by_scenario(results, about, console.width))
+    _put(console, "")
+    _put(console, f"beside the cells: {_runs(results)} run, seconds", "dim")
+    _put(console, summary(results))
+
+
+def _runs(results: Sequence[Result]) -> str:
+    return "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
 
 
 def counterexamples(console: Console, results: Sequence[Result], addresses: Addresses, full: bool = False) -> None:
@@ -157,7 +181,7 @@ def _rows(cells: Sequence[Result]) -> Table:
     if parameters:
         table.add_column("parameters", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("orderings" if all(cell.strategy == "dpor" for cell in cells) else "executions", justify="right", no_wrap=True)
+    table.add_column(_runs(cells), justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     for cell in cells:
         verdict = _verdict(cell)
@@ -178,25 +202,24 @@ def _verdict(result: Result) -> Text:
     if result.error is not None:
         return Text("error", "bold red")
     word = str(result.verdict)
-    style = _STYLES[result.verdict]
+    style = STYLES[result.verdict]
     return Text(word, style) if result.as_expected else Text(word.upper(), f"bold {style}")
 
 
 def _bounds(console: Console, results: Sequence[Result]) -> None:
-    """Say what the verdicts mean: why cells are inconclusive, and the bounds, once where they are equal."""
+    """Say what the verdicts mean: why cells are inconclusive, and the bounds of those verified: what all have, then what some have."""
     width = min(console.width, LONGEST)
     for result in results:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
             _put(console, _wrapped(f"{cell_name(result)}: inconclusive: {result.bounds}", width))
-    common: dict[str, int] = {}
-    for result in results:
-        if result.verdict is Verdict.VERIFIED:
-            _, _, rest = result.bounds.partition("; ")
-            common[rest] = common.get(rest, 0) + 1
-    for bounds, cells in common.items():
-        which = "" if len(common) == 1 else f" ({cells} cells)"
-        text = f"verified{which}: {bounds}"
-        _put(console, _wrapped(text, width), "dim")
+    verified = [result.bounds.split("; ")[1:] for result in results if result.verdict is Verdict.VERIFIED]
+    shared = [part for part in (verified[0] if verified else []) if all(part in parts for parts in verified)]
+    if verified:
+        _put(console, _wrapped(f"verified: {'; '.join(shared) or 'within these bounds'}", width), "dim")
+    others = Counter("; ".join(part for part in parts if part not in shared) for parts in verified)
+    for bounds, cells in others.items():
+        if len(others) > 1:
+            _put(console, _wrapped(f"  {cells} {'cell' if cells == 1 else 'cells'}: {bounds or 'nothing else'}", width), "dim")
 
 
 def _rule(console: Console, title: str, width: int) -> None:

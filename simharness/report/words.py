@@ -12,6 +12,7 @@ from simharness.trace import Step
 _INSERT = re.compile(r"^(INSERT (?:OR \w+ )?INTO|REPLACE INTO) (\S+?) ?\(.*?\) ?(VALUES ?\(.*?\)|SELECT .*)?(.*)$", re.IGNORECASE)
 _SELECT = re.compile(r"^SELECT (?!\() ?(.{12,}?) FROM ", re.IGNORECASE)
 _STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|DROP|PRAGMA) |(BEGIN|COMMIT|ROLLBACK|END)\b")
+_ERROR = re.compile(r"\w+Error: ")
 _ROWS = re.compile(r"\d+ rows?$|committed: ")
 _TARGET = re.compile(r"(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE|DELETE FROM|SELECT … FROM|SELECT .*? FROM) \S+", re.IGNORECASE)
 LONGEST_LIST = 60
@@ -43,8 +44,9 @@ def cut(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     what, arrow, came_to = text.rpartition(" → ")
-    if arrow and not text.startswith(("+ ", "- ", "~ ")) and len(came_to) <= width // 2:
-        return cut(what, width - len(came_to) - len(arrow)) + arrow + came_to
+    if arrow and not text.startswith(("+ ", "- ", "~ ")) and (len(came_to) <= width // 2 or _ERROR.search(came_to)):
+        kept = cut(came_to, max(width * 2 // 3, width - len(what) - len(arrow)))
+        return cut(what, width - len(kept) - len(arrow)) + arrow + kept
     return text[: max(0, width - 1)].rstrip() + "…" if width > 0 else ""
 
 

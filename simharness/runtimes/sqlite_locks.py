@@ -72,11 +72,13 @@ class Link(Points):
 
     def fail(self, name: str) -> None:
         """A statement fails with this error; as in SQLite, BUSY leaves an open transaction open, and the others roll it back."""
-        connection = self.connection
-        self.kernel.note("a fault")
+        connection, error = self.connection, database_error(name)
         if name != "BUSY" and connection.in_transaction:
+            self.kernel.note(f"a fault, {type(error).__name__}: {error}")
             sqlite3.Cursor(connection).execute("ROLLBACK")
-        raise database_error(name)
+        else:
+            self.kernel.note("a fault")
+        raise error
 
     def lost(self) -> None:
         """The process that used the connection has died, and SQLite has rolled its transaction back."""
