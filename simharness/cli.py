@@ -137,11 +137,12 @@ def replay_command(
     path: Annotated[str, typer.Argument(metavar="PATH::SCENARIO", help="The scenario that the token belongs to.")],
     token: Annotated[str, typer.Argument(help="From a counterexample.")],
     full: Annotated[bool, typer.Option("--full", help="Show every step.")] = False,
+    source: Annotated[bool, typer.Option("--source", help="Show the lines of source, too.")] = False,
 ) -> None:
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
         execution = replay(_scenario_of(path, token), token)
-        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full))
+        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
             print("\nthis execution does not fail")
         raise typer.Exit(0 if execution.failure is None else 1)

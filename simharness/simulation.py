@@ -185,6 +185,7 @@ class Simulation:
                 recorder.observe()
 
             kernel.after_step = watched
+            kernel.when_asked = recorder.asked
         return self.scenario.prepare(world, self.parameters)
 
     def _refuse_shared_memory(self) -> None:

@@ -261,9 +261,14 @@ class World:
         """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
         self._kernel.clock.timescales += (nanoseconds(seconds),)
 
-    def show(self, name: str, value: Callable[[], object]) -> None:
-        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring."""
-        self._kernel.context.setdefault("shown", {})[name] = value
+    def show(self, name: str, value: Callable[[], object], until: Callable[[], float | None] | None = None) -> None:
+        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring.
+
+        Args:
+            until: what is shown is held for a time, such as a lease by its holder: `until()` is when it runs out, in seconds as
+                `time.time()` counts them, or None while nobody holds it. Timelines draw such a value as a bar.
+        """
+        self._kernel.context.setdefault("shown", {})[name] = value, until
 
     def path(self, name: str) -> str:
         """Return the path of a file of this execution's own temporary folder, which is empty at the start."""

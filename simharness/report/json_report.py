@@ -6,13 +6,12 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from simharness import __version__
 from simharness.errors import Misuse
-from simharness.results import Counterexample, Result
-from simharness.trace import Race, Step
+from simharness.report.recorded import cause, recorded
+from simharness.results import Counterexample, Replayed, Result
 
 
 def check_writable(path: str) -> None:
@@ -89,38 +88,17 @@ def entry(result: Result) -> dict[str, Any]:
 
 def _counterexample(found: Counterexample) -> dict[str, Any]:
     return {
-        "failure": found.failure,
-        "token": found.token,
+        **replayed(found),
         "shortness": found.shortness,
         "confirmed": found.confirmed,
-        "trace_hash": found.trace_hash,
-        "failed_at": found.trace.failed_at,
         "explanation": list(found.explanation),
-        "blame": [{"races": [_race(race) for race in blame.races], "token": blame.token} for blame in found.blame],
-        "passing": None if found.passing is None else asdict(found.passing),
-        "waiting": [str(stuck) for stuck in found.trace.waiting],
-        "steps": [_step(step) for step in found.steps],
+        **cause(found.trace.why),
     }
 
 
-def _race(race: Race) -> dict[str, Any]:
-    return {**asdict(race), "resources": list(race.resources)}
-
-
-def _step(step: Step) -> dict[str, Any]:
-    return {
-        "number": step.number,
-        "actor": step.actor,
-        "kind": step.kind,
-        "detail": step.detail,
-        "place": None if step.place is None else str(step.place),
-        "notes": list(step.notes),
-        "time": step.time / 1e9,
-        "database": list(step.database),
-        "held": {actor: list(locks) for actor, locks in step.held.items()},
-        "shown": dict(step.shown),
-        "log": list(step.log),
-    }
+def replayed(found: Replayed) -> dict[str, Any]:
+    """Return one execution: what became of it, its token, and the whole of its trace."""
+    return {"failure": found.failure, "token": found.token, "trace_hash": found.trace_hash, **recorded(found.trace)}
 
 
 def plain(value: Any) -> Any:
