@@ -25,7 +25,7 @@ from simharness.confirm import confirmed
 from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.explore import replay
 from simharness.faults import KINDS, Faults
-from simharness.report import json_report
+from simharness.report import files, html_report, json_report
 from simharness.report.difference import side_by_side
 from simharness.report.table import cell_name, console_for, report, words_of
 from simharness.report.timeline import render
@@ -85,6 +85,7 @@ def explore(  # typer makes an option of each
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
     instrument: Annotated[
         list[str] | None,
         typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
@@ -110,8 +111,9 @@ def explore(  # typer makes an option of each
             instrument=tuple(instrument or ()),
         )
         check(strategy, settings)
-        if json is not None:
-            json_report.check_writable(json)
+        for option, path in (("--json", json), ("--html", html)):
+            if path is not None:
+                files.check_writable(path, option)
         Faults.of(faults)
         jobs = _jobs(paths, parameter or [], faults)
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
@@ -125,6 +127,8 @@ def explore(  # typer makes an option of each
         _complain(results)
         if json is not None:
             json_report.write(json, results, interrupted=stopped)
+        if html is not None:
+            files.write(html, html_report.of_results(results, addresses), "--html")
         if stopped:
             finished = sum(not result.bounds.startswith("interrupted") for result in results)
             _say(f"interrupted: {finished} of {len(jobs)} cells finished; the others prove nothing")
@@ -138,13 +142,19 @@ def replay_command(
     token: Annotated[str, typer.Argument(help="From a counterexample.")],
     full: Annotated[bool, typer.Option("--full", help="Show every step.")] = False,
     source: Annotated[bool, typer.Option("--source", help="Show the lines of source, too.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows it step by step.")] = None,
 ) -> None:
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
-        execution = replay(_scenario_of(path, token), token)
+        if html is not None:
+            files.check_writable(html, "--html")
+        scenario = _scenario_of(path, token)
+        execution = replay(scenario, token)
         print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
             print("\nthis execution does not fail")
+        if html is not None:
+            files.write(html, html_report.of_execution(execution, scenario.address or path), "--html")
         raise typer.Exit(0 if execution.failure is None else 1)
 
 

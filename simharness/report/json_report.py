@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 from simharness import __version__
-from simharness.errors import Misuse
+from simharness.report import files
 from simharness.report.recorded import cause, recorded
 from simharness.results import Counterexample, Replayed, Result
-
-
-def check_writable(path: str) -> None:
-    """Find out now whether the file can be written when the exploration is over.
-
-    Raises:
-        Misuse: it cannot.
-    """
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise Misuse(f"--json {path}: this is a folder; give the name of a file")
-    if not os.path.isdir(folder):
-        raise Misuse(f"--json {path}: there is no folder {folder}; make it, or give another path")
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise Misuse(f"--json {path}: cannot write in {folder} ({error.strerror}); give another path") from error
 
 
 def write(path: str, results: Sequence[Result], interrupted: bool = False) -> None:
@@ -38,21 +18,7 @@ def write(path: str, results: Sequence[Result], interrupted: bool = False) -> No
     Raises:
         Misuse: the file cannot be written.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=".simharness-", delete=False) as file:
-            temporary = file.name
-            json.dump(document(results, interrupted), file, indent=2, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise Misuse(f"--json {path}: cannot be written ({error.strerror})") from error
+    files.write(path, json.dumps(document(results, interrupted), indent=2, ensure_ascii=False) + "\n", "--json")
 
 
 def document(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:
@@ -104,9 +70,3 @@ def replayed(found: Replayed) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return what JSON can say of a value: itself, or its text."""
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

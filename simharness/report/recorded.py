@@ -11,7 +11,7 @@ from simharness.clock import EPOCH, SECOND
 from simharness.moves import Move
 from simharness.places import Place
 from simharness.report.folding import Row, rows
-from simharness.report.words import move_in_words, words
+from simharness.report.words import STRIKES, advance, move_in_words, seconds, strike, words
 from simharness.tables import Tables
 from simharness.trace import Race, Step, Trace, Why
 
@@ -70,7 +70,7 @@ def _step(step: Step, kept: Mapping[tuple[str, str], set[Any]]) -> dict[str, Any
         "actor": step.actor,
         "kind": step.kind,
         "detail": step.detail,
-        "text": words(step),
+        "text": _words(step, words(step)),
         "place": None if step.place is None else str(step.place),
         "calls": [[str(place), place.function] for place in step.calls],
         "notes": list(step.notes),
@@ -87,13 +87,20 @@ def _step(step: Step, kept: Mapping[tuple[str, str], set[Any]]) -> dict[str, Any
     }
 
 
+def _words(step: Step, text: str) -> str:
+    """Return what a step did, also one that is nobody's."""
+    if step.kind == "clock.advance":
+        return f"the clock moves to {seconds(advance(step)[1])}"
+    return strike(step) if step.kind in STRIKES else text
+
+
 def _row(row: Row) -> dict[str, Any]:
     """Return a line of the timeline: the steps from `number` to `last` in as few words as explain them."""
     return {
         "number": row.number,
         "last": row.step.number,
         "actor": row.step.actor,
-        "text": row.text,
+        "text": _words(row.step, row.text),
         "inside": list(row.inside),
         "database": list(row.database),
         "log": list(row.log),
