@@ -1,12 +1,13 @@
 """A headless Chromium for tests, driven by its DevTools protocol through a pipe: no driver, no port, nothing to install beside it."""
 
 import base64
+import fcntl
 import itertools
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -48,17 +49,14 @@ class Browser:
         from_browser, to_us = os.pipe()
         self._in, self._out = from_us, from_browser
 
-        def as_three_and_four():
-            saved = os.dup(to_browser), os.dup(to_us)
-            os.dup2(saved[0], 3)
-            os.dup2(saved[1], 4)
-
         command = [chromium(), *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
-        self._process = subprocess.Popen(
-            command, preexec_fn=as_three_and_four, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        os.close(to_browser)
-        os.close(to_us)
+        theirs = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (to_browser, to_us)]
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        becomes = zip((theirs[0], theirs[1], nowhere, nowhere), (3, 4, 1, 2), strict=True)
+        actions = [(os.POSIX_SPAWN_DUP2, end, number) for end, number in becomes]
+        self._process = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
+        for end in (to_browser, to_us, nowhere, *theirs):
+            os.close(end)
         targets = self("Target.getTargets", page=False)["targetInfos"]
         target = next(found["targetId"] for found in targets if found["type"] == "page")
         self._session = self("Target.attachToTarget", page=False, targetId=target, flatten=True)["sessionId"]
@@ -68,8 +66,8 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        self._process.kill()
-        self._process.wait()
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
         os.close(self._in)
         os.close(self._out)
         self._profile.cleanup()

@@ -1,4 +1,4 @@
-"""What the page shows of results and of single executions: their JSON, and beside it the timeline as text and the command to repeat them."""
+"""What the page shows of results and of executions: their JSON, and beside it the timeline as text and the command to repeat them."""
 
 from __future__ import annotations
 
