@@ -1,4 +1,4 @@
-"""The command line: `simharness explore`, `simharness replay`, `simharness list`.
+"""The command line: `simharness explore`, `replay` and `list`; `simharness step` has a module of its own.
 
 Exit status, the highest of all cells: 0 every cell as expected, 1 a cell is not as expected (or a replayed execution fails),
 2 misuse, 3 inconclusive, 4 the scenario is not deterministic, 5 a bug of the harness. Errors are one line on stderr; only a bug
@@ -11,8 +11,7 @@ import contextlib
 import shutil
 import signal
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Annotated
@@ -22,7 +21,10 @@ import typer
 from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, one_by_one
 from simharness.confirm import confirmed
-from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.errors import Misuse
+from simharness.exits import INCONCLUSIVE
+from simharness.exits import errors as _errors
+from simharness.exits import say as _say
 from simharness.explore import replay
 from simharness.faults import KINDS, Faults
 from simharness.report import files, html_report, json_report
@@ -32,9 +34,9 @@ from simharness.report.timeline import render
 from simharness.results import Result
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
+from simharness.step import command
 from simharness.strategies.named import STRATEGIES, check
 
-INCONCLUSIVE = 3
 PIPED_WIDTH = 100
 
 app = typer.Typer(
@@ -158,6 +160,9 @@ def replay_command(
         raise typer.Exit(0 if execution.failure is None else 1)
 
 
+app.command("step")(command.step)
+
+
 @app.command("list")
 def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]")]) -> None:
     """List the scenarios of a file, their parameters, and what each is about."""
@@ -264,31 +269,6 @@ def _complain(results: Sequence[Result]) -> None:
             sys.stderr.write(side_by_side(cells[0].difference, min(_width(), 160)) + "\n")
         if cells[0].bounds.startswith("Traceback"):
             sys.stderr.write(cells[0].bounds)
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Turn exceptions into one line on stderr and an exit status."""
-    try:
-        yield
-    except SimharnessError as error:
-        _say(str(error))
-        raise typer.Exit(error.exit_status) from None
-    except KeyboardInterrupt:
-        _say("interrupted")
-        raise typer.Exit(INCONCLUSIVE) from None
-    except typer.Exit:
-        raise
-    except BrokenPipeError:
-        raise typer.Exit(0) from None
-    except Exception as error:
-        _say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
-        traceback.print_exc()
-        raise typer.Exit(HarnessBug.exit_status) from None
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"simharness: {' '.join(text.split())}\n")
 
 
 def _name(job: Job) -> str:

@@ -18,6 +18,8 @@ from simharness.striking import NOTHING
 
 LETTERS = "letters"
 """In a kernel's context while tracing: for each queue its items, as (identity, step that put it), and under None what was delivered."""
+OPTIONS = "options"
+"""In a kernel's context while tracing: for actors, by index, what they choose from."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Move:
         kind, detail: the operation, as those of a step.
         place: the user's source line at which the actor stands.
         alternative: of a data choice, from 0; where a fault strikes at the operation, which one, from 1.
+        value: what a data choice would return, in words.
         options: how many alternatives the operation has.
         fault: the kind of fault that would strike; empty if none.
         why_not: why it is not possible; empty if it is.
@@ -44,6 +47,7 @@ class Move:
     fault: str = ""
     why_not: str = ""
     key: int = -1
+    value: str = ""
 
     @property
     def possible(self) -> bool:
@@ -88,7 +92,9 @@ def _possible(kernel: Kernel, key: int) -> Move:
     actor = kernel.actors.get(key >> SHIFT)
     alternative = key & ALTERNATIVES
     if actor is not None:
-        return replace(_of(kernel, actor), key=key, alternative=alternative, fault=kernel.strikes(key) or "")
+        values = kernel.context.get(OPTIONS, {}).get(actor.index, ()) if kernel.tracing else ()
+        value = kernel.canonical(repr(values[alternative])) if alternative < len(values) else ""
+        return replace(_of(kernel, actor), key=key, alternative=alternative, fault=kernel.strikes(key) or "", value=value)
     if key == kernel.clock_key:
         idle = not any(actor.ready(kernel.clock.now) for actor in kernel.live)
         return Move("clock", "clock.advance", str(kernel.next_instant(idle)), key=key)

@@ -16,6 +16,7 @@ from simharness.clock import SECOND, nanoseconds
 from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.kernel import Kernel
 from simharness.liveness import Promise
+from simharness.moves import OPTIONS
 from simharness.operations import CLOCK, Operation, Resource
 from simharness.places import caller, last_place
 
@@ -247,8 +248,13 @@ class World:
         """Return one of the options; all of them are explored."""
         if not options:
             raise Misuse(f"{caller()}: world.choose needs at least one option")
-        taken = self._kernel.step(Operation("choose", options=len(options), detail=label))
-        self._kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
+        kernel, actor = self._kernel, self._kernel.actor
+        if kernel.tracing and actor is not None:
+            kernel.context.setdefault(OPTIONS, {})[actor.index] = options
+        taken = kernel.step(Operation("choose", options=len(options), detail=label))
+        if kernel.tracing and actor is not None:
+            del kernel.context[OPTIONS][actor.index]
+        kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
         return options[taken]
 
     def assume(self, condition: object) -> None:

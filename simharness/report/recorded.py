@@ -118,6 +118,7 @@ def _move(move: Move, taken: int) -> dict[str, Any]:
         "taken": move.possible and move.key == taken,
         "why_not": move.why_not,
         "alternative": move.alternative if move.options > 1 else None,
+        "value": move.value,
         "fault": move.fault,
     }
 

@@ -113,7 +113,9 @@ def move_in_words(move: Move) -> str:
         text = "read the clock" if kind == "clock.read" else plain(kind, detail)
     if move.fault:
         return f"{text}, and it fails: {move.fault}"
-    return text if move.options == 1 or kind != "choose" else f"{text}: alternative {move.alternative + 1} of {move.options}"
+    if kind != "choose":
+        return text
+    return f"choose {detail}: {move.value}" if detail else f"choose {move.value}"
 
 
 def plain(kind: str, detail: str) -> str:
