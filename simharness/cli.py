@@ -111,6 +111,7 @@ def explore(  # typer makes an option of each
             depth=depth,
             seed=seed,
             instrument=tuple(instrument or ()),
+            reached=html is not None,
         )
         check(strategy, settings)
         for option, path in (("--json", json), ("--html", html)):

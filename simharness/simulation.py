@@ -50,6 +50,7 @@ class Settings:
         confirm: replay results in a fresh process too, where the scenario was loaded from a file.
         progress: is told how far the exploration is.
         instrument: modules, besides the scenario's own, whose reads and writes of shared memory are scheduling points.
+        reached: note which lines are run, and report the scheduling points that never were.
     """
 
     max_executions: int | None = None
@@ -64,6 +65,7 @@ class Settings:
     confirm: bool = True
     progress: Progress | None = None
     instrument: tuple[str, ...] = ()
+    reached: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def entry(result: Result) -> dict[str, Any]:
         "blocked": result.blocked,
         "deadlocks": result.deadlocks,
         "seconds": round(result.seconds, 6),
+        "branching": None if result.branching is None else {"points": result.branching[0], "mean": round(result.branching[1], 3)},
+        "never_reached": None if result.never_reached is None else list(result.never_reached),
         "bounds": result.bounds,
         "outcomes": sorted(map(repr, result.outcomes)),
         "error": result.error,

@@ -17,8 +17,8 @@ NOBODY = ("clock", "")
 
 def title(point: Point) -> str:
     """Say where the execution stands: how many steps, of how many known, and the time."""
-    ahead = f" of {point.total} known" if point.total > point.position else ""
     made = "at the start" if not point.position else f"after step {point.position}"
+    ahead = f", {point.total - point.position} more known" if point.total > point.position else ""
     return f"{made}{ahead}, at {seconds(point.time)}"
 
 

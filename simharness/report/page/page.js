@@ -545,8 +545,8 @@ function showNumbers() {
     add(cell.strategy === "dpor" ? "orderings run" : "executions run", cell.executions.toLocaleString("en"));
     if (cell.deadlocks) add("deadlocks", cell.deadlocks.toLocaleString("en"));
     add("time", `${cell.seconds.toFixed(2)} s`);
-    if (cell.branching) add("branching", cell.branching);
-    if (cell.never_reached) add("scheduling points never reached", cell.never_reached.length ? el("ul", { class: "plain" }, cell.never_reached.map((text) => el("li", { class: "code" }, text))) : "none in the functions that ran");
+    if (cell.branching) add("branching", cell.branching.points ? `${plural(cell.branching.points, "point")} with ${cell.branching.mean.toFixed(1)} ways each` : "none: one way through");
+    if (cell.never_reached) add("scheduling points never reached", cell.never_reached.length ? el("ul", {}, cell.never_reached.map((text) => el("li", { class: "code" }, text))) : "none in the functions that ran");
     add("bounds", cell.bounds);
   }
   if (seen) {
