@@ -47,8 +47,9 @@ class Lines:
             self._target.write("> ")
             self._target.flush()
             line = self._source.readline()
+            if not self._source.isatty():
+                self._say(line.strip())
             if not line or line.strip() == "q":
-                self._say("")
                 return
             try:
                 self._do(line.strip())
