@@ -19,6 +19,8 @@ AROUND = 2
 """Source lines before and after one that is named."""
 MOST_ROWS = 100
 """Rows of a larger table that are given when they never change; those that do are given in any case."""
+EXACT = 2**53
+"""The largest number that every reader of JSON takes for what it is; larger ones, and those that are none, are given as text."""
 
 
 def recorded(trace: Trace) -> dict[str, Any]:
@@ -182,4 +184,6 @@ def value(thing: Any) -> Any:
     """Return what JSON can say of a value: itself, or its text."""
     if isinstance(thing, bytes):
         return f"{len(thing)} bytes: {thing[:16].hex()}{'…' if len(thing) > 16 else ''}"
+    if isinstance(thing, int | float) and not abs(thing) <= EXACT:
+        return str(thing)
     return thing if thing is None or isinstance(thing, str | int | float | bool) else str(thing)

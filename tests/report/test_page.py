@@ -13,6 +13,7 @@ import simharness
 from simharness.cli import app
 from simharness.report import html_report, json_report
 from simharness.report.page import page
+from simharness.report.recorded import value
 from tests.browser import Browser, chromium
 from tests.report import small_races
 
@@ -125,6 +126,11 @@ def test_the_nearest_passing_ordering_is_there_with_its_steps():
     keep = passing["parts_at"] - 1
     assert [step["actor"] for step in told["steps"][:keep]] == [step["actor"] for step in passing["trace"]["steps"][:keep]]
     assert passing["trace"]["steps"][keep]["actor"] == passing["actor"]
+
+
+@pytest.mark.parametrize(("stored", "told"), [(2**60, "1152921504606846976"), (9e999, "inf"), (b"abc", "3 bytes: 616263"), (1.5, 1.5)])
+def test_values_that_json_cannot_say_are_told_as_text(stored, told):
+    assert value(stored) == told
 
 
 def test_a_large_table_keeps_the_rows_that_change():

@@ -6,6 +6,7 @@ const state = { cell: 0, side: "failing", position: 0, every: false };
 let views = {};
 let parts = [];
 const NOTHING = ["", "None", "-", "–"];
+const LEGEND = "A dot is a step. Its line is thick while the actor holds a lock and dotted while it cannot move. An arrow leads from a step to the one that it let go on.";
 const SVG = "http://www.w3.org/2000/svg";
 
 function el(tag, attributes = {}, ...children) {
@@ -92,7 +93,10 @@ function rowOf(step) {
   return { number, last: number, actor, text, inside: step.notes, database, log, place, filler: false };
 }
 
-const blamed = () => (found().blame || []).slice(0, 1).flatMap((blame) => blame.races.flatMap((race) => [race.first, race.second])).filter(Boolean);
+const blamed = () => {
+  const races = (found().blame || []).slice(0, 1).flatMap((blame) => blame.races);
+  return [...new Set(races.flatMap((race) => [race.first, race.second]))].filter(Boolean);
+};
 const partsAt = () => (found().passing ? found().passing.parts_at : null);
 
 // The diagram
@@ -103,7 +107,7 @@ function showOrders() {
   parts = [];
   const { failing, passing } = views;
   if (!passing) {
-    holder.append(order(failing, failing.rows, fails() ? "The failing ordering" : "The ordering", fails() ? "failing" : ""));
+    holder.append(order(failing, failing.rows, fails() ? "The failing ordering" : "The ordering", fails() ? "failing" : ""), el("p", { class: "legend" }, LEGEND));
     return;
   }
   const fork = partsAt();
@@ -119,7 +123,7 @@ function showOrders() {
     order(failing, failing.rows.filter((row) => row.last > last), "✗ It fails", "failing"),
     order(passing, passing.rows.filter((row) => row.last >= fork), "✓ It passes: the nearest ordering that does", "passing"),
   );
-  holder.append(pair);
+  holder.append(pair, el("p", { class: "legend" }, LEGEND));
 }
 
 function order(owner, rows, title, name) {
@@ -131,7 +135,7 @@ function order(owner, rows, title, name) {
   actors = processes.flatMap((process) => actors.filter((actor) => actor.process === process));
   const shown = [...new Set([trace.initial, ...trace.steps].flatMap((world) => Object.keys(world.shown)))];
   const narrow = window.innerWidth < 700 || (views.passing && name);
-  const lane = Math.max(26, Math.min(narrow ? 58 : 92, Math.floor((narrow ? 170 : 300) / Math.max(1, actors.length))));
+  const lane = Math.max(26, Math.min(narrow ? 64 : 92, Math.floor((narrow ? 190 : 300) / Math.max(1, actors.length))));
   const columns = el("colgroup", {}, el("col", { style: "width:2.4rem" }));
   for (const _ of actors) columns.append(el("col", { style: `width:${lane}px` }));
   columns.append(el("col", {}));
@@ -476,7 +480,7 @@ function jump(number, text, side, label = null) {
 // The top, the list of cells, the numbers
 
 function words(parameters) {
-  return Object.entries(parameters).map(([name, value]) => `${name}=${value}`).join("  ");
+  return Object.entries(parameters).map(([name, value]) => `${name}=${value ?? "none"}`).join("  ");
 }
 
 function showTop() {
