@@ -71,7 +71,7 @@ class Incident:
         self.results = {}
         self.acknowledged = []
         self.names = {f"{self.main._tag:x}": "main_turn", f"{self.review._tag:x}": "review_fork"}
-        world.show("lease", self.lease_holder)
+        world.show("lease", self.lease_holder, until=self.lease_expiry)
         self.compress_event = True
 
     def make_event_agent(self, session_id):
@@ -87,10 +87,18 @@ class Incident:
         self.turns.append(agent)
         return agent
 
-    def lease_holder(self):
+    def lease(self):
         connection = sqlite3.connect(self.path)
-        row = connection.execute("SELECT holder FROM compression_locks").fetchone()
+        row = connection.execute("SELECT holder, expires_at FROM compression_locks").fetchone()
         connection.close()
+        return row
+
+    def lease_expiry(self):
+        row = self.lease()
+        return row and row[1]
+
+    def lease_holder(self):
+        row = self.lease()
         if row is None:
             return "-"
         tag = next(part.removeprefix("agent=") for part in row[0].split(":") if part.startswith("agent="))

@@ -53,7 +53,6 @@ class Record:
         self.times: list[int] = []
         self.deadlines: list[int | None] = []
         self.calls: list[tuple[Place, ...]] = []
-        self.widths: list[int] = []
         self.notes: dict[int, list[str]] = {}
         self.actors: dict[int, Actor] = {}
         self.live: list[Actor] = []
@@ -65,6 +64,7 @@ class Record:
         self.resources: dict[str, Resource] = {}
         self.created: dict[str, int] = {}
         self.after_step: Callable[[], None] | None = None
+        self.when_asked: Callable[[list[int]], None] | None = None
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.timed = self.dying = self.buried = False
