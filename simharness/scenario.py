@@ -38,6 +38,7 @@ class Scenario:
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
         instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
+        log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
         takes_world: whether the function is given a world; one that is not is its own root actor.
     """
 
@@ -49,6 +50,7 @@ class Scenario:
         max_delay: float | None = None,
         allow_deadlock: bool = False,
         instrument: Sequence[str] = (),
+        log: Any = None,
     ) -> None:
         if inspect.iscoroutinefunction(function):
             raise Misuse(
@@ -63,6 +65,7 @@ class Scenario:
         for model in self.matrix.get("faults", ()):
             Faults.of(model)
         self.allow_deadlock = allow_deadlock
+        self.log = log
         self.instrument = (instrument,) if isinstance(instrument, str) else tuple(instrument)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
@@ -148,6 +151,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         allow_deadlock: a stuck actor is not a violation.
         instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
             (which is, when it is loaded from its path).
+        log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
         options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from; one
             called `faults` lists fault models (None, or text like "crash=1"), which the function need not take.
 
@@ -158,7 +162,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> list(small.cells())
     [{'size': 1}, {'size': 2}]
     """
-    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "instrument") if name in options}
+    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "instrument", "log") if name in options}
     options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:

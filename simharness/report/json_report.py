@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,7 @@ from simharness.results import Counterexample, Result
 from simharness.trace import Race, Step
 
 
-def check_writable(path: str) -> None:
+def check_writable(path: str, option: str = "--json") -> None:
     """Find out now whether the file can be written when the exploration is over.
 
     Raises:
@@ -23,14 +23,14 @@ def check_writable(path: str) -> None:
     """
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
-        raise Misuse(f"--json {path}: this is a folder; give the name of a file")
+        raise Misuse(f"{option} {path}: this is a folder; give the name of a file")
     if not os.path.isdir(folder):
-        raise Misuse(f"--json {path}: there is no folder {folder}; make it, or give another path")
+        raise Misuse(f"{option} {path}: there is no folder {folder}; make it, or give another path")
     try:
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise Misuse(f"--json {path}: cannot write in {folder} ({error.strerror}); give another path") from error
+        raise Misuse(f"{option} {path}: cannot write in {folder} ({error.strerror}); give another path") from error
 
 
 def write(path: str, results: Sequence[Result], interrupted: bool = False) -> None:
@@ -39,13 +39,26 @@ def write(path: str, results: Sequence[Result], interrupted: bool = False) -> No
     Raises:
         Misuse: the file cannot be written.
     """
+    write_whole(path, as_text(document(results, interrupted)))
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """Return an object as the text of a JSON file."""
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_whole(path: str, text: str, option: str = "--json") -> None:
+    """Write a file in one go: it is there whole or as it was.
+
+    Raises:
+        Misuse: it cannot be written.
+    """
     folder = os.path.dirname(os.path.abspath(path))
     temporary = None
     try:
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=".simharness-", delete=False) as file:
             temporary = file.name
-            json.dump(document(results, interrupted), file, indent=2, ensure_ascii=False)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -53,7 +66,7 @@ def write(path: str, results: Sequence[Result], interrupted: bool = False) -> No
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
-        raise Misuse(f"--json {path}: cannot be written ({error.strerror})") from error
+        raise Misuse(f"{option} {path}: cannot be written ({error.strerror})") from error
 
 
 def document(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:
