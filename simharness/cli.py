@@ -1,4 +1,4 @@
-"""The command line: `simharness explore`, `replay` and `list`; `simharness step` has a module of its own.
+"""The command line: `simharness explore`, `replay`, `incident` and `list`; `simharness step` has a module of its own.
 
 Exit status, the highest of all cells: 0 every cell as expected, 1 a cell is not as expected (or a replayed execution fails),
 2 misuse, 3 inconclusive, 4 the scenario is not deterministic, 5 a bug of the harness. Errors are one line on stderr; only a bug
@@ -8,18 +8,19 @@ of the harness shows a traceback, for the report.
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from simharness import choices
-from simharness.cells import How, Job, Workers, interrupted, one_by_one
+from simharness.cells import How, Job, Workers, interrupted, jobs_of, one_by_one
 from simharness.confirm import confirmed
 from simharness.errors import Misuse
 from simharness.exits import INCONCLUSIVE
@@ -27,6 +28,7 @@ from simharness.exits import errors as _errors
 from simharness.exits import say as _say
 from simharness.explore import replay
 from simharness.faults import KINDS, Faults
+from simharness.incident.command import incident
 from simharness.report import files, html_report, json_report
 from simharness.report.difference import side_by_side
 from simharness.report.table import cell_name, console_for, report, words_of
@@ -122,7 +124,7 @@ def explore(  # typer makes an option of each
         check(strategy, settings)
         _check_writable(("--json", json), ("--html", html))
         Faults.of(faults)
-        jobs = _jobs(paths, parameter or [], faults)
+        jobs = jobs_of(paths, parameter or [], faults)
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
         if not stopped:
             try:
@@ -181,6 +183,14 @@ def replay_command(
 app.command("step")(command.step)
 
 
+@app.command("incident")
+@functools.wraps(incident)
+def incident_command(**options: Any) -> None:
+    """Find the orderings of a scenario that log what an incident's log files say."""
+    with _errors():
+        raise typer.Exit(incident(**options))
+
+
 @app.command("list")
 def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]")]) -> None:
     """List the scenarios of a file, their parameters, and what each is about."""
@@ -231,34 +241,6 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
     finally:
         signal.signal(signal.SIGINT, previous)
     return [found[index] for index in sorted(found)], stopped
-
-
-def _jobs(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
-    """Return the cells to explore: those of all scenarios that have the selected values."""
-    wanted: dict[str, list[str]] = {}
-    for selection in selections:
-        name, equals, value = selection.partition("=")
-        if not equals:
-            raise Misuse(f"--parameter {selection}: write NAME=VALUE")
-        wanted.setdefault(name.strip(), []).append(value.strip())
-    scenarios = [scenario for path in paths for scenario in load(path)]
-    for name, values in wanted.items():
-        known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]
-        if not known:
-            has = ", ".join(dict.fromkeys(name for scenario in scenarios for name in scenario.matrix)) or "none"
-            raise Misuse(f"--parameter {name}: no scenario has a parameter {name!r}; there are: {has}")
-        for value in values:
-            if value not in known:
-                raise Misuse(f"--parameter {name}={value}: {name} is one of {', '.join(dict.fromkeys(known))}")
-    jobs = [
-        Job(scenario, cell)
-        for scenario in dict.fromkeys(scenarios)
-        for cell in scenario.cells(faults)
-        if all(name in cell and str(cell[name]) in values for name, values in wanted.items())
-    ]
-    if not jobs:
-        raise Misuse(f"no cell has {' and '.join(selections)}: leave one --parameter out")
-    return jobs
 
 
 def _scenario_of(path: str, token: str) -> Scenario:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simharness import __version__
@@ -18,7 +18,12 @@ def write(path: str, results: Sequence[Result], interrupted: bool = False) -> No
     Raises:
         Misuse: the file cannot be written.
     """
-    files.write(path, json.dumps(document(results, interrupted), indent=2, ensure_ascii=False) + "\n", "--json")
+    files.write(path, as_text(document(results, interrupted)), "--json")
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """Return an object as the text of a JSON file."""
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
 def document(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:
