@@ -96,6 +96,9 @@ def explore(  # typer makes an option of each
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
+    all_timelines: Annotated[
+        bool, typer.Option("--all-timelines", help="Timelines of all violated cells, not only of those that explain the others.")
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
 ) -> None:
     """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
@@ -121,7 +124,7 @@ def explore(  # typer makes an option of each
             except KeyboardInterrupt:
                 stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
-        report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)
+        report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full, all_timelines)
         _complain(results)
         if json is not None:
             json_report.write(json, results, interrupted=stopped)
