@@ -27,6 +27,8 @@ class Rung:
     """An `sqlite3.Error` while acquiring is taken for success (the bug of #63129) instead of failing closed."""
     fenced: bool = False
     """Publishing is one guarded transaction, ended sessions refuse writes, newer rows are carried into the child."""
+    refreshes: bool = True
+    """A thread refreshes the lease while compressing; what takes no time needs none."""
     refresher_gives_up_after: int | None = None
     """How many refreshes may fail in a row before the lease refresher ends (None: it never gives up)."""
 
