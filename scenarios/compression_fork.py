@@ -23,16 +23,9 @@ import time
 
 import simharness
 from hermes_state import PROTOCOLS, Agent, Gateway, SessionDB, SessionEntry
+from scenarios.contenders import CHAT, CLOSED_WRITES, PARENT, Contenders, check, contend
 
-PARENT = "20260527_234659_e65f0e"
-CHAT = "agent:main:discord:dm:1184023377"
 HISTORY = ("please finish the migration", "working on it", "run the build too", "the build is running")
-CLOSED_WRITES = """
-CREATE TABLE closed_writes (message INTEGER, session_id TEXT);
-CREATE TRIGGER closed_write AFTER INSERT ON messages
-WHEN (SELECT ended_at FROM sessions WHERE id = NEW.session_id) IS NOT NULL
-BEGIN INSERT INTO closed_writes VALUES (NEW.id, NEW.session_id); END;
-"""
 
 
 class Compressor:
@@ -221,16 +214,6 @@ def expect(**violated):
     return {(protocol, name): "violated" for name, protocols in violated.items() for protocol in protocols}
 
 
-def check(world, incident, name):
-    """Make the incident's property of this name an invariant of the world."""
-
-    def holds():
-        getattr(incident, name)()
-
-    holds.__name__ = name
-    world.at_end(holds)
-
-
 @simharness.scenario(
     protocol=list(PROTOCOLS),
     property=list(CASTS),
@@ -307,3 +290,97 @@ def late_contender(world, protocol, property):
 def long_compression(world, protocol, property):
     """A compression of 400 s, longer than the lease's 300: the refresher keeps the lease from the contender that comes at 350 s."""
     compress_and_be_late(world, protocol, property, compression=400.0, arrival=350.0)
+
+
+FAULTS = (
+    None,
+    "crash=1",
+    "stall=1",
+    "clock_jump=1",
+    "db_error=1",
+    "lost_ack=1",
+    "error=1@SessionDB.try_acquire_compression_lock:sqlite3.OperationalError",
+)
+FAULT_CASTS = {
+    "one_compression_child": ("main_turn", "review_fork"),
+    "no_ended_parent_without_a_child": ("main_turn", "review_fork_once"),
+    "later_contender_completes": ("main_turn", "review_fork"),
+    "lock_released": ("main_turn", "review_fork_takes_the_lease"),
+    "loser_unchanged": ("main_turn", "review_fork_once"),
+    "no_message_lost": ("main_turn", "review_fork_notes"),
+    "no_write_to_a_closed_session": ("main_turn", "review_fork_writes"),
+    "routing_follows_the_live_session": ("main_turn_is_routed", "review_fork_once"),
+}
+
+
+FAIL_OPEN = ("lease_fail_open",)
+RECHECKED = ("lease_recheck", "lease_fail_open")
+LEASED = ("lease", "lease_recheck", "lease_fail_open")
+BROKEN = {
+    "one_compression_child": {
+        "": LATE,
+        "stall": RECHECKED,
+        "clock_jump": RECHECKED,
+        "db_error": FAIL_OPEN,
+        "lost_ack": FAIL_OPEN,
+        "error": FAIL_OPEN,
+    },
+    "no_ended_parent_without_a_child": {"crash": LEASED, "stall": LEASED, "db_error": LEASED, "lost_ack": LEASED},
+    "later_contender_completes": {"crash": RECHECKED, "stall": LEASED, "db_error": LEASED, "lost_ack": RECHECKED},
+    "lock_released": {},
+    "loser_unchanged": {
+        "": LATE,
+        "stall": RECHECKED,
+        "clock_jump": RECHECKED,
+        "db_error": RECHECKED,
+        "lost_ack": FAIL_OPEN,
+        "error": FAIL_OPEN,
+    },
+    "no_message_lost": {"": NOT_FENCED},
+    "no_write_to_a_closed_session": {"": NOT_FENCED},
+    "routing_follows_the_live_session": {"": NOT_FENCED},
+}
+"""For each property which protocols break it: in every column (""), and under which kind of fault besides."""
+
+
+def expected_under_faults(protocol, property, faults):
+    """The verdict that a cell is expected to have."""
+    broken = BROKEN[property]
+    kind = str(faults).partition("=")[0]
+    return "violated" if protocol in (*broken.get("", ()), *broken.get(kind, ())) else "verified"
+
+
+@simharness.scenario(protocol=list(PROTOCOLS), property=list(FAULT_CASTS), faults=FAULTS, expect=expected_under_faults)
+def under_faults(world, protocol, property, faults):
+    """The main turn and the review fork in processes of their own, and one fault at every place where it can strike."""
+    contend(world, Contenders(world, protocol, property, faults=faults), property, FAULT_CASTS[property])
+
+
+def only_fenced_keeps(protocol, faults):
+    """The verdict of what only the reference keeps, with faults and without."""
+    return "verified" if protocol == "fenced" else "violated"
+
+
+@simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["every_property"], faults=FAULTS[:3], expect=only_fenced_keeps)
+def holder_used_twice(world, protocol, property, faults):
+    """All properties at once, where both contenders give the same name as the holder of the lease."""
+    contend(world, Contenders(world, protocol, property, faults=faults, holder="pid=1"), property, ("main_turn", "review_fork_says"))
+
+
+@simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["lock_released"], faults=[None, "clock_jump=1"])
+def abandoned_lease(world, protocol, property, faults):
+    """The main turn takes the lease and is never heard of again; the wall clock jumps."""
+    contend(world, Contenders(world, protocol, property, faults=faults), property, ("main_turn_vanishes", "review_fork_takes_the_lease"))
+
+
+@simharness.scenario(
+    protocol=list(PROTOCOLS),
+    property=["one_compression_child"],
+    faults=[None, "stall=1@main_turn"],
+    expect=lambda protocol, faults: "violated" if protocol in (NOT_FENCED if faults else ("unlocked",)) else "verified",
+    max_delay=0.0,
+)
+def refreshed_lease(world, protocol, property, faults):
+    """A compression of 65 s, longer than the lease's 60, whose refresher may be stalled; the review fork comes after 62 s."""
+    contenders = Contenders(world, protocol, property, seconds=65.0, ttl=60.0, arrivals=[62.0])
+    contend(world, contenders, property, ("main_turn", "review_fork_once"))

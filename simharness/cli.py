@@ -31,7 +31,7 @@ from simharness.faults import KINDS, Faults
 from simharness.incident.command import incident
 from simharness.report import files, html_report, json_report
 from simharness.report.difference import side_by_side
-from simharness.report.table import cell_name, console_for, report, words_of
+from simharness.report.table import Shown, cell_name, console_for, report, words_of
 from simharness.report.timeline import render
 from simharness.results import Result
 from simharness.runtimes import trio
@@ -102,7 +102,8 @@ def explore(  # typer makes an option of each
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
     by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: where it fails, and where not.")] = False,
-    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
+    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table, no timelines.")] = False,
+    all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also of cells that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
     trio_order: Annotated[
         str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(trio.ORDERS)}; default: the scenario's.")
@@ -132,15 +133,23 @@ def explore(  # typer makes an option of each
             except KeyboardInterrupt:
                 stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
-        about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
-        report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full, about)
+        shown = Shown(
+            not no_timelines, full, all_timelines, {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
+        )
+        report(console_for(sys.stdout, _width()), results, addresses, shown)
         _complain(results)
         _write(results, addresses, json, html, stopped)
-        if stopped:
-            finished = sum(not result.bounds.startswith("interrupted") for result in results)
-            _say(f"interrupted: {finished} of {len(jobs)} cells finished; the others prove nothing")
-        status = max(result.exit_status for result in results) if results else 0
-        raise typer.Exit(max(status, INCONCLUSIVE) if stopped else status)
+        raise typer.Exit(_status(results, stopped, len(jobs)))
+
+
+def _status(results: list[Result], stopped: bool, cells: int) -> int:
+    """Return the exit status; say how far an exploration came that was stopped."""
+    status = max((result.exit_status for result in results), default=0)
+    if not stopped:
+        return status
+    finished = sum(not result.bounds.startswith("interrupted") for result in results)
+    _say(f"interrupted: {finished} of {cells} cells finished; the others prove nothing")
+    return max(status, INCONCLUSIVE)
 
 
 def _check_writable(*files_of_options: tuple[str, str | None]) -> None:

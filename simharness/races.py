@@ -94,7 +94,7 @@ class Races:
             if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
                 pass
             elif index in movers:
-                found = [(i, key, reads, writes) for i in direct]
+                found = [(i, key, *kernel.fault_footprint(j, i, self.before)) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
                 born = kernel.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
@@ -315,7 +315,7 @@ class Races:
                     yield j, actor.key + k, reads, plain | kernel.writes_of(kind) if kind else plain
             instead = kernel.crash_key(actor.process)
             if instead is not None:
-                yield j, instead, *kernel.crash_footprint(actor.process)
+                yield j, instead, *kernel.crash_footprint(actor.process, lambda lock: lock.state_in((1 << j) - 1))
 
     def _pending_crashes(self) -> Iterator[Race]:
         """Yield the races of crashes of processes that had only daemons left when the execution ended."""

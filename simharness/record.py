@@ -78,6 +78,7 @@ class Record:
         self.struck: list[tuple[int, str]] = []
         self.stalled: list[tuple[int, str, int, int]] = []
         self.behind: dict[str, int] = {}
+        self.may_be_held: dict[str, list[tuple[Resource | None, str, int]]] = {}
         self.when_crashed: list[Callable[[str], None]] = []
         self.when_suspended: list[Callable[[str, int], None]] = []
         self.peaceful = 0
