@@ -70,6 +70,7 @@ def summary(results: Sequence[Result]) -> str:
 def tables(console: Console, results: Sequence[Result]) -> None:
     """Print tables of parameter by property for the scenarios that have such, and one with a row for each cell of the others."""
     others: list[Result] = []
+    timed = False
     for name in dict.fromkeys(result.scenario for result in results):
         cells = [result for result in results if result.scenario == name]
         grids = _grids(cells, console) if len(cells) > 1 else []
@@ -78,11 +79,13 @@ def tables(console: Console, results: Sequence[Result]) -> None:
             _put(console, "")
         if not grids:
             others += cells
+        timed |= len(grids) > 0 and grids[-1].show_header
     if others:
         console.print(_rows(others))
         _put(console, "")
     if len(others) < len(results):
-        _put(console, f"in the cells: verdict, {_runs(results)} run, seconds", "dim")
+        seconds = ", seconds" if timed else ""
+        _put(console, f"in the cells: verdict, {_runs(results)} run{seconds}", "dim")
     _put(console, summary(results))
 
 
