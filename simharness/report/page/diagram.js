@@ -19,8 +19,8 @@ function showOrders() {
   const last = alike.length ? alike[alike.length - 1].last : 0;
   const pair = el("div", { class: "pair" });
   pair.append(
-    order(failing, failing.rows.filter((row) => row.last > last), "✗ It fails", "failing"),
-    order(passing, passing.rows.filter((row) => row.last >= fork), "✓ It passes: the nearest ordering that does", "passing"),
+    order(failing, failing.rows.filter((row) => row.last > last), fails() ? "✗ It fails" : "This ordering", "failing"),
+    order(passing, passing.rows.filter((row) => row.last >= fork), fails() ? "✓ It passes: the nearest ordering that does" : "The other ordering", "passing"),
   );
   holder.append(pair, el("p", { class: "legend" }, LEGEND));
 }

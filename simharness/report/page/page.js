@@ -48,7 +48,7 @@ function showCells() {
   const head = ["scenario", "parameters", "verdict", "orderings", "seconds", "failure"].map((name) => el("th", { scope: "col" }, name));
   const lines = data.cells.map((cell, rank) => {
     const seen = cell.counterexample;
-    const name = seen ? el("button", { type: "button", class: "link", onclick: () => choose(rank) }, cell.scenario) : cell.scenario;
+    const name = el("button", { type: "button", class: "link", onclick: () => choose(rank) }, cell.scenario);
     const odd = cell.as_expected === false;
     const verdict = cell.error ? "error" : `${cell.verdict || ""}${odd ? ` (expected ${cell.expected})` : ""}`;
     const said = cell.error || (seen ? seen.failure || "does not fail" : "");
@@ -174,9 +174,9 @@ function choose(rank, side = "failing", position = null) {
   showCells();
   const seen = found();
   $("main").hidden = !seen;
+  showNumbers();
   if (!seen) return;
   build();
-  showNumbers();
   state.side = views[side] ? side : "failing";
   state.position = position ?? goal(partsAt() ?? blamed()[0] ?? seen.failed_at ?? 0);
   show(false);
@@ -218,7 +218,7 @@ function start() {
   window.addEventListener("afterprint", draw);
   const [cell, side, position] = location.hash.slice(1).split("/");
   const first = data.cells.findIndex((one) => one.counterexample);
-  const rank = data.cells[Number(cell) - 1] && data.cells[Number(cell) - 1].counterexample ? Number(cell) - 1 : Math.max(0, first);
+  const rank = data.cells[Number(cell) - 1] ? Number(cell) - 1 : Math.max(0, first);
   if (data.cells.length) choose(rank, side, position ? Number(position) : null);
 }
 
