@@ -320,6 +320,8 @@ def test_the_choice_points_show_what_else_was_possible_and_where_the_orderings_p
     assert read(browser, ".choice.taken").replace("\n", "").startswith("●refunder: acquire lock")
     assert "the failing one goes on with refunder, the passing one with payer" in read(browser, ".parting")
     assert "held by refunder" in read(browser, "#state .odd")
+    assert "payer holds lock" in read(browser, "#state")
+    assert browser.run("document.querySelectorAll('.life.holding').length") >= 2
     assert browser.run("document.querySelectorAll('.order.failing .life.blocked').length") >= 2
     assert browser.run("document.querySelectorAll('.order.passing .message').length") == 2
 

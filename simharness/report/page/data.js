@@ -51,9 +51,7 @@ class View {
   }
 
   world(position) {
-    const { steps, initial } = this.trace;
-    for (let at = position; at > 0; at--) if (Object.keys(steps[at - 1].shown).length) return steps[at - 1];
-    return { ...initial, held: {}, wall: 0 };
+    return position ? this.step(position) : { ...this.trace.initial, held: {}, wall: 0 };
   }
 
   movesAfter(position) {

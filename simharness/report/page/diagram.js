@@ -180,7 +180,7 @@ function drawLife(part, paper, name, x, ys, top, end) {
     const throughout = (holds) => { for (let at = position; at <= until; at++) if (!holds(at)) return false; return true; };
     const holds = throughout((at) => (owner.world(at).held[name] || []).length > 0);
     const blocked = throughout((at) => owner.movesAfter(at).some((move) => move.actor === name && !move.possible));
-    shape("line", { class: `life${blocked ? " blocked" : holds ? " holding" : ""}`, x1: x, x2: x, y1: y, y2: next }, paper);
+    shape("line", { class: `life${blocked ? " blocked" : ""}${holds ? " holding" : ""}`, x1: x, x2: x, y1: y, y2: next }, paper);
   });
 }
 
