@@ -40,7 +40,10 @@ def step(
         if not lines and sys.stdin.isatty() and sys.stdout.isatty():
             from simharness.step.screen import Screen
 
-            Screen(stepper).run()
+            screen = Screen(stepper)
+            screen.run()
+            if screen.failed is not None:
+                raise screen.failed
         else:
             Lines(stepper, sys.stdin, sys.stdout, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)).run()
         for text in farewell(stepper, scenario.address):

@@ -12,7 +12,7 @@ from textual.containers import Container, Horizontal, VerticalScroll
 from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
-from simharness.errors import Misuse
+from simharness.errors import Misuse, SimharnessError
 from simharness.report.timeline import render
 from simharness.report.words import cut
 from simharness.step import words
@@ -24,7 +24,7 @@ LONGEST_CELL = 40
 
 
 class Screen(App[None]):
-    """Lets somebody step. When it has ended, the stepper stands where they left."""
+    """Lets somebody step. When it has ended, the stepper stands where they left; `failed` is what ended it early, if something did."""
 
     CSS = """
     #top { height: auto; padding: 0 1; }
@@ -55,6 +55,7 @@ class Screen(App[None]):
     def __init__(self, stepper: Stepper) -> None:
         super().__init__()
         self.stepper = stepper
+        self.failed: SimharnessError | None = None
 
     def compose(self) -> ComposeResult:
         """Make the parts."""
@@ -128,6 +129,9 @@ class Screen(App[None]):
             what()
         except Misuse as error:
             self.notify(str(error), severity="warning", markup=False)
+        except SimharnessError as error:
+            self.failed = error
+            self.exit()
         self._show()
 
     # What is shown

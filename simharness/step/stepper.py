@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simharness import choices, runtimes
-from simharness.errors import Misuse, Nondeterminism, TokenError
+from simharness.errors import Misuse, Nondeterminism, SimharnessError, TokenError
 from simharness.kernel import Kernel
 from simharness.moves import Move
 from simharness.scenario import Scenario, fixed_cell
@@ -107,6 +107,7 @@ class Stepper:
             else:
                 self._strategy.keys = _keys_of(simulation, told)
         self.point = self._look()
+        self._known: tuple[int, ...] = tuple(self._strategy.keys)
 
     def pick(self, number: int) -> Point:
         """Make the `number`th of the possible moves, from 1.
@@ -176,7 +177,13 @@ class Stepper:
     # Looking
 
     def _again(self) -> Point:
-        self.point = self._look()
+        """Look, and stay at the point before where that cannot be done."""
+        try:
+            self.point = self._look()
+        except SimharnessError:
+            self._strategy.keys, self._strategy.position = list(self._known), self.point.position
+            raise
+        self._known = tuple(self._strategy.keys)
         return self.point
 
     def _look(self) -> Point:

@@ -13,7 +13,7 @@ import simharness
 from simharness.cli import app
 from simharness.report import html_report, json_report
 from simharness.report.page import page
-from simharness.report.recorded import value
+from simharness.report.recorded import recorded, value
 from tests.browser import Browser, chromium
 from tests.report import small_races
 
@@ -196,10 +196,20 @@ def test_a_page_of_no_counterexample_and_of_one_execution_can_be_made():
     assert embedded(html_report.of_results([explored(fine)], {}))["cells"][0]["verdict"] == "verified"
     token = explored(small_races.lost_update).counterexample.token
     execution = simharness.replay(small_races.lost_update, token)
-    [cell] = embedded(html_report.of_execution(execution, "races.py::lost_update", [("Log", ["two lines", "fit"])]))["cells"]
-    assert cell["notes"] == [["Log", ["two lines", "fit"]]]
+    [cell] = embedded(html_report.of_execution(execution, "races.py::lost_update"))["cells"]
     assert cell["command"] == f"simharness replay races.py::lost_update '{token}'"
     assert embedded(page([]))["cells"] == []
+
+
+def test_an_execution_can_stand_beside_another_with_notes_on_top():
+    found = explored(small_races.rotation).counterexample
+    one, other = (simharness.replay(small_races.rotation, token) for token in (found.token, found.passing.token))
+    told = html_report.executed(one, "races.py::rotation", [("Log", ["two lines", "fit"])], beside=other)
+    [cell] = embedded(page([told]))["cells"]
+    assert cell["notes"] == [["Log", ["two lines", "fit"]]]
+    passing = cell["counterexample"]["passing"]
+    assert (passing["parts_at"], passing["actor"]) == (found.passing.parts_at, found.passing.actor)
+    assert [step["text"] for step in passing["trace"]["steps"]] == [step["text"] for step in recorded(found.passing.trace)["steps"]]
 
 
 def test_the_command_line_writes_pages_whole_or_not_at_all(tmp_path):
@@ -310,6 +320,8 @@ def test_the_choice_points_show_what_else_was_possible_and_where_the_orderings_p
     assert read(browser, ".choice.taken").replace("\n", "").startswith("●refunder: acquire lock")
     assert "the failing one goes on with refunder, the passing one with payer" in read(browser, ".parting")
     assert "held by refunder" in read(browser, "#state .odd")
+    assert "payer holds lock" in read(browser, "#state")
+    assert browser.run("document.querySelectorAll('.life.holding').length") >= 2
     assert browser.run("document.querySelectorAll('.order.failing .life.blocked').length") >= 2
     assert browser.run("document.querySelectorAll('.order.passing .message').length") == 2
 
@@ -349,6 +361,20 @@ def test_several_counterexamples_are_chosen_from_a_list(browser, pages):
     assert "deadlock" in read(browser, "h1")
     assert browser.run("location.hash").startswith("#3/")
     assert "orderings run" in read(browser, "#numbers")
+
+
+@pytest.mark.long
+def test_a_cell_without_a_counterexample_shows_its_numbers(browser, tmp_path):
+    def fine(world):
+        world.actor("a", world.step, "x")
+        world.actor("b", world.step, "y")
+
+    (tmp_path / "page.html").write_text(html_report.of_results([explored(fine)], {}))
+    browser.open(tmp_path / "page.html")
+    assert read(browser, "h1") == "verified: no counterexample"
+    assert "each once, up to swapping independent steps" in read(browser, "#numbers")
+    assert browser.run("document.getElementById('main').hidden")
+    assert browser.complaints() == []
 
 
 @pytest.mark.long

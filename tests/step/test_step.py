@@ -133,6 +133,28 @@ def test_rows_log_lines_and_the_timeline_are_shown_when_asked_for():
     assert "forward along the token" in text
 
 
+def test_where_a_step_cannot_be_looked_at_the_execution_stays_where_it_was():
+    broken = []
+
+    def scenario(world):
+        cell = world.shared(0, "cell")
+        world.actor("a", lambda: [cell.set(number) for number in range(4)])
+
+        @world.always
+        def check():
+            if broken and cell.get() == 1:
+                raise LookupError("not a verdict")
+
+    walk = stepper(scenario)
+    walk.forward()
+    broken.append(True)
+    with pytest.raises(simharness.Misuse, match="check check raised LookupError"):
+        walk.forward()
+    assert walk.point.position == 1
+    broken.clear()
+    assert walk.forward().position == 2
+
+
 def test_forward_with_nothing_ahead_lets_whoever_moved_go_on():
     walk = stepper(small_races.rotation)
     walk.pick_actor("review_fork")

@@ -1,6 +1,6 @@
 """The page: executions as one HTML file, to look at and to step through in a browser.
 
-It is made of the entries that `--json` writes and of three files beside this one. It asks the network for nothing, and says so to the
+It is made of the entries that `--json` writes and of the files beside this one. It asks the network for nothing, and says so to the
 browser; without scripts it shows the same timelines as text.
 """
 
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 Entry = Mapping[str, Any]
-"""A result as `json_report.entry` returns it, or an execution as `json_report.execution` does."""
+"""A result as `json_report.entry` returns it, or an execution as `html_report.executed` does."""
 
-_PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
+_FILES = {"/*STYLE*/": ("page.css",), "/*SCRIPT*/": ("data.js", "diagram.js", "world.js", "page.js")}
+"""Marks in the template, and the files whose texts stand there."""
 
 
 def page(entries: Sequence[Entry], title: str = "") -> str:
@@ -28,11 +30,12 @@ def page(entries: Sequence[Entry], title: str = "") -> str:
     folder = files(__name__)
     first = next((entry["counterexample"]["failure"] for entry in entries if entry.get("counterexample")), None)
     said = title or (f"{entries[0]['scenario']}: {first}" if first else "simharness")
-    text = (folder / "page.html").read_text(encoding="utf-8")
-    for mark, name in _PARTS.items():
-        text = text.replace(mark, (folder / name).read_text(encoding="utf-8"))
-    text = text.replace("<!--TITLE-->", html.escape(said)).replace("<!--PLAIN-->", _plain(entries))
-    return text.replace("{/*DATA*/}", _embedded({"title": title, "cells": list(entries)}))
+    texts = {mark: "\n".join((folder / name).read_text(encoding="utf-8") for name in names) for mark, names in _FILES.items()}
+    texts["<!--TITLE-->"] = html.escape(said)
+    texts["<!--PLAIN-->"] = _plain(entries)
+    texts["{/*DATA*/}"] = _embedded({"title": title, "cells": list(entries)})
+    template = (folder / "page.html").read_text(encoding="utf-8")
+    return re.sub("|".join(map(re.escape, texts)), lambda mark: texts[mark.group()], template)
 
 
 def _embedded(value: Mapping[str, Any]) -> str:
