@@ -18,6 +18,9 @@ from simharness.runtimes import memory as runtime
 from simharness.runtimes.memory import ALL, BULK, MEMORY, WALK, Memory
 from simharness.runtimes.memory_locations import Spot
 
+ANNOUNCING = True
+"""Tells these hooks from silent ones."""
+
 
 def _here() -> Memory | None:
     """Return the shared memory of the simulation that the running code is part of."""

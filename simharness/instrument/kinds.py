@@ -10,6 +10,7 @@ import enum
 import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Mapping
 from typing import Any
 
 EXEMPT, OBJECT, MODULE, CLASS, LIST, DICT, SET = range(7)
@@ -126,7 +127,12 @@ def _is_instrumented(function: Any) -> bool:
     while isinstance(function, types.MethodType):
         function = function.__func__
     function = getattr(function, "__wrapped__", function)
-    return type(function) is types.FunctionType and HOOKS in function.__globals__
+    return type(function) is types.FunctionType and announces(function.__globals__)
+
+
+def announces(space: Mapping[str, Any]) -> bool:
+    """Whether the module of these globals has been rewritten and its accesses are announced."""
+    return getattr(space.get(HOOKS), "ANNOUNCING", False)
 
 
 def key_of(key: Any) -> Any:

@@ -46,6 +46,9 @@ def rewrite(source: str | bytes, filename: str) -> ast.Module:
 
 def instrumented(tree: ast.Module) -> ast.Module:
     """Rewrite a module's syntax tree, which may have been rewritten for other ends already."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr) and getattr(node, "end_lineno", None) is None:
+            node.end_lineno, node.end_col_offset = node.lineno, node.col_offset
     _Rewriter(tree).visit(tree)
     position = 0
     for statement in tree.body:
@@ -209,7 +212,13 @@ class _Rewriter(ast.NodeTransformer):
         node.test = self._through("truth", node.test)
         return node
 
-    visit_If = visit_While = visit_IfExp = visit_Assert = _tested
+    visit_While = visit_IfExp = visit_Assert = _tested
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if _explains_an_assert(node):
+            node.orelse = self._statements(node.orelse)
+            return node
+        return self._tested(node)
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
         self.generic_visit(node)
@@ -368,6 +377,12 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_TypeAlias(self, node: ast.AST) -> ast.AST:
         return node
+
+
+def _explains_an_assert(node: ast.If) -> bool:
+    """Whether pytest has put a statement here that tells why an assert fails: it reads again what the assert has read."""
+    test = node.test.operand if isinstance(node.test, ast.UnaryOp) else None
+    return isinstance(test, ast.Name) and test.id.startswith("@py_assert") and isinstance(node.body[-1], ast.Raise)
 
 
 def _names(target: ast.AST) -> list[ast.Name]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simharness.actors import Actor
-from simharness.instrument.kinds import DICT, HOOKS, IDENTITY, LIST, OTHER, SET, key_of
+from simharness.instrument.kinds import DICT, IDENTITY, LIST, OTHER, SET, announces, key_of
 from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.record import INSPECTING, RUNNING, SETUP
@@ -310,6 +310,6 @@ def settle(kernel: Kernel) -> None:
 
 
 def is_instrumented(module: str) -> bool:
-    """Whether the module of this name has been imported and rewritten."""
+    """Whether the module of this name has been imported and announces its accesses."""
     found = sys.modules.get(module)
-    return found is not None and HOOKS in vars(found)
+    return found is not None and announces(vars(found))
