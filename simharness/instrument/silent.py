@@ -10,7 +10,7 @@ def attr(value: Any, *rest: Any, **options: Any) -> Any:
     return value
 
 
-store = update = on = function = whole = truth = made = iterator = walk = assigned = attr
+store = update = on = compared = told = function = whole = truth = made = iterator = walk = assigned = attr
 
 
 def variable(name: str, place: Any) -> None:
