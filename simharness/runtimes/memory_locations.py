@@ -17,9 +17,10 @@ from types import FunctionType
 from typing import Any
 
 from simharness.actors import ROOT, Actor
-from simharness.instrument.kinds import CLASS, MODULE, Plan
+from simharness.instrument.kinds import CLASS, HOOKS, MODULE, Plan
 from simharness.kernel import Kernel
 from simharness.operations import Operation
+from simharness.places import is_foreign
 from simharness.record import RUNNING, SETUP
 
 MADE_BEFORE = "memory made before"
@@ -27,6 +28,8 @@ FACT = "memory "
 CLASS_FACT = "memory of classes "
 WHOLE_FACT = "memory as a whole "
 """Of objects whose attributes are also used as a dictionary: they are one location."""
+STRANGE = "not instrumented"
+"""In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
 SCENARIOS = "simharness_scenarios_"
 """What the names of modules begin with that were loaded from the path of a scenario file."""
 SWEEP = 2_000
@@ -101,6 +104,7 @@ class Locations:
         self.entries: dict[int, Entry] = {}
         self.named: dict[str, Entry] = {}
         self.plans: dict[type, Plan] = {}
+        self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
         self.kept: list[Any] = []
@@ -119,7 +123,18 @@ class Locations:
         found = self.plans.get(cls)
         if found is None:
             found = self.plans[cls] = Plan(cls)
+            for base in cls.__mro__:
+                module = sys.modules.get(str(base.__module__))
+                if module is not None and HOOKS not in vars(module):
+                    self.meets(getattr(module, "__file__", None))
         return found
+
+    def meets(self, file: str | None) -> None:
+        """Instrumented code uses what is defined in this file, which is not instrumented."""
+        if file is not None and file not in self.files:
+            self.files.add(file)
+            if not is_foreign(file):
+                self.kernel.context.setdefault(STRANGE, file)
 
     # Names
 

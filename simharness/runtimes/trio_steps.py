@@ -10,8 +10,8 @@ task read all cancel scopes around it.
 
 This is begun (`GROWING`) when an execution has shown several tasks whose code is instrumented, and given up (`POINTS`) as soon as
 something happens whose footprint is not known or that does not fit into one step: a deadline, a worker thread, another actor, a callback,
-a choice, an operation that has to wait, a task whose code is not instrumented, faults, checks after every step. Then all steps of a run
-conflict.
+a choice, an operation that has to wait, code under test that is not instrumented (a task's, or what instrumented code calls or handles),
+faults, checks after every step. Then all steps of a run conflict.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from simharness.kernel import Kernel
 from simharness.operations import Operation, Resource, State
 from simharness.runtimes import trio_footprints as footprints
 from simharness.runtimes import trio_internals as internals
+from simharness.runtimes.memory_locations import STRANGE
 from simharness.runtimes.trio_runs import FAR, Run
 from simharness.runtimes.trio_state import VirtualClock
 
@@ -60,6 +61,7 @@ def fits(run: Run) -> bool:
     _, timeout = internals.seconds_to_deadline(runner)
     return (
         kernel.faults is None
+        and STRANGE not in kernel.context
         and not kernel.watched
         and not kernel.learned.daemons
         and isinstance(run.clock, VirtualClock)
