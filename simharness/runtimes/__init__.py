@@ -45,7 +45,8 @@ def installed() -> Iterator[None]:
 def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
     """Say what was a scheduling point: the runtimes, Trio only where it was used, and the memory of which modules."""
     order = "one batch" if trio.BATCHES in kernel.learned.shared else "one task"
-    used = (f"{name} ({order} at a time)" for name in sorted(kernel.learned.runtimes))
+    conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
+    used = (f"{name} ({order} at a time; {conflicts})" for name in sorted(kernel.learned.runtimes))
     points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
     if instrumented:
         return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
