@@ -120,14 +120,14 @@ def refresh_no_expired_row(conn: sqlite3.Connection, session_id: str, holder: st
 
 ACQUIRE, REFRESH, INSERT = lock.acquire, lock.refresh, transcript.insert_message
 RELEASE, CLAIM, PUBLISH = Rotation.release, Rotation.claim, Rotation.publish
-NO_FENCE: list[Patch] = [(rotation, "is_current", lambda *_: True), (SessionDB, "fencing_token", lambda *_: 0)]
+NO_FENCE: Patch = (rotation, "is_current", lambda *_: True)
 
 ABSENCES: dict[str, list[Patch]] = {
-    "lease": [(Rotation, "claim", lambda _: None), *NO_FENCE],
+    "lease": [(Rotation, "claim", lambda _: None), NO_FENCE, (SessionDB, "fencing_token", lambda *_: 0)],
     "look at the parent": [(lock, "acquire", without_looking)],
     "holder": [(rotation, "is_current", any_holder)],
     "generation": [(rotation, "is_current", any_generation)],
-    "holder and generation": NO_FENCE,
+    "holder and generation": [NO_FENCE],
     "conditional update": [(rotation, "end_parent", end_in_any_case)],
     "unique index": [(store, "BACKSTOP", "SELECT 1")],
     "one transaction": [(Rotation, "publish", publish_in_two_transactions)],
