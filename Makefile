@@ -21,10 +21,10 @@ ledger: $(STAMP)  ## reports from production: where each is found, and where its
 	$(BIN)/simharness explore scenarios/ledger.py --by-scenario --no-timelines --workers $(WORKERS)
 
 test: $(STAMP)  ## the test suite, under three minutes
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-long: $(STAMP)  ## the test suite with the long tests
-	$(BIN)/python -m pytest -q -m 'long or not long'
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'long or not long'
 
 upstream-test: $(STAMP)  ## an upstream regression test, unmodified, against hermes_state: make upstream-test FILE=...
 	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath= -o addopts= --rootdir=$(dir $(FILE)) $(FILE)

@@ -29,6 +29,8 @@ class Rung:
     """Publishing is one guarded transaction, newer rows are carried into the child, a rotation cut in two is undone."""
     refuses_closed: bool = False
     """A session that has ended takes no messages (the answer to #71001)."""
+    refreshes: bool = True
+    """A thread refreshes the lease while compressing; what takes no time needs none."""
     refresher_gives_up_after: int | None = None
     """How many refreshes may fail in a row before the lease refresher ends (None: it never gives up)."""
 

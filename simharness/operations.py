@@ -96,11 +96,12 @@ class Operation:
         writes_when: when given, the operation writes `resource` in these states and reads it in the others.
         also: mask of what is written besides where `writes_when` holds.
         options: number of alternatives of a data choice; 1 for everything else.
+        due: when given, the deadline as it is in a state of `resource`; for operations that wait for what others may postpone.
         faults: kinds of faults that can strike it: alternative k is that the k-th of them (from 1) does.
         detail: what to show beside the kind, such as the SQL text.
     """
 
-    __slots__ = ("also", "detail", "enabled", "faults", "kind", "options", "reads", "resource", "writes", "writes_when")
+    __slots__ = ("also", "detail", "due", "enabled", "faults", "kind", "options", "reads", "resource", "writes", "writes_when")
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Operation:
         options: int = 1,
         detail: str = "",
         also: int = 0,
+        due: Callable[[State], int | None] | None = None,
         faults: Sequence[str] = (),
     ) -> None:
         self.kind = kind
@@ -124,6 +126,7 @@ class Operation:
         self.options = options
         self.detail = detail
         self.also = also
+        self.due = due
         self.faults = faults
 
     def footprint(self, state: State) -> tuple[int, int]:

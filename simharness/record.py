@@ -6,6 +6,7 @@ moved, shifted, plus the alternative taken where its operation is a data choice.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -15,11 +16,14 @@ from typing import Any
 
 from simharness.actors import SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
+from simharness.errors import Nondeterminism
 from simharness.operations import CHECKED, ENDING, Names, Operation, Resource
 from simharness.places import Place, without_addresses
 
 VERSIONED = "version"
 """In a kernel's context: what the execution rests on that another version of Python may do otherwise."""
+LOG = "log"
+"""The kind of the operations that log lines are, where they are points."""
 RUNNING, SETUP, INSPECTING, ENDED = range(4)
 Chooser = Callable[[list[int]], int]
 
@@ -33,6 +37,7 @@ class Record:
         self.clock = Clock(max_delay)
         self.clock_key = self.names.index("clock") << SHIFT
         self.tracing = False
+        self.on_log: Callable[[logging.LogRecord], None] | None = None
         self.mode = ENDED
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._reset((), lambda enabled: enabled[0], (), ())
@@ -52,7 +57,6 @@ class Record:
         self.times: list[int] = []
         self.deadlines: list[int | None] = []
         self.calls: list[tuple[Place, ...]] = []
-        self.widths: list[int] = []
         self.notes: dict[int, list[str]] = {}
         self.actors: dict[int, Actor] = {}
         self.live: list[Actor] = []
@@ -64,6 +68,7 @@ class Record:
         self.resources: dict[str, Resource] = {}
         self.created: dict[str, int] = {}
         self.after_step: Callable[[], None] | None = None
+        self.when_asked: Callable[[list[int]], None] | None = None
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.timed = self.dying = self.buried = False
@@ -73,7 +78,9 @@ class Record:
         self.struck: list[tuple[int, str]] = []
         self.stalled: list[tuple[int, str, int, int]] = []
         self.behind: dict[str, int] = {}
+        self.may_be_held: dict[str, list[tuple[Resource | None, str, int]]] = {}
         self.when_crashed: list[Callable[[str], None]] = []
+        self.when_suspended: list[Callable[[str, int], None]] = []
         self.peaceful = 0
         self.clock_readings: list[tuple[int, int]] = []
         self.jumps: list[tuple[int, int]] = []
@@ -90,8 +97,10 @@ class Record:
 
     @property
     def left_out(self) -> bool:
-        """Whether an actor is stuck in a false `assume`, or died in one."""
-        return any(actor.pending is not None and actor.pending.kind == "assume" for actor in (*self.stuck, *self.dead))
+        """Whether an actor is stuck in a false `assume`, or died in one; or in a log line that is not wanted."""
+        stuck = {actor.pending.kind for actor in self.stuck if actor.pending is not None}
+        died = {actor.pending.kind for actor in self.dead if actor.pending is not None}
+        return "assume" in stuck | died or LOG in stuck
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder."""
@@ -136,6 +145,11 @@ class Record:
             else:
                 os.unlink(path)
         return self._folder.name
+
+    @property
+    def fresh_folder(self) -> str | None:
+        """The path of the folder that the last execution was given, or None if it asked for none."""
+        return None if self._folder is None else self._folder.name
 
     def canonical(self, text: str) -> str:
         """Return the text without what differs between processes that do the same: addresses and the names of temporary folders."""
@@ -203,10 +217,22 @@ class Record:
         assert operation is not None
         reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
         reads |= actor.base
-        writes |= actor.bit | (ENDING if actor.daemon else 0)
+        writes |= actor.mark | (ENDING if actor.daemon else 0)
         if writes & self.learned.checked:
             writes |= CHECKED
         return reads, writes
+
+    def give_up(self, error: BaseException) -> None:
+        """The execution cannot go on: `run` will raise `error`."""
+        if self.error is None and not self.dying:
+            self.error = error
+
+    def differs(self, n: int, reads: int, writes: int) -> Nondeterminism:
+        """Return the error that says that a repeated step has another footprint than it had before."""
+        return Nondeterminism(
+            f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
+            f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
+        )
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

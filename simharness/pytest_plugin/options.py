@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
+import unittest
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from simharness.errors import Misuse
 from simharness.faults import Faults
+from simharness.runtimes.trio import require
 from simharness.simulation import Settings
 from simharness.strategies import named
 
@@ -20,6 +23,8 @@ INI = "interleave"
 MOST_SECONDS = 60.0
 """Real seconds after which a test is given up, unless it says otherwise: a test run has to end."""
 _SETTINGS = frozenset(field.name for field in fields(Settings)) - {"progress", "confirm"}
+_OTHERS = ("asyncio", "anyio", "twisted", "tornado")
+"""Markers of tests that another library than Trio runs."""
 _OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock"})
 
 
@@ -51,7 +56,19 @@ def wanted(item: pytest.Item) -> bool:
     if item.get_closest_marker(MARKER) is not None:
         return True
     asked = item.config.getoption("interleave") or item.config.getoption("interleave_replay")
-    return bool(asked) and not inspect.iscoroutinefunction(item.function)
+    return bool(asked) and (not is_async(item) or (_another_library(item) is None and importlib.util.find_spec("trio") is not None))
+
+
+def is_async(item: pytest.Function) -> bool:
+    """Whether a test is an `async def`."""
+    return inspect.iscoroutinefunction(item.function)
+
+
+def _another_library(item: pytest.Function) -> str | None:
+    """Return what runs an `async def` in place of Trio, if the test says so."""
+    if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+        return "asyncio"
+    return next((name for name in _OTHERS if item.get_closest_marker(name) is not None), None)
 
 
 def options_of(item: pytest.Function) -> Options:
@@ -96,13 +113,16 @@ def name_of(item: pytest.Item) -> str:
 
 
 def check_runnable(item: pytest.Function) -> None:
-    """Refuse a test that no runtime can run: one that is an `async def`.
+    """Refuse a test that no runtime can run: an `async def` that is not Trio's.
 
     Raises:
-        Misuse: it is.
+        Misuse: it is one, or Trio is not installed.
     """
-    if inspect.iscoroutinefunction(item.function):
-        raise Misuse(f"{_place(item)}: {item.name} is an async def: there is no runtime for coroutines; test the code beneath with threads")
+    if is_async(item):
+        library = _another_library(item)
+        if library is not None:
+            raise Misuse(f"{_place(item)}: {item.name} is an async def for {library}: there is a runtime for Trio only")
+        require()
 
 
 def _from_ini(config: pytest.Config) -> Mapping[str, Any]:

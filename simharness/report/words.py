@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simharness.moves import Move
 from simharness.places import Place
 from simharness.trace import Step
 
@@ -95,6 +96,28 @@ def words(step: Step) -> str:
     if detail and notes and notes[0].startswith(detail):
         return f"{kind.replace('_', '-')} {', '.join(notes)}"
     return _with(plain(kind, detail), notes)
+
+
+def move_in_words(move: Move) -> str:
+    """Return what somebody would do next."""
+    kind, detail = move.kind, one_line(move.detail)
+    if kind == "clock.advance":
+        return f"the clock moves to {seconds(int(detail))}" if detail.isdigit() else "the clock moves"
+    if kind in STRIKES:
+        return STRIKES[kind].format(detail)
+    if kind.startswith(("sql", "db")):
+        text = sql(detail or kind.rpartition(".")[2].upper())
+    elif kind == "step":
+        text = detail
+    elif kind == "sleep":
+        text = f"end a sleep of {detail}"
+    else:
+        text = "read the clock" if kind == "clock.read" else plain(kind, detail)
+    if move.fault:
+        return f"{text}, and it fails: {move.fault}"
+    if kind != "choose":
+        return text
+    return f"choose {detail}: {move.value}" if detail else f"choose {move.value}"
 
 
 def plain(kind: str, detail: str) -> str:

@@ -11,23 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time
+from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time, trio
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-
-def in_words(instrumented: Sequence[str]) -> str:
-    """Say what was a scheduling point: the runtimes, and the memory of which modules."""
-    points = f"scheduling points: {', '.join(NAMES)}"
-    if instrumented:
-        return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
-    return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
-
-
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports)
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports, trio)
 _depth = [0]
 
 
@@ -49,6 +40,16 @@ def installed() -> Iterator[None]:
         _depth[0] -= 1
         if not _depth[0]:
             patches.undo()
+
+
+def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
+    """Say what was a scheduling point: the runtimes, Trio only where it was used, and the memory of which modules."""
+    order = "one batch" if trio.BATCHES in kernel.learned.shared else "one task"
+    used = (f"{name} ({order} at a time)" for name in sorted(kernel.learned.runtimes))
+    points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
+    if instrumented:
+        return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
+    return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
 
 
 def end_execution(kernel: Kernel) -> None:

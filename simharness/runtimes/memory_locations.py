@@ -33,6 +33,10 @@ SWEEP = 2_000
 """Objects known in one execution, after which those that nobody else holds are forgotten."""
 
 
+_plans: weakref.WeakKeyDictionary[Kernel, dict[type, Plan]] = weakref.WeakKeyDictionary()
+"""How accesses to the instances of classes are announced, of classes that outlive executions."""
+
+
 class Spot:
     """A location in one execution: its bit if it is a scheduling point, else who has touched it so far and whether it was written."""
 
@@ -48,11 +52,15 @@ class Spot:
 
 
 class Entry:
-    """An object in one execution: its name, its locations, and what keeps its identity from being given to another."""
+    """An object in one execution: its name, its locations, and what keeps its identity from being given to another.
+
+    `coarse`: nobody has looked for a name of its own yet, which only matters once it is shared.
+    """
 
     __slots__ = (
         "all_by",
         "base",
+        "coarse",
         "disorder",
         "items",
         "label",
@@ -81,6 +89,7 @@ class Entry:
         self.written_by: Actor | None = None
         self.observed = self.disorder = False
         self.whole: Spot | None = None
+        self.coarse = False
 
 
 class _Reference(weakref.ref[Any]):
@@ -100,7 +109,8 @@ class Locations:
         self.kernel = kernel
         self.entries: dict[int, Entry] = {}
         self.named: dict[str, Entry] = {}
-        self.plans: dict[type, Plan] = {}
+        self._lasting = _plans.setdefault(kernel, {})
+        self.plans: dict[type, Plan] = self._lasting.copy()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
         self.kept: list[Any] = []
@@ -119,6 +129,8 @@ class Locations:
         found = self.plans.get(cls)
         if found is None:
             found = self.plans[cls] = Plan(cls)
+            if vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+                self._lasting[cls] = found
         return found
 
     # Names
@@ -175,9 +187,16 @@ class Locations:
         if kernel.mode == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
             return self.entries[id(thing)]
-        kernel.learned.share(MADE_BEFORE)
         name = type(thing).__name__
-        return self.register(thing, f"some {name}", name)
+        found = self.register(thing, f"some {name}", name)
+        found.coarse = MADE_BEFORE not in kernel.learned.shared
+        return found
+
+    def refine(self, entry: Entry) -> bool:
+        """The name of an object matters from here on; return whether it must be looked for, which starts exploring over."""
+        if entry.coarse:
+            self.kernel.learned.share(MADE_BEFORE)
+        return entry.coarse
 
     def global_entry(self, module: str) -> Entry:
         """Return what is known of a module's globals."""
@@ -193,7 +212,7 @@ class Locations:
             return
         names = getattr(owner, "__dict__", None)
         entry = self.entry(owner) if type(names) is dict else None
-        if entry is not None and id(names) not in self.entries:
+        if entry is not None and id(names) not in self.entries and not self.refine(entry):
             kernel.learned.share(WHOLE_FACT + entry.name)
             self.kept.append(names)
             self.entries[id(names)] = entry

@@ -124,7 +124,7 @@ class Both(Resource):
 def me(kernel: Kernel) -> str:
     """Return the name under which the running code holds things."""
     actor = kernel.actor
-    return actor.name if actor is not None and kernel.mode != INSPECTING else "a check"
+    return actor.host.name if actor is not None and kernel.mode != INSPECTING else "a check"
 
 
 def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:

@@ -64,6 +64,7 @@ class Link(Points):
                 self._altered(shape)
             if kind == SCHEMA and not inside and shape.verb == "PRAGMA" and shape.argument.startswith("journal_mode"):
                 database.read_header()
+                self.tell_what_is_held()
 
     def after_script(self, script: str) -> None:
         """A script has been run in set-up."""
@@ -114,8 +115,7 @@ class Link(Points):
         kernel, database = self.kernel, self.database
         if held and kind == UNKNOWN and kernel.mode == RUNNING and not database.alone:
             shared = self.bit if self.exposed else 0
-            durable = kernel.durable_bit()
-            kernel.step(Operation("sqlite.rollback", reads=durable, writes=database.lock.bit | database.file.bit | shared))
+            kernel.step(Operation("sqlite.rollback", reads=database.every, writes=database.lock.bit | database.file.bit | shared))
         if held or (sharing and not database.wal):
             self.put_lock(None if held or database.lock.state == self.name else database.lock.state)
             if not held and not database.private and not (kernel.mode == RUNNING and database.alone):
