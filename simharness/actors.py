@@ -32,6 +32,8 @@ class Actor:
     calls: tuple[Place, ...] = ()
     failure: BaseException | None = None
     places: Callable[[], tuple[Place, ...]] | None = None
+    absorbs: Callable[[Operation], bool] | None = None
+    """Makes an operation part of the step under way, where it can; there while the actor's steps grow until they are over."""
     base = CLOCK
     wakes = 0
     crashed: int | None = None
@@ -81,11 +83,15 @@ def ended() -> None:
 
 
 class Learned:
-    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over."""
+    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over.
+
+    `late`: footprints of some steps are complete only when the steps are over, so what a step would be elsewhere is not known.
+    """
 
     def __init__(self) -> None:
         self.checked = 0
         self.daemons = False
+        self.late = False
         self.shared: set[str] = set()
         self.runtimes: set[str] = set()
         self.version = 0

@@ -20,7 +20,7 @@ from simharness import daemons
 from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
 from simharness.errors import HarnessBug, Misuse, SimharnessError, Stuck, told
 from simharness.faults import Faults
-from simharness.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.operations import CLOCK, ENDING, Operation
 from simharness.places import caller, callers
 from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser
 from simharness.striking import Striking
@@ -288,6 +288,8 @@ class Kernel(Striking):
             return self._step_aside(operation)
         actor = self.actor
         assert actor is not None
+        if actor.absorbs is not None and actor.absorbs(operation):
+            return 0
         actor.pending = operation
         actor.deadline = deadline
         if deadline is not None:
@@ -315,39 +317,8 @@ class Kernel(Striking):
         assert mover is not None
         operation = mover.pending
         assert operation is not None
-        return self._record(mover, operation)
-
-    def _record(self, actor: Actor, operation: Operation) -> int:
-        resource = operation.resource
-        reads, writes = operation.reads | actor.base, operation.writes | actor.mark
-        if operation.writes_when is not None:
-            assert resource is not None
-            if operation.writes_when(resource.state):
-                writes |= resource.bit | operation.also
-            else:
-                reads |= resource.bit
-        if operation.faults:
-            writes |= self.strikes_at(operation, self.key & ALTERNATIVES)
-        learned = self.learned
-        if actor.daemon:
-            writes |= ENDING
-        if writes & learned.checked:
-            writes |= CHECKED
-        n = self.n
-        if n < self.known:
-            expected = self.expected_reads[n]
-            if (reads != expected and reads | ENDING != expected | ENDING) or writes != self.expected_writes[n]:
-                self.give_up(self.differs(n, reads, writes))
-                self.hub.switch()
-        self.keys.append(self.key)
-        self.reads.append(reads)
-        self.writes.append(writes)
-        self.operations.append(operation)
-        self.times.append(self.clock.now)
-        self.deadlines.append(actor.deadline)
-        if self.tracing:
-            self.calls.append(actor.calls)
-        self.n = n + 1
+        if not self.record(mover, operation):
+            self.hub.switch()
         return self.key & ALTERNATIVES
 
     def _step_aside(self, operation: Operation) -> int:

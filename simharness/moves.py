@@ -12,7 +12,7 @@ from typing import Any
 
 from simharness.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.kernel import Kernel
-from simharness.operations import Operation, Resource
+from simharness.operations import Every, Operation, Resource
 from simharness.places import Place
 from simharness.striking import NOTHING
 
@@ -202,8 +202,8 @@ def _enabling(operation: Operation, position: int) -> int | None:
     if operation.enabled is None or resource is None:
         return None
     before = (1 << position) - 1
-    parts = [part for part in (getattr(resource, "first", None), getattr(resource, "second", None)) if part is not None] or [resource]
-    changes: list[int] = [step for part in parts for step, _ in part.history if step < position]
+    parts = resource.parts if isinstance(resource, Every) else (resource,)
+    changes = [step for part in parts for step, _ in part.history if step < position]
     if not changes or not operation.enabled(resource.state_in(before)):
         return None
     return max(changes)

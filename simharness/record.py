@@ -72,7 +72,7 @@ class Record:
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.timed = self.dying = self.buried = False
-        self.concurrent = self.over = self.fair = False
+        self.concurrent = self.over = self.fair = self.watched = False
         self.stuck_at: dict[str, Place | None] = {}
         self.advances: list[tuple[int, int]] = []
         self.struck: list[tuple[int, str]] = []
@@ -227,12 +227,18 @@ class Record:
         if self.error is None and not self.dying:
             self.error = error
 
-    def differs(self, n: int, reads: int, writes: int) -> Nondeterminism:
-        """Return the error that says that a repeated step has another footprint than it had before."""
-        return Nondeterminism(
-            f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
-            f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
-        )
+    def as_before(self, n: int) -> bool:
+        """Whether the footprint of a step is the one that it had before under the same choices; give the execution up where it is not."""
+        reads, writes, expected, written = self.reads[n], self.writes[n], self.expected_reads[n], self.expected_writes[n]
+        same = writes == written and (reads == expected or reads | ENDING == expected | ENDING)
+        if not same:
+            self.give_up(
+                Nondeterminism(
+                    f"step {n + 1} ({self.mover(self.keys[n])}) is not what it was under the same choices: it was "
+                    f"{self.footprint(expected, written)}, it is {self.footprint(reads, writes)}"
+                )
+            )
+        return same
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

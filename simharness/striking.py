@@ -17,7 +17,7 @@ from simharness.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.clock import BOOT, EPOCH, nanoseconds
 from simharness.errors import Nondeterminism, TokenError
 from simharness.faults import Faults
-from simharness.operations import CLOCK, ENDING, Operation, Resource, State
+from simharness.operations import CHECKED, CLOCK, ENDING, Operation, Resource, State
 from simharness.record import Record
 
 NOTHING = "nothing strikes"
@@ -214,6 +214,34 @@ class Striking(Record):
             self._crash(process)
         else:
             self._stall(key, kind, process)
+
+    def record(self, actor: Actor, operation: Operation) -> bool:
+        """Record an actor's step, which is about to be made; return whether it is what it was before under the same choices."""
+        resource = operation.resource
+        reads, writes = operation.reads | actor.base, operation.writes | actor.mark
+        if operation.writes_when is not None:
+            assert resource is not None
+            if operation.writes_when(resource.state):
+                writes |= resource.bit | operation.also
+            else:
+                reads |= resource.bit
+        if operation.faults:
+            writes |= self.strikes_at(operation, self.key & ALTERNATIVES)
+        learned = self.learned
+        if actor.daemon:
+            writes |= ENDING
+        if writes & learned.checked:
+            writes |= CHECKED
+        self.keys.append(self.key)
+        self.reads.append(reads)
+        self.writes.append(writes)
+        self.operations.append(operation)
+        self.times.append(self.clock.now)
+        self.deadlines.append(actor.deadline)
+        if self.tracing:
+            self.calls.append(actor.calls)
+        self.n += 1
+        return self.n > self.known or actor.absorbs is not None or self.as_before(self.n - 1)
 
     def strikes_at(self, operation: Operation, alternative: int) -> int:
         """Count the fault that strikes at the operation about to be recorded; return the mask of what that writes."""

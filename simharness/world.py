@@ -206,6 +206,7 @@ class World:
         reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
         """
         self._always.append(check)
+        self._kernel.watched = True
         if self._kernel.after_step is None:
             self._kernel.after_step = self.check_always
         return check
@@ -222,6 +223,7 @@ class World:
             raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
         self.promises.append(Promise(check, nanoseconds(within)))
         self._kernel.fair = True
+        self._kernel.watched = True
         if self._kernel.after_step is None:
             self._kernel.after_step = self.check_always
         return check

@@ -64,8 +64,8 @@ def test_two_tasks_with_two_checkpoints_have_six_orders_of_which_trio_in_batches
     assert in_batches.outcomes == SIX - {"0011", "1100"}
     assert freely.verdict is in_batches.verdict is Verdict.VERIFIED
     assert (freely.executions, in_batches.executions) == (20, 8)
-    assert "trio (one task at a time)" in freely.bounds
-    assert "trio (one batch at a time)" in in_batches.bounds
+    assert "trio (one task at a time; all steps of a run conflict)" in freely.bounds
+    assert "trio (one batch at a time; all steps of a run conflict)" in in_batches.bounds
 
 
 @pytest.mark.parametrize(("tasks", "orderings"), [(1, 1), (2, 6), (3, 90)])

@@ -11,6 +11,7 @@ import trio
 from trio._core import _run
 
 PLAIN = ("checkpoint", "log", "log", "set", "lock", "give", "scope", "cancel", "limit", "await", "take", "send", "receive", "park")
+SHARED = ("look", "bump", "cell")
 TIMED = ("sleep", "sleep", "timeout", "timeout")
 THREADED = ("thread", "thread", "callback")
 SPANS = (0.5, 1.0, 2.0)
@@ -34,10 +35,12 @@ def program(seed, kinds, tasks=(2, 2, 2, 3)):
 
 
 class Things:
-    """What the tasks share, and what they saw."""
+    """What the tasks share, and what they saw: together, in one list, or `apart`."""
 
-    def __init__(self, saw):
+    def __init__(self, saw, apart=False):
         self.saw = saw
+        self.apart = apart
+        self.count = 0
         self.lines = []
         self.events = (trio.Event(), trio.Event())
         self.locks = (trio.Lock(), trio.StrictFIFOLock())
@@ -51,15 +54,19 @@ class Things:
 
     def log(self, line):
         """Note something, and say what has been noted so far: a program that gets stuck has outcomes too."""
-        self.lines.append(line)
-        self.saw(repr(self.lines))
+        if self.apart:
+            self.saw(line)
+        else:
+            self.lines.append(line)
+            self.saw(repr(self.lines))
 
     async def task(self, name, todo):
         """Do what was drawn."""
         for number, (what, which, span, inner) in enumerate(todo):
             me = f"{name}.{number}"
             with trio.CancelScope() as scope:
-                self.scopes[which] = scope
+                if not self.apart or what in ("await", "lock", "limit", "park", "receive"):
+                    self.scopes[which] = scope
                 await self.one(what, which, span, inner, me)
             if scope.cancelled_caught:
                 self.log(f"{me} cancelled")
@@ -119,6 +126,15 @@ class Things:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.task, me, inner)
                 await trio.lowlevel.checkpoint()
+        elif what == "look":
+            self.log(f"{me} sees {self.count}")
+        elif what == "bump":
+            seen = self.count
+            if which:
+                await trio.lowlevel.checkpoint()
+            self.count = seen + 1
+        elif what == "cell":
+            self.log(f"{me} {self.cell.add(1)}")
         elif what == "sleep":
             await trio.sleep(span)
             self.log(me)

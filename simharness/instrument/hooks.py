@@ -7,12 +7,12 @@ that returns a stand-in has it announced when it happens (`simharness.instrument
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from simharness.instrument import guards
 from simharness.instrument.calls import called
-from simharness.instrument.kinds import EXEMPT, LIST, MODULE, OBJECT, SIMPLE
+from simharness.instrument.kinds import EXEMPT, HOOKS, LIST, MODULE, OBJECT, SIMPLE
 from simharness.instrument.reach import SHOWING, all_of, source_of
 from simharness.kernel import Kernel, _active, current
 from simharness.runtimes import memory as runtime
@@ -113,12 +113,21 @@ def function(called_next: Any) -> Any:
     """`called_next` is called next."""
     if _active:
         kind = type(called_next)
+        defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
+        if type(defined) is FunctionType and HOOKS not in defined.__globals__:
+            _meet(defined)
         if kind is FunctionType and called_next.__module__ not in guards.WALKERS:
             return called_next
         memory = _here()
         if memory is not None:
             return called(memory, called_next, kind)
     return called_next
+
+
+def _meet(called_next: FunctionType) -> None:
+    memory = _here()
+    if memory is not None:
+        memory.meets(called_next.__code__.co_filename)
 
 
 def whole(value: Any) -> Any:

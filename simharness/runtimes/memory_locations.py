@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import sys
 import weakref
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from simharness.actors import ROOT, Actor
-from simharness.instrument.kinds import CLASS, MODULE, Plan
+from simharness.instrument.kinds import CLASS, HOOKS, MODULE, Plan
 from simharness.kernel import Kernel
 from simharness.operations import Operation
+from simharness.places import is_foreign
 from simharness.record import RUNNING, SETUP
 
 MADE_BEFORE = "memory made before"
@@ -27,6 +28,8 @@ FACT = "memory "
 CLASS_FACT = "memory of classes "
 WHOLE_FACT = "memory as a whole "
 """Of objects whose attributes are also used as a dictionary: they are one location."""
+STRANGE = "not instrumented"
+"""In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
 SCENARIOS = "simharness_scenarios_"
 """What the names of modules begin with that were loaded from the path of a scenario file."""
 SWEEP = 2_000
@@ -111,6 +114,7 @@ class Locations:
         self.named: dict[str, Entry] = {}
         self._lasting = _plans.setdefault(kernel, {})
         self.plans: dict[type, Plan] = self._lasting.copy()
+        self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
         self.kept: list[Any] = []
@@ -129,9 +133,20 @@ class Locations:
         found = self.plans.get(cls)
         if found is None:
             found = self.plans[cls] = Plan(cls)
-            if vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+            files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
+            for file in files:
+                self.meets(file)
+            told_each_time = any(file is not None and not is_foreign(file) for file in files)
+            if not told_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
                 self._lasting[cls] = found
         return found
+
+    def meets(self, file: str | None) -> None:
+        """Instrumented code uses what is defined in this file, which is not instrumented."""
+        if file is not None and file not in self.files:
+            self.files.add(file)
+            if not is_foreign(file):
+                self.kernel.context.setdefault(STRANGE, file)
 
     # Names
 
@@ -269,6 +284,12 @@ def _is_being_made(thing: Any) -> bool:
 
 
 _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__setattr__"})
+
+
+def _plain_module(cls: type) -> ModuleType | None:
+    """Return the module that defines a class, if it is not instrumented."""
+    module = sys.modules.get(str(cls.__module__))
+    return module if module is not None and HOOKS not in vars(module) else None
 
 
 def shown(module: str) -> str:

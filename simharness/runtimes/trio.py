@@ -82,7 +82,7 @@ def install(patches: Patches) -> None:
     from trio import _threads
     from trio._core import _run, _thread_cache
 
-    from simharness.runtimes import trio_fixtures, trio_internals, trio_runs
+    from simharness.runtimes import trio_fixtures, trio_footprints, trio_internals, trio_runs
     from simharness.runtimes.thread import actor_of
 
     genuine = _Genuine(trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled)
@@ -133,6 +133,7 @@ def install(patches: Patches) -> None:
     patches.attribute(_run, "_r", trio_internals.Order(_run._r, lambda: current() is not None))
     patches.attribute(_run.Task, "__hash__", trio_runs.number)
     patches.attribute(_run.CancelStatus, "__hash__", trio_runs.number)
+    trio_footprints.install(patches)
     trio_fixtures.install(patches, trio_runs.number)
     _install_hooks(patches, trio_runs.run_now)
 

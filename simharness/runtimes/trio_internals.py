@@ -23,6 +23,7 @@ from greenlet import GreenletExit
 from sniffio import thread_local as sniffio_library
 from trio._core import _asyncgens, _entry_queue, _instrumentation, _ki, _run, _traps
 
+from simharness.instrument.kinds import HOOKS
 from simharness.places import Place, is_foreign
 
 Task = trio.lowlevel.Task
@@ -296,12 +297,44 @@ def is_own(task: Task) -> bool:
     return code.co_qualname in _OWN and code.co_filename.startswith(_CORE)
 
 
+_KNOWN = frozenset(
+    {"contextlib", "outcome", "trio._abc", "trio._channel", "trio._sync", "trio._timeouts", "types"}
+    | {f"trio._core.{name}" for name in ("_parking_lot", "_run", "_traps")}
+)
+"""Modules whose coroutines touch nothing but what tells it (`trio_footprints.py`)."""
 _CORE = _run.__file__.removesuffix("_run.py")
 
 
 def running() -> Task | None:
     """Return the task that the current run is stepping."""
     return getattr(Context, "task", None)
+
+
+def awaited_nursery(task: Task) -> trio.Nursery | None:
+    """Return the nursery for whose children a task waits in leaving it."""
+    nursery = task.child_nurseries[-1] if task.child_nurseries else None
+    return nursery if nursery is not None and nursery._parent_waiting_in_aexit else None
+
+
+def is_system(runner: Any, nursery: trio.Nursery) -> bool:
+    """Whether the tasks of a nursery are system tasks."""
+    return nursery is runner.system_nursery
+
+
+def scopes_around(inside: Task | trio.Nursery) -> Iterator[trio.CancelScope]:
+    """Yield the cancel scopes that a task, or a nursery's children, are in, innermost first."""
+    status: _run.CancelStatus | None = inside._cancel_status
+    while status is not None:
+        yield status._scope
+        status = status._parent
+
+
+def is_instrumented(task: Task) -> bool:
+    """Whether all that a task waits in is instrumented, or code of Trio whose footprint is known."""
+    for frame, _ in task.iter_await_frames():
+        if HOOKS not in frame.f_globals and frame.f_globals.get("__name__") not in _KNOWN:
+            return False
+    return True
 
 
 def is_alive(runner: Any, task: Task) -> bool:
@@ -354,9 +387,20 @@ def token_run(token: Any) -> Any:
 
 
 REACHED = {
-    _run.Runner: ("runq", "tasks", "deadlines", "entry_queue", "asyncgens", "waiting_for_idle", "clock_autojump_threshold"),
+    _run.Runner: (
+        "runq",
+        "tasks",
+        "deadlines",
+        "entry_queue",
+        "asyncgens",
+        "waiting_for_idle",
+        "clock_autojump_threshold",
+        "instruments",
+        "system_nursery",
+    ),
     _run.Deadlines: ("_heap", "_active", "add", "expire", "next_deadline"),
-    _run.Task: ("_counter", "_next_send", "child_nurseries", "coro", "context"),
+    _run.Task: ("_cancel_status", "_counter", "_next_send", "child_nurseries", "coro", "context", "parent_nursery"),
+    _run.CancelStatus: ("_scope", "_parent"),
     _entry_queue.EntryQueue: ("queue", "wakeup", "lock", "task", "run_sync_soon", "size", "done"),
     _asyncgens.AsyncGenerators: ("install_hooks", "_finalize_one"),
     _traps: ("wait_task_rescheduled", "cancel_shielded_checkpoint"),

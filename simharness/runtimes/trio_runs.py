@@ -22,13 +22,13 @@ from simharness.actors import ROOT, Actor
 from simharness.clock import nanoseconds
 from simharness.errors import Misuse
 from simharness.kernel import Kernel, current
-from simharness.operations import Operation
+from simharness.operations import Every, Operation
 from simharness.places import caller
 from simharness.record import INSPECTING
 from simharness.runtimes import trio_internals as internals
-from simharness.runtimes.naming import Both
 from simharness.runtimes.refused import refuse_io
 from simharness.runtimes.trio import BATCHES
+from simharness.runtimes.trio_footprints import GROWING, POINTS, grows
 from simharness.runtimes.trio_state import State, TaskActor, VirtualClock, loop_operation, task_operation
 
 RUNS = "trio runs"
@@ -48,7 +48,8 @@ class Run:
         name = kernel.new_name("trio.run").removeprefix(f"{ROOT}'s ")
         self.state = kernel.resource(name, State(), "trio")
         self.queue = kernel.resource(f"callbacks of {name}", 0, "trio")
-        self.both = Both(self.state, self.queue)
+        self.both = Every(self.queue.name, (self.state, self.queue))
+        self.marks = self.both.bit, self.state.bit
         self.runner: Any = None
         self.hooks: Any = None
         self.actors: dict[int, Actor] = {}
@@ -60,7 +61,7 @@ class Run:
         self.forming: int | None = None
         self.expiring = False
         self.before_expiry = 0
-        self.started = self.abandoned = False
+        self.started = self.abandoned = self.judged = False
         self.workers: list[Actor] = []
         self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "trio's loop", host)
         kernel.created[f"actor {self.loop.name}"] = 1
@@ -69,6 +70,10 @@ class Run:
         self._calls = Operation("queues a callback", self.queue, writes=self.queue.bit)
         kernel.when_crashed.append(self._crashed)
         kernel.when_suspended.append(self._suspended)
+
+    def operation(self, actor: Actor, kind: str, detail: str) -> Operation:
+        """Return the next step of a task."""
+        return task_operation(self.state, actor.name, self.batches, kind, detail)
 
     # What Trio's loop asks
 
@@ -85,7 +90,7 @@ class Run:
         else:
             waited = self._waited(actor)
             kind, before = ("is cancelled", "in") if internals.is_cancelled(task) else ("resumes", "after")
-            actor.pending = task_operation(self.state, actor.name, self.batches, kind, f"{before} {waited}" if waited else "")
+            actor.pending = self.operation(actor, kind, f"{before} {waited}" if waited else "")
         self.runnable.append(actor.name)
 
     def _waited(self, actor: Actor) -> str:
@@ -191,12 +196,21 @@ class Run:
 
     def _settle(self) -> None:
         """The step under way is over: say who may be resumed."""
-        kernel, runner = self.kernel, self.runner
+        kernel = self.kernel
         mover = kernel.actor
         assert mover is not None
         task = self.tasks.get(mover.index)
         if task is not None and not mover.finished:
             self._stopped(mover, task)
+        self._settled()
+        if kernel.tracing:
+            for index, found in self.tasks.items():
+                actor = kernel.actors[index]
+                if not actor.finished:
+                    actor.calls = internals.places(found)
+
+    def _settled(self) -> None:
+        kernel, runner = self.kernel, self.runner
         deadline, timeout = internals.seconds_to_deadline(runner)
         instant: int | None = None
         if timeout < FAR:
@@ -208,11 +222,16 @@ class Run:
         if waiting != self.queue.state:
             kernel.put(self.queue, waiting)
         self._declare_loop()
-        if kernel.tracing:
-            for index, found in self.tasks.items():
-                actor = kernel.actors[index]
-                if not actor.finished:
-                    actor.calls = internals.places(found)
+        if not self.judged and len(self.tasks) > 1:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Have the steps of tasks grow from the next execution on, if they can."""
+        from simharness.runtimes import trio_steps
+
+        self.judged = True
+        if not self.batches and POINTS not in self.kernel.learned.shared and trio_steps.fits(self):
+            self.kernel.learned.share(GROWING)
 
     def _occupy(self) -> None:
         """A step has begun: until it is over the others of this run wait."""
@@ -222,12 +241,12 @@ class Run:
         """A task has come to its next checkpoint, or to its end."""
         if internals.is_alive(self.runner, task):
             if actor.name not in self.runnable:
-                actor.pending = task_operation(self.state, actor.name, self.batches, "trio", internals.waits_in(task))
+                actor.pending = self.operation(actor, "trio", internals.waits_in(task))
             actor.places = lambda: internals.places(task)
             return
         del self.tasks[actor.index], self.actors[id(task)]
         if actor is self.host:
-            actor.pending = task_operation(self.state, actor.name, self.batches, "trio", "trio.run")
+            actor.pending = self.operation(actor, "trio", "trio.run")
         else:
             self.kernel.end(actor)
 
@@ -247,9 +266,9 @@ class Run:
                 name = f"{base} {number}"
             kernel.created[f"actor {name}"] = 1
             actor = TaskActor(kernel, name, self.host)
-            actor.mark |= self.state.bit
+            actor.mark |= self.marks[1]
             actor.born = kernel.n - 1
-            actor.pending = task_operation(self.state, actor.name, self.batches, "starts", "")
+            actor.pending = self.operation(actor, "starts", "")
             actor.places = lambda: internals.places(task)
             kernel.register(actor)
         self.actors[id(task)] = actor
@@ -287,7 +306,7 @@ class Run:
 
     def begin(self) -> None:
         """The host becomes the main task."""
-        self.host.mark |= self.both.bit
+        self.host.mark |= self.marks[0]
         self.kernel.step(Operation("trio.run", self.state, writes=self.state.bit))
         self._occupy()
 
@@ -346,7 +365,7 @@ def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...]
         host.locals.setdefault("thread", host.index)
     runs: dict[int, Run] = kernel.context.setdefault(RUNS, {})
     kernel.learned.runtimes.add("trio")
-    found = Run(kernel, host, clock)
+    found = _made(kernel, host, clock)
     found.runner, found.hooks = internals.make_runner(found, found.clock, instruments, strict)
     runs[host.index] = found
     try:
@@ -358,6 +377,13 @@ def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...]
             found.abandon()
         elif kernel.error is None:
             found.finish()
+
+
+def _made(kernel: Kernel, host: Actor, clock: Any) -> Run:
+    from simharness.runtimes import trio_steps
+
+    kernel.learned.late = grows(kernel)
+    return trio_steps.GrowingRun(kernel, host, clock) if kernel.learned.late else Run(kernel, host, clock)
 
 
 def _current_run(kernel: Kernel) -> Run | None:
