@@ -82,10 +82,10 @@ class Exploration:
             strategy=options.strategy,
             unit="orderings" if options.strategy == "dpor" else "executions",
         )
-        self._body = Executions(item)
+        self._body = Executions(item, options.timescales)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)
         self._scenario.name = self._scenario.address = name_of(item)
-        self._scenario.__module__ = memory.instrument(item, options.settings.instrument)
+        self._scenario.__module__ = memory.instrument(item)
         self._corpus = Corpus(item.config.rootpath / item.config.getini(CORPUS_INI), _address(item, item.config.rootpath))
         self._debugger: Any = item.config.pluginmanager.getplugin("pdbinvoke") if item.config.option.usepdb else None
 

@@ -57,6 +57,8 @@ class _Adoption:
             if type(owner) is FunctionType:
                 if id(owner.__defaults__) in indirect:
                     self._in_defaults(owner, dict(enumerate(owner.__defaults__ or ())))
+                if id(owner.__dict__) in indirect and _is_users(owner.__module__):
+                    self._in_namespace(owner.__dict__, owner.__name__)
             elif not isinstance(owner, (dict, list, tuple, FrameType)):
                 self._in_owner(owner)
 
