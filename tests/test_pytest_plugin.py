@@ -248,6 +248,19 @@ def test_what_expires_without_a_timer_expires_between_two_looks_where_a_timescal
     assert line(result, "violated").endswith("::test_about_a_second_later")
 
 
+def test_tracebacks_show_the_lines_of_the_code_under_test_and_nothing_of_what_announces_their_accesses(run):
+    result = run("""
+@pytest.mark.interleave
+def test_missing():
+    counts = {"k": 1}
+    def work():
+        counts["k"] += counts.pop("k")
+    both(work)
+""")
+    has(result, '>       counts["k"] += counts.pop("k")', "E       KeyError: 'k'")
+    assert not [text for text in result.outlines if "guards.py" in text or "simharness/" in text]
+
+
 def test_sleeps_are_virtual(run):
     result = run(
         """

@@ -21,7 +21,9 @@ from simharness.runtimes.locks import Lock, RLock
 from simharness.runtimes.patching import Patches
 
 _LOCK, _RLOCK, _LOCAL = _thread.LockType, _thread.RLock, _thread._local
-_LEFT_ALONE = frozenset({"simharness", "_pytest", "pytest", "pluggy", "greenlet"})
+_LEFT_ALONE = frozenset(
+    {"simharness", "_pytest", "pytest", "pluggy", "greenlet", "coverage", "pytest_cov", "xdist", "execnet", "pydevd", "debugpy"}
+)
 
 
 def install(patches: Patches) -> None:
