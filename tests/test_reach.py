@@ -140,6 +140,30 @@ def test_a_dictionary_whose_keys_are_identities_has_the_same_keys_in_each_execut
     assert result.outcomes == {(1, 1), (2, 1)}
 
 
+def test_an_identity_that_code_out_of_sight_asked_for_is_the_same_key():
+    def scenario(world):
+        thing, counts = Registered(), {}
+        hidden = operator.call(id, thing)
+        asked = world.choose([True, False])
+
+        def here():
+            counts[id(thing)] = counts.get(id(thing), 0) + 1
+
+        def there():
+            counts[hidden] = counts.get(hidden, 0) + 1
+
+        world.actor("a", there)
+        world.actor("b", here if asked else there)
+
+        @world.at_end
+        def counted():
+            world.outcome(counts[hidden])
+
+    result = explored(scenario)
+    assert result.verdict == "verified"
+    assert result.outcomes == {1, 2}
+
+
 def test_a_lock_that_a_function_has_had_since_its_import_is_under_control():
     def scenario(world):
         locked.n = 0
