@@ -209,10 +209,12 @@ def _builtin(memory: Memory, function: Any) -> Any:
             return function(*owner)
 
         return attributes
+    if function is id:
+        return memory.identify
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__
-    if name in ("next", "id", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
+    if name in ("next", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
         return function
     done = BULK if name in _WRITERS else ALL if function in _SIZES else WALK
     return _reading(memory, function, done)
