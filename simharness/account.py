@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.kernel import Kernel
 from simharness.places import asker
-from simharness.record import VERSIONED
+from simharness.record import LOG, VERSIONED
 from simharness.simulation import Deadlock, Execution
 from simharness.tables import Tables
 from simharness.trace import LogLines, waiting
@@ -100,7 +100,7 @@ class Watch:
         key = self._choose(enabled)
         self.enabled[kernel.n] = enabled
         actor = kernel.actors.get(key >> SHIFT) if key >= 0 else None
-        if actor is not None and actor.greenlet is not None:
+        if actor is not None and actor.greenlet is not None and actor.pending is not None and actor.pending.kind != LOG:
             if _of_standard_library(asker(actor.greenlet.gr_frame or sys._getframe(1))):
                 kernel.context.setdefault(VERSIONED, "code of the standard library")
         return key

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simharness.errors import HarnessBug, SimharnessError
+from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.explore import explore, failed
 from simharness.results import Result, Verdict
 from simharness.scenario import Scenario, is_drawn, load
@@ -197,3 +197,40 @@ def _packed(result: Result) -> bytes:
             found = replace(found, trace=replace(found.trace, parameters=words))
         outcomes = frozenset(map(repr, result.outcomes))
         return pickle.dumps(replace(result, parameters=words, outcomes=outcomes, counterexample=found))
+
+
+def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
+    """Return the cells to explore: those of all scenarios that have the selected values.
+
+    Args:
+        paths: PATH or PATH::SCENARIO.
+        selections: NAME=VALUE; of several with one name, one has to hold.
+        faults: one fault model for all, instead of the scenarios' own.
+
+    Raises:
+        Misuse: no such file, scenario, parameter or value.
+    """
+    wanted: dict[str, list[str]] = {}
+    for selection in selections:
+        name, equals, value = selection.partition("=")
+        if not equals:
+            raise Misuse(f"--parameter {selection}: write NAME=VALUE")
+        wanted.setdefault(name.strip(), []).append(value.strip())
+    scenarios = [scenario for path in paths for scenario in load(path)]
+    for name, values in wanted.items():
+        known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]
+        if not known:
+            has = ", ".join(dict.fromkeys(name for scenario in scenarios for name in scenario.matrix)) or "none"
+            raise Misuse(f"--parameter {name}: no scenario has a parameter {name!r}; there are: {has}")
+        for value in values:
+            if value not in known:
+                raise Misuse(f"--parameter {name}={value}: {name} is one of {', '.join(dict.fromkeys(known))}")
+    jobs = [
+        Job(scenario, cell)
+        for scenario in dict.fromkeys(scenarios)
+        for cell in scenario.cells(faults)
+        if all(name in cell and str(cell[name]) in values for name, values in wanted.items())
+    ]
+    if not jobs:
+        raise Misuse(f"no cell has {' and '.join(selections)}: leave one --parameter out")
+    return jobs

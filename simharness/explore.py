@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +17,11 @@ from simharness import choices, runtimes
 from simharness.confirm import confirmed
 from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
-from simharness.estimate import Estimate, Tree
+from simharness.estimate import Branching, Estimate, Tree
 from simharness.examples import Examples, open_cell
 from simharness.faults import Faults
 from simharness.progress import Progress
+from simharness.reached import Reached
 from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
 from simharness.runtimes import trio
@@ -48,6 +50,8 @@ class Explorer:
         self.tally = Tally()
         self.search: Strategy | None = None
         self.gave_up: str | None = None
+        self.branching: Branching | None = None
+        self.reached = Reached() if settings.reached else None
         self._began = _monotonic()
         self._round_began = self._began
         self._next_report = 0.0
@@ -59,7 +63,8 @@ class Explorer:
             learned = simulation.kernel.learned
             version = -1
             while version != learned.version:
-                exhausted = self._rounds(simulation)
+                with self.reached or nullcontext():
+                    exhausted = self._rounds(simulation)
                 version = learned.version
                 if self.tally.first_failure is None:
                     self.repeats.finish(self.tally.runs)
@@ -90,14 +95,18 @@ class Explorer:
         if isinstance(strategy, Drawn):
             self._examples(simulation, strategy)
             return False
-        tree = Tree() if self.settings.progress is not None and strategy.pending() is not None else None
+        walks = strategy.pending() is not None
+        tree = Tree() if self.settings.progress is not None and walks else None
+        branching = self.branching = Branching() if walks else None
         execution: Execution | None = None
         while True:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts
-            if tree is not None and execution is not None:
-                tree.branch(len(plan) - 1, execution.keys)
+            if branching is not None and execution is not None:
+                branching.branch(len(plan) - 1)
+                if tree is not None:
+                    tree.branch(len(plan) - 1, execution.keys)
             self._report(strategy, tree)
             if self._limit_reached(strategy):
                 return False
@@ -214,6 +223,8 @@ class Explorer:
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
             first=None if any(map(is_drawn, self.parameters.values())) else self.repeats.first,
+            branching=None if self.branching is None else (self.branching.points, self.branching.mean),
+            never_reached=None if self.reached is None else self.reached.missing(),
         )
 
     def _cell(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:

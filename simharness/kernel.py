@@ -364,7 +364,7 @@ class Kernel(Striking):
                     self.cut = True
                     return ABANDON
                 if self.n < self.planned:
-                    if self.tracing:
+                    if self.when_asked is not None:
                         self.enabled()
                     key = self.plan[self.n]
                     self.check_possible(key)
@@ -412,7 +412,6 @@ class Kernel(Striking):
             keys.append(self.clock_key)
         if self.faults is not None and not self.cut:
             keys = self.with_faults(keys)
-        if self.tracing:
-            self.widths += [1] * (self.n - len(self.widths))
-            self.widths[self.n :] = [len(keys)]
+        if self.when_asked is not None:
+            self.when_asked(keys)
         return keys

@@ -85,6 +85,32 @@ class Resource:
         return self.initial
 
 
+class Every(Resource):
+    """Several resources seen as one, for an operation that depends on the states of all: its state is the tuple of theirs."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, name: str, parts: Sequence[Resource]) -> None:
+        self.name = name
+        self.parts = tuple(parts)
+        self.bit = 0
+        for part in self.parts:
+            self.bit |= part.bit
+
+    @property
+    def state(self) -> State:
+        """The states of all."""
+        return tuple(part.state for part in self.parts)
+
+    def state_without(self, i: int, before: Sequence[int], end: int) -> State:
+        """Return the states without a step and what happens after it."""
+        return tuple(part.state_without(i, before, end) for part in self.parts)
+
+    def state_in(self, configuration: int) -> State:
+        """Return the states after the steps whose indices are set in the mask."""
+        return tuple(part.state_in(configuration) for part in self.parts)
+
+
 class Operation:
     """What an actor is about to do at a scheduling point.
 

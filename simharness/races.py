@@ -94,7 +94,7 @@ class Races:
             if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
                 pass
             elif index in movers:
-                found = [(i, key, reads, writes) for i in direct]
+                found = [(i, key, *kernel.fault_footprint(j, i, self.before)) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
                 born = kernel.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
@@ -172,11 +172,12 @@ class Races:
         return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
 
     def _waiting(self) -> Iterator[Actor]:
-        """Yield the actors whose operations were still waiting when the execution ended."""
-        now = self.kernel.clock.now
+        """Yield the actors whose operations were still waiting when the execution ended; all, where a promise was cut short."""
+        now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
         for actor in self.kernel.actors.values():
             operation = actor.pending
-            if not actor.finished and operation is not None and operation.kind != "assume" and (actor.daemon or not actor.ready(now)):
+            waits = operation is not None and operation.kind != "assume"
+            if not actor.finished and waits and (actor.daemon or cut or not actor.ready(now)):
                 yield actor
 
     def _shared(self, i: int, reads: int, writes: int) -> int:
@@ -314,7 +315,7 @@ class Races:
                     yield j, actor.key + k, reads, plain | kernel.writes_of(kind) if kind else plain
             instead = kernel.crash_key(actor.process)
             if instead is not None:
-                yield j, instead, *kernel.crash_footprint(actor.process)
+                yield j, instead, *kernel.crash_footprint(actor.process, lambda lock: lock.state_in((1 << j) - 1))
 
     def _pending_crashes(self) -> Iterator[Race]:
         """Yield the races of crashes of processes that had only daemons left when the execution ended."""

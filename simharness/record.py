@@ -6,6 +6,7 @@ moved, shifted, plus the alternative taken where its operation is a data choice.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -21,6 +22,8 @@ from simharness.places import Place, without_addresses
 
 VERSIONED = "version"
 """In a kernel's context: what the execution rests on that another version of Python may do otherwise."""
+LOG = "log"
+"""The kind of the operations that log lines are, where they are points."""
 RUNNING, SETUP, INSPECTING, ENDED = range(4)
 Chooser = Callable[[list[int]], int]
 
@@ -34,6 +37,7 @@ class Record:
         self.clock = Clock(max_delay)
         self.clock_key = self.names.index("clock") << SHIFT
         self.tracing = False
+        self.on_log: Callable[[logging.LogRecord], None] | None = None
         self.mode = ENDED
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._reset((), lambda enabled: enabled[0], (), ())
@@ -53,7 +57,6 @@ class Record:
         self.times: list[int] = []
         self.deadlines: list[int | None] = []
         self.calls: list[tuple[Place, ...]] = []
-        self.widths: list[int] = []
         self.notes: dict[int, list[str]] = {}
         self.actors: dict[int, Actor] = {}
         self.live: list[Actor] = []
@@ -65,6 +68,7 @@ class Record:
         self.resources: dict[str, Resource] = {}
         self.created: dict[str, int] = {}
         self.after_step: Callable[[], None] | None = None
+        self.when_asked: Callable[[list[int]], None] | None = None
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.timed = self.dying = self.buried = False
@@ -74,6 +78,7 @@ class Record:
         self.struck: list[tuple[int, str]] = []
         self.stalled: list[tuple[int, str, int, int]] = []
         self.behind: dict[str, int] = {}
+        self.may_be_held: dict[str, list[tuple[Resource | None, str, int]]] = {}
         self.when_crashed: list[Callable[[str], None]] = []
         self.when_suspended: list[Callable[[str, int], None]] = []
         self.peaceful = 0
@@ -92,8 +97,10 @@ class Record:
 
     @property
     def left_out(self) -> bool:
-        """Whether an actor is stuck in a false `assume`, or died in one."""
-        return any(actor.pending is not None and actor.pending.kind == "assume" for actor in (*self.stuck, *self.dead))
+        """Whether an actor is stuck in a false `assume`, or died in one; or in a log line that is not wanted."""
+        stuck = {actor.pending.kind for actor in self.stuck if actor.pending is not None}
+        died = {actor.pending.kind for actor in self.dead if actor.pending is not None}
+        return "assume" in stuck | died or LOG in stuck
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder."""
@@ -138,6 +145,11 @@ class Record:
             else:
                 os.unlink(path)
         return self._folder.name
+
+    @property
+    def fresh_folder(self) -> str | None:
+        """The path of the folder that the last execution was given, or None if it asked for none."""
+        return None if self._folder is None else self._folder.name
 
     def canonical(self, text: str) -> str:
         """Return the text without what differs between processes that do the same: addresses and the names of temporary folders."""

@@ -41,6 +41,7 @@ class Scenario:
         allow_deadlock: whether a stuck actor is no violation.
         trio_order: in which orders Trio's tasks are resumed: "any", or those of its "batches".
         instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
+        log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
         takes_world: whether the function is given a world; one that is not is its own root actor.
     """
 
@@ -53,6 +54,7 @@ class Scenario:
         allow_deadlock: bool = False,
         instrument: Sequence[str] = (),
         trio_order: str = "any",
+        log: Any = None,
     ) -> None:
         if inspect.isasyncgenfunction(function):
             raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def that returns")
@@ -68,6 +70,7 @@ class Scenario:
         for model in self.matrix.get("faults", ()):
             Faults.of(model)
         self.allow_deadlock = allow_deadlock
+        self.log = log
         self.instrument = (instrument,) if isinstance(instrument, str) else tuple(instrument)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
@@ -76,6 +79,11 @@ class Scenario:
         for value in _expected_values(expect):
             if value not in VERDICTS:
                 raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
+
+    @property
+    def about(self) -> str:
+        """The first line of the function's docstring; empty if it has none."""
+        return next(iter((self.__doc__ or "").strip().splitlines()), "")
 
     def cells(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the parameters of each cell of the matrix; with one fault model for all, if it is given."""
@@ -155,6 +163,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         trio_order: "any" (default) takes one task of Trio at a time; "batches" does exactly what the installed Trio's loop can do.
         instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
             (which is, when it is loaded from its path).
+        log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
         options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from; one
             called `faults` lists fault models (None, or text like "crash=1"), which the function need not take.
 
@@ -165,7 +174,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> list(small.cells())
     [{'size': 1}, {'size': 2}]
     """
-    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order") if name in options}
+    named = ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order", "log")
+    own = {name: options.pop(name) for name in named if name in options}
     options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:

@@ -52,6 +52,7 @@ class Settings:
         progress: is told how far the exploration is.
         instrument: modules, besides the scenario's own, whose reads and writes of shared memory are scheduling points.
         trio_order: "any" or "batches", in place of the scenario's.
+        reached: note which lines are run, and report the scheduling points that never were.
     """
 
     max_executions: int | None = None
@@ -67,6 +68,7 @@ class Settings:
     progress: Progress | None = None
     instrument: tuple[str, ...] = ()
     trio_order: str | None = None
+    reached: bool = False
 
     def __post_init__(self) -> None:
         if self.trio_order is not None:
@@ -194,6 +196,7 @@ class Simulation:
                 recorder.observe()
 
             kernel.after_step = watched
+            kernel.when_asked = recorder.asked
         return self.scenario.prepare(world, self.parameters)
 
     def _refuse_shared_memory(self) -> None:

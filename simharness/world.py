@@ -16,6 +16,7 @@ from simharness.clock import SECOND, nanoseconds
 from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.kernel import Kernel
 from simharness.liveness import Promise
+from simharness.moves import OPTIONS
 from simharness.operations import CLOCK, Operation, Resource
 from simharness.places import caller, last_place
 from simharness.runtimes.trio import run_async
@@ -252,8 +253,13 @@ class World:
         """Return one of the options; all of them are explored."""
         if not options:
             raise Misuse(f"{caller()}: world.choose needs at least one option")
-        taken = self._kernel.step(Operation("choose", options=len(options), detail=label))
-        self._kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
+        kernel, actor = self._kernel, self._kernel.actor
+        if kernel.tracing and actor is not None:
+            kernel.context.setdefault(OPTIONS, {})[actor.index] = options
+        taken = kernel.step(Operation("choose", options=len(options), detail=label))
+        if kernel.tracing and actor is not None:
+            del kernel.context[OPTIONS][actor.index]
+        kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
         return options[taken]
 
     def assume(self, condition: object) -> None:
@@ -266,9 +272,14 @@ class World:
         """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
         self._kernel.clock.timescales += (nanoseconds(seconds),)
 
-    def show(self, name: str, value: Callable[[], object]) -> None:
-        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring."""
-        self._kernel.context.setdefault("shown", {})[name] = value
+    def show(self, name: str, value: Callable[[], object], until: Callable[[], float | None] | None = None) -> None:
+        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring.
+
+        Args:
+            until: what is shown is held for a time, such as a lease by its holder: `until()` is when it runs out, in seconds as
+                `time.time()` counts them, or None while nobody holds it. Timelines draw such a value as a bar.
+        """
+        self._kernel.context.setdefault("shown", {})[name] = value, until
 
     def path(self, name: str) -> str:
         """Return the path of a file of this execution's own temporary folder, which is empty at the start."""

@@ -178,3 +178,92 @@ def test_an_invariant_on_a_database_sees_what_is_there_between_the_transactions_
             assert not rows
 
     assert simharness.explore(blinks).verdict is Verdict.VIOLATED
+
+
+def wakes(world, at_first, seconds):
+    """A helper sets the flag some seconds after it was woken; somebody else clears it at 50 s, and the lid is opened at 100 s."""
+    flag = world.shared(at_first, "flag")
+
+    def helper():
+        world.step("begin")
+        time.sleep(seconds)
+        flag.set(True)
+
+    def other():
+        time.sleep(50)
+        flag.set(False)
+
+    world.actor("helper", helper, process="P")
+    world.actor("other", other, process="Q")
+    world.actor("lid", time.sleep, 100, process="Q")
+
+    def is_set():
+        assert flag.get()
+
+    world.eventually(is_set, within=20)
+
+
+@pytest.mark.parametrize(("at_first", "seconds", "stalled"), [(False, 10, Verdict.VERIFIED), (True, 30, Verdict.VIOLATED)])
+def test_the_time_after_a_stall_runs_from_its_end_and_what_held_while_it_lasted_does_not_count(at_first, seconds, stalled):
+    scenario = simharness.Scenario(wakes, {"at_first": [at_first], "seconds": [seconds]})
+    assert simharness.explore(scenario).verdict is Verdict.VERIFIED
+    result = simharness.explore(scenario, faults="stall=1@P")
+    assert result.verdict is stalled
+    if result.counterexample is not None:
+        assert "it did not hold within 20 s of virtual time after the last fault" in result.counterexample.failure
+        assert "P for 100 s: stalled" in result.counterexample.timeline
+
+
+def test_a_promise_is_looked_at_when_all_has_ended_though_the_process_that_was_stalled_has_died():
+    def dies_asleep(world, value):
+        flag = world.shared(value, "flag")
+        world.actor("sleeper", lambda: world.step("work"), process="P")
+        world.actor("lid", time.sleep, 100, process="Q")
+
+        def is_set():
+            assert flag.get() == 1
+
+        world.eventually(is_set, within=500)
+
+    for value, verdict in ((1, Verdict.VERIFIED), (0, Verdict.VIOLATED)):
+        scenario = simharness.Scenario(dies_asleep, {"value": [value]})
+        assert simharness.explore(scenario, faults="stall=1@P,crash=2").verdict is verdict
+
+
+def starves(world, pause):
+    """One actor takes and gives back the flag again and again, `pause` making time go by; another never finds it free."""
+    held, got = world.shared(False, "held"), world.shared(False, "got")
+
+    def greedy():
+        while not got.get():
+            held.set(True)
+            pause()
+            held.set(False)
+
+    def hungry():
+        while not held.compare_and_set(False, True):
+            pause()
+        got.set(True)
+
+    world.actor("greedy", greedy)
+    world.actor("hungry", hungry)
+
+    def hungry_is_fed():
+        assert got.get()
+
+    world.eventually(hungry_is_fed, within=10)
+
+
+def test_starvation_for_which_time_goes_by_is_reported_with_its_cycle():
+    failure = simharness.explore(lambda world: starves(world, lambda: time.sleep(1))).counterexample.failure
+    assert "hungry_is_fed does not hold: it did not hold within 10 s of virtual time; over and over: " in failure
+    for step in ("greedy: set", "hungry: compare and set", "the clock moves"):
+        assert step in failure
+
+
+@pytest.mark.parametrize(("strategy", "steps"), [("dpor", 15), ("dpor", 40), ("dpor", 150), ("exhaustive", 15), ("exhaustive", 40)])
+def test_starvation_that_takes_no_time_is_reported_with_its_cycle_wherever_executions_are_cut(strategy, steps):
+    settings = simharness.Settings(max_steps=steps)
+    failure = simharness.explore(lambda world: starves(world, lambda: None), strategy, settings=settings).counterexample.failure
+    assert "hungry_is_fed does not hold: livelock; over and over: " in failure
+    assert "hungry: compare and set" in failure

@@ -342,3 +342,43 @@ def test_fault_models_are_a_column_of_the_matrix_on_which_the_expected_verdict_d
     assert all(result.as_expected for result in results)
     token = results[-1].counterexample.token
     assert simharness.replay(half, token).failure == results[-1].counterexample.failure
+
+
+@pytest.mark.parametrize(("journal", "orderings"), [("WAL", 6), ("DELETE", None)])
+def test_a_crash_meets_others_on_the_database_only_where_it_frees_a_lock(journal, orderings):
+    """P begins (b) and commits (c); Q reads (r) and writes (w), which b and c meet, and r meets c. Without a crash: rwbc, rbcw, bcrw.
+
+    With WAL P's crash meets Q's w only while P has the write lock: before b, one ordering; after b, w follows the crash, or was before b.
+    """
+
+    def reader_and_writer(world):
+        path = world.path("state.db")
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.executescript(f"PRAGMA journal_mode={journal}; CREATE TABLE t (x);")
+        connection.close()
+
+        def write():
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("COMMIT")
+
+        def read():
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            world.outcome(("read", connection.execute("SELECT count(*) FROM t").fetchone()[0]))
+            connection.execute("INSERT INTO t VALUES (2)")
+
+        world.actor("writer", write, process="P")
+        world.actor("reader", read, process="Q")
+
+        @world.at_end
+        def rows():
+            connection = sqlite3.connect(path)
+            world.outcome(tuple(row[0] for row in connection.execute("SELECT x FROM t ORDER BY rowid")))
+            connection.close()
+
+    reduced = explore(reader_and_writer, "crash=1@P")
+    everything = explore(reader_and_writer, "crash=1@P", strategy="exhaustive")
+    assert reduced.outcomes == everything.outcomes
+    assert (reduced.verdict, reduced.redundant) == (everything.verdict, 0)
+    assert orderings in (None, reduced.executions)

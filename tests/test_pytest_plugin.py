@@ -123,6 +123,94 @@ def test_unmarked_tests_run_once_unless_interleave_is_asked_for(run):
     has(result, "1 test has no threads: run once, as always")
 
 
+COUNTER = """
+class Counter:
+    def __init__(self):
+        self.n = 0
+
+    def bump(self):
+        self.n += 1
+
+class Locked(Counter):
+    lock = threading.Lock()
+
+    def bump(self):
+        with self.lock:
+            super().bump()
+
+N = 0
+
+@pytest.mark.interleave
+@pytest.mark.parametrize("kind", [Counter, Locked])
+def test_attribute(kind):
+    counter = kind()
+    both(counter.bump)
+    assert counter.n == 2
+
+@pytest.mark.interleave
+class TestVariables:
+    def test_global(self):
+        global N
+        N = 0
+        def bump():
+            global N
+            N += 1
+        both(bump)
+        assert N == 2
+
+    def test_closure(self):
+        n = 0
+        def bump():
+            nonlocal n
+            n += 1
+        both(bump)
+        assert n == 2
+
+def test_unmarked():
+    counter = Counter()
+    both(counter.bump)
+    assert counter.n == 2
+"""
+
+
+def test_what_threads_share_in_the_tests_own_module_is_explored_and_its_asserts_explain_themselves_still(run, pytester):
+    result = run(COUNTER, "--junit-xml=out.xml")
+    result.assert_outcomes(failed=3, passed=2)
+    assert re.match(r"violated +2 orderings .*\[Counter\]", line(result, "violated "))
+    assert re.match(r"verified +2 orderings .*\[Locked\]", line(result, "verified "))
+    has(result, "E       assert 1 == 2", "E        +  where 1 = <test_it.Counter object at", "write Counter.n: 1", "read test_it.N: 0")
+    assert not [text for text in result.outlines if "times)" in text], "what explains a failed assert is no step"
+    told = [
+        found.get("value")
+        for found in ElementTree.parse(pytester.path / "out.xml").iter("property")
+        if found.get("name") == "interleave_bounds"
+    ]
+    assert len(told) == 4
+    assert all("memory of test_it;" in bounds for bounds in told)
+
+
+def test_a_module_that_other_tests_had_instrumented_announces_nothing_to_those_that_did_not_ask(run, pytester):
+    pytester.makepyfile(test_helper=BANK + COUNTER)
+    uses = """
+from test_helper import Counter
+
+@pytest.mark.interleave
+def test_not_asked():
+    counter = Counter()
+    both(counter.bump)
+
+@pytest.mark.interleave(instrument=("test_helper",))
+def test_asked():
+    counter = Counter()
+    both(counter.bump)
+"""
+    alone = run(uses, "test_it.py")
+    after = run(uses, "test_helper.py", "test_it.py")
+    for result in (alone, after):
+        assert re.match(r"verified +1 ordering ", line(result, "::test_not_asked"))
+        assert re.match(r"verified +4 orderings", line(result, "::test_asked"))
+
+
 def test_sleeps_are_virtual(run):
     result = run(
         """

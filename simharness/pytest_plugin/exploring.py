@@ -24,6 +24,7 @@ from simharness.clock import real_seconds
 from simharness.counterexample import counterexample
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, TokenError
 from simharness.places import is_foreign, last_place
+from simharness.pytest_plugin import memory
 from simharness.pytest_plugin.corpus import INI as CORPUS_INI
 from simharness.pytest_plugin.corpus import Corpus
 from simharness.pytest_plugin.executions import Ended, Executions
@@ -84,6 +85,7 @@ class Exploration:
         self._body = Executions(item)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)
         self._scenario.name = self._scenario.address = name_of(item)
+        self._scenario.__module__ = memory.instrument(item, options.settings.instrument)
         self._corpus = Corpus(item.config.rootpath / item.config.getini(CORPUS_INI), _address(item, item.config.rootpath))
         self._debugger: Any = item.config.pluginmanager.getplugin("pdbinvoke") if item.config.option.usepdb else None
 
@@ -97,7 +99,12 @@ class Exploration:
         token, began = self.item.config.getoption("interleave_replay"), real_seconds()
         try:
             check_runnable(self.item)
-            with runtimes.installed(), self._body.prepared():  # once for the exploration and the repeated execution
+            own, names = self._scenario.__module__, self.options.settings.instrument
+            with (
+                memory.only(own, names),
+                runtimes.installed(),
+                self._body.prepared(),
+            ):  # once for the exploration and the repeated execution
                 failing = self._repeat(token) if token else self._explore()
         except Ended as ended:
             self.told.verdict = NO_THREADS

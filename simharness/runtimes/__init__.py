@@ -19,26 +19,28 @@ NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
 _MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports, trio)
-_depth = [0]
+_blocks: list[Patches] = []
+"""One entry for each block that has the replacements in place; all the same ones."""
 
 
 @contextmanager
 def installed() -> Iterator[None]:
     """Have the replacements in place for the length of a block.
 
-    Every exploration does this for itself; around many small ones it saves finding everything to replace again for each.
+    Every exploration does this for itself; around many small ones it saves finding everything to replace again for each. Blocks may
+    overlap: the last to end takes the replacements back, whichever began first.
     """
-    patches = Patches()
-    if not _depth[0]:
+    patches = _blocks[0] if _blocks else Patches()
+    if not _blocks:
         for module in _MODULES:
             module.install(patches)
         patches.apply()
-    _depth[0] += 1
+    _blocks.append(patches)
     try:
         yield
     finally:
-        _depth[0] -= 1
-        if not _depth[0]:
+        _blocks.pop()
+        if not _blocks:
             patches.undo()
 
 

@@ -2,6 +2,10 @@
 
 Handlers that existed before the exploration are not called for records of a simulation, or each line would be printed once for every
 ordering. Handlers that the code under test adds itself work as always, and are not shown what only the recorder of a trace wants.
+
+Where the fact `LOG_LINES` is known (searching for an incident, and replaying what was found), each line is a scheduling point which
+conflicts with nothing: between what an actor has done and the line that tells of it, others may move. `Record.on_log`, if set, makes
+the step.
 """
 
 from __future__ import annotations
@@ -10,8 +14,13 @@ import logging
 import weakref
 
 from simharness.kernel import current
+from simharness.operations import Operation
+from simharness.record import LOG, RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.trace import LogLines
+
+LOG_LINES = "log lines"
+"""In `kernel.learned.shared`, makes every log line that is emitted a point."""
 
 
 def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bool:
@@ -36,4 +45,15 @@ def install(patches: Patches) -> None:
             return False
         return genuine(self, record)
 
+    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+        kernel = current()
+        if kernel is not None and LOG_LINES in kernel.learned.shared and kernel.mode == RUNNING and not kernel.dying:
+            if kernel.on_log is not None:
+                kernel.on_log(record)
+            else:
+                kernel.step(Operation(LOG, detail=record.name))
+        genuine_call(self, record)
+
+    genuine_call = logging.Logger.callHandlers
     patches.attribute(logging.Handler, "handle", handle)
+    patches.attribute(logging.Logger, "callHandlers", call_handlers)

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from simharness.actors import Actor
-from simharness.instrument.kinds import DICT, HOOKS, IDENTITY, LIST, OTHER, SET, key_of
+from simharness.instrument.kinds import DICT, IDENTITY, LIST, OTHER, SET, announces, key_of
 from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.record import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory_locations import CLASS_FACT, FACT, MADE_BEFORE, Entry, Locations, Spot
 
 MEMORY = "memory"
-READ, WRITE, REMOVE, ALL, WALK, BULK = range(6)
-"""What is done to a container: one item read, written or removed, all read, gone through, changed as a whole."""
+READ, WRITE, REMOVE, ALL, WALK, BULK, ATTRIBUTE = range(7)
+"""What is done to a container: one item read, written or removed, all read, gone through, changed as a whole; an attribute read."""
 LONGEST_KEY = 24
 Part = tuple[Any, int, Any]
 """(container, what is done, key)"""
@@ -57,6 +57,8 @@ class Memory(Locations):
             entry = self._met(owner)
             if entry is None:
                 return False
+        if self.kernel.mode == SETUP:
+            return False
         spot = entry.spots.get(name)
         if spot is None:
             spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
@@ -70,7 +72,10 @@ class Memory(Locations):
         """Touch an attribute that somebody writes on a class: reading it reads each class in which it is looked for."""
         if write:
             return self.touch(spot, True)
-        spots = [spot]
+        return self.touch_all([(one, False) for one in (spot, *self._in_classes(owner, name))], spot.entry.label + spot.key)
+
+    def _in_classes(self, owner: Any, name: str) -> list[Spot]:
+        spots = []
         for base in (owner if isinstance(owner, type) else type(owner)).__mro__[:-1]:
             entry = self.entry(base)
             if entry is None:
@@ -79,7 +84,7 @@ class Memory(Locations):
             if known is None:
                 known = entry.spots[name] = self.spot(entry, f".{name}")
             spots.append(known)
-        return self.touch_all([(one, False) for one in spots], spot.entry.label + spot.key)
+        return spots
 
     def touch(self, spot: Spot, write: bool) -> bool:
         """The current actor, or a check, is about to read or write a location; return whether that was a scheduling point."""
@@ -126,7 +131,8 @@ class Memory(Locations):
             spot.written = True
 
     def _learn(self, spot: Spot) -> None:
-        self.kernel.learned.share(f"{FACT}{spot.entry.name}{spot.key}")
+        if not self.refine(spot.entry):
+            self.kernel.learned.share(f"{FACT}{spot.entry.name}{spot.key}")
 
     # Containers
 
@@ -142,6 +148,14 @@ class Memory(Locations):
         for container, done, key in parts:
             entry = self.entry(container)
             if entry is None:
+                continue
+            if done == ATTRIBUTE:
+                spot = entry.spots.get(key)
+                if spot is None:
+                    spot = entry.spots[key] = entry.whole or self.spot(entry, f".{key}")
+                held = (spot, *self._in_classes(container, key)) if key in self.classes else (spot,)
+                touched.extend((one, False) for one in held)
+                label = label or entry.label
                 continue
             if entry.whole is not None:
                 touched.append((entry.whole, done in (WRITE, REMOVE, BULK)))
@@ -169,6 +183,8 @@ class Memory(Locations):
             known = key_of(key)
             if known == IDENTITY:
                 owner = self.entries.get(id(key))
+                if owner is not None:
+                    self.refine(owner)
                 known = ("object", owner.name if owner is not None else f"some {type(key).__name__}")
         if known == OTHER:
             if write:
@@ -305,6 +321,6 @@ def settle(kernel: Kernel) -> None:
 
 
 def is_instrumented(module: str) -> bool:
-    """Whether the module of this name has been imported and rewritten."""
+    """Whether the module of this name has been imported and announces its accesses."""
     found = sys.modules.get(module)
-    return found is not None and HOOKS in vars(found)
+    return found is not None and announces(vars(found))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from simharness.actors import ROOT, Actor
@@ -36,6 +36,10 @@ SWEEP = 2_000
 """Objects known in one execution, after which those that nobody else holds are forgotten."""
 
 
+_plans: weakref.WeakKeyDictionary[Kernel, dict[type, Plan]] = weakref.WeakKeyDictionary()
+"""How accesses to the instances of classes are announced, of classes that outlive executions."""
+
+
 class Spot:
     """A location in one execution: its bit if it is a scheduling point, else who has touched it so far and whether it was written."""
 
@@ -51,11 +55,15 @@ class Spot:
 
 
 class Entry:
-    """An object in one execution: its name, its locations, and what keeps its identity from being given to another."""
+    """An object in one execution: its name, its locations, and what keeps its identity from being given to another.
+
+    `coarse`: nobody has looked for a name of its own yet, which only matters once it is shared.
+    """
 
     __slots__ = (
         "all_by",
         "base",
+        "coarse",
         "disorder",
         "items",
         "label",
@@ -84,6 +92,7 @@ class Entry:
         self.written_by: Actor | None = None
         self.observed = self.disorder = False
         self.whole: Spot | None = None
+        self.coarse = False
 
 
 class _Reference(weakref.ref[Any]):
@@ -103,7 +112,8 @@ class Locations:
         self.kernel = kernel
         self.entries: dict[int, Entry] = {}
         self.named: dict[str, Entry] = {}
-        self.plans: dict[type, Plan] = {}
+        self._lasting = _plans.setdefault(kernel, {})
+        self.plans: dict[type, Plan] = self._lasting.copy()
         self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
@@ -123,10 +133,12 @@ class Locations:
         found = self.plans.get(cls)
         if found is None:
             found = self.plans[cls] = Plan(cls)
-            for base in cls.__mro__:
-                module = sys.modules.get(str(base.__module__))
-                if module is not None and HOOKS not in vars(module):
-                    self.meets(getattr(module, "__file__", None))
+            files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
+            for file in files:
+                self.meets(file)
+            told_each_time = any(file is not None and not is_foreign(file) for file in files)
+            if not told_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+                self._lasting[cls] = found
         return found
 
     def meets(self, file: str | None) -> None:
@@ -190,9 +202,16 @@ class Locations:
         if kernel.mode == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
             return self.entries[id(thing)]
-        kernel.learned.share(MADE_BEFORE)
         name = type(thing).__name__
-        return self.register(thing, f"some {name}", name)
+        found = self.register(thing, f"some {name}", name)
+        found.coarse = MADE_BEFORE not in kernel.learned.shared
+        return found
+
+    def refine(self, entry: Entry) -> bool:
+        """The name of an object matters from here on; return whether it must be looked for, which starts exploring over."""
+        if entry.coarse:
+            self.kernel.learned.share(MADE_BEFORE)
+        return entry.coarse
 
     def global_entry(self, module: str) -> Entry:
         """Return what is known of a module's globals."""
@@ -208,7 +227,7 @@ class Locations:
             return
         names = getattr(owner, "__dict__", None)
         entry = self.entry(owner) if type(names) is dict else None
-        if entry is not None and id(names) not in self.entries:
+        if entry is not None and id(names) not in self.entries and not self.refine(entry):
             kernel.learned.share(WHOLE_FACT + entry.name)
             self.kept.append(names)
             self.entries[id(names)] = entry
@@ -265,6 +284,12 @@ def _is_being_made(thing: Any) -> bool:
 
 
 _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__setattr__"})
+
+
+def _plain_module(cls: type) -> ModuleType | None:
+    """Return the module that defines a class, if it is not instrumented."""
+    module = sys.modules.get(str(cls.__module__))
+    return module if module is not None and HOOKS not in vars(module) else None
 
 
 def shown(module: str) -> str:

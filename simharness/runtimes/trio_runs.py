@@ -22,11 +22,10 @@ from simharness.actors import ROOT, Actor
 from simharness.clock import nanoseconds
 from simharness.errors import Misuse
 from simharness.kernel import Kernel, current
-from simharness.operations import Operation
+from simharness.operations import Every, Operation
 from simharness.places import caller
 from simharness.record import INSPECTING
 from simharness.runtimes import trio_internals as internals
-from simharness.runtimes.naming import Both
 from simharness.runtimes.refused import refuse_io
 from simharness.runtimes.trio import BATCHES
 from simharness.runtimes.trio_footprints import GROWING, POINTS, grows
@@ -49,7 +48,7 @@ class Run:
         name = kernel.new_name("trio.run").removeprefix(f"{ROOT}'s ")
         self.state = kernel.resource(name, State(), "trio")
         self.queue = kernel.resource(f"callbacks of {name}", 0, "trio")
-        self.both = Both(self.state, self.queue)
+        self.both = Every(self.queue.name, (self.state, self.queue))
         self.marks = self.both.bit, self.state.bit
         self.runner: Any = None
         self.hooks: Any = None

@@ -16,43 +16,16 @@ faults, checks after every step. Then all steps of a run conflict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from simharness.actors import Actor
 from simharness.kernel import Kernel
-from simharness.operations import Operation, Resource, State
+from simharness.operations import Every, Operation, Resource, State
 from simharness.runtimes import trio_footprints as footprints
 from simharness.runtimes import trio_internals as internals
 from simharness.runtimes.memory_locations import STRANGE
 from simharness.runtimes.trio_runs import FAR, Run
 from simharness.runtimes.trio_state import VirtualClock
-
-
-class Every(Resource):
-    """Several resources seen as one, for an operation that depends on all of them: its state is the tuple of theirs."""
-
-    __slots__ = ("members",)
-
-    def __init__(self, members: Sequence[Resource]) -> None:
-        self.members = tuple(members)
-        self.name = "trio"
-        self.bit = 0
-        for member in self.members:
-            self.bit |= member.bit
-
-    @property
-    def state(self) -> State:
-        """The states of all."""
-        return tuple(member.state for member in self.members)
-
-    def state_without(self, i: int, before: Sequence[int], end: int) -> State:
-        """Return the states without a step and what happens after it."""
-        return tuple(member.state_without(i, before, end) for member in self.members)
-
-    def state_in(self, configuration: int) -> State:
-        """Return the states after the steps whose indices are set in the mask."""
-        return tuple(member.state_in(configuration) for member in self.members)
 
 
 def fits(run: Run) -> bool:
@@ -147,7 +120,7 @@ class GrowingRun(Run):
         nursery = self.awaits.get(actor.index)
         if nursery is None:
             return Operation(kind, wake, writes=wake.bit, enabled=bool, detail=detail)
-        ends = Every(self.ends.get(id(nursery), ()))
+        ends = Every("trio", self.ends.get(id(nursery), ()))
         reads = ends.bit | footprints.bit_of(self.kernel, nursery)
         return Operation(kind, ends, reads=reads, writes=wake.bit, enabled=_ended, detail=detail)
 

@@ -1,0 +1,8 @@
+"""From an incident's log to the orderings that explain it: what a scenario's author says about its log.
+
+The command is `simharness incident LOG… --scenario PATH::NAME`.
+"""
+
+from simharness.incident.templates import Line, Log, Rows, Template
+
+__all__ = ["Line", "Log", "Rows", "Template"]

@@ -1,0 +1,205 @@
+"""The answer to "what happened here": one of four verdicts for each cell of a scenario, and what it rests on.
+
+- *reproduced*: executions log what the incident's did, every line of it, and something goes wrong in them.
+- *consistent but harmless*: executions log it, and nothing goes wrong in any of them.
+- *impossible under this code*: the search was exhausted, and no execution does.
+- *undecided within the budget*: it was not exhausted.
+
+Each is within the bounds that are printed with it: the faults and the missing lines that were allowed, the skew, and the scenario itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from simharness.clock import SECOND
+from simharness.confirm import confirmed
+from simharness.errors import Nondeterminism
+from simharness.faults import Faults
+from simharness.incident.database import Wanted
+from simharness.incident.findings import Evidence, Found, Level, NearMiss
+from simharness.incident.matching import Search, levels
+from simharness.incident.timeline import Incident
+from simharness.results import HERE, Counterexample, Result
+from simharness.results import Verdict as Explored
+from simharness.scenario import Scenario
+from simharness.simulation import Settings
+
+_monotonic = time.monotonic
+
+
+class Verdict(StrEnum):
+    """What the search came to."""
+
+    REPRODUCED = "reproduced"
+    HARMLESS = "consistent but harmless"
+    IMPOSSIBLE = "impossible under this code"
+    UNDECIDED = "undecided within the budget"
+
+
+EXIT_STATUS = {Verdict.REPRODUCED: 0, Verdict.HARMLESS: 1, Verdict.IMPOSSIBLE: 1, Verdict.UNDECIDED: 3}
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What the search may assume, and how long it may take.
+
+    Attributes:
+        faults: those that may have struck; fewer are tried first.
+        missing: how many lines that the code logs may be missing from the log; fewer are tried first.
+    """
+
+    faults: Faults | None = None
+    missing: int = 0
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def words(self) -> str:
+        """The bounds, in words."""
+        faults = self.faults.in_words() if self.faults is not None else "no faults"
+        lines = f"at most {self.missing} lines missing from the log" if self.missing else "no line missing from the log"
+        return f"{faults}; {lines}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one cell.
+
+    Attributes:
+        level: what had to be assumed: the level that decided.
+        orderings: distinct orderings that fit, `harmful` of them with a failure.
+        nearest: how far the executions came that explain nothing.
+        allowed: the bounds, in words.
+        gave_up: why the search was not exhausted, if it was not.
+        confirmed: where the evidence was replayed and was the same.
+        least_skew: seconds of skew that would let executions fit, if more than what was given would.
+    """
+
+    scenario: str
+    address: str
+    parameters: Mapping[str, Any]
+    verdict: Verdict
+    level: Level
+    orderings: int
+    harmful: int
+    executions: int
+    seconds: float
+    allowed: str
+    nearest: NearMiss | None = None
+    evidence: Evidence | None = None
+    gave_up: str | None = None
+    confirmed: str = ""
+    least_skew: float | None = None
+
+
+def answer(
+    scenario: Scenario,
+    parameters: Mapping[str, Any],
+    incident: Incident,
+    allowed: Allowed,
+    wanted: Wanted | None = None,
+    with_skew: Callable[[float], Incident] | None = None,
+) -> Answer:
+    """Search one cell of a scenario for the executions that explain the incident.
+
+    Args:
+        wanted: what its database answers.
+        with_skew: the incident with another skew; to find out whether clocks that differ more would explain it.
+
+    Raises:
+        Misuse: the scenario is wrong. Nondeterminism: equal choices gave different runs.
+    """
+    began = _monotonic()
+    cell = {name: value for name, value in parameters.items() if name != "faults"}
+    searched: list[Found] = []
+    for level in levels(allowed.faults, allowed.missing):
+        found = Search(scenario, cell, _left(allowed.settings, began, searched), incident, level, wanted).find()
+        searched.append(found)
+        if found.fits or found.gave_up:
+            break
+    last = searched[-1]
+    nearest = max((found.nearest for found in searched if found.nearest is not None), key=lambda miss: miss.consumed, default=None)
+    made = Answer(
+        scenario.name,
+        scenario.address,
+        cell,
+        _verdict(last),
+        last.level,
+        last.count,
+        len(last.harmful),
+        sum(found.executions for found in searched),
+        _monotonic() - began,
+        allowed.words,
+        nearest,
+        last.evidence,
+        last.gave_up,
+    )
+    if made.evidence is not None:
+        return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
+    if made.verdict is Verdict.IMPOSSIBLE and with_skew is not None:
+        return replace(made, least_skew=_least_skew(scenario, cell, allowed.settings, with_skew, incident))
+    return made
+
+
+def _verdict(found: Found) -> Verdict:
+    if found.harmful:
+        return Verdict.REPRODUCED
+    if found.gave_up:
+        return Verdict.UNDECIDED
+    return Verdict.HARMLESS if found.fits else Verdict.IMPOSSIBLE
+
+
+def _left(settings: Settings, began: float, searched: Sequence[Found]) -> Settings:
+    """Return the settings with what is left of their limits."""
+    most, seconds = settings.max_executions, settings.max_seconds
+    if most is not None:
+        most = max(1, most - sum(found.executions for found in searched))
+    if seconds is not None:
+        seconds = max(0.0, seconds - (_monotonic() - began))
+    return replace(settings, max_executions=most, max_seconds=seconds)
+
+
+def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: Settings) -> str:
+    """Replay the evidence in a fresh process, and say where it was the same.
+
+    Raises:
+        Nondeterminism: it was not.
+    """
+    shown = Counterexample(evidence.failure or "", evidence.token, evidence.trace, "", account=evidence.account)
+    parameters = {**made.parameters, **({"faults": str(made.level.faults)} if made.level.faults is not None else {})}
+    counts = (made.executions, 0, 0, 0)
+    result = Result(
+        scenario.name, parameters, "dpor", Explored.VIOLATED, "violated", *counts, frozenset(), "", made.seconds, counterexample=shown
+    )
+    [checked] = confirmed([result], [scenario], settings)
+    if checked.error is not None:
+        raise Nondeterminism(checked.error, checked.difference)
+    return HERE if checked.counterexample is None else checked.counterexample.confirmed
+
+
+def _least_skew(
+    scenario: Scenario, cell: Mapping[str, Any], settings: Settings, with_skew: Callable[[float], Incident], incident: Incident
+) -> float | None:
+    """Return the smallest skew, to the millisecond, with which executions fit; None if none does.
+
+    Without faults and with no line missing: a larger skew only takes constraints away, so the smallest is found by halving.
+    """
+
+    def fits(skew: float) -> bool:
+        return bool(Search(scenario, cell, settings, with_skew(skew), Level(None, 0), None).find(evidence_too=False).fits)
+
+    times = [line.time for line in incident.lines]
+    low, high = incident.skew, (max(times) - min(times)) / SECOND + 1.0
+    if high <= low or with_skew(high).before == incident.before or not fits(high):
+        return None
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        if with_skew(middle).before == with_skew(high).before or fits(middle):
+            high = middle
+        else:
+            low = middle
+    return round(high, 3)

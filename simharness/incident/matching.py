@@ -1,0 +1,146 @@
+"""The search: the executions of a scenario whose own log lines are the incident's.
+
+While searching, each log line of the code under test is a step, and the incident is a lock that lets lines pass in its order: a line that
+matches a template waits until it can be the incident's next one (the same template, ids that unify, everything that came before it already
+there). So the reduction explores, once each, the orderings of a program that logs what the incident's did; the executions that end with an
+actor waiting for a line that never comes explain nothing, and how far they came says what cannot be explained. That is the engine's own
+`wait_until`, whose soundness its tests hold; nothing is cut off that could still match.
+
+Steps between the lines are free. What follows the incident's last line is free too: the log was taken then. Faults and lines that are
+missing from the log are free up to a number, and the search is made with the smallest numbers first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+
+from simharness.explore import Explorer
+from simharness.faults import KINDS, Faults
+from simharness.incident.database import Wanted, differ
+from simharness.incident.findings import Found, Level, NearMiss, fit_of
+from simharness.incident.gate import RESOURCE, Gate, LogLine
+from simharness.incident.separation import evidence
+from simharness.incident.templates import Log
+from simharness.incident.timeline import Incident
+from simharness.kernel import Kernel
+from simharness.orderings import Exactly, Ordering, Orderings
+from simharness.runtimes.logs import LOG_LINES
+from simharness.scenario import Scenario
+from simharness.simulation import Execution, Settings, Simulation
+from simharness.strategies import Strategy
+
+MOST_FITS = 500
+"""Of so many executions that fit the choices are kept."""
+
+
+def levels(faults: Faults | None, missing: int) -> list[Level]:
+    """Return the searches to make, fewest faults and missing lines first."""
+    limits = [(kind, faults.limit(kind)) for kind in KINDS if faults is not None and faults.limit(kind)]
+    found = []
+    for *counts, lacking in product(*(range(limit + 1) for _, limit in limits), range(missing + 1)):
+        budgets: dict[str, Any] = {}
+        for (kind, _), count in zip(limits, counts, strict=True):
+            assert faults is not None
+            limited = "+".join(faults.limited_to(kind))
+            budgets[kind] = f"{count}@{limited}" if limited and count else count
+        found.append((sum(counts) + lacking, sum(counts), Level(Faults.of(Faults(**budgets)), lacking)))
+    return [level for _, _, level in sorted(found, key=lambda entry: entry[:2])]
+
+
+class Search(Explorer):
+    """Explores one level and keeps what fits."""
+
+    def __init__(
+        self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings, incident: Incident, level: Level, wanted: Wanted | None
+    ) -> None:
+        cell = {**parameters, "faults": str(level.faults)} if level.faults is not None else dict(parameters)
+        super().__init__(scenario, cell, "dpor", False, settings)
+        self.incident = incident
+        self.log: Log = scenario.log
+        self.wanted = wanted
+        self.found = Found(level)
+
+    def find(self, evidence_too: bool = True) -> Found:
+        """Search; `evidence_too`: look closely at one of the executions that fit."""
+        with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
+            kernel = simulation.kernel
+            kernel.learned.share(LOG_LINES)
+            kernel.on_log = self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
+            self._rounds(simulation)
+            self.found.executions = self.tally.runs
+            self.found.gave_up = self.gave_up
+            if self.found.fits and evidence_too:
+                kernel.on_log = None
+                self.found.evidence = evidence(simulation, self.found)
+            if self.tally.cut and not self.gave_up:
+                self.found.gave_up = f"{self.tally.cut} executions were cut at max_steps={self.settings.max_steps}"
+        return self.found
+
+    def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
+        self.found = Found(self.found.level)
+        self._identify = Exactly()
+        self._beyond: set[Ordering] = set()
+        return super()._round(simulation, strategy, version)
+
+    def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
+        execution = super()._next(simulation, strategy, plan)
+        if execution.status in ("complete", "deadlock") and self.gate.state.consumed == self.gate.complete:
+            self._fits(simulation, execution)
+        elif execution.status in ("complete", "deadlock", "blocked"):
+            self._misses(simulation.kernel)
+        return execution
+
+    def _fits(self, simulation: Simulation, execution: Execution) -> None:
+        kernel, level, state = simulation.kernel, self.found.level, self.gate.state
+        if state.missing != level.missing or len(kernel.struck) != _number(level.faults):
+            return
+        if self.wanted is not None:
+            otherwise = differ(self.wanted, kernel, self.log, state.ids)
+            if otherwise:
+                self._nearer(NearMiss(len(self.incident.lines), None, (), otherwise))
+                return
+        resource = kernel.resources[RESOURCE]
+        orderings = Orderings(kernel, self._identify, without=resource.bit)
+        name = orderings.so_far()
+        if name in self.found.fits or name in self._beyond:
+            return
+        if len(self.found.fits) >= MOST_FITS:
+            self._beyond.add(name)
+            self.found.more = len(self._beyond)
+        else:
+            self.found.fits[name] = fit_of(kernel, name, execution, len(self.incident.lines), self.found.pairs)
+
+    def _misses(self, kernel: Kernel) -> None:
+        state = self.gate.state
+        lines = self.incident.lines
+        if state.consumed == self.gate.complete:
+            return
+        first = next(index for index in range(len(lines)) if not state.consumed >> index & 1)
+        instead = [(actor.name, actor.pending.message) for actor in kernel.stuck if isinstance(actor.pending, LogLine)]
+        self._nearer(NearMiss(state.consumed.bit_count(), lines[first], instead))
+
+    def _nearer(self, miss: NearMiss) -> None:
+        known = self.found.nearest
+        if known is None or miss.consumed > known.consumed:
+            self.found.nearest = miss
+
+
+def _number(faults: Faults | None) -> int:
+    return 0 if faults is None else sum(faults.limit(kind) for kind in KINDS)
+
+
+@contextmanager
+def informative() -> Iterator[None]:
+    """A block in which lines of the level INFO are logged, as they were where the incident happened."""
+    root = logging.getLogger()
+    before = root.level
+    if before > logging.INFO or before == logging.NOTSET:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(before)

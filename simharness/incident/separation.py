@@ -1,0 +1,178 @@
+"""What makes the difference: between the orderings that fit and those that do not harm, and between those that fit.
+
+Where orderings of both kinds fit, the two that differ least are compared. Where all that fit are harmful, the races that decide the harm
+are found by reversing them (`simharness.blame`). Where all are harmless, the scenario is explored for the harmful ordering that differs
+least.
+The difference is the number of pairs of conflicting steps that come the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from simharness import choices
+from simharness.blame import explain
+from simharness.explore import Explorer
+from simharness.incident.findings import Event, Evidence, Fit, Found, Pair, events_of, pairs_of
+from simharness.repeating import witness
+from simharness.report.why import explain as sentences
+from simharness.shrink import Shrinker
+from simharness.simulation import Execution, Settings, Simulation
+from simharness.strategies import Strategy
+from simharness.trace import Step, Trace
+
+MOST_EXECUTIONS = 2_000
+MOST_SECONDS = 20.0
+"""What looking for a harmful ordering may take, where all that fit are harmless."""
+REVERSALS = 40
+SHOWN = 3
+"""Pairs of steps that are told."""
+MOST_FIELDS = 6
+
+
+def evidence(simulation: Simulation, found: Found) -> Evidence:
+    """Return one of the executions that fit, a harmful one if there is one, and what is known about it.
+
+    The simulation is the one that the search was made in; nothing waits for the incident's log any more.
+    """
+    kernel = simulation.kernel
+    harmful, harmless = found.harmful, found.harmless
+    best = min(harmful or harmless, key=lambda fit: (fit.switches, len(fit.keys)))
+    execution, account = witness(simulation, best.keys)
+    token = choices.write(simulation.scenario.name, simulation.parameters, kernel)
+    failed_at = None if execution.failure is None else execution.failure.step + 1
+    trace = simulation.record(best.keys, best.failure, failed_at)
+    names = _Names(trace, events_of(kernel))
+    made = Evidence(token, best.failure, trace, account, best.actors, best.ids, unique=_unique(found, names))
+    if harmful and harmless:
+        nearest = min(harmless, key=lambda fit: len(_reversed(best.pairs, fit.pairs, found.pairs)))
+        told = names.difference(_reversed(best.pairs, nearest.pairs, found.pairs), "harmless; it fits the log as well")
+        return replace(made, separating=told, other=_token(simulation, nearest.keys))
+    if harmful:
+        return _blamed(simulation, made, execution)
+    nearest_harm = _Nearest(simulation, best, found.pairs)
+    nearest_harm.look(simulation)
+    return replace(made, separating=nearest_harm.told(names), other=nearest_harm.token)
+
+
+def _blamed(simulation: Simulation, made: Evidence, execution: Execution) -> Evidence:
+    if execution.failure is not None and execution.failure.step < 0:
+        return made
+    shrinker = Shrinker(simulation, execution, 0)
+    why = explain(simulation, shrinker, REVERSALS)
+    trace = replace(made.trace, why=why)
+    return replace(made, trace=trace, separating=sentences(trace), other=why.passing.token if why.passing is not None else "")
+
+
+def _token(simulation: Simulation, keys: Sequence[int]) -> str:
+    witness(simulation, keys)
+    return choices.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
+
+
+def _reversed(mine: int, other: int, known: dict[Pair, int]) -> list[Pair]:
+    """Return the pairs of the one that the other has the other way round."""
+    return [pair for pair, bit in known.items() if bit & mine and known.get((pair[1], pair[0]), 0) & other]
+
+
+class _Nearest(Explorer):
+    """Explores a cell, without the incident, for the failing execution that differs least from a fit."""
+
+    def __init__(self, simulation: Simulation, fit: Fit, known: dict[Pair, int]) -> None:
+        settings = Settings(max_executions=MOST_EXECUTIONS, max_seconds=MOST_SECONDS, seed=simulation.settings.seed)
+        super().__init__(simulation.scenario, simulation.parameters, "dpor", False, settings)
+        self._fit, self._known = fit, known
+        self._best: tuple[int, Sequence[int], list[Pair], str] | None = None
+        self._exhausted = False
+        self.token = ""
+
+    def look(self, simulation: Simulation) -> None:
+        """Explore."""
+        self._exhausted = self._rounds(simulation)
+        if self._best is not None:
+            self.token = _token(simulation, self._best[1])
+
+    def told(self, names: _Names) -> Sequence[str]:
+        """What was found, in sentences."""
+        if self._best is None:
+            return [
+                "no ordering of this cell is harmful"
+                if self._exhausted
+                else f"none of the {self.tally.runs} orderings looked at is harmful ({self.gave_up})"
+            ]
+        return names.difference(self._best[2], "harmful")
+
+    def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
+        execution = super()._next(simulation, strategy, plan)
+        if execution.failure is not None:
+            pairs = _reversed(self._fit.pairs, pairs_of(simulation.kernel, self._known), self._known)
+            if self._best is None or len(pairs) < self._best[0]:
+                self._best = len(pairs), list(execution.keys), pairs, str(execution.failure.error)
+        return execution
+
+
+class _Names:
+    """Calls the steps of an execution by the user's functions and lines."""
+
+    def __init__(self, trace: Trace, events: Sequence[Event]) -> None:
+        self._steps: dict[Event, Step] = dict(zip(events, trace.steps, strict=True))
+
+    def difference(self, pairs: Sequence[Pair], what: str) -> list[str]:
+        """Say which pairs of steps the nearest other ordering has the other way round."""
+        if not pairs:
+            return [f"the nearest ordering that is {what} makes other steps"]
+        shown = [f"{first} before {second}" for first, second in dict.fromkeys(map(self.pair, pairs))]
+        more = f" (and {len(shown) - SHOWN} more)" if len(shown) > SHOWN else ""
+        return [f"in the other order this is {what}: {'; '.join(shown[:SHOWN])}{more}"]
+
+    def pair(self, pair: Pair) -> tuple[str, str]:
+        """Return the names of two steps, each by the innermost of the lines that led to it and not to the other."""
+        one, other = (self._lines(event) for event in pair)
+        depth = next((k for k, (mine, its) in enumerate(zip(one, other, strict=False)) if mine != its), 0)
+        return self._name(pair[0], one, depth), self._name(pair[1], other, depth)
+
+    def _lines(self, event: Event) -> Sequence[object]:
+        step = self._steps.get(event)
+        return () if step is None else step.calls
+
+    def _name(self, event: Event, lines: Sequence[object], depth: int) -> str:
+        who, what, count = event
+        if depth < len(lines):
+            place = lines[depth]
+            return f"{who} in {getattr(place, 'function', what)} ({place})"
+        return f"{who}: {what}{f' ({count})' if count > 1 else ''}"
+
+
+def _unique(found: Found, names: _Names) -> list[str]:
+    """Return what would have told all orderings that fit apart, had it been logged: the most telling first."""
+    fits = list(found.fits.values())
+    if len(fits) < 2:
+        return []
+    told: list[str] = []
+    classes = [0] * len(fits)
+    if len({tuple(fit.actors) for fit in fits}) > 1:
+        told.append("the thread of each line: %(process)d and %(threadName)s in the format")
+        classes = _split(classes, [tuple(fit.actors) for fit in fits])
+    union = 0
+    common = -1
+    for fit in fits:
+        union |= fit.pairs
+        common &= fit.pairs
+    varying = [(pair, bit) for pair, bit in found.pairs.items() if bit & union & ~common]
+    while varying and len(set(classes)) < len(fits) and len(told) < MOST_FIELDS:
+        pair, bit = max(varying, key=lambda entry: len(set(_split(classes, [bool(fit.pairs & entry[1]) for fit in fits]))))
+        split = _split(classes, [bool(fit.pairs & bit) for fit in fits])
+        if len(set(split)) == len(set(classes)):
+            break
+        classes = split
+        first, second = names.pair(pair)
+        told.append(f"a line each at {first} and at {second}, to tell which came first")
+    left = len(fits) - len(set(classes))
+    if left:
+        told.append(f"more of the same: {left} of {len(fits)} orderings are not told apart by these")
+    return told
+
+
+def _split(classes: Sequence[int], by: Sequence[object]) -> list[int]:
+    numbers: dict[tuple[int, object], int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in zip(classes, by, strict=True)]

@@ -1,0 +1,256 @@
+"""Who did what when: the lines of one incident among all that were read, and which of them came before which.
+
+Lines that name an id together belong together; those connected with the incident's session are the incident. What the order of two lines is
+known from:
+
+- lines of one log are in the order of the file, unless they tell that they are from different processes;
+- lines of one thread are in the order of their times;
+- all others are ordered only if their times differ by more than the skew.
+
+A clock that goes backwards orders less, never wrongly: a line is taken to have been written somewhere between the earliest time that a
+later line of its log has and the latest that an earlier one has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from simharness.errors import Misuse
+from simharness.incident.formats import SECOND, clock_text
+from simharness.incident.templates import Line, Log
+
+Id = tuple[str, str]
+"""(kind, value)"""
+LONGEST_LIST = 5
+
+
+@dataclass(frozen=True)
+class Incident:
+    """The lines that an execution has to explain.
+
+    Attributes:
+        lines: in an order that agrees with `before`.
+        before: for each line the mask of the lines that came before it.
+        sessions: the ids of the session kind in them, in order of appearance.
+        marked: indices of the lines that make the signature; empty: it is not there.
+        foreign: lines that match a template and belong to other sessions.
+        unclear: lines that match a template and nothing tells to which session they belong.
+        doubled: how many lines were dropped because another log has the same line.
+        span: seconds between the first and the last line.
+    """
+
+    lines: Sequence[Line]
+    before: Sequence[int]
+    sessions: Sequence[str]
+    marked: frozenset[int]
+    foreign: Sequence[Line]
+    unclear: Sequence[Line]
+    doubled: int
+    skew: float
+    span: float = field(default=0.0)
+
+
+def incident_of(lines: Sequence[Line], log: Log, skew: float, session: str | None = None) -> Incident:
+    """Pick the incident's lines and order them.
+
+    Args:
+        skew: seconds by which the clocks of different logs or processes may differ.
+        session: an id of the session to look at, where there are several.
+
+    Raises:
+        Misuse: no line matches a template, or it is not clear which session is meant.
+    """
+    meaningful = [line for line in lines if line.template is not None]
+    if not meaningful:
+        names = ", ".join(sorted(log.by_logger)[:LONGEST_LIST])
+        raise Misuse(f"none of the {len(lines):,} log lines matches a template of the scenario: it knows lines of {names}")
+    meaningful, doubled = _without_doubles(meaningful)
+    groups = _Groups()
+    for line in meaningful:
+        groups.link(_ids(line, log))
+    chosen = _chosen(meaningful, log, groups, session)
+    belonging: list[Line] = []
+    foreign: list[Line] = []
+    unclear: list[Line] = []
+    alone = sum(1 for group in groups.all() if any(kind == log.session for kind, _ in group)) == 1 and not _several(groups, log)
+    for line in meaningful:
+        ids = _ids(line, log)
+        root = groups.root(ids[0]) if ids else None
+        if root == chosen or (alone and (root is None or not groups.has(root, log.session))):
+            belonging.append(line)
+        elif root is not None and groups.has(root, log.session):
+            foreign.append(line)
+        else:
+            unclear.append(line)
+    ordered, before = _ordered(belonging, round(skew * SECOND))
+    sessions = dict.fromkeys(value for line in ordered for kind, value in log.ids_of(line.fields) if kind == log.session)
+    made = Incident(ordered, before, list(sessions), frozenset(), foreign, unclear, doubled, skew)
+    marked = signature(ordered, log)
+    times = [line.time for line in ordered]
+    return replace(made, marked=marked, span=(max(times) - min(times)) / SECOND)
+
+
+def signature(lines: Sequence[Line], log: Log) -> frozenset[int]:
+    """Return the indices of the lines that make the harm's signature."""
+    if log.signature is None:
+        return frozenset()
+    found = {id(line) for line in log.signature(lines)}
+    return frozenset(index for index, line in enumerate(lines) if id(line) in found)
+
+
+def _ids(line: Line, log: Log) -> list[Id]:
+    """Return the ids that a line names, those of its tags included."""
+    tags = [(kind, line.tags[name]) for name, kind in log.tags.items() if line.tags.get(name)]
+    return [*log.ids_of(line.fields), *tags]
+
+
+class _Groups:
+    """Ids that are connected, as disjoint sets."""
+
+    def __init__(self) -> None:
+        self._parent: dict[Id, Id] = {}
+        self._members: dict[Id, list[Id]] = {}
+
+    def root(self, one: Id) -> Id:
+        while self._parent[one] != one:
+            self._parent[one] = self._parent[self._parent[one]]
+            one = self._parent[one]
+        return one
+
+    def link(self, ids: Sequence[Id]) -> None:
+        for one in ids:
+            if one not in self._parent:
+                self._parent[one] = one
+                self._members[one] = [one]
+            first, other = self.root(ids[0]), self.root(one)
+            if first != other:
+                self._parent[other] = first
+                self._members[first] += self._members.pop(other)
+
+    def all(self) -> Iterable[list[Id]]:
+        return self._members.values()
+
+    def has(self, root: Id, kind: str) -> bool:
+        return any(found == kind for found, _ in self._members[root])
+
+
+def _several(groups: _Groups, log: Log) -> bool:
+    """Whether ids that are not connected with a session are several of one kind: then it is not clear whose they are."""
+    apart = [one for group in groups.all() if not any(kind == log.session for kind, _ in group) for one in group]
+    kinds = [kind for kind, _ in apart]
+    return len(kinds) != len(set(kinds))
+
+
+def _chosen(lines: Sequence[Line], log: Log, groups: _Groups, session: str | None) -> Id:
+    """Return the root of the group that the incident is about."""
+    roots: dict[Id, list[Line]] = {}
+    for line in lines:
+        ids = _ids(line, log)
+        if ids and groups.has(groups.root(ids[0]), log.session):
+            roots.setdefault(groups.root(ids[0]), []).append(line)
+    if not roots:
+        raise Misuse(f"no log line names a {log.session}: nothing tells which lines belong together")
+    names = {root: next(value for line in found for kind, value in _ids(line, log) if kind == log.session) for root, found in roots.items()}
+    if session is not None:
+        wanted = (log.session, session)
+        for root, found in roots.items():
+            if any(wanted in _ids(line, log) for line in found):
+                return root
+        raise Misuse(f"--session {session}: no log line names it; there are: {_listed(list(names.values()))}")
+    if len(roots) == 1:
+        return next(iter(roots))
+    marked = [root for root, found in roots.items() if signature(sorted(found, key=lambda line: line.time), log)]
+    if len(marked) == 1:
+        return marked[0]
+    which = [names[root] for root in marked or roots]
+    raise Misuse(f"the logs tell of {len(which)} unconnected sessions: say which one with --session: {_listed(which)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LONGEST_LIST} more" if len(names) > LONGEST_LIST else ""
+    return ", ".join(names[:LONGEST_LIST]) + more
+
+
+def _without_doubles(lines: Sequence[Line]) -> tuple[list[Line], int]:
+    """Drop what several logs have (`errors.log` repeats what `agent.log` has); as often as one log has a line, it stays."""
+    kept: list[Line] = []
+    most: dict[tuple[object, ...], int] = {}
+    per_source: dict[tuple[object, ...], int] = {}
+    for line in lines:
+        what = (line.time, line.level, line.logger, line.message)
+        count = per_source[line.source, *what] = per_source.get((line.source, *what), 0) + 1
+        if count > most.get(what, 0):
+            most[what] = count
+            kept.append(line)
+    return kept, len(lines) - len(kept)
+
+
+def _ordered(lines: Sequence[Line], skew: int) -> tuple[list[Line], list[int]]:
+    """Return the lines in an order that is possible, and for each the mask of those before it."""
+    latest, earliest = _bounds(lines)
+    count = len(lines)
+    position: dict[str, int] = {}
+    rank = []
+    for line in lines:
+        rank.append(position.get(line.source, 0))
+        position[line.source] = rank[-1] + 1
+    first = [sum(1 << i for i in range(count) if i != j and _comes_before(lines, rank, latest, earliest, skew, i, j)) for j in range(count)]
+    done = 0
+    order: list[int] = []
+    left = sorted(range(count), key=lambda j: (lines[j].time, lines[j].source, rank[j]))
+    while left:
+        best = next(j for j in left if not first[j] & ~done)
+        left.remove(best)
+        order.append(best)
+        done |= 1 << best
+    place = {old: new for new, old in enumerate(order)}
+    before = [sum(1 << place[i] for i in range(count) if first[j] >> i & 1) for j in order]
+    return [lines[j] for j in order], before
+
+
+def _bounds(lines: Sequence[Line]) -> tuple[list[int], list[int]]:
+    """Return for each line the latest and the earliest time at which its log's clock says that it can have been written."""
+    latest, earliest = [0] * len(lines), [0] * len(lines)
+    running: dict[str, int] = {}
+    for index, line in enumerate(lines):
+        running[line.source] = latest[index] = max(running.get(line.source, 0), line.time + line.precision)
+    running.clear()
+    for index in range(len(lines) - 1, -1, -1):
+        line = lines[index]
+        running[line.source] = earliest[index] = min(running.get(line.source, line.time), line.time)
+    return latest, earliest
+
+
+def _comes_before(
+    lines: Sequence[Line], rank: Sequence[int], latest: Sequence[int], earliest: Sequence[int], skew: int, i: int, j: int
+) -> bool:
+    """Whether it is known that line i was written before line j."""
+    one, other = lines[i], lines[j]
+    apart = bool(one.process and other.process and one.process != other.process)
+    if one.source == other.source and not apart:
+        return rank[i] < rank[j]
+    if one.process and one.thread and (one.process, one.thread) == (other.process, other.thread):
+        return one.time + one.precision <= other.time
+    return latest[i] + skew < earliest[j]
+
+
+def rendered(incident: Incident, log: Log, width: int = 100) -> list[str]:
+    """Return the incident as text: when, who, what; the lines of its signature are marked with an asterisk."""
+    lines = incident.lines
+    names = {session: f"session {chr(ord('A') + index)}" for index, session in enumerate(incident.sessions[:26])}
+    many = len({line.source for line in lines}) > 1
+    rows = []
+    for index, line in enumerate(lines):
+        who = [f"{names.get(value, value)}" for kind, value in log.ids_of(line.fields) if kind == log.session]
+        who += [f"{title} {value}" for title, value in (("pid", line.process), ("thread", line.thread)) if value]
+        if many:
+            who.append(line.source.rpartition("/")[2])
+        rows.append(
+            ("*" if index in incident.marked else " ", clock_text(line.time), line.event, ", ".join(dict.fromkeys(who)), line.place)
+        )
+    first, second = (max((len(row[column]) for row in rows), default=0) for column in (2, 3))
+    text = [f"{names[session]} is {session}" for session in incident.sessions[:26]]
+    for mark, time, event, who_text, place in rows:
+        text.append(f"{mark} {time}  {event:{first}}  {who_text:{second}}  {place.rpartition('/')[2]}"[:width].rstrip())
+    return text
