@@ -168,3 +168,48 @@ def at_once(world):
         assert stock.left + stock.sold == 0
 
     world.actor("a", tasks(sell, sell))
+
+
+@simharness.scenario
+def set_or_cancelled(world):
+    """A task waits for an event; one task sets it, another cancels the wait."""
+    event, scope = trio.Event(), trio.CancelScope()
+
+    async def waits():
+        with scope:
+            await event.wait()
+            world.outcome("set")
+        if scope.cancelled_caught:
+            world.outcome("cancelled")
+
+    async def sets():
+        event.set()
+
+    async def cancels():
+        scope.cancel()
+
+    world.actor("a", tasks(waits, sets, cancels))
+
+
+@simharness.scenario
+def it_depends(world):
+    """What a task touches in its second step depends on what it read in its first, or on what it finds."""
+    box = type("Box", (), {})()
+    box.which = box.x = box.y = 0
+
+    async def writes():
+        box.which = 1
+
+    async def chooses():
+        if box.which:
+            box.x += 1
+        else:
+            box.y += 1
+
+    async def reads():
+        world.outcome((box.x, box.y))
+
+    async def reads_y():
+        world.outcome(box.y)
+
+    world.actor("a", tasks(reads_y, writes, chooses, reads))

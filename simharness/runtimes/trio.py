@@ -82,7 +82,7 @@ def install(patches: Patches) -> None:
     from trio import _threads
     from trio._core import _run, _thread_cache
 
-    from simharness.runtimes import trio_fixtures, trio_footprints, trio_internals, trio_runs
+    from simharness.runtimes import trio_fixtures, trio_footprints, trio_internals, trio_runs, trio_steps  # noqa: F401  # not inside an execution
     from simharness.runtimes.thread import actor_of
 
     genuine = _Genuine(trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled)
