@@ -129,7 +129,7 @@ def answer(
         cell,
         _verdict(last),
         last.level,
-        last.count,
+        len(last.fits),
         len(last.harmful),
         sum(found.executions for found in searched),
         _monotonic() - began,

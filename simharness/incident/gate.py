@@ -10,10 +10,12 @@ from simharness.actors import SHIFT
 from simharness.incident.templates import Line, Log
 from simharness.incident.timeline import Incident
 from simharness.kernel import Kernel
-from simharness.operations import Operation
+from simharness.operations import Operation, Resource
 from simharness.record import LOG
 
 RESOURCE = "the incident's log"
+PICK = "pick"
+"""The kind of the steps by which actors pick whose lines they log; they are no steps of the code."""
 Identity = tuple[str, str, str]
 """(kind, value in the incident, value in the execution)"""
 
@@ -51,6 +53,9 @@ class LogLine(Operation):
 class Gate:
     """Lets log lines pass in the incident's order; `Record.on_log` of a kernel.
 
+    Processes between whose lines nothing is known of the order have a lock each, so that their lines stay independent; each actor then
+    picks, before its first line, whose lines it logs. Which ids are which is brought together when the execution is over.
+
     Args:
         missing: lines that the execution may log and the incident lacks, at most.
     """
@@ -60,13 +65,30 @@ class Gate:
         self._log = log
         self._lines, self._before = incident.lines, incident.before
         self._missing = missing
+        self._parts = parts(incident)
         self.complete = (1 << len(incident.lines)) - 1
 
     @property
-    def state(self) -> State:
-        """How far the kernel's execution has come."""
-        found: State = self._kernel.resource(RESOURCE, State()).state
-        return found
+    def resources(self) -> list[Resource]:
+        """One for each part of the incident that has a lock of its own; their states are what has been logged of it."""
+        return [self._kernel.resource(f"{RESOURCE} {number}", State()) for number in range(len(self._parts))]
+
+    @property
+    def state(self) -> State | None:
+        """How far the kernel's execution has come; None if its parts take ids for different things."""
+        states: list[State] = [resource.state for resource in self.resources]
+        whole = State()
+        for state in states:
+            ids = whole.unified(state.ids)
+            if ids is None:
+                return None
+            whole = State(whole.consumed | state.consumed, whole.missing + state.missing, ids)
+        return whole
+
+    @property
+    def consumed(self) -> int:
+        """The mask of the lines that the kernel's execution has logged."""
+        return sum(resource.state.consumed for resource in self.resources)
 
     def __call__(self, record: logging.LogRecord) -> None:
         """Make the step of a line that is about to be logged."""
@@ -77,28 +99,31 @@ class Gate:
             kernel.step(LogLine(message, detail=record.name))
             return
         template, fields = matched
+        part = self._part()
+        resource = self.resources[part]
         equal = {name: fields[name] for name in self._log.equal if name in fields}
         candidates = [
             (index, self._identities(line, record, fields))
             for index, line in enumerate(self._lines)
-            if line.template is template and all(line.fields[name] == value for name, value in equal.items())
+            if self._parts[part] >> index & 1
+            and line.template is template
+            and all(line.fields[name] == value for name, value in equal.items())
         ]
         known: dict[State, list[State]] = {}
 
         def ways(state: State) -> list[State]:
             found = known.get(state)
             if found is None:
-                found = known[state] = self._ways(state, candidates)
+                found = known[state] = self._ways(state, self._parts[part], candidates)
             return found
 
-        resource = kernel.resource(RESOURCE, State())
         most = self._widest([index for index, _ in candidates]) + bool(self._missing)
         taken = kernel.step(
             LogLine(
                 message,
                 resource,
                 enabled=lambda state: bool(ways(state)),
-                writes_when=lambda state: state.consumed != self.complete,
+                writes_when=lambda state: state.consumed != self._parts[part],
                 options=max(1, most),
                 detail=record.name,
             )
@@ -108,6 +133,16 @@ class Gate:
             kernel.step(Operation("assume", kernel.resource("assume", False), enabled=bool))
         elif found[taken] is not resource.state:
             kernel.put(resource, found[taken])
+
+    def _part(self) -> int:
+        """Return which part of the incident the current actor logs; before its first line it picks one."""
+        actor = self._kernel.actor
+        assert actor is not None
+        picked: int | None = actor.locals.get(PICK)
+        if picked is None:
+            number = len(self._parts)
+            picked = actor.locals[PICK] = self._kernel.step(Operation(PICK, options=number)) if number > 1 else 0
+        return picked
 
     def _identities(self, line: Line, record: logging.LogRecord, fields: Mapping[str, str]) -> list[Identity]:
         """Return what has to be unified if the record is to be that line."""
@@ -126,9 +161,9 @@ class Gate:
         process = kernel.actor.process if kernel.actor is not None else ""
         return "'" * sum(kernel.fault_movers.get(kernel.keys[step] >> SHIFT) == ("crash", process) for step, _ in kernel.struck)
 
-    def _ways(self, state: State, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> list[State]:
+    def _ways(self, state: State, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> list[State]:
         """Return the states to which the record may lead: as one of the candidates, or as a line that is missing."""
-        if state.consumed == self.complete:
+        if state.consumed == part:
             return [state]
         found = []
         for index, identities in candidates:
@@ -151,3 +186,20 @@ class Gate:
             else:
                 chains.append(index)
         return len(chains)
+
+
+def parts(incident: Incident) -> list[int]:
+    """Return the incident's lines as masks of those whose order is somehow known; all in one where lines do not tell their process.
+
+    A process is never taken apart: what an actor logs is all in one part.
+    """
+    lines = incident.lines
+    if not lines or not all(line.process for line in lines):
+        return [(1 << len(lines)) - 1]
+    found: list[int] = []
+    for index, line in enumerate(lines):
+        mask = 1 << index | incident.before[index]
+        mask |= sum(1 << other for other in range(index) if lines[other].process == line.process)
+        joined = [part for part in found if part & mask]
+        found = [part for part in found if not part & mask] + [sum(joined) | 1 << index]
+    return found
