@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from simharness.account import Account
 from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.faults import Faults
-from simharness.incident.gate import PICK, Gate, Identity, LogLine, State
+from simharness.incident.gate import DROPPED, PICK, Gate, Identity, LogLine, State
 from simharness.incident.templates import Line
 from simharness.kernel import Kernel
 from simharness.operations import conflict
@@ -91,7 +91,7 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class Level:
-    """One search: which faults had to strike, and how many lines had to be missing from the log."""
+    """One search: which faults had to strike, and how many lines were missing from the log, at most."""
 
     faults: Faults | None
     missing: int
@@ -114,6 +114,12 @@ class Found:
     gave_up: str | None = None
     pairs: dict[Pair, int] = field(default_factory=dict)
     evidence: Evidence | None = None
+
+    def keep_fewest_missing(self) -> None:
+        """Keep the fits with the fewest lines missing from the log."""
+        fewest = min(len(fit.missing) for fit in self.fits.values())
+        self.fits = {name: fit for name, fit in self.fits.items() if len(fit.missing) == fewest}
+        self.level = replace(self.level, missing=fewest)
 
     @property
     def harmful(self) -> list[Fit]:
@@ -141,7 +147,12 @@ def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, i
                 missing.append(operation.message)
             before = state
     kinds = [operation.kind for operation in kernel.operations]
-    keys = [key & ~ALTERNATIVES if kind == LOG else key for key, kind in zip(kernel.keys, kinds, strict=True) if kind != PICK]
+    dropped = kernel.context.get(DROPPED, ())
+    keys = [
+        key & ~ALTERNATIVES if kind == LOG else key
+        for step, (key, kind) in enumerate(zip(kernel.keys, kinds, strict=True))
+        if kind != PICK and step not in dropped
+    ]
     said = describe(execution.failure)
     failure = None if said is None else kernel.canonical(said)
     switches = sum(one >> SHIFT != other >> SHIFT for one, other in pairwise(keys))

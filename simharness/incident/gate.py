@@ -14,6 +14,8 @@ from simharness.operations import Operation, Resource
 from simharness.record import LOG
 
 RESOURCE = "the incident's log"
+DROPPED = "dropped log lines"
+"""In a kernel's context: the indices of steps that only found out that a line comes after the end of its part; none of the code's."""
 PICK = "pick"
 """The kind of the steps by which actors pick whose lines they log; they are no steps of the code."""
 Identity = tuple[str, str, str]
@@ -109,7 +111,24 @@ class Gate:
             and line.template is template
             and all(line.fields[name] == value for name, value in equal.items())
         ]
-        known: dict[State, list[State]] = {}
+        taken = self._pass(message, record.name, part, candidates)
+        if taken is None:
+            kernel.step(Operation("assume", kernel.resource("assume", False), enabled=bool))
+        elif taken != resource.state:
+            kernel.put(resource, taken)
+            if taken.consumed == self._parts[part]:
+                ended = self._ended
+                kernel.put(ended, ended.state | taken.consumed)
+        elif len(self._parts) > 1:
+            kernel.context.setdefault(DROPPED, set()).add(kernel.n - 1)
+            ended = self._ended
+            kernel.step(
+                LogLine(message, ended, reads=ended.bit, enabled=lambda consumed: bool(consumed == self.complete), detail=record.name)
+            )
+
+    def _pass(self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> State | None:
+        """Make the step of a line that may be one of the candidates; return the state that it leads to, None if it is none of them."""
+        resource, known = self.resources[part], dict[State, list[State]]()
 
         def ways(state: State) -> list[State]:
             found = known.get(state)
@@ -117,22 +136,26 @@ class Gate:
                 found = known[state] = self._ways(state, self._parts[part], candidates)
             return found
 
+        last = any(not any(before >> index & 1 for before in self._before) for index, _ in candidates)
         most = self._widest([index for index, _ in candidates]) + bool(self._missing)
-        taken = kernel.step(
+        taken = self._kernel.step(
             LogLine(
                 message,
                 resource,
                 enabled=lambda state: bool(ways(state)),
-                writes_when=lambda state: state.consumed != self._parts[part],
+                writes_when=lambda state: len(ways(state)) > 1 or state.consumed != self._parts[part],
                 options=max(1, most),
-                detail=record.name,
+                detail=logger,
+                also=self._ended.bit if last and len(self._parts) > 1 else 0,
             )
         )
         found = ways(resource.state)
-        if taken >= len(found):
-            kernel.step(Operation("assume", kernel.resource("assume", False), enabled=bool))
-        elif found[taken] is not resource.state:
-            kernel.put(resource, found[taken])
+        return found[taken] if taken < len(found) else None
+
+    @property
+    def _ended(self) -> Resource:
+        """Its state is the mask of the lines of the parts that have been logged to their ends; what comes after all is free."""
+        return self._kernel.resource(f"the end of {RESOURCE}", 0)
 
     def _part(self) -> int:
         """Return which part of the incident the current actor logs; before its first line it picks one."""
@@ -163,9 +186,11 @@ class Gate:
 
     def _ways(self, state: State, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> list[State]:
         """Return the states to which the record may lead: as one of the candidates, or as a line that is missing."""
+        found: list[State] = []
         if state.consumed == part:
-            return [state]
-        found = []
+            found.append(state)
+            if len(self._parts) == 1:
+                return found
         for index, identities in candidates:
             if not state.consumed >> index & 1 and not self._before[index] & ~state.consumed:
                 ids = state.unified(identities)

@@ -37,16 +37,16 @@ MOST_FITS = 200
 
 
 def levels(faults: Faults | None, missing: int) -> list[Level]:
-    """Return the searches to make, fewest faults and missing lines first."""
+    """Return the searches to make, fewest faults first, and with no line missing before any number of them up to `missing`."""
     limits = [(kind, faults.limit(kind)) for kind in KINDS if faults is not None and faults.limit(kind)]
     found = []
-    for *counts, lacking in product(*(range(limit + 1) for _, limit in limits), range(missing + 1)):
+    for *counts, lacking in product(*(range(limit + 1) for _, limit in limits), sorted({0, missing})):
         budgets: dict[str, Any] = {}
         for (kind, _), count in zip(limits, counts, strict=True):
             assert faults is not None
             limited = "+".join(faults.limited_to(kind))
             budgets[kind] = f"{count}@{limited}" if limited and count else count
-        found.append((sum(counts) + lacking, sum(counts), Level(Faults.of(Faults(**budgets)), lacking)))
+        found.append((sum(counts), lacking, Level(Faults.of(Faults(**budgets)), lacking)))
     return [level for _, _, level in sorted(found, key=lambda entry: entry[:2])]
 
 
@@ -73,6 +73,7 @@ class Search(Explorer):
             self.found.executions = self.tally.runs
             self.found.gave_up = self.gave_up
             if self.found.fits and evidence_too:
+                self.found.keep_fewest_missing()
                 kernel.on_log = None
                 self.found.evidence = evidence(simulation, self.found)
             if self.tally.cut and not self.gave_up:
@@ -93,7 +94,7 @@ class Search(Explorer):
 
     def _fits(self, simulation: Simulation, execution: Execution) -> None:
         kernel, level, state = simulation.kernel, self.found.level, self.gate.state
-        if state is None or state.missing != level.missing or len(kernel.struck) != _number(level.faults):
+        if state is None or len(kernel.struck) != _number(level.faults):
             return
         if self.wanted is not None:
             otherwise = differ(self.wanted, kernel, self.log, state.ids)

@@ -1,6 +1,6 @@
 """Makes the logs beside this file: runs scenarios/incident_fork.py and saves what executions log.
 
-Run from the checkout's root: `python -m tests.incident.data.make`. Virtual time does not pass between steps, so 37 ms are put between lines.
+Run from the checkout's root: `python -m tests.incident.data.make`. Virtual time does not pass between steps: 37 ms are put between lines.
 """
 
 import json
@@ -173,9 +173,11 @@ def main():
     write("crash.log", with_processes(found.said))
     (FOLDER / "crash.sql").write_text("\n".join(found.dump) + "\n", encoding="utf-8")
     found = Wanted("processes", {"protocol": "lease"}, contended).find()
-    write("minute_gateway.log", [entry for entry, line in zip(with_processes(found.said), found.said) if line.actor == "gateway"])
+    write(
+        "minute_gateway.log", [entry for entry, line in zip(with_processes(found.said), found.said, strict=True) if line.actor == "gateway"]
+    )
     late = list(as_json(found.said, BEGAN - timedelta(minutes=1)))
-    write("minute_cli.log", [entry for entry, line in zip(late, found.said) if line.actor == "cli"])
+    write("minute_cli.log", [entry for entry, line in zip(late, found.said, strict=True) if line.actor == "cli"])
 
 
 def stalled(said):
