@@ -93,19 +93,16 @@ def turns(world, protocol):
 @simharness.scenario(protocol=list(PROTOCOLS), expect=dict.fromkeys(BOTH, "violated"), log=HERMES)
 def processes(world, protocol, faults=None):
     """A turn in each of two processes on one file."""
-    if faults is not None:
+    if "stall" in str(faults):
         world.timescale(LEASE)
     new_store(world, protocol).close()
 
-    def turn(text):
-        db = SessionDB(world.path("state.db"), protocol=protocol)
-        agent_for(db, PARENT, "the build is green").run_turn(text)
-        db.close()
-
-    world.actor("gateway", turn, "please finish the migration", process="gateway")
-    world.actor("cli", turn, "what is left to do?", process="cli")
-
-    def reopened():
+    def opened():
         return SessionDB(world.path("state.db"), protocol=protocol)
 
-    check(world, reopened)
+    def turn(db, text):
+        agent_for(db, PARENT, "the build is green").run_turn(text)
+
+    world.actor("gateway", turn, opened(), "please finish the migration", process="gateway")
+    world.actor("cli", turn, opened(), "what is left to do?", process="cli")
+    check(world, opened)

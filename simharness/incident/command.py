@@ -47,7 +47,10 @@ def incident(  # typer makes an option of each
         str | None, typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may have struck, fewest first: {', '.join(KINDS)}.")
     ] = None,
     missing: Annotated[int, typer.Option(min=0, help="So many lines may be missing from the log, fewest first.")] = 0,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="The session to explain, where the logs tell of several.")] = None,
+    session: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="The session to explain, where the logs tell of several; those given belong together."),
+    ] = None,
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Of text lines, as logging.Formatter has it; default: the scenario's.")
     ] = None,
@@ -73,7 +76,7 @@ def incident(  # typer makes an option of each
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone)
-    found = incident_of(reading.lines, described, skew, session)
+    found = incident_of(reading.lines, described, skew, session or ())
     wanted = None if db is None else database.wanted(db, described, _first_session(found))
     _tell_lines(reading, found, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
@@ -81,7 +84,9 @@ def incident(  # typer makes an option of each
     answers = []
     for cell in cells:
         answers.append(
-            answer(jobs[0].scenario, cell, found, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session))
+            answer(
+                jobs[0].scenario, cell, found, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session or ())
+            )
         )
         _tell_answer(answers[-1], found, full or len(cells) == 1, full)
     best = min(answers, key=lambda one: EXIT_STATUS[one.verdict])

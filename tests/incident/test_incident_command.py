@@ -1,0 +1,240 @@
+"""`simharness incident`: logs that scenarios have written are explained, or it is said why not; bad input is refused in one line."""
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from simharness import cli
+
+pytestmark = pytest.mark.alone
+ROOT = Path(__file__).resolve().parent.parent.parent
+DATA = "tests/incident/data"
+REAL = ROOT.parent / "shared/hermes/incident-0.16.0.log"
+TURNS = ("--scenario", "scenarios/incident_fork.py::turns")
+PROCESSES = (
+    "--scenario",
+    "scenarios/incident_fork.py::processes",
+    "--format",
+    "%(asctime)s %(process)d/%(threadName)s %(levelname)s %(name)s: %(message)s",
+)
+LEASE, FENCED = ("--parameter", "protocol=lease"), ("--parameter", "protocol=fenced")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def incident(*arguments):
+    done = CliRunner().invoke(cli.app, ["incident", *arguments])
+    return done.exit_code, done.output
+
+
+def answers(tmp_path, *arguments):
+    file = tmp_path / "answer.json"
+    status, output = incident(*arguments, "--json", str(file))
+    assert file.exists(), output
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return status, found["answers"][0], output
+
+
+def database(tmp_path, name):
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((ROOT / DATA / name).read_text(encoding="utf-8"))
+    connection.close()
+    return path
+
+
+def test_a_fork_is_reproduced_and_the_race_that_decides_it_is_named(tmp_path):
+    status, answer, output = answers(tmp_path, f"{DATA}/fork.log", *TURNS, *LEASE, "--max-executions", "30")
+    assert (status, answer["verdict"]) == (0, "reproduced")
+    assert answer["harmful"] == answer["orderings"] > 0
+    assert "2 compression children" in answer["evidence"]["failure"]
+    assert "try_acquire_compression_lock" in answer["evidence"]["separating"][0]
+    assert "fresh process" in answer["evidence"]["confirmed"]
+    assert output.count("\n* 22:34") == 4
+    assert "the signature of a fork" in output
+
+
+def test_under_fenced_the_same_log_is_impossible_and_the_line_that_cannot_happen_is_named(tmp_path):
+    status, answer, output = answers(tmp_path, f"{DATA}/fork.log", *TURNS, *FENCED)
+    assert (status, answer["verdict"]) == (1, "impossible under this code")
+    assert answer["unexplained"]["message"].startswith("context compression done")
+    assert "already rotated" in output
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not here")
+@pytest.mark.parametrize(("protocol", "status", "said"), [(LEASE, 0, "REPRODUCED"), (FENCED, 1, "IMPOSSIBLE")])
+def test_the_log_of_the_real_incident_is_reproduced_under_lease_and_impossible_under_fenced(protocol, status, said):
+    found, output = incident(str(REAL), *TURNS, *protocol, "--max-executions", "60")
+    assert found == status
+    assert said in output
+    assert "read 38 lines" in output
+    if status:
+        assert "incident-0.16.0.log:19: compression ends" in output
+        assert "20261122_223407_340c73" in output
+
+
+@pytest.mark.long
+def test_a_contention_in_which_one_steps_back_is_consistent_but_harmless(tmp_path):
+    status, answer, _ = answers(tmp_path, f"{DATA}/contention.log", *TURNS, *LEASE)
+    assert (status, answer["verdict"], answer["harmful"]) == (1, "consistent but harmless", 0)
+    assert answer["evidence"]["other_token"]
+    assert "this is harmful" in answer["evidence"]["separating"][0]
+
+
+def test_every_line_of_the_incident_has_to_be_explained_or_the_verdict_is_not_reproduced(tmp_path):
+    text = (ROOT / DATA / "fork.log").read_text(encoding="utf-8")
+    ended = next(line for line in text.splitlines() if "Turn ended" in line)
+    one_more = ended.replace("22:34:03", "22:34:04")
+    (tmp_path / "agent.log").write_text(f"{text}{one_more}\n{one_more}\n", encoding="utf-8")
+    status, answer, _ = answers(tmp_path, str(tmp_path / "agent.log"), *TURNS, *LEASE)
+    assert (status, answer["verdict"]) == (1, "impossible under this code")
+    assert answer["unexplained"]["place"].endswith(":20")
+    assert "Turn ended" in answer["unexplained"]["message"]
+
+
+def test_lines_that_no_template_names_are_counted_listed_on_request_and_free(tmp_path):
+    text = (ROOT / DATA / "fork.log").read_text(encoding="utf-8").splitlines()
+    text[3:3] = ["2026-11-22 22:34:03,100 INFO run_agent: OpenAI client created", "2026-11-22 22:34:03,100 INFO gateway.run: a quiet day"]
+    (tmp_path / "agent.log").write_text("\n".join(text) + "\n", encoding="utf-8")
+    status, output = incident(str(tmp_path / "agent.log"), *TURNS, *LEASE, "--unknown", "--max-executions", "5")
+    assert status == 0
+    assert "1 are of loggers that no template names" in output
+    assert "agent.log:4 (another logger) run_agent: OpenAI client created" in output
+    assert "agent.log:5 (another message) gateway.run: a quiet day" in output
+
+
+def test_of_two_interleaved_sessions_the_one_with_the_signature_is_explained(tmp_path):
+    _, answer, output = answers(tmp_path, f"{DATA}/interleaved.log", *TURNS, *LEASE, "--max-executions", "5")
+    assert answer["verdict"] == "reproduced"
+    assert re.search(r"\d+ match a template and belong to other sessions", output)
+
+
+@pytest.mark.long
+def test_a_log_with_missing_lines_is_impossible_until_lines_may_be_missing(tmp_path):
+    text = (ROOT / DATA / "fork.log").read_text(encoding="utf-8").splitlines()
+    del text[4]
+    (tmp_path / "agent.log").write_text("\n".join(text) + "\n", encoding="utf-8")
+    status, answer, _ = answers(tmp_path, str(tmp_path / "agent.log"), *TURNS, *LEASE)
+    assert (status, answer["verdict"]) == (1, "impossible under this code")
+    status, answer, _ = answers(tmp_path, str(tmp_path / "agent.log"), *TURNS, *LEASE, "--missing", "1", "--max-executions", "400")
+    assert (status, answer["verdict"], answer["assumed"]) == (0, "reproduced", "1 line missing from the log")
+
+
+@pytest.mark.long
+def test_a_log_without_every_third_line_is_reproduced_with_the_missing_lines(tmp_path):
+    status, answer, _ = answers(tmp_path, f"{DATA}/third_missing.log", *TURNS, *LEASE, "--missing", "6", "--max-seconds", "400")
+    assert (status, answer["verdict"]) == (0, "reproduced")
+
+
+@pytest.mark.long
+def test_clocks_that_differ_by_a_minute_are_found_out(tmp_path):
+    logs = (f"{DATA}/minute_gateway.log", f"{DATA}/minute_cli.log")
+    status, answer, _ = answers(tmp_path, *logs, *PROCESSES, *LEASE)
+    assert (status, answer["verdict"]) == (1, "impossible under this code")
+    assert 59 < answer["least_skew"] < 61
+    status, answer, _ = answers(tmp_path, *logs, *PROCESSES, *LEASE, "--skew", "60", "--max-executions", "40")
+    assert answer["orderings"] > 0
+
+
+@pytest.mark.long
+def test_a_crash_between_two_transactions_is_found_where_the_database_asks_for_it(tmp_path):
+    path = database(tmp_path, "crash.sql")
+    options = (*PROCESSES, *LEASE, "--skew", "0", "--db", str(path))
+    status, answer, _ = answers(tmp_path, f"{DATA}/crash.log", *options)
+    assert (status, answer["verdict"]) == (1, "impossible under this code")
+    assert "end_reason=compression" in answer["unexplained"]["rows"]
+    status, answer, _ = answers(tmp_path, f"{DATA}/crash.log", *options, "--faults", "crash=1", "--max-seconds", "400")
+    assert (status, answer["verdict"], answer["assumed"]) == (0, "reproduced", "crash=1")
+    assert "has no child" in answer["evidence"]["failure"]
+
+
+def test_the_database_and_its_write_ahead_log_are_read_and_not_changed(tmp_path):
+    path = database(tmp_path, "fork.sql")
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("PRAGMA wal_autocheckpoint=0")
+    writer.execute("INSERT INTO compression_locks VALUES ('20260527_234659_e65f0e', 'somebody', 0, 0)")
+    writer.commit()
+    before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in tmp_path.iterdir()}
+    assert "state.db-wal" in before
+    status, answer, _ = answers(tmp_path, f"{DATA}/fork.log", *TURNS, *LEASE, "--db", str(path), "--max-executions", "10")
+    after = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in tmp_path.iterdir() if file.name in before}
+    assert before == after
+    writer.close()
+    assert (status, answer["verdict"]) == (3, "undecided within the budget")
+    assert answer["unexplained"]["rows"].startswith("compression locks: the incident has session_id=20260527_234659_e65f0e")
+
+
+def test_the_rows_of_the_database_are_unified_with_the_executions(tmp_path):
+    _, answer, _ = answers(
+        tmp_path, f"{DATA}/fork.log", *TURNS, *LEASE, "--db", str(database(tmp_path, "fork.sql")), "--max-executions", "20"
+    )
+    assert answer["verdict"] == "reproduced"
+
+
+def test_the_token_replays_and_the_test_that_is_written_passes(tmp_path):
+    file = tmp_path / "test_incident.py"
+    _, answer, _ = answers(tmp_path, f"{DATA}/fork.log", *TURNS, *LEASE, "--pytest", str(file), "--max-executions", "5")
+    replayed = CliRunner().invoke(cli.app, ["replay", TURNS[1], answer["evidence"]["token"]])
+    assert replayed.exit_code == 1
+    assert "2 compression children" in replayed.output
+    environment = {**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_a_search_that_is_given_too_little_is_undecided(tmp_path):
+    status, answer, _ = answers(tmp_path, f"{DATA}/fork.log", *TURNS, *FENCED, "--max-executions", "3")
+    assert (status, answer["verdict"]) == (3, "undecided within the budget")
+    assert "max_executions=3" in answer["gave_up"]
+
+
+def test_without_a_parameter_every_cell_is_answered(tmp_path):
+    status, output = incident(f"{DATA}/contention.log", *TURNS, "--max-executions", "2")
+    assert status in (0, 1, 3)
+    assert len(re.findall(r"^turns protocol=", output, re.MULTILINE)) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("none.log", *TURNS), "none.log cannot be read: No such file or directory; give log files"),
+        (("pyproject.toml", *TURNS), "pyproject.toml is no log, or has another format"),
+        ((f"{DATA}/fork.log", "--scenario", "scenarios/none.py"), "scenarios/none.py: no such file"),
+        ((f"{DATA}/fork.log", "--scenario", "scenarios/tutorial.py"), "has several scenarios: name one"),
+        ((f"{DATA}/fork.log", "--scenario", "scenarios/compression_fork.py::two_contenders"), "says nothing about its log"),
+        ((f"{DATA}/fork.log", *TURNS, "--parameter", "protocol=none"), "protocol is one of"),
+        ((f"{DATA}/fork.log", *TURNS, "--faults", "flood=1"), "there is no fault 'flood'"),
+        ((f"{DATA}/fork.log", *TURNS, "--format", "%(message)s"), "needs a message and a time"),
+        ((f"{DATA}/fork.log", *TURNS, "--session", "nobody"), "--session nobody: no log line names it"),
+        ((f"{DATA}/fork.log", *TURNS, "--db", "pyproject.toml"), "is no SQLite database"),
+        ((f"{DATA}/fork.log", *TURNS, "--db", "none.db"), "--db none.db cannot be read"),
+        ((f"{DATA}/fork.log", *TURNS, "--json", "none/x.json"), "--json none/x.json: there is no folder"),
+        ((f"{DATA}/fork.log", *TURNS, "--pytest", "none/x.py"), "--pytest none/x.py: there is no folder"),
+        ((f"{DATA}/fork.log", *TURNS, "--zone", "Mars"), "no such time zone"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_with_status_2(arguments, said):
+    done = CliRunner().invoke(cli.app, ["incident", *arguments])
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_no_test_is_written_for_what_is_not_reproduced(tmp_path):
+    file = tmp_path / "test_incident.py"
+    status, output = incident(f"{DATA}/fork.log", *TURNS, *FENCED, "--pytest", str(file))
+    assert status == 2
+    assert "nothing to write, the incident is not reproduced" in output
+    assert not file.exists()
