@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from simharness.faults import Faults
 from simharness.report.timeline import render
 from simharness.results import Counterexample, Result, Verdict
 
@@ -276,14 +277,19 @@ def _bounds(console: Console, results: Sequence[Result]) -> None:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
             _put(console, _wrapped(f"{cell_name(result)}: inconclusive: {result.bounds}", width))
     common: dict[str, int] = {}
+    struck: dict[str, dict[str, None]] = {}
     for result in results:
         if result.verdict is Verdict.VERIFIED:
             _, _, rest = result.bounds.partition("; ")
+            model = Faults.of(result.parameters.get(FAULTS))
+            faults = model.in_words() if model is not None else ""
+            rest = rest.removesuffix(faults or "no faults")
             common[rest] = common.get(rest, 0) + 1
-    for bounds, cells in common.items():
-        which = "" if len(common) == 1 else f" ({cells} cells)"
-        text = f"verified{which}: {bounds}"
-        _put(console, _wrapped(text, width), "dim")
+            struck.setdefault(rest, {})[faults or "no faults"] = None
+    for rest, cells in common.items():
+        which = "" if len(common) == 1 else f" ({cells} {'cell' if cells == 1 else 'cells'})"
+        models = "; or ".join(struck[rest]) if rest.endswith("; ") else ""
+        _put(console, _wrapped(f"verified{which}: {rest}{models}", width), "dim")
 
 
 def _rule(console: Console, title: str, width: int) -> None:
