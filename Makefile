@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
 
-explore: $(STAMP)  ## every ordering of the compression fork, for every protocol of the ladder
+explore: $(STAMP)  ## every ordering of the compression fork, for every protocol of the ladder, without faults and with them
 	$(BIN)/simharness explore scenarios/compression_fork.py --workers $(WORKERS)
 
 ledger: $(STAMP)  ## reports from production: where each is found, and where its repair is verified

@@ -382,7 +382,7 @@ def only_fenced_keeps(protocol, property, faults):
 @simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["every_property"], faults=FAULTS[:3], expect=only_fenced_keeps)
 def holder_used_twice(world, protocol, property, faults):
     """All properties at once, where both contenders give the same name as the holder of the lease."""
-    contend(world, Contenders(world, protocol, property, faults=faults, holder="pid=1"), property, ("main_turn", "review_fork_says"))
+    contend(world, Contenders(world, protocol, property, faults=faults, holder="pid=1"), property, ("main_turn", "review_fork"))
 
 
 @simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["lock_released"], faults=[None, "clock_jump=1"])

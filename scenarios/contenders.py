@@ -214,11 +214,6 @@ class Contenders:
                 break
         self.review.ended = True
 
-    def review_fork_says(self):
-        """The review fork compresses, and then writes to its transcript."""
-        self.review_fork()
-        self.say(self.review, "review: remember the build command")
-
     def review_fork_writes(self):
         """The review fork writes to its transcript, now and once more later."""
         self.say(self.review, "review: remember the build command")

@@ -216,6 +216,14 @@ BACKED_UP: list[tuple[str, ...]] = [
 """The largest sets without which a session still has one child: what is left keeps it."""
 
 
+SLOW = [("holder",), ("publishing fails closed",), ("recovery",), ("reviving",), (*BOTH, "holder and generation")]
+
+
+def quick_and_slow(trials: dict[tuple[str, ...], Trial]) -> list[Any]:
+    """The sets of guards as pytest's parameters, those that take more than a second marked."""
+    return [pytest.param(guards, marks=[pytest.mark.long] if guards in SLOW else [], id=", ".join(guards)) for guards in trials]
+
+
 @contextlib.contextmanager
 def without(*guards: str) -> Iterator[None]:
     """Take guards away for the length of a block."""
@@ -226,12 +234,7 @@ def without(*guards: str) -> Iterator[None]:
         yield
 
 
-SLOW = [("holder",), ("reviving",)]
-
-
-@pytest.mark.parametrize(
-    "guards", [pytest.param(guards, marks=[pytest.mark.long] if guards in SLOW else [], id=", ".join(guards)) for guards in NEEDED]
-)
+@pytest.mark.parametrize("guards", quick_and_slow(NEEDED))
 def test_without_a_guard_the_explorer_finds_what_it_is_for(guards: tuple[str, ...]) -> None:
     trial = NEEDED[guards]
     with without(*guards):
@@ -240,7 +243,7 @@ def test_without_a_guard_the_explorer_finds_what_it_is_for(guards: tuple[str, ..
     assert result.counterexample.failure.startswith(trial.property), result.counterexample.failure
 
 
-@pytest.mark.parametrize("guards", TOGETHER, ids=", ".join)
+@pytest.mark.parametrize("guards", quick_and_slow(TOGETHER))
 def test_without_guards_that_back_each_other_up_a_session_gets_two_children(guards: tuple[str, ...]) -> None:
     with without(*guards):
         result = TOGETHER[guards].explore()
