@@ -166,7 +166,8 @@ def _unique(found: Found, names: _Names) -> list[str]:
             break
         classes = split
         first, second = names.pair(pair)
-        told.append(f"a line each at {first} and at {second}, to tell which came first")
+        text = f"a line each at {first} and at {second}, to tell which came first"
+        told += [text] if text not in told else []
     left = len(fits) - len(set(classes))
     if left:
         told.append(f"more of the same: {left} of {len(fits)} orderings are not told apart by these")

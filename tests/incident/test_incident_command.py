@@ -18,12 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = "tests/incident/data"
 REAL = ROOT.parent / "shared/hermes/incident-0.16.0.log"
 TURNS = ("--scenario", "scenarios/incident_fork.py::turns")
-PROCESSES = (
-    "--scenario",
-    "scenarios/incident_fork.py::processes",
-    "--format",
-    "%(asctime)s %(process)d/%(threadName)s %(levelname)s %(name)s: %(message)s",
-)
+PROCESSES = ("--scenario", "scenarios/incident_fork.py::processes", "--parameter", "later=0")
+WITH_PROCESS = ("--format", "%(asctime)s %(process)d/%(threadName)s %(levelname)s %(name)s: %(message)s")
 LEASE, FENCED = ("--parameter", "protocol=lease"), ("--parameter", "protocol=fenced")
 
 
@@ -139,23 +135,32 @@ def test_a_log_without_every_third_line_is_reproduced_with_the_missing_lines(tmp
 @pytest.mark.long
 def test_clocks_that_differ_by_a_minute_are_found_out(tmp_path):
     logs = (f"{DATA}/minute_gateway.log", f"{DATA}/minute_cli.log")
-    status, answer, _ = answers(tmp_path, *logs, *PROCESSES, *LEASE)
+    status, answer, _ = answers(tmp_path, *logs, *PROCESSES, *WITH_PROCESS, *LEASE)
     assert (status, answer["verdict"]) == (1, "impossible under this code")
     assert 59 < answer["least_skew"] < 61
-    status, answer, _ = answers(tmp_path, *logs, *PROCESSES, *LEASE, "--skew", "60", "--max-executions", "40")
+    status, answer, _ = answers(tmp_path, *logs, *PROCESSES, *WITH_PROCESS, *LEASE, "--skew", "60", "--max-executions", "40")
     assert answer["orderings"] > 0
 
 
 @pytest.mark.long
 def test_a_crash_between_two_transactions_is_found_where_the_database_asks_for_it(tmp_path):
     path = database(tmp_path, "crash.sql")
-    options = (*PROCESSES, *LEASE, "--skew", "0", "--db", str(path))
+    options = (*PROCESSES, *WITH_PROCESS, *LEASE, "--skew", "0", "--db", str(path))
     status, answer, _ = answers(tmp_path, f"{DATA}/crash.log", *options)
     assert (status, answer["verdict"]) == (1, "impossible under this code")
     assert "end_reason=compression" in answer["unexplained"]["rows"]
     status, answer, _ = answers(tmp_path, f"{DATA}/crash.log", *options, "--faults", "crash=1", "--max-seconds", "400")
     assert (status, answer["verdict"], answer["assumed"]) == (0, "reproduced", "crash=1")
     assert "has no child" in answer["evidence"]["failure"]
+
+
+@pytest.mark.long
+def test_a_stall_longer_than_the_lease_is_what_explains_two_children_under_lease_recheck(tmp_path):
+    options = (*PROCESSES[:2], "--parameter", "later=301", *WITH_PROCESS, "--parameter", "protocol=lease_recheck")
+    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options)
+    assert (status, answer["verdict"]) == (1, "impossible under this code")
+    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options, "--faults", "stall=1@gateway", "--max-seconds", "400")
+    assert (status, answer["verdict"], answer["assumed"]) == (0, "reproduced", "stall=1@gateway")
 
 
 def test_the_database_and_its_write_ahead_log_are_read_and_not_changed(tmp_path):
