@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants check clean
+.PHONY: explore ledger test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants trials check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,11 +17,14 @@ $(STAMP): pyproject.toml
 explore: $(STAMP)  ## every ordering of the compression fork, for every protocol of the ladder
 	$(BIN)/simharness explore scenarios/compression_fork.py --workers $(WORKERS)
 
+ledger: $(STAMP)  ## reports from production: where each is found, and where its repair is verified
+	$(BIN)/simharness explore scenarios/ledger.py --by-scenario --no-timelines --workers $(WORKERS)
+
 test: $(STAMP)  ## the test suite, under three minutes
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-long: $(STAMP)  ## the test suite with the long tests
-	$(BIN)/python -m pytest -q -m 'long or not long'
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'long or not long'
 
 upstream-test: $(STAMP)  ## an upstream regression test, unmodified, against hermes_state: make upstream-test FILE=...
 	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath= -o addopts= --rootdir=$(dir $(FILE)) $(FILE)
@@ -54,6 +57,12 @@ peers: $(STAMP)  ## the store workload under other tools too, each in an environ
 		test -x .peers/$$tool/bin/python || { $(PYTHON) -m venv .peers/$$tool && .peers/$$tool/bin/python -m pip install -q $$tool; } || true; \
 	done
 	$(BIN)/python benchmarks/peers.py
+
+trials:  ## threaded tests of well-known packages under every ordering, in an environment of their own: docs/trials.md
+	test -x .trials/bin/python || $(PYTHON) -m venv .trials
+	.trials/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r benchmarks/trials/requirements.txt
+	rm -rf benchmarks/trials/.corpus
+	cd benchmarks/trials && ../../.trials/bin/python -m pytest -c pytest.ini --rootdir . $(RUN)
 
 check: lint types test
 

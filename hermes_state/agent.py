@@ -147,7 +147,9 @@ class Agent:
             try:
                 return self.session_db.append_message(self.session_id, role, content)
             except SessionClosedError as refusal:
-                live = refusal.live_session_id or self.session_db.recover_rotation(self.session_id)
+                live = refusal.live_session_id
+                if live is None and self.session_db.rung.fenced:
+                    live = self.session_db.recover_rotation(self.session_id)
                 if live is None:
                     raise
                 turn_log.info("session adopted: %s has ended and goes on in %s", self.session_id, live)

@@ -26,7 +26,11 @@ class Rung:
     error_counts_as_acquired: bool = False
     """An `sqlite3.Error` while acquiring is taken for success (the bug of #63129) instead of failing closed."""
     fenced: bool = False
-    """Publishing is one guarded transaction, ended sessions refuse writes, newer rows are carried into the child."""
+    """Publishing is one guarded transaction, newer rows are carried into the child, a rotation cut in two is undone."""
+    refuses_closed: bool = False
+    """A session that has ended takes no messages (the answer to #71001)."""
+    refreshes: bool = True
+    """A thread refreshes the lease while compressing; what takes no time needs none."""
     refresher_gives_up_after: int | None = None
     """How many refreshes may fail in a row before the lease refresher ends (None: it never gives up)."""
 
@@ -36,10 +40,16 @@ LADDER: tuple[Rung, ...] = (
     Rung("lease", lease=True, error_counts_as_acquired=True, refresher_gives_up_after=5),
     Rung("lease_recheck", lease=True, recheck=True, refresher_gives_up_after=5),
     Rung("lease_fail_open", lease=True, recheck=True, error_counts_as_acquired=True, refresher_gives_up_after=5),
-    Rung("fenced", lease=True, recheck=True, fenced=True),
+    Rung("fenced", lease=True, recheck=True, fenced=True, refuses_closed=True),
 )
 
 PROTOCOLS: tuple[str, ...] = tuple(rung.name for rung in LADDER)
+
+BESIDE: tuple[Rung, ...] = (Rung("lease_closed", lease=True, recheck=True, refuses_closed=True, refresher_gives_up_after=5),)
+"""Stages that are no rung, since they changed nothing about rotating: selected by name like the others.
+
+`lease_closed` is `lease_recheck` whose ended sessions refuse messages, before anybody undid a rotation that was cut in two (#80337).
+"""
 
 
 def rung_named(name: str | None = None) -> Rung:
@@ -48,7 +58,8 @@ def rung_named(name: str | None = None) -> Rung:
     Raises `ValueError`, naming the known protocols, when there is none of that name.
     """
     wanted = name or os.environ.get(PROTOCOL_VARIABLE) or DEFAULT_PROTOCOL
-    for rung in LADDER:
+    known = (*LADDER, *BESIDE)
+    for rung in known:
         if rung.name == wanted:
             return rung
-    raise ValueError(f"unknown protocol {wanted!r}; known protocols: {', '.join(PROTOCOLS)}")
+    raise ValueError(f"unknown protocol {wanted!r}; known protocols: {', '.join(rung.name for rung in known)}")

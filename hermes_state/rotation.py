@@ -4,28 +4,40 @@ The **one-child invariant**: a session has at most one compression child, ever. 
 keeps that nothing appended to the parent before its rotation is lost by it, and that no parent is left ended without
 a child.
 
-What each guard of `fenced` is for:
+What each guard of `fenced` is for, and what shows its absence: the counterexample, and the smallest fault budget. The
+tests take each away and have it found (`tests/hermes_state/test_guards.py`).
 
-1. *The lease* keeps two paths from compressing the same session at once. It saves the work; it does not keep the
-   invariant, because a holder that is stalled longer than the TTL loses it without knowing.
-2. *The parent is looked at in the transaction that acquires*: a contender that comes after the winner has released
-   would get the lease, and compress a session that is closed already (#38727).
-3. *Errors while acquiring, and while publishing, fail closed*: an error tells nothing about who holds the lease
-   (#63129). An acquisition whose acknowledgement was lost is released again, so that it blocks nobody for the TTL.
-4. *The lease refresher* keeps a long compression from losing its lease, revives a row that has expired but that
-   nobody took (#71790), and never gives up (#97948).
-5. *Holder and generation are checked at publication*: whoever took the lease over may be compressing newer messages.
-   Its work is the one to keep, also if it has released again meanwhile; for this the token outlives the lease. The
-   holder is compared too, because a process that follows an older protocol takes leases without drawing tokens. An
-   expired lease that nobody took is as good as a live one: finished work is not thrown away.
-6. *The conditional update of the parent* (`ended_at IS NULL`, exactly one row) is what keeps the invariant, also
-   against writers that take no lease.
-7. *One transaction* for the parent's end, the child, its messages: a crash, or an error at the child's insert, leaves
-   the parent open, and the next contender rotates it (#33906, #80337); a pruner finds nothing half done (#68929).
-8. *The unique partial index* on the parent of compression children is the backstop, should 6 be broken by a change.
-9. *Rows that the compressor has not seen are carried* into the child: its summary cannot tell of what came later.
-10. *The loser's session id is left alone*: it returns its messages as they came, and adopts the child when it next
-    writes.
+1. *The lease* keeps two paths from compressing the same session at once. It saves the work; it does not keep the invariant, because a
+   holder that is stalled longer than the TTL loses it without knowing. Without it both compress (no fault).
+2. *The parent is looked at in the transaction that acquires*. Without it a contender that comes after the winner has released gets the
+   lease, and compresses a session that is closed already (#38727; no fault). 5, 6 and 8 still keep it from making a second child.
+3. *Errors while acquiring, and while publishing, fail closed*: an error tells nothing about who holds the lease (#63129). Without the
+   first, a contender whose acquisition fails compresses beside the holder (`error=1`; 5 keeps it from publishing). Without the second it
+   goes on in a child that does not exist (`db_error=1`). An acquisition whose acknowledgement was lost is released again, so that it
+   blocks nobody for the TTL (`lost_ack=1`), and so is one whose compressor raises (`error=1`), or that was used (no fault).
+4. *The lease refresher* keeps a long compression from losing its lease: without it who comes later compresses too (no fault). It revives a
+   row that has expired but that nobody took (#71790): without that the lease of a holder that was stalled stays lost (`stall=1`). It never
+   gives up (#97948).
+5. *Holder and generation are checked at publication*: whoever took the lease over may be compressing newer messages. Its work is the one
+   to keep, also if it has released again meanwhile; for this the token outlives the lease. Without both a holder that was stalled publishes
+   although another has the lease (`stall=1`). The holder alone is needed because a process that follows an older protocol takes leases
+   without drawing tokens (`stall=1`), the generation alone because two may give the same name (no fault); among processes of this protocol
+   with names of their own each backs up the other. An expired lease that nobody took is as good as a live one: finished work is not
+   thrown away.
+6. *The conditional update of the parent* (`ended_at IS NULL`, exactly one row) is what keeps the invariant against writers that take no
+   lease. Without it a session that its user has reset is rotated after that (no fault).
+7. *One transaction* for the parent's end, the child, its messages. In two, a crash or an error between them leaves a parent that has ended
+   and has no child (#33906, #80337; `crash=1`); a pruner finds nothing half done (#68929).
+8. *The unique partial index* on the parent of compression children keeps processes of an older protocol from making a second child
+   (no fault). Among contenders of this protocol it backs up 6, as do 2 and 5: a second child needs the absence of 6, of 8, and of 1 or 2
+   (no fault) or 5 (`stall=1`; where a name is used twice, of the generation, no fault).
+9. *Rows that the compressor has not seen are carried* into the child: its summary cannot tell of what came later. Without that a message
+   that is written while the compressor is at work is lost (no fault).
+10. *The loser's session id is left alone*: it returns its messages as they came, and adopts the child when it next writes. Without adoption
+    its later messages are refused for good (no fault).
+11. *A session that has ended takes no messages*: without that check a stale agent writes where nobody reads (#71001; no fault).
+12. *Recovery* reopens a parent that an older protocol has ended without a child; without it nobody can write to that conversation
+    (`crash=1` of a process of that protocol).
 """
 
 from __future__ import annotations
@@ -53,6 +65,15 @@ logger = logging.getLogger("agent.conversation_compression")
 def new_session_id(now: float) -> str:
     """A session id in upstream's style: local date and time, and six random hexadecimal digits."""
     return f"{datetime.fromtimestamp(now):%Y%m%d_%H%M%S}_{secrets.token_hex(3)}"
+
+
+def end_parent(conn: sqlite3.Connection, parent: str, now: float) -> bool:
+    """End a session that is rotated; False, with nothing changed, if it has ended already."""
+    ended = conn.execute(
+        "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL",
+        (now, COMPRESSION, parent),
+    )
+    return ended.rowcount == 1
 
 
 class Reason(Enum):
@@ -113,6 +134,7 @@ class Rotation:
         except sqlite3.Error as error:
             if not self._rung.error_counts_as_acquired:
                 return self._failed("acquiring the lease", error)
+            logger.warning("lease counts as acquired after an error: session=%s (%s)", self._session_id, error)
             acquired = True
         try:
             if not acquired:
@@ -126,7 +148,7 @@ class Rotation:
 
     def keep_lease(self) -> AbstractContextManager[object]:
         """A block within which the lease is refreshed; nothing on the rung without leases."""
-        if not self._rung.lease:
+        if not self._rung.lease or not self._rung.refreshes:
             return nullcontext()
         return LeaseRefresher(
             lambda: self._db.refresh_compression_lock(self._session_id, self._holder, self._ttl),
@@ -163,11 +185,7 @@ class Rotation:
         if token is None or not is_current(conn, parent, self._holder, token):
             return None
         now = time.time()
-        ended = conn.execute(
-            "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL",
-            (now, COMPRESSION, parent),
-        )
-        if ended.rowcount != 1:
+        if not end_parent(conn, parent, now):
             return None
         child = new_session_id(now)
         conn.execute(

@@ -239,8 +239,8 @@ class SessionDB:
     ) -> int:
         """Add a message to a session and return its row id.
 
-        Under `fenced` a session that has ended refuses it with `SessionClosedError`, checked in the same statement that
-        writes; the older protocols write to the closed session (#71001). An unknown session is an
+        A session that has ended refuses it with `SessionClosedError`, checked in the same statement that writes, where the
+        rung says so (`fenced` does); the older rungs write to the closed session (#71001). An unknown session is an
         `sqlite3.IntegrityError` everywhere.
         """
         message: Message = {
@@ -252,7 +252,7 @@ class SessionDB:
         }
 
         def body(conn: sqlite3.Connection) -> int:
-            row_id = insert_message(conn, session_id, message, time.time(), open_only=self.rung.fenced)
+            row_id = insert_message(conn, session_id, message, time.time(), open_only=self.rung.refuses_closed)
             if row_id is not None:
                 return row_id
             tip = _tip(conn, session_id)

@@ -1,5 +1,5 @@
 """The compression fork: three paths compress one session at once, on a real `state.db`, under every protocol of the
-ladder.
+ladder, without faults and with them.
 
 The cast is that of the incident. The **main turn** has reached the compression threshold. The **review fork**,
 started when the turn's answer was out, inherits its session id. A **background process** has ended; the gateway looks
@@ -14,8 +14,26 @@ store is a column of the table:
 - *no write to a closed session*: no message is added to a session that has ended;
 - *routing follows the live session*: an event that comes after all is over reaches the one live session of the chat.
 
-`fenced` keeps them all. The earlier rungs each break some: the verdicts that are expected of them stand beside each
-scenario.
+`under_faults` has the main turn and the review fork, each in a process of its own (`contenders.py`), a column for each
+kind of fault, and two more properties:
+
+- *no ended parent without a child*: no session stays behind that has ended by a compression and has no child;
+- *later contender completes*: who keeps trying gets the session compressed, whatever happened to the other;
+- *lock released* is then: a lease is given back, but where its owner died or an error kept it from that; then, one TTL
+  after the last refresh (and after a jump backwards the jump), it blocks nobody.
+
+`fenced` keeps them all, in every column. The earlier rungs each break some: the verdicts that are expected of them stand
+beside each scenario. What may surprise:
+
+- An unlocked session has an heir after every single fault, since the second contender compresses it again.
+- Under a `lease` that is not rechecked who comes after a crash makes the child that is missing (so did release 0.16.0); with the recheck
+  it is told that the parent was rotated, and refuses for good (0.19.0).
+- Who is stalled with the write lock makes the other's statement fail after the 30 s that it waits, so a stall breaks whatever
+  an error between the two transactions does.
+- `lease_fail_open` forks under a lost acknowledgement too: that of a transaction in which a contender was refused.
+
+Reductions. Two contenders; the clock jumps by an hour; only the review fork waits for a lease to expire, so only the main turn is
+stalled past it; no refresher where compressing takes no time. `refreshed_lease` has one, and is about the rungs that rely on it.
 """
 
 import sqlite3
@@ -23,16 +41,9 @@ import time
 
 import simharness
 from hermes_state import PROTOCOLS, Agent, Gateway, SessionDB, SessionEntry
+from scenarios.contenders import CHAT, CLOSED_WRITES, PARENT, Contenders, check, contend
 
-PARENT = "20260527_234659_e65f0e"
-CHAT = "agent:main:discord:dm:1184023377"
 HISTORY = ("please finish the migration", "working on it", "run the build too", "the build is running")
-CLOSED_WRITES = """
-CREATE TABLE closed_writes (message INTEGER, session_id TEXT);
-CREATE TRIGGER closed_write AFTER INSERT ON messages
-WHEN (SELECT ended_at FROM sessions WHERE id = NEW.session_id) IS NOT NULL
-BEGIN INSERT INTO closed_writes VALUES (NEW.id, NEW.session_id); END;
-"""
 
 
 class Compressor:
@@ -71,7 +82,7 @@ class Incident:
         self.results = {}
         self.acknowledged = []
         self.names = {f"{self.main._tag:x}": "main_turn", f"{self.review._tag:x}": "review_fork"}
-        world.show("lease", self.lease_holder)
+        world.show("lease", self.lease_holder, until=self.lease_expiry)
         self.compress_event = True
 
     def make_event_agent(self, session_id):
@@ -87,10 +98,18 @@ class Incident:
         self.turns.append(agent)
         return agent
 
-    def lease_holder(self):
+    def lease(self):
         connection = sqlite3.connect(self.path)
-        row = connection.execute("SELECT holder FROM compression_locks").fetchone()
+        row = connection.execute("SELECT holder, expires_at FROM compression_locks").fetchone()
         connection.close()
+        return row
+
+    def lease_expiry(self):
+        row = self.lease()
+        return row and row[1]
+
+    def lease_holder(self):
+        row = self.lease()
         if row is None:
             return "-"
         tag = next(part.removeprefix("agent=") for part in row[0].split(":") if part.startswith("agent="))
@@ -213,16 +232,6 @@ def expect(**violated):
     return {(protocol, name): "violated" for name, protocols in violated.items() for protocol in protocols}
 
 
-def check(world, incident, name):
-    """Make the incident's property of this name an invariant of the world."""
-
-    def holds():
-        getattr(incident, name)()
-
-    holds.__name__ = name
-    world.at_end(holds)
-
-
 @simharness.scenario(
     protocol=list(PROTOCOLS),
     property=list(CASTS),
@@ -299,3 +308,97 @@ def late_contender(world, protocol, property):
 def long_compression(world, protocol, property):
     """A compression of 400 s, longer than the lease's 300: the refresher keeps the lease from the contender that comes at 350 s."""
     compress_and_be_late(world, protocol, property, compression=400.0, arrival=350.0)
+
+
+FAULTS = (
+    None,
+    "crash=1",
+    "stall=1",
+    "clock_jump=1",
+    "db_error=1",
+    "lost_ack=1",
+    "error=1@SessionDB.try_acquire_compression_lock:sqlite3.OperationalError",
+)
+FAULT_CASTS = {
+    "one_compression_child": ("main_turn", "review_fork"),
+    "no_ended_parent_without_a_child": ("main_turn", "review_fork_once"),
+    "later_contender_completes": ("main_turn", "review_fork"),
+    "lock_released": ("main_turn", "review_fork_takes_the_lease"),
+    "loser_unchanged": ("main_turn", "review_fork_once"),
+    "no_message_lost": ("main_turn", "review_fork_notes"),
+    "no_write_to_a_closed_session": ("main_turn", "review_fork_writes"),
+    "routing_follows_the_live_session": ("main_turn_is_routed", "review_fork_once"),
+}
+
+
+FAIL_OPEN = ("lease_fail_open",)
+RECHECKED = ("lease_recheck", "lease_fail_open")
+LEASED = ("lease", "lease_recheck", "lease_fail_open")
+BROKEN = {
+    "one_compression_child": {
+        "": LATE,
+        "stall": RECHECKED,
+        "clock_jump": RECHECKED,
+        "db_error": FAIL_OPEN,
+        "lost_ack": FAIL_OPEN,
+        "error": FAIL_OPEN,
+    },
+    "no_ended_parent_without_a_child": {"crash": LEASED, "stall": LEASED, "db_error": LEASED, "lost_ack": LEASED},
+    "later_contender_completes": {"crash": RECHECKED, "stall": LEASED, "db_error": LEASED, "lost_ack": RECHECKED},
+    "lock_released": {},
+    "loser_unchanged": {
+        "": LATE,
+        "stall": RECHECKED,
+        "clock_jump": RECHECKED,
+        "db_error": RECHECKED,
+        "lost_ack": FAIL_OPEN,
+        "error": FAIL_OPEN,
+    },
+    "no_message_lost": {"": NOT_FENCED},
+    "no_write_to_a_closed_session": {"": NOT_FENCED},
+    "routing_follows_the_live_session": {"": NOT_FENCED},
+}
+"""For each property which protocols break it: in every column (""), and under which kind of fault besides."""
+
+
+def expected_under_faults(protocol, property, faults):
+    """The verdict that a cell is expected to have."""
+    broken = BROKEN[property]
+    kind = str(faults).partition("=")[0]
+    return "violated" if protocol in (*broken.get("", ()), *broken.get(kind, ())) else "verified"
+
+
+@simharness.scenario(protocol=list(PROTOCOLS), property=list(FAULT_CASTS), faults=FAULTS, expect=expected_under_faults)
+def under_faults(world, protocol, property, faults):
+    """The main turn and the review fork in processes of their own, and one fault at every place where it can strike."""
+    contend(world, Contenders(world, protocol, property, faults=faults), property, FAULT_CASTS[property])
+
+
+def only_fenced_keeps(protocol, property, faults):
+    """The verdict of what only the reference keeps, with faults and without."""
+    return "verified" if protocol == "fenced" else "violated"
+
+
+@simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["every_property"], faults=FAULTS[:3], expect=only_fenced_keeps)
+def holder_used_twice(world, protocol, property, faults):
+    """All properties at once, where both contenders give the same name as the holder of the lease."""
+    contend(world, Contenders(world, protocol, property, faults=faults, holder="pid=1"), property, ("main_turn", "review_fork_says"))
+
+
+@simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["lock_released"], faults=[None, "clock_jump=1"])
+def abandoned_lease(world, protocol, property, faults):
+    """The main turn takes the lease and is never heard of again; the wall clock jumps."""
+    contend(world, Contenders(world, protocol, property, faults=faults), property, ("main_turn_vanishes", "review_fork_takes_the_lease"))
+
+
+@simharness.scenario(
+    protocol=list(LEASED),
+    property=["one_compression_child"],
+    faults=[None, "stall=1@main_turn"],
+    expect={"faults=stall=1@main_turn": "violated"},
+    max_delay=0.0,
+)
+def refreshed_lease(world, protocol, property, faults):
+    """A compression of 65 s, longer than the lease's 60, whose refresher may be stalled; the review fork comes after 62 s."""
+    contenders = Contenders(world, protocol, property, seconds=65.0, ttl=60.0, arrivals=[62.0])
+    contend(world, contenders, property, ("main_turn", "review_fork_once"))

@@ -8,7 +8,7 @@ from typing import Any
 from greenlet import greenlet
 
 from simharness.operations import CLOCK, Names, Operation, Resource
-from simharness.places import Place
+from simharness.places import Place, place_of
 
 SHIFT = 16
 ALTERNATIVES = (1 << SHIFT) - 1
@@ -17,8 +17,9 @@ ROOT = "MainThread"
 
 
 class Actor:
-    """One flow of control. `key` is its name for choices, `bit` what its own steps write and a join of it reads, `base` what all read.
+    """One flow of control.
 
+    `key` is its name for choices, `bit` what a join of it reads, `mark` what all its steps write, `base` what all of them read.
     `wakes` is when a stall of its process ends; `crashed` is the step at which its process died.
     """
 
@@ -30,6 +31,9 @@ class Actor:
     deadline: int | None = None
     calls: tuple[Place, ...] = ()
     failure: BaseException | None = None
+    places: Callable[[], tuple[Place, ...]] | None = None
+    absorbs: Callable[[Operation], bool] | None = None
+    """Makes an operation part of the step under way, where it can; there while the actor's steps grow until they are over."""
     base = CLOCK
     wakes = 0
     crashed: int | None = None
@@ -40,6 +44,7 @@ class Actor:
         self.daemon = daemon
         self.process = process
         self.bit = names.bit(f"actor {name}")
+        self.mark = self.bit
         self.index = self.bit.bit_length() - 1
         self.key = self.index << SHIFT
         self.done = Resource(f"end of {name}", self.bit, False)
@@ -49,6 +54,17 @@ class Actor:
 
     def __repr__(self) -> str:
         return f"<actor {self.name}>"
+
+    @property
+    def host(self) -> Actor:
+        """The actor whose thread this one runs on: itself, unless it is a task."""
+        return self
+
+    def place(self) -> Place | None:
+        """Return where in the user's source the actor waits."""
+        if self.places is not None:
+            return next(iter(self.places()), None)
+        return None if self.greenlet is None else place_of(self.greenlet.gr_frame)
 
     def ready(self, now: int) -> bool:
         """Whether the pending operation can be done now."""
@@ -67,12 +83,17 @@ def ended() -> None:
 
 
 class Learned:
-    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over."""
+    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over.
+
+    `late`: footprints of some steps are complete only when the steps are over, so what a step would be elsewhere is not known.
+    """
 
     def __init__(self) -> None:
         self.checked = 0
         self.daemons = False
+        self.late = False
         self.shared: set[str] = set()
+        self.runtimes: set[str] = set()
         self.version = 0
 
     def check_reads(self, mask: int) -> None:

@@ -240,7 +240,8 @@ class _Explainer:
         token = self._token(nearest.keys)
         step = -nearest.late
         key = nearest.keys[step] if step < len(nearest.keys) else -1
-        return Passing(token, step + 1, self._mover(key), nearest.reversed)
+        trace = self._simulation.record(nearest.keys, None, None)
+        return Passing(token, step + 1, self._mover(key), nearest.reversed, trace)
 
     def _mover(self, key: int) -> str:
         return self._kernel.mover(key).removeprefix("actor ")

@@ -1,4 +1,4 @@
-"""The command line: `simharness explore`, `simharness replay`, `simharness incident`, `simharness list`.
+"""The command line: `simharness explore`, `replay`, `incident` and `list`; `simharness step` has a module of its own.
 
 Exit status, the highest of all cells: 0 every cell as expected, 1 a cell is not as expected (or a replayed execution fails),
 2 misuse, 3 inconclusive, 4 the scenario is not deterministic, 5 a bug of the harness. Errors are one line on stderr; only a bug
@@ -12,8 +12,7 @@ import functools
 import shutil
 import signal
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Annotated, Any
@@ -23,20 +22,24 @@ import typer
 from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, jobs_of, one_by_one
 from simharness.confirm import confirmed
-from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.errors import Misuse
+from simharness.exits import INCONCLUSIVE
+from simharness.exits import errors as _errors
+from simharness.exits import say as _say
 from simharness.explore import replay
 from simharness.faults import KINDS, Faults
 from simharness.incident.command import incident
-from simharness.report import json_report
+from simharness.report import files, html_report, json_report
 from simharness.report.difference import side_by_side
-from simharness.report.table import cell_name, console_for, report, words_of
+from simharness.report.table import Shown, cell_name, console_for, report, words_of
 from simharness.report.timeline import render
 from simharness.results import Result
+from simharness.runtimes import trio
 from simharness.scenario import Scenario, load
 from simharness.simulation import Settings
+from simharness.step import command
 from simharness.strategies.named import STRATEGIES, check
 
-INCONCLUSIVE = 3
 PIPED_WIDTH = 100
 
 app = typer.Typer(
@@ -87,6 +90,7 @@ def explore(  # typer makes an option of each
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
     instrument: Annotated[
         list[str] | None,
         typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
@@ -97,8 +101,13 @@ def explore(  # typer makes an option of each
     delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many delays.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
-    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table.")] = False,
+    by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: where it fails, and where not.")] = False,
+    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table, no timelines.")] = False,
+    all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also of cells that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
+    trio_order: Annotated[
+        str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(trio.ORDERS)}; default: the scenario's.")
+    ] = None,
 ) -> None:
     """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
     with _errors():
@@ -110,10 +119,11 @@ def explore(  # typer makes an option of each
             depth=depth,
             seed=seed,
             instrument=tuple(instrument or ()),
+            trio_order=trio_order,
+            reached=html is not None,
         )
         check(strategy, settings)
-        if json is not None:
-            json_report.check_writable(json)
+        _check_writable(("--json", json), ("--html", html))
         Faults.of(faults)
         jobs = jobs_of(paths, parameter or [], faults)
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
@@ -123,15 +133,38 @@ def explore(  # typer makes an option of each
             except KeyboardInterrupt:
                 stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
-        report(console_for(sys.stdout, _width()), results, addresses, not no_timelines, full)
+        shown = Shown(
+            not no_timelines, full, all_timelines, {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
+        )
+        report(console_for(sys.stdout, _width()), results, addresses, shown)
         _complain(results)
-        if json is not None:
-            json_report.write(json, results, interrupted=stopped)
-        if stopped:
-            finished = sum(not result.bounds.startswith("interrupted") for result in results)
-            _say(f"interrupted: {finished} of {len(jobs)} cells finished; the others prove nothing")
-        status = max(result.exit_status for result in results) if results else 0
-        raise typer.Exit(max(status, INCONCLUSIVE) if stopped else status)
+        _write(results, addresses, json, html, stopped)
+        raise typer.Exit(_status(results, stopped, len(jobs)))
+
+
+def _status(results: list[Result], stopped: bool, cells: int) -> int:
+    """Return the exit status; say how far an exploration came that was stopped."""
+    status = max((result.exit_status for result in results), default=0)
+    if not stopped:
+        return status
+    finished = sum(not result.bounds.startswith("interrupted") for result in results)
+    _say(f"interrupted: {finished} of {cells} cells finished; the others prove nothing")
+    return max(status, INCONCLUSIVE)
+
+
+def _check_writable(*files_of_options: tuple[str, str | None]) -> None:
+    """See that each file that an option names can be written, before the work begins."""
+    for option, path in files_of_options:
+        if path is not None:
+            files.check_writable(path, option)
+
+
+def _write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
+    """Write the results where they are wanted."""
+    if json is not None:
+        json_report.write(json, results, interrupted=stopped)
+    if html is not None:
+        files.write(html, html_report.of_results(results, addresses), "--html")
 
 
 @app.command("replay")
@@ -139,14 +172,24 @@ def replay_command(
     path: Annotated[str, typer.Argument(metavar="PATH::SCENARIO", help="The scenario that the token belongs to.")],
     token: Annotated[str, typer.Argument(help="From a counterexample.")],
     full: Annotated[bool, typer.Option("--full", help="Show every step.")] = False,
+    source: Annotated[bool, typer.Option("--source", help="Show the lines of source, too.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows it step by step.")] = None,
 ) -> None:
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
-        execution = replay(_scenario_of(path, token), token)
-        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full))
+        if html is not None:
+            files.check_writable(html, "--html")
+        scenario = _scenario_of(path, token)
+        execution = replay(scenario, token)
+        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
             print("\nthis execution does not fail")
+        if html is not None:
+            files.write(html, html_report.of_execution(execution, scenario.address or path), "--html")
         raise typer.Exit(0 if execution.failure is None else 1)
+
+
+app.command("step")(command.step)
 
 
 @app.command("incident")
@@ -165,9 +208,8 @@ def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCEN
             for scenario in load(path):
                 cells = list(scenario.cells())
                 print(f"{scenario.address}  ({len(cells)} {'cell' if len(cells) == 1 else 'cells'})")
-                about = (scenario.__doc__ or "").strip().splitlines()
-                if about:
-                    print(f"    {about[0]}")
+                if scenario.about:
+                    print(f"    {scenario.about}")
                 for name, values in scenario.matrix.items():
                     print(f"    {name}: {', '.join(map(str, values))}")
 
@@ -235,31 +277,6 @@ def _complain(results: Sequence[Result]) -> None:
             sys.stderr.write(side_by_side(cells[0].difference, min(_width(), 160)) + "\n")
         if cells[0].bounds.startswith("Traceback"):
             sys.stderr.write(cells[0].bounds)
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Turn exceptions into one line on stderr and an exit status."""
-    try:
-        yield
-    except SimharnessError as error:
-        _say(str(error))
-        raise typer.Exit(error.exit_status) from None
-    except KeyboardInterrupt:
-        _say("interrupted")
-        raise typer.Exit(INCONCLUSIVE) from None
-    except typer.Exit:
-        raise
-    except BrokenPipeError:
-        raise typer.Exit(0) from None
-    except Exception as error:
-        _say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
-        traceback.print_exc()
-        raise typer.Exit(HarnessBug.exit_status) from None
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"simharness: {' '.join(text.split())}\n")
 
 
 def _name(job: Job) -> str:

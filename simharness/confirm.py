@@ -100,7 +100,7 @@ def _ask(replays: Sequence[tuple[str, str]], settings: Settings) -> list[dict[st
         "path": list(map(str, sys.path)),
         "arguments": sys.argv,
         "replays": replays,
-        "settings": {name: getattr(settings, name) for name in ("seed", "max_steps", "watchdog", "instrument")},
+        "settings": {name: getattr(settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
     }
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
     environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}

@@ -7,6 +7,7 @@ the command line gives it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,3 +57,22 @@ class HarnessBug(SimharnessError):
 
 class Stuck(BaseException):
     """Raised by the watchdog inside code that blocks the one OS thread. A BaseException, so that `except Exception` lets it through."""
+
+
+def told(error: BaseException) -> BaseException:
+    """Return what an exception group is about: an error of the harness, else an assertion, else the first; other errors as they are."""
+    found = list(leaves(error))
+    for kind in (SimharnessError, Stuck, KeyboardInterrupt, AssertionError, BaseException):
+        for leaf in found:
+            if isinstance(leaf, kind):
+                return leaf
+    return error
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions in a group, however deep; another error as it is."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

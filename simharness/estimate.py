@@ -78,6 +78,31 @@ def in_words(number: int) -> str:
     return f"{rounded:,}"
 
 
+class Branching:
+    """How widely a depth-first search branches: in how many ways it went on from the points at which it went on in more than one."""
+
+    def __init__(self) -> None:
+        self.points = 0
+        self.branches = 0
+        self._open: list[int] = []
+
+    def branch(self, depth: int) -> None:
+        """The next execution takes another branch than the last one at this depth."""
+        open_points = self._open
+        while open_points and open_points[-1] > depth:
+            open_points.pop()
+        if not open_points or open_points[-1] != depth:
+            open_points.append(depth)
+            self.points += 1
+            self.branches += 1
+        self.branches += 1
+
+    @property
+    def mean(self) -> float:
+        """Branches for each point; 1 where the search never branched."""
+        return self.branches / self.points if self.points else 1.0
+
+
 class Tree:
     """The walked part of the tree. `closed`, `leaves` and `begun` have an entry for each open node that has branched.
 

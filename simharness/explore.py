@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +17,14 @@ from simharness import choices, runtimes
 from simharness.confirm import confirmed
 from simharness.counterexample import counterexample
 from simharness.errors import Misuse, Nondeterminism, SimharnessError
-from simharness.estimate import Estimate, Tree
+from simharness.estimate import Branching, Estimate, Tree
 from simharness.examples import Examples, open_cell
 from simharness.faults import Faults
 from simharness.progress import Progress
+from simharness.reached import Reached
 from simharness.repeating import Repeats, watched
 from simharness.results import Counterexample, Replayed, Result, Verdict
+from simharness.runtimes import trio
 from simharness.scenario import Parameters, Scenario, as_scenario, fixed_cell, is_drawn
 from simharness.simulation import Execution, Settings, Simulation, describe
 from simharness.strategies import Strategy, named
@@ -29,7 +32,12 @@ from simharness.strategies.drawn import Drawn
 from simharness.strategies.sampling import DEFAULT_EXECUTIONS
 from simharness.verdicts import Tally, bounds, reasons
 
+BATCHES_TRIED = 1_000
+"""Executions spent on whether a counterexample under any order of Trio's tasks has a like under its batches."""
 _monotonic = time.monotonic
+
+_MANY_ROUNDS = 50
+_ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
 
 
 class Explorer:
@@ -45,6 +53,8 @@ class Explorer:
         self.tally = Tally()
         self.search: Strategy | None = None
         self.gave_up: str | None = None
+        self.branching: Branching | None = None
+        self.reached = Reached() if settings.reached else None
         self._began = _monotonic()
         self._round_began = self._began
         self._next_report = 0.0
@@ -56,27 +66,31 @@ class Explorer:
             learned = simulation.kernel.learned
             version = -1
             while version != learned.version:
-                exhausted = self._rounds(simulation)
+                with self.reached or nullcontext():
+                    exhausted = self._rounds(simulation)
                 version = learned.version
                 if self.tally.first_failure is None:
                     self.repeats.finish(self.tally.runs)
                 counterexample = self._counterexample(simulation)
             result = self._result(simulation, exhausted, counterexample)
+            any_order = "trio" in learned.runtimes and trio.BATCHES not in learned.shared
+        if any_order and result.counterexample is not None:
+            result = replace(result, counterexample=self._in_batches(result.counterexample, simulation.parameters))
         self.progress.finished(result)
         return result
 
     def _rounds(self, simulation: Simulation) -> bool:
         """Explore until a round teaches nothing new about what conflicts; return whether it was exhausted."""
-        learned = simulation.kernel.learned
+        learned, rounds = simulation.kernel.learned, 0
         while True:
-            version = learned.version
+            version, rounds = learned.version, rounds + 1
             self.tally, self._round_began = Tally(), _monotonic()
             self.search = named.made(self.strategy, simulation.kernel, self.settings)
             finished = self._round(simulation, self.search, version)
-            if learned.version == version:
+            if self.gave_up is not None and rounds > _MANY_ROUNDS:
+                self.gave_up += f"; exploring started over {rounds} times, each time since something else was shared: {_ENDLESS}"
+            if learned.version == version or self.gave_up is not None:
                 return finished
-            if self.gave_up is not None:
-                return False
 
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally
@@ -84,14 +98,18 @@ class Explorer:
         if isinstance(strategy, Drawn):
             self._examples(simulation, strategy)
             return False
-        tree = Tree() if self.settings.progress is not None and strategy.pending() is not None else None
+        walks = strategy.pending() is not None
+        tree = Tree() if self.settings.progress is not None and walks else None
+        branching = self.branching = Branching() if walks else None
         execution: Execution | None = None
         while True:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts
-            if tree is not None and execution is not None:
-                tree.branch(len(plan) - 1, execution.keys)
+            if branching is not None and execution is not None:
+                branching.branch(len(plan) - 1)
+                if tree is not None:
+                    tree.branch(len(plan) - 1, execution.keys)
             self._report(strategy, tree)
             if self._limit_reached(strategy):
                 return False
@@ -171,6 +189,18 @@ class Explorer:
         failing = self.tally.first_failure
         return None if failing is None else counterexample(simulation, failing)
 
+    def _in_batches(self, found: Counterexample, cell: Parameters) -> Counterexample:
+        """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
+        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, progress=None)
+        other = Explorer(self.scenario, cell, "dpor", True, limits).run()
+        if other.counterexample is not None:
+            said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
+        elif other.verdict is Verdict.VERIFIED:
+            said = f"no order of the batches of {trio.used()} fails (all {other.executions} tried): it takes what Trio leaves open"
+        else:
+            said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
+        return replace(found, shortness=f"{found.shortness}; {said}")
+
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally
         why = reasons(tally, simulation, self.gave_up, exhausted)
@@ -196,6 +226,8 @@ class Explorer:
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
             first=None if any(map(is_drawn, self.parameters.values())) else self.repeats.first,
+            branching=None if self.branching is None else (self.branching.points, self.branching.mean),
+            never_reached=None if self.reached is None else self.reached.missing(),
         )
 
     def _cell(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:

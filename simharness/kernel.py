@@ -18,10 +18,10 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness import daemons
 from simharness.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
-from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck
+from simharness.errors import HarnessBug, Misuse, SimharnessError, Stuck, told
 from simharness.faults import Faults
-from simharness.operations import CHECKED, CLOCK, ENDING, Operation
-from simharness.places import caller, callers, place_of
+from simharness.operations import CLOCK, ENDING, Operation
+from simharness.places import caller, callers
 from simharness.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser
 from simharness.striking import Striking
 
@@ -87,7 +87,7 @@ class Kernel(Striking):
             self.leave_set_up()
             for actor in self.waiting:
                 if self.error is None:
-                    self._register(actor)
+                    self.register(actor)
                     self._launch(actor)
             if self.error is None:
                 key = self._pick()
@@ -97,7 +97,7 @@ class Kernel(Striking):
             self.mode = ENDED
             for actor in self.live:
                 if actor.greenlet is not None and not actor.daemon:
-                    self.stuck_at[actor.name] = place_of(actor.greenlet.gr_frame)
+                    self.stuck_at[actor.name] = actor.place()
             self.actor = None
             _active.clear()
         if self.error is not None:
@@ -157,7 +157,7 @@ class Kernel(Striking):
     def _bring_up(self, actor: Actor) -> None:
         """Have an actor come into being as an effect of the last step."""
         actor.born = self.n - 1
-        self._register(actor)
+        self.register(actor)
         self._launch(actor)
 
     def move_root(self) -> None:
@@ -165,14 +165,25 @@ class Kernel(Striking):
         root = self.actor
         assert root is not None
         self.leave_set_up()
-        self._register(root)
+        self.register(root)
 
-    def _register(self, actor: Actor) -> None:
+    def register(self, actor: Actor) -> None:
+        """Have an actor among those that can move."""
         actor.base = CLOCK | self.process_bit(actor.process)
         self.actors[actor.index] = actor
         self.live.append(actor)
         if not actor.daemon:
             self.unfinished += 1
+
+    def end(self, actor: Actor) -> None:
+        """The actor has ended, with the step that was made last if that was its own."""
+        actor.finished = True
+        self.live.remove(actor)
+        actor.done.put(self.n - 1, True)
+        if not actor.daemon:
+            self.unfinished -= 1
+            if self.learned.daemons and self.n and self.keys[-1] >> SHIFT == actor.index:
+                self.reads[-1] |= ENDING
 
     def _launch(self, actor: Actor) -> None:
         """Run the actor up to its first scheduling point, in a greenlet of the pool."""
@@ -192,13 +203,13 @@ class Kernel(Striking):
                 actor.work()
             except (GreenletExit, SystemExit):
                 pass
-            except (SimharnessError, Stuck, KeyboardInterrupt) as error:
-                self._give_up(error)
-            except BaseException as error:
-                if self._root_may_move():
+            except BaseException as raised:
+                error = told(raised)
+                fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
+                if not fatal and self._root_may_move():
                     self.move_root()
-                if self.mode == SETUP:
-                    self._give_up(error)
+                if fatal or self.mode == SETUP:
+                    self.give_up(error)
                 elif not self.dying:
                     actor.failure = error
                     self.fail(error, actor=actor.name)
@@ -221,13 +232,7 @@ class Kernel(Striking):
             self.pool.append(body)
             actor.starter.switch()
             return
-        actor.finished = True
-        self.live.remove(actor)
-        actor.done.put(self.n - 1, True)
-        if not actor.daemon:
-            self.unfinished -= 1
-            if self.learned.daemons and self.n and self.keys[-1] >> SHIFT == actor.index:
-                self.reads[-1] |= ENDING
+        self.end(actor)
         if actor.fresh:
             self.pool.append(body)
             actor.starter.switch()
@@ -258,7 +263,7 @@ class Kernel(Striking):
         sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)  # raised in a generator's `finally`
         for actor in left:
             body = actor.greenlet
-            if body is not None and not body.dead:
+            if actor.host is actor and body is not None and not body.dead and body not in self.pool:
                 self.actor = actor
                 body.throw(GreenletExit)
         sys.unraisablehook = report
@@ -267,11 +272,6 @@ class Kernel(Striking):
         _active.clear()
         if self.error is not None and self.error is not before:
             raise self.error
-
-    def _give_up(self, error: BaseException) -> None:
-        """The execution cannot go on: `run` will raise `error`."""
-        if self.error is None and not self.dying:
-            self.error = error
 
     # A step, seen from the actor
 
@@ -288,12 +288,18 @@ class Kernel(Striking):
             return self._step_aside(operation)
         actor = self.actor
         assert actor is not None
+        if actor.absorbs is not None and actor.absorbs(operation):
+            return 0
         actor.pending = operation
         actor.deadline = deadline
         if deadline is not None:
             self.timed = True
         if self.tracing:
             actor.calls = callers()
+        return self.turn(actor)
+
+    def turn(self, actor: Actor) -> int:
+        """Stop here until an actor of this greenlet has its turn: mostly the one that stops, but Trio's tasks share one."""
         if actor.fresh:
             actor.fresh = False
             actor.starter.switch()
@@ -307,44 +313,18 @@ class Kernel(Striking):
                 self._switch_to(key)
         if self.dying:
             raise GreenletExit
-        return self._record(actor, operation)
-
-    def _record(self, actor: Actor, operation: Operation) -> int:
-        resource = operation.resource
-        reads, writes = operation.reads | actor.base, operation.writes | actor.bit
-        if operation.writes_when is not None:
-            assert resource is not None
-            if operation.writes_when(resource.state):
-                writes |= resource.bit | operation.also
-            else:
-                reads |= resource.bit
-        if operation.faults:
-            writes |= self.strikes_at(operation, self.key & ALTERNATIVES)
-        learned = self.learned
-        if actor.daemon:
-            writes |= ENDING
-        if writes & learned.checked:
-            writes |= CHECKED
-        n = self.n
-        if n < self.known:
-            expected = self.expected_reads[n]
-            if (reads != expected and reads | ENDING != expected | ENDING) or writes != self.expected_writes[n]:
-                self._differs(n, reads, writes)
-        self.keys.append(self.key)
-        self.reads.append(reads)
-        self.writes.append(writes)
-        self.operations.append(operation)
-        self.times.append(self.clock.now)
-        self.deadlines.append(actor.deadline)
-        if self.tracing:
-            self.calls.append(actor.calls)
-        self.n = n + 1
+        mover = self.actor
+        assert mover is not None
+        operation = mover.pending
+        assert operation is not None
+        if not self.record(mover, operation):
+            self.hub.switch()
         return self.key & ALTERNATIVES
 
     def _step_aside(self, operation: Operation) -> int:
         """Outside the actors' run (set-up, checks) operations are done at once; in a dying execution they are not done."""
         if get_ident() != self.thread:
-            self._give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))
+            self.give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))
             raise Misuse(str(self.error))
         if self.dying:
             actor = self.actor
@@ -384,7 +364,7 @@ class Kernel(Striking):
                     self.cut = True
                     return ABANDON
                 if self.n < self.planned:
-                    if self.tracing:
+                    if self.when_asked is not None:
                         self.enabled()
                     key = self.plan[self.n]
                     self.check_possible(key)
@@ -400,7 +380,7 @@ class Kernel(Striking):
                     return key
                 self.move(key)
         except BaseException as error:
-            self._give_up(error)
+            self.give_up(error)
             return ABANDON
 
     def enabled(self) -> list[int]:
@@ -432,16 +412,6 @@ class Kernel(Striking):
             keys.append(self.clock_key)
         if self.faults is not None and not self.cut:
             keys = self.with_faults(keys)
-        if self.tracing:
-            self.widths += [1] * (self.n - len(self.widths))
-            self.widths[self.n :] = [len(keys)]
+        if self.when_asked is not None:
+            self.when_asked(keys)
         return keys
-
-    def _differs(self, n: int, reads: int, writes: int) -> None:
-        self._give_up(
-            Nondeterminism(
-                f"step {n + 1} ({self.mover(self.key)}) is not what it was under the same choices: it was "
-                f"{self.footprint(self.expected_reads[n], self.expected_writes[n])}, it is {self.footprint(reads, writes)}"
-            )
-        )
-        self.hub.switch()

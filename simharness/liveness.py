@@ -1,11 +1,12 @@
 """What must come about: checks that hold at some moment, within a time, once faults have stopped.
 
-A promise is looked at after every step. Its time runs from the last fault of the execution, or from its start; every fault makes it
-run anew. It is broken when that much virtual time has gone by, or everything has ended, without a moment at which the check held.
-What goes on for ever without time going by is broken too where it is *fair*: every actor that could move does, in a cycle that
-repeats up to the last step allowed. (Fairness in time is the clock's: nobody is late by more than `max_delay` without a fault.)
+A promise is looked at after every step. Its time runs from the last fault of the execution, a stall being over at its end, or from the
+start; every fault makes it run anew. It is broken when that much virtual time has gone by, or everything has ended, without a moment at
+which the check held. What goes on for ever without time going by is broken too where it is *fair*: every actor that could move does, in
+a cycle that repeats up to the last step allowed. (Fairness in time is the clock's: nobody is late by more than `max_delay` without a
+fault.)
 
-Schedules go on fairly where nothing else is asked for: an actor that could move is passed over for at most `PATIENCE` steps.
+Schedules go on fairly where nothing else is asked for: from step `PATIENCE` on actors take turns, and what goes on for ever soon repeats.
 """
 
 from __future__ import annotations
@@ -33,16 +34,19 @@ class Promise:
         self._since = 0
         self._faults = 0
 
-    def look(self, kernel: Kernel) -> None:
+    def look(self, kernel: Kernel, over: bool = False) -> None:
         """Look whether the check holds now; give the execution up when it is too late.
+
+        Args:
+            over: nothing moves any more, not even who is stalled.
 
         Raises:
             whatever the check raises but AssertionError.
         """
         if len(kernel.struck) != self._faults:
             self._faults, self.kept = len(kernel.struck), False
-            self._since = kernel.times[kernel.struck[-1][0]]
-        if self.kept:
+            self._since = max(kernel.times[kernel.struck[-1][0]], *(until for _, _, until, _ in kernel.stalled), 0)
+        if self.kept or (kernel.clock.now < self._since and not over):
             return
         if kernel.clock.now - self._since > self.within:
             self._broken(kernel, f"it did not hold within {self._time()}")
@@ -56,7 +60,7 @@ class Promise:
 
     def judge(self, kernel: Kernel, cut: bool) -> None:
         """The execution is over, or was cut at the last step allowed: say whether the promise is broken."""
-        self.look(kernel)
+        self.look(kernel, over=True)
         if self.kept or kernel.failure is not None:
             return
         if not cut:
@@ -70,7 +74,10 @@ class Promise:
 
     def _broken(self, kernel: Kernel, what: str) -> None:
         cycle = repeating(kernel)
-        names = [f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}" for key, kind in cycle]
+        names = [
+            "the clock moves" if key == kernel.clock_key else f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}"
+            for key, kind in cycle
+        ]
         repeats = f"; over and over: {', '.join(names)}" if names else ""
         kernel.fail(AssertionError(f"{what}{repeats}"), check=str(getattr(self.check, "__name__", "eventually")))
 
@@ -93,9 +100,13 @@ def _fair(kernel: Kernel) -> bool:
     return bool(movers) and not waits and all(actor.index in movers for actor in kernel.live if actor.ready(now))
 
 
-def passed_over(kernel: Kernel, enabled: list[int]) -> int | None:
-    """Return the choice of an actor that has been passed over for too many steps; None if there is none."""
+def whose_turn(kernel: Kernel, enabled: list[int]) -> int | None:
+    """Return the choice of the actor that has waited longest, once an execution goes on for long; None before."""
     if kernel.n < PATIENCE:
         return None
-    lately = {key >> SHIFT for key in kernel.keys[-PATIENCE:]}
-    return next((key for key in enabled if key >> SHIFT not in lately and key >> SHIFT in kernel.actors), None)
+    waiting = [key for key in enabled if key >> SHIFT in kernel.actors]
+    for key in reversed(kernel.keys[-LONGEST_CYCLE:]):
+        if len({other >> SHIFT for other in waiting}) < 2:
+            break
+        waiting = [other for other in waiting if other >> SHIFT != key >> SHIFT]
+    return waiting[0] if waiting else None

@@ -85,6 +85,32 @@ class Resource:
         return self.initial
 
 
+class Every(Resource):
+    """Several resources seen as one, for an operation that depends on the states of all: its state is the tuple of theirs."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, name: str, parts: Sequence[Resource]) -> None:
+        self.name = name
+        self.parts = tuple(parts)
+        self.bit = 0
+        for part in self.parts:
+            self.bit |= part.bit
+
+    @property
+    def state(self) -> State:
+        """The states of all."""
+        return tuple(part.state for part in self.parts)
+
+    def state_without(self, i: int, before: Sequence[int], end: int) -> State:
+        """Return the states without a step and what happens after it."""
+        return tuple(part.state_without(i, before, end) for part in self.parts)
+
+    def state_in(self, configuration: int) -> State:
+        """Return the states after the steps whose indices are set in the mask."""
+        return tuple(part.state_in(configuration) for part in self.parts)
+
+
 class Operation:
     """What an actor is about to do at a scheduling point.
 
@@ -96,11 +122,12 @@ class Operation:
         writes_when: when given, the operation writes `resource` in these states and reads it in the others.
         also: mask of what is written besides where `writes_when` holds.
         options: number of alternatives of a data choice; 1 for everything else.
+        due: when given, the deadline as it is in a state of `resource`; for operations that wait for what others may postpone.
         faults: kinds of faults that can strike it: alternative k is that the k-th of them (from 1) does.
         detail: what to show beside the kind, such as the SQL text.
     """
 
-    __slots__ = ("also", "detail", "enabled", "faults", "kind", "options", "reads", "resource", "writes", "writes_when")
+    __slots__ = ("also", "detail", "due", "enabled", "faults", "kind", "options", "reads", "resource", "writes", "writes_when")
 
     def __init__(
         self,
@@ -113,6 +140,7 @@ class Operation:
         options: int = 1,
         detail: str = "",
         also: int = 0,
+        due: Callable[[State], int | None] | None = None,
         faults: Sequence[str] = (),
     ) -> None:
         self.kind = kind
@@ -124,6 +152,7 @@ class Operation:
         self.options = options
         self.detail = detail
         self.also = also
+        self.due = due
         self.faults = faults
 
     def footprint(self, state: State) -> tuple[int, int]:

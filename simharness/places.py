@@ -19,6 +19,8 @@ _LIBRARY = tuple(
 )
 _RUNNER = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep)
 _SITE = ("site-packages" + os.sep, "dist-packages" + os.sep)
+_DRIVEN = tuple(f"{site}{name}{os.sep}" for site in _SITE for name in ("outcome", "pytest_trio", "trio"))
+"""Packages whose lines say nothing about the user's code, as the standard library's do not."""
 
 
 class Place(NamedTuple):
@@ -41,9 +43,14 @@ class Place(NamedTuple):
         return self.file
 
 
+def is_ours(file: str) -> bool:
+    """Whether a file belongs to the harness."""
+    return file.startswith(_OURS)
+
+
 def is_foreign(file: str) -> bool:
-    """Whether a file belongs to the harness, pytest, the standard library or the interpreter itself."""
-    if file.startswith((_OURS, "<")) or any(part in file for part in _RUNNER):
+    """Whether a file belongs to the harness, pytest, Trio, the standard library or the interpreter itself."""
+    if file.startswith((_OURS, "<")) or any(part in file for part in (*_RUNNER, *_DRIVEN)):
         return True
     return file.startswith(_LIBRARY) and not any(part in file for part in _SITE)
 

@@ -11,6 +11,7 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose na
 - a step that could not have been done just before the step it conflicts with races with the latest earlier write of its resource
   before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
 - the other alternatives of a data choice are in conflict with the one taken;
+- where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, which leads to the others;
 - for every step of a process that can crash, its crash instead is tried too, as are the faults that can strike at the step;
 - an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
   are late enough to allow it: every step since the last advance races with the next one; the stall of a process likewise.
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from simharness.actors import ALTERNATIVES, SHIFT, Actor
+from simharness.configurations import instead
 from simharness.kernel import Kernel
 from simharness.operations import CHECKED, CLOCK, ENDING, Operation
 
@@ -92,12 +94,13 @@ class Races:
             if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
                 pass
             elif index in movers:
-                found = [(i, key, reads, writes) for i in direct]
+                found = [(i, key, *kernel.fault_footprint(j, i, self.before)) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
                 born = kernel.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
             else:
-                found = self._races(Second(j, key, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
+                again = key if operation.due is None else index << SHIFT
+                found = self._races(Second(j, again, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
             if operation.options > 1:
                 if daemons:
                     reads |= ENDING
@@ -169,11 +172,12 @@ class Races:
         return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
 
     def _waiting(self) -> Iterator[Actor]:
-        """Yield the actors whose operations were still waiting when the execution ended."""
-        now = self.kernel.clock.now
-        for actor in self.kernel.live:
+        """Yield the actors whose operations were still waiting when the execution ended; all, where a promise was cut short."""
+        now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
+        for actor in self.kernel.actors.values():
             operation = actor.pending
-            if operation is not None and operation.kind != "assume" and (actor.daemon or not actor.ready(now)):
+            waits = operation is not None and operation.kind != "assume"
+            if not actor.finished and waits and (actor.daemon or cut or not actor.ready(now)):
                 yield actor
 
     def _shared(self, i: int, reads: int, writes: int) -> int:
@@ -250,7 +254,8 @@ class Races:
             return reads, writes
         state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
-            if second.deadline is None or self.kernel.times[i] < second.deadline:
+            deadline = second.deadline if operation.due is None else operation.due(state)
+            if deadline is None or self.kernel.times[i] < deadline:
                 return None
         if operation.writes_when is None:
             return reads, writes
@@ -281,7 +286,8 @@ class Races:
             if kernel.stalled:
                 direct = self._awake(direct, actor)
             if direct:
-                for key in range(actor.key, actor.key + operation.options):  # of a daemon's data choice one may be asleep, another not
+                alternatives = operation.options if operation.due is None else 1
+                for key in range(actor.key, actor.key + alternatives):  # of a daemon's data choice one may be asleep, another not
                     found += self._races(Second(self.end, key, actor, operation, actor.deadline, reads, writes), direct)
         return found
 
@@ -309,7 +315,7 @@ class Races:
                     yield j, actor.key + k, reads, plain | kernel.writes_of(kind) if kind else plain
             instead = kernel.crash_key(actor.process)
             if instead is not None:
-                yield j, instead, *kernel.crash_footprint(actor.process)
+                yield j, instead, *kernel.crash_footprint(actor.process, lambda lock: lock.state_in((1 << j) - 1))
 
     def _pending_crashes(self) -> Iterator[Race]:
         """Yield the races of crashes of processes that had only daemons left when the execution ended."""
@@ -347,73 +353,11 @@ class Races:
                     for m in range(i + 1, end):
                         if not self.before[m] & bit:
                             done |= 1 << m
-                    target += [(i, key, 0, writes) for key, writes in self._instead_of(i, done, now, lateness)]
+                    target += [(i, key, 0, writes) for key, writes in instead(kernel, self.steps_of, done, (now, lateness))]
                 if end < self.end:
                     done = (1 << end) - 1
-                    found = self._instead_of(end, done, now, lateness)
+                    found = instead(kernel, self.steps_of, done, (now, lateness))
                     target += [(end, key, 0, writes) for key, writes in found if key not in (kernel.keys[end], kernel.clock_key)]
             if end < self.end:
                 start = end + 1
                 now, lateness = kernel.advances[number]
-
-    def _instead_of(self, i: int, done: int, now: int, lateness: int) -> Iterator[tuple[int, int]]:
-        """Yield the advance of the clock and the stalls that are possible after the steps in `done`, with what they write."""
-        kernel = self.kernel
-        clock = kernel.clock
-        saved = clock.now, clock.lateness
-        clock.now, clock.lateness = now, lateness
-        try:
-            (deadlines, ready), readings = self._deadlines(done, now), kernel.readings(done)
-            if clock.target(deadlines, False, readings) is not None:
-                yield kernel.clock_key, CLOCK
-            if kernel.may_stall:
-                for key in kernel.stalls(dict.fromkeys(ready), clock.instants(deadlines, readings), now, lateness):
-                    yield key, CLOCK | kernel.fault_bit
-        finally:
-            clock.now, clock.lateness = saved
-
-    def _alive(self, actor: Actor, done: int) -> bool:
-        """Whether an actor has begun and not ended after the steps in `done`."""
-        if (actor.born >= 0 and not done >> actor.born & 1) or (actor.crashed is not None and done >> actor.crashed & 1):
-            return False
-        return not actor.finished or actor.crashed is not None or bool(self.steps_of.get(actor.index, 0) & ~done)
-
-    def _asleep(self, actor: Actor, done: int, now: int) -> int:
-        """Return when the stall ends in which the actor's process is after the steps in `done`; 0 if it is in none."""
-        for step, process, until, _ in self.kernel.stalled:
-            if process == actor.process and step > actor.born and done >> step & 1 and now < until:
-                return until
-        return 0
-
-    def _deadlines(self, done: int, now: int) -> tuple[list[int], list[str]]:
-        """Return what waits after the steps in `done`: the deadlines of actors that cannot move, and the processes of those that can.
-
-        Of an actor of a stalled process the deadline is the end of the stall.
-        """
-        kernel = self.kernel
-        deadlines: list[int] = []
-        ready: list[str] = []
-        for actor in kernel.actors.values():
-            if not self._alive(actor, done):
-                continue
-            if until := self._asleep(actor, done, now):
-                deadlines.append(until)
-                continue
-            own = self.steps_of.get(actor.index, 0)
-            left = own & ~done
-            position = (left & -left).bit_length() - 1 if left else kernel.n
-            operation, deadline = (kernel.operations[position], kernel.deadlines[position]) if left else (actor.pending, actor.deadline)
-            if operation is None:
-                continue
-            if deadline is not None and kernel.stalled:
-                declared = max((own & done).bit_length() - 1, actor.born)
-                deadline -= sum(
-                    later
-                    for step, process, _, later in kernel.stalled
-                    if process == actor.process and declared < step < position and not done >> step & 1
-                )
-            if operation.enabled is None or operation.resource is None or operation.enabled(operation.resource.state_in(done)):
-                ready.append(actor.process)
-            elif deadline is not None:
-                deadlines.append(deadline) if deadline > now else ready.append(actor.process)
-        return deadlines, ready

@@ -16,6 +16,7 @@ from typing import Any
 
 from simharness.actors import SHIFT, Actor, Failure, Learned
 from simharness.clock import Clock
+from simharness.errors import Nondeterminism
 from simharness.operations import CHECKED, ENDING, Names, Operation, Resource
 from simharness.places import Place, without_addresses
 
@@ -56,7 +57,6 @@ class Record:
         self.times: list[int] = []
         self.deadlines: list[int | None] = []
         self.calls: list[tuple[Place, ...]] = []
-        self.widths: list[int] = []
         self.notes: dict[int, list[str]] = {}
         self.actors: dict[int, Actor] = {}
         self.live: list[Actor] = []
@@ -68,16 +68,19 @@ class Record:
         self.resources: dict[str, Resource] = {}
         self.created: dict[str, int] = {}
         self.after_step: Callable[[], None] | None = None
+        self.when_asked: Callable[[list[int]], None] | None = None
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.timed = self.dying = self.buried = False
-        self.concurrent = self.over = self.fair = False
+        self.concurrent = self.over = self.fair = self.watched = False
         self.stuck_at: dict[str, Place | None] = {}
         self.advances: list[tuple[int, int]] = []
         self.struck: list[tuple[int, str]] = []
         self.stalled: list[tuple[int, str, int, int]] = []
         self.behind: dict[str, int] = {}
+        self.may_be_held: dict[str, list[tuple[Resource | None, str, int]]] = {}
         self.when_crashed: list[Callable[[str], None]] = []
+        self.when_suspended: list[Callable[[str, int], None]] = []
         self.peaceful = 0
         self.clock_readings: list[tuple[int, int]] = []
         self.jumps: list[tuple[int, int]] = []
@@ -214,10 +217,28 @@ class Record:
         assert operation is not None
         reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
         reads |= actor.base
-        writes |= actor.bit | (ENDING if actor.daemon else 0)
+        writes |= actor.mark | (ENDING if actor.daemon else 0)
         if writes & self.learned.checked:
             writes |= CHECKED
         return reads, writes
+
+    def give_up(self, error: BaseException) -> None:
+        """The execution cannot go on: `run` will raise `error`."""
+        if self.error is None and not self.dying:
+            self.error = error
+
+    def as_before(self, n: int) -> bool:
+        """Whether the footprint of a step is the one that it had before under the same choices; give the execution up where it is not."""
+        reads, writes, expected, written = self.reads[n], self.writes[n], self.expected_reads[n], self.expected_writes[n]
+        same = writes == written and (reads == expected or reads | ENDING == expected | ENDING)
+        if not same:
+            self.give_up(
+                Nondeterminism(
+                    f"step {n + 1} ({self.mover(self.keys[n])}) is not what it was under the same choices: it was "
+                    f"{self.footprint(expected, written)}, it is {self.footprint(reads, writes)}"
+                )
+            )
+        return same
 
     def mover(self, key: int) -> str:
         """Return whose choice a key is, for messages."""

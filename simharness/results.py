@@ -89,7 +89,9 @@ class Counterexample(Replayed):
 class Result:
     """What exploring one cell came to; DESIGN's contract gives each field's meaning.
 
-    `difference` holds two runs that were not the same, if that is the `error`; `first` the execution that was run first.
+    `difference` holds two runs that were not the same, if that is the `error`; `first` the execution that was run first; `branching` at how
+    many points a depth-first search branched, and in how many ways on the average; `never_reached` the scheduling points, in functions that
+    ran, that no execution came to (`Settings.reached`).
     """
 
     scenario: str
@@ -109,6 +111,8 @@ class Result:
     error_status: int = 0
     difference: Difference | None = None
     first: Witness | None = field(default=None, repr=False)
+    branching: tuple[int, float] | None = None
+    never_reached: tuple[str, ...] | None = None
 
     @property
     def as_expected(self) -> bool:

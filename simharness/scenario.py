@@ -15,12 +15,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from simharness.errors import Misuse
 from simharness.faults import Faults
 from simharness.places import last_place
+from simharness.runtimes.trio import check_order, require, run_async
 
 Parameters = Mapping[str, Any]
 VERDICTS = ("verified", "violated", "inconclusive")
@@ -37,6 +39,7 @@ class Scenario:
         matrix: for each parameter, the values it takes; the scenario's cells are their product.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
+        trio_order: in which orders Trio's tasks are resumed: "any", or those of its "batches".
         instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
         log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
         takes_world: whether the function is given a world; one that is not is its own root actor.
@@ -50,12 +53,14 @@ class Scenario:
         max_delay: float | None = None,
         allow_deadlock: bool = False,
         instrument: Sequence[str] = (),
+        trio_order: str = "any",
         log: Any = None,
     ) -> None:
+        if inspect.isasyncgenfunction(function):
+            raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def that returns")
         if inspect.iscoroutinefunction(function):
-            raise Misuse(
-                f"{getattr(function, '__name__', function)} is an async def: there is no runtime for coroutines; use a plain function"
-            )
+            require()
+        self.trio_order = check_order(trio_order)
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.address = self.name
@@ -74,6 +79,11 @@ class Scenario:
         for value in _expected_values(expect):
             if value not in VERDICTS:
                 raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
+
+    @property
+    def about(self) -> str:
+        """The first line of the function's docstring; empty if it has none."""
+        return next(iter((self.__doc__ or "").strip().splitlines()), "")
 
     def cells(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the parameters of each cell of the matrix; with one fault model for all, if it is given."""
@@ -129,9 +139,10 @@ class Scenario:
     def prepare(self, world: Any, parameters: Parameters) -> Any:
         """Set a world up for one execution."""
         wanted = self._wanted_by(self.function, parameters) if "faults" in parameters else parameters
-        if self.takes_world:
-            return self.function(world, **wanted)
-        return self.function(**wanted)
+        arguments = (world,) if self.takes_world else ()
+        if inspect.iscoroutinefunction(self.function):
+            return run_async(partial(self.function, **wanted), *arguments)
+        return self.function(*arguments, **wanted)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the function as if it had not been marked."""
@@ -149,6 +160,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
             "name=value,name=value") to it, or a function of the parameters.
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
+        trio_order: "any" (default) takes one task of Trio at a time; "batches" does exactly what the installed Trio's loop can do.
         instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
             (which is, when it is loaded from its path).
         log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
@@ -162,7 +174,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> list(small.cells())
     [{'size': 1}, {'size': 2}]
     """
-    own = {name: options.pop(name) for name in ("expect", "max_delay", "allow_deadlock", "instrument", "log") if name in options}
+    named = ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order", "log")
+    own = {name: options.pop(name) for name in named if name in options}
     options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:

@@ -273,6 +273,7 @@ class _Search:
             switches += not failed and mover not in (key >> SHIFT, -1)
             mover = key >> SHIFT
         others = sum(1 for actor in kernel.live if not actor.daemon and actor.index != mover) if self._all_end and not failed else 0
+        others -= bool(others) and mover < 0  # the first actor to move costs no switch
         self._numbers += 1
         return _Node(switches + others, faults, early, self._numbers, switches, mover, (key,))
 

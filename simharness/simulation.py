@@ -21,6 +21,7 @@ from simharness.progress import Progress
 from simharness.runtimes import memory
 from simharness.runtimes.failing import failing
 from simharness.runtimes.memory_locations import shown
+from simharness.runtimes.trio import BATCHES, check_order
 from simharness.scenario import Scenario
 from simharness.strategies import Expected
 from simharness.trace import Recorder, Trace, waiting
@@ -50,6 +51,8 @@ class Settings:
         confirm: replay results in a fresh process too, where the scenario was loaded from a file.
         progress: is told how far the exploration is.
         instrument: modules, besides the scenario's own, whose reads and writes of shared memory are scheduling points.
+        trio_order: "any" or "batches", in place of the scenario's.
+        reached: note which lines are run, and report the scheduling points that never were.
     """
 
     max_executions: int | None = None
@@ -64,6 +67,12 @@ class Settings:
     confirm: bool = True
     progress: Progress | None = None
     instrument: tuple[str, ...] = ()
+    trio_order: str | None = None
+    reached: bool = False
+
+    def __post_init__(self) -> None:
+        if self.trio_order is not None:
+            check_order(self.trio_order)
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class Simulation:
         delay = scenario.max_delay
         faults = Faults.of(self.parameters.get("faults"))
         self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
+        if (settings.trio_order or scenario.trio_order) == "batches":
+            self.kernel.learned.shared.add(BATCHES)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
@@ -185,6 +196,7 @@ class Simulation:
                 recorder.observe()
 
             kernel.after_step = watched
+            kernel.when_asked = recorder.asked
         return self.scenario.prepare(world, self.parameters)
 
     def _refuse_shared_memory(self) -> None:

@@ -4,25 +4,29 @@ A crash of a process, and its stall until an instant, can be taken whenever the 
 have to be. Where nobody else can move, the mover `nothing strikes` stands beside them, so that an execution which leaves actors stuck
 ends by a choice as well. Faults that strike at an operation (`Operation.faults`) are alternatives of it; alternative 0 is that none does.
 
-What conflicts: all faults with each other (they share budgets); a crash with every step of its process and with what depends on locks
-of databases, which it may free; a stall with everything, since which instants are pending depends on everything.
+What conflicts: all faults with each other (they share budgets); a crash with every step of its process and with what depends on the locks
+of databases that the process holds, which it frees; a stall with everything, since which instants are pending depends on everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from simharness.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.clock import BOOT, EPOCH, nanoseconds
 from simharness.errors import Nondeterminism, TokenError
 from simharness.faults import Faults
-from simharness.operations import CLOCK, ENDING, Operation
+from simharness.operations import CHECKED, CLOCK, ENDING, Operation, Resource, State
 from simharness.record import Record
 
 NOTHING = "nothing strikes"
 CRASH = "crash"
 STALLS = ("stall", "suspend")
+
+
+def _now(lock: Resource) -> State:
+    return lock.state
 
 
 class Striking(Record):
@@ -47,9 +51,9 @@ class Striking(Record):
         """Return the mask of what every step of a process reads and its crash writes; nothing where there are no crashes."""
         return self.names.bit(f"process {process}") if self.crashes() else 0
 
-    def durable_bit(self) -> int:
-        """Return the mask of what a step reads that depends on locks which a crash may free; nothing where there are no crashes."""
-        return self.names.bit("locks of databases") if self.crashes() else 0
+    def may_hold(self, process: str, lock: Resource | None, holder: str, mask: int) -> None:
+        """Say what a crash of this process writes while the state of a lock is this holder; without a lock, always."""
+        self.may_be_held.setdefault(process, []).append((lock, holder, mask))
 
     def may_strike(self, kind: str, configuration: int = -1) -> bool:
         """Whether the budget allows one more fault of this kind after the steps whose indices are set in the mask."""
@@ -83,10 +87,20 @@ class Striking(Record):
             return self.crash_footprint(self.fault_movers[key >> SHIFT][1])
         return 0, CLOCK | self.fault_bit if kind else CLOCK
 
-    def crash_footprint(self, process: str) -> tuple[int, int]:
-        """Return what a crash of this process reads and writes."""
-        ending = ENDING if self.learned.daemons else 0
-        return CLOCK, self.fault_bit | self.process_bit(process) | self.durable_bit() | ending
+    def crash_footprint(self, process: str, state: Callable[[Resource], State] = _now) -> tuple[int, int]:
+        """Return what a crash of this process reads and writes where locks are in these states."""
+        writes = self.fault_bit | self.process_bit(process) | (ENDING if self.learned.daemons else 0)
+        for lock, holder, mask in self.may_be_held.get(process, ()):
+            if lock is None or state(lock) == holder:
+                writes |= mask
+        return CLOCK, writes
+
+    def fault_footprint(self, j: int, i: int, before: Sequence[int]) -> tuple[int, int]:
+        """Return the footprint of the fault that is step j if it strikes without step i and what happens after that."""
+        kind, process = self.fault_movers[self.keys[j] >> SHIFT]
+        if kind != CRASH:
+            return self.reads[j], self.writes[j]
+        return self.crash_footprint(process, lambda lock: lock.state_without(i, before, j))
 
     def crash_keys(self) -> list[int]:
         """Return the crashes that the fault model names, budgets aside, of processes that have not ended."""
@@ -201,6 +215,34 @@ class Striking(Record):
         else:
             self._stall(key, kind, process)
 
+    def record(self, actor: Actor, operation: Operation) -> bool:
+        """Record an actor's step, which is about to be made; return whether it is what it was before under the same choices."""
+        resource = operation.resource
+        reads, writes = operation.reads | actor.base, operation.writes | actor.mark
+        if operation.writes_when is not None:
+            assert resource is not None
+            if operation.writes_when(resource.state):
+                writes |= resource.bit | operation.also
+            else:
+                reads |= resource.bit
+        if operation.faults:
+            writes |= self.strikes_at(operation, self.key & ALTERNATIVES)
+        learned = self.learned
+        if actor.daemon:
+            writes |= ENDING
+        if writes & learned.checked:
+            writes |= CHECKED
+        self.keys.append(self.key)
+        self.reads.append(reads)
+        self.writes.append(writes)
+        self.operations.append(operation)
+        self.times.append(self.clock.now)
+        self.deadlines.append(actor.deadline)
+        if self.tracing:
+            self.calls.append(actor.calls)
+        self.n += 1
+        return self.n > self.known or actor.absorbs is not None or self.as_before(self.n - 1)
+
     def strikes_at(self, operation: Operation, alternative: int) -> int:
         """Count the fault that strikes at the operation about to be recorded; return the mask of what that writes."""
         if not operation.faults or not alternative:
@@ -270,6 +312,8 @@ class Striking(Record):
                     actor.deadline += length
         if kind == "suspend":
             self.behind[process] = self.behind.get(process, 0) + length
+            for hook in self.when_suspended:
+                hook(process, length)
 
     def _crash(self, process: str) -> None:
         """End a process: none of its code runs again, and what the operating system and SQLite do for it happens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from simharness.clock import EPOCH, SECOND
@@ -44,6 +45,29 @@ def changed_rows(before: Tables, after: Tables) -> list[str]:
                     lines.append(f"~ {name} {_difference(table.columns, row, twin)}")
             lines.extend(f"+ {name} {_words(table.columns, row)}" for row in new)
     return lines
+
+
+def changed_tables(before: Tables, after: Tables) -> Tables:
+    """Return the tables that are there after and not the same as before; of one that is gone nothing is left but its columns."""
+    found: Tables = {}
+    for database, tables in after.items():
+        old = before.get(database, {})
+        changed = {name: table for name, table in tables.items() if old.get(name) != table}
+        changed |= {name: Table(table.columns, []) for name, table in old.items() if name not in tables}
+        if changed:
+            found[database] = changed
+    return found
+
+
+def written(tables: Tables, clean: Callable[[str], str]) -> Tables:
+    """Return the tables with their texts put in a common form by `clean`."""
+    return {
+        clean(database): {
+            name: Table(table.columns, [tuple(clean(value) if isinstance(value, str) else value for value in row) for row in table.rows])
+            for name, table in found.items()
+        }
+        for database, found in tables.items()
+    }
 
 
 def _words(columns: tuple[str, ...], row: tuple[Any, ...]) -> str:

@@ -101,6 +101,6 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
     if scales:
         parts.append(f"timescales {scales}")
-    parts.append(runtimes.in_words(simulation.instrumented))
+    parts.append(runtimes.in_words(kernel, simulation.instrumented))
     parts.append("no faults" if kernel.faults is None else kernel.faults.in_words())
     return "; ".join(parts)

@@ -16,8 +16,10 @@ from simharness.clock import SECOND, nanoseconds
 from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.kernel import Kernel
 from simharness.liveness import Promise
+from simharness.moves import OPTIONS
 from simharness.operations import CLOCK, Operation, Resource
 from simharness.places import caller, last_place
+from simharness.runtimes.trio import run_async
 
 T = TypeVar("T")
 Check = Callable[[], Any]
@@ -173,7 +175,7 @@ class World:
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
         if inspect.iscoroutinefunction(work):
-            raise Misuse(f"{caller()}: world.actor({name!r}, …) got an async def: there is no runtime for coroutines; use a plain function")
+            work = partial(run_async, work)
         if not self._kernel.setting_up:
             raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
         self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
@@ -193,6 +195,8 @@ class World:
         if process not in processes:
             known = ", ".join(processes) or "none yet"
             raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
+        if inspect.iscoroutinefunction(work):
+            work = partial(run_async, work)
         kernel.context.setdefault("restart", {})[process] = partial(work, *arguments) if arguments else work
 
     def always(self, check: Check) -> Check:
@@ -202,6 +206,7 @@ class World:
         reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
         """
         self._always.append(check)
+        self._kernel.watched = True
         if self._kernel.after_step is None:
             self._kernel.after_step = self.check_always
         return check
@@ -218,6 +223,7 @@ class World:
             raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
         self.promises.append(Promise(check, nanoseconds(within)))
         self._kernel.fair = True
+        self._kernel.watched = True
         if self._kernel.after_step is None:
             self._kernel.after_step = self.check_always
         return check
@@ -247,8 +253,13 @@ class World:
         """Return one of the options; all of them are explored."""
         if not options:
             raise Misuse(f"{caller()}: world.choose needs at least one option")
-        taken = self._kernel.step(Operation("choose", options=len(options), detail=label))
-        self._kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
+        kernel, actor = self._kernel, self._kernel.actor
+        if kernel.tracing and actor is not None:
+            kernel.context.setdefault(OPTIONS, {})[actor.index] = options
+        taken = kernel.step(Operation("choose", options=len(options), detail=label))
+        if kernel.tracing and actor is not None:
+            del kernel.context[OPTIONS][actor.index]
+        kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
         return options[taken]
 
     def assume(self, condition: object) -> None:
@@ -261,9 +272,14 @@ class World:
         """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
         self._kernel.clock.timescales += (nanoseconds(seconds),)
 
-    def show(self, name: str, value: Callable[[], object]) -> None:
-        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring."""
-        self._kernel.context.setdefault("shown", {})[name] = value
+    def show(self, name: str, value: Callable[[], object], until: Callable[[], float | None] | None = None) -> None:
+        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring.
+
+        Args:
+            until: what is shown is held for a time, such as a lease by its holder: `until()` is when it runs out, in seconds as
+                `time.time()` counts them, or None while nobody holds it. Timelines draw such a value as a bar.
+        """
+        self._kernel.context.setdefault("shown", {})[name] = value, until
 
     def path(self, name: str) -> str:
         """Return the path of a file of this execution's own temporary folder, which is empty at the start."""

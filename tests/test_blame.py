@@ -316,7 +316,7 @@ def test_the_explanation_is_in_the_json():
     assert told["explanation"] == list(result.counterexample.explanation)
     assert [blame["token"] for blame in told["blame"]] == [blame.token for blame in result.counterexample.blame]
     assert told["blame"][0]["races"][0].keys() == {"first", "second", "actor", "resources", "instead"}
-    assert told["passing"].keys() == {"token", "parts_at", "actor", "reversed"}
+    assert told["passing"].keys() == {"token", "parts_at", "actor", "reversed", "trace"}
 
 
 def test_a_replay_explains_nothing():

@@ -203,6 +203,18 @@ def test_tables_and_timelines_keep_to_the_width_of_the_terminal(file, width):
         assert len(line) <= width or line.startswith("replay with: ")
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_row_for_each_scenario_says_where_it_fails_and_where_it_does_not(file, width):
+    run = simharness("explore", f"{file}::counters", f"{file}::undecided", "--by-scenario", "--no-timelines", COLUMNS=str(width))
+    assert run.returncode == 3
+    assert all(len(line) <= width for line in run.stdout.splitlines())
+    rows = [row.rstrip() for row in run.stdout.splitlines()]
+    assert rows[0].split() == ["scenario", "violated", "verified", "inconclusive"]
+    assert any(re.match(r"Two bumps of one.* racy( counted)? +\d \d+\.\ds  racy( bounded)? +\d \d+\.\ds$", row) for row in rows)
+    assert any(re.match(r"undecided +! +\d \d+\.\ds$", row) for row in rows)
+    assert "beside the cells: orderings run, seconds" in rows
+
+
 # JSON
 
 

@@ -1,6 +1,7 @@
 """The README and the docs are true: their examples run, and the timeline they show is the one that is printed."""
 
 import doctest
+import itertools
 import os
 import pathlib
 import re
@@ -9,8 +10,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 import simharness
+from simharness.cli import app
 from simharness.places import without_addresses
 from simharness.report.timeline import render
 from simharness.scenario import load
@@ -74,6 +77,31 @@ def test_the_timeline_of_the_readme_is_the_one_that_is_printed(monkeypatch):
     printed = "\n".join(line.rstrip() for line in render(result.counterexample.trace).splitlines())
     assert printed in (ROOT / "README.md").read_text()
     assert f"found after {result.executions} executions" in (ROOT / "README.md").read_text()
+
+
+COMMANDS = [
+    pytest.param(command, shown, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, (command, shown) in enumerate(re.findall(r"```console\n\$ (.*?)\n(.*?)```", page.read_text(), re.DOTALL), start=1)
+]
+
+
+@pytest.mark.parametrize(("command", "shown"), COMMANDS)
+def test_every_command_of_the_pages_runs_and_prints_what_is_shown(command, shown, monkeypatch, tmp_path):
+    """Seconds, paths of files and checks of tokens may differ."""
+    monkeypatch.chdir(ROOT)
+    given, _, rest = command.rpartition(" | ")
+    lines = given.removeprefix("printf '").removesuffix("'").replace("\\n", "\n")
+    arguments = shlex.split(rest.replace("/tmp/", f"{tmp_path}/"))
+    assert arguments[0] == "simharness"
+    done = CliRunner().invoke(app, arguments[1:], input=lines)
+    assert done.exit_code in (0, 1)
+    printed = re.sub(r"\d+\.\d+$", "0.0", done.output, flags=re.MULTILINE)
+    for line in shown.splitlines():
+        assert re.sub(r"\d+\.\d+$", "0.0", line).rstrip("'") in printed
+    for option, value in itertools.pairwise(arguments):
+        if option in ("--html", "--json"):
+            assert pathlib.Path(value).stat().st_size > 1000
 
 
 def test_every_link_of_the_pages_leads_somewhere():

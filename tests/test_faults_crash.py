@@ -1,5 +1,6 @@
 """A crash of a process: everywhere, with nothing of the process running again, and SQLite cleaning up after it."""
 
+import pickle
 import sqlite3
 import threading
 import time
@@ -342,3 +343,58 @@ def test_fault_models_are_a_column_of_the_matrix_on_which_the_expected_verdict_d
     assert all(result.as_expected for result in results)
     token = results[-1].counterexample.token
     assert simharness.replay(half, token).failure == results[-1].counterexample.failure
+
+
+@pytest.mark.parametrize(("journal", "orderings"), [("WAL", 6), ("DELETE", None)])
+def test_a_crash_meets_others_on_the_database_only_where_it_frees_a_lock(journal, orderings):
+    """P begins (b) and commits (c); Q reads (r) and writes (w), which b and c meet, and r meets c. Without a crash: rwbc, rbcw, bcrw.
+
+    With WAL P's crash meets Q's w only while P has the write lock: before b, one ordering; after b, w follows the crash, or was before b.
+    """
+
+    def reader_and_writer(world):
+        path = world.path("state.db")
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.executescript(f"PRAGMA journal_mode={journal}; CREATE TABLE t (x);")
+        connection.close()
+
+        def write():
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("COMMIT")
+
+        def read():
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            world.outcome(("read", connection.execute("SELECT count(*) FROM t").fetchone()[0]))
+            connection.execute("INSERT INTO t VALUES (2)")
+
+        world.actor("writer", write, process="P")
+        world.actor("reader", read, process="Q")
+
+        @world.at_end
+        def rows():
+            connection = sqlite3.connect(path)
+            world.outcome(tuple(row[0] for row in connection.execute("SELECT x FROM t ORDER BY rowid")))
+            connection.close()
+
+    reduced = explore(reader_and_writer, "crash=1@P")
+    everything = explore(reader_and_writer, "crash=1@P", strategy="exhaustive")
+    assert reduced.outcomes == everything.outcomes
+    assert (reduced.verdict, reduced.redundant) == (everything.verdict, 0)
+    assert orderings in (None, reduced.executions)
+
+
+def test_a_counterexample_that_begins_with_a_fault_can_be_handed_from_process_to_process():
+    def never_done(world):
+        cell = world.shared(0, "cell")
+        world.actor("worker", lambda: cell.add(1), process="P")
+        world.at_end(lambda: fail_unless(cell.get() == 1))
+
+    found = explore(never_done).counterexample
+    assert pickle.loads(pickle.dumps(found)).timeline == found.timeline
+
+
+def fail_unless(holds):
+    """Fail unless it holds."""
+    assert holds

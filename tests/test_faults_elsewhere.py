@@ -102,6 +102,12 @@ def test_counterexamples_under_faults_are_as_short_as_they_say_and_their_causes_
         assert sum(shortest(seed, faults, 200) for seed in range(1, 6)) >= 1
 
 
+@pytest.mark.parametrize(("seed", "faults"), [(3026, "stall=1"), (3024, "suspend=1")])
+def test_the_first_actor_to_move_costs_no_switch_where_the_clock_or_a_stall_moves_before_it(seed, faults):
+    with runtimes.installed():
+        assert shortest(seed, faults, 1_000)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("faults", MODELS)
 def test_counterexamples_of_many_programs_under_faults_are_as_short_as_they_say(faults):

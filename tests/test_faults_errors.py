@@ -199,3 +199,24 @@ def test_an_error_that_struck_is_in_the_token_and_in_the_timeline():
     assert ":a=1:" in result.counterexample.token
     assert "raises OSError" in result.counterexample.timeline
     assert simharness.replay(fragile, result.counterexample.token).failure == result.counterexample.failure
+
+
+def test_a_commit_that_failed_is_a_row_of_the_timeline_and_what_it_came_to_is_not_cut_off():
+    def saves_twice(world):
+        path = world.path("notes.db")
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("CREATE TABLE notes (text)")
+        connection.close()
+
+        def work():
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO notes VALUES ('one')")
+            connection.execute("COMMIT")
+
+        world.actor("saver", work)
+
+    found = simharness.explore(saves_twice, faults="db_error=1@FULL").counterexample
+    lines = [line for line in found.timeline.splitlines() if "a fault" in line]
+    assert len(lines) == 1, found.timeline
+    assert "OperationalError: database or disk is full" in lines[0]

@@ -144,6 +144,22 @@ def test_a_lease_expires_passively_where_no_timer_is_near():
     assert explore(far, "stall=1").outcomes == {True, False}
 
 
+def test_the_clock_is_only_ever_read_at_instants_those_that_are_pending_and_just_before_and_after_each_reading_plus_the_timescale():
+    def reads(world):
+        world.timescale(TTL)
+
+        def reader():
+            began = time.time()
+            world.outcome(round(time.time() - began, 6))
+
+        world.actor("reader", reader, process="P")
+        world.actor("sleeper", time.sleep, 3, process="Q")
+
+    assert explore(reads).outcomes == {0, 3}
+    assert explore(reads, "stall=1@P").outcomes == {0, 3, TTL - 0.001, TTL + 0.001}
+    assert explore(reads, "stall=1@P", strategy="exhaustive").outcomes == {0, 3, TTL - 0.001, TTL + 0.001}
+
+
 def test_a_stall_holds_the_helpers_of_its_process_too_and_nobody_else():
     def helped(world):
         log = []

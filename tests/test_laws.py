@@ -209,6 +209,17 @@ def test_a_real_thread_that_runs_during_an_exploration_is_not_disturbed():
     assert all(moment >= began - 60 for moment in rounds)
 
 
+def test_overlapping_blocks_leave_everything_genuine_whichever_ends_last():
+    genuine = threading.Lock
+    first, second = installed(), installed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert threading.Lock is not genuine
+    second.__exit__(None, None, None)
+    assert threading.Lock is genuine
+
+
 # What the same run is
 
 

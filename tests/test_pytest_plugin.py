@@ -123,6 +123,144 @@ def test_unmarked_tests_run_once_unless_interleave_is_asked_for(run):
     has(result, "1 test has no threads: run once, as always")
 
 
+COUNTER = """
+class Counter:
+    def __init__(self):
+        self.n = 0
+
+    def bump(self):
+        self.n += 1
+
+class Locked(Counter):
+    lock = threading.Lock()
+
+    def bump(self):
+        with self.lock:
+            super().bump()
+
+N = 0
+
+@pytest.mark.interleave
+@pytest.mark.parametrize("kind", [Counter, Locked])
+def test_attribute(kind):
+    counter = kind()
+    both(counter.bump)
+    assert counter.n == 2
+
+@pytest.mark.interleave
+class TestVariables:
+    def test_global(self):
+        global N
+        N = 0
+        def bump():
+            global N
+            N += 1
+        both(bump)
+        assert N == 2
+
+    def test_closure(self):
+        n = 0
+        def bump():
+            nonlocal n
+            n += 1
+        both(bump)
+        assert n == 2
+
+def test_unmarked():
+    counter = Counter()
+    both(counter.bump)
+    assert counter.n == 2
+"""
+
+
+def test_what_threads_share_in_the_tests_own_module_is_explored_and_its_asserts_explain_themselves_still(run, pytester):
+    result = run(COUNTER, "--junit-xml=out.xml")
+    result.assert_outcomes(failed=3, passed=2)
+    assert re.match(r"violated +2 orderings .*\[Counter\]", line(result, "violated "))
+    assert re.match(r"verified +2 orderings .*\[Locked\]", line(result, "verified "))
+    has(result, "E       assert 1 == 2", "E        +  where 1 = <test_it.Counter object at", "write Counter.n: 1", "read test_it.N: 0")
+    assert not [text for text in result.outlines if "times)" in text], "what explains a failed assert is no step"
+    told = [
+        found.get("value")
+        for found in ElementTree.parse(pytester.path / "out.xml").iter("property")
+        if found.get("name") == "interleave_bounds"
+    ]
+    assert len(told) == 4
+    assert all("memory of test_it;" in bounds for bounds in told)
+
+
+def test_a_module_that_other_tests_had_instrumented_announces_nothing_to_those_that_did_not_ask(run, pytester):
+    pytester.makepyfile(test_helper=BANK + COUNTER)
+    uses = """
+from test_helper import Counter
+
+@pytest.mark.interleave
+def test_not_asked():
+    counter = Counter()
+    both(counter.bump)
+
+@pytest.mark.interleave(instrument=("test_helper",))
+def test_asked():
+    counter = Counter()
+    both(counter.bump)
+"""
+    alone = run(uses, "test_it.py")
+    after = run(uses, "test_helper.py", "test_it.py")
+    for result in (alone, after):
+        assert re.match(r"verified +1 ordering ", line(result, "::test_not_asked"))
+        assert re.match(r"verified +4 orderings", line(result, "::test_asked"))
+
+
+TTL = """
+class Cache:
+    def __init__(self, ttl):
+        self.ttl, self.kept = ttl, {}
+
+    def put(self, key):
+        self.kept[key] = time.monotonic()
+
+    def fresh(self, key):
+        return time.monotonic() - self.kept[key] < self.ttl
+
+@pytest.mark.interleave
+def test_in_no_time():
+    cache = Cache(1)
+    cache.put("k")
+    both(lambda: cache.fresh("k") and not cache.fresh("k") and pytest.fail("gone"))
+
+@pytest.mark.interleave(timescales=1)
+def test_about_a_second_later():
+    cache = Cache(1)
+    cache.put("k")
+    both(lambda: cache.fresh("k") and not cache.fresh("k") and pytest.fail("gone"))
+
+@pytest.mark.interleave(timescales=(1, 5))
+def test_later_than_anybody_may_be():
+    pass
+"""
+
+
+def test_what_expires_without_a_timer_expires_between_two_looks_where_a_timescale_says_so(run):
+    result = run(TTL)
+    result.assert_outcomes(failed=1, errors=1, passed=1)
+    has(result, "Failed: gone", "timescales=(1, 5): each is a number of seconds, less than max_delay=5, by which threads may be late")
+    assert line(result, "verified").endswith("::test_in_no_time")
+    assert line(result, "violated").endswith("::test_about_a_second_later")
+
+
+def test_tracebacks_show_the_lines_of_the_code_under_test_and_nothing_of_what_announces_their_accesses(run):
+    result = run("""
+@pytest.mark.interleave
+def test_missing():
+    counts = {"k": 1}
+    def work():
+        counts["k"] += counts.pop("k")
+    both(work)
+""")
+    has(result, '>       counts["k"] += counts.pop("k")', "E       KeyError: 'k'")
+    assert not [text for text in result.outlines if "guards.py" in text or "simharness/" in text]
+
+
 def test_sleeps_are_virtual(run):
     result = run(
         """
@@ -452,12 +590,15 @@ def test_process():
     subprocess.run(["true"])
 
 @pytest.mark.interleave
+@pytest.mark.asyncio
 async def test_async():
     pass
-"""
+""",
+        "-W",
+        "ignore::pytest.PytestUnknownMarkWarning",
     )
     result.assert_outcomes(failed=2)
-    has(result, "Refused: test_it.py:", "test_async is an async def")
+    has(result, "Refused: test_it.py:", "test_async is an async def for asyncio: there is a runtime for Trio only")
 
 
 def test_a_module_that_the_first_execution_imports_is_not_taken_for_nondeterminism(run, pytester):

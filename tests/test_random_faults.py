@@ -48,12 +48,19 @@ class Process:
             if any(what in SQL for what, _, _ in todo):
                 connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
                 stack.callback(connection.close)
-            for what, which, span in todo:
+            for number, (what, which, span) in enumerate(todo):
+                if what == "daemon":
+                    self.help(which, self.seen.setdefault(f"{name}, helper {number}", []))
+                    continue
                 try:
                     self.one(what, which, span, seen, connection)
                 except (sqlite3.OperationalError, OSError) as error:
                     seen.append(getattr(error, "sqlite_errorname", "") or type(error).__name__)
             seen.append("end")
+
+    def help(self, which, seen):
+        """Start a daemon that notes what it sees in a list of its own."""
+        threading.Thread(target=lambda: (self.cells[which].add(1), seen.append(self.cells[1 - which].get())), daemon=True).start()
 
     def one(self, what, which, span, seen, connection):
         """Do one thing."""
@@ -67,9 +74,6 @@ class Process:
             if got:
                 cell.set(3)
                 self.lock.release()
-        elif what == "daemon":
-            helper = threading.Thread(target=lambda: (cell.add(1), seen.append(self.cells[1 - which].get())), daemon=True)
-            helper.start()
         elif what == "timed":
             seen.append(self.lock.acquire(timeout=span))
         elif what == "transaction":
@@ -112,9 +116,12 @@ def scenario(seed, names, checked=False, bad=None):
     programs = [draw(rng, names) for _ in layout]
     again = draw(rng, [name for name in names if name not in ("sleep", "timed")] or names) if rng.random() < 0.4 else None
     sql = any(what in SQL for todo in (*programs, again or ()) for what, *_ in todo if todo)
+    max_delay, timescale = rng.choice([0, 1.0, 5.0]), rng.choice([None, 1.0, 6.0]) if "clock" in names else None
 
-    @simharness.scenario(max_delay=rng.choice([0, 1.0, 5.0]), allow_deadlock=True)
+    @simharness.scenario(max_delay=max_delay, allow_deadlock=True)
     def program(world):
+        if timescale is not None:
+            world.timescale(timescale)
         path = world.path("some.db")
         if sql:
             connection = sqlite3.connect(path, isolation_level=None)

@@ -46,6 +46,22 @@ SMALL = cells(
     fault_tutorial.given_back,
 )
 LARGE = cells(compression_fork.three_contenders)
+UNDER_FAULTS = cells(
+    compression_fork.under_faults,
+    compression_fork.holder_used_twice,
+    compression_fork.abandoned_lease,
+    compression_fork.refreshed_lease,
+)
+QUICK_UNDER_FAULTS = {
+    ("lease_recheck", "one_compression_child", "stall=1"),
+    ("lease_recheck", "no_ended_parent_without_a_child", "crash=1"),
+    ("lease_fail_open", "one_compression_child", compression_fork.FAULTS[-1]),
+    ("fenced", "one_compression_child", "stall=1"),
+    ("fenced", "no_ended_parent_without_a_child", "crash=1"),
+    ("fenced", "lock_released", "clock_jump=1"),
+    ("fenced", "loser_unchanged", "lost_ack=1"),
+}
+"""The cells that tell the lease from the fence, and where it takes a fault; all others are long."""
 LONG = {
     ("lease", "lock_released"),
     *itertools.product(
@@ -85,6 +101,37 @@ def test_a_cell_of_three_contenders_comes_out_as_its_author_expects_and_its_coun
 @pytest.mark.parametrize(("scenario", "cell"), [found for found in LARGE if tuple(found.values[1].values()) in LONG])
 def test_a_large_cell_of_three_contenders_comes_out_as_its_author_expects(scenario, cell):
     check(scenario, cell)
+
+
+def is_quick(parameters):
+    return tuple(parameters.values[1].values()) in QUICK_UNDER_FAULTS
+
+
+@pytest.mark.parametrize(("scenario", "cell"), [found for found in UNDER_FAULTS if is_quick(found)])
+def test_a_cell_that_tells_the_lease_from_the_fence_comes_out_as_its_author_expects(scenario, cell):
+    check(scenario, cell)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("scenario", "cell"), [found for found in UNDER_FAULTS if not is_quick(found)])
+def test_a_cell_under_faults_comes_out_as_its_author_expects(scenario, cell):
+    check(scenario, cell)
+
+
+def test_under_faults_the_reference_keeps_every_property_and_one_child_parts_the_rungs_as_the_ladder_says():
+    """What is expected is looked at here; that it comes out so, above."""
+    scenario = compression_fork.under_faults
+    expected = {tuple(cell.values()): scenario.expected(cell) for cell in scenario.cells()}
+    assert {verdict for (protocol, *_), verdict in expected.items() if protocol == "fenced"} == {"verified"}
+    forks = {
+        str(faults).partition("=")[0]: [protocol for protocol in PROTOCOLS if expected[protocol, PROPERTIES[0], faults] == "violated"]
+        for faults in compression_fork.FAULTS
+    }
+    late, rechecked = ["unlocked", "lease"], ["lease_recheck", "lease_fail_open"]
+    assert forks["None"] == forks["crash"] == late
+    assert forks["stall"] == forks["clock_jump"] == late + rechecked
+    assert forks["db_error"] == forks["lost_ack"] == forks["error"] == [*late, "lease_fail_open"]
+    assert expected["lease_recheck", "no_ended_parent_without_a_child", "crash=1"] == "violated"
 
 
 def test_every_property_is_expected_to_hold_under_fenced_and_the_strictest_under_fenced_only():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -23,7 +22,8 @@ from simharness.incident.findings import NearMiss
 from simharness.incident.formats import Reading, read, unknown
 from simharness.incident.templates import Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
-from simharness.report.json_report import as_text, check_writable, write_whole
+from simharness.report import files
+from simharness.report.json_report import as_text
 from simharness.report.timeline import render
 from simharness.simulation import Settings
 
@@ -58,7 +58,7 @@ def incident(  # typer makes an option of each
     full: Annotated[bool, typer.Option("--full", help="The timeline of the explanation, with every step.")] = False,
     pytest: Annotated[str | None, typer.Option(metavar="FILE", help="Write a test that reproduces the incident.")] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the answer here, too.")] = None,
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write the explanation as a page.")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the explanation step by step.")] = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
     max_seconds: Annotated[float, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = SECONDS,
     seed: Annotated[int, typer.Option(help="Of random numbers.")] = 0,
@@ -66,9 +66,7 @@ def incident(  # typer makes an option of each
     """Find the orderings of a scenario that log what an incident's log files say."""
     for path, option in ((pytest, "--pytest"), (json, "--json"), (html, "--html")):
         if path is not None:
-            check_writable(path, option)
-    if html is not None and find_spec("simharness.report.html") is None:
-        raise Misuse("--html: this version of simharness writes no pages; leave it out")
+            files.check_writable(path, option)
     model = Faults.of(faults)
     jobs = jobs_of([scenario], parameter or [])
     if len({job.scenario.name for job in jobs}) > 1:
@@ -89,12 +87,15 @@ def incident(  # typer makes an option of each
         )
         _tell_answer(answers[-1], found, full or len(cells) == 1, full)
     best = min(answers, key=lambda one: EXIT_STATUS[one.verdict])
+    made: list[tuple[str, str, str]] = []
     if json is not None:
-        write_whole(json, as_text(writing.document(found, reading, answers)))
+        made.append((json, as_text(writing.document(found, reading, answers)), "--json"))
     if pytest is not None:
-        write_whole(pytest, writing.as_test(pytest, found, best), "--pytest")
+        made.append((pytest, writing.as_test(pytest, found, best), "--pytest"))
     if html is not None:
-        write_whole(html, _page(best), "--html")
+        made.append((html, writing.as_page(found, described, jobs[0].scenario, best), "--html"))
+    for written in made:
+        files.write(*written)
     statuses = {EXIT_STATUS[one.verdict] for one in answers}
     return 0 if 0 in statuses else max(statuses)
 
@@ -103,15 +104,6 @@ def _first_session(found: Incident) -> str:
     if not found.sessions:
         raise Misuse("--db: no line of the incident names a session to ask the database about")
     return found.sessions[0]
-
-
-def _page(best: Answer) -> str:
-    """Return the explanation as a page."""
-    if best.evidence is None:
-        raise Misuse(f"--html: there is nothing to show: {best.verdict}")
-    from importlib import import_module
-
-    return str(import_module("simharness.report.html").page(best.evidence.trace))
 
 
 def _width() -> int:

@@ -4,16 +4,28 @@ containers, `getattr` and its kin, and classes, whose results are new objects.
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, MethodWrapperType, WrapperDescriptorType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 from simharness.instrument import guards
-from simharness.instrument.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, kind_of
+from simharness.instrument.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET
+from simharness.instrument.reach import SHOWING, all_of, parts_of, source_of
 from simharness.runtimes.memory import ALL, BULK, READ, REMOVE, WALK, WRITE, Memory, Part
 
 _LIST_READS = {"index": ALL, "count": ALL, "__contains__": ALL, "__len__": ALL, "copy": WALK}
 _LIST_ITEMS = {"__getitem__": READ, "__setitem__": WRITE}
+_COMPARING = frozenset({"index", "count", "remove", "sort", "__contains__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
+"""Methods of lists and comparisons of containers, which compare what these hold."""
 _LIST_STORES = frozenset({"append", "appendleft", "insert", "__setitem__"})
 _KEYED = {
     DICT: {
@@ -43,6 +55,9 @@ _READS: dict[int, dict[str, int | None]] = {
     },
 }
 _NEITHER = frozenset({"__init__", "__class__", "__sizeof__", "__reduce__", "__reduce_ex__", "__init_subclass__", "__dir__", "fromkeys"})
+_ONE_BY_ONE = (len, list, tuple, dict, set, frozenset, bytearray, deque, OrderedDict, defaultdict, Counter)
+"""What looks at containers, but not at what is in them."""
+_COPYING = frozenset({"copy", "dataclasses", "pickle", "_pickle"})
 _SIZES = (len, sorted, set, frozenset, min, max, any, all, sum, bool)
 _LAZY = (enumerate, zip, map, filter)
 _WRITERS = frozenset({"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "insort_right", "shuffle"})
@@ -54,8 +69,10 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
     if issubclass(kind, type):
         return _class(memory, function)
     if kind in _METHODS:
-        owner = function.__self__
+        owner = source_of(function.__self__)
         plan = memory.plan(type(owner))
+        if type(function.__self__) in SHOWING and owner is not function.__self__:
+            return _shown(memory, function, owner)
         if plan.kind >= LIST:
             return _method(memory, function, owner, function.__name__)
         if kind is MethodWrapperType:
@@ -70,10 +87,25 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
         return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
     if kind in (MethodDescriptorType, WrapperDescriptorType):
         return _unbound(memory, function)
+    if kind.__module__ == "operator":
+        return _getting(memory, function)
     return function
 
 
 # Methods of containers
+
+
+def _shown(memory: Memory, function: Any, owner: Any) -> Any:
+    """A bound method of a view or a proxy of a dictionary."""
+    if type(function.__self__) is MappingProxyType:
+        return _method(memory, function, owner, function.__name__)
+
+    def call(*arguments: Any) -> Any:
+        memory.access([(owner, ALL, None), *parts_of(memory, arguments)])
+        value = function(*arguments)
+        return guards.Walk(memory, owner, value) if function.__name__ == "__iter__" else value
+
+    return call
 
 
 def _method(memory: Memory, function: Any, owner: Any, name: str) -> Any:
@@ -85,7 +117,7 @@ def _method(memory: Memory, function: Any, owner: Any, name: str) -> Any:
     kind = memory.plan(type(owner)).kind
 
     def call(*arguments: Any, **keywords: Any) -> Any:
-        parts = [*_done(owner, kind, name, arguments), *_read_too(memory, kind, name, arguments)]
+        parts = [*_done(owner, kind, name, arguments), *_read_too(memory, owner, kind, name, arguments)]
         point = bool(parts) and memory.access(parts)
         value = function(*arguments, **keywords)
         if name in ("copy", "union", "intersection", "difference", "symmetric_difference", "most_common"):
@@ -117,11 +149,13 @@ def _done(owner: Any, kind: int, name: str, arguments: tuple[Any, ...]) -> list[
     return [(owner, BULK, None)]
 
 
-def _read_too(memory: Memory, kind: int, name: str, arguments: tuple[Any, ...]) -> list[Part]:
+def _read_too(memory: Memory, owner: Any, kind: int, name: str, arguments: tuple[Any, ...]) -> list[Part]:
     """Return the containers among the arguments that a method reads; those that it only stores are not read."""
+    if name in _COMPARING and name not in _KEYED.get(kind, ()):
+        return all_of(memory, (owner, *arguments))
     if (kind == LIST and name in _LIST_STORES) or (kind != LIST and name in _KEYED[kind]):
         return []
-    return guards.parts_of(memory, arguments)
+    return parts_of(memory, arguments)
 
 
 def _unbound(memory: Memory, function: Any) -> Any:
@@ -175,18 +209,32 @@ def _builtin(memory: Memory, function: Any) -> Any:
             return function(*owner)
 
         return attributes
+    if function is id:
+        return memory.identify
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__
-    if name in ("next", "id", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
+    if name in ("next", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
         return function
     done = BULK if name in _WRITERS else ALL if function in _SIZES else WALK
     return _reading(memory, function, done)
 
 
+def _getting(memory: Memory, getter: Any) -> Any:
+    """An `attrgetter` or its kin: reads what it is given."""
+
+    def call(owner: Any) -> Any:
+        parts = all_of(memory, (owner,), copying=True)
+        if parts:
+            memory.access(parts)
+        return getter(owner)
+
+    return call
+
+
 def _iterated(memory: Memory, arguments: tuple[Any, ...]) -> Any:
     if len(arguments) == 1:
-        source = guards.source_of(arguments[0])
+        source = source_of(arguments[0])
         plan = memory.plan(type(source))
         if plan.kind >= LIST and plan.native("__iter__"):
             return guards.Walk(memory, source, arguments[0])
@@ -197,9 +245,10 @@ def _reading(memory: Memory, function: Any, done: int) -> Any:
     """Return the function as one that announces the reading, or changing, of the containers among its arguments."""
 
     def call(*arguments: Any, **keywords: Any) -> Any:
-        parts = guards.parts_of(memory, arguments, done)
-        if done == BULK:
-            parts = parts[:1]
+        if function in _ONE_BY_ONE or done == BULK:
+            parts = parts_of(memory, arguments, done)[: 1 if done == BULK else None]
+        else:
+            parts = all_of(memory, (*arguments, *keywords.values()), done, function.__module__ in _COPYING)
         point = bool(parts) and memory.access(parts)
         value = function(*arguments, **keywords)
         if memory.plan(type(value)).kind >= LIST:
@@ -216,13 +265,13 @@ def _reading(memory: Memory, function: Any, done: int) -> Any:
 
 def _class(memory: Memory, cls: Any) -> Any:
     """A class that is called makes an object, or reads the container that it is given."""
-    if cls in _LAZY:
+    if cls in _LAZY or cls.__module__ == "itertools":
         return lambda *arguments, **keywords: cls(*(_lazily(memory, argument) for argument in arguments), **keywords)
     if cls is reversed:
         return lambda argument: _backwards(memory, argument)
     if cls.__module__ in ("builtins", "collections"):
-        return _reading(memory, cls, ALL if cls in _SIZES else WALK) if kind_of(cls) >= LIST or cls in _CONSUMERS else cls
-    if kind_of(cls) == EXEMPT or kind_of(type(cls)) != CLASS or issubclass(cls, BaseException):
+        return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.plan(cls).kind >= LIST or cls in _CONSUMERS else cls
+    if memory.plan(cls).kind == EXEMPT or memory.plan(type(cls)).kind != CLASS or issubclass(cls, BaseException):
         return cls
     return _maker(memory, cls)
 
@@ -231,13 +280,13 @@ _CONSUMERS: frozenset[Any] = frozenset({tuple, frozenset, str, bytes, bool})
 
 
 def _lazily(memory: Memory, argument: Any) -> Any:
-    source = guards.source_of(argument)
+    source = source_of(argument)
     plan = memory.plan(type(source))
     return guards.Walk(memory, source, argument) if plan.kind >= LIST and plan.native("__iter__") else argument
 
 
 def _backwards(memory: Memory, argument: Any) -> Any:
-    source = guards.source_of(argument)
+    source = source_of(argument)
     plan = memory.plan(type(source))
     if plan.kind >= LIST and plan.native("__reversed__"):
         return guards.Walk(memory, source, reversed(argument))

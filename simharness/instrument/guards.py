@@ -5,30 +5,19 @@ Nobody else sees a stand-in: an expression uses it once and is left with the res
 
 from __future__ import annotations
 
-import gc
 import operator
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from simharness.instrument.kinds import EXEMPT, LIST, MODULE
+from simharness.instrument.kinds import EXEMPT, LIST, MODULE, SIMPLE
+from simharness.instrument.reach import compared, parts_of, sought, source_of
 from simharness.kernel import Kernel
-from simharness.runtimes.memory import ALL, BULK, READ, REMOVE, WALK, WRITE, Memory, Part
+from simharness.runtimes.memory import ALL, BULK, READ, REMOVE, WALK, WRITE, Memory
 
-WALKERS = frozenset({"copy", "json", "pprint", "heapq", "bisect", "statistics"})
-"""Modules whose functions go through the containers that they are given."""
-_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
-_SIMPLE = (int, float, complex, str, bytes, bool, type(None))
+WALKERS = frozenset({"copy", "json", "pprint", "heapq", "bisect", "statistics", "dataclasses", "pickle", "_pickle", "_json"})
+"""Modules whose functions go through the values that they are given."""
 LONGEST = 40
-
-
-def source_of(value: Any) -> Any:
-    """Return the dictionary that a view shows; anything else is its own source."""
-    if type(value) in _VIEWS:
-        for found in gc.get_referents(value):
-            if isinstance(found, dict):
-                return found
-    return value
 
 
 def look(memory: Memory | None, value: Any, done: int) -> None:
@@ -40,16 +29,10 @@ def look(memory: Memory | None, value: Any, done: int) -> None:
         memory.access([(source, done, None)])
 
 
-def parts_of(memory: Memory, values: Any, done: int = WALK) -> list[Part]:
-    """Return what reading these values announces: the containers among them."""
-    sources = [source_of(value) for value in values]
-    return [(source, done, None) for source in sources if memory.plan(type(source)).kind >= LIST]
-
-
 def combine(memory: Memory, left: Any, right: Any, done: int) -> None:
     """Announce that two values are combined, the left one read or changed."""
     parts = [*parts_of(memory, (left,), done), *parts_of(memory, (right,))]
-    if parts and memory.plan(type(left)).kind >= LIST:
+    if parts:
         memory.access(parts)
 
 
@@ -63,7 +46,7 @@ class Guard:
         self.owner = owner
 
     def _announce(self, method: str, done: int, key: Any = None) -> bool:
-        memory, owner = self.memory, self.owner
+        memory, owner = self.memory, source_of(self.owner)
         return memory.plan(type(owner)).native(method) and memory.access([(owner, done, key)])
 
     def __getitem__(self, key: Any) -> Any:
@@ -97,10 +80,8 @@ class Guard:
         del self.owner[key]
 
     def __contains__(self, key: Any) -> bool:
-        if self.memory.plan(type(self.owner)).kind == LIST:
-            point = self._announce("__contains__", ALL)
-        else:
-            point = self._announce("__contains__", READ, key)
+        parts = sought(self.memory, self.owner, key)
+        point = bool(parts) and self.memory.access(parts)
         found = key in self.owner
         if point and self.memory.kernel.tracing:
             self.memory.kernel.note(f"{shown(key)} is {'in it' if found else 'not in it'}")
@@ -115,8 +96,12 @@ def _comparing(name: str) -> Callable[[Guard, Any], Any]:
     def method(self: Guard, other: Any) -> Any:
         if type(other) is Guard:
             other = other.owner
-        kind = self.memory.plan(type(self.owner)).kind
-        combine(self.memory, self.owner, other, WALK if kind == LIST or name not in _UNORDERED else ALL)
+        if name in _COMPARISONS:
+            parts = compared(self.memory, self.owner, other)
+            if parts:
+                self.memory.access(parts)
+        else:
+            combine(self.memory, self.owner, other, ALL if name in _UNORDERED else WALK)
         value = combining(self.owner, other)
         self.memory.made(value) if self.memory.plan(type(value)).kind >= LIST else None
         return value
@@ -125,8 +110,9 @@ def _comparing(name: str) -> Callable[[Guard, Any], Any]:
     return method
 
 
-_UNORDERED = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__and__", "__or__", "__sub__", "__xor__"})
-for _name in (*_UNORDERED, "__add__", "__mul__"):
+_COMPARISONS = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
+_UNORDERED = frozenset({"__and__", "__or__", "__sub__", "__xor__"})
+for _name in (*_COMPARISONS, *_UNORDERED, "__add__", "__mul__"):
     setattr(Guard, _name, _comparing(_name))
 
 
@@ -269,7 +255,7 @@ class Walk:
 def shown(value: Any, depth: int = 1) -> str:
     """Return a value for people, without running any code of theirs."""
     kind = type(value)
-    if kind in _SIMPLE:
+    if kind in SIMPLE:
         text = repr(value)
     elif depth and kind in (list, tuple, set, dict) and len(value) <= 4:
         pairs = value.items() if kind is dict else ()

@@ -7,16 +7,20 @@ that returns a stand-in has it announced when it happens (`simharness.instrument
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from simharness.instrument import guards
 from simharness.instrument.calls import called
-from simharness.instrument.kinds import EXEMPT, LIST, MODULE, OBJECT
+from simharness.instrument.kinds import EXEMPT, HOOKS, LIST, MODULE, OBJECT, SIMPLE
+from simharness.instrument.reach import SHOWING, all_of, source_of
 from simharness.kernel import Kernel, _active, current
 from simharness.runtimes import memory as runtime
 from simharness.runtimes.memory import ALL, BULK, MEMORY, WALK, Memory
 from simharness.runtimes.memory_locations import Spot
+
+ANNOUNCING = True
+"""Tells these hooks from silent ones."""
 
 
 def _here() -> Memory | None:
@@ -75,21 +79,55 @@ def on(owner: Any) -> Any:
     """Something is done next with `owner`, if it is a container: a subscript, `in`, a comparison, a combination."""
     if _active:
         memory = _here()
-        if memory is not None and memory.plan(type(owner)).kind >= LIST:
+        if memory is not None and (memory.plan(type(owner)).kind >= LIST or type(owner) in SHOWING):
             return guards.Guard(memory, owner)
     return owner
+
+
+def compared(owner: Any) -> Any:
+    """`owner` is compared next, or combined, or something is looked for in it."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            kind = type(owner)
+            plan = memory.plan(kind)
+            if plan.kind >= LIST or plan.generated or kind in SHOWING or issubclass(kind, frozenset):
+                return guards.Guard(memory, owner)
+            if issubclass(kind, tuple) and not SIMPLE.issuperset(map(type, tuple.__iter__(owner))):
+                return guards.Guard(memory, owner)
+    return owner
+
+
+def told(value: Any) -> Any:
+    """`value` is shown next, or taken apart: what it holds is read, too."""
+    if _active:
+        memory = _here()
+        if memory is not None and type(value) not in SIMPLE:
+            parts = all_of(memory, (value,))
+            if parts:
+                memory.access(parts)
+    return value
 
 
 def function(called_next: Any) -> Any:
     """`called_next` is called next."""
     if _active:
         kind = type(called_next)
+        defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
+        if type(defined) is FunctionType and HOOKS not in defined.__globals__:
+            _meet(defined)
         if kind is FunctionType and called_next.__module__ not in guards.WALKERS:
             return called_next
         memory = _here()
         if memory is not None:
             return called(memory, called_next, kind)
     return called_next
+
+
+def _meet(called_next: FunctionType) -> None:
+    memory = _here()
+    if memory is not None:
+        memory.meets(called_next.__code__.co_filename)
 
 
 def whole(value: Any) -> Any:
@@ -125,7 +163,7 @@ def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
-            source = guards.source_of(value)
+            source = source_of(value)
             tracked = memory.plan(type(source)).kind >= LIST and memory.plan(type(source)).native("__iter__")
             if tracked or variables:
                 return _walking(memory, value, guards.Walk(memory, source, value, looping) if tracked else iter(value), variables)

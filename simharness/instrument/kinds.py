@@ -10,6 +10,7 @@ import enum
 import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Mapping
 from typing import Any
 
 EXEMPT, OBJECT, MODULE, CLASS, LIST, DICT, SET = range(7)
@@ -28,6 +29,8 @@ _CONTROLLED = frozenset(
 )
 _BY_IDENTITY: Any = object.__eq__
 HOOKS = "@simharness"
+SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
+"""Types whose instances hold nothing."""
 
 
 class Plan:
@@ -35,16 +38,18 @@ class Plan:
 
     Attributes:
         kind: one of the constants of this module.
+        generated: whether methods that the class has been given compare and show its fields.
         genuine: whether each operation on items is the container's own; `native` then need not be asked.
         reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
     """
 
-    __slots__ = ("_native", "cls", "genuine", "kind", "reads", "writes")
+    __slots__ = ("_native", "cls", "generated", "genuine", "kind", "reads", "writes")
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.kind = kind_of(cls)
         self.genuine = cls in _GENUINE
+        self.generated = self.kind == OBJECT and (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"))
         self.reads: dict[str, bool] = {}
         self.writes: dict[str, bool] = {}
         self._native: dict[str, bool] = {}
@@ -126,7 +131,12 @@ def _is_instrumented(function: Any) -> bool:
     while isinstance(function, types.MethodType):
         function = function.__func__
     function = getattr(function, "__wrapped__", function)
-    return type(function) is types.FunctionType and HOOKS in function.__globals__
+    return type(function) is types.FunctionType and announces(function.__globals__)
+
+
+def announces(space: Mapping[str, Any]) -> bool:
+    """Whether the module of these globals has been rewritten and its accesses are announced."""
+    return getattr(space.get(HOOKS), "ANNOUNCING", False)
 
 
 def key_of(key: Any) -> Any:

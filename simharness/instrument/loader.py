@@ -7,6 +7,7 @@ coverage and debuggers show the original lines.
 
 from __future__ import annotations
 
+import ast
 import gc
 import importlib.abc
 import importlib.machinery
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 
 from simharness.errors import Misuse
-from simharness.instrument.rewriting import CELL, HOOKS, rewrite
+from simharness.instrument.rewriting import CELL, HOOKS, instrumented, rewrite
 from simharness.runtimes.memory import is_instrumented
 
 
@@ -50,7 +51,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Return the specification of a wanted module."""
-        if not _is_wanted(fullname, self._wanted):
+        if not is_wanted(fullname, self._wanted):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader:
@@ -78,7 +79,8 @@ def importing(names: Sequence[str]) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def _is_wanted(module: str, names: Sequence[str]) -> bool:
+def is_wanted(module: str, names: Sequence[str]) -> bool:
+    """Whether a module is among those of these names, or below one of them."""
     return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
@@ -91,27 +93,38 @@ def _have(name: str) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             raise Misuse(f"instrument={name!r}: there is no module of this name ({error}); write it as in `import {name}`") from error
-    for module in [found for found in list(sys.modules) if _is_wanted(found, (name,))]:
+    for module in [found for found in list(sys.modules) if is_wanted(found, (name,))]:
         if not is_instrumented(module):
             _convert(sys.modules[module], required=module == name)
 
 
 def _convert(module: ModuleType, required: bool) -> None:
-    """Give the functions of an imported module the code that they would have, had it been rewritten at its import."""
-    file = getattr(module, "__file__", None) or ""
     try:
-        with open(file, "rb") as stream:
-            source = stream.read()
-        before: CodeType = compile(source, file, "exec", dont_inherit=True)
-        after = compiled(source, file)
+        convert(module)
     except (OSError, SyntaxError, ValueError) as error:
-        if not required:
-            return
-        raise Misuse(f"instrument={module.__name__!r}: it has no Python source to rewrite ({error}); leave it out") from error
+        if required:
+            raise Misuse(f"instrument={module.__name__!r}: it has no Python source to rewrite ({error}); leave it out") from error
+
+
+def convert(module: ModuleType) -> None:
+    """Give the functions of an imported module the code that they would have, had it been rewritten at its import.
+
+    Nothing happens if it is instrumented already. Asserts that pytest has rewritten explain themselves as before.
+
+    Raises:
+        OSError, SyntaxError, ValueError: its source cannot be had.
+    """
+    space = vars(module)
+    if HOOKS in space:
+        return
+    file = getattr(module, "__file__", None) or ""
+    with open(file, "rb") as stream:
+        source = stream.read()
+    before: CodeType = compile(_as_imported(module, source, file), file, "exec", dont_inherit=True)
+    after: CodeType = compile(instrumented(_as_imported(module, source, file)), file, "exec", dont_inherit=True)
     same: dict[CodeType, CodeType] = {}
     alike: dict[tuple[str, int], list[CodeType]] = {}
     _pair(before, after, same, alike)
-    space = vars(module)
     for function in [found for found in gc.get_objects() if type(found) is FunctionType and found.__globals__ is space]:
         code = function.__code__
         others = alike.get((code.co_qualname, code.co_firstlineno), [])
@@ -119,6 +132,16 @@ def _convert(module: ModuleType, required: bool) -> None:
         if new is not None and new.co_freevars == code.co_freevars:
             function.__code__ = new
     space[HOOKS] = importlib.import_module("simharness.instrument.hooks")
+
+
+def _as_imported(module: ModuleType, source: bytes, file: str) -> ast.Module:
+    """Return the syntax tree that a module was compiled from."""
+    tree = ast.parse(source, file)
+    loader = getattr(module.__spec__, "loader", None)
+    if type(loader).__module__ == "_pytest.assertion.rewrite":
+        rewriting = sys.modules["_pytest.assertion.rewrite"]
+        rewriting.rewrite_asserts(tree, source, file, vars(loader).get("config"))
+    return tree
 
 
 def _pair(before: CodeType, after: CodeType, same: dict[CodeType, CodeType], alike: dict[tuple[str, int], list[CodeType]]) -> None:

@@ -6,7 +6,8 @@ after having announced the access, or a stand-in that announces it when it happe
     self.n                  attr(self, "n").n
     self.n = v              store(self, "n").n = v
     self.n += v             update(self).n += v
-    d[k], d[k] = v, k in d  on(d)[k], on(d)[k] = v, k in on(d)
+    d[k], d[k] = v          on(d)[k], on(d)[k] = v
+    k in d, d == e, d | e   k in compared(d), compared(d) == e, compared(d) | e
     f(x)                    function(f)(x)
     for x in items          for x in walk(items)
     n (a global)            variable("n", __name__) or n
@@ -30,7 +31,7 @@ HOOKS = "@simharness"
 CELL = "@cell"
 """Parameter that marks the lambdas whose only use is their closure."""
 _UNTOUCHED = frozenset(
-    {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "id", "callable", "property"}
+    {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "callable", "property"}
     | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
 )
 """Builtins whose calls read no container, or look at the frame that calls them."""
@@ -46,6 +47,9 @@ def rewrite(source: str | bytes, filename: str) -> ast.Module:
 
 def instrumented(tree: ast.Module) -> ast.Module:
     """Rewrite a module's syntax tree, which may have been rewritten for other ends already."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr) and getattr(node, "end_lineno", None) is None:
+            node.end_lineno, node.end_col_offset = node.lineno, node.col_offset
     _Rewriter(tree).visit(tree)
     position = 0
     for statement in tree.body:
@@ -175,22 +179,24 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         node.left, node.comparators = self.visit(node.left), self._every(node.comparators)
-        before = node.left
+        unlike = (ast.In, ast.NotIn, ast.Is, ast.IsNot)
         for position, (operator, after) in enumerate(zip(node.ops, node.comparators, strict=True)):
             if isinstance(operator, ast.In | ast.NotIn):
                 if not _constant(after):
-                    node.comparators[position] = self._through("on", after)
+                    node.comparators[position] = self._through("compared", after)
             elif not position and not isinstance(operator, ast.Is | ast.IsNot) and not _constant(after):
-                node.left = self._through("on", before)
+                node.left = self._through("compared", node.left)
+            elif position and not isinstance(operator, unlike) and not isinstance(node.ops[position - 1], unlike):
+                node.comparators[position - 1] = self._through("compared", node.comparators[position - 1])
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         node.left, node.right = self.visit(node.left), self.visit(node.right)
         if isinstance(node.op, _COMBINING) and not _constant(node.left):
             if not _constant(node.right) or isinstance(node.op, ast.Mult):
-                node.left = self._through("on", node.left)
+                node.left = self._through("compared", node.left)
         elif isinstance(node.op, ast.Mult | ast.Mod):
-            node.right = self._through("whole", node.right)
+            node.right = self._through("told", node.right)
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
@@ -209,11 +215,17 @@ class _Rewriter(ast.NodeTransformer):
         node.test = self._through("truth", node.test)
         return node
 
-    visit_If = visit_While = visit_IfExp = visit_Assert = _tested
+    visit_While = visit_IfExp = visit_Assert = _tested
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if _explains_an_assert(node):
+            node.orelse = self._statements(node.orelse)
+            return node
+        return self._tested(node)
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
         self.generic_visit(node)
-        node.value = self._through("whole", node.value)
+        node.value = self._through("told", node.value)
         return node
 
     def visit_Starred(self, node: ast.Starred) -> ast.AST:
@@ -223,7 +235,7 @@ class _Rewriter(ast.NodeTransformer):
         return node
 
     def visit_Match(self, node: ast.Match) -> ast.AST:
-        node.subject = self._through("whole", self.visit(node.subject))
+        node.subject = self._through("told", self.visit(node.subject))
         for case in node.cases:
             case.guard = self._through("truth", self.visit(case.guard)) if case.guard is not None else None
             case.body = self._statements(case.body)
@@ -368,6 +380,12 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_TypeAlias(self, node: ast.AST) -> ast.AST:
         return node
+
+
+def _explains_an_assert(node: ast.If) -> bool:
+    """Whether pytest has put a statement here that tells why an assert fails: it reads again what the assert has read."""
+    test = node.test.operand if isinstance(node.test, ast.UnaryOp) else None
+    return isinstance(test, ast.Name) and test.id.startswith("@py_assert") and isinstance(node.body[-1], ast.Raise)
 
 
 def _names(target: ast.AST) -> list[ast.Name]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,15 +43,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "interleave(**options): run the test under every ordering of its threads; options: strategy, max_seconds, inconclusive, …",
     )
-
-
-def instrument(path: Path, config: pytest.Config) -> None:
-    """Asked for each test module before it is imported: the place to rewrite reads and writes of shared memory into steps."""
-
-
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """A test module is about to be imported."""
-    instrument(module_path, parent.config)
 
 
 @pytest.hookimpl(trylast=True)

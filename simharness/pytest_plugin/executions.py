@@ -3,6 +3,9 @@
 Fixtures of function scope are set up and torn down by pytest's own machinery inside the simulation, by the root actor: what they make is
 controlled like what the test makes. Wider ones are set up before, once, outside. An execution that ends in its middle (a deadlock, or one
 that the strategy abandons) tears down what can be torn down without another step.
+
+An `async def` is run by pytest-trio where the test is marked for it, so that its fixtures are what they are, and else as by
+`trio.testing.trio_test`.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_record
 from _pytest.unittest import TestCaseFunction
 from greenlet import GreenletExit
 
-from simharness.errors import HarnessBug, SimharnessError, Stuck
+from simharness.clock import nanoseconds
+from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.kernel import Kernel, current
 from simharness.places import last_place
+from simharness.pytest_plugin.options import is_async
 from simharness.record import SETUP
 from simharness.runtimes.imports import outside
 
@@ -60,8 +65,9 @@ class Executions:
         stopped: whether that has happened.
     """
 
-    def __init__(self, item: pytest.Function) -> None:
+    def __init__(self, item: pytest.Function, timescales: Sequence[float] = ()) -> None:
         self.item = item
+        self._timescales = tuple(nanoseconds(seconds) for seconds in timescales)
         self.__globals__: dict[str, Any] = getattr(
             item.function, "__globals__", {}
         )  # as any function's: where `error` faults are looked up
@@ -90,6 +96,7 @@ class Executions:
         factory.mktemp = lambda name, numbered=True: made(name, numbered) if current() is None else self.directory(name, numbered)
         self._streams, stops = (sys.stdout, sys.stderr), sys.breakpointhook
         self._sizes = [len(found) for found in self._grown]
+        function = vars(self.item).get("_obj")
         if isinstance(self.item, TestCaseFunction):
             vars(self.item)["addSubTest"] = self._sub_test
         try:
@@ -99,6 +106,7 @@ class Executions:
             self._clean_up()
             sys.stdout, sys.stderr, sys.breakpointhook = *self._streams, stops
             vars(self.item).pop("addSubTest", None)
+            vars(self.item)["_obj"] = function
             del factory.mktemp
             for heard in {(str(heard.message), heard.category, heard.filename, heard.lineno): heard for heard in self._heard}.values():
                 warnings.warn_explicit(heard.message, heard.category, heard.filename, heard.lineno)
@@ -108,6 +116,7 @@ class Executions:
         kernel = current()
         assert kernel is not None
         self._clean_up()
+        kernel.clock.timescales = self._timescales
         self._begin()
         outcome = self._run(kernel)
         trouble = self._tear_down()
@@ -143,11 +152,13 @@ class Executions:
         item = self.item
         try:
             self._stack.setup(item)
+            if is_async(item):
+                self._have_trio_run_it()
             type(item).runtest(item)
             found = vars(item).pop(RAISED, None)
             outcome: BaseException | None = found[0].value if found else None
         except BaseException as error:
-            outcome = error
+            outcome = _told(error)
         if self.debugging and outcome is not None and not isinstance(outcome, (*_INTERRUPTING, *_left_out())):
             self.debugging, self.stopped = False, True
             failure = outcome
@@ -156,6 +167,17 @@ class Executions:
             except BaseException as error:  # such as the end of the whole session, which the debugger was told to
                 outcome = error
         return outcome
+
+    def _have_trio_run_it(self) -> None:
+        """Put a function that runs the `async def` in its place, for this execution."""
+        item = self.item
+        driver: Any = item.config.pluginmanager.getplugin("trio")
+        if driver is not None and item.get_closest_marker("trio") is not None:
+            next(driver.pytest_runtest_call(item))
+        else:
+            from trio.testing import trio_test
+
+            item.obj = trio_test(item.obj)
 
     def _sub_test(self, case: Any, sub_test: Any, trouble: Any) -> None:
         """A `subTest` has ended: its failure is the test's; pytest would report each, in every execution."""
@@ -299,6 +321,15 @@ def _module(definition: FixtureDef[Any]) -> str:
 
 def _go_on(*arguments: Any, **options: Any) -> None:
     """A breakpoint where the same execution is repeated for its record."""
+
+
+def _told(error: BaseException) -> BaseException:
+    """Return what ends an execution in place of the group in which a nursery may have raised it; other groups as they are."""
+    found = list(leaves(error))
+    first = next((leaf for leaf in found if isinstance(leaf, _INTERRUPTING)), None)
+    if first is not None:
+        return first
+    return found[0] if found and all(isinstance(leaf, _left_out()) for leaf in found) else error
 
 
 def _left_out() -> tuple[type[BaseException], ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
+import unittest
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from simharness.errors import Misuse
 from simharness.faults import Faults
+from simharness.runtimes.trio import require
 from simharness.simulation import Settings
 from simharness.strategies import named
 
@@ -20,7 +23,11 @@ INI = "interleave"
 MOST_SECONDS = 60.0
 """Real seconds after which a test is given up, unless it says otherwise: a test run has to end."""
 _SETTINGS = frozenset(field.name for field in fields(Settings)) - {"progress", "confirm"}
-_OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock"})
+_OTHERS = ("asyncio", "anyio", "twisted", "tornado")
+"""Markers of tests that another library than Trio runs."""
+_OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock", "timescales"})
+LATE = 5.0
+"""Virtual seconds by which actors may be late where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Options:
         strategy, faults: as for `simharness.explore`.
         inconclusive: "fail", or "pass" for a test that an exploration without a verdict does not fail.
         max_delay, allow_deadlock: as for `simharness.scenario`.
+        timescales: as for `world.timescale`, one or more.
         settings: limits.
         marked: whether the test asks for it itself; otherwise `--interleave` does.
     """
@@ -40,6 +48,7 @@ class Options:
     inconclusive: str
     max_delay: float | None
     allow_deadlock: bool
+    timescales: tuple[float, ...]
     settings: Settings
     marked: bool
 
@@ -51,7 +60,19 @@ def wanted(item: pytest.Item) -> bool:
     if item.get_closest_marker(MARKER) is not None:
         return True
     asked = item.config.getoption("interleave") or item.config.getoption("interleave_replay")
-    return bool(asked) and not inspect.iscoroutinefunction(item.function)
+    return bool(asked) and (not is_async(item) or (_another_library(item) is None and importlib.util.find_spec("trio") is not None))
+
+
+def is_async(item: pytest.Function) -> bool:
+    """Whether a test is an `async def`."""
+    return inspect.iscoroutinefunction(item.function)
+
+
+def _another_library(item: pytest.Function) -> str | None:
+    """Return what runs an `async def` in place of Trio, if the test says so."""
+    if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+        return "asyncio"
+    return next((name for name in _OTHERS if item.get_closest_marker(name) is not None), None)
 
 
 def options_of(item: pytest.Function) -> Options:
@@ -85,9 +106,21 @@ def options_of(item: pytest.Function) -> Options:
         inconclusive=inconclusive,
         max_delay=given.get("max_delay"),
         allow_deadlock=given.get("allow_deadlock", False),
+        timescales=_timescales(item, given),
         settings=settings,
         marked=bool(markers),
     )
+
+
+def _timescales(item: pytest.Function, given: Mapping[str, Any]) -> tuple[float, ...]:
+    asked, late = given.get("timescales", ()), given.get("max_delay")
+    scales = asked if isinstance(asked, tuple | list) else (asked,)
+    most = LATE if late is None else late
+    for scale in scales:
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < most:
+            why = f"each is a number of seconds, less than max_delay={most:g}, by which threads may be late"
+            raise Misuse(f"{_place(item)}: timescales={asked!r}: {why}")
+    return tuple(scales)
 
 
 def name_of(item: pytest.Item) -> str:
@@ -96,13 +129,16 @@ def name_of(item: pytest.Item) -> str:
 
 
 def check_runnable(item: pytest.Function) -> None:
-    """Refuse a test that no runtime can run: one that is an `async def`.
+    """Refuse a test that no runtime can run: an `async def` that is not Trio's.
 
     Raises:
-        Misuse: it is.
+        Misuse: it is one, or Trio is not installed.
     """
-    if inspect.iscoroutinefunction(item.function):
-        raise Misuse(f"{_place(item)}: {item.name} is an async def: there is no runtime for coroutines; test the code beneath with threads")
+    if is_async(item):
+        library = _another_library(item)
+        if library is not None:
+            raise Misuse(f"{_place(item)}: {item.name} is an async def for {library}: there is a runtime for Trio only")
+        require()
 
 
 def _from_ini(config: pytest.Config) -> Mapping[str, Any]:

@@ -130,7 +130,7 @@ def _closing(steps: Sequence[Step], start: int) -> int | None:
             return None
         if verb == "acquire" and other.kind == f"{family}.release" and step.detail.startswith(other.detail):
             return position
-        if verb != "acquire" and border(other) in ("COMMIT", "END"):
+        if verb != "acquire" and border(other) in ("COMMIT", "END") and all(note.startswith("committed") for note in other.notes):
             return position
         if verb != "acquire" and border(other):
             return None

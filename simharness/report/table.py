@@ -4,34 +4,57 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from simharness.report.by_scenario import MARK, STYLES, by_scenario
 from simharness.report.timeline import render
 from simharness.results import Counterexample, Result, Verdict
 
-MARK = "!"
 PROPERTY_NAMES = ("property", "check")
-_STYLES = {Verdict.VERIFIED: "green", Verdict.VIOLATED: "red", Verdict.INCONCLUSIVE: "yellow"}
+FAULTS = "faults"
+MARKS = {Verdict.VERIFIED: "✓", Verdict.VIOLATED: "✗", Verdict.INCONCLUSIVE: "?"}
 LONGEST = 100
 
 Addresses = Mapping[str, str]
 """For each scenario's name, how to name it on the command line: PATH::NAME."""
 
 
-def report(console: Console, results: Sequence[Result], addresses: Addresses, timelines: bool = True, full: bool = False) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """What to print of results.
+
+    Attributes:
+        timelines: the counterexamples, too.
+        full: every step of them.
+        every: those of all violated cells, not only those that explain the others.
+        about: for each scenario's name, a line that says what it is about: then there is one table, with a row for each scenario.
+    """
+
+    timelines: bool = True
+    full: bool = False
+    every: bool = False
+    about: Mapping[str, str] | None = None
+
+
+def report(console: Console, results: Sequence[Result], addresses: Addresses, shown: Shown) -> None:
     """Print tables for all results, then the counterexamples."""
     if not results:
         return
-    tables(console, results)
+    if shown.about is None:
+        tables(console, results)
+    else:
+        _by_scenario(console, results, shown.about)
     _bounds(console, results)
-    if timelines:
-        counterexamples(console, results, addresses, full)
+    if shown.timelines:
+        counterexamples(console, results, addresses, shown)
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -47,34 +70,51 @@ def summary(results: Sequence[Result]) -> str:
 def tables(console: Console, results: Sequence[Result]) -> None:
     """Print tables of parameter by property for the scenarios that have such, and one with a row for each cell of the others."""
     others: list[Result] = []
+    timed = False
     for name in dict.fromkeys(result.scenario for result in results):
         cells = [result for result in results if result.scenario == name]
-        grids = _grids(cells, console)
+        grids = _grids(cells, console) if len(cells) > 1 else []
         for grid in grids:
             console.print(grid)
             _put(console, "")
         if not grids:
             others += cells
+        timed |= len(grids) > 0 and grids[-1].show_header
     if others:
         console.print(_rows(others))
         _put(console, "")
     if len(others) < len(results):
-        runs = "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
-        _put(console, f"in the cells: verdict, {runs} run, seconds", "dim")
+        seconds = ", seconds" if timed else ""
+        _put(console, f"in the cells: verdict, {_runs(results)} run{seconds}", "dim")
     _put(console, summary(results))
 
 
-def counterexamples(console: Console, results: Sequence[Result], addresses: Addresses, full: bool = False) -> None:
-    """Print each violated cell's failure, timeline and replay command; an equal timeline is printed once."""
+def _by_scenario(console: Console, results: Sequence[Result], about: Mapping[str, str]) -> None:
+    console.print(by_scenario(results, about, console.width))
+    _put(console, "")
+    _put(console, f"beside the cells: {_runs(results)} run, seconds", "dim")
+    _put(console, summary(results))
+
+
+def _runs(results: Sequence[Result]) -> str:
+    return "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
+
+
+def counterexamples(console: Console, results: Sequence[Result], addresses: Addresses, shown: Shown) -> None:
+    """Print violated cells' failures, timelines and replay commands: of those that explain the others, unless `shown.every` is set.
+
+    An equal timeline is printed once.
+    """
+    violated = [result for result in results if result.counterexample is not None]
+    telling = violated if shown.every else _telling(violated)
     seen: dict[str, str] = {}
     width = min(console.width, LONGEST)
-    for result in results:
+    for result in telling:
         found = result.counterexample
-        if found is None:
-            continue
+        assert found is not None
         name = cell_name(result)
         _rule(console, f"{name}: {'violated, as expected' if result.as_expected else 'VIOLATED ' + MARK}", width)
-        body = render(found.trace, width, console.color_system is not None, full).partition("\n")[2].strip("\n")
+        body = render(found.trace, width, console.color_system is not None, shown.full).partition("\n")[2].strip("\n")
         if body in seen:
             _put(console, f"{found.failure}\n(the same timeline as {seen[body]})")
         else:
@@ -82,6 +122,45 @@ def counterexamples(console: Console, results: Sequence[Result], addresses: Addr
             console.print(Text.from_ansi(body), soft_wrap=True)
         _put(console, _wrapped(f"{len(found.steps)} steps, {found.shortness}; {found.confirmed}", width), "dim")
         _put(console, f"replay with: {replay_command(result, found, addresses)}")
+    others = [result for result in violated if result not in telling]
+    if others:
+        _rule(console, f"violated, as expected, and much like those above: {len(others)} (--all-timelines shows them)", width)
+    for result in others:
+        assert result.counterexample is not None
+        _put(console, f"{cell_name(result)}:")
+        _put(console, f"  {replay_command(result, result.counterexample, addresses)}")
+
+
+def _telling(violated: Sequence[Result]) -> list[Result]:
+    """Return the cells whose counterexamples explain the others'.
+
+    All that are not as expected. Of the others those that are not violated under a smaller fault model as well, and of these the
+    shortest for each scenario, property and fault model.
+    """
+    shortest: dict[tuple[str, ...], Result] = {}
+    for result in violated:
+        fewer = [other for other in violated if result.as_expected and _same_but_with_fewer_faults(other, result)]
+        group = result.scenario, *(str(result.parameters.get(name)) for name in (_property_of(result.parameters), FAULTS))
+        other = shortest.get(group)
+        if result.as_expected and not fewer and (other is None or _steps(result) < _steps(other)):
+            shortest[group] = result
+    kept = list(shortest.values())
+    return [result for result in violated if not result.as_expected or result in kept]
+
+
+def _same_but_with_fewer_faults(one: Result, other: Result) -> bool:
+    fewer, more = (set(filter(None, str(result.parameters.get(FAULTS) or "").split(","))) for result in (one, other))
+    rest, same = ({**result.parameters, FAULTS: None} for result in (one, other))
+    return one.scenario == other.scenario and rest == same and fewer < more
+
+
+def _steps(result: Result) -> int:
+    return len(result.counterexample.steps) if result.counterexample is not None else 0
+
+
+def _property_of(parameters: Mapping[str, Any]) -> str:
+    """Return the name of the parameter that says which property a cell is about; empty if there is none."""
+    return next((name for name in parameters if name in PROPERTY_NAMES), "")
 
 
 def replay_command(result: Result, found: Counterexample, addresses: Addresses) -> str:
@@ -100,52 +179,89 @@ def words_of(parameters: Mapping[str, Any]) -> str:
 
 
 def _grids(cells: Sequence[Result], console: Console) -> list[Table]:
-    """Return tables of one parameter by the properties, if the scenario has just such two parameters; one table if that fits."""
-    names = list(cells[0].parameters)
-    across = next((name for name in names if name in PROPERTY_NAMES), None)
-    if len(names) != 2 or across is None or len(cells) < 2:
+    """Return tables of one parameter by the fault models or the properties, if the scenario has just such; one table if that fits.
+
+    With both there is a section for each property. Parameters of one value are told in the title.
+    """
+    names = [name for name in cells[0].parameters if len({str(cell.parameters[name]) for cell in cells}) > 1]
+    across = next((name for name in (FAULTS, *PROPERTY_NAMES) if name in names), _property_of(cells[0].parameters))
+    sections = _property_of(dict.fromkeys(names)) if across == FAULTS else ""
+    down = [name for name in names if name not in (across, sections)]
+    if not across or len(down) != 1:
         return []
-    down = next(name for name in names if name != across)
+    fixed = [f"{name}={value}" for name, value in cells[0].parameters.items() if name not in (across, *names)]
+    title = ", ".join([f"{cells[0].scenario}: {down[0]} by {across}", *fixed])
+    layout = Layout(down[0], across, sections)
     columns = list(dict.fromkeys(str(cell.parameters[across]) for cell in cells))
-    at = {(str(cell.parameters[down]), str(cell.parameters[across])): cell for cell in cells}
     for pieces in range(1, len(columns) + 1):
         size = -(-len(columns) // pieces)
         chunks = [columns[start : start + size] for start in range(0, len(columns), size)]
-        for gap in (" ", "\n"):
-            title = f"{cells[0].scenario}: {down} by {across}"
-            grids = [_grid(title, down, chunk, at, gap) for chunk in chunks]
+        for form in ("words", "marks") if sections else ("line", "lines"):
+            told = f"{title}\n({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())})" if form == "marks" else title
+            grids = [grid for chunk in chunks for grid in _grid(told, layout, chunk, cells, form)]
             if all(_least_width(grid) <= console.width for grid in grids):
                 return grids
     return []
 
 
-def _grid(title: str, down: str, columns: Sequence[str], at: Mapping[tuple[str, str], Result], gap: str) -> Table:
-    table = _table(title)
-    lines = list(dict.fromkeys(line for line, _ in at))
-    table.add_column(down, no_wrap=True, width=max(map(len, [down, *lines])))
-    for column in columns:
-        words = column.replace("_", " ")
-        texts = [part for line in lines for part in _cell(at.get((line, column)), gap).plain.split("\n")]
-        table.add_column(words, width=max(map(len, [*texts, *words.split()])))
-    for line in lines:
-        table.add_row(line, *(_cell(at.get((line, column)), gap) for column in columns))
-    return table
+class Layout(NamedTuple):
+    """Which parameter is told downwards, which across, and which has a section for each of its values (empty: none)."""
+
+    down: str
+    across: str
+    sections: str
+
+
+def _grid(title: str, layout: Layout, columns: Sequence[str], cells: Sequence[Result], form: str) -> list[Table]:
+    """Return a table, or with sections one that has only the heads of the columns, and one for each section."""
+    lines = list(dict.fromkeys(str(cell.parameters[layout.down]) for cell in cells))
+    parts = list(dict.fromkeys(str(cell.parameters.get(layout.sections, "")) for cell in cells))
+    at = {tuple(str(cell.parameters.get(name, "")) for name in layout): cell for cell in cells}
+    heads = {column: _heading(column) if layout.across == FAULTS else column.replace("_", " ") for column in columns}
+    widths = {}
+    for column, words in heads.items():
+        texts = [part for place, cell in at.items() if place[1] == column for part in _cell(cell, form).plain.split("\n")]
+        widths[column] = max(map(len, [*texts, *words.split()]))
+    grids: list[Table] = []
+    for part in ["", *parts] if layout.sections else parts:
+        table = _table(title if not grids else part.replace("_", " "))
+        table.show_header = not grids
+        if form == "marks":
+            table.padding = (0, 1, 0, 0)
+        table.add_column(layout.down, no_wrap=True, width=max(map(len, [layout.down, *lines])))
+        for column, words in heads.items():
+            table.add_column(words, width=widths[column])
+        for line in lines if part or not layout.sections else ():
+            table.add_row(line, *(_cell(at.get((line, column, part)), form) for column in columns))
+        grids.append(table)
+    return grids
+
+
+def _heading(faults: str) -> str:
+    """Return a fault model as the head of a column, without what its kinds are limited to."""
+    kinds = [part.partition("@")[0].replace("_", " ").removesuffix("=1") for part in faults.split(",")]
+    return "no fault" if faults == "None" else " + ".join(kinds)
 
 
 def _least_width(grid: Table) -> int:
-    """Return how wide a grid is when only its headings are wrapped; three blanks stand between columns."""
-    return sum(3 + (column.width or 0) for column in grid.columns) - 3
+    """Return how wide a grid is when only its headings are wrapped; between columns stand a blank and their padding."""
+    gap = 1 + grid.padding[1] + grid.padding[3]
+    return sum(gap + (column.width or 0) for column in grid.columns) - gap
 
 
-def _cell(result: Result | None, gap: str) -> Text:
-    """Return verdict, orderings run and seconds, on one line or two."""
+def _cell(result: Result | None, form: str) -> Text:
+    """Return a verdict and how many orderings were run, and in some forms the seconds: on a line, on two lines, as words or as a mark."""
     if result is None:
         return Text("")
     text = _verdict(result)
+    if form == "marks" and result.error is None:
+        text = Text(MARKS[result.verdict], text.style)
     if not result.as_expected:
         text.append(f" {MARK}", "bold red")
     if result.error is None:
-        text.append(f"{gap}{result.executions} {result.seconds:.1f}s", "dim")
+        seconds = "" if form in ("words", "marks") else f" {result.seconds:.1f}s"
+        text.append("\n" if form == "lines" else " ")
+        text.append(f"{result.executions}{seconds}", "dim")
     return text
 
 
@@ -157,7 +273,7 @@ def _rows(cells: Sequence[Result]) -> Table:
     if parameters:
         table.add_column("parameters", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("orderings" if all(cell.strategy == "dpor" for cell in cells) else "executions", justify="right", no_wrap=True)
+    table.add_column(_runs(cells), justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     for cell in cells:
         verdict = _verdict(cell)
@@ -178,25 +294,24 @@ def _verdict(result: Result) -> Text:
     if result.error is not None:
         return Text("error", "bold red")
     word = str(result.verdict)
-    style = _STYLES[result.verdict]
+    style = STYLES[result.verdict]
     return Text(word, style) if result.as_expected else Text(word.upper(), f"bold {style}")
 
 
 def _bounds(console: Console, results: Sequence[Result]) -> None:
-    """Say what the verdicts mean: why cells are inconclusive, and the bounds, once where they are equal."""
+    """Say what the verdicts mean: why cells are inconclusive, and the bounds of those verified: what all have, then what some have."""
     width = min(console.width, LONGEST)
     for result in results:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
             _put(console, _wrapped(f"{cell_name(result)}: inconclusive: {result.bounds}", width))
-    common: dict[str, int] = {}
-    for result in results:
-        if result.verdict is Verdict.VERIFIED:
-            _, _, rest = result.bounds.partition("; ")
-            common[rest] = common.get(rest, 0) + 1
-    for bounds, cells in common.items():
-        which = "" if len(common) == 1 else f" ({cells} cells)"
-        text = f"verified{which}: {bounds}"
-        _put(console, _wrapped(text, width), "dim")
+    verified = [result.bounds.split("; ")[1:] for result in results if result.verdict is Verdict.VERIFIED]
+    shared = [part for part in (verified[0] if verified else []) if all(part in parts for parts in verified)]
+    if verified:
+        _put(console, _wrapped(f"verified: {'; '.join(shared) or 'within these bounds'}", width), "dim")
+    others = Counter("; ".join(part for part in parts if part not in shared) for parts in verified)
+    for bounds, cells in others.items():
+        if len(others) > 1:
+            _put(console, _wrapped(f"  {cells} {'cell' if cells == 1 else 'cells'}: {bounds or 'nothing else'}", width), "dim")
 
 
 def _rule(console: Console, title: str, width: int) -> None:

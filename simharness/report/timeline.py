@@ -7,6 +7,7 @@ without colour; the same trace gives the same text.
 from __future__ import annotations
 
 import io
+import linecache
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from simharness.report.why import explain, row_of
 from simharness.report.words import STRIKES, advance, cut, one_line, plain, seconds, strike, where
 from simharness.trace import Step, Trace, Waiting
 
-ALIVE, HOLDING, FAILED, PARTS, NOTHING = "│", "┃", "✗", "▸", "–"
+ALIVE, HOLDING, LAPSED, FAILED, PARTS, NOTHING = "│", "┃", "╎", "✗", "▸", "–"
 ENOUGH_BELOW = 60
 _NO_VALUE = ("", "None", "-", NOTHING)
 _CHANGE = {"+": "green", "-": "red", "~": "yellow"}
@@ -47,25 +48,26 @@ class Line:
         return cells
 
 
-def render(trace: Trace, width: int = 100, colour: bool = False, full: bool = False) -> str:
+def render(trace: Trace, width: int = 100, colour: bool = False, full: bool = False, source: bool = False) -> str:
     """Return the trace as text.
 
     Args:
         width: of the longest line.
         colour: decorate with ANSI colours.
         full: show every step; otherwise only those that explain.
+        source: show below each step the line of source that makes it.
     """
-    return Timeline(trace, width, full).text(colour)
+    return Timeline(trace, width, full, source).text(colour)
 
 
 class Timeline:
     """Lays a trace out in columns."""
 
-    def __init__(self, trace: Trace, width: int, full: bool) -> None:
+    def __init__(self, trace: Trace, width: int, full: bool, source: bool = False) -> None:
         self.trace = trace
         self.page = self.width = max(40, width)
         self.rows, self.after = rows(trace, full)
-        self.full = full
+        self.source = source
         self.lines: list[Line] = []
         self.holding = any(locks for row in self.rows for locks in row.step.held.values())
         self._ends = _last_steps(trace)
@@ -112,8 +114,10 @@ class Timeline:
         self.width = min(self.page, max(at + self.place_width + 1, max(below, default=0) + self.margin + 8, 40))
 
     def _shown_width(self, name: str) -> int:
-        values = [one_line(row.step.shown.get(name, "")) for row in self.rows] + [one_line(self.trace.initial.get(name, ""))]
-        return min(max(map(len, [name, *values])), max(8, self.width // 7))
+        told = [_told(row.step)[name] for row in self.rows if name in row.step.shown]
+        values = [*told, one_line(self.trace.initial.get(name, ""))]
+        timed = any(name in row.step.until for row in self.rows)
+        return min(max(map(len, [name, *values])), max(8, self.width // (5 if timed else 7)))
 
     def _wanted(self, name: str) -> int:
         """Return the width that an actor's column would like to have: lifeline, blank, text, two blanks."""
@@ -179,7 +183,7 @@ class Timeline:
 
     def _body(self) -> None:
         trace = self.trace
-        values = dict(trace.initial)
+        values = {name: one_line(value) for name, value in trace.initial.items()}
         if any(value not in _NO_VALUE for value in values.values()):
             line = self._line()
             line.put(self.margin, "(at the start)", "dim")
@@ -190,6 +194,8 @@ class Timeline:
             step = row.step
             if step.kind == "clock.advance" or step.kind in STRIKES:
                 self._rule(step)
+                for change in row.database:
+                    self._line().put(self.margin + 2, cut(one_line(change), self.width - self.margin - 2), _CHANGE.get(change[:1], ""))
                 if row is parts:
                     self.lines[-1].put(0, PARTS, "bold green")
                 mover = ""
@@ -202,7 +208,7 @@ class Timeline:
             self._row(row, values, failed=row is failed)
             if row is parts:
                 self.lines[marked].put(int(row is failed), PARTS, "bold green")
-            values = dict(step.shown) or values
+            values = _told(step) or values
 
     def _failed_row(self) -> Row | None:
         trace = self.trace
@@ -225,9 +231,11 @@ class Timeline:
         line.put(2, number, "dim")
         style = "dim" if row.filler else ("bold red" if failed else "")
         line.put(at + 2, cut(row.text, self.right - at - 3), style)
-        self._values(line, step.shown, values)
+        self._values(line, _told(step), values)
         place = where(step.place, self.place_width)
         line.put(self.width - len(place), place, "dim")
+        if self.source and step.place is not None:
+            self._below(row, linecache.getline(step.place.file, step.place.line).strip(), "dim")
         for statement in row.inside:
             self._below(row, statement, "")
         for change in row.database:
@@ -239,7 +247,7 @@ class Timeline:
         """Place a line below a step, in its actor's column; further left where that leaves too little of it."""
         line = self._line()
         at = min(self.columns[row.step.actor] + 4, max(self.margin + 2, self.width - min(len(text), ENOUGH_BELOW)))
-        self._lifelines(line, row, dict(row.step.shown))
+        self._lifelines(line, row, _told(row.step))
         text = cut(text, self.width - at)
         line.put(at - 2, f"  {text} ", style)
 
@@ -251,7 +259,8 @@ class Timeline:
                 line.put(at, HOLDING if holds else ALIVE, self.styles[name] if holds else "dim")
         for name, at in self.shown.items():
             if values.get(name, "") not in _NO_VALUE:
-                line.put(at, ALIVE, "dim")
+                bar = HOLDING if name in step.until else ALIVE
+                line.put(at, LAPSED if _lapsed(step, name) else bar, "dim")
 
     def _values(self, line: Line, now: Mapping[str, str], before: Mapping[str, str]) -> None:
         for name, at in self.shown.items():
@@ -332,6 +341,21 @@ class Timeline:
 
     def _holds(self, actor: str) -> bool:
         return bool(self.trace.steps) and bool(self.trace.steps[-1].held.get(actor))
+
+
+def _told(step: Step) -> dict[str, str]:
+    """Return the values of `world.show` after a step, with when those run out that are held for a time."""
+    told = {}
+    for name, value in step.shown.items():
+        until = step.until.get(name)
+        told[name] = one_line(value)
+        if until is not None and value not in _NO_VALUE:
+            told[name] = "has run out" if _lapsed(step, name) else f"{one_line(value)} to {seconds(until)}"
+    return told
+
+
+def _lapsed(step: Step, name: str) -> bool:
+    return name in step.until and step.wall >= step.until[name]
 
 
 def _plain(operation: str) -> str:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simharness.moves import Move
 from simharness.places import Place
 from simharness.trace import Step
 
 _INSERT = re.compile(r"^(INSERT (?:OR \w+ )?INTO|REPLACE INTO) (\S+?) ?\(.*?\) ?(VALUES ?\(.*?\)|SELECT .*)?(.*)$", re.IGNORECASE)
 _SELECT = re.compile(r"^SELECT (?!\() ?(.{12,}?) FROM ", re.IGNORECASE)
 _STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|DROP|PRAGMA) |(BEGIN|COMMIT|ROLLBACK|END)\b")
+_ERROR = re.compile(r"\w+Error: ")
 _ROWS = re.compile(r"\d+ rows?$|committed: ")
 _TARGET = re.compile(r"(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE|DELETE FROM|SELECT … FROM|SELECT .*? FROM) \S+", re.IGNORECASE)
 LONGEST_LIST = 60
@@ -43,8 +45,9 @@ def cut(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     what, arrow, came_to = text.rpartition(" → ")
-    if arrow and not text.startswith(("+ ", "- ", "~ ")) and len(came_to) <= width // 2:
-        return cut(what, width - len(came_to) - len(arrow)) + arrow + came_to
+    if arrow and not text.startswith(("+ ", "- ", "~ ")) and (len(came_to) <= width // 2 or _ERROR.search(came_to)):
+        kept = cut(came_to, max(width * 2 // 3, width - len(what) - len(arrow)))
+        return cut(what, width - len(kept) - len(arrow)) + arrow + kept
     return text[: max(0, width - 1)].rstrip() + "…" if width > 0 else ""
 
 
@@ -93,6 +96,28 @@ def words(step: Step) -> str:
     if detail and notes and notes[0].startswith(detail):
         return f"{kind.replace('_', '-')} {', '.join(notes)}"
     return _with(plain(kind, detail), notes)
+
+
+def move_in_words(move: Move) -> str:
+    """Return what somebody would do next."""
+    kind, detail = move.kind, one_line(move.detail)
+    if kind == "clock.advance":
+        return f"the clock moves to {seconds(int(detail))}" if detail.isdigit() else "the clock moves"
+    if kind in STRIKES:
+        return STRIKES[kind].format(detail)
+    if kind.startswith(("sql", "db")):
+        text = sql(detail or kind.rpartition(".")[2].upper())
+    elif kind == "step":
+        text = detail
+    elif kind == "sleep":
+        text = f"end a sleep of {detail}"
+    else:
+        text = "read the clock" if kind == "clock.read" else plain(kind, detail)
+    if move.fault:
+        return f"{text}, and it fails: {move.fault}"
+    if kind != "choose":
+        return text
+    return f"choose {detail}: {move.value}" if detail else f"choose {move.value}"
 
 
 def plain(kind: str, detail: str) -> str:

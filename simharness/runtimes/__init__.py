@@ -11,44 +11,48 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time
+from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time, trio
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-
-def in_words(instrumented: Sequence[str]) -> str:
-    """Say what was a scheduling point: the runtimes, and the memory of which modules."""
-    points = f"scheduling points: {', '.join(NAMES)}"
-    if instrumented:
-        return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
-    return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
-
-
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports)
-_depth = [0]
+_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports, trio)
+_blocks: list[Patches] = []
+"""One entry for each block that has the replacements in place; all the same ones."""
 
 
 @contextmanager
 def installed() -> Iterator[None]:
     """Have the replacements in place for the length of a block.
 
-    Every exploration does this for itself; around many small ones it saves finding everything to replace again for each.
+    Every exploration does this for itself; around many small ones it saves finding everything to replace again for each. Blocks may
+    overlap: the last to end takes the replacements back, whichever began first.
     """
-    patches = Patches()
-    if not _depth[0]:
+    patches = _blocks[0] if _blocks else Patches()
+    if not _blocks:
         for module in _MODULES:
             module.install(patches)
         patches.apply()
-    _depth[0] += 1
+    _blocks.append(patches)
     try:
         yield
     finally:
-        _depth[0] -= 1
-        if not _depth[0]:
+        _blocks.pop()
+        if not _blocks:
             patches.undo()
+
+
+def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
+    """Say what was a scheduling point: the runtimes, Trio only where it was used, and the memory of which modules."""
+    order = "one batch" if trio.BATCHES in kernel.learned.shared else "one task"
+    conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
+    used = (f"{name} ({order} at a time; {conflicts})" for name in sorted(kernel.learned.runtimes))
+    points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
+    if instrumented:
+        return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
+    return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
 
 
 def end_execution(kernel: Kernel) -> None:

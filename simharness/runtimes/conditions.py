@@ -17,9 +17,9 @@ from typing import Any
 
 from simharness.clock import SECOND, nanoseconds
 from simharness.kernel import Kernel, current
-from simharness.operations import Operation, Resource
+from simharness.operations import Every, Operation, Resource
 from simharness.runtimes.locks import Lock, RLock
-from simharness.runtimes.naming import Both, View, Views, gave_back, me, replace, step_until, took
+from simharness.runtimes.naming import View, Views, gave_back, me, replace, step_until, took
 from simharness.runtimes.patching import Patches
 
 _genuine_init = Condition.__init__
@@ -50,7 +50,7 @@ class _View(View):
         found = self._wakes.get(name)
         if found is None:
             assert self.guard is not None
-            both = Both(self.guard, self.resource)
+            both = Every(self.resource.name, (self.guard, self.resource))
             reads, writes = self.resource.bit, self.guard.bit
             found = Operation("condition.wake", both, reads, writes, enabled=lambda s: not s[0] and name not in s[1])
             self._wakes[name] = found

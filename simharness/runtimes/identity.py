@@ -47,6 +47,12 @@ def current_actor(kernel: Kernel) -> Actor | None:
     return actor
 
 
+def _current_host(kernel: Kernel) -> Actor | None:
+    """Return the actor whose thread is running: the same, but for tasks, which share one; None stands for the main thread."""
+    actor = current_actor(kernel)
+    return None if actor is None or actor.host.name == ROOT else actor.host
+
+
 def _main(kernel: Kernel) -> Thread:
     found: Thread | None = kernel.context.get(THREAD)
     if found is None:
@@ -72,7 +78,7 @@ def _thread_of(kernel: Kernel, actor: Actor | None) -> Thread:
 
 def _current_thread() -> Thread:
     kernel = current()
-    return _genuine_current_thread() if kernel is None else _thread_of(kernel, current_actor(kernel))
+    return _genuine_current_thread() if kernel is None else _thread_of(kernel, _current_host(kernel))
 
 
 def _main_thread() -> Thread:
@@ -84,7 +90,7 @@ def _get_ident() -> int:
     kernel = current()
     if kernel is None:
         return _genuine_get_ident()
-    actor = current_actor(kernel)
+    actor = _current_host(kernel)
     return ident_of(ROOT if actor is None else actor.name)
 
 
@@ -100,7 +106,7 @@ def _enumerate() -> list[Thread]:
     for actor in kernel.actors.values():
         mask |= actor.bit
     kernel.step(Operation("thread.enumerate", reads=mask))
-    alive = [actor for actor in kernel.actors.values() if not actor.finished]
+    alive = [actor for actor in kernel.actors.values() if not actor.finished and actor.host is actor]
     threads = [_thread_of(kernel, None if actor.name == ROOT else actor) for actor in alive]
     main = _main(kernel)
     return threads if main in threads else [main, *threads]

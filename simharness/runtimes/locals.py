@@ -27,7 +27,7 @@ _NO_ARGUMENTS: Arguments = ((), {})
 def space_of(kernel: Kernel) -> dict[Any, Any]:
     """Return what the running actor keeps for itself; set-up, checks and the root actor share the main thread's."""
     actor = kernel.actor
-    if kernel.mode != RUNNING or actor is None or actor.name == ROOT:
+    if kernel.mode != RUNNING or actor is None or actor.host.name == ROOT:
         space: dict[Any, Any] = kernel.context.setdefault("main thread", {})
         return space
     return actor.locals

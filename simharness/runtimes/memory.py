@@ -17,16 +17,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from simharness.actors import Actor
-from simharness.instrument.kinds import DICT, HOOKS, IDENTITY, LIST, OTHER, SET, key_of
+from simharness.instrument.kinds import DICT, IDENTITY, LIST, OTHER, SET, announces, key_of
 from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.record import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory_locations import CLASS_FACT, FACT, MADE_BEFORE, Entry, Locations, Spot
 
 MEMORY = "memory"
-READ, WRITE, REMOVE, ALL, WALK, BULK = range(6)
-"""What is done to a container: one item read, written or removed, all read, gone through, changed as a whole."""
+READ, WRITE, REMOVE, ALL, WALK, BULK, ATTRIBUTE = range(7)
+"""What is done to a container: one item read, written or removed, all read, gone through, changed as a whole; an attribute read."""
 LONGEST_KEY = 24
+LEAST_ADDRESS = 1 << 16
+ADDRESSES = "memory at addresses"
+"""Fact: code that is not instrumented has asked for an `id` too, so that keys that may be addresses go by one name."""
 Part = tuple[Any, int, Any]
 """(container, what is done, key)"""
 MANY = Actor.__new__(Actor)
@@ -40,6 +43,8 @@ class Memory(Locations):
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
+        self.identified: set[int] = set()
+        self._numbers: set[int] = set()
         self.classes = frozenset(fact.removeprefix(CLASS_FACT) for fact in kernel.learned.shared if fact.startswith(CLASS_FACT))
 
     @property
@@ -57,6 +62,8 @@ class Memory(Locations):
             entry = self._met(owner)
             if entry is None:
                 return False
+        if self.kernel.mode == SETUP:
+            return False
         spot = entry.spots.get(name)
         if spot is None:
             spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
@@ -70,7 +77,10 @@ class Memory(Locations):
         """Touch an attribute that somebody writes on a class: reading it reads each class in which it is looked for."""
         if write:
             return self.touch(spot, True)
-        spots = [spot]
+        return self.touch_all([(one, False) for one in (spot, *self._in_classes(owner, name))], spot.entry.label + spot.key)
+
+    def _in_classes(self, owner: Any, name: str) -> list[Spot]:
+        spots = []
         for base in (owner if isinstance(owner, type) else type(owner)).__mro__[:-1]:
             entry = self.entry(base)
             if entry is None:
@@ -79,7 +89,7 @@ class Memory(Locations):
             if known is None:
                 known = entry.spots[name] = self.spot(entry, f".{name}")
             spots.append(known)
-        return self.touch_all([(one, False) for one in spots], spot.entry.label + spot.key)
+        return spots
 
     def touch(self, spot: Spot, write: bool) -> bool:
         """The current actor, or a check, is about to read or write a location; return whether that was a scheduling point."""
@@ -126,7 +136,8 @@ class Memory(Locations):
             spot.written = True
 
     def _learn(self, spot: Spot) -> None:
-        self.kernel.learned.share(f"{FACT}{spot.entry.name}{spot.key}")
+        if not self.refine(spot.entry):
+            self.kernel.learned.share(f"{FACT}{spot.entry.name}{spot.key}")
 
     # Containers
 
@@ -142,6 +153,14 @@ class Memory(Locations):
         for container, done, key in parts:
             entry = self.entry(container)
             if entry is None:
+                continue
+            if done == ATTRIBUTE:
+                spot = entry.spots.get(key)
+                if spot is None:
+                    spot = entry.spots[key] = entry.whole or self.spot(entry, f".{key}")
+                held = (spot, *self._in_classes(container, key)) if key in self.classes else (spot,)
+                touched.extend((one, False) for one in held)
+                label = label or entry.label
                 continue
             if entry.whole is not None:
                 touched.append((entry.whole, done in (WRITE, REMOVE, BULK)))
@@ -163,13 +182,12 @@ class Memory(Locations):
         known: Any
         kind = self.plan(type(container)).kind
         write = done != READ
-        if kind == LIST:
-            known = key if type(key) is int and key >= 0 else OTHER
+        if kind != LIST:
+            known = self._named(key_of(key), key)
+        elif type(key) is int and key >= 0:
+            known = key
         else:
-            known = key_of(key)
-            if known == IDENTITY:
-                owner = self.entries.get(id(key))
-                known = ("object", owner.name if owner is not None else f"some {type(key).__name__}")
+            known = OTHER
         if known == OTHER:
             if write:
                 return None
@@ -189,6 +207,30 @@ class Memory(Locations):
         if write and not spot.bit and everybody is not None and everybody is not self.kernel.actor:
             self._learn(spot)
         return spot.key
+
+    def _named(self, known: Any, key: Any) -> Any:
+        """Return what stands for a key with the names of objects in the place of the objects and their `id`."""
+        if type(known) is int and known >= LEAST_ADDRESS:
+            if ADDRESSES in self.kernel.learned.shared:
+                return ("object", "some address")
+            if known not in self.identified:
+                self._numbers.add(known)
+        if known == IDENTITY or (type(known) is int and known in self.identified):
+            owner = self.entries.get(known if type(known) is int else id(key))
+            if owner is not None:
+                self.refine(owner)
+            return ("object", owner.name if owner is not None else f"some {type(key).__name__}")
+        if type(known) is tuple and known[:1] == ("tuple",):
+            return ("tuple", *(self._named(part, None) if type(part) is int else part for part in known[1:]))
+        return known
+
+    def identify(self, thing: Any) -> int:
+        """Return the `id` of an object, which differs from execution to execution: as a key it goes by the object's name."""
+        self.entry(thing)
+        self.identified.add(id(thing))
+        if id(thing) in self._numbers:
+            self.kernel.learned.share(ADDRESSES)
+        return id(thing)
 
     def _reorder(self, entry: Entry, container: Any, key: Any, done: int, touched: list[tuple[Spot, bool]]) -> None:
         """A key may be added or removed: that writes the order of the keys, if it is one that anybody could see."""
@@ -305,6 +347,6 @@ def settle(kernel: Kernel) -> None:
 
 
 def is_instrumented(module: str) -> bool:
-    """Whether the module of this name has been imported and rewritten."""
+    """Whether the module of this name has been imported and announces its accesses."""
     found = sys.modules.get(module)
-    return found is not None and HOOKS in vars(found)
+    return found is not None and announces(vars(found))

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import sys
 import weakref
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from simharness.actors import ROOT, Actor
-from simharness.instrument.kinds import CLASS, MODULE, Plan
+from simharness.instrument.kinds import CLASS, HOOKS, MODULE, Plan
 from simharness.kernel import Kernel
 from simharness.operations import Operation
+from simharness.places import is_foreign
 from simharness.record import RUNNING, SETUP
 
 MADE_BEFORE = "memory made before"
@@ -27,10 +28,16 @@ FACT = "memory "
 CLASS_FACT = "memory of classes "
 WHOLE_FACT = "memory as a whole "
 """Of objects whose attributes are also used as a dictionary: they are one location."""
+STRANGE = "not instrumented"
+"""In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
 SCENARIOS = "simharness_scenarios_"
 """What the names of modules begin with that were loaded from the path of a scenario file."""
 SWEEP = 2_000
 """Objects known in one execution, after which those that nobody else holds are forgotten."""
+
+
+_plans: weakref.WeakKeyDictionary[Kernel, dict[type, Plan]] = weakref.WeakKeyDictionary()
+"""How accesses to the instances of classes are announced, of classes that outlive executions."""
 
 
 class Spot:
@@ -48,11 +55,15 @@ class Spot:
 
 
 class Entry:
-    """An object in one execution: its name, its locations, and what keeps its identity from being given to another."""
+    """An object in one execution: its name, its locations, and what keeps its identity from being given to another.
+
+    `coarse`: nobody has looked for a name of its own yet, which only matters once it is shared.
+    """
 
     __slots__ = (
         "all_by",
         "base",
+        "coarse",
         "disorder",
         "items",
         "label",
@@ -81,6 +92,7 @@ class Entry:
         self.written_by: Actor | None = None
         self.observed = self.disorder = False
         self.whole: Spot | None = None
+        self.coarse = False
 
 
 class _Reference(weakref.ref[Any]):
@@ -100,7 +112,9 @@ class Locations:
         self.kernel = kernel
         self.entries: dict[int, Entry] = {}
         self.named: dict[str, Entry] = {}
-        self.plans: dict[type, Plan] = {}
+        self._lasting = _plans.setdefault(kernel, {})
+        self.plans: dict[type, Plan] = self._lasting.copy()
+        self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
         self.kept: list[Any] = []
@@ -119,7 +133,20 @@ class Locations:
         found = self.plans.get(cls)
         if found is None:
             found = self.plans[cls] = Plan(cls)
+            files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
+            for file in files:
+                self.meets(file)
+            told_each_time = any(file is not None and not is_foreign(file) for file in files)
+            if not told_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+                self._lasting[cls] = found
         return found
+
+    def meets(self, file: str | None) -> None:
+        """Instrumented code uses what is defined in this file, which is not instrumented."""
+        if file is not None and file not in self.files:
+            self.files.add(file)
+            if not is_foreign(file):
+                self.kernel.context.setdefault(STRANGE, file)
 
     # Names
 
@@ -175,9 +202,16 @@ class Locations:
         if kernel.mode == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
             return self.entries[id(thing)]
-        kernel.learned.share(MADE_BEFORE)
         name = type(thing).__name__
-        return self.register(thing, f"some {name}", name)
+        found = self.register(thing, f"some {name}", name)
+        found.coarse = MADE_BEFORE not in kernel.learned.shared
+        return found
+
+    def refine(self, entry: Entry) -> bool:
+        """The name of an object matters from here on; return whether it must be looked for, which starts exploring over."""
+        if entry.coarse:
+            self.kernel.learned.share(MADE_BEFORE)
+        return entry.coarse
 
     def global_entry(self, module: str) -> Entry:
         """Return what is known of a module's globals."""
@@ -193,7 +227,7 @@ class Locations:
             return
         names = getattr(owner, "__dict__", None)
         entry = self.entry(owner) if type(names) is dict else None
-        if entry is not None and id(names) not in self.entries:
+        if entry is not None and id(names) not in self.entries and not self.refine(entry):
             kernel.learned.share(WHOLE_FACT + entry.name)
             self.kept.append(names)
             self.entries[id(names)] = entry
@@ -250,6 +284,12 @@ def _is_being_made(thing: Any) -> bool:
 
 
 _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__setattr__"})
+
+
+def _plain_module(cls: type) -> ModuleType | None:
+    """Return the module that defines a class, if it is not instrumented."""
+    module = sys.modules.get(str(cls.__module__))
+    return module if module is not None and HOOKS not in vars(module) else None
 
 
 def shown(module: str) -> str:

@@ -1,21 +1,21 @@
 """Names for objects that were there before the actors began and that nobody has touched: the path to each from what has a name.
 
-Looked for when set-up is over, and only if exploring has met an object that nobody could name: then the walk finds the same objects
-under the same paths in each execution, whoever touches them first.
+Looked for when set-up is over, and only if exploring has met one that is shared, or whose name matters otherwise: then the walk finds the
+same objects under the same paths in each execution, whoever touches them first.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from types import CellType, FunctionType, MemberDescriptorType, MethodType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 from simharness.instrument.kinds import CLASS, DICT, EXEMPT, HOOKS, LIST, MODULE, OBJECT, SET
+from simharness.instrument.reach import attributes
 from simharness.runtimes.memory import Memory, is_instrumented
 from simharness.runtimes.memory_locations import MADE_BEFORE
 
@@ -83,13 +83,4 @@ def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
     elif kind == DICT:
         yield from ((f"[{number}]", value) for number, value in enumerate(dict.values(thing)) if not isinstance(value, int | str))
     if kind not in (SET, EXEMPT):
-        yield from _attributes(thing)
-
-
-def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
-    yield from ((f".{name}", value) for name, value in list(getattr(thing, "__dict__", {}).items()) if not name.startswith("__"))
-    for base in type(thing).__mro__:
-        for name, member in vars(base).items():
-            if type(member) is MemberDescriptorType and base.__module__ != "builtins":
-                with contextlib.suppress(AttributeError):
-                    yield f".{name}", member.__get__(thing)
+        yield from ((f".{name}", value) for name, value in attributes(thing))

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import FunctionType
 from typing import Any, Generic, TypeVar
 
 from simharness.actors import ROOT
 from simharness.clock import nanoseconds
 from simharness.kernel import Kernel
-from simharness.operations import Operation, Resource, State
+from simharness.operations import Operation, Resource
 from simharness.places import is_foreign
 from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.patching import Patches
@@ -96,35 +96,10 @@ class Views(Generic[V]):
         return view
 
 
-class Both(Resource):
-    """Two resources seen as one, for an operation that depends on the states of both: its state is the pair of theirs."""
-
-    __slots__ = ("first", "second")
-
-    def __init__(self, first: Resource, second: Resource) -> None:
-        self.first = first
-        self.second = second
-        self.name = second.name
-        self.bit = first.bit | second.bit
-
-    @property
-    def state(self) -> State:
-        """The states of the two."""
-        return self.first.state, self.second.state
-
-    def state_without(self, i: int, before: Sequence[int], end: int) -> State:
-        """Return the states of the two without a step and what happens after it."""
-        return self.first.state_without(i, before, end), self.second.state_without(i, before, end)
-
-    def state_in(self, configuration: int) -> State:
-        """Return the states of the two after the steps whose indices are set in the mask."""
-        return self.first.state_in(configuration), self.second.state_in(configuration)
-
-
 def me(kernel: Kernel) -> str:
     """Return the name under which the running code holds things."""
     actor = kernel.actor
-    return actor.name if actor is not None and kernel.mode != INSPECTING else "a check"
+    return actor.host.name if actor is not None and kernel.mode != INSPECTING else "a check"
 
 
 def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:

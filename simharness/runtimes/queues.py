@@ -16,6 +16,7 @@ from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
 from simharness.kernel import Kernel, current
+from simharness.moves import put_in, taken_out
 from simharness.operations import Operation, Resource, State
 from simharness.runtimes import executors
 from simharness.runtimes.naming import View, Views, made_here, number_of, replace, step_until
@@ -152,6 +153,8 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
             kernel.note("full")
         raise Full
     self._put(item)
+    if kernel.tracing:
+        put_in(kernel, resource, item)
     self.unfinished_tasks += 1
     kernel.put(resource, (self._qsize(), closed))
     kernel.put(view.tasks, self.unfinished_tasks)
@@ -180,6 +183,8 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
             kernel.note("empty")
         raise Empty
     item: T = self._get()
+    if kernel.tracing:
+        taken_out(kernel, resource, item)
     kernel.put(resource, (self._qsize(), closed))
     return item
 
@@ -278,6 +283,8 @@ class SimpleQueue(Generic[T]):
         resource = self._attached(kernel)
         kernel.step(self._put)
         self._items.append(item)
+        if kernel.tracing:
+            put_in(kernel, resource, item)
         kernel.put(resource, len(self._items))
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -299,6 +306,8 @@ class SimpleQueue(Generic[T]):
         if not resource.state:
             raise Empty
         item = self._items.popleft()
+        if kernel.tracing:
+            taken_out(kernel, resource, item)
         kernel.put(resource, len(self._items))
         return item
 

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 from types import CoroutineType, FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from simharness.errors import Refused
 from simharness.kernel import Kernel, current
@@ -26,7 +26,7 @@ _EXIT = "it would end the exploration too: return from the actor, or raise Syste
 _NETWORK = "real I/O cannot be scheduled: put a stub in its place"
 _SIGNAL = "real signals and timers cannot be scheduled: use a threading.Timer, or an actor that sleeps"
 _THREAD = "only threads of the threading module are controlled: start a threading.Thread"
-_TRIO = "there is no runtime for Trio: test the code beneath it with threads"
+_GUEST = "there is no runtime for the loop that hosts it: call trio.run"
 
 
 class Door(NamedTuple):
@@ -68,8 +68,11 @@ FUNCTIONS = (
     Door("select", "", ("select", "poll", "epoll", "kqueue"), _NETWORK),
     Door("signal", "", ("alarm", "setitimer", "pause", "sigwait", "sigwaitinfo", "sigtimedwait", "pthread_kill"), _SIGNAL),
     Door("socket", "", _LOOKUPS, _NETWORK),
+    Door("trio", "", ("open_signal_receiver",), _SIGNAL),
+    Door("trio", "", ("run_process",), _PROCESS),
+    Door("trio.lowlevel", "", ("open_process",), _PROCESS),
+    Door("trio.lowlevel", "", ("start_guest_run",), _GUEST),
 )
-TRIO = Door("trio", "", ("run",), _TRIO), Door("trio.lowlevel", "", ("start_guest_run",), _TRIO)
 _ALWAYS = ("_multiprocessing", "_posixsubprocess", "_thread", "select", "signal", "socket", "subprocess")
 """Modules to load, because they cost little and a later import of them would escape; the others lead to these."""
 _INERT = {"asyncio.base_events.BaseEventLoop": ("_closed", True), "multiprocessing.pool.Pool": ("_state", "CLOSE")}
@@ -119,8 +122,8 @@ def _method(called: str, genuine: Any, instead: str) -> Any:
     return refused
 
 
-def refuse(kernel: Kernel, called: str, instead: str, frame: FrameType, arguments: tuple[Any, ...] = ()) -> None:
-    """Raise `Refused`, unless a runtime drives the library that calls.
+def refuse(kernel: Kernel, called: str, instead: str, frame: FrameType, arguments: tuple[Any, ...] = ()) -> NoReturn:
+    """Raise `Refused`.
 
     Args:
         called: what was called; if the standard library did, its function that the user called is named instead.
@@ -133,8 +136,6 @@ def refuse(kernel: Kernel, called: str, instead: str, frame: FrameType, argument
     door = None
     while outer is not None and is_foreign(outer.f_code.co_filename) and not _of_harness(outer):
         door, outer = outer, outer.f_back
-    if outer is not None and _driven(outer):
-        return
     if door is not None:
         called = f"{door.f_globals.get('__name__')}.{door.f_code.co_qualname}".removesuffix(".__init__")
     for argument in arguments:
@@ -151,13 +152,9 @@ def _of_harness(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("simharness.")
 
 
-def _driven(frame: FrameType) -> bool:
-    """Whether this is the core of Trio, which needs sockets and selectors, under a runtime that never lets it wait in them."""
-    return str(frame.f_globals.get("__name__")).startswith("trio._core.") and _trio_runtime()
-
-
-def _trio_runtime() -> bool:
-    return importlib.util.find_spec("simharness.runtimes.trio") is not None
+def refuse_io(kernel: Kernel, called: str) -> NoReturn:
+    """Raise `Refused` for real I/O that `called` asks for."""
+    refuse(kernel, called, _NETWORK, sys._getframe(1))
 
 
 # Other processes' life: virtual ids, so no real signals
@@ -189,7 +186,7 @@ def install(patches: Patches) -> None:
             if owner is not None and genuine is not None:
                 called = f"{door.module}.{door.owner}.{name}".removesuffix(".__init__")
                 patches.attribute(owner, name, _method(called, genuine, door.instead))
-    for door in FUNCTIONS + (() if _trio_runtime() else TRIO):
+    for door in FUNCTIONS:
         module = sys.modules.get(door.module)
         for name in door.names:
             genuine = getattr(module, name, None)

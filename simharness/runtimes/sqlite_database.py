@@ -68,7 +68,7 @@ class Database:
         self.label = label
         self.path = path
         self.private = private
-        self.every = kernel.names.bit(label) | (0 if private else kernel.durable_bit())
+        self.every = kernel.names.bit(label)
         self.lock = kernel.resource(f"write lock of {label}", None)
         self.file = kernel.resource(f"file locks of {label}", 0)
         self.commits = kernel.names.bit(f"commits of {label}") if f"snapshots of {label}" in shared else 0

@@ -64,6 +64,7 @@ class Link(Points):
                 self._altered(shape)
             if kind == SCHEMA and not inside and shape.verb == "PRAGMA" and shape.argument.startswith("journal_mode"):
                 database.read_header()
+                self.tell_what_is_held()
 
     def after_script(self, script: str) -> None:
         """A script has been run in set-up."""
@@ -72,11 +73,13 @@ class Link(Points):
 
     def fail(self, name: str) -> None:
         """A statement fails with this error; as in SQLite, BUSY leaves an open transaction open, and the others roll it back."""
-        connection = self.connection
-        self.kernel.note("a fault")
+        connection, error = self.connection, database_error(name)
         if name != "BUSY" and connection.in_transaction:
+            self.kernel.note(f"a fault, {type(error).__name__}: {error}")
             sqlite3.Cursor(connection).execute("ROLLBACK")
-        raise database_error(name)
+        else:
+            self.kernel.note("a fault")
+        raise error
 
     def lost(self) -> None:
         """The process that used the connection has died, and SQLite has rolled its transaction back."""
@@ -112,8 +115,7 @@ class Link(Points):
         kernel, database = self.kernel, self.database
         if held and kind == UNKNOWN and kernel.mode == RUNNING and not database.alone:
             shared = self.bit if self.exposed else 0
-            durable = kernel.durable_bit()
-            kernel.step(Operation("sqlite.rollback", reads=durable, writes=database.lock.bit | database.file.bit | shared))
+            kernel.step(Operation("sqlite.rollback", reads=database.every, writes=database.lock.bit | database.file.bit | shared))
         if held or (sharing and not database.wal):
             self.put_lock(None if held or database.lock.state == self.name else database.lock.state)
             if not held and not database.private and not (kernel.mode == RUNNING and database.alone):

@@ -234,8 +234,7 @@ class Points(Use):
         seen, until = database.file.state, self.deadline
         bit = database.file.bit | (self._changes() if shape.kind == COMMIT else shape.writes) | (self.bit if self.exposed else 0)
         kernel.note("busy: waits")
-        later, durable = (lambda state: bool(state > seen)), kernel.durable_bit()
-        kernel.step(Operation("sqlite.wait", database.file, durable, bit, enabled=later, detail=shape.sql), until)
+        kernel.step(Operation("sqlite.wait", database.file, 0, bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
         return True
 
     # A connection that several actors share

@@ -150,7 +150,7 @@ class Use:
         lockset = memory.locksets.get(self.name)
         if lockset is not None and not lockset:
             return
-        resources, me = kernel.resources, actor.name
+        resources, me = kernel.resources, actor.host.name
         if lockset is None:
             found = memory.locksets[self.name] = frozenset(_held(kernel, me))
         else:
@@ -170,6 +170,7 @@ class Use:
         """Refuse a connection that two processes use: it cannot leave the memory of the one that opened it."""
         if self.process is None:
             self.process, self.place = actor.process, caller()
+            self.tell_what_is_held()
         elif self.process != actor.process:
             raise Misuse(
                 f"{caller() or '?'}: process {actor.process} uses {self.name} to {self.database.label}, which process {self.process} uses"
@@ -272,6 +273,13 @@ class Use:
         except sqlite3.OperationalError:
             return True
         return False
+
+    def tell_what_is_held(self) -> None:
+        """Say which locks a crash of the process frees: with WAL the write lock, if it is held; without, those of the file change often."""
+        kernel, database = self.kernel, self.database
+        if self.process is not None and not database.private and kernel.crashes():
+            lock = database.lock if database.wal else None
+            kernel.may_hold(self.process, lock, self.name, database.lock.bit | database.file.bit)
 
     def put_lock(self, holder: str | None) -> None:
         """Record who holds the database's write lock; None also tells those who wait that locks of the file were dropped."""

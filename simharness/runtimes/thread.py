@@ -204,18 +204,19 @@ def _is_alive(self: Thread) -> bool:
     return not actor.done.state
 
 
-def _actor_of(thread: Thread) -> Actor | None:
+def actor_of(thread: Thread) -> Actor | None:
+    """Return the actor that a thread is in this execution, if it has been started."""
     kernel = current()
     return None if kernel is None else _view(kernel, thread).actor
 
 
 def _ident(self: Thread) -> int | None:
-    actor = _actor_of(self)
+    actor = actor_of(self)
     return identity.ident_of(actor.name) if actor is not None else cast("int | None", _genuine_ident.__get__(self))
 
 
 def _native_id(self: Thread) -> int | None:
-    actor = _actor_of(self)
+    actor = actor_of(self)
     return identity.ident_of(actor.name) if actor is not None else cast("int | None", _genuine_native_id.__get__(self))
 
 
@@ -225,7 +226,7 @@ def _set_daemon(self: Thread, daemonic: bool) -> None:
         return
     if not self._initialized:  # type: ignore[attr-defined]  # not in the stubs
         raise RuntimeError("Thread.__init__() not called")
-    if _actor_of(self) is not None or self._started._flag:  # type: ignore[attr-defined]  # not in the stubs
+    if actor_of(self) is not None or self._started._flag:  # type: ignore[attr-defined]  # not in the stubs
         raise RuntimeError("cannot set daemon status of active thread")
     self._daemonic = daemonic  # type: ignore[attr-defined]  # not in the stubs
 
@@ -233,7 +234,7 @@ def _set_daemon(self: Thread, daemonic: bool) -> None:
 def _repr(self: Thread) -> str:
     if current() is None:
         return _genuine_repr(self)
-    actor = _actor_of(self)
+    actor = actor_of(self)
     status = "initial" if actor is None else "stopped" if actor.done.state else "started"
     daemon = " daemon" if _genuine_daemon.__get__(self) else ""
     ident = f" {identity.ident_of(actor.name)}" if actor is not None else ""

@@ -30,7 +30,7 @@ from simharness.runtimes.patching import Patches
 from simharness.world import read_clock
 from simharness.world import sleep as _virtual_sleep
 
-_QUIET = frozenset({"_threading_local", "concurrent", "logging", "queue", "random", "tempfile", "threading", "uuid"})
+_QUIET = frozenset({"_threading_local", "concurrent", "logging", "queue", "random", "tempfile", "threading", "trio", "uuid"})
 """Top-level modules whose own readings of a clock are not steps."""
 _REAL = frozenset({"hypothesis", "simharness"})
 """Top-level modules that read the real clocks."""

@@ -7,7 +7,8 @@ besides the one under way). Each race of a maximal execution is reversed: the re
 its first step, unless a sleeping choice is a weak initial of it, or the tree covers it.
 
 Where there are daemons, source sets without wakeup sequences are used (section 5): whether a step is the last of its actor, which
-is what daemons conflict with, is known only when it has been done, and wakeup trees need footprints that are exact.
+is what daemons conflict with, is known only when it has been done, and wakeup trees need footprints that are exact. So too where steps
+grow (`Learned.late`): what the reversing step is without the other is only known if it has been made there.
 
 Departures: races of blocked and of state-dependent operations and of the clock as `simharness.races` tells; data choices
 are branches whose keys differ only in the alternative. Races are looked for among all steps of each execution, not only the new
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from simharness.actors import SHIFT
 from simharness.errors import HarnessBug
 from simharness.kernel import ABANDON, Kernel
-from simharness.liveness import passed_over
+from simharness.liveness import whose_turn
 from simharness.operations import conflict
 from simharness.races import Races
 from simharness.strategies import Expected
@@ -90,8 +91,8 @@ class Dpor:
             return branch.key
         self.left.append([])
         current = kernel.actor
-        if kernel.fair and (late := passed_over(kernel, enabled)) is not None and late not in asleep:
-            return late
+        if kernel.fair and (turn := whose_turn(kernel, enabled)) is not None and turn not in asleep:
+            return turn
         if current is not None and not asleep and current.key in enabled:
             return current.key
         for key in enabled if kernel.faults is None else enabled[: kernel.peaceful]:
@@ -139,7 +140,7 @@ class Dpor:
 
     def _reverse_races(self) -> None:
         races, kernel = self.races, self.kernel
-        exact = not kernel.learned.daemons
+        exact = not (kernel.learned.daemons or kernel.learned.late)
         independent: dict[int, int] = {}
         for group, rests_on in races.all():
             done: list[int] = []
@@ -219,10 +220,18 @@ class Dpor:
 
     def _add_source(self, i: int, events: list[Event]) -> None:
         """Have an initial of the reversal tried at depth i, unless one of them is or was: source sets (article, section 5)."""
+        sleeping = self.sleep[i]
         tried = {branch.key for branch in self.left[i]}
-        tried.update(self.sleep[i])
+        tried.update(sleeping)
+        last = len(events) - 1
         for position, (key, reads, writes) in enumerate(events):
-            if key in tried and not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
+            if key not in tried:
+                continue
+            if position and position == last and self.kernel.learned.late:
+                if key not in sleeping:
+                    continue  # what it would be after the others is known only from where it was made before them
+                reads, writes = sleeping[key]  # noqa: PLW2901
+            if not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
                 return
         self.left[i].append(Branch(*events[0]))
 

@@ -10,7 +10,7 @@ import pytest
 from store_kit import PARENT, Clock, OpenStore, contents, session_ids
 
 import hermes_state
-from hermes_state import PROTOCOLS, SessionClosedError, SessionDB
+from hermes_state import PROTOCOLS, Agent, SessionClosedError, SessionDB
 
 OLDER = [name for name in PROTOCOLS if name != "fenced"]
 
@@ -102,6 +102,17 @@ def test_fenced_refuses_a_message_to_an_ended_session_and_names_the_live_one(ope
         db.append_message(PARENT, "user", "hello")
     assert refusal.value.live_session_id == "grandchild"
     assert contents(db, PARENT) == []
+
+
+def test_lease_closed_is_selected_by_name_and_refuses_a_message_to_an_ended_session(open_store: OpenStore) -> None:
+    db = open_store("lease_closed")
+    assert (db.protocol, db.rung.recheck, db.rung.fenced) == ("lease_closed", True, False)
+    db.create_session(PARENT, source="cli")
+    db.end_session(PARENT, "compression")
+    with pytest.raises(SessionClosedError, match="no live session continues it"):
+        Agent(db, PARENT).append("user", "are you there?")
+    assert contents(db, PARENT) == []
+    assert db.live_session(PARENT) is None
 
 
 def test_fenced_names_no_live_session_when_the_conversation_has_ended(open_store: OpenStore) -> None:

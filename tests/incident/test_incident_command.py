@@ -253,9 +253,14 @@ def test_the_rows_of_the_database_are_unified_with_the_executions(tmp_path):
     assert answer["verdict"] == "reproduced"
 
 
-def test_the_token_replays_and_the_test_that_is_written_passes(tmp_path):
-    file = tmp_path / "test_incident.py"
-    _, answer, _ = answers(tmp_path, f"{DATA}/fork.log", *TURNS, *LEASE, "--pytest", str(file), "--max-executions", "5")
+def test_the_token_replays_the_page_shows_it_and_the_test_that_is_written_passes(tmp_path):
+    file, page = tmp_path / "test_incident.py", tmp_path / "incident.html"
+    options = ("--pytest", str(file), "--html", str(page), "--max-executions", "5")
+    _, answer, _ = answers(tmp_path, f"{DATA}/fork.log", *TURNS, *LEASE, *options)
+    text = page.read_text(encoding="utf-8")
+    assert "The incident" in text
+    assert answer["evidence"]["token"] in text
+    assert answer["evidence"]["other_token"] in text
     replayed = CliRunner().invoke(cli.app, ["replay", TURNS[1], answer["evidence"]["token"]])
     assert replayed.exit_code == 1
     assert "2 compression children" in replayed.output

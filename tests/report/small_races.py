@@ -90,3 +90,28 @@ def rotation(world):
         (count,) = connection.execute("SELECT count(*) FROM sessions WHERE parent = 'PARENT'").fetchone()
         connection.close()
         assert count <= 1, f"PARENT has {count} children"
+
+
+def lapsed_lease(world):
+    lease = world.shared((None, None), "lease")
+    world.show("lease", lambda: lease.get()[0], until=lambda: lease.get()[1])
+
+    def take(name):
+        holder, until = lease.get()
+        if holder is not None and until > world.clock.time():
+            return
+        lease.set((name, world.clock.time() + 1.0))
+        world.clock.sleep(2.0)
+        world.step("publish")
+        world.outcome(name)
+
+    def late(name):
+        world.clock.sleep(1.5)
+        take(name)
+
+    world.actor("main_turn", take, "main_turn")
+    world.actor("review_fork", late, "review_fork")
+
+    @world.at_end
+    def published_once():
+        assert len(world.outcomes) <= 1, "both have published"

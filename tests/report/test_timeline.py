@@ -14,7 +14,7 @@ from simharness.trace import Step, Trace
 from tests.report import small_races
 
 GOLDEN = Path(__file__).parent / "golden"
-NAMES = ["lost_update", "order_of_writes", "lease_expires", "two_locks", "rotation"]
+NAMES = ["lost_update", "order_of_writes", "lease_expires", "two_locks", "rotation", "lapsed_lease"]
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -48,6 +48,12 @@ def test_colour_changes_no_character(name):
     coloured = render(trace, 100, colour=True)
     assert ESCAPES.search(coloured)
     assert [line.rstrip() for line in ESCAPES.sub("", coloured).splitlines()] == render(trace, 100).splitlines()
+
+
+def test_source_lines_are_shown_on_demand():
+    trace = counterexample("lost_update").trace
+    assert "counter.set(value + 1)" in render(trace, source=True)
+    assert "counter.set(value + 1)" not in render(trace)
 
 
 def test_the_full_timeline_shows_every_step():

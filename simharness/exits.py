@@ -1,0 +1,40 @@
+"""How commands end: exceptions become one line on stderr and an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+
+import typer
+
+from simharness.errors import HarnessBug, SimharnessError
+
+INCONCLUSIVE = 3
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Turn exceptions into one line on stderr and an exit status."""
+    try:
+        yield
+    except SimharnessError as error:
+        say(str(error))
+        raise typer.Exit(error.exit_status) from None
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise typer.Exit(INCONCLUSIVE) from None
+    except typer.Exit:
+        raise
+    except BrokenPipeError:
+        raise typer.Exit(0) from None
+    except Exception as error:
+        say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
+        traceback.print_exc()
+        raise typer.Exit(HarnessBug.exit_status) from None
+
+
+def say(text: str) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(f"simharness: {' '.join(text.split())}\n")

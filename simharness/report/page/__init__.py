@@ -1,0 +1,50 @@
+"""The page: executions as one HTML file, to look at and to step through in a browser.
+
+It is made of the entries that `--json` writes and of the files beside this one. It asks the network for nothing, and says so to the
+browser; without scripts it shows the same timelines as text.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+Entry = Mapping[str, Any]
+"""A result as `json_report.entry` returns it, or an execution as `html_report.executed` does."""
+
+_FILES = {"/*STYLE*/": ("page.css",), "/*SCRIPT*/": ("data.js", "diagram.js", "world.js", "page.js")}
+"""Marks in the template, and the files whose texts stand there."""
+
+
+def page(entries: Sequence[Entry], title: str = "") -> str:
+    """Return a page that shows these results or executions, with a list to choose from when there are several.
+
+    Args:
+        entries: each may also have `command`, which repeats it, `timeline`, its text, and `notes`: pairs of a heading and its lines.
+        title: of the page; by default what the first of the executions came to.
+    """
+    folder = files(__name__)
+    first = next((entry["counterexample"]["failure"] for entry in entries if entry.get("counterexample")), None)
+    said = title or (f"{entries[0]['scenario']}: {first}" if first else "simharness")
+    texts = {mark: "\n".join((folder / name).read_text(encoding="utf-8") for name in names) for mark, names in _FILES.items()}
+    texts["<!--TITLE-->"] = html.escape(said)
+    texts["<!--PLAIN-->"] = _plain(entries)
+    texts["{/*DATA*/}"] = _embedded({"title": title, "cells": list(entries)})
+    template = (folder / "page.html").read_text(encoding="utf-8")
+    return re.sub("|".join(map(re.escape, texts)), lambda mark: texts[mark.group()], template)
+
+
+def _embedded(value: Mapping[str, Any]) -> str:
+    """Return JSON that ends no element of the page early, whatever texts it holds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _plain(entries: Sequence[Entry]) -> str:
+    """Return the timelines as text, for a browser that runs no scripts."""
+    texts = [f"{entry['scenario']}\n\n{entry['timeline']}" for entry in entries if entry.get("timeline")]
+    return html.escape("\n\n\n".join(texts))
