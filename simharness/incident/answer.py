@@ -142,7 +142,7 @@ def answer(
     )
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
-    if made.verdict is Verdict.IMPOSSIBLE and with_skew is not None:
+    if made.verdict is Verdict.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
         return replace(made, least_skew=_least_skew(scenario, cell, allowed.settings, with_skew, incident))
     return made
 

@@ -7,15 +7,13 @@ import json
 import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from simharness.actors import SHIFT
 from simharness.explore import Explorer
-from simharness.faults import Faults
-from simharness.incident.findings import Level
-from simharness.incident.matching import Search, informative
-from simharness.incident.templates import Line
-from simharness.incident.timeline import incident_of
+from simharness.incident.matching import informative
 from simharness.runtimes.logs import LOG_LINES
 from simharness.scenario import load
 from simharness.simulation import Settings, Simulation
@@ -180,42 +178,29 @@ def main():
     write("minute_cli.log", [entry for entry, line in zip(late, found.said, strict=True) if line.actor == "cli"])
 
 
-def stalled(said):
-    """The gateway sleeps longer than its lease lasts, the command line compresses meanwhile: as the search finds it for such a story."""
-    [scenario] = load(f"{SCENARIOS}::processes")
-    gateway = [line for line in said if line.actor == "gateway"]
-    started = positions(gateway, "started")[0] + 1
-    whole = [line._replace(actor="cli", pid=1 + line.pid) for line in gateway]
-    story = [*gateway[:started], *whole, *gateway[started:]]
-    lines = [
-        Line(
-            "story",
-            "",
-            number,
-            1,
-            line.logger,
-            line.level,
-            line.message,
-            str(line.pid),
-            line.actor,
-            {},
-            *scenario.log.match(line.logger, line.message),
-        )
-        for number, line in enumerate(story)
-    ]
-    for line in lines:
-        if line.event == "compression ends" or line.event == "turn ends":
-            line.fields["session"] = f"child of {line.process}"
-    incident = incident_of(lines, scenario.log, 0.0)
-    search = Search(scenario, {"protocol": "lease_recheck"}, Settings(preemptions=0), incident, Level(Faults(stall="1@gateway"), 0), None)
-    trace = search.find().evidence.trace
-    pids = {"gateway": gateway[0].pid, "cli": 1 + gateway[0].pid}
-    return [
-        Said(step.time, step.actor, step.actor, pids[step.actor], *text.partition(": ")[0].split(" "), text.partition(": ")[2])
-        for step in trace.steps
-        for text in step.log
-        if step.actor in pids
-    ]
+def stalled():
+    """The gateway sleeps longer than its lease lasts, and the command line compresses meanwhile; found by trying where and for how long."""
+    wanted = Wanted("processes", {"protocol": "lease_recheck", "later": 301, "faults": "stall=1@gateway"}, lambda said, execution: False)
+    with Simulation(wanted.scenario, wanted.parameters, wanted.settings) as simulation, informative():
+        kernel = simulation.kernel
+        kernel.learned.share(LOG_LINES)
+        kernel.on_log = lambda record: wanted.heard(kernel, record)
+        for place, instant in product(range(60), range(6)):
+
+            def choose(enabled, place=place, instant=instant):
+                names = {key: actor.name for key in enabled for actor in [kernel.actors.get(key >> SHIFT)] if actor is not None}
+                strike = kernel.fault_key("stall", "gateway") + instant
+                if kernel.n >= place and strike in enabled and not kernel.struck:
+                    return strike
+                first = [key for key, name in names.items() if name == ("cli" if kernel.struck else "gateway")]
+                return next(iter([*first, *names, *enabled]))
+
+            wanted.said.clear()
+            execution = simulation.execute((), choose)
+            done = [line.actor for line in wanted.said if "compression done" in line.message]
+            if done == ["cli", "gateway"] and execution.failure is not None and "2 compression children" in str(execution.failure.error):
+                return wanted.said
+    raise LookupError("no stall forks the session")
 
 
 def contention_lines():
