@@ -84,6 +84,14 @@ LOOKS = {
     "dataclass replaced": (Point, move, lambda point: replace(point).x == 1),
     "object copied": (Point, move, lambda point: copy.copy(point).x == 1),
     "slots compared": (Slotted, move, lambda point: point == Slotted(1)),
+    "handed to map": (lambda: [[]], grow, lambda rows: list(map(len, rows)) == [1]),
+    "a method handed to map": (dict, put, lambda d: list(map(d.get, ["k"])) == [1]),
+    "handed to filter": (lambda: [[]], grow, lambda rows: [len(row) for row in filter(len, rows)] == [1]),
+    "key of max": (
+        lambda: [Point(), Point()],
+        lambda points: move(points[1]),
+        lambda points: max(points, key=operator.attrgetter("x")) is points[1],
+    ),
     "attrgetter": (Point, move, lambda point: operator.attrgetter("x")(point) == 1),
 }
 
