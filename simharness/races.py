@@ -345,7 +345,7 @@ class Races:
         start, now, lateness = 0, 0, 0
         ends = [j for j in range(self.end) if kernel.writes[j] & CLOCK]
         for number, end in enumerate([*ends, self.end]):
-            if end >= shared or end == self.end:
+            if (end >= shared or end == self.end) and kernel.clock_may_move(now, lateness):
                 target = self.tail if end == self.end else self.races[end]
                 for i in range(start, end):
                     bit = 1 << i

@@ -175,6 +175,14 @@ class Striking(Record):
         """Whether the fault model has stalls."""
         return self.faults is not None and any(self.faults.limit(kind) for kind in STALLS)
 
+    def clock_may_move(self, now: int, lateness: int) -> bool:
+        """Whether from this state of the clock the execution has an instant that can be reached past actors that could move."""
+        if self.may_stall or self.clock.timescales:
+            return True
+        latest = now + self.clock.max_delay - lateness
+        deadlines = (*self.deadlines, *(actor.deadline for actor in self.actors.values()))
+        return any(deadline is not None and now < deadline < latest for deadline in deadlines)
+
     # What happens when one does
 
     def check_possible(self, key: int) -> None:
