@@ -7,14 +7,14 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore ledger test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants check clean
+.PHONY: explore ledger test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants trials check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
 
-explore: $(STAMP)  ## every ordering of the compression fork, for every protocol of the ladder
+explore: $(STAMP)  ## every ordering of the compression fork, for every protocol of the ladder, without faults and with them
 	$(BIN)/simharness explore scenarios/compression_fork.py --workers $(WORKERS)
 
 ledger: $(STAMP)  ## reports from production: where each is found, and where its repair is verified
@@ -57,6 +57,12 @@ peers: $(STAMP)  ## the store workload under other tools too, each in an environ
 		test -x .peers/$$tool/bin/python || { $(PYTHON) -m venv .peers/$$tool && .peers/$$tool/bin/python -m pip install -q $$tool; } || true; \
 	done
 	$(BIN)/python benchmarks/peers.py
+
+trials:  ## threaded tests of well-known packages under every ordering, in an environment of their own: docs/trials.md
+	test -x .trials/bin/python || $(PYTHON) -m venv .trials
+	.trials/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r benchmarks/trials/requirements.txt
+	rm -rf benchmarks/trials/.corpus
+	cd benchmarks/trials && ../../.trials/bin/python -m pytest -c pytest.ini --rootdir . $(RUN)
 
 check: lint types test
 

@@ -40,6 +40,7 @@ TEMPLATES = (
         DONE,
         COMPRESSION,
         "context compression done: session={session} messages={before}->{after} rough_tokens=~{tokens} awaiting_real_usage=true",
+        goes_on=True,
     ),
     Template("session adopted", LOOP, "session adopted: {session} has ended and goes on in {new}"),
     Template("turn ends", LOOP, "Turn ended: reason={reason} {details} session={session}"),

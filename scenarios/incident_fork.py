@@ -9,6 +9,7 @@ Two things must hold at the end: the session has at most one compression child, 
 
 import logging
 import threading
+import time
 
 import simharness
 from hermes_state import PROTOCOLS, Agent, Gateway, SessionDB, SessionEntry
@@ -90,22 +91,26 @@ def turns(world, protocol):
     check(world, lambda: db)
 
 
-@simharness.scenario(protocol=list(PROTOCOLS), expect=dict.fromkeys(BOTH, "violated"), log=HERMES)
-def processes(world, protocol, faults=None):
-    """A turn in each of two processes on one file."""
-    if faults is not None:
+@simharness.scenario(
+    protocol=list(PROTOCOLS),
+    later=[0, 301],
+    expect={(protocol, later): "violated" for protocol in BOTH for later in (0, 301)},
+    log=HERMES,
+)
+def processes(world, protocol, later, faults=None):
+    """A turn in each of two processes on one file; the command line's comes so many seconds later."""
+    if "stall" in str(faults):
         world.timescale(LEASE)
     new_store(world, protocol).close()
 
-    def turn(text):
-        db = SessionDB(world.path("state.db"), protocol=protocol)
-        agent_for(db, PARENT, "the build is green").run_turn(text)
-        db.close()
-
-    world.actor("gateway", turn, "please finish the migration", process="gateway")
-    world.actor("cli", turn, "what is left to do?", process="cli")
-
-    def reopened():
+    def opened():
         return SessionDB(world.path("state.db"), protocol=protocol)
 
-    check(world, reopened)
+    def turn(db, text, delay=0):
+        if delay:
+            time.sleep(delay)
+        agent_for(db, PARENT, "the build is green").run_turn(text)
+
+    world.actor("gateway", turn, opened(), "please finish the migration", process="gateway")
+    world.actor("cli", turn, opened(), "what is left to do?", later, process="cli")
+    check(world, opened)

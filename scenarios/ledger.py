@@ -55,7 +55,7 @@ class Conversation:
         self.messages = self.store.get_messages(PARENT)
         self._reader = sqlite3.connect(self.path)
         if self.store.rung.lease:
-            world.show("lease", self.lease_is)
+            world.show("lease", self.holder, until=self.expiry)
 
     def open(self):
         return SessionDB(self.path, self.protocol)
@@ -82,11 +82,17 @@ class Conversation:
         found = self.rows("SELECT ended_at FROM sessions WHERE id = ?", PARENT)
         return "gone" if not found else "open" if found[0][0] is None else "ended"
 
-    def lease_is(self):
-        """Whose the lease is, for the timeline."""
-        found = self.rows("SELECT holder FROM compression_locks WHERE expires_at >= ?", self.world.clock.time())
-        names = [name for name, agent in self.agents.items() if found and f":agent={agent._tag:x}:" in found[0][0]]
-        return names[0] if names else "-"
+    def lease(self):
+        """Whose name the lease's row holds, and until when."""
+        found = self.rows("SELECT holder, expires_at FROM compression_locks")
+        return found[0] if found else ("", None)
+
+    def holder(self):
+        holder = self.lease()[0]
+        return next((name for name, agent in self.agents.items() if f":agent={agent._tag:x}:" in holder), "-")
+
+    def expiry(self):
+        return self.lease()[1]
 
     def children(self):
         return [row[0] for row in self.rows("SELECT id FROM sessions WHERE parent_session_id = ? AND kind = 'compression'", PARENT)]
@@ -217,8 +223,8 @@ def late_refresher_71790(world, protocol):
     world.actor("lid", time.sleep, 200.0, process="user")
 
     def the_lease_is_held():
-        lease = conversation.rows("SELECT holder FROM compression_locks WHERE expires_at >= ?", world.clock.time())
-        assert lease or conversation.parent_is() == "ended", "nobody holds the lease"
+        held = (conversation.expiry() or 0.0) >= world.clock.time()
+        assert held or conversation.parent_is() == "ended", "nobody holds the lease"
 
     world.eventually(the_lease_is_held, within=REFRESH_SECONDS + 10.0)
 

@@ -36,6 +36,9 @@ BATCHES_TRIED = 1_000
 """Executions spent on whether a counterexample under any order of Trio's tasks has a like under its batches."""
 _monotonic = time.monotonic
 
+_MANY_ROUNDS = 50
+_ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
+
 
 class Explorer:
     """Explores one cell."""
@@ -78,16 +81,16 @@ class Explorer:
 
     def _rounds(self, simulation: Simulation) -> bool:
         """Explore until a round teaches nothing new about what conflicts; return whether it was exhausted."""
-        learned = simulation.kernel.learned
+        learned, rounds = simulation.kernel.learned, 0
         while True:
-            version = learned.version
+            version, rounds = learned.version, rounds + 1
             self.tally, self._round_began = Tally(), _monotonic()
             self.search = named.made(self.strategy, simulation.kernel, self.settings)
             finished = self._round(simulation, self.search, version)
-            if learned.version == version:
+            if self.gave_up is not None and rounds > _MANY_ROUNDS:
+                self.gave_up += f"; exploring started over {rounds} times, each time since something else was shared: {_ENDLESS}"
+            if learned.version == version or self.gave_up is not None:
                 return finished
-            if self.gave_up is not None:
-                return False
 
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         kernel, tally = simulation.kernel, self.tally

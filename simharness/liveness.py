@@ -6,7 +6,7 @@ which the check held. What goes on for ever without time going by is broken too 
 a cycle that repeats up to the last step allowed. (Fairness in time is the clock's: nobody is late by more than `max_delay` without a
 fault.)
 
-Schedules go on fairly where nothing else is asked for: an actor that could move is passed over for at most `PATIENCE` steps.
+Schedules go on fairly where nothing else is asked for: from step `PATIENCE` on actors take turns, and what goes on for ever soon repeats.
 """
 
 from __future__ import annotations
@@ -100,9 +100,13 @@ def _fair(kernel: Kernel) -> bool:
     return bool(movers) and not waits and all(actor.index in movers for actor in kernel.live if actor.ready(now))
 
 
-def passed_over(kernel: Kernel, enabled: list[int]) -> int | None:
-    """Return the choice of an actor that has been passed over for too many steps; None if there is none."""
+def whose_turn(kernel: Kernel, enabled: list[int]) -> int | None:
+    """Return the choice of the actor that has waited longest, once an execution goes on for long; None before."""
     if kernel.n < PATIENCE:
         return None
-    lately = {key >> SHIFT for key in kernel.keys[-PATIENCE:]}
-    return next((key for key in enabled if key >> SHIFT not in lately and key >> SHIFT in kernel.actors), None)
+    waiting = [key for key in enabled if key >> SHIFT in kernel.actors]
+    for key in reversed(kernel.keys[-LONGEST_CYCLE:]):
+        if len({other >> SHIFT for other in waiting}) < 2:
+            break
+        waiting = [other for other in waiting if other >> SHIFT != key >> SHIFT]
+    return waiting[0] if waiting else None

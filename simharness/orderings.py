@@ -34,12 +34,10 @@ class Orderings:
 
     Args:
         identify: `Exactly()` where a mistake would lose an ordering; `hash` where orderings are only counted, which keeps nothing.
-        without: mask of resources by which steps are not taken to be ordered.
     """
 
-    def __init__(self, kernel: Kernel, identify: Callable[[tuple[int, ...]], int], without: int = 0) -> None:
+    def __init__(self, kernel: Kernel, identify: Callable[[tuple[int, ...]], int]) -> None:
         self._kernel = kernel
-        self._within = ~without
         self._identify = identify
         self._taken = 0
         self._writer: dict[int, int] = {}
@@ -55,7 +53,7 @@ class Orderings:
         """Return the ordering of the steps that the kernel has recorded; equal for equal orderings only."""
         kernel = self._kernel
         for n in range(self._taken, kernel.n):
-            key, reads, writes = kernel.keys[n], kernel.reads[n] & self._within, kernel.writes[n] & self._within
+            key, reads, writes = kernel.keys[n], kernel.reads[n], kernel.writes[n]
             step = self._step(key, reads, writes)
             self._last[key >> SHIFT] = step
             writes &= ~CLOCK

@@ -43,6 +43,11 @@ class Place(NamedTuple):
         return self.file
 
 
+def is_ours(file: str) -> bool:
+    """Whether a file belongs to the harness."""
+    return file.startswith(_OURS)
+
+
 def is_foreign(file: str) -> bool:
     """Whether a file belongs to the harness, pytest, Trio, the standard library or the interpreter itself."""
     if file.startswith((_OURS, "<")) or any(part in file for part in (*_RUNNER, *_DRIVEN)):

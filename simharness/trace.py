@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from simharness.actors import SHIFT
 from simharness.clock import EPOCH, nanoseconds
@@ -184,14 +183,15 @@ class Trace:
         return sum(1 for before, after in pairwise(movers) if before != after)
 
 
-class _World(NamedTuple):
+@dataclass(frozen=True)
+class _World:
     """What the world looks like after a step."""
 
     changes: tuple[str, ...] = ()
     tables: Tables | None = None
-    held: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    shown: Mapping[str, str] = MappingProxyType({})
-    until: Mapping[str, int] = MappingProxyType({})
+    held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shown: Mapping[str, str] = field(default_factory=dict)
+    until: Mapping[str, int] = field(default_factory=dict)
     wall: int = 0
 
 

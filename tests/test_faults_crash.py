@@ -1,5 +1,6 @@
 """A crash of a process: everywhere, with nothing of the process running again, and SQLite cleaning up after it."""
 
+import pickle
 import sqlite3
 import threading
 import time
@@ -382,3 +383,18 @@ def test_a_crash_meets_others_on_the_database_only_where_it_frees_a_lock(journal
     assert reduced.outcomes == everything.outcomes
     assert (reduced.verdict, reduced.redundant) == (everything.verdict, 0)
     assert orderings in (None, reduced.executions)
+
+
+def test_a_counterexample_that_begins_with_a_fault_can_be_handed_from_process_to_process():
+    def never_done(world):
+        cell = world.shared(0, "cell")
+        world.actor("worker", lambda: cell.add(1), process="P")
+        world.at_end(lambda: fail_unless(cell.get() == 1))
+
+    found = explore(never_done).counterexample
+    assert pickle.loads(pickle.dumps(found)).timeline == found.timeline
+
+
+def fail_unless(holds):
+    """Fail unless it holds."""
+    assert holds

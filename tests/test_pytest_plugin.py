@@ -211,6 +211,56 @@ def test_asked():
         assert re.match(r"verified +4 orderings", line(result, "::test_asked"))
 
 
+TTL = """
+class Cache:
+    def __init__(self, ttl):
+        self.ttl, self.kept = ttl, {}
+
+    def put(self, key):
+        self.kept[key] = time.monotonic()
+
+    def fresh(self, key):
+        return time.monotonic() - self.kept[key] < self.ttl
+
+@pytest.mark.interleave
+def test_in_no_time():
+    cache = Cache(1)
+    cache.put("k")
+    both(lambda: cache.fresh("k") and not cache.fresh("k") and pytest.fail("gone"))
+
+@pytest.mark.interleave(timescales=1)
+def test_about_a_second_later():
+    cache = Cache(1)
+    cache.put("k")
+    both(lambda: cache.fresh("k") and not cache.fresh("k") and pytest.fail("gone"))
+
+@pytest.mark.interleave(timescales=(1, 5))
+def test_later_than_anybody_may_be():
+    pass
+"""
+
+
+def test_what_expires_without_a_timer_expires_between_two_looks_where_a_timescale_says_so(run):
+    result = run(TTL)
+    result.assert_outcomes(failed=1, errors=1, passed=1)
+    has(result, "Failed: gone", "timescales=(1, 5): each is a number of seconds, less than max_delay=5, by which threads may be late")
+    assert line(result, "verified").endswith("::test_in_no_time")
+    assert line(result, "violated").endswith("::test_about_a_second_later")
+
+
+def test_tracebacks_show_the_lines_of_the_code_under_test_and_nothing_of_what_announces_their_accesses(run):
+    result = run("""
+@pytest.mark.interleave
+def test_missing():
+    counts = {"k": 1}
+    def work():
+        counts["k"] += counts.pop("k")
+    both(work)
+""")
+    has(result, '>       counts["k"] += counts.pop("k")', "E       KeyError: 'k'")
+    assert not [text for text in result.outlines if "guards.py" in text or "simharness/" in text]
+
+
 def test_sleeps_are_virtual(run):
     result = run(
         """

@@ -41,6 +41,8 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided within the budget"
 
 
+MOST_FOR_SKEW = 1_000
+"""Executions for each skew that is tried."""
 EXIT_STATUS = {Verdict.REPRODUCED: 0, Verdict.HARMLESS: 1, Verdict.IMPOSSIBLE: 1, Verdict.UNDECIDED: 3}
 
 
@@ -129,7 +131,7 @@ def answer(
         cell,
         _verdict(last),
         last.level,
-        last.count,
+        len(last.fits),
         len(last.harmful),
         sum(found.executions for found in searched),
         _monotonic() - began,
@@ -140,7 +142,7 @@ def answer(
     )
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
-    if made.verdict is Verdict.IMPOSSIBLE and with_skew is not None:
+    if made.verdict is Verdict.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
         return replace(made, least_skew=_least_skew(scenario, cell, allowed.settings, with_skew, incident))
     return made
 
@@ -184,22 +186,27 @@ def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: S
 def _least_skew(
     scenario: Scenario, cell: Mapping[str, Any], settings: Settings, with_skew: Callable[[float], Incident], incident: Incident
 ) -> float | None:
-    """Return the smallest skew, to the millisecond, with which executions fit; None if none does.
+    """Return the smallest skew, to the millisecond, with which executions are found to fit; None if none is.
 
-    Without faults and with no line missing: a larger skew only takes constraints away, so the smallest is found by halving.
+    Without faults and with no line missing. A larger skew only takes constraints away, so that the smallest is found by halving.
     """
 
     def fits(skew: float) -> bool:
-        return bool(Search(scenario, cell, settings, with_skew(skew), Level(None, 0), None).find(evidence_too=False).fits)
+        return bool(Search(scenario, cell, limited, with_skew(skew), Level(None, 0), None).find(evidence_too=False).fits)
 
-    times = [line.time for line in incident.lines]
-    low, high = incident.skew, (max(times) - min(times)) / SECOND + 1.0
-    if high <= low or with_skew(high).before == incident.before or not fits(high):
+    limited = replace(settings, max_executions=min(settings.max_executions or MOST_FOR_SKEW, MOST_FOR_SKEW))
+    times = [(line.source, line.process, line.time, line.precision) for line in incident.lines]
+    apart = {
+        round(abs(one[2] - other[2]) / SECOND + 0.001, 3) for one in times for other in times if one[:2] != other[:2] and one is not other
+    }
+    skews = sorted(skew for skew in apart if skew > incident.skew)
+    if not skews or with_skew(skews[-1]).before == incident.before or not fits(skews[-1]):
         return None
-    while high - low > 0.001:
-        middle = (low + high) / 2
-        if with_skew(middle).before == with_skew(high).before or fits(middle):
+    low, high = 0, len(skews) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if fits(skews[middle]):
             high = middle
         else:
-            low = middle
-    return round(high, 3)
+            low = middle + 1
+    return skews[high]

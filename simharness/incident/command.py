@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -47,7 +46,10 @@ def incident(  # typer makes an option of each
         str | None, typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may have struck, fewest first: {', '.join(KINDS)}.")
     ] = None,
     missing: Annotated[int, typer.Option(min=0, help="So many lines may be missing from the log, fewest first.")] = 0,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="The session to explain, where the logs tell of several.")] = None,
+    session: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="The session to explain, where the logs tell of several; those given belong together."),
+    ] = None,
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Of text lines, as logging.Formatter has it; default: the scenario's.")
     ] = None,
@@ -56,7 +58,7 @@ def incident(  # typer makes an option of each
     full: Annotated[bool, typer.Option("--full", help="The timeline of the explanation, with every step.")] = False,
     pytest: Annotated[str | None, typer.Option(metavar="FILE", help="Write a test that reproduces the incident.")] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the answer here, too.")] = None,
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write the explanation as a page.")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the explanation step by step.")] = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
     max_seconds: Annotated[float, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = SECONDS,
     seed: Annotated[int, typer.Option(help="Of random numbers.")] = 0,
@@ -65,15 +67,13 @@ def incident(  # typer makes an option of each
     for path, option in ((pytest, "--pytest"), (json, "--json"), (html, "--html")):
         if path is not None:
             files.check_writable(path, option)
-    if html is not None and find_spec("simharness.report.html") is None:
-        raise Misuse("--html: this version of simharness writes no pages; leave it out")
     model = Faults.of(faults)
     jobs = jobs_of([scenario], parameter or [])
     if len({job.scenario.name for job in jobs}) > 1:
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone)
-    found = incident_of(reading.lines, described, skew, session)
+    found = incident_of(reading.lines, described, skew, session or ())
     wanted = None if db is None else database.wanted(db, described, _first_session(found))
     _tell_lines(reading, found, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
@@ -81,16 +81,21 @@ def incident(  # typer makes an option of each
     answers = []
     for cell in cells:
         answers.append(
-            answer(jobs[0].scenario, cell, found, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session))
+            answer(
+                jobs[0].scenario, cell, found, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session or ())
+            )
         )
         _tell_answer(answers[-1], found, full or len(cells) == 1, full)
     best = min(answers, key=lambda one: EXIT_STATUS[one.verdict])
+    made: list[tuple[str, str, str]] = []
     if json is not None:
-        files.write(json, as_text(writing.document(found, reading, answers)), "--json")
+        made.append((json, as_text(writing.document(found, reading, answers)), "--json"))
     if pytest is not None:
-        files.write(pytest, writing.as_test(pytest, found, best), "--pytest")
+        made.append((pytest, writing.as_test(pytest, found, best), "--pytest"))
     if html is not None:
-        files.write(html, _page(best), "--html")
+        made.append((html, writing.as_page(found, described, jobs[0].scenario, best), "--html"))
+    for written in made:
+        files.write(*written)
     statuses = {EXIT_STATUS[one.verdict] for one in answers}
     return 0 if 0 in statuses else max(statuses)
 
@@ -99,15 +104,6 @@ def _first_session(found: Incident) -> str:
     if not found.sessions:
         raise Misuse("--db: no line of the incident names a session to ask the database about")
     return found.sessions[0]
-
-
-def _page(best: Answer) -> str:
-    """Return the explanation as a page."""
-    if best.evidence is None:
-        raise Misuse(f"--html: there is nothing to show: {best.verdict}")
-    from importlib import import_module
-
-    return str(import_module("simharness.report.html").page(best.evidence.trace))
 
 
 def _width() -> int:

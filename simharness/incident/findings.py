@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from simharness.account import Account
 from simharness.actors import ALTERNATIVES, SHIFT
 from simharness.faults import Faults
-from simharness.incident.gate import RESOURCE, Identity, LogLine, State
+from simharness.incident.gate import DROPPED, PICK, Gate, Identity, LogLine, State
 from simharness.incident.templates import Line
 from simharness.kernel import Kernel
 from simharness.operations import conflict
-from simharness.orderings import Ordering
 from simharness.record import LOG
 from simharness.simulation import Execution, describe
 from simharness.trace import Trace
@@ -21,6 +20,7 @@ from simharness.trace import Trace
 Event = tuple[str, str, int]
 """A step: who, what, and how many times that actor has done it."""
 Pair = tuple[Event, Event]
+Ordering = tuple[int, tuple[tuple[str, ...], ...]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ class Fit:
 
     Attributes:
         keys: its choices, for a kernel in which log lines are points and nothing waits.
-        ordering: its ordering, without what only the incident's order made dependent.
         failure: what went wrong, in words, or None.
         actors: who logged each of the incident's lines.
         ids: which id is which.
@@ -65,7 +64,6 @@ class Fit:
     """
 
     keys: Sequence[int]
-    ordering: Ordering
     failure: str | None
     actors: Sequence[str]
     ids: Sequence[Identity]
@@ -93,7 +91,7 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class Level:
-    """One search: which faults had to strike, and how many lines had to be missing from the log."""
+    """One search: which faults had to strike, and how many lines were missing from the log, at most."""
 
     faults: Faults | None
     missing: int
@@ -116,12 +114,12 @@ class Found:
     gave_up: str | None = None
     pairs: dict[Pair, int] = field(default_factory=dict)
     evidence: Evidence | None = None
-    more: int = 0
 
-    @property
-    def count(self) -> int:
-        """How many distinct orderings fit; of more than `MOST_FITS` the rest is only counted."""
-        return len(self.fits) + self.more
+    def keep_fewest_missing(self) -> None:
+        """Keep the fits with the fewest lines missing from the log."""
+        fewest = min(len(fit.missing) for fit in self.fits.values())
+        self.fits = {name: fit for name, fit in self.fits.items() if len(fit.missing) == fewest}
+        self.level = replace(self.level, missing=fewest)
 
     @property
     def harmful(self) -> list[Fit]:
@@ -134,37 +132,55 @@ class Found:
         return [fit for fit in self.fits.values() if fit.failure is None]
 
 
-def fit_of(kernel: Kernel, ordering: Ordering, execution: Execution, count: int, pairs: dict[Pair, int]) -> Fit:
+def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, int]) -> Fit:
     """Return what is kept of the kernel's last execution, which fits."""
-    resource = kernel.resources[RESOURCE]
-    who = [""] * count
+    who = [""] * gate.complete.bit_length()
     missing = []
-    before = State()
-    for step, state in resource.history:
-        name = kernel.actors[kernel.keys[step] >> SHIFT].name
-        gained = state.consumed & ~before.consumed
-        if gained:
-            who[gained.bit_length() - 1] = name
-        elif state.missing > before.missing:
+    for resource in gate.resources:
+        before = State()
+        for step, state in resource.history:
+            gained = state.consumed & ~before.consumed
             operation = kernel.operations[step]
-            missing.append(operation.message if isinstance(operation, LogLine) else "")
-        before = state
-    keys = [key & ~ALTERNATIVES if kernel.operations[step].kind == LOG else key for step, key in enumerate(kernel.keys)]
+            if gained:
+                who[gained.bit_length() - 1] = kernel.actors[kernel.keys[step] >> SHIFT].name
+            elif isinstance(operation, LogLine):
+                missing.append(operation.message)
+            before = state
+    kinds = [operation.kind for operation in kernel.operations]
+    dropped = kernel.context.get(DROPPED, ())
+    keys = [
+        key & ~ALTERNATIVES if kind == LOG else key
+        for step, (key, kind) in enumerate(zip(kernel.keys, kinds, strict=True))
+        if kind != PICK and step not in dropped
+    ]
     said = describe(execution.failure)
     failure = None if said is None else kernel.canonical(said)
-    movers = [key >> SHIFT for key in keys]
-    switches = sum(one != other for one, other in pairwise(movers))
-    return Fit(keys, ordering, failure, who, before.ids, missing, pairs_of(kernel, pairs), switches)
+    switches = sum(one >> SHIFT != other >> SHIFT for one, other in pairwise(keys))
+    state = gate.state
+    assert state is not None
+    return Fit(keys, failure, who, state.ids, missing, pairs_of(kernel, pairs), switches)
+
+
+def ordering_of(kernel: Kernel, pairs: int) -> Ordering:
+    """Return a name for the ordering of the kernel's last execution: what each mover did, and how conflicting steps were ordered.
+
+    Only the code's own steps count: not that lines were logged, nor what the incident's order made wait.
+    """
+    own: dict[str, list[str]] = {}
+    for (who, what, _), operation, key in zip(events_of(kernel), kernel.operations, kernel.keys, strict=True):
+        if operation.kind not in (LOG, PICK):
+            own.setdefault(who, []).append(f"{what} {key & ALTERNATIVES}")
+    return pairs, tuple(sorted((who, *steps) for who, steps in own.items()))
 
 
 def pairs_of(kernel: Kernel, known: dict[Pair, int]) -> int:
-    """Return the mask of the ordered pairs of conflicting steps of different actors; new pairs get bits in `known`."""
-    without = ~kernel.names.bit(RESOURCE)
-    events = events_of(kernel)
+    """Return the mask of the ordered pairs of conflicting steps of different movers; new pairs get bits in `known`."""
     steps = [
-        (events[n], kernel.keys[n] >> SHIFT, kernel.reads[n] & without, kernel.writes[n] & without)
-        for n in range(kernel.n)
-        if kernel.keys[n] >> SHIFT in kernel.actors and kernel.operations[n].kind != LOG
+        (event, key >> SHIFT, reads, writes)
+        for event, key, reads, writes, operation in zip(
+            events_of(kernel), kernel.keys, kernel.reads, kernel.writes, kernel.operations, strict=True
+        )
+        if operation.kind not in (LOG, PICK)
     ]
     mask = 0
     for later, (second, mover, reads, writes) in enumerate(steps):

@@ -21,33 +21,32 @@ from typing import Any
 from simharness.explore import Explorer
 from simharness.faults import KINDS, Faults
 from simharness.incident.database import Wanted, differ
-from simharness.incident.findings import Found, Level, NearMiss, fit_of
-from simharness.incident.gate import RESOURCE, Gate, LogLine
+from simharness.incident.findings import Found, Level, NearMiss, fit_of, ordering_of
+from simharness.incident.gate import Gate, LogLine
 from simharness.incident.separation import evidence
 from simharness.incident.templates import Log
 from simharness.incident.timeline import Incident
 from simharness.kernel import Kernel
-from simharness.orderings import Exactly, Ordering, Orderings
 from simharness.runtimes.logs import LOG_LINES
 from simharness.scenario import Scenario
 from simharness.simulation import Execution, Settings, Simulation
 from simharness.strategies import Strategy
 
-MOST_FITS = 500
-"""Of so many executions that fit the choices are kept."""
+MOST_FITS = 200
+"""When so many orderings fit, the search ends."""
 
 
 def levels(faults: Faults | None, missing: int) -> list[Level]:
-    """Return the searches to make, fewest faults and missing lines first."""
+    """Return the searches to make, fewest faults first, and with no line missing before any number of them up to `missing`."""
     limits = [(kind, faults.limit(kind)) for kind in KINDS if faults is not None and faults.limit(kind)]
     found = []
-    for *counts, lacking in product(*(range(limit + 1) for _, limit in limits), range(missing + 1)):
+    for *counts, lacking in product(*(range(limit + 1) for _, limit in limits), sorted({0, missing})):
         budgets: dict[str, Any] = {}
         for (kind, _), count in zip(limits, counts, strict=True):
             assert faults is not None
             limited = "+".join(faults.limited_to(kind))
             budgets[kind] = f"{count}@{limited}" if limited and count else count
-        found.append((sum(counts) + lacking, sum(counts), Level(Faults.of(Faults(**budgets)), lacking)))
+        found.append((sum(counts), lacking, Level(Faults.of(Faults(**budgets)), lacking)))
     return [level for _, _, level in sorted(found, key=lambda entry: entry[:2])]
 
 
@@ -74,6 +73,7 @@ class Search(Explorer):
             self.found.executions = self.tally.runs
             self.found.gave_up = self.gave_up
             if self.found.fits and evidence_too:
+                self.found.keep_fewest_missing()
                 kernel.on_log = None
                 self.found.evidence = evidence(simulation, self.found)
             if self.tally.cut and not self.gave_up:
@@ -82,13 +82,11 @@ class Search(Explorer):
 
     def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
         self.found = Found(self.found.level)
-        self._identify = Exactly()
-        self._beyond: set[Ordering] = set()
         return super()._round(simulation, strategy, version)
 
     def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
         execution = super()._next(simulation, strategy, plan)
-        if execution.status in ("complete", "deadlock") and self.gate.state.consumed == self.gate.complete:
+        if execution.status in ("complete", "deadlock") and self.gate.consumed == self.gate.complete:
             self._fits(simulation, execution)
         elif execution.status in ("complete", "deadlock", "blocked"):
             self._misses(simulation.kernel)
@@ -96,32 +94,28 @@ class Search(Explorer):
 
     def _fits(self, simulation: Simulation, execution: Execution) -> None:
         kernel, level, state = simulation.kernel, self.found.level, self.gate.state
-        if state.missing != level.missing or len(kernel.struck) != _number(level.faults):
+        if state is None or len(kernel.struck) != _number(level.faults):
             return
         if self.wanted is not None:
             otherwise = differ(self.wanted, kernel, self.log, state.ids)
             if otherwise:
                 self._nearer(NearMiss(len(self.incident.lines), None, (), otherwise))
                 return
-        resource = kernel.resources[RESOURCE]
-        orderings = Orderings(kernel, self._identify, without=resource.bit)
-        name = orderings.so_far()
-        if name in self.found.fits or name in self._beyond:
-            return
+        fit = fit_of(kernel, self.gate, execution, self.found.pairs)
+        self.found.fits.setdefault(ordering_of(kernel, fit.pairs), fit)
+
+    def _limit_reached(self, strategy: Strategy) -> bool:
         if len(self.found.fits) >= MOST_FITS:
-            self._beyond.add(name)
-            self.found.more = len(self._beyond)
-        else:
-            self.found.fits[name] = fit_of(kernel, name, execution, len(self.incident.lines), self.found.pairs)
+            self.gave_up = f"stopped when {MOST_FITS} orderings fitted"
+        return super()._limit_reached(strategy)
 
     def _misses(self, kernel: Kernel) -> None:
-        state = self.gate.state
-        lines = self.incident.lines
-        if state.consumed == self.gate.complete:
+        consumed, lines = self.gate.consumed, self.incident.lines
+        if consumed == self.gate.complete:
             return
-        first = next(index for index in range(len(lines)) if not state.consumed >> index & 1)
+        first = next(index for index in range(len(lines)) if not consumed >> index & 1)
         instead = [(actor.name, actor.pending.message) for actor in kernel.stuck if isinstance(actor.pending, LogLine)]
-        self._nearer(NearMiss(state.consumed.bit_count(), lines[first], instead))
+        self._nearer(NearMiss(consumed.bit_count(), lines[first], instead))
 
     def _nearer(self, miss: NearMiss) -> None:
         known = self.found.nearest

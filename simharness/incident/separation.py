@@ -79,7 +79,9 @@ class _Nearest(Explorer):
     """Explores a cell, without the incident, for the failing execution that differs least from a fit."""
 
     def __init__(self, simulation: Simulation, fit: Fit, known: dict[Pair, int]) -> None:
-        settings = Settings(max_executions=MOST_EXECUTIONS, max_seconds=MOST_SECONDS, seed=simulation.settings.seed)
+        given = simulation.settings
+        most = min(MOST_EXECUTIONS, given.max_executions or MOST_EXECUTIONS)
+        settings = Settings(max_executions=most, max_seconds=MOST_SECONDS, seed=given.seed)
         super().__init__(simulation.scenario, simulation.parameters, "dpor", False, settings)
         self._fit, self._known = fit, known
         self._best: tuple[int, Sequence[int], list[Pair], str] | None = None
@@ -166,7 +168,8 @@ def _unique(found: Found, names: _Names) -> list[str]:
             break
         classes = split
         first, second = names.pair(pair)
-        told.append(f"a line each at {first} and at {second}, to tell which came first")
+        text = f"a line each at {first} and at {second}, to tell which came first"
+        told += [text] if text not in told else []
     left = len(fits) - len(set(classes))
     if left:
         told.append(f"more of the same: {left} of {len(fits)} orderings are not told apart by these")

@@ -26,11 +26,13 @@ class Template:
         event: what it tells of, in a few words.
         logger: the name of the logger.
         message: the message with its fields, such as `turn ended: session={session}`.
+        goes_on: the session that it names is a new one, which goes on from the one that its thread named before.
     """
 
     event: str
     logger: str
     message: str
+    goes_on: bool = False
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:

@@ -51,12 +51,12 @@ class Incident:
     span: float = field(default=0.0)
 
 
-def incident_of(lines: Sequence[Line], log: Log, skew: float, session: str | None = None) -> Incident:
+def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence[str] = ()) -> Incident:
     """Pick the incident's lines and order them.
 
     Args:
         skew: seconds by which the clocks of different logs or processes may differ.
-        session: an id of the session to look at, where there are several.
+        sessions: ids of the sessions to look at, where there are several; those given belong together.
 
     Raises:
         Misuse: no line matches a template, or it is not clear which session is meant.
@@ -67,9 +67,22 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, session: str | Non
         raise Misuse(f"none of the {len(lines):,} log lines matches a template of the scenario: it knows lines of {names}")
     meaningful, doubled = _without_doubles(meaningful)
     groups = _Groups()
+    named: dict[tuple[str, str, str], list[Id]] = {}
     for line in meaningful:
-        groups.link(_ids(line, log))
-    chosen = _chosen(meaningful, log, groups, session)
+        ids = _ids(line, log)
+        groups.link(ids)
+        if line.thread and ids:
+            thread = (line.source if not line.process else "", line.process, line.thread)
+            if line.template is not None and line.template.goes_on and thread in named:
+                groups.link([*named[thread], *ids])
+            named[thread] = ids
+    known = {one for line in meaningful for one in _ids(line, log)}
+    for session in sessions:
+        if (log.session, session) not in known:
+            there = [value for kind, value in sorted(known) if kind == log.session]
+            raise Misuse(f"--session {session}: no log line names it; there are: {_listed(there) or 'none'}")
+    groups.link([(log.session, session) for session in sessions])
+    chosen = _chosen(meaningful, log, groups, sessions)
     belonging: list[Line] = []
     foreign: list[Line] = []
     unclear: list[Line] = []
@@ -84,8 +97,8 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, session: str | Non
         else:
             unclear.append(line)
     ordered, before = _ordered(belonging, round(skew * SECOND))
-    sessions = dict.fromkeys(value for line in ordered for kind, value in log.ids_of(line.fields) if kind == log.session)
-    made = Incident(ordered, before, list(sessions), frozenset(), foreign, unclear, doubled, skew)
+    named_sessions = dict.fromkeys(value for line in ordered for kind, value in log.ids_of(line.fields) if kind == log.session)
+    made = Incident(ordered, before, list(named_sessions), frozenset(), foreign, unclear, doubled, skew)
     marked = signature(ordered, log)
     times = [line.time for line in ordered]
     return replace(made, marked=marked, span=(max(times) - min(times)) / SECOND)
@@ -142,8 +155,10 @@ def _several(groups: _Groups, log: Log) -> bool:
     return len(kinds) != len(set(kinds))
 
 
-def _chosen(lines: Sequence[Line], log: Log, groups: _Groups, session: str | None) -> Id:
+def _chosen(lines: Sequence[Line], log: Log, groups: _Groups, sessions: Sequence[str]) -> Id:
     """Return the root of the group that the incident is about."""
+    if sessions:
+        return groups.root((log.session, sessions[0]))
     roots: dict[Id, list[Line]] = {}
     for line in lines:
         ids = _ids(line, log)
@@ -152,19 +167,15 @@ def _chosen(lines: Sequence[Line], log: Log, groups: _Groups, session: str | Non
     if not roots:
         raise Misuse(f"no log line names a {log.session}: nothing tells which lines belong together")
     names = {root: next(value for line in found for kind, value in _ids(line, log) if kind == log.session) for root, found in roots.items()}
-    if session is not None:
-        wanted = (log.session, session)
-        for root, found in roots.items():
-            if any(wanted in _ids(line, log) for line in found):
-                return root
-        raise Misuse(f"--session {session}: no log line names it; there are: {_listed(list(names.values()))}")
     if len(roots) == 1:
         return next(iter(roots))
     marked = [root for root, found in roots.items() if signature(sorted(found, key=lambda line: line.time), log)]
     if len(marked) == 1:
         return marked[0]
     which = [names[root] for root in marked or roots]
-    raise Misuse(f"the logs tell of {len(which)} unconnected sessions: say which one with --session: {_listed(which)}")
+    raise Misuse(
+        f"the logs tell of {len(which)} unconnected sessions: say which with --session, once for each that belongs to it: {_listed(which)}"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

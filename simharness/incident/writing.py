@@ -1,4 +1,4 @@
-"""What is written on request: the answer as JSON, and a test that reproduces the incident."""
+"""What is written on request: the answer as JSON, a test that reproduces the incident, a page that shows it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import Any
 
 from simharness import __version__
 from simharness.errors import Misuse
+from simharness.explore import replay
 from simharness.incident.answer import EXIT_STATUS, Answer, Verdict
 from simharness.incident.formats import Reading
-from simharness.incident.timeline import Incident
+from simharness.incident.templates import Log
+from simharness.incident.timeline import Incident, rendered
+from simharness.report.html_report import executed
+from simharness.report.page import page
+from simharness.results import Replayed
+from simharness.scenario import Scenario
 
 _TEST = '''"""An incident, reproduced. {about}
 
@@ -112,6 +118,28 @@ def _plain(one: Answer) -> dict[str, Any]:
             "would_be_unique_with": list(evidence.unique),
         },
     }
+
+
+def as_page(incident: Incident, log: Log, scenario: Scenario, one: Answer) -> str:
+    """Return the page that shows an answer's evidence, with the other ordering beside it if there is one.
+
+    Raises:
+        Misuse: there is no evidence.
+    """
+    evidence = one.evidence
+    if evidence is None:
+        raise Misuse(f"--html: there is nothing to show, {one.scenario}: {one.verdict}")
+    shown = Replayed(evidence.failure, evidence.token, evidence.trace, account=evidence.account)
+    notes = [
+        ("The incident", rendered(incident, log)),
+        (
+            "The answer",
+            [f"{one.verdict}: {one.orderings} orderings fit the log, {one.harmful} harmful; {one.allowed}", *evidence.separating],
+        ),
+        ("Not logged, and would have told the orderings apart", evidence.unique),
+    ]
+    beside = replay(scenario, evidence.other) if evidence.other else None
+    return page([executed(shown, one.address, [note for note in notes if note[1]], beside)])
 
 
 def as_test(path: str, incident: Incident, one: Answer) -> str:

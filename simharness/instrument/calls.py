@@ -59,7 +59,7 @@ _ONE_BY_ONE = (len, list, tuple, dict, set, frozenset, bytearray, deque, Ordered
 """What looks at containers, but not at what is in them."""
 _COPYING = frozenset({"copy", "dataclasses", "pickle", "_pickle"})
 _SIZES = (len, sorted, set, frozenset, min, max, any, all, sum, bool)
-_LAZY = (enumerate, zip, map, filter)
+_LAZY = (enumerate, zip)
 _WRITERS = frozenset({"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "insort_right", "shuffle"})
 _METHODS = (BuiltinFunctionType, MethodWrapperType)
 
@@ -209,10 +209,12 @@ def _builtin(memory: Memory, function: Any) -> Any:
             return function(*owner)
 
         return attributes
+    if function is id:
+        return memory.identify
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__
-    if name in ("next", "id", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
+    if name in ("next", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
         return function
     done = BULK if name in _WRITERS else ALL if function in _SIZES else WALK
     return _reading(memory, function, done)
@@ -246,7 +248,7 @@ def _reading(memory: Memory, function: Any, done: int) -> Any:
         if function in _ONE_BY_ONE or done == BULK:
             parts = parts_of(memory, arguments, done)[: 1 if done == BULK else None]
         else:
-            parts = all_of(memory, (*arguments, *keywords.values()), done, function.__module__ in _COPYING)
+            parts = all_of(memory, (*arguments, *keywords.values()), done, _goes_deep(function, keywords))
         point = bool(parts) and memory.access(parts)
         value = function(*arguments, **keywords)
         if memory.plan(type(value)).kind >= LIST:
@@ -258,11 +260,18 @@ def _reading(memory: Memory, function: Any, done: int) -> Any:
     return call
 
 
+def _goes_deep(function: Any, keywords: dict[str, Any]) -> bool:
+    """Whether a call reads attributes of objects: copying does, and sorting by an `attrgetter`."""
+    return function.__module__ in _COPYING or type(keywords.get("key")).__module__ == "operator"
+
+
 # Classes
 
 
 def _class(memory: Memory, cls: Any) -> Any:
     """A class that is called makes an object, or reads the container that it is given."""
+    if cls in (map, filter):
+        return lambda applied, *sources: cls(_handed_on(memory, applied), *(_lazily(memory, source) for source in sources))
     if cls in _LAZY or cls.__module__ == "itertools":
         return lambda *arguments, **keywords: cls(*(_lazily(memory, argument) for argument in arguments), **keywords)
     if cls is reversed:
@@ -275,6 +284,11 @@ def _class(memory: Memory, cls: Any) -> Any:
 
 
 _CONSUMERS: frozenset[Any] = frozenset({tuple, frozenset, str, bytes, bool})
+
+
+def _handed_on(memory: Memory, function: Any) -> Any:
+    """Return a function that other code will call as one that announces what it does; the user's own do already."""
+    return called(memory, function, type(function)) if callable(function) and type(function) is not FunctionType else function
 
 
 def _lazily(memory: Memory, argument: Any) -> Any:

@@ -93,7 +93,7 @@ def compared(owner: Any) -> Any:
             plan = memory.plan(kind)
             if plan.kind >= LIST or plan.generated or kind in SHOWING or issubclass(kind, frozenset):
                 return guards.Guard(memory, owner)
-            if issubclass(kind, tuple) and not SIMPLE.issuperset(map(type, owner)):
+            if issubclass(kind, tuple) and not SIMPLE.issuperset(map(type, tuple.__iter__(owner))):
                 return guards.Guard(memory, owner)
     return owner
 

@@ -13,7 +13,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 
@@ -106,16 +106,10 @@ def _convert(module: ModuleType, required: bool) -> None:
             raise Misuse(f"instrument={module.__name__!r}: it has no Python source to rewrite ({error}); leave it out") from error
 
 
-def unprepared(tree: ast.Module, source: bytes, file: str) -> None:
-    """Nothing else was done to a module."""
-
-
-def convert(module: ModuleType, prepare: Callable[[ast.Module, bytes, str], None] = unprepared) -> None:
+def convert(module: ModuleType) -> None:
     """Give the functions of an imported module the code that they would have, had it been rewritten at its import.
 
-    Args:
-        module: what has been imported; nothing happens if it is instrumented already.
-        prepare: what else was done to its syntax tree at its import, given the tree, the source and the file name.
+    Nothing happens if it is instrumented already. Asserts that pytest has rewritten explain themselves as before.
 
     Raises:
         OSError, SyntaxError, ValueError: its source cannot be had.
@@ -126,11 +120,8 @@ def convert(module: ModuleType, prepare: Callable[[ast.Module, bytes, str], None
     file = getattr(module, "__file__", None) or ""
     with open(file, "rb") as stream:
         source = stream.read()
-    tree, again = ast.parse(source, file), ast.parse(source, file)
-    prepare(tree, source, file)
-    prepare(again, source, file)
-    before: CodeType = compile(tree, file, "exec", dont_inherit=True)
-    after: CodeType = compile(instrumented(again), file, "exec", dont_inherit=True)
+    before: CodeType = compile(_as_imported(module, source, file), file, "exec", dont_inherit=True)
+    after: CodeType = compile(instrumented(_as_imported(module, source, file)), file, "exec", dont_inherit=True)
     same: dict[CodeType, CodeType] = {}
     alike: dict[tuple[str, int], list[CodeType]] = {}
     _pair(before, after, same, alike)
@@ -141,6 +132,16 @@ def convert(module: ModuleType, prepare: Callable[[ast.Module, bytes, str], None
         if new is not None and new.co_freevars == code.co_freevars:
             function.__code__ = new
     space[HOOKS] = importlib.import_module("simharness.instrument.hooks")
+
+
+def _as_imported(module: ModuleType, source: bytes, file: str) -> ast.Module:
+    """Return the syntax tree that a module was compiled from."""
+    tree = ast.parse(source, file)
+    loader = getattr(module.__spec__, "loader", None)
+    if type(loader).__module__ == "_pytest.assertion.rewrite":
+        rewriting = sys.modules["_pytest.assertion.rewrite"]
+        rewriting.rewrite_asserts(tree, source, file, vars(loader).get("config"))
+    return tree
 
 
 def _pair(before: CodeType, after: CodeType, same: dict[CodeType, CodeType], alike: dict[tuple[str, int], list[CodeType]]) -> None:

@@ -68,7 +68,8 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
 def _held(source: Any, kind: int) -> Iterator[Any]:
     if isinstance(source, bytearray):
         return
-    for held in list.__iter__(source) if isinstance(source, list) else (dict.keys(source) if kind == DICT else iter(source)):
+    base: Any = next(found for found in (list, deque, dict, set) if isinstance(source, found))
+    for held in base.__iter__(source):
         if type(held) not in SIMPLE:
             yield held
     if kind == DICT:

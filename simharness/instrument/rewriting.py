@@ -31,7 +31,7 @@ HOOKS = "@simharness"
 CELL = "@cell"
 """Parameter that marks the lambdas whose only use is their closure."""
 _UNTOUCHED = frozenset(
-    {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "id", "callable", "property"}
+    {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "callable", "property"}
     | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
 )
 """Builtins whose calls read no container, or look at the frame that calls them."""

@@ -27,6 +27,7 @@ from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_record
 from _pytest.unittest import TestCaseFunction
 from greenlet import GreenletExit
 
+from simharness.clock import nanoseconds
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.kernel import Kernel, current
 from simharness.places import last_place
@@ -64,8 +65,9 @@ class Executions:
         stopped: whether that has happened.
     """
 
-    def __init__(self, item: pytest.Function) -> None:
+    def __init__(self, item: pytest.Function, timescales: Sequence[float] = ()) -> None:
         self.item = item
+        self._timescales = tuple(nanoseconds(seconds) for seconds in timescales)
         self.__globals__: dict[str, Any] = getattr(
             item.function, "__globals__", {}
         )  # as any function's: where `error` faults are looked up
@@ -114,6 +116,7 @@ class Executions:
         kernel = current()
         assert kernel is not None
         self._clean_up()
+        kernel.clock.timescales = self._timescales
         self._begin()
         outcome = self._run(kernel)
         trouble = self._tear_down()

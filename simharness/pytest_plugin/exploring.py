@@ -23,7 +23,7 @@ from simharness import choices, runtimes
 from simharness.clock import real_seconds
 from simharness.counterexample import counterexample
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, TokenError
-from simharness.places import is_foreign, last_place
+from simharness.places import is_foreign, is_ours, last_place
 from simharness.pytest_plugin import memory
 from simharness.pytest_plugin.corpus import INI as CORPUS_INI
 from simharness.pytest_plugin.corpus import Corpus
@@ -82,10 +82,10 @@ class Exploration:
             strategy=options.strategy,
             unit="orderings" if options.strategy == "dpor" else "executions",
         )
-        self._body = Executions(item)
+        self._body = Executions(item, options.timescales)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)
         self._scenario.name = self._scenario.address = name_of(item)
-        self._scenario.__module__ = memory.instrument(item, options.settings.instrument)
+        self._scenario.__module__ = memory.instrument(item)
         self._corpus = Corpus(item.config.rootpath / item.config.getini(CORPUS_INI), _address(item, item.config.rootpath))
         self._debugger: Any = item.config.pluginmanager.getplugin("pdbinvoke") if item.config.option.usepdb else None
 
@@ -239,11 +239,19 @@ def _address(item: pytest.Item, folder: Path) -> str:
 
 
 def _of_users(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback from the first frame that is the user's; all of it if none is."""
+    """Return a traceback from the first frame that is the user's, without the harness's frames; all of it if none is."""
     found = trace
     while found is not None and is_foreign(found.tb_frame.f_code.co_filename):
         found = found.tb_next
-    return found or trace
+    frames = []
+    while found is not None:
+        if not is_ours(found.tb_frame.f_code.co_filename):
+            frames.append(found)
+        found = found.tb_next
+    shown: TracebackType | None = None
+    for frame in reversed(frames):
+        shown = TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return shown or trace
 
 
 def selected(items: Sequence[pytest.Item], token: str) -> tuple[list[pytest.Item], list[pytest.Item]]:

@@ -1,45 +1,25 @@
-"""The memory of test modules: reads and writes in the test's own module are steps, as in the file of a scenario.
-
-pytest has imported the module and rewritten its asserts by then, so its functions are given code in which that is done first and the
-announcing of accesses after it: a failing assert explains itself as ever.
-"""
+"""The memory of test modules: reads and writes in the test's own module are steps, as in the file of a scenario."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import pytest
-from _pytest.assertion.rewrite import AssertionRewritingHook, rewrite_asserts
 
 from simharness.instrument import hooks, silent
 from simharness.instrument.kinds import HOOKS, announces
-from simharness.instrument.loader import convert, is_wanted, unprepared
+from simharness.instrument.loader import convert, is_wanted
 
 
-def instrument(item: pytest.Function, names: Sequence[str]) -> str:
-    """Have the test's own module instrumented, and those of these names whose asserts pytest has rewritten; return the own one's name.
-
-    Other modules of these names are instrumented as in any simulation. A module without source stays as it is: the verdict says so.
-    """
-
-    def prepare(tree: ast.Module, source: bytes, file: str) -> None:
-        rewrite_asserts(tree, source, file, item.config)
-
+def instrument(item: pytest.Function) -> str:
+    """Have the test's own module instrumented, and return its name; one without source stays as it is: the verdict says so."""
     own: ModuleType = item.module
     with contextlib.suppress(OSError, SyntaxError, ValueError):
-        convert(own, prepare if _rewritten(own) else unprepared)
-    for name, module in list(sys.modules.items()):
-        if is_wanted(name, names) and _rewritten(module):
-            convert(module, prepare)
+        convert(own)
     return own.__name__
-
-
-def _rewritten(module: ModuleType) -> bool:
-    return isinstance(getattr(module.__spec__, "loader", None), AssertionRewritingHook)
 
 
 @contextlib.contextmanager

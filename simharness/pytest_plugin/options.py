@@ -25,7 +25,9 @@ MOST_SECONDS = 60.0
 _SETTINGS = frozenset(field.name for field in fields(Settings)) - {"progress", "confirm"}
 _OTHERS = ("asyncio", "anyio", "twisted", "tornado")
 """Markers of tests that another library than Trio runs."""
-_OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock"})
+_OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock", "timescales"})
+LATE = 5.0
+"""Virtual seconds by which actors may be late where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Options:
         strategy, faults: as for `simharness.explore`.
         inconclusive: "fail", or "pass" for a test that an exploration without a verdict does not fail.
         max_delay, allow_deadlock: as for `simharness.scenario`.
+        timescales: as for `world.timescale`, one or more.
         settings: limits.
         marked: whether the test asks for it itself; otherwise `--interleave` does.
     """
@@ -45,6 +48,7 @@ class Options:
     inconclusive: str
     max_delay: float | None
     allow_deadlock: bool
+    timescales: tuple[float, ...]
     settings: Settings
     marked: bool
 
@@ -102,9 +106,21 @@ def options_of(item: pytest.Function) -> Options:
         inconclusive=inconclusive,
         max_delay=given.get("max_delay"),
         allow_deadlock=given.get("allow_deadlock", False),
+        timescales=_timescales(item, given),
         settings=settings,
         marked=bool(markers),
     )
+
+
+def _timescales(item: pytest.Function, given: Mapping[str, Any]) -> tuple[float, ...]:
+    asked, late = given.get("timescales", ()), given.get("max_delay")
+    scales = asked if isinstance(asked, tuple | list) else (asked,)
+    most = LATE if late is None else late
+    for scale in scales:
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < most:
+            why = f"each is a number of seconds, less than max_delay={most:g}, by which threads may be late"
+            raise Misuse(f"{_place(item)}: timescales={asked!r}: {why}")
+    return tuple(scales)
 
 
 def name_of(item: pytest.Item) -> str:

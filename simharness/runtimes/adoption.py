@@ -21,7 +21,9 @@ from simharness.runtimes.locks import Lock, RLock
 from simharness.runtimes.patching import Patches
 
 _LOCK, _RLOCK, _LOCAL = _thread.LockType, _thread.RLock, _thread._local
-_LEFT_ALONE = frozenset({"simharness", "_pytest", "pytest", "pluggy", "greenlet"})
+_LEFT_ALONE = frozenset(
+    {"simharness", "_pytest", "pytest", "pluggy", "greenlet", "coverage", "pytest_cov", "xdist", "execnet", "pydevd", "debugpy"}
+)
 
 
 def install(patches: Patches) -> None:
@@ -57,6 +59,8 @@ class _Adoption:
             if type(owner) is FunctionType:
                 if id(owner.__defaults__) in indirect:
                     self._in_defaults(owner, dict(enumerate(owner.__defaults__ or ())))
+                if id(owner.__dict__) in indirect and _is_users(owner.__module__):
+                    self._in_namespace(owner.__dict__, owner.__name__)
             elif not isinstance(owner, (dict, list, tuple, FrameType)):
                 self._in_owner(owner)
 

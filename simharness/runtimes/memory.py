@@ -27,6 +27,9 @@ MEMORY = "memory"
 READ, WRITE, REMOVE, ALL, WALK, BULK, ATTRIBUTE = range(7)
 """What is done to a container: one item read, written or removed, all read, gone through, changed as a whole; an attribute read."""
 LONGEST_KEY = 24
+LEAST_ADDRESS = 1 << 16
+ADDRESSES = "memory at addresses"
+"""Fact: code that is not instrumented has asked for an `id` too, so that keys that may be addresses go by one name."""
 Part = tuple[Any, int, Any]
 """(container, what is done, key)"""
 MANY = Actor.__new__(Actor)
@@ -40,6 +43,8 @@ class Memory(Locations):
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
+        self.identified: set[int] = set()
+        self._numbers: set[int] = set()
         self.classes = frozenset(fact.removeprefix(CLASS_FACT) for fact in kernel.learned.shared if fact.startswith(CLASS_FACT))
 
     @property
@@ -177,15 +182,12 @@ class Memory(Locations):
         known: Any
         kind = self.plan(type(container)).kind
         write = done != READ
-        if kind == LIST:
-            known = key if type(key) is int and key >= 0 else OTHER
+        if kind != LIST:
+            known = self._named(key_of(key), key)
+        elif type(key) is int and key >= 0:
+            known = key
         else:
-            known = key_of(key)
-            if known == IDENTITY:
-                owner = self.entries.get(id(key))
-                if owner is not None:
-                    self.refine(owner)
-                known = ("object", owner.name if owner is not None else f"some {type(key).__name__}")
+            known = OTHER
         if known == OTHER:
             if write:
                 return None
@@ -205,6 +207,30 @@ class Memory(Locations):
         if write and not spot.bit and everybody is not None and everybody is not self.kernel.actor:
             self._learn(spot)
         return spot.key
+
+    def _named(self, known: Any, key: Any) -> Any:
+        """Return what stands for a key with the names of objects in the place of the objects and their `id`."""
+        if type(known) is int and known >= LEAST_ADDRESS:
+            if ADDRESSES in self.kernel.learned.shared:
+                return ("object", "some address")
+            if known not in self.identified:
+                self._numbers.add(known)
+        if known == IDENTITY or (type(known) is int and known in self.identified):
+            owner = self.entries.get(known if type(known) is int else id(key))
+            if owner is not None:
+                self.refine(owner)
+            return ("object", owner.name if owner is not None else f"some {type(key).__name__}")
+        if type(known) is tuple and known[:1] == ("tuple",):
+            return ("tuple", *(self._named(part, None) if type(part) is int else part for part in known[1:]))
+        return known
+
+    def identify(self, thing: Any) -> int:
+        """Return the `id` of an object, which differs from execution to execution: as a key it goes by the object's name."""
+        self.entry(thing)
+        self.identified.add(id(thing))
+        if id(thing) in self._numbers:
+            self.kernel.learned.share(ADDRESSES)
+        return id(thing)
 
     def _reorder(self, entry: Entry, container: Any, key: Any, done: int, touched: list[tuple[Spot, bool]]) -> None:
         """A key may be added or removed: that writes the order of the keys, if it is one that anybody could see."""

@@ -216,6 +216,8 @@ class SimConnection(_Connection):
         if link.passing():
             call()
             return
+        if link.over and shape is ROLLS_BACK:
+            return  # a pool's finaliser: what this execution left open was rolled back at its end
         link.enter()
         if link.autocommit is True or (not link.exposed and not self.in_transaction):
             call()

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from simharness.actors import SHIFT
 from simharness.errors import HarnessBug
 from simharness.kernel import ABANDON, Kernel
-from simharness.liveness import passed_over
+from simharness.liveness import whose_turn
 from simharness.operations import conflict
 from simharness.races import Races
 from simharness.strategies import Expected
@@ -91,8 +91,8 @@ class Dpor:
             return branch.key
         self.left.append([])
         current = kernel.actor
-        if kernel.fair and (late := passed_over(kernel, enabled)) is not None and late not in asleep:
-            return late
+        if kernel.fair and (turn := whose_turn(kernel, enabled)) is not None and turn not in asleep:
+            return turn
         if current is not None and not asleep and current.key in enabled:
             return current.key
         for key in enabled if kernel.faults is None else enabled[: kernel.peaceful]:

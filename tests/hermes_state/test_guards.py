@@ -120,14 +120,14 @@ def refresh_no_expired_row(conn: sqlite3.Connection, session_id: str, holder: st
 
 ACQUIRE, REFRESH, INSERT = lock.acquire, lock.refresh, transcript.insert_message
 RELEASE, CLAIM, PUBLISH = Rotation.release, Rotation.claim, Rotation.publish
-NO_FENCE: list[Patch] = [(rotation, "is_current", lambda *_: True), (SessionDB, "fencing_token", lambda *_: 0)]
+NO_FENCE: Patch = (rotation, "is_current", lambda *_: True)
 
 ABSENCES: dict[str, list[Patch]] = {
-    "lease": [(Rotation, "claim", lambda _: None), *NO_FENCE],
+    "lease": [(Rotation, "claim", lambda _: None), NO_FENCE, (SessionDB, "fencing_token", lambda *_: 0)],
     "look at the parent": [(lock, "acquire", without_looking)],
     "holder": [(rotation, "is_current", any_holder)],
     "generation": [(rotation, "is_current", any_generation)],
-    "holder and generation": NO_FENCE,
+    "holder and generation": [NO_FENCE],
     "conditional update": [(rotation, "end_parent", end_in_any_case)],
     "unique index": [(store, "BACKSTOP", "SELECT 1")],
     "one transaction": [(Rotation, "publish", publish_in_two_transactions)],
@@ -184,9 +184,9 @@ NEEDED: dict[tuple[str, ...], Trial] = {
     ("ended sessions refuse",): Trial("no_write_to_a_closed_session", cast=("main_turn", "review_fork_writes")),
     ("adoption",): Trial("routing_follows_the_live_session", cast=ONCE),
     ("recovery",): Trial("routing_follows_the_live_session", "crash=1@review_fork", ONCE, {"older": "lease_recheck"}),
-    ("release",): Trial("lock_released", cast=ONCE),
-    ("release in finally",): Trial("lock_released", NO_MODEL, ONCE),
-    ("release after an error",): Trial("lock_released", "lost_ack=1", ONCE),
+    ("release",): Trial("leases_are_given_back", cast=ONCE),
+    ("release in finally",): Trial("leases_are_given_back", NO_MODEL, ONCE),
+    ("release after an error",): Trial("leases_are_given_back", "lost_ack=1", ONCE),
     ("acquiring fails closed",): Trial("work_is_done_once", ACQUIRE_FAILS, ONCE),
     ("publishing fails closed",): Trial("loser_unchanged", "db_error=1@FULL", ONCE),
     ("refresher",): Trial("work_is_done_once", cast=ONCE, options=LONG_WORK),
@@ -216,6 +216,14 @@ BACKED_UP: list[tuple[str, ...]] = [
 """The largest sets without which a session still has one child: what is left keeps it."""
 
 
+SLOW = [("holder",), ("publishing fails closed",), ("recovery",), ("reviving",), (*BOTH, "holder and generation")]
+
+
+def quick_and_slow(trials: dict[tuple[str, ...], Trial]) -> list[Any]:
+    """The sets of guards as pytest's parameters, those that take more than a second marked."""
+    return [pytest.param(guards, marks=[pytest.mark.long] if guards in SLOW else [], id=", ".join(guards)) for guards in trials]
+
+
 @contextlib.contextmanager
 def without(*guards: str) -> Iterator[None]:
     """Take guards away for the length of a block."""
@@ -226,12 +234,7 @@ def without(*guards: str) -> Iterator[None]:
         yield
 
 
-SLOW = [("holder",), ("reviving",)]
-
-
-@pytest.mark.parametrize(
-    "guards", [pytest.param(guards, marks=[pytest.mark.long] if guards in SLOW else [], id=", ".join(guards)) for guards in NEEDED]
-)
+@pytest.mark.parametrize("guards", quick_and_slow(NEEDED))
 def test_without_a_guard_the_explorer_finds_what_it_is_for(guards: tuple[str, ...]) -> None:
     trial = NEEDED[guards]
     with without(*guards):
@@ -240,7 +243,7 @@ def test_without_a_guard_the_explorer_finds_what_it_is_for(guards: tuple[str, ..
     assert result.counterexample.failure.startswith(trial.property), result.counterexample.failure
 
 
-@pytest.mark.parametrize("guards", TOGETHER, ids=", ".join)
+@pytest.mark.parametrize("guards", quick_and_slow(TOGETHER))
 def test_without_guards_that_back_each_other_up_a_session_gets_two_children(guards: tuple[str, ...]) -> None:
     with without(*guards):
         result = TOGETHER[guards].explore()

@@ -5,7 +5,7 @@ import io
 import pytest
 
 import simharness
-from simharness.report.table import console_for, report
+from simharness.report.table import Shown, console_for, report
 
 MODELS = [None, "crash=1@worker", "crash=1@worker,stall=1"]
 
@@ -39,7 +39,7 @@ def results():
 
 def printed(results, width, **options):
     stream = io.StringIO()
-    report(console_for(stream, width), results, {}, **options)
+    report(console_for(stream, width), results, {}, Shown(**options))
     return stream.getvalue()
 
 
