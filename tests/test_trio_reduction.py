@@ -287,6 +287,35 @@ def methods_that_are_not_instrumented(world):
     def sold_once():
         assert stock.left == 0
 """
+MISFITS += """
+import os
+from pathlib import Path
+
+def sold_once(world, sold, sell):
+    async def task():
+        if not sold():
+            await trio.lowlevel.checkpoint()
+            sell()
+    world.actor("a", tasks(task, task))
+    @world.at_end
+    def one_line():
+        assert Path(world.path("sales")).read_text().count("sold") == 1
+
+@simharness.scenario(expect="violated")
+def files_that_are_not_instrumented(world):
+    path = world.path("sales")
+    def sell():
+        with open(path, "a") as file:
+            file.write("sold\\n")
+    sold_once(world, lambda: os.path.exists(path), sell)
+
+@simharness.scenario(expect="violated")
+def paths_that_are_not_instrumented(world):
+    path = Path(world.path("sales"))
+    def sell():
+        path.write_text((path.read_text() if path.exists() else "") + "sold\\n")
+    sold_once(world, path.exists, sell)
+"""
 PLAIN = """
 import trio
 
@@ -311,7 +340,7 @@ def test_what_does_not_fit_into_a_step_or_is_not_instrumented_keeps_all_steps_of
     (tmp_path / "plain.py").write_text(PLAIN, encoding="utf-8")
     (tmp_path / "misfits.py").write_text(MISFITS, encoding="utf-8")
     scenarios = load(str(tmp_path / "misfits.py"))
-    assert len(scenarios) == 11
+    assert len(scenarios) == 13
     for scenario in scenarios:
         result = explored(scenario, max_executions=40)
         assert "all steps of a run conflict" in result.bounds, scenario.name

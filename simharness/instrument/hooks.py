@@ -7,12 +7,12 @@ that returns a stand-in has it announced when it happens (`simharness.instrument
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from simharness.instrument import guards
 from simharness.instrument.calls import called
-from simharness.instrument.kinds import EXEMPT, HOOKS, LIST, MODULE, OBJECT, SIMPLE
+from simharness.instrument.kinds import EXEMPT, HOOKS, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE
 from simharness.instrument.reach import SHOWING, all_of, source_of
 from simharness.kernel import Kernel, _active, current
 from simharness.runtimes import memory as runtime
@@ -115,7 +115,9 @@ def function(called_next: Any) -> Any:
         kind = type(called_next)
         defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
         if type(defined) is FunctionType and HOOKS not in defined.__globals__:
-            _meet(defined)
+            _meet(defined.__code__.co_filename, defined.__module__)
+        elif kind is BuiltinFunctionType and called_next.__module__ in OUTSIDE:
+            _meet(called_next.__module__, called_next.__module__)
         if kind is FunctionType and called_next.__module__ not in guards.WALKERS:
             return called_next
         memory = _here()
@@ -124,10 +126,12 @@ def function(called_next: Any) -> Any:
     return called_next
 
 
-def _meet(called_next: FunctionType) -> None:
+def _meet(file: str, module: str | None) -> None:
+    """Code is called that is not instrumented."""
     memory = _here()
     if memory is not None:
-        memory.meets(called_next.__code__.co_filename)
+        root = str(module).partition(".")[0]
+        memory.meets(root if root in OUTSIDE else file)
 
 
 def whole(value: Any) -> Any:

@@ -27,6 +27,8 @@ _CONTROLLED = frozenset(
     | {"_contextvars", "builtins", "io", "_io", "datetime", "random", "_random", "re", "decimal", "fractions", "pathlib", "uuid"}
     | {"weakref", "functools", "itertools", "operator", "_operator", "typing", "abc"}
 )
+OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "pathlib", "posix", "nt", "shelve", "shutil", "tempfile"})
+"""Modules of the standard library whose functions and objects keep what no location shows: files, above all."""
 _BY_IDENTITY: Any = object.__eq__
 HOOKS = "@simharness"
 SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})

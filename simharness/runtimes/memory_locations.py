@@ -17,7 +17,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from simharness.actors import ROOT, Actor
-from simharness.instrument.kinds import CLASS, HOOKS, MODULE, Plan
+from simharness.instrument.kinds import CLASS, HOOKS, MODULE, OUTSIDE, Plan
 from simharness.kernel import Kernel
 from simharness.operations import Operation
 from simharness.places import is_foreign
@@ -134,18 +134,19 @@ class Locations:
         if found is None:
             found = self.plans[cls] = Plan(cls)
             files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
-            for file in files:
+            outside = [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
+            for file in (*files, *outside):
                 self.meets(file)
-            told_each_time = any(file is not None and not is_foreign(file) for file in files)
+            told_each_time = bool(outside) or any(file is not None and not is_foreign(file) for file in files)
             if not told_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
                 self._lasting[cls] = found
         return found
 
     def meets(self, file: str | None) -> None:
-        """Instrumented code uses what is defined in this file, which is not instrumented."""
+        """Instrumented code uses what is defined in this file, which is not instrumented, or in this module of the standard library."""
         if file is not None and file not in self.files:
             self.files.add(file)
-            if not is_foreign(file):
+            if file.partition(".")[0] in OUTSIDE or not is_foreign(file):
                 self.kernel.context.setdefault(STRANGE, file)
 
     # Names
