@@ -122,7 +122,15 @@ class Scenario:
                     if all(str(parameters.get(name)) == value for name, value in self._pairs(key)):
                         return str(verdict)
             return "verified"
-        return expect(**self._wanted_by(expect, parameters))
+        try:
+            verdict = expect(**self._wanted_by(expect, parameters))
+        except Exception as error:
+            raise Misuse(
+                f"scenario {self.name}: its expect raised {type(error).__name__}: {error}; it is called with {parameters}"
+            ) from error
+        if verdict not in VERDICTS:
+            raise Misuse(f"scenario {self.name}: its expect returned {verdict!r}; it must return one of {', '.join(VERDICTS)}")
+        return str(verdict)
 
     def _pairs(self, text: str) -> Iterator[tuple[str, str]]:
         """Take `name=value,name=value` apart; a value may itself look like that (`faults=crash=1,stall=1`)."""

@@ -4,6 +4,7 @@ import gc
 import itertools
 import math
 import pickle
+import re
 import threading
 
 import pytest
@@ -130,6 +131,22 @@ def test_replaying_a_token_gives_the_execution_back():
     assert found.timeline.replace("▸", " ").startswith(again.timeline)
     assert again.steps == found.steps
     assert not hasattr(again, "verdict")
+
+
+@pytest.mark.parametrize(
+    ("expect", "told"),
+    [
+        (lambda other: "verified", "scenario one: its expect, given {'size': 1}, raised TypeError: "),
+        (lambda size: "fine", "scenario one: its expect returned 'fine'; it must return one of verified, violated, inconclusive"),
+    ],
+)
+def test_an_expect_that_cannot_be_asked_is_misuse(expect, told):
+    @simharness.scenario(size=[1], expect=expect)
+    def one(world, size):
+        world.actor("a", lambda: world.step("x"))
+
+    with pytest.raises(simharness.Misuse, match=re.escape(told)):
+        simharness.explore(one)
 
 
 def test_a_matrix_is_explored_cell_by_cell():
