@@ -20,6 +20,7 @@ from simharness.incident import database, writing
 from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, answer
 from simharness.incident.findings import NearMiss
 from simharness.incident.formats import Reading, read, unknown
+from simharness.incident.gate import PROCESS, THREAD
 from simharness.incident.templates import Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
 from simharness.report import files
@@ -162,7 +163,7 @@ def _tell_answer(one: Answer, found: Incident, timeline: bool, full: bool) -> No
     if took > found.span + found.skew:
         print(f"  note: this takes {took:.1f} s of virtual time, and the log spans {found.span:.1f} s: only the order was compared")
     for kind, mine, its in evidence.ids:
-        if mine != its:
+        if mine != its and kind not in (PROCESS, THREAD):
             print(f"  {kind} {mine} of the log is {its} there")
     for text in evidence.separating:
         print(f"  what makes the difference: {text}")
