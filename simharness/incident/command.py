@@ -19,7 +19,7 @@ from simharness.faults import KINDS, Faults
 from simharness.incident import database, writing
 from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, answer
 from simharness.incident.findings import NearMiss
-from simharness.incident.formats import Reading, read, unknown
+from simharness.incident.formats import Reading, read, unknown, within
 from simharness.incident.gate import PROCESS, THREAD
 from simharness.incident.templates import Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
@@ -55,6 +55,8 @@ def incident(  # typer makes an option of each
         str | None, typer.Option(metavar="FORMAT", help="Of text lines, as logging.Formatter has it; default: the scenario's.")
     ] = None,
     zone: Annotated[str, typer.Option(help="Of times that tell none: UTC, +02:00, Europe/Berlin.")] = "UTC",
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines from this time on, written as in the log.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
     unknown_lines: Annotated[bool, typer.Option("--unknown", help="List the lines that no template matches.")] = False,
     full: Annotated[bool, typer.Option("--full", help="The timeline of the explanation, with every step.")] = False,
     pytest: Annotated[str | None, typer.Option(metavar="FILE", help="Write a test that reproduces the incident.")] = None,
@@ -74,6 +76,10 @@ def incident(  # typer makes an option of each
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone)
+    whole = len(reading.lines)
+    reading.lines = within(reading.lines, since, until, zone)
+    if whole != len(reading.lines):
+        reading.notes.append(f"{whole - len(reading.lines):,} records are from before --since or after --until, and left out")
     found = incident_of(reading.lines, described, skew, session or ())
     wanted = None if db is None else database.wanted(db, described, _first_session(found))
     _tell_lines(reading, found, described, unknown_lines)
