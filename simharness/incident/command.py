@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ from simharness.incident.timeline import Incident, incident_of, rendered
 from simharness.report import files
 from simharness.report.json_report import as_text
 from simharness.report.timeline import render
+from simharness.scenario import Scenario
 from simharness.simulation import Settings
 
 SKEW = 1.0
@@ -76,10 +78,7 @@ def incident(  # typer makes an option of each
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone)
-    whole = len(reading.lines)
-    reading.lines = within(reading.lines, since, until, zone)
-    if whole != len(reading.lines):
-        reading.notes.append(f"{whole - len(reading.lines):,} records are from before --since or after --until, and left out")
+    within(reading, since, until, zone)
     found = incident_of(reading.lines, described, skew, session or ())
     wanted = None if db is None else database.wanted(db, described, _first_session(found))
     _tell_lines(reading, found, described, unknown_lines)
@@ -93,6 +92,15 @@ def incident(  # typer makes an option of each
             )
         )
         _tell_answer(answers[-1], found, full or len(cells) == 1, full)
+    _write(found, reading, jobs[0].scenario, answers, json, pytest, html)
+    statuses = {EXIT_STATUS[one.verdict] for one in answers}
+    return 0 if 0 in statuses else max(statuses)
+
+
+def _write(
+    found: Incident, reading: Reading, scenario: Scenario, answers: Sequence[Answer], json: str | None, pytest: str | None, html: str | None
+) -> None:
+    """Write what was asked for, when all of it is there."""
     best = min(answers, key=lambda one: EXIT_STATUS[one.verdict])
     made: list[tuple[str, str, str]] = []
     if json is not None:
@@ -100,11 +108,9 @@ def incident(  # typer makes an option of each
     if pytest is not None:
         made.append((pytest, writing.as_test(pytest, found, best), "--pytest"))
     if html is not None:
-        made.append((html, writing.as_page(found, described, jobs[0].scenario, best), "--html"))
+        made.append((html, writing.as_page(found, scenario.log, scenario, best), "--html"))
     for written in made:
         files.write(*written)
-    statuses = {EXIT_STATUS[one.verdict] for one in answers}
-    return 0 if 0 in statuses else max(statuses)
 
 
 def _first_session(found: Incident) -> str:

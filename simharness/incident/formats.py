@@ -302,8 +302,8 @@ class Times:
         return int(whole) * SECOND + int(fraction[:9].ljust(9, "0")), 10 ** (9 - min(9, len(fraction)))
 
 
-def within(lines: Sequence[Line], since: str | None, until: str | None, zone: str) -> list[Line]:
-    """Return the lines from one time to another, both included; a time that is not given does not bound.
+def within(reading: Reading, since: str | None, until: str | None, zone: str) -> None:
+    """Leave out all lines but those from one time to another, both included; a time that is not given does not bound.
 
     Raises:
         Misuse: what is given is no time.
@@ -316,7 +316,10 @@ def within(lines: Sequence[Line], since: str | None, until: str | None, zone: st
         bounds.append(found)
     first = bounds[0][0] if bounds[0] is not None else 0
     last = sum(bounds[1]) if bounds[1] is not None else None
-    return [line for line in lines if line.time >= first and (last is None or line.time < last)]
+    whole = len(reading.lines)
+    reading.lines = [line for line in reading.lines if line.time >= first and (last is None or line.time < last)]
+    if whole != len(reading.lines):
+        reading.notes.append(f"{whole - len(reading.lines):,} records are from before --since or after --until, and left out")
 
 
 def clock_text(time: int) -> str:
