@@ -5,6 +5,8 @@
 - *impossible under this code*: the search was exhausted, and no execution does.
 - *undecided within the budget*: it was not exhausted.
 
+With faults there are many orderings, so that those without preemptions are searched first; what is found there needs no more.
+
 Each is within the bounds that are printed with it: the faults and the missing lines that were allowed, the skew, and the scenario itself.
 """
 
@@ -43,6 +45,9 @@ class Verdict(StrEnum):
 
 MOST_FOR_SKEW = 1_000
 """Executions for each skew that is tried."""
+QUICK = "only schedules without preemptions were searched"
+MOST_FOR_QUICK = 60.0
+"""Seconds for those, where there is no limit."""
 EXIT_STATUS = {Verdict.REPRODUCED: 0, Verdict.HARMLESS: 1, Verdict.IMPOSSIBLE: 1, Verdict.UNDECIDED: 3}
 
 
@@ -119,6 +124,12 @@ def answer(
     cell = {name: value for name, value in parameters.items() if name != "faults"}
     searched: list[Found] = []
     for level in levels(allowed.faults, allowed.missing):
+        if level.faults is not None:
+            quick = Search(scenario, cell, _quick(_left(allowed.settings, began, searched)), incident, level, wanted).find()
+            searched.append(quick)
+            if quick.harmful:
+                quick.gave_up = quick.gave_up or QUICK
+                break
         found = Search(scenario, cell, _left(allowed.settings, began, searched), incident, level, wanted).find()
         searched.append(found)
         if found.fits or found.gave_up:
@@ -163,6 +174,12 @@ def _left(settings: Settings, began: float, searched: Sequence[Found]) -> Settin
     if seconds is not None:
         seconds = max(0.0, seconds - (_monotonic() - began))
     return replace(settings, max_executions=most, max_seconds=seconds)
+
+
+def _quick(settings: Settings) -> Settings:
+    """Return settings for looking first where an explanation is likely: nobody is interrupted but by the fault."""
+    seconds = MOST_FOR_QUICK if settings.max_seconds is None else settings.max_seconds / 2
+    return replace(settings, preemptions=0, max_seconds=seconds)
 
 
 def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: Settings) -> str:

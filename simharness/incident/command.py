@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -19,12 +20,14 @@ from simharness.faults import KINDS, Faults
 from simharness.incident import database, writing
 from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, answer
 from simharness.incident.findings import NearMiss
-from simharness.incident.formats import Reading, read, unknown
+from simharness.incident.formats import Reading, read, unknown, within
+from simharness.incident.gate import PROCESS, THREAD
 from simharness.incident.templates import Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
 from simharness.report import files
 from simharness.report.json_report import as_text
 from simharness.report.timeline import render
+from simharness.scenario import Scenario
 from simharness.simulation import Settings
 
 SKEW = 1.0
@@ -54,6 +57,8 @@ def incident(  # typer makes an option of each
         str | None, typer.Option(metavar="FORMAT", help="Of text lines, as logging.Formatter has it; default: the scenario's.")
     ] = None,
     zone: Annotated[str, typer.Option(help="Of times that tell none: UTC, +02:00, Europe/Berlin.")] = "UTC",
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines from this time on, written as in the log.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
     unknown_lines: Annotated[bool, typer.Option("--unknown", help="List the lines that no template matches.")] = False,
     full: Annotated[bool, typer.Option("--full", help="The timeline of the explanation, with every step.")] = False,
     pytest: Annotated[str | None, typer.Option(metavar="FILE", help="Write a test that reproduces the incident.")] = None,
@@ -73,6 +78,7 @@ def incident(  # typer makes an option of each
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone)
+    within(reading, since, until, zone)
     found = incident_of(reading.lines, described, skew, session or ())
     wanted = None if db is None else database.wanted(db, described, _first_session(found))
     _tell_lines(reading, found, described, unknown_lines)
@@ -86,6 +92,15 @@ def incident(  # typer makes an option of each
             )
         )
         _tell_answer(answers[-1], found, full or len(cells) == 1, full)
+    _write(found, reading, jobs[0].scenario, answers, json, pytest, html)
+    statuses = {EXIT_STATUS[one.verdict] for one in answers}
+    return 0 if 0 in statuses else max(statuses)
+
+
+def _write(
+    found: Incident, reading: Reading, scenario: Scenario, answers: Sequence[Answer], json: str | None, pytest: str | None, html: str | None
+) -> None:
+    """Write what was asked for, when all of it is there."""
     best = min(answers, key=lambda one: EXIT_STATUS[one.verdict])
     made: list[tuple[str, str, str]] = []
     if json is not None:
@@ -93,11 +108,9 @@ def incident(  # typer makes an option of each
     if pytest is not None:
         made.append((pytest, writing.as_test(pytest, found, best), "--pytest"))
     if html is not None:
-        made.append((html, writing.as_page(found, described, jobs[0].scenario, best), "--html"))
+        made.append((html, writing.as_page(found, scenario.log, scenario, best), "--html"))
     for written in made:
         files.write(*written)
-    statuses = {EXIT_STATUS[one.verdict] for one in answers}
-    return 0 if 0 in statuses else max(statuses)
 
 
 def _first_session(found: Incident) -> str:
@@ -162,7 +175,7 @@ def _tell_answer(one: Answer, found: Incident, timeline: bool, full: bool) -> No
     if took > found.span + found.skew:
         print(f"  note: this takes {took:.1f} s of virtual time, and the log spans {found.span:.1f} s: only the order was compared")
     for kind, mine, its in evidence.ids:
-        if mine != its:
+        if mine != its and kind not in (PROCESS, THREAD):
             print(f"  {kind} {mine} of the log is {its} there")
     for text in evidence.separating:
         print(f"  what makes the difference: {text}")

@@ -302,6 +302,26 @@ class Times:
         return int(whole) * SECOND + int(fraction[:9].ljust(9, "0")), 10 ** (9 - min(9, len(fraction)))
 
 
+def within(reading: Reading, since: str | None, until: str | None, zone: str) -> None:
+    """Leave out all lines but those from one time to another, both included; a time that is not given does not bound.
+
+    Raises:
+        Misuse: what is given is no time.
+    """
+    times, bounds = Times(_zone(zone)), []
+    for option, text in (("--since", since), ("--until", until)):
+        found = None if text is None else times.of(text)
+        if text is not None and found is None:
+            raise Misuse(f"{option} {text!r} is no time: write one as the log does, such as '2026-11-22 22:34:03'")
+        bounds.append(found)
+    first = bounds[0][0] if bounds[0] is not None else 0
+    last = sum(bounds[1]) if bounds[1] is not None else None
+    whole = len(reading.lines)
+    reading.lines = [line for line in reading.lines if line.time >= first and (last is None or line.time < last)]
+    if whole != len(reading.lines):
+        reading.notes.append(f"{whole - len(reading.lines):,} records are from before --since or after --until, and left out")
+
+
 def clock_text(time: int) -> str:
     """Return a time of a line, in UTC, with milliseconds."""
     moment = datetime.fromtimestamp(time // SECOND, UTC)

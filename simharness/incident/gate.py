@@ -14,6 +14,8 @@ from simharness.operations import Operation, Resource
 from simharness.record import LOG
 
 RESOURCE = "the incident's log"
+PROCESS, THREAD = "a process", "a thread"
+"""Kinds of ids that the line format tells."""
 DROPPED = "dropped log lines"
 """In a kernel's context: the indices of steps that only found out that a line comes after the end of its part; none of the code's."""
 PICK = "pick"
@@ -173,9 +175,9 @@ class Gate:
         found = [(ids[name], line.fields[name], value) for name, value in fields.items() if name in ids]
         life = f"{record.process}{self._lives(record)}"
         if line.process:
-            found.append(("a process", line.process, life))
+            found.append((PROCESS, line.process, life))
         if line.thread:
-            found.append(("a thread", f"{line.source if not line.process else line.process} {line.thread}", f"{life} {record.thread}"))
+            found.append((THREAD, f"{line.source if not line.process else line.process} {line.thread}", f"{life} {record.thread}"))
         return found
 
     def _lives(self, record: logging.LogRecord) -> str:

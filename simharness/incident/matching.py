@@ -75,7 +75,7 @@ class Search(Explorer):
             if self.found.fits and evidence_too:
                 self.found.keep_fewest_missing()
                 kernel.on_log = None
-                self.found.evidence = evidence(simulation, self.found)
+                self.found.evidence = evidence(simulation, self.found, all(line.thread for line in self.incident.lines))
             if self.tally.cut and not self.gave_up:
                 self.found.gave_up = f"{self.tally.cut} executions were cut at max_steps={self.settings.max_steps}"
         return self.found

@@ -31,10 +31,13 @@ SHOWN = 3
 MOST_FIELDS = 6
 
 
-def evidence(simulation: Simulation, found: Found) -> Evidence:
+def evidence(simulation: Simulation, found: Found, threads_told: bool) -> Evidence:
     """Return one of the executions that fit, a harmful one if there is one, and what is known about it.
 
     The simulation is the one that the search was made in; nothing waits for the incident's log any more.
+
+    Args:
+        threads_told: whether the incident's lines tell by which thread they were written.
     """
     kernel = simulation.kernel
     harmful, harmless = found.harmful, found.harmless
@@ -44,7 +47,7 @@ def evidence(simulation: Simulation, found: Found) -> Evidence:
     failed_at = None if execution.failure is None else execution.failure.step + 1
     trace = simulation.record(best.keys, best.failure, failed_at)
     names = _Names(trace, events_of(kernel))
-    made = Evidence(token, best.failure, trace, account, best.actors, best.ids, unique=_unique(found, names))
+    made = Evidence(token, best.failure, trace, account, best.actors, best.ids, unique=_unique(found, names, threads_told))
     if harmful and harmless:
         nearest = min(harmless, key=lambda fit: len(_reversed(best.pairs, fit.pairs, found.pairs)))
         told = names.difference(_reversed(best.pairs, nearest.pairs, found.pairs), "harmless; it fits the log as well")
@@ -145,14 +148,14 @@ class _Names:
         return f"{who}: {what}{f' ({count})' if count > 1 else ''}"
 
 
-def _unique(found: Found, names: _Names) -> list[str]:
+def _unique(found: Found, names: _Names, threads_told: bool) -> list[str]:
     """Return what would have told all orderings that fit apart, had it been logged: the most telling first."""
     fits = list(found.fits.values())
     if len(fits) < 2:
         return []
     told: list[str] = []
     classes = [0] * len(fits)
-    if len({tuple(fit.actors) for fit in fits}) > 1:
+    if not threads_told and len({tuple(fit.actors) for fit in fits}) > 1:
         told.append("the thread of each line: %(process)d and %(threadName)s in the format")
         classes = _split(classes, [tuple(fit.actors) for fit in fits])
     union = 0

@@ -23,6 +23,8 @@ from simharness.incident.templates import Line, Log
 Id = tuple[str, str]
 """(kind, value)"""
 LONGEST_LIST = 5
+MOST_LINES = 1_000
+"""Lines of one incident: every pair of them is compared, and a scenario that logs so many is too large to search."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
             foreign.append(line)
         else:
             unclear.append(line)
+    if len(belonging) > MOST_LINES:
+        raise Misuse(f"{len(belonging):,} lines belong to the session, and an incident has {MOST_LINES:,} at most: use --since and --until")
     ordered, before = _ordered(belonging, round(skew * SECOND))
     named_sessions = dict.fromkeys(value for line in ordered for kind, value in log.ids_of(line.fields) if kind == log.session)
     made = Incident(ordered, before, list(named_sessions), frozenset(), foreign, unclear, doubled, skew)

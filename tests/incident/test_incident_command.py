@@ -153,6 +153,20 @@ def test_a_line_of_the_incident_that_nothing_logs_makes_it_impossible_although_a
     assert answer["unexplained"]["message"] == third
 
 
+def test_what_the_session_did_before_and_after_is_left_out_on_request(tmp_path):
+    (tmp_path / "tickets.py").write_text(TICKETS, encoding="utf-8")
+    messages = ["zoe finds no seat", "seat taken by zoe", "zoe finds no seat"]
+    lines = [f"2026-11-22 22:34:{number:02} INFO shop: {message}\n" for number, message in enumerate(messages)]
+    (tmp_path / "shop.log").write_text("".join(lines), encoding="utf-8")
+    options = (str(tmp_path / "shop.log"), "--scenario", f"{tmp_path / 'tickets.py'}::tickets")
+    assert answers(tmp_path, *options)[1]["verdict"] == "impossible under this code"
+    bounds = ("--since", "2026-11-22 22:34:01", "--until", "2026-11-22 22:34:01")
+    _, answer, output = answers(tmp_path, *options, *bounds)
+    assert answer["orderings"] > 0
+    assert "2 records are from before --since or after --until" in output
+    assert "--since 'noon' is no time" in incident(*options, "--since", "noon")[1]
+
+
 def test_every_line_of_the_incident_has_to_be_explained_or_the_verdict_is_not_reproduced(tmp_path):
     text = (ROOT / DATA / "fork.log").read_text(encoding="utf-8")
     ended = next(line for line in text.splitlines() if "Turn ended" in line)
@@ -225,7 +239,7 @@ def test_a_stall_longer_than_the_lease_is_what_explains_two_children_under_lease
     options = (*PROCESSES[:2], "--parameter", "later=301", *WITH_PROCESS, "--parameter", "protocol=lease_recheck")
     status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options)
     assert (status, answer["verdict"]) == (1, "impossible under this code")
-    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options, "--faults", "stall=1@gateway", "--max-seconds", "400")
+    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options, "--faults", "stall=1@gateway", "--max-seconds", "1000")
     assert (status, answer["verdict"], answer["assumed"]) == (0, "reproduced", "stall=1@gateway")
 
 
