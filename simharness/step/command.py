@@ -57,8 +57,9 @@ def farewell(stepper: Stepper, address: str) -> list[str]:
         return [f"simharness replay {shlex.quote(address)} '{point.token}'"]
     whole, failure = stepper.whole()
     came_to = f"fails: {failure}" if failure else "does not fail"
+    taken = "this step" if point.position == 1 else f"these {point.position} steps"
     return [
-        f"{'this step' if point.position == 1 else f'these {point.position} steps'}: simharness step {shlex.quote(address)} '{point.token}'",
+        f"{taken}: simharness step {shlex.quote(address)} '{point.token}'",
         f"an execution that begins so, whoever moved last going on, {came_to}",
         f"simharness replay {shlex.quote(address)} '{whole}'",
     ]
