@@ -239,7 +239,7 @@ def test_a_stall_longer_than_the_lease_is_what_explains_two_children_under_lease
     options = (*PROCESSES[:2], "--parameter", "later=301", *WITH_PROCESS, "--parameter", "protocol=lease_recheck")
     status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options)
     assert (status, answer["verdict"]) == (1, "impossible under this code")
-    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options, "--faults", "stall=1@gateway", "--max-seconds", "1000")
+    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options, "--faults", "stall=1@gateway", "--max-seconds", "300")
     assert (status, answer["verdict"], answer["assumed"]) == (0, "reproduced", "stall=1@gateway")
 
 
