@@ -208,7 +208,7 @@ def test_a_log_with_missing_lines_is_impossible_until_lines_may_be_missing(tmp_p
 
 @pytest.mark.long
 def test_a_log_without_every_third_line_is_reproduced_with_the_missing_lines(tmp_path):
-    status, answer, _ = answers(tmp_path, f"{DATA}/third_missing.log", *TURNS, *LEASE, "--missing", "6", "--max-seconds", "400")
+    status, answer, _ = answers(tmp_path, f"{DATA}/third_missing.log", *TURNS, *LEASE, "--missing", "6", "--max-seconds", "900")
     assert (status, answer["verdict"]) == (0, "reproduced")
 
 
@@ -239,7 +239,7 @@ def test_a_stall_longer_than_the_lease_is_what_explains_two_children_under_lease
     options = (*PROCESSES[:2], "--parameter", "later=301", *WITH_PROCESS, "--parameter", "protocol=lease_recheck")
     status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options)
     assert (status, answer["verdict"]) == (1, "impossible under this code")
-    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options, "--faults", "stall=1@gateway", "--max-seconds", "300")
+    status, answer, _ = answers(tmp_path, f"{DATA}/stall.log", *options, "--faults", "stall=1@gateway", "--max-seconds", "900")
     assert (status, answer["verdict"], answer["assumed"]) == (0, "reproduced", "stall=1@gateway")
 
 

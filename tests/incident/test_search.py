@@ -4,7 +4,7 @@ import pytest
 
 from tests.incident.random_logs import compared
 
-QUICK, LONG = 40, 2_000
+QUICK, LONG = 40, 600
 
 
 def test_on_random_programs_the_search_finds_what_every_interleaving_gives():
