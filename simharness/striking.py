@@ -179,7 +179,8 @@ class Striking(Record):
         """Whether from this state of the clock the execution has an instant that can be reached past actors that could move."""
         if self.may_stall or self.clock.timescales:
             return True
-        if any(actor.pending is not None and actor.pending.due is not None for actor in self.actors.values()):
+        waiting = (actor.pending for actor in self.actors.values() if actor.pending is not None)
+        if any(operation.due is not None for operation in (*self.operations, *waiting)):
             return True  # its deadlines are those of states, which others may have put off
         latest = now + self.clock.max_delay - lateness
         deadlines = (*self.deadlines, *(actor.deadline for actor in self.actors.values()))
