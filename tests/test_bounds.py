@@ -74,19 +74,19 @@ def test_a_bounded_search_has_the_orderings_of_daemons_within_the_bound(bound: B
 @pytest.mark.long
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
 def test_a_bounded_search_has_the_orderings_of_hundreds_of_programs(bound: Bound) -> None:
-    check(bound, 10_000, 200, 1_500, COUNTED)
+    check(bound, 10_000, 100, 1_500, COUNTED)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
 def test_a_bounded_search_has_the_outcomes_of_hundreds_of_programs_with_clocks_and_threads(bound: Bound) -> None:
-    check(bound, 10_000, 100, 1_500, THREADS, CLOCKS_AND_THREADS)
+    check(bound, 10_000, 50, 1_500, THREADS, CLOCKS_AND_THREADS)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("bound", BOUNDS, ids=str)
 def test_a_bounded_search_has_the_orderings_of_hundreds_of_programs_with_daemons(bound: Bound) -> None:
-    check(bound, 10_000, 50, 1_500, DAEMONS)
+    check(bound, 10_000, 25, 1_500, DAEMONS)
 
 
 # Through the public door

@@ -206,4 +206,4 @@ def test_random_programs_under_faults_come_to_the_same_with_and_without_reductio
 @pytest.mark.parametrize("faults", MODELS)
 def test_many_random_programs_under_faults_come_to_the_same_with_and_without_reduction(faults):
     with runtimes.installed():
-        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(1_000, 1_100)) > 40
+        assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(1_000, 1_040)) > 15

@@ -43,7 +43,7 @@ def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(1_000, 1_400, 50))
+@pytest.mark.parametrize("first", range(1_000, 1_100, 50))
 @pytest.mark.parametrize("order", ["any", "batches"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_many_random_programs_come_to_the_same_with_and_without_reduction(kind, order, first):
@@ -78,4 +78,4 @@ def test_batches_come_to_exactly_what_the_genuine_trio_comes_to():
 @pytest.mark.long
 def test_batches_of_many_programs_come_to_exactly_what_the_genuine_trio_comes_to():
     with runtimes.installed():
-        assert agree_with_genuine(range(1_000, 1_400)) > 300
+        assert agree_with_genuine(range(1_000, 1_200)) > 150
