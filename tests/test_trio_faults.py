@@ -143,9 +143,9 @@ def test_random_programs_under_faults_come_to_the_same_with_and_without_reductio
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(1_000, 1_100, 100))
+@pytest.mark.parametrize("first", range(1_000, 1_050, 50))
 @pytest.mark.parametrize("order", ["any", "batches"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_many_random_programs_under_faults_come_to_the_same_with_and_without_reduction(kind, order, first):
     with runtimes.installed():
-        assert sum(compare(kind, seed, order, 2_000) for seed in range(first, first + 100)) > 20
+        assert sum(compare(kind, seed, order, 2_000) for seed in range(first, first + 50)) > 10

@@ -133,10 +133,10 @@ def test_random_programs_come_to_the_same_and_each_ordering_is_run_once(programs
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(1_000, 1_600, 100))
+@pytest.mark.parametrize("first", range(1_000, 1_200, 50))
 def test_many_random_programs_come_to_the_same_and_each_ordering_is_run_once(programs, first):
     with runtimes.installed():
-        assert sum(compare(programs, seed, 2_000) > 1 for seed in range(first, first + 100)) > 20
+        assert sum(compare(programs, seed, 2_000) > 1 for seed in range(first, first + 50)) > 10
 
 
 # Known numbers
