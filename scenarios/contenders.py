@@ -281,12 +281,7 @@ class Contenders:
         assert live, "who keeps trying never gets the session compressed"
 
     def loser_unchanged(self):
-        rotated = [name for name in sorted(self.results) if self.results[name][0] != PARENT]
-        for name in sorted(self.results):
-            session_id, unchanged = self.results[name]
-            assert name in rotated or unchanged, f"{name} lost, and its messages were changed"
-            assert name not in rotated or session_id in self.children(), f"{name} moved to {session_id}, which is no child"
-        assert len(rotated) <= 1, f"{' and '.join(rotated)} both rotated: neither stepped back"
+        losers_are_unchanged(self.results, self.children())
 
     def no_message_lost(self):
         live = self.live_sessions()
@@ -340,6 +335,20 @@ class Contenders:
     def lease_is_kept_while_nobody_takes_it(self):
         lost = not self.main.session_db.kept and self.review.session_db.taken is None
         assert not lost, "nobody took the lease that had expired, and its refresher could not revive it"
+
+
+def losers_are_unchanged(results, children):
+    """Fail unless at most one rotated, to a child, and whoever did not has its messages as they were.
+
+    Args:
+        results: for each name its session and whether its messages are unchanged.
+    """
+    rotated = [name for name in sorted(results) if results[name][0] != PARENT]
+    for name in sorted(results):
+        session_id, unchanged = results[name]
+        assert name in rotated or unchanged, f"{name} lost, and its messages were changed"
+        assert name not in rotated or session_id in children, f"{name} moved to {session_id}, which is no child"
+    assert len(rotated) <= 1, f"{' and '.join(rotated)} both rotated: neither stepped back"
 
 
 def check(world, incident, name):

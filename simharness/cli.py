@@ -123,7 +123,7 @@ def explore(  # typer makes an option of each
             reached=html is not None,
         )
         check(strategy, settings)
-        _check_writable(("--json", json), ("--html", html))
+        files.check_writable(("--json", json), ("--html", html))
         Faults.of(faults)
         jobs = jobs_of(paths, parameter or [], faults)
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
@@ -152,13 +152,6 @@ def _status(results: list[Result], stopped: bool, cells: int) -> int:
     return max(status, INCONCLUSIVE)
 
 
-def _check_writable(*files_of_options: tuple[str, str | None]) -> None:
-    """See that each file that an option names can be written, before the work begins."""
-    for option, path in files_of_options:
-        if path is not None:
-            files.check_writable(path, option)
-
-
 def _write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
     """Write the results where they are wanted."""
     if json is not None:
@@ -177,8 +170,7 @@ def replay_command(
 ) -> None:
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
-        if html is not None:
-            files.check_writable(html, "--html")
+        files.check_writable(("--html", html))
         scenario = _scenario_of(path, token)
         execution = replay(scenario, token)
         print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))

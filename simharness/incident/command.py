@@ -69,9 +69,7 @@ def incident(  # typer makes an option of each
     seed: Annotated[int, typer.Option(help="Of random numbers.")] = 0,
 ) -> int:
     """Find the orderings of a scenario that log what an incident's log files say."""
-    for path, option in ((pytest, "--pytest"), (json, "--json"), (html, "--html")):
-        if path is not None:
-            files.check_writable(path, option)
+    files.check_writable(("--pytest", pytest), ("--json", json), ("--html", html))
     model = Faults.of(faults)
     jobs = jobs_of([scenario], parameter or [])
     if len({job.scenario.name for job in jobs}) > 1:

@@ -8,15 +8,21 @@ import tempfile
 from simharness.errors import Misuse
 
 
-def check_writable(path: str, option: str) -> None:
-    """Find out now whether the file can be written when the work is done.
+def check_writable(*wanted: tuple[str, str | None]) -> None:
+    """Find out now whether files can be written when the work is done.
 
     Args:
-        option: of the command line, for messages.
+        wanted: options of the command line, for messages, each with the file that it names, if it was given.
 
     Raises:
-        Misuse: it cannot.
+        Misuse: one cannot.
     """
+    for option, path in wanted:
+        if path is not None:
+            _check_writable(option, path)
+
+
+def _check_writable(option: str, path: str) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
         raise Misuse(f"{option} {path}: this is a folder; give the name of a file")

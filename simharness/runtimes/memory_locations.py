@@ -134,10 +134,10 @@ class Locations:
         if found is None:
             found = self.plans[cls] = Plan(cls)
             files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
-            outside = [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
-            for file in (*files, *outside):
+            files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
+            for file in files:
                 self.meets(file)
-            told_each_time = bool(outside) or any(file is not None and not is_foreign(file) for file in files)
+            told_each_time = any(file is not None and _is_strange(file) for file in files)
             if not told_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
                 self._lasting[cls] = found
         return found
@@ -146,7 +146,7 @@ class Locations:
         """Instrumented code uses what is defined in this file, which is not instrumented, or in this module of the standard library."""
         if file is not None and file not in self.files:
             self.files.add(file)
-            if file.partition(".")[0] in OUTSIDE or not is_foreign(file):
+            if _is_strange(file):
                 self.kernel.context.setdefault(STRANGE, file)
 
     # Names
@@ -285,6 +285,11 @@ def _is_being_made(thing: Any) -> bool:
 
 
 _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__setattr__"})
+
+
+def _is_strange(file: str) -> bool:
+    """Whether what is defined there, a file or a module of the standard library, may share what nobody announces."""
+    return file.partition(".")[0] in OUTSIDE or not is_foreign(file)
 
 
 def _plain_module(cls: type) -> ModuleType | None:

@@ -17,7 +17,6 @@ from typing import Any
 from simharness.instrument.kinds import CLASS, DICT, EXEMPT, HOOKS, LIST, MODULE, OBJECT, SET
 from simharness.instrument.reach import attributes
 from simharness.runtimes.memory import Memory, is_instrumented
-from simharness.runtimes.memory_locations import MADE_BEFORE
 
 MOST = 20_000
 """Objects looked at; what is further away goes by its class."""
@@ -25,8 +24,6 @@ MOST = 20_000
 
 def settle(memory: Memory, works: Iterable[Any]) -> None:
     """Set-up is over: name what the instrumented modules, the named objects and the actors' functions lead to."""
-    if MADE_BEFORE not in memory.kernel.learned.shared:
-        return
     seen: set[int] = set()
     waiting = deque(_roots(memory, works, seen))
     while waiting and len(seen) < MOST:
