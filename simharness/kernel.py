@@ -196,59 +196,58 @@ class Kernel(Striking):
         self.actor = before
 
     def _worker(self) -> None:
+        """The body of a greenlet of the pool, which holds on to nothing of an execution while it waits there."""
         while True:
-            actor = self.actor
-            assert actor is not None
-            try:
-                actor.work()
-            except (GreenletExit, SystemExit):
-                pass
-            except BaseException as raised:
-                error = told(raised)
-                fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
-                if not fatal and self._root_may_move():
-                    self.move_root()
-                if fatal or self.mode == SETUP:
-                    self.give_up(error)
-                elif not self.dying:
-                    actor.failure = error
-                    self.fail(error, actor=actor.name)
-            self._leave(actor)
+            self._act().switch()
+
+    def _act(self) -> greenlet:
+        """Do the work of the current actor; return the greenlet to which control belongs when it has ended."""
+        actor = self.actor
+        assert actor is not None
+        try:
+            actor.work()
+        except (GreenletExit, SystemExit):
+            pass
+        except BaseException as raised:
+            error = told(raised)
+            fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
+            if not fatal and self._root_may_move():
+                self.move_root()
+            if fatal or self.mode == SETUP:
+                self.give_up(error)
+            elif not self.dying:
+                actor.failure = error
+                self.fail(error, actor=actor.name)
+        after = self._after(actor)
+        assert actor.greenlet is not None
+        self.pool.append(actor.greenlet)
+        return after
 
     def _root_may_move(self) -> bool:
         """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
         return self.plain and self.mode == SETUP and not self.waiting
 
-    def _leave(self, actor: Actor) -> None:
-        """The actor has ended: go where control belongs now. Returns when the greenlet has been given another actor."""
-        body = actor.greenlet
-        assert body is not None
+    def _after(self, actor: Actor) -> greenlet:
+        """The actor has ended: return the greenlet that goes on."""
         actor.work = ended
         if self.dying or self.error is not None:
-            self.pool.append(body)
-            self.hub.switch()
-            return
+            return self.hub
         if self.mode == SETUP:
-            self.pool.append(body)
-            actor.starter.switch()
-            return
+            return actor.starter
         self.end(actor)
         if actor.fresh:
-            self.pool.append(body)
-            actor.starter.switch()
-            return
+            return actor.starter
         key = self._pick()
-        self.pool.append(body)
-        if key < 0:
-            self.hub.switch()
-        else:
-            self._switch_to(key)
+        return self.hub if key < 0 else self._next_to_move(key)
 
     def _switch_to(self, key: int) -> None:
+        self._next_to_move(key).switch()
+
+    def _next_to_move(self, key: int) -> greenlet:
         actor = self.actors[key >> SHIFT]
         self.actor, self.key = actor, key
         assert actor.greenlet is not None
-        actor.greenlet.switch()
+        return actor.greenlet
 
     def bury(self) -> None:
         """End what is left of the greenlets, without letting their `finally` blocks have effects. Call when the execution was judged."""

@@ -31,7 +31,7 @@ from simharness.world import World, broken_check, name_of
 if TYPE_CHECKING:
     from simharness.account import Watch
 
-COLLECT_EVERY = 1_000
+COLLECT_EVERY = 100
 """Executions between two collections of what is young; their objects, in cycles through the user's closures, are."""
 COLLECT_ALL_EVERY = 20_000
 
@@ -156,8 +156,6 @@ class Simulation:
         """
         kernel = self.kernel
         self.executions += 1
-        if self.executions % COLLECT_EVERY == 0:
-            gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
         kernel.tracing = recorder is not None
         version = kernel.learned.version
         try:
@@ -186,8 +184,10 @@ class Simulation:
         kernel = self.kernel
         if self.world is not None:
             self.world.release()
+        if self.executions % COLLECT_EVERY == 0 or runtimes.collects(kernel):
+            gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
         kernel.context["seed"] = self.settings.seed
-        kernel.when_set_up = lambda: memory.settle(kernel)
+        kernel.when_set_up = lambda: runtimes.settle(kernel)
         self.world = world = World(kernel)
         if recorder is not None:
 

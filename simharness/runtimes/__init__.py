@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from simharness.kernel import Kernel
-from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, thread, threads, time, trio
+from simharness.runtimes import imports, logs, memory, queues, randomness, refused, sqlite, sqlite_files, thread, threads, time, trio
 from simharness.runtimes.patching import Patches
 from simharness.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (threads, thread, queues, sqlite, time, randomness, refused, logs, imports, trio)
+_MODULES = (threads, thread, queues, sqlite, sqlite_files, time, randomness, refused, logs, imports, trio)
 _blocks: list[Patches] = []
 """One entry for each block that has the replacements in place; all the same ones."""
 
@@ -59,6 +59,22 @@ def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
     sqlite.end_execution(kernel)
     memory.end_execution(kernel)
+
+
+def settle(kernel: Kernel) -> None:
+    """Set-up is over."""
+    sqlite.settle(kernel)
+    memory.settle(kernel)
+
+
+def collects(kernel: Kernel) -> bool:
+    """Whether what executions keep is free for the next one only when garbage was collected."""
+    return sqlite.collects(kernel)
+
+
+def where(kernel: Kernel, path: str) -> str:
+    """Return where a file is that the last execution, which is over, had at this path."""
+    return sqlite.where(kernel, path)
 
 
 def forget(kernel: Kernel) -> None:

@@ -25,6 +25,7 @@ from zlib import crc32
 from simharness.clock import EPOCH
 from simharness.kernel import Kernel, current
 from simharness.record import INSPECTING, VERSIONED
+from simharness.runtimes import sqlite_files
 from simharness.runtimes.patching import Patches
 
 PARENT = 999
@@ -228,7 +229,7 @@ def _asked_by_user() -> Kernel | None:
     if kernel is None:
         return None
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__") == "tempfile":
+    while frame.f_back is not None and frame.f_globals.get("__name__") in ("tempfile", sqlite_files.__name__):
         frame = frame.f_back
     return None if str(frame.f_globals.get("__name__")).startswith("simharness.") else kernel
 

@@ -32,15 +32,15 @@ from simharness.record import INSPECTING, RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.sqlite_database import Database, forget, memory_of
 from simharness.runtimes.sqlite_footprint import COMMITS, ROLLS_BACK, Shape
+from simharness.runtimes.sqlite_kept import MEMORY, Kept
 from simharness.runtimes.sqlite_locks import Link
-from simharness.runtimes.sqlite_registry import end_execution, holders, identify, registry_of, snapshot
-from simharness.runtimes.sqlite_reuse import ALTERS, Closed, Keeper, Noting, Tape, keep
+from simharness.runtimes.sqlite_registry import end_execution, holders, identify, registry_of, retire, snapshot
+from simharness.runtimes.sqlite_reuse import ALTERS, Closed, Noting, Played
 from simharness.runtimes.sqlite_statements import LEGACY, SimCursor, TalkingCursor, attempt, execute, set_level, statement
+from simharness.runtimes.sqlite_tape import words
 
-__all__ = ["SimConnection", "connect", "end_execution", "forget", "holders", "install", "registry_of", "snapshot"]
+__all__ = ["SimConnection", "connect", "end_execution", "forget", "holders", "install", "registry_of", "settle", "snapshot"]
 
-MEMORY = "/dev/shm/"
-"""What is in memory needs no `synchronous=OFF`; the world's own folder is there, where there is such a place."""
 _genuine = sqlite3.connect
 _new_cursor: Any = sqlite3.Connection.cursor
 _Connection = sqlite3.Connection
@@ -54,40 +54,53 @@ def install(patches: Patches) -> None:
         patches.attribute(module, "connect", connect)
 
 
+def settle(kernel: Kernel) -> None:
+    """Set-up is over: have databases be what it has made of them."""
+    memory_of(kernel).keeper.settle()
+
+
+def collects(kernel: Kernel) -> bool:
+    """Whether garbage is to be collected before each execution: it holds connections that are kept."""
+    return memory_of(kernel).keeper.collects
+
+
 def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
     """Open a database: a controlled connection inside a simulation, a genuine one outside."""
     kernel = current()
     if kernel is None:
         genuine: sqlite3.Connection = _genuine(*arguments, **options)
         return genuine
-    keeper = memory_of(kernel).keeper
-    key = keeper.key(kernel, arguments, options)
-    if key is not None:
-        return _for_keeping(kernel, keeper, key, options)
+    kept = memory_of(kernel).keeper.find(kernel, arguments, options)
+    if kept is not None:
+        return _for_keeping(kernel, kept, arguments[0], options)
     factory = arguments[5] if len(arguments) > 5 else options.get("factory", _Connection)
     connection: sqlite3.Connection = _controlled(factory, SimConnection)(*arguments, **options)
     return connection
 
 
-def _for_keeping(kernel: Kernel, keeper: Keeper, key: Any, options: dict[str, Any]) -> SimConnection:
+def _for_keeping(kernel: Kernel, kept: Kept, database: Any, options: dict[str, Any]) -> SimConnection:
     """Return a connection that the next execution may have again, or the one that was kept for this one."""
-    connection = keeper.take(key)
-    second_hand = connection is not None
-    if second_hand:
+    connection = kept.take()
+    if connection is not None:
         connection.__class__ = SimConnection
         connection.row_factory, connection.text_factory = None, str
         set_level.__set__(connection, options.get("isolation_level", ""))
         name = kernel.new_name("connection")
-        connection._join(kernel, name, identify(kernel, ":memory:", False, name), **options)
+        connection._join(kernel, name, identify(kernel, database, False, name), known=True, **options)
     else:
-        connection = SimConnection(":memory:", **options)
+        connection = SimConnection(database, known=kept.image is not None, **options)
     link = connection._link
     link.references = sys.getrefcount(connection)
-    link.key, link.second_hand, link.options = key, second_hand, {**options, "timeout": 0, "check_same_thread": False}
-    link.tape = keeper.tapes.get(key) or Tape()
+    link.options = {**options, "timeout": 0, "check_same_thread": False}
+    kept.opened(link, words(options))
     connection.__class__ = NotingConnection
-    kept: SimConnection = connection
-    return kept
+    found: SimConnection = connection
+    return found
+
+
+def where(kernel: Kernel, path: str) -> str:
+    """Return where a database's file is now that the execution which had it at this path is over."""
+    return memory_of(kernel).keeper.where(path)
 
 
 _subclasses: dict[tuple[Any, type], Any] = {}
@@ -110,7 +123,9 @@ def _controlled(factory: Any, base: type) -> Any:
 
 
 class SimConnection(_Connection):
-    """A connection whose statements are scheduling points."""
+    """A connection whose statements are scheduling points; `closed` is the class of one that is closed and kept."""
+
+    closed: Any
 
     def __init__(  # the signature of sqlite3.Connection
         self,
@@ -122,6 +137,7 @@ class SimConnection(_Connection):
         factory: Any = None,
         cached_statements: int = 128,
         uri: bool = False,
+        known: bool = False,
         **options: Any,
     ) -> None:
         kernel = current()
@@ -135,7 +151,7 @@ class SimConnection(_Connection):
             database, timeout=0, detect_types=detect_types, isolation_level=isolation_level, check_same_thread=False,
             cached_statements=cached_statements, uri=uri, **options,
         )  # fmt: skip
-        self._join(kernel, name, place, timeout, isolation_level, check_same_thread, **options)
+        self._join(kernel, name, place, timeout, isolation_level, check_same_thread, known=known, **options)
 
     def _join(
         self,
@@ -146,15 +162,20 @@ class SimConnection(_Connection):
         isolation_level: Any = "",
         check_same_thread: bool = True,
         autocommit: Any = LEGACY,
+        known: bool = False,
         **_: Any,
     ) -> None:
-        """Become a connection of the execution under way, to the place that was identified; the options are those of `sqlite3.connect`."""
+        """Become a connection of the execution under way, to the place that was identified; the options are those of `sqlite3.connect`.
+
+        `known`: set-up will find the database as it was when there was nothing in it.
+        """
         label, path, private = place
         registry = registry_of(kernel)
         found = registry.databases.get(label)
         if found is None:
             found = registry.databases[label] = Database(kernel, label, path, private)
-            found.read_schema(self)
+            if not known:
+                found.read_schema(self)
         if not private and not path.startswith(MEMORY):
             with contextlib.suppress(sqlite3.Error):  # not a database, or locked for now
                 _Cursor(self).execute("PRAGMA synchronous=OFF")
@@ -232,16 +253,17 @@ class SimConnection(_Connection):
         """Close; an open transaction is rolled back first."""
         link: Link | None = getattr(self, "_link", None)
         if link is not None and not link.closed:
+            if link.over:
+                return  # a finaliser: the connection is kept, and no longer its execution's
             link.enter()
             if self.in_transaction and (link.holds or link.snapshot):
                 link.before(ROLLS_BACK)
                 attempt(link, ROLLS_BACK, super().rollback)
                 if self.in_transaction and link.autocommit is not False:
                     return
-            link.closed = True
-            if keep(link, self):
-                self.__class__ = ClosedConnection
+            if retire(link, self):
                 return
+            link.closed = True
         super().close()
 
     def __enter__(self) -> Any:
@@ -348,14 +370,22 @@ for _name in ALTERS:
         setattr(SimConnection, _name, _spoiling(_name))
 
 
+class PlayedCursor(Played, SimCursor):
+    """A cursor whose statement is known from an earlier execution."""
+
+
 class NotingConnection(Noting, SimConnection):
-    """A connection while set-up defines its schema."""
+    """A connection while set-up fills its database."""
 
     normal = SimConnection
+    played = PlayedCursor
 
 
 class ClosedConnection(Closed, SimConnection):
     """A connection that the program has closed and that is kept."""
+
+
+SimConnection.closed = ClosedConnection
 
 
 if "autocommit" in vars(_Connection):

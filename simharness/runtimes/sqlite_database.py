@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from simharness.kernel import Kernel
 from simharness.record import SETUP
 from simharness.runtimes.sqlite_footprint import Shape
-from simharness.runtimes.sqlite_reuse import Keeper
+from simharness.runtimes.sqlite_kept import Keeper
 
 if TYPE_CHECKING:
     from simharness.runtimes.sqlite_locks import Link
 
 Real = sqlite3.Connection
+_open = open
 EVERY_STATEMENT = "sqlite: every statement"
 """In `kernel.learned.shared`, makes every statement a point (for faults that strike between statements)."""
 
@@ -83,7 +84,7 @@ class Database:
         self.user: object = None
         self.schema = 0
         self.volatile = False
-        self.wal = False
+        self.wal = self.unread = False
         self.inspector: sqlite3.Connection | None = None
         self.read_header()
 
@@ -91,10 +92,21 @@ class Database:
         """Find out whether the file is in WAL mode."""
         if not self.private:
             try:
-                with open(self.path, "rb") as file:
+                with _open(self.path, "rb") as file:
                     self.wal = file.read(20)[18:19] == b"\x02"
             except OSError:
                 self.wal = False
+
+    def asked_for(self, mode: str) -> None:
+        """Somebody has set the journal mode; the file says so once the answer was fetched, or the statement is gone."""
+        self.read_header()
+        self.unread = self.wal != (mode.lower() == "wal")
+
+    def look_again(self) -> None:
+        """Find out whether the journal mode that was asked for is there by now."""
+        before = self.wal
+        self.read_header()
+        self.unread = self.wal == before
 
     def table(self, name: str) -> int:
         """Return the mask of one table."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 LOCAL, READ, WRITE, SCHEMA, BEGIN, BEGIN_WRITE, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ROLLBACK_TO, TIMEOUT, UNKNOWN = range(13)
@@ -124,10 +124,18 @@ _SCHEMA_VERBS = frozenset(
 )
 
 
-class Shape:
-    """What one SQL text does under one schema. `reads` and `writes` are masks of tables of the main database."""
+_UPSERT = re.compile(r"\bDO\s+UPDATE\b", re.IGNORECASE)
+_LASTROWID = 0x20
+"""The flag of SQLite's `Insert` operation (`OPFLAG_LASTROWID`)."""
 
-    __slots__ = ("argument", "dml", "kind", "plain", "reads", "rows", "sql", "tables", "text", "verb", "writes")
+
+class Shape:
+    """What one SQL text does under one schema. `reads` and `writes` are masks of tables of the main database.
+
+    `inserts`: if it changes a row at all, it sets what `lastrowid` tells.
+    """
+
+    __slots__ = ("argument", "dml", "inserts", "kind", "plain", "reads", "rows", "sql", "tables", "text", "verb", "writes")
 
     def __init__(self, sql: str, kind: int, verb: str, argument: str = "") -> None:
         self.sql = sql
@@ -138,6 +146,7 @@ class Shape:
         self.argument = argument
         self.dml = verb in ("INSERT", "UPDATE", "DELETE", "REPLACE")
         self.rows = True
+        self.inserts = False
         self.reads = 0
         self.writes = 0
         self.tables: tuple[str, ...] = ()
@@ -248,7 +257,20 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
         shape.writes |= bit(table)
     shape.tables = tuple(sorted(writes))
     shape.plain = shape.kind != SCHEMA
+    shape.inserts = shape.kind == WRITE and _UPSERT.search(sql) is None and any(_tells_row(row) for row in _main_program(code))
     return shape, True
+
+
+def _main_program(code: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the byte code of a statement without that of its triggers, whose addresses begin anew."""
+    for number, row in enumerate(code):
+        if row[0] != number:
+            return
+        yield row
+
+
+def _tells_row(row: tuple[Any, ...]) -> bool:
+    return row[1] == "Insert" and bool(row[6] & _LASTROWID)
 
 
 def _explain(connection: sqlite3.Connection, sql: str) -> list[tuple[Any, ...]]:

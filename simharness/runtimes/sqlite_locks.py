@@ -63,7 +63,7 @@ class Link(Points):
             if kind == SCHEMA or (kind == LOCAL and shape.prepares_anew):
                 self._altered(shape)
             if kind == SCHEMA and not inside and shape.verb == "PRAGMA" and shape.argument.startswith("journal_mode"):
-                database.read_header()
+                database.asked_for(shape.argument.partition(" ")[2])
                 self.tell_what_is_held()
 
     def after_script(self, script: str) -> None:

@@ -55,6 +55,9 @@ class Points(Use):
         kernel, database = self.kernel, self.database
         self.inside = self.connection.in_transaction
         self.waits, self.deadline, self.fault, self.declaring = False, None, None, shape
+        if database.unread:
+            database.look_again()
+            self.tell_what_is_held()
         if kernel.mode != RUNNING:
             self._aside(shape)
             return

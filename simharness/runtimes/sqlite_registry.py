@@ -13,9 +13,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from simharness.errors import Refused
 from simharness.kernel import Kernel
 from simharness.places import caller
-from simharness.runtimes.sqlite_database import Database
+from simharness.runtimes.sqlite_database import Database, memory_of
 from simharness.runtimes.sqlite_locks import Link
-from simharness.runtimes.sqlite_reuse import keep
 from simharness.tables import Table, Tables
 
 _Connection = sqlite3.Connection
@@ -81,9 +80,18 @@ def end_execution(kernel: Kernel) -> None:
         if connection is None:
             continue
         link.reference = weakref.ref(connection)
-        if link.closed or keep(link, connection):
-            continue
-        _close(link, connection)
+        if not link.closed and (link.kept is None or not link.kept.keep(link, connection)):
+            _close(link, connection)
+    memory_of(kernel).keeper.end(kernel)
+
+
+def retire(link: Link, connection: Any) -> bool:
+    """Have a connection be closed, for the program, and keep it for the next execution, if that can be done."""
+    if link.kept is None or not link.kept.keep(link, connection):
+        return False
+    link.closed = True
+    connection.__class__ = connection.closed
+    return True
 
 
 def _close(link: Link, connection: sqlite3.Connection) -> None:
@@ -105,7 +113,7 @@ def crash(kernel: Kernel, process: str) -> None:
     for link in registry_of(kernel).links:
         if not link.closed and link.process == process:
             connection = link.reference()
-            if connection is not None:
+            if connection is not None and not retire(link, connection):
                 _close(link, connection)
             link.lost()
 

@@ -1,29 +1,16 @@
-"""Connections that are kept from one execution to the next, because opening one and preparing its statements costs more than an ordering.
-
-It is done only where nobody can tell: a connection to `:memory:` that set-up opens in the plain way and whose schema set-up defines
-before it does anything else. Those definitions are noted in the first execution (a *tape*), with an image of the database they
-made. Later executions that define the same get the image instead, and the connection of the execution before, if nothing
-refers to it any more and nothing was done to it that would outlast the image. Whoever asks for what a connection remembers
-across the image (`lastrowid`, `total_changes`, `changes()`) ends the keeping, and exploring starts over where it mattered.
-"""
+"""What connections are while what is done on them goes on a tape (`sqlite_kept`), and when they are closed and kept."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
-import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
-from simharness.kernel import Kernel
-from simharness.record import SETUP
-from simharness.runtimes.sqlite_footprint import statements
+from simharness.runtimes.sqlite_kept import Kept
+from simharness.runtimes.sqlite_tape import LONGEST, Entry, only_writes, only_writes_all, sets, told
 
 if TYPE_CHECKING:
     from simharness.runtimes.sqlite_locks import Link
 
-LASTS = re.compile(r"last_insert_rowid|changes\s*\(", re.IGNORECASE)
-"""SQL that asks for what outlasts an image."""
 ALTERS = (
     "create_aggregate",
     "create_collation",
@@ -37,114 +24,99 @@ ALTERS = (
     "set_trace_callback",
 )
 """Methods of a connection whose effects outlast an image."""
-_DEFINES = re.compile(r"\s*CREATE\s+(UNIQUE\s+)?(TABLE|INDEX)\b", re.IGNORECASE)
-_SELECTS = re.compile(r"\bSELECT\b", re.IGNORECASE)
-_Connection = sqlite3.Connection
 _new_cursor: Any = sqlite3.Connection.cursor
-_CAN = hasattr(_Connection, "deserialize")
-
-
-class Tape:
-    """The definitions with which set-up begins on one connection, and the database they make; `image` is None while noting."""
-
-    def __init__(self) -> None:
-        self.statements: list[tuple[str, str]] = []
-        self.image: bytes | None = None
-        self.schema = 0
-
-
-class Keeper:
-    """What is kept in one exploration: tapes and connections, by the arguments and the number of the connection."""
-
-    def __init__(self) -> None:
-        self.wanted = _CAN
-        self.tapes: dict[Any, Tape | None] = {}
-        self.connections: dict[Any, Any] = {}
-
-    def key(self, kernel: Kernel, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Return what tells the connection that is about to be opened from others, or None if it cannot be kept."""
-        if not self.wanted or kernel.mode != SETUP or kernel.tracing or arguments != (":memory:",) or "factory" in options:
-            return None
-        key = kernel.created.get("connection", 0), tuple(sorted((name, repr(value)) for name, value in options.items()))
-        return None if key in self.tapes and self.tapes[key] is None else key
-
-    def take(self, key: Any) -> Any:
-        """Return the connection that was kept under this key, if nobody else has it; None if there is none."""
-        connection = self.connections.pop(key, None)
-        if connection is None:
-            return None
-        unknown = len(connection.__dict__) > 1 or weakref.getweakrefcount(connection) > 1
-        if unknown or connection._link.spoilt or sys.getrefcount(connection) > connection._link.references:
-            _Connection.close(connection)
-            return None
-        return connection
-
-    def close(self) -> None:
-        """Let go of all connections."""
-        while self.connections:
-            _Connection.close(self.connections.popitem()[1])
-
-
-def keep(link: Link, connection: Any) -> bool:
-    """Keep the connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
-    keeper = link.memory.keeper
-    if link.key is None or not keeper.wanted or keeper.tapes.get(link.key) is None or link.key in keeper.connections:
-        return False
-    for reference in link.open:
-        cursor = reference()
-        if cursor is not None:
-            sqlite3.Cursor.close(cursor)
-    if connection.in_transaction:
-        _Connection.rollback(connection)
-    keeper.connections[link.key] = connection
-    return True
 
 
 class Noting:
-    """Mixed into the class of a connection while set-up defines its schema; the first thing that is no definition ends that.
+    """Mixed into the class of a connection while its tape is open; the first thing that does more than write settles it.
 
-    `normal` is the class that the connection has afterwards.
+    `normal` is the class that the connection has afterwards, `played` that of cursors whose statement was not done.
     """
 
     normal: Any
+    played: Any
     _link: Link
+    _WORKS = frozenset(["_link", "execute", "executemany", "executescript", "commit", "normal", "played", "_do", "_note", "_for_real", "__class__", "__dict__"])
 
     def __getattribute__(self, name: str) -> Any:
-        if name not in ("_link", "execute", "executescript", "normal", "_define", "__class__", "__dict__"):
+        if name not in Noting._WORKS:
             settle(self)
         return object.__getattribute__(self, name)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Note a definition, or find it known."""
-        if type(sql) is str and parameters == () and _defines(sql):
-            return self._define("execute", sql)
+        """Note a statement, or find it known."""
+        if not isinstance(self, Noting):  # bound while the tape was open
+            return self.execute(sql, parameters)
+        if type(sql) is str and (only_writes(sql) or sets(sql)):
+            return self._do("execute", sql, parameters, told(parameters))
         settle(self)
         return self.execute(sql, parameters)
 
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        """Note a statement, or find it known."""
+        if not isinstance(self, Noting):
+            return self.executemany(sql, parameters)
+        if type(sql) is str and type(parameters) in (list, tuple) and only_writes(sql):
+            words = [told(values) for values in parameters]
+            return self._do("executemany", sql, parameters, None if None in words else repr(words))
+        settle(self)
+        return self.executemany(sql, parameters)
+
     def executescript(self, script: str, /) -> Any:
-        """Note a script of definitions, or find it known."""
-        if type(script) is str and all(map(_defines, statements(script))):
-            return self._define("executescript", script)
+        """Note a script, or find it known."""
+        if not isinstance(self, Noting):
+            return self.executescript(script)
+        if type(script) is str and only_writes_all(script):
+            return self._do("executescript", script, (), "")
         settle(self)
         return self.executescript(script)
 
-    def _define(self, method: str, text: str) -> Any:
-        link = self._link
+    def commit(self) -> None:
+        """Note a commit, or find it known."""
+        if not isinstance(self, Noting):
+            self.commit()
+        else:
+            self._do("commit", "", (), "")
+
+    def _do(self, method: str, text: str, parameters: Any, told: str | None) -> Any:
+        link: Link = self._link
         tape = link.tape
-        if link.kernel.mode == SETUP and tape is not None and tape.image is None:
-            noting: Any = type(self)
-            self.__class__ = self.normal
-            cursor = getattr(self, method)(text)
-            tape.statements.append((method, text))
+        if tape is None or told is None or tape.played >= LONGEST or len(tape.entries) > LONGEST:
+            settle(self)
+            return _call(self, method, text, parameters)
+        if tape.image is None:
+            return self._note(tape, method, text, parameters, told)
+        entry = tape.play(link.number, method, text, told)
+        if entry is None:
+            settle(self)
+            return _call(self, method, text, parameters)
+        if method == "execute" and sets(text):
+            return self._for_real(method, text, parameters)
+        if method == "commit":
+            return None
+        cursor = _new_cursor(self, self.played)
+        cursor._link = link
+        cursor.entry = entry
+        return cursor
+
+    def _note(self, tape: Kept, method: str, text: str, parameters: Any, told: str) -> Any:
+        try:
+            cursor = self._for_real(method, text, parameters)
+        except BaseException:
+            tape.refuse()
+            tape.settle()
+            raise
+        last = (-1, None) if cursor is None else (sqlite3.Cursor.rowcount.__get__(cursor), _lastrowid(cursor))
+        tape.note(Entry(self._link.number, method, text, told, parameters, *last))
+        return cursor
+
+    def _for_real(self, method: str, text: str, parameters: Any) -> Any:
+        noting: Any = type(self)
+        self.__class__ = self.normal
+        try:
+            return _call(self, method, text, parameters)
+        finally:
             self.__class__ = noting
-            return cursor
-        if link.kernel.mode == SETUP and tape is not None and tape.statements[link.played : link.played + 1] == [(method, text)]:
-            link.played += 1
-            cursor = _new_cursor(self, link.cursors)
-            cursor._link = link
-            return cursor
-        settle(self)
-        return getattr(self, method)(text)
 
     def __enter__(self) -> Any:
         settle(self)
@@ -160,34 +132,59 @@ class Noting:
         return self(sql)
 
 
+_lastrowid = vars(sqlite3.Cursor)["lastrowid"].__get__
+
+
+def _call(connection: Any, method: str, text: str, parameters: Any) -> Any:
+    if method == "commit":
+        return connection.commit()
+    return getattr(connection, method)(text) if method == "executescript" else getattr(connection, method)(text, parameters)
+
+
 def settle(connection: Any) -> None:
-    """Definitions have ended: make an image of them, or have the database be the known one."""
+    """The tape of this connection has ended."""
     if not issubclass(type(connection), Noting):
         return  # a `with` binds both of its methods before it calls the first, which settles
     link: Link = object.__getattribute__(connection, "_link")
-    connection.__class__ = connection.normal
-    tape, link.tape = link.tape, None
-    if tape is None:
-        return
-    if tape.image is None:
-        if tape.statements and not connection.in_transaction:
-            tape.image, tape.schema = _Connection.serialize(connection), link.database.schema
-            link.memory.keeper.tapes[link.key] = tape
-        else:
-            link.memory.keeper.tapes[link.key] = None
-        return
-    if link.played == len(tape.statements):
-        _Connection.deserialize(connection, tape.image)
-        link.database.schema = tape.schema
-        return
-    link.memory.keeper.tapes[link.key] = None
-    link.again(connection)
-    for method, text in tape.statements[: link.played]:
-        getattr(connection, method)(text)
+    tape = link.tape
+    if tape is not None:
+        tape.settle()
 
 
-def _defines(sql: str) -> bool:
-    return _DEFINES.match(sql) is not None and _SELECTS.search(sql) is None
+class Played:
+    """Mixed into the class of a cursor whose statement was known, and not done: it shows what that statement's cursor showed."""
+
+    _link: Link
+    entry: Entry
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement changed."""
+        return self.entry.rowcount
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The row that the statement inserted last."""
+        return self.entry.lastrowid
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        """Do another statement."""
+        return self._again().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        """Do another statement."""
+        return self._again().executemany(sql, parameters)
+
+    def executescript(self, script: str, /) -> Any:
+        """Do a script."""
+        return self._again().executescript(script)
+
+    def _again(self) -> Any:
+        tape = self._link.tape
+        if tape is not None:
+            tape.settle()
+        self.__class__ = self._link.cursors
+        return self
 
 
 class Closed:

@@ -31,6 +31,7 @@ class SimCursor(Cursor):
 
     _link: Link
     mover: Any = None
+    shape: Shape | None = None
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Do one statement."""
@@ -111,7 +112,8 @@ class SimCursor(Cursor):
     def lastrowid(self) -> int | None:
         """The row that was inserted last on this connection."""
         link: Link | None = getattr(self, "_link", None)
-        if link is not None:
+        own = self.shape is not None and self.shape.inserts and self.rowcount > 0
+        if link is not None and not own:
             link.remembers()
         found: int | None = _lastrowid(self)
         return found
@@ -178,6 +180,7 @@ def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., 
     if type(sql) is not str:
         return call(cursor, sql, parameters)
     shape = link.learn(sql)
+    cursor.shape = shape if call is execute else None
     link.moved(cursor)
     if shape.plain and (passing or link.quick()):
         call(cursor, sql, parameters)

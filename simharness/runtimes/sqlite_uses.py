@@ -20,7 +20,9 @@ from simharness.record import RUNNING, SETUP
 from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_database import Database, memory_of
 from simharness.runtimes.sqlite_footprint import Shape
-from simharness.runtimes.sqlite_reuse import LASTS, Tape, closed
+from simharness.runtimes.sqlite_kept import Kept
+from simharness.runtimes.sqlite_reuse import closed
+from simharness.runtimes.sqlite_tape import LASTS
 
 _create_function = sqlite3.Connection.create_function
 
@@ -70,10 +72,10 @@ class Use:
         self.cursors: Any = None
         self.closed = False
         self.over = False
-        self.key: Any = None
-        self.tape: Tape | None = None
-        self.played = self.references = 0
-        self.spoilt = self.second_hand = False
+        self.kept: Kept | None = None
+        self.tape: Kept | None = None
+        self.number = self.references = 0
+        self.spoilt = False
         self.options: dict[str, Any] = {}
 
     @property
@@ -218,19 +220,10 @@ class Use:
                     return False
         return True
 
-    def again(self, connection: Any) -> None:
-        """Open the database anew: it is empty then, and so are the connection's attributes."""
-        sqlite3.Connection.__init__(connection, ":memory:", **self.options)
-        connection._link = self
-
     def remembers(self) -> None:
         """Somebody asks for what a connection would remember of the execution before: keep none from now on."""
-        keeper = self.memory.keeper
-        if self.key is not None and keeper.wanted:
-            keeper.wanted = False
-            keeper.close()
-            if self.second_hand:
-                self.kernel.learned.version += 1
+        if self.kept is not None:
+            self.memory.keeper.stop(self.kernel)
 
     def learn(self, sql: str) -> Shape:
         """Return the shape of a statement, learning it if need be."""

@@ -83,8 +83,10 @@ def explore(work):
 
 
 @pytest.fixture(scope="class")
-def _refusals():
+def _refusals(kept):
     """The refusals alone, once for many executions: planning replacements costs more than an execution."""
+    while kept:
+        kept.pop().close()
     patches = Patches()
     refused.install(patches)
     patches.apply()
@@ -97,6 +99,7 @@ def execute(work):
     kernel.run(lambda: kernel.add_actor("caller", work))
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("_refusals")
 class TestEachCall:
     @pytest.mark.parametrize("name", CALLS)

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import simharness
-from simharness.runtimes import sqlite_reuse
+from simharness.runtimes import sqlite_kept
 
 Work = Callable[[sqlite3.Connection], Any]
 
 
-def outcomes(dirty: Work, probe: Work, *, kept: bool, define: Work | None = None) -> frozenset[Any]:
+KINDS = ("memory", "wal", "rollback journal")
+
+
+def database(world: simharness.World, kind: str) -> str:
+    """Return what to open: a file that is not there when set-up begins, or memory."""
+    if kind == "memory":
+        return ":memory:"
+    path = world.path("x.db")
+    assert not os.path.exists(path)
+    return str(path)
+
+
+def outcomes(dirty: Work, probe: Work, *, kept: bool, define: Work | None = None, kind: str = "memory") -> frozenset[Any]:
     """Explore: set-up probes its new connection, one of two actors does something to it that may last; return what the probes saw."""
 
     def scenario(world: simharness.World) -> None:
         options: dict[str, Any] = {} if kept else {"factory": sqlite3.Connection}
-        connection = sqlite3.connect(":memory:", check_same_thread=False, **options)
+        connection = sqlite3.connect(database(world, kind), check_same_thread=False, **options)
+        if kind == "wal":
+            connection.execute("PRAGMA journal_mode=WAL")
         (define or plain_tables)(connection)
         world.outcome(("begin", probe(connection)))
         cell = world.shared(0, "turns")
@@ -98,6 +116,21 @@ def closes(connection: sqlite3.Connection) -> str:
     return " ".join(sorted(set(said)))
 
 
+def defines_in_a_transaction(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
+    connection.execute("CREATE VIEW texts_only AS SELECT text FROM rows")
+    connection.commit()
+
+
+def insert_text(connection: sqlite3.Connection, text: str) -> Any:
+    return connection.execute("INSERT INTO rows (text) VALUES (?)", (text,)).lastrowid
+
+
+def upserts(connection: sqlite3.Connection) -> Any:
+    first = connection.execute("INSERT INTO rows (id, text) VALUES (3, 'c') ON CONFLICT (id) DO UPDATE SET text = text || 'c'")
+    return first.rowcount, first.lastrowid, one("SELECT max(length(text)) FROM rows")(connection)
+
+
 DIRTY: dict[str, tuple[Work, Work]] = {
     "rows": (insert, one("SELECT count(*) FROM rows")),
     "a function": (function, calls_function),
@@ -112,13 +145,19 @@ DIRTY: dict[str, tuple[Work, Work]] = {
     "attributes": (sets_attributes, attributes),
     "an unfinished select": (lambda c: c.execute("SELECT 1 UNION SELECT 2").fetchone(), one("SELECT count(*) FROM rows")),
     "closing": (closes, one("SELECT count(*) FROM rows")),
+    "the version of the data": (insert, one("PRAGMA data_version")),
+    "the version of the schema": (one("CREATE INDEX other ON rows (id, text)"), one("PRAGMA schema_version")),
+    "a view, in a transaction": (defines_in_a_transaction, one("SELECT group_concat(name) FROM sqlite_master")),
+    "an upsert's row": (upserts, upserts),
+    "a larger database": (lambda c: [insert_text(c, "b" * 9_000 + str(n)) for n in range(9)][:0], one("PRAGMA page_count")),
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", DIRTY)
-def test_an_execution_does_not_see_what_the_one_before_did_to_its_connection(what: str) -> None:
+def test_an_execution_does_not_see_what_the_one_before_did_to_its_connection(what: str, kind: str) -> None:
     dirty, probe = DIRTY[what]
-    assert outcomes(dirty, probe, kept=True) == outcomes(dirty, probe, kept=False)
+    assert outcomes(dirty, probe, kept=True, kind=kind) == outcomes(dirty, probe, kept=False, kind=kind)
 
 
 def test_definitions_in_a_script_are_known_again() -> None:
@@ -153,18 +192,159 @@ def test_a_connection_that_the_program_still_has_is_not_handed_out_again() -> No
     assert outcomes(lambda connection: None, hoard, kept=True) == {("begin", 0), ("used", "None")}
 
 
-def test_kept_connections_are_really_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[object] = []
-    take = sqlite_reuse.Keeper.take
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each connection that could have been an earlier execution's whether it was."""
+    found: list[bool] = []
+    take = sqlite_kept.Kept.take
 
-    def watched(self: sqlite_reuse.Keeper, key: object) -> object:
-        found = take(self, key)
-        taken.append(found is not None)
-        return found
+    def watched(self: sqlite_kept.Kept) -> object:
+        connection = take(self)
+        found.append(connection is not None)
+        return connection
 
-    monkeypatch.setattr(sqlite_reuse.Keeper, "take", watched)
-    outcomes(lambda connection: connection.close(), one("SELECT count(*) FROM rows"), kept=True)
+    monkeypatch.setattr(sqlite_kept.Kept, "take", watched)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_connections_are_really_kept(kind: str, taken: list[bool]) -> None:
+    outcomes(lambda connection: connection.close(), one("SELECT count(*) FROM rows"), kept=True, kind=kind)
     assert taken.count(True) >= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_set_up_writes_before_it_reads_is_there_in_each_execution_with_the_counts_that_it_was_told(
+    kind: str, taken: list[bool]
+) -> None:
+    def fill(connection: sqlite3.Connection) -> None:
+        plain_tables(connection)
+        told: list[Any] = []
+        with_ids = connection.execute("INSERT INTO rows (text) VALUES (?)", ("a",))
+        told += [with_ids.rowcount, with_ids.lastrowid, with_ids.fetchall()]
+        told.append(connection.executemany("INSERT INTO rows (text) VALUES (?)", [("b",), ("c",)]).rowcount)
+        connection.commit()
+        told.append(connection.execute("UPDATE rows SET text = text || ?", ("!",)).rowcount)
+        connection.commit()
+        cursor = connection.execute("DELETE FROM rows WHERE id = :id", {"id": 2})
+        told.append(cursor.rowcount)
+        connection.commit()
+        told.append(cursor.execute("SELECT count(*) FROM rows").fetchone())
+        assert told == [1, 1, [], 2, 3, 1, (2,)]
+
+    probe = one("SELECT group_concat(text), count(*) FROM rows")
+    seen = outcomes(insert, probe, kept=True, define=fill, kind=kind)
+    assert seen == outcomes(insert, probe, kept=False, define=fill, kind=kind) == {("begin", ("a!,c!", 2)), ("used", "1")}
+    assert taken.count(True) >= 2
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_several_connections_to_one_file_are_kept_and_see_each_other_s_commits_only(kind: str, taken: list[bool]) -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, kind)
+
+        def store() -> sqlite3.Connection:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            if kind == "wal":
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS counts (name PRIMARY KEY, n); COMMIT;")
+            return connection
+
+        stores = [store(), store()]
+        stores[0].execute("INSERT INTO counts VALUES ('x', 0)")
+
+        def bump(connection: sqlite3.Connection) -> None:
+            [value] = connection.execute("SELECT n FROM counts").fetchone()
+            connection.execute("UPDATE counts SET n = ?", (value + 1,))
+
+        world.actor("a", bump, stores[0])
+        world.actor("b", bump, stores[1])
+        world.at_end(lambda: world.outcome(stores[0].execute("SELECT n FROM counts").fetchone()))
+
+    for strategy in ("dpor", "exhaustive"):
+        assert simharness.explore(scenario, strategy=strategy, stop_on_first=False).outcomes == {(1,), (2,)}
+    assert taken.count(True) > 2 * taken.count(False)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("look", ["open", "copy", "os.open", "unlink", "replace"])
+def test_whoever_looks_at_the_file_as_a_file_finds_what_it_would_find_without_keeping(kind: str, look: str) -> None:
+    def looks(connection: sqlite3.Connection) -> Any:
+        [(_, _, path)] = connection.execute("PRAGMA database_list").fetchall()
+        if look == "unlink":
+            os.unlink(path)
+            return os.path.exists(path)
+        if look == "replace":
+            os.replace(path, path + ".old")
+            with sqlite3.connect(path) as other:
+                other.execute("CREATE TABLE another (x)")
+            return os.path.exists(path)
+        if look == "copy":
+            shutil.copy(path, path + ".copy")
+            with sqlite3.connect(path + ".copy") as other:
+                return [row[0] for row in other.execute("SELECT name FROM sqlite_master ORDER BY 1")]
+        if look == "open":
+            return len(Path(path).read_bytes())
+        descriptor = os.open(path, os.O_RDONLY)
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        os.close(descriptor)
+        return size
+
+    probe = one("SELECT count(*) FROM rows")
+    assert outcomes(looks, probe, kept=True, kind=kind) == outcomes(looks, probe, kept=False, kind=kind)
+
+
+def test_the_process_that_crashes_leaves_nothing_on_the_connection_that_the_next_execution_has() -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, "wal")
+        stores = []
+        for _ in range(2):
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection.executescript("PRAGMA journal_mode=WAL; CREATE TABLE IF NOT EXISTS t (x);")
+            stores.append(connection)
+
+        def insert_twice(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("INSERT INTO t VALUES (2)")
+            connection.commit()
+
+        world.actor("a", insert_twice, stores[0], process="a")
+        world.actor("b", insert_twice, stores[1], process="b")
+
+        def count() -> None:
+            with closing(sqlite3.connect(path)) as connection:
+                world.outcome(connection.execute("SELECT count(*) FROM t").fetchone()[0])
+
+        world.at_end(count)
+
+    for strategy in ("dpor", "exhaustive"):
+        result = simharness.explore(scenario, strategy=strategy, stop_on_first=False, faults="crash=1")
+        assert (result.verdict, result.outcomes) == (simharness.Verdict.VERIFIED, {2, 4}), result
+
+
+def test_a_journal_mode_that_was_set_without_fetching_its_answer_is_known_before_the_first_table() -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, "wal")
+        connections = [sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False) for _ in range(2)]
+        answer = connections[0].execute("PRAGMA journal_mode=WAL")
+        del answer
+        connections[0].execute("CREATE TABLE t (x)")
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.commit()
+
+        def read(connection: sqlite3.Connection) -> None:
+            world.outcome(connection.execute("SELECT count(*) FROM t").fetchone()[0])
+
+        world.actor("writer", write, connections[0])
+        world.actor("reader", read, connections[1])
+        world.at_end(lambda: None)
+
+    result = simharness.explore(scenario, stop_on_first=False)
+    assert (result.verdict, result.executions, result.outcomes) == (simharness.Verdict.VERIFIED, 2, {0, 1}), result
 
 
 def test_an_actor_may_be_the_first_to_use_a_kept_connection_and_do_so_in_a_with_statement() -> None:
