@@ -129,7 +129,7 @@ def explore(  # typer makes an option of each
         results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
         if not stopped:
             try:
-                results = confirmed(results, [job.scenario for job in jobs], settings)
+                results = confirmed(results, [job.scenario for job in jobs], settings, workers)
             except KeyboardInterrupt:
                 stopped = True
         addresses = {job.scenario.name: job.scenario.address for job in jobs}

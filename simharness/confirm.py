@@ -1,7 +1,7 @@
 """Confirms results in a fresh process: same scenario, same token, another hash seed, nothing left over from exploring.
 
-What is confirmed is a cell's counterexample or, where there is none, its first execution; the trace hashes must be equal. One process
-serves all cells that are confirmed together: it imports the scenarios' files once and then forks for each replay, so that none meets what
+What is confirmed is a cell's counterexample or, where there is none, its first execution; the trace hashes must be equal. Few processes
+serve all cells that are confirmed together: each imports the scenarios' files once and then forks for each replay, so that none meets what
 another has left behind. It has this process's interpreter options, module path, working directory and arguments, and gets everything
 else on its standard input. A fresh process that cannot answer (the file cannot be imported there, it crashes) proves nothing: the
 result says so and stays what it was. One that answers otherwise makes the cell an error: not deterministic.
@@ -15,8 +15,10 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -33,16 +35,17 @@ LONGEST = 300.0
 _START = "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']; import simharness.confirm as c; c.answer(given)"
 
 
-def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings: Settings) -> list[Result]:
+def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings: Settings, workers: int = 1) -> list[Result]:
     """Replay what the results rest on in a fresh process, for scenarios that were loaded from a file; return what the results are then.
 
     Args:
         scenarios: for each result, its scenario.
         settings: with which they were explored.
+        workers: how many fresh processes may run at once.
     """
     found = list(results)
     asked = [(n, witness) for n, result in enumerate(found) if _can_be_told(scenarios[n], result) and (witness := _witness(result))]
-    answers = _ask([(scenarios[n].address, witness.token) for n, witness in asked], settings) if asked else []
+    answers = _ask([(scenarios[n].address, witness.token) for n, witness in asked], settings, workers)
     for (n, witness), answer in zip(asked, answers, strict=True):
         found[n] = _judged(found[n], witness, answer)
     return found
@@ -94,37 +97,80 @@ def _judged(result: Result, witness: Witness, answer: Mapping[str, Any]) -> Resu
 # In the process that asks
 
 
-def _ask(replays: Sequence[tuple[str, str]], settings: Settings) -> list[dict[str, Any]]:
+def _ask(replays: Sequence[tuple[str, str]], settings: Settings, workers: int) -> list[dict[str, Any]]:
     """Return an answer for each (address, token): {"account": …} or {"error": why there is none}."""
-    given = {
-        "path": list(map(str, sys.path)),
-        "arguments": sys.argv,
-        "replays": replays,
-        "settings": {name: getattr(settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
-    }
-    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
-    environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
-    try:
-        done = subprocess.run(
-            [sys.executable or "python3", *options, "-c", _START],
-            input=json.dumps(given),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=LONGEST,
-            check=False,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return [{"error": f"it could not be started, or did not end: {error}"}] * len(replays)
-    answers: dict[int, dict[str, Any]] = {}
-    for line in done.stdout.splitlines():
-        with contextlib.suppress(ValueError):
-            answer = json.loads(line)
-            answers[answer["number"]] = answer
-    said = (done.stderr.strip().splitlines() or [""])[-1]
-    missing = {"error": f"it ended with status {done.returncode}{': ' if said else ''}{said}"}
-    return [answers.get(number, missing) for number in range(len(replays))]
+    shares = [replays[first::workers] for first in range(min(workers, len(replays)))]
+    with ExitStack() as stack:
+        asked = [stack.enter_context(_Asked(share, settings)) for share in shares]
+        answers = [process.answers() for process in asked]
+    return [answers[n % workers][n // workers] for n in range(len(replays))]
+
+
+class _Asked:
+    """A fresh process that was asked to replay. Use as a context; leaving it ends the process.
+
+    It reads from a file and writes to others, so that nobody waits for anybody.
+    """
+
+    def __init__(self, replays: Sequence[tuple[str, str]], settings: Settings) -> None:
+        self._replays = replays
+        self._settings = settings
+        self._stack = ExitStack()
+        self._files = [self._stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._why = ""
+
+    def __enter__(self) -> _Asked:
+        given = {
+            "path": list(map(str, sys.path)),
+            "arguments": sys.argv,
+            "replays": self._replays,
+            "settings": {name: getattr(self._settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
+        }
+        options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
+        environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
+        request, output, errors = self._files
+        request.write(json.dumps(given).encode())
+        request.seek(0)
+        command = [sys.executable or "python3", *options, "-c", _START]
+        try:
+            self._process = subprocess.Popen(command, stdin=request, stdout=output, stderr=errors, env=environment)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._why = f"it could not be started, or did not end: {error}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._stack.close()
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Wait for the process, and return its answers in the order of what was asked."""
+        found: dict[int, dict[str, Any]] = {}
+        if self._process is not None:
+            self._wait(self._process)
+            for line in self._said(1):
+                with contextlib.suppress(ValueError):
+                    answer = json.loads(line)
+                    found[answer["number"]] = answer
+        return [found.get(number, {"error": self._why}) for number in range(len(self._replays))]
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            status = process.wait(LONGEST)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.wait()
+            self._why = f"it could not be started, or did not end: {error}"
+            return
+        said = (self._said(2) or [""])[-1]
+        self._why = f"it ended with status {status}{': ' if said else ''}{said}"
+
+    def _said(self, which: int) -> list[str]:
+        file = self._files[which]
+        file.seek(0)
+        return file.read().decode(errors="replace").strip().splitlines()
 
 
 # In the fresh process

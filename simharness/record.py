@@ -87,7 +87,7 @@ class Record:
         self.inspected = 0
         self.checking = self.touched = False
         self.context: dict[Any, Any] = {}
-        self.when_set_up: Callable[[], None] | None = None
+        self.when_set_up: list[Callable[[], None]] = []
         self.clock.reset()
 
     @property
@@ -166,8 +166,9 @@ class Record:
 
     def leave_set_up(self) -> None:
         """The scenario function has declared its world: from here on actors move."""
-        if self.mode == SETUP and self.when_set_up is not None:
-            self.when_set_up()
+        if self.mode == SETUP:
+            for call in self.when_set_up:
+                call()
         self.mode = RUNNING
 
     def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:

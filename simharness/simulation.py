@@ -187,7 +187,7 @@ class Simulation:
         if self.executions % COLLECT_EVERY == 0 or runtimes.collects(kernel):
             gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
         kernel.context["seed"] = self.settings.seed
-        kernel.when_set_up = lambda: runtimes.settle(kernel)
+        kernel.when_set_up.append(lambda: memory.settle(kernel))
         self.world = world = World(kernel)
         if recorder is not None:
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from simharness.errors import Misuse
+from simharness.runtimes.sqlite_keeper import Keeper
+from simharness.runtimes.sqlite_kept import Kept
 from simharness.strategies.dpor import Dpor
 from simharness.strategies.exhaustive import Exhaustive
 from tests.orderings import counted
@@ -121,3 +123,45 @@ def test_many_random_programs_have_the_same_outcomes_with_and_without_reduction_
 def test_a_hundred_programs_are_compared_in_the_short_run_and_two_thousand_in_the_long_one() -> None:
     assert sum(FEW.values()) >= 100
     assert sum(MANY.values()) >= 2_000
+
+
+def test_random_programs_on_databases_do_the_same_whether_databases_are_kept_between_executions_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = compare_keeping(monkeypatch, 500, 25)
+    assert taken > 100
+
+
+@pytest.mark.long
+def test_many_random_programs_on_databases_do_the_same_whether_databases_are_kept_between_executions_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compare_keeping(monkeypatch, 20_000, 250)
+
+
+def compare_keeping(monkeypatch: pytest.MonkeyPatch, first: int, count: int) -> int:
+    """Compare so many programs; return how often a connection was one of an earlier execution."""
+    taken = 0
+    take = Kept.take
+
+    def counting(self: Kept, which: int | str) -> Any:
+        nonlocal taken
+        connection = take(self, which)
+        taken += connection is not None
+        return connection
+
+    for seed in range(first, first + count):
+        program = drawn(seed, **KINDS["sql"])
+        found = []
+        for wanted in (True, False):
+            with monkeypatch.context() as patch:
+                patch.setattr(Kept, "take", counting)
+                patch.setattr(Keeper, "may_keep", wanted)
+                try:
+                    kept = explored(program, Dpor, 300)
+                except (TooMany, Misuse) as error:
+                    found.append(repr(error))
+                else:
+                    found.append(repr((kept.executions, sorted(map(repr, kept.states)), sorted(map(repr, kept.outcomes)), kept.redundant)))
+        assert found[0] == found[1], program
+    return taken

@@ -61,12 +61,6 @@ def end_execution(kernel: Kernel) -> None:
     memory.end_execution(kernel)
 
 
-def settle(kernel: Kernel) -> None:
-    """Set-up is over."""
-    sqlite.settle(kernel)
-    memory.settle(kernel)
-
-
 def collects(kernel: Kernel) -> bool:
     """Whether what executions keep is free for the next one only when garbage was collected."""
     return sqlite.collects(kernel)

@@ -39,7 +39,7 @@ from simharness.runtimes.sqlite_reuse import ALTERS, Closed, Noting, Played
 from simharness.runtimes.sqlite_statements import LEGACY, SimCursor, TalkingCursor, attempt, execute, set_level, statement
 from simharness.runtimes.sqlite_tape import words
 
-__all__ = ["SimConnection", "connect", "end_execution", "forget", "holders", "install", "registry_of", "settle", "snapshot"]
+__all__ = ["SimConnection", "connect", "end_execution", "forget", "holders", "install", "registry_of", "snapshot"]
 
 _genuine = sqlite3.connect
 _new_cursor: Any = sqlite3.Connection.cursor
@@ -52,11 +52,6 @@ def install(patches: Patches) -> None:
     patches.everywhere(_genuine, connect)
     for module in (sqlite3, sqlite3.dbapi2, _sqlite3):
         patches.attribute(module, "connect", connect)
-
-
-def settle(kernel: Kernel) -> None:
-    """Set-up is over: have databases be what it has made of them."""
-    memory_of(kernel).keeper.settle()
 
 
 def collects(kernel: Kernel) -> bool:
@@ -80,20 +75,22 @@ def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
 
 def _for_keeping(kernel: Kernel, kept: Kept, database: Any, options: dict[str, Any]) -> SimConnection:
     """Return a connection that the next execution may have again, or the one that was kept for this one."""
-    connection = kept.take()
+    told = words(options)
+    connection = kept.take(len(kept.links) if kept.open else told)
     if connection is not None:
         connection.__class__ = SimConnection
         connection.row_factory, connection.text_factory = None, str
         set_level.__set__(connection, options.get("isolation_level", ""))
-        name = kernel.new_name("connection")
+        name = _name_of_next(kernel)
         connection._join(kernel, name, identify(kernel, database, False, name), known=True, **options)
     else:
         connection = SimConnection(database, known=kept.image is not None, **options)
     link = connection._link
     link.references = sys.getrefcount(connection)
     link.options = {**options, "timeout": 0, "check_same_thread": False}
-    kept.opened(link, words(options))
-    connection.__class__ = NotingConnection
+    kept.opened(link, told)
+    if kept.open:
+        connection.__class__ = NotingConnection
     found: SimConnection = connection
     return found
 
@@ -122,6 +119,10 @@ def _controlled(factory: Any, base: type) -> Any:
     return found
 
 
+def _name_of_next(kernel: Kernel) -> str:
+    return "check's connection" if kernel.mode == INSPECTING else kernel.new_name("connection")
+
+
 class SimConnection(_Connection):
     """A connection whose statements are scheduling points; `closed` is the class of one that is closed and kept."""
 
@@ -145,7 +146,7 @@ class SimConnection(_Connection):
             raise Refused(f"{caller() or '?'}: a controlled connection is opened outside the simulation")
         if kernel.dying:
             kernel.step(Operation("sqlite.connect"))
-        name = "check's connection" if kernel.mode == INSPECTING else kernel.new_name("connection")
+        name = _name_of_next(kernel)
         place = identify(kernel, database, uri, name)
         super().__init__(
             database, timeout=0, detect_types=detect_types, isolation_level=isolation_level, check_same_thread=False,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from simharness.kernel import Kernel
 from simharness.record import SETUP
 from simharness.runtimes.sqlite_footprint import Shape
-from simharness.runtimes.sqlite_kept import Keeper
+from simharness.runtimes.sqlite_keeper import Keeper
 
 if TYPE_CHECKING:
     from simharness.runtimes.sqlite_locks import Link
@@ -99,8 +99,10 @@ class Database:
 
     def asked_for(self, mode: str) -> None:
         """Somebody has set the journal mode; the file says so once the answer was fetched, or the statement is gone."""
-        self.read_header()
-        self.unread = self.wal != (mode.lower() == "wal")
+        wanted = mode.lower() == "wal"
+        if self.wal != wanted:
+            self.read_header()
+            self.unread = self.wal != wanted
 
     def look_again(self) -> None:
         """Find out whether the journal mode that was asked for is there by now."""

@@ -14,26 +14,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import sys
-import tempfile
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from simharness.kernel import Kernel
-from simharness.record import SETUP
-from simharness.runtimes.sqlite_tape import Entry, words
+from simharness.runtimes.sqlite_tape import Entry
 
 if TYPE_CHECKING:
+    from simharness.runtimes.sqlite_keeper import Keeper
     from simharness.runtimes.sqlite_locks import Link
 
 MEMORY = "/dev/shm/"
 """What is in memory needs no `synchronous=OFF`; the world's own folder is there, where there is such a place."""
-_FILES = ("", "-wal", "-shm", "-journal")
-STUBBORN = 20
-"""How often more connections were still held than free, after garbage was collected, before keeping them ends."""
+FILES = ("", "-wal", "-shm", "-journal")
+"""What the names of a database's files end with."""
+MOST = 8
+"""Connections with the same options that wait, besides those that the tape is about."""
 _Connection = sqlite3.Connection
 _in_transaction = vars(_Connection)["in_transaction"].__get__
 _level: Any = vars(_Connection)["isolation_level"]
@@ -54,7 +52,7 @@ class Kept:
         self.links: list[Link] = []
         self.played = self._whole = self._schema = self._cookie = 0
         self._locks: list[list[Any]] = []
-        self._waiting: dict[int, Any] = {}
+        self._waiting: dict[int | str, list[Any]] = {}
         self._restorer: sqlite3.Connection | None = None
         self._parked: str | None = None
         self._file: tuple[int, int] | None = None
@@ -62,7 +60,7 @@ class Kept:
 
     # Connections
 
-    def begin(self) -> bool:
+    def begin(self, kernel: Kernel) -> bool:
         """Set-up is about to open the first connection of an execution; return whether it starts from nothing, as it did before."""
         if self.path and os.path.lexists(self.path):
             return False
@@ -70,20 +68,27 @@ class Kept:
             self._move(self._parked, self.path)
             self._parked = None
         self.open = self.used = True
+        kernel.when_set_up.append(self.settle)
         return True
 
-    def may_open(self, options: str) -> bool:
-        """Whether the tape goes on with another connection; if not, it is settled."""
-        if self.image is None or self.entries[self.played : self.played + 1] == [Entry(len(self.links), "open", options, "")]:
-            return True
-        self.settle()
-        return False
+    @property
+    def goes_on(self) -> bool:
+        """Whether the database is in use, as the tape and what came later have made it."""
+        return self.used and not self.open and self.image is not None and bool(self.path)
 
-    def take(self) -> Any:
-        """Return the connection that waits for being opened next, if nobody else has it; None if there is none."""
-        connection = self._waiting.pop(len(self.links), None)
-        if connection is None:
+    def may_open(self, options: str) -> bool:
+        """Whether the tape goes on with another connection."""
+        return self.image is None or self.entries[self.played : self.played + 1] == [Entry(len(self.links), "open", options, "")]
+
+    def take(self, which: int | str) -> Any:
+        """Return a connection that waits for being opened, if nobody else has it; None if there is none.
+
+        `which`: the number of one that the tape is about; else the words of its options.
+        """
+        waiting = self._waiting.get(which)
+        if not waiting:
             return None
+        connection = waiting.pop()
         if len(connection.__dict__) > 1 or weakref.getweakrefcount(connection) > 1:
             _Connection.close(connection)
             return None
@@ -96,12 +101,14 @@ class Kept:
         return connection
 
     def opened(self, link: Link, options: str) -> None:
-        """Set-up has opened a connection."""
-        link.kept = link.tape = self
-        link.number = len(self.links)
+        """A connection has been opened: as the tape tells, or later."""
+        link.kept, link.number = self, options
+        if not self.open:
+            return
+        link.tape, link.number = self, len(self.links)
         self.links.append(link)
         if self.image is None:
-            self.entries.append(Entry(link.number, "open", options, ""))
+            self.note(Entry(link.number, "open", options, ""))
         else:
             self.played += 1
         if self.path and link.number == 0:
@@ -113,7 +120,10 @@ class Kept:
 
     def keep(self, link: Link, connection: Any) -> bool:
         """Keep a connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
-        if not self.keeper.wanted or self.image is None or self.open or link.spoilt or link.number in self._waiting:
+        if not self.keeper.wanted or self.image is None or self.open or link.spoilt:
+            return False
+        waiting = self._waiting.setdefault(link.number, [])
+        if len(waiting) >= (1 if type(link.number) is int else MOST):
             return False
         for reference in link.open:
             cursor = reference()
@@ -121,7 +131,7 @@ class Kept:
                 sqlite3.Cursor.close(cursor)
         if connection.in_transaction:
             _Connection.rollback(connection)
-        self._waiting[link.number] = connection
+        waiting.append(connection)
         return True
 
     def end(self, kernel: Kernel) -> None:
@@ -132,13 +142,17 @@ class Kept:
         self.links.clear()
         self.played = 0
         self.used = self.open = self.second_hand = False
+        if self.image is None:  # set-up was not finished
+            self.entries.clear()
+            self._whole = 0
         if self.image is None or not self.keeper.wanted or (self.path and (changed or not self._park(kernel))):
             self.drop()
 
     def drop(self) -> None:
         """Close what is kept; the tape and the image stay."""
-        while self._waiting:
-            _Connection.close(self._waiting.popitem()[1])
+        for waiting in self._waiting.values():
+            while waiting:
+                _Connection.close(waiting.pop())
         if self._restorer is not None:
             self._restorer.close()
             self._restorer = None
@@ -155,7 +169,7 @@ class Kept:
     # The tape
 
     def note(self, entry: Entry) -> None:
-        """Set-up has done something, for real."""
+        """Set-up has done something, for real; what is outside of a transaction then is whole."""
         self.entries.append(entry)
         database = self.links[0].database
         connections = [link.reference() for link in self.links]
@@ -163,7 +177,7 @@ class Kept:
             self._whole, self._schema = len(self.entries), database.schema
             self._locks = [list(lock.history) for lock in (database.lock, database.file)]
 
-    def play(self, number: int, method: str, text: str, told: str) -> Entry | None:
+    def play(self, number: int | str, method: str, text: str, told: str) -> Entry | None:
         """Return what set-up did at this place before, if it does the same now."""
         if self.played < len(self.entries):
             entry = self.entries[self.played]
@@ -226,9 +240,9 @@ class Kept:
                 self._restore()
             except sqlite3.Error:
                 return False
+            self.second_hand = True
         database = first.database
-        database.schema = self._schema
-        database.read_header()
+        database.schema, database.wal, database.unread = self._schema, self._wal, False
         for link in database.links:
             link.book = None
         for lock, history in zip((database.lock, database.file), self._locks, strict=True):
@@ -288,9 +302,8 @@ class Kept:
         self._move(self.path, self._parked)
         return True
 
-    @staticmethod
-    def _move(path: str, to: str) -> None:
-        for suffix in _FILES:
+    def _move(self, path: str, to: str) -> None:
+        for suffix in ("", "-wal", "-shm") if self._wal else ("", "-journal"):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path + suffix, to + suffix)
 
@@ -304,108 +317,6 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _remove(path: str) -> None:
-    for suffix in _FILES:
+    for suffix in FILES:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + suffix)
-
-
-class Keeper:
-    """What is kept in one exploration.
-
-    Attributes:
-        collects: whether connections are free for the next execution only when the garbage of the last was collected.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = hasattr(_Connection, "deserialize")
-        self.collects = False
-        self._held = 0
-        self._stores: dict[Any, Kept] = {}
-        self._folder: str | None = None
-        self._remove: Callable[[], object] = bool
-
-    def find(self, kernel: Kernel, arguments: tuple[Any, ...], options: dict[str, Any]) -> Kept | None:
-        """Return the database that a connection is about to be opened to, where it is kept and what is done there goes on its tape."""
-        if not self.wanted or kernel.mode != SETUP or kernel.tracing or not arguments:
-            return None
-        database = arguments[0]
-        path, key = "", kernel.created.get("connection", 0)
-        if database != ":memory:":
-            path = key = _path(database)  # type: ignore[assignment]  # a path, or the number of a connection
-            if not path or kernel._folder is None or not path.startswith(kernel._folder.name + os.sep):
-                return None
-        kept = self._stores.get(key)
-        plain = len(arguments) == 1 and not {"factory", "uri"} & set(options)
-        if kept is None:
-            if not plain:
-                return None
-            kept = self._stores[key] = Kept(self, path)
-        if kept.open:
-            if plain and kept.may_open(words(options)):
-                return kept
-            kept.settle()
-            return None
-        return kept if plain and not kept.used and not kept.refused and kept.begin() else None
-
-    def settle(self) -> None:
-        """Set-up is over."""
-        for kept in self._stores.values():
-            kept.settle()
-
-    def end(self, kernel: Kernel) -> None:
-        """An execution is over, and so are its connections."""
-        for kept in self._stores.values():
-            kept.end(kernel)
-
-    def found_held(self, held: bool) -> None:
-        """Learn whether something still refers to a connection of the execution before: perhaps only garbage does."""
-        if held and not self.collects:
-            self.collects = True
-        elif self.collects:
-            self._held = self._held + 1 if held else max(0, self._held - 1)
-            self.wanted = self.collects = self._held < STUBBORN
-
-    def looked_at(self, kernel: Kernel, path: Any) -> None:
-        """A file is opened: if it is one of a database that is kept, keep nothing any more."""
-        name = _path(path)
-        for suffix in _FILES:
-            kept = self._stores.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
-            if kept is not None and kept.used and not kept.refused:
-                self.stop(kernel)
-                return
-
-    def stop(self, kernel: Kernel) -> None:
-        """Keep nothing from now on; exploring starts over if what was kept has been seen."""
-        if self.wanted:
-            self.wanted = False
-            self.settle()
-            if any(kept.second_hand for kept in self._stores.values()):
-                kernel.learned.version += 1
-            for kept in self._stores.values():
-                kept.drop()
-
-    def place(self, path: str, folder: str) -> str:
-        """Return where to put a file that is kept: on the same file system as this folder."""
-        if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="simharness-kept-", dir=folder)
-            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return os.path.join(self._folder, str(list(self._stores).index(path)))
-
-    def where(self, path: str) -> str:
-        """Return where a file is that executions had at this path, now that one is over."""
-        kept = self._stores.get(_path(path))
-        return path if kept is None else kept.where()
-
-    def close(self) -> None:
-        """Let go of everything."""
-        for kept in self._stores.values():
-            kept.drop()
-        self._stores.clear()
-        self._remove()
-        self._folder = None
-
-
-def _path(database: Any) -> str:
-    if isinstance(database, str | os.PathLike) and database not in ("", ":memory:"):
-        return os.path.abspath(os.fsdecode(database))
-    return ""

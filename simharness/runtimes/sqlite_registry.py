@@ -53,12 +53,14 @@ def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, 
     path = os.path.abspath(text)
     labels = registry_of(kernel).labels
     label = labels.get(path)
+    folder = kernel.fresh_folder
+    if label is None and os.path.dirname(path) == folder and not os.path.islink(path):
+        label = labels[path] = os.path.basename(path)
     if label is None:
         real = os.path.realpath(path)
         label = real
-        folder = kernel._folder
-        if folder is not None and real.startswith(os.path.realpath(folder.name) + os.sep):
-            label = real[len(os.path.realpath(folder.name)) + 1 :]
+        if folder is not None and real.startswith(os.path.realpath(folder) + os.sep):
+            label = real[len(os.path.realpath(folder)) + 1 :]
         labels[path] = label
     return label, path, False
 

@@ -24,6 +24,7 @@ ALTERS = (
     "set_trace_callback",
 )
 """Methods of a connection whose effects outlast an image."""
+_OWN = ("_do", "_note", "_for_real", "__class__", "__dict__")
 _new_cursor: Any = sqlite3.Connection.cursor
 
 
@@ -36,7 +37,7 @@ class Noting:
     normal: Any
     played: Any
     _link: Link
-    _WORKS = frozenset(["_link", "execute", "executemany", "executescript", "commit", "normal", "played", "_do", "_note", "_for_real", "__class__", "__dict__"])
+    _WORKS = frozenset(("_link", "execute", "executemany", "executescript", "commit", "normal", "played", *_OWN))
 
     def __getattribute__(self, name: str) -> Any:
         if name not in Noting._WORKS:
@@ -100,6 +101,8 @@ class Noting:
         return cursor
 
     def _note(self, tape: Kept, method: str, text: str, parameters: Any, told: str) -> Any:
+        link = self._link
+        assert type(link.number) is int
         try:
             cursor = self._for_real(method, text, parameters)
         except BaseException:
@@ -107,7 +110,7 @@ class Noting:
             tape.settle()
             raise
         last = (-1, None) if cursor is None else (sqlite3.Cursor.rowcount.__get__(cursor), _lastrowid(cursor))
-        tape.note(Entry(self._link.number, method, text, told, parameters, *last))
+        tape.note(Entry(link.number, method, text, told, parameters, *last))
         return cursor
 
     def _for_real(self, method: str, text: str, parameters: Any) -> Any:

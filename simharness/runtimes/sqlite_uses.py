@@ -74,7 +74,8 @@ class Use:
         self.over = False
         self.kept: Kept | None = None
         self.tape: Kept | None = None
-        self.number = self.references = 0
+        self.number: int | str = 0
+        self.references = 0
         self.spoilt = False
         self.options: dict[str, Any] = {}
 

@@ -160,6 +160,46 @@ def test_an_execution_does_not_see_what_the_one_before_did_to_its_connection(wha
     assert outcomes(dirty, probe, kept=True, kind=kind) == outcomes(dirty, probe, kept=False, kind=kind)
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("what", DIRTY)
+def test_connections_that_actors_and_checks_open_themselves_are_kept_too_and_nobody_can_tell(
+    what: str, kind: str, taken: list[bool]
+) -> None:
+    dirty, probe = DIRTY[what]
+    seen = []
+    for options in ({}, {"factory": sqlite3.Connection}):
+
+        def scenario(world: simharness.World, options: dict[str, Any] = options) -> None:
+            path = database(world, kind)
+            first = sqlite3.connect(path, check_same_thread=False)
+            if kind == "wal":
+                first.execute("PRAGMA journal_mode=WAL")
+            plain_tables(first)
+            turns = world.shared(0, "turns")
+
+            def opened() -> sqlite3.Connection:
+                return sqlite3.connect(path, isolation_level=None, check_same_thread=False, **options)
+
+            def dirtier() -> None:
+                turns.add(1)
+                connection = opened()
+                world.outcome(("before", probe(connection)))
+                world.outcome(("used", str(dirty(connection))))
+
+            def check() -> None:
+                with closing(opened()) as connection:
+                    world.outcome(("at the end", probe(connection)))
+
+            world.actor("dirtier", dirtier)
+            world.actor("other", turns.add, 1)
+            world.at_end(check)
+
+        result = simharness.explore(scenario)
+        assert result.verdict is simharness.Verdict.VERIFIED, result
+        seen.append((result.executions, result.outcomes))
+    assert seen[0] == seen[1]
+
+
 def test_definitions_in_a_script_are_known_again() -> None:
     def script(connection: sqlite3.Connection) -> None:
         connection.executescript("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT UNIQUE); CREATE TABLE more (x);")
@@ -198,8 +238,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     found: list[bool] = []
     take = sqlite_kept.Kept.take
 
-    def watched(self: sqlite_kept.Kept) -> object:
-        connection = take(self)
+    def watched(self: sqlite_kept.Kept, which: int | str) -> object:
+        connection = take(self, which)
         found.append(connection is not None)
         return connection
 
