@@ -22,6 +22,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {
     "programs": ("tests/test_reduction_regressions.py", "tests/test_known_counts.py", "tests/test_random_programs.py"),
+    "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "sql": ("tests/runtimes/test_sqlite.py", "tests/runtimes/test_sqlite_reuse.py", "tests/test_random_threads.py"),
     "threads": (
         "tests/test_random_threads.py",

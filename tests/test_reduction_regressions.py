@@ -58,6 +58,19 @@ def test_a_failed_compare_and_set_of_a_checked_cell_that_would_have_succeeded_lo
     assert found == (12, 0)
 
 
+def test_a_sleeping_step_that_reads_what_the_reversal_writes_does_not_cover_it() -> None:
+    compared(
+        Program(
+            actors=(
+                (("lock", 0),),
+                (("lock", 0), ("set", 0, 1), ("add", 1)),
+                (("if", 1, (("lock", 0), ("unlock", 0)), (("compare_and_set", 1, 2, 0), ("swap", 1, 0))),),
+            ),
+            always=(0, 1),
+        )
+    )
+
+
 def test_a_step_that_may_be_the_last_of_its_actor_where_it_is_moved_to_conflicts_with_a_daemon() -> None:
     compared(
         Program(
