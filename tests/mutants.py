@@ -22,6 +22,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {
     "programs": ("tests/test_reduction_regressions.py", "tests/test_known_counts.py", "tests/test_random_programs.py"),
+    "faults": (
+        "tests/test_faults_crash.py",
+        "tests/test_faults_elsewhere.py",
+        "tests/test_faults_errors.py",
+        "tests/test_faults_time.py",
+        "tests/test_random_faults.py",
+        "tests/test_eventually.py",
+    ),
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "sql": ("tests/runtimes/test_sqlite.py", "tests/runtimes/test_sqlite_reuse.py", "tests/test_random_threads.py"),
     "threads": (

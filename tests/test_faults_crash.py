@@ -1,5 +1,6 @@
 """A crash of a process: everywhere, with nothing of the process running again, and SQLite cleaning up after it."""
 
+import contextlib
 import pickle
 import sqlite3
 import threading
@@ -127,6 +128,25 @@ def test_a_lock_in_memory_dies_with_its_process_and_a_restart_begins_anew():
 
     assert explore(restarts, "crash=1").outcomes == {("first",), ("again",), ("first", "again")}
     assert ("first", "again", "again") in explore(restarts, "crash=2").outcomes
+
+
+def test_a_restarted_process_finds_the_locks_free_that_the_dead_one_held():
+    def restarts(world):
+        lock = threading.Lock()
+        log = []
+
+        def work(who):
+            with lock:
+                log.append(who)
+                world.step(who)
+
+        world.actor("first", work, "first", process="P")
+        world.on_restart("P", work, "again")
+        world.at_end(lambda: world.outcome(tuple(log)))
+
+    for strategy in ("dpor", "exhaustive"):
+        result = explore(restarts, "crash=1", strategy=strategy)
+        assert (result.verdict, result.outcomes) == (Verdict.VERIFIED, {("first",), ("again",), ("first", "again")})
 
 
 def test_threads_of_an_actor_die_with_its_process():
@@ -383,6 +403,40 @@ def test_a_crash_meets_others_on_the_database_only_where_it_frees_a_lock(journal
     assert reduced.outcomes == everything.outcomes
     assert (reduced.verdict, reduced.redundant) == (everything.verdict, 0)
     assert orderings in (None, reduced.executions)
+
+
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+def test_who_does_not_wait_is_refused_before_a_crash_frees_the_write_lock_and_served_after_it(journal):
+    def holder_and_impatient(world):
+        path = world.path("state.db")
+        connections = [sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False) for _ in range(2)]
+        connections[0].executescript(f"PRAGMA journal_mode={journal}; CREATE TABLE t (x);")
+        reached, seen = [], []
+
+        def holds():
+            with contextlib.suppress(sqlite3.OperationalError):
+                connections[0].execute("BEGIN IMMEDIATE")
+                reached.append("began")
+                world.step("works")
+                connections[0].execute("COMMIT")
+                reached.append("done")
+
+        def tries():
+            try:
+                connections[1].execute("BEGIN IMMEDIATE")
+                connections[1].execute("COMMIT")
+                seen.append("served")
+            except sqlite3.OperationalError:
+                seen.append("refused")
+
+        world.actor("holder", holds, process="P")
+        world.actor("impatient", tries, process="Q")
+        world.at_end(lambda: world.outcome((*reached, *seen)))
+
+    reduced = explore(holder_and_impatient, "crash=1@P")
+    everything = explore(holder_and_impatient, "crash=1@P", strategy="exhaustive")
+    assert {("began", "refused"), ("began", "served")} < reduced.outcomes == everything.outcomes
+    assert (reduced.verdict, reduced.redundant) == (everything.verdict, 0)
 
 
 def test_a_counterexample_that_begins_with_a_fault_can_be_handed_from_process_to_process():
