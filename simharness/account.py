@@ -18,6 +18,7 @@ from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
 from simharness.actors import ALTERNATIVES, SHIFT
+from simharness.difference import Entry
 from simharness.kernel import Kernel
 from simharness.places import asker
 from simharness.record import LOG, VERSIONED
@@ -30,13 +31,6 @@ MOST_ROWS = 200
 FAILURE = "failure"
 _THIN = frozenset({"contextlib", "functools", "threading"})
 """Modules of the standard library that only call what they are given; of `threading`, what makes steps is replaced."""
-
-
-class Entry(NamedTuple):
-    """One step of an account, or its beginning or end: a title and labelled texts."""
-
-    title: str
-    parts: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import typer
 from simharness import choices
 from simharness.cells import How, Job, Workers, interrupted, jobs_of, one_by_one
 from simharness.confirm import confirmed
+from simharness.difference import side_by_side
 from simharness.errors import Misuse
 from simharness.exits import INCONCLUSIVE
 from simharness.exits import errors as _errors
@@ -30,7 +31,6 @@ from simharness.explore import replay
 from simharness.faults import KINDS, Faults
 from simharness.incident.command import incident
 from simharness.report import files, html_report, json_report
-from simharness.report.difference import side_by_side
 from simharness.report.table import Shown, cell_name, console_for, report, words_of
 from simharness.report.timeline import render
 from simharness.results import Result

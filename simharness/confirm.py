@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import IO, Any
 
 from simharness import choices, runtimes
 from simharness.account import Account, Witness, from_plain, to_plain
@@ -101,76 +101,61 @@ def _ask(replays: Sequence[tuple[str, str]], settings: Settings, workers: int) -
     """Return an answer for each (address, token): {"account": …} or {"error": why there is none}."""
     shares = [replays[first::workers] for first in range(min(workers, len(replays)))]
     with ExitStack() as stack:
-        asked = [stack.enter_context(_Asked(share, settings)) for share in shares]
-        answers = [process.answers() for process in asked]
+        asked = [stack.enter_context(_asked(share, settings)) for share in shares]
+        answers = [wait() for wait in asked]
     return [answers[n % workers][n // workers] for n in range(len(replays))]
 
 
-class _Asked:
-    """A fresh process that was asked to replay. Use as a context; leaving it ends the process.
+@contextmanager
+def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Have a fresh process replay for the length of a block; yield what waits for it and returns its answers.
 
     It reads from a file and writes to others, so that nobody waits for anybody.
     """
-
-    def __init__(self, replays: Sequence[tuple[str, str]], settings: Settings) -> None:
-        self._replays = replays
-        self._settings = settings
-        self._stack = ExitStack()
-        self._files = [self._stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._why = ""
-
-    def __enter__(self) -> _Asked:
-        given = {
-            "path": list(map(str, sys.path)),
-            "arguments": sys.argv,
-            "replays": self._replays,
-            "settings": {name: getattr(self._settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
-        }
-        options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
-        environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
-        request, output, errors = self._files
+    given = {
+        "path": list(map(str, sys.path)),
+        "arguments": sys.argv,
+        "replays": replays,
+        "settings": {name: getattr(settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
+    }
+    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
+    environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
+    command = [sys.executable or "python3", *options, "-c", _START]
+    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         request.write(json.dumps(given).encode())
         request.seek(0)
-        command = [sys.executable or "python3", *options, "-c", _START]
         try:
-            self._process = subprocess.Popen(command, stdin=request, stdout=output, stderr=errors, env=environment)
+            process = subprocess.Popen(command, stdin=request, stdout=output, stderr=errors, env=environment)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            self._why = f"it could not be started, or did not end: {error}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._stack.close()
-
-    def answers(self) -> list[dict[str, Any]]:
-        """Wait for the process, and return its answers in the order of what was asked."""
-        found: dict[int, dict[str, Any]] = {}
-        if self._process is not None:
-            self._wait(self._process)
-            for line in self._said(1):
-                with contextlib.suppress(ValueError):
-                    answer = json.loads(line)
-                    found[answer["number"]] = answer
-        return [found.get(number, {"error": self._why}) for number in range(len(self._replays))]
-
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+            why = {"error": f"it could not be started: {error}"}
+            yield lambda: [why] * len(replays)
+            return
         try:
-            status = process.wait(LONGEST)
-        except subprocess.TimeoutExpired as error:
+            yield lambda: _answers(process, len(replays), output, errors)
+        finally:
             process.kill()
             process.wait()
-            self._why = f"it could not be started, or did not end: {error}"
-            return
-        said = (self._said(2) or [""])[-1]
-        self._why = f"it ended with status {status}{': ' if said else ''}{said}"
 
-    def _said(self, which: int) -> list[str]:
-        file = self._files[which]
-        file.seek(0)
-        return file.read().decode(errors="replace").strip().splitlines()
+
+def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes], errors: IO[bytes]) -> list[dict[str, Any]]:
+    """Wait for a process; return its answers, in the order of what it was asked."""
+    try:
+        status = process.wait(LONGEST)
+        said = (_lines(errors) or [""])[-1]
+        why = f"it ended with status {status}{': ' if said else ''}{said}"
+    except subprocess.TimeoutExpired as error:
+        why = f"it did not end: {error}"
+    found: dict[int, dict[str, Any]] = {}
+    for line in _lines(output):
+        with contextlib.suppress(ValueError):
+            answer = json.loads(line)
+            found[answer["number"]] = answer
+    return [found.get(n, {"error": why}) for n in range(number)]
+
+
+def _lines(file: IO[bytes]) -> list[str]:
+    file.seek(0)
+    return file.read().decode(errors="replace").strip().splitlines()
 
 
 # In the fresh process

@@ -8,10 +8,8 @@ the command line gives it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from simharness.repeating import Difference
+from simharness.difference import Difference, side_by_side
 
 
 class SimharnessError(Exception):
@@ -41,8 +39,6 @@ class Nondeterminism(SimharnessError):
         super().__init__(message)
         self.difference = difference
         if difference is not None:
-            from simharness.report.difference import side_by_side
-
             self.add_note(side_by_side(difference))
 
 

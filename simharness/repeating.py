@@ -8,16 +8,15 @@ equal. While an execution is repeated, memory is laid out otherwise than before,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from simharness import choices
 from simharness.account import Account, Watch, Witness, account_of, following, mark_wording
+from simharness.difference import Difference, first_difference
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.kernel import Kernel
 from simharness.record import Chooser
-from simharness.report.difference import first_difference
 from simharness.simulation import Execution, Simulation
 from simharness.strategies import Expected
 from simharness.trace import Recorder
@@ -31,22 +30,6 @@ WHAT_TO_DO = (
     "look for state that outlives an execution (a counter, a cache, a lazy import), for randomness or clocks that no runtime controls, "
     "and for keys or orders made of addresses or sets"
 )
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Where two runs of one schedule part.
-
-    Attributes:
-        before, after: what they did.
-        position: of the first entry of their accounts in which they differ.
-        titles: what to call the two runs.
-    """
-
-    before: Account
-    after: Account
-    position: int
-    titles: tuple[str, str]
 
 
 def differ(
@@ -66,7 +49,7 @@ def differ(
     position = before.first_difference(after)
     if position is None:
         return None
-    difference = Difference(before, after, position, titles)
+    difference = Difference(before.entries, after.entries, position, titles)
     place = f" (at {where})" if where else ""
     return Nondeterminism(f"not deterministic: {first_difference(difference, again)}{place}; {WHAT_TO_DO}", difference)
 

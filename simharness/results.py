@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from simharness.account import Account, Witness
-from simharness.repeating import Difference
+from simharness.difference import Difference
 from simharness.scenario import Parameters
 from simharness.trace import Blame, Passing, Step, Trace
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from simharness.account import Account, Entry
+from simharness.account import Account
+from simharness.difference import Entry, side_by_side
 from simharness.repeating import differ
-from simharness.report.difference import side_by_side
 
 
 def account(*values, end="complete"):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from simharness.account import Account, Entry
-    from simharness.repeating import Difference
+from typing import NamedTuple
 
 BEFORE, AFTER = 3, 1
 """Entries that are shown before and after the one that differs."""
@@ -18,12 +15,35 @@ LONGEST, IN_A_SENTENCE = 400, 120
 """Characters of a text that are shown, side by side and in the one sentence."""
 
 
+class Entry(NamedTuple):
+    """One step of the account of a run, or its beginning or end: a title and labelled texts."""
+
+    title: str
+    parts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two runs of one schedule part.
+
+    Attributes:
+        before, after: what they did.
+        position: of the first entry in which they differ.
+        titles: what to call the two runs.
+    """
+
+    before: Sequence[Entry]
+    after: Sequence[Entry]
+    position: int
+    titles: tuple[str, str]
+
+
 def first_difference(difference: Difference, again: str) -> str:
     """Say in one sentence where two runs part; `again` says what the second one was."""
     position = difference.position
-    one, two = (_entry(account, position) for account in (difference.before, difference.after))
+    one, two = (_entry(run, position) for run in (difference.before, difference.after))
     if one is None or two is None or (one.title != two.title):
-        counts = [sum(entry.title.startswith("step") for entry in account.entries) for account in (difference.before, difference.after)]
+        counts = [sum(entry.title.startswith("step") for entry in run) for run in (difference.before, difference.after)]
         if counts[0] != counts[1]:
             return f"the run had {counts[0]} steps and, {again}, {counts[1]}"
     label, left, right = _first_part(one, two)
@@ -42,7 +62,7 @@ def side_by_side(difference: Difference, width: int = 100) -> str:
     if start:
         lines.append(f"{_cell(f'… {start} equal', room)}   …")
     for position in range(start, difference.position + AFTER + 1):
-        one, two = (_entry(account, position) for account in (difference.before, difference.after))
+        one, two = (_entry(run, position) for run in (difference.before, difference.after))
         if one is not None or two is not None:
             lines += _entries(one, two, room, brief=position != difference.position)
     return "\n".join(line.rstrip() for line in lines)
@@ -89,8 +109,8 @@ def _cell(text: str, room: int) -> str:
     return text.ljust(room)
 
 
-def _entry(account: Account, position: int) -> Entry | None:
-    return account.entries[position] if position < len(account.entries) else None
+def _entry(run: Sequence[Entry], position: int) -> Entry | None:
+    return run[position] if position < len(run) else None
 
 
 def _first_part(one: Entry | None, two: Entry | None) -> tuple[str, str, str]:
