@@ -381,6 +381,7 @@ def explored(program: Program, strategy: Callable[[Kernel], Strategy], limit: in
             if kernel.learned.version == version:
                 return found
     finally:
+        runtimes.forget(kernel)
         kernel.close()
         gc.collect(1)
 

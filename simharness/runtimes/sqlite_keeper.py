@@ -118,7 +118,7 @@ class Keeper:
     def close(self) -> None:
         """Let go of everything."""
         for kept in self._stores.values():
-            kept.drop()
+            kept.refuse()
         self._stores.clear()
         self._remove()
         self._folder = None

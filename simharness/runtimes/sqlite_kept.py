@@ -162,6 +162,8 @@ class Kept:
 
     def refuse(self) -> None:
         """Keep nothing of this database any more."""
+        if self.path and self.image is not None:
+            self.image.close()
         self.refused, self.image = True, None
         self.entries.clear()
         self.drop()
@@ -226,6 +228,7 @@ class Kept:
             self._wal = reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             self.image = image
         except sqlite3.Error:
+            image.close()
             self.refuse()
         finally:
             reader.close()
