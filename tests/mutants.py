@@ -1,7 +1,8 @@
 """Breaks the engine in named places, one at a time, and says whether the tests notice. A mutant that lives is a hole in the tests.
 
-Each mutant is a copy of the checkout with one piece of text replaced, in which a few test modules are run (the ones that ought to
-notice; `--all` runs the suite, with the long tests). The exit status is the number of mutants that live, or whose text is not found.
+Each mutant is a copy of the checkout with one piece of text replaced, in which a few test modules are run: the ones that ought to
+notice, and that pass without it. `--all` runs the suite, with the long tests. The exit status is the number of mutants that live, or
+whose text is not found.
 
     python tests/mutants.py [--all] [--jobs N] [NAME …]
 """
@@ -61,24 +62,25 @@ def mutants() -> list[Mutant]:
         return [Mutant(**entry) for entry in tomllib.load(file)["mutant"]]
 
 
-def survives(mutant: Mutant, everything: bool) -> str | None:
-    """Return None if the tests notice; else a line that says what happened."""
+def verdict(groups: Sequence[str], everything: bool, mutant: Mutant | None = None) -> tuple[int, str]:
+    """Run the tests of these groups in a copy, with a mutant or as it is; return pytest's exit status and its last line."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder) / "checkout"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".peers", "__pycache__", ".*_cache", ".hypothesis"))
-        target = copy / mutant.file
-        text = target.read_text()
-        if text.count(mutant.old) != 1:
-            return f"the text to replace occurs {text.count(mutant.old)} times in {mutant.file}"
-        target.write_text(text.replace(mutant.old, mutant.new))
+        if mutant is not None:
+            target = copy / mutant.file
+            text = target.read_text()
+            if text.count(mutant.old) != 1:
+                return 0, f"the text to replace occurs {text.count(mutant.old)} times in {mutant.file}"
+            target.write_text(text.replace(mutant.old, mutant.new))
         marks = ["-m", "long or not long"] if everything else []
-        tests = [] if everything else list(dict.fromkeys(name for group in mutant.tests for name in GROUPS[group]))
+        tests = [] if everything else list(dict.fromkeys(name for group in groups for name in GROUPS[group]))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *marks, *tests]
         try:
             done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=MINUTES * 60, check=False)
         except subprocess.TimeoutExpired:
-            return None
-        return None if done.returncode == 1 else f"lives: {(done.stdout + done.stderr).strip().splitlines()[-1]}"
+            return 1, "no end"
+        return done.returncode, (done.stdout + done.stderr).strip().splitlines()[-1]
 
 
 def main() -> int:
@@ -89,11 +91,17 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     chosen = [mutant for mutant in mutants() if not options.names or any(part in mutant.name for part in options.names)]
+    groups = [[group] for group in dict.fromkeys(group for mutant in chosen for group in mutant.tests)]
     alive = 0
     with ThreadPoolExecutor(options.jobs) as pool:
-        for mutant, trouble in zip(chosen, pool.map(lambda mutant: survives(mutant, options.all), chosen), strict=True):
-            alive += trouble is not None
-            print(f"{'ALIVE' if trouble else 'found':5}  {mutant.name}{'  -- ' + trouble if trouble else ''}", flush=True)
+        for [group], (status, said) in zip(groups, pool.map(lambda tests: verdict(tests, False), groups), strict=True):
+            if status:
+                print(f"the tests of {group} fail without any mutant: {said}")
+                return 100
+        found = pool.map(lambda mutant: verdict(mutant.tests, options.all, mutant), chosen)
+        for mutant, (status, said) in zip(chosen, found, strict=True):
+            alive += status != 1
+            print(f"{'found' if status == 1 else 'ALIVE':5}  {mutant.name}{'' if status == 1 else '  -- ' + said}", flush=True)
     print(f"{len(chosen) - alive} of {len(chosen)} mutants found")
     return min(alive, 100)
 

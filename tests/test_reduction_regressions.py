@@ -66,6 +66,8 @@ def test_a_sleeping_step_that_reads_what_the_reversal_writes_does_not_cover_it()
                 (("lock", 0), ("set", 0, 1), ("add", 1)),
                 (("if", 1, (("lock", 0), ("unlock", 0)), (("compare_and_set", 1, 2, 0), ("swap", 1, 0))),),
             ),
+            locks=1,
+            reentrant=frozenset({0}),
             always=(0, 1),
         )
     )
