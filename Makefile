@@ -49,7 +49,7 @@ counts: $(STAMP)
 overhead: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py
 
-mutants: $(STAMP)  ## the engine broken in some thirty places, one at a time: the tests must notice each
+mutants: $(STAMP)  ## the engine broken in some fifty places, one at a time: the tests must notice each
 	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
 
 peers: $(STAMP)  ## the store workload under other tools too, each in an environment of its own
