@@ -110,7 +110,7 @@ def _ask(replays: Sequence[tuple[str, str]], settings: Settings, workers: int) -
 def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Have a fresh process replay for the length of a block; yield what waits for it and returns its answers.
 
-    It reads from a file and writes to others, so that nobody waits for anybody.
+    It reads from a file and writes to another, so that nobody waits for anybody.
     """
     given = {
         "path": list(map(str, sys.path)),
@@ -121,41 +121,37 @@ def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[C
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
     environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
     command = [sys.executable or "python3", *options, "-c", _START]
-    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as output:
         request.write(json.dumps(given).encode())
         request.seek(0)
         try:
-            process = subprocess.Popen(command, stdin=request, stdout=output, stderr=errors, env=environment)
+            process = subprocess.Popen(command, stdin=request, stdout=output, stderr=subprocess.PIPE, env=environment)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             why = {"error": f"it could not be started: {error}"}
             yield lambda: [why] * len(replays)
             return
-        try:
-            yield lambda: _answers(process, len(replays), output, errors)
-        finally:
-            process.kill()
-            process.wait()
+        with process:
+            try:
+                yield lambda: _answers(process, len(replays), output)
+            finally:
+                process.kill()
 
 
-def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes], errors: IO[bytes]) -> list[dict[str, Any]]:
+def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes]) -> list[dict[str, Any]]:
     """Wait for a process; return its answers, in the order of what it was asked."""
     try:
-        status = process.wait(LONGEST)
-        said = (_lines(errors) or [""])[-1]
-        why = f"it ended with status {status}{': ' if said else ''}{said}"
+        errors = process.communicate(timeout=LONGEST)[1].decode(errors="replace")
+        said = (errors.strip().splitlines() or [""])[-1]
+        why = f"it ended with status {process.returncode}{': ' if said else ''}{said}"
     except subprocess.TimeoutExpired as error:
         why = f"it did not end: {error}"
     found: dict[int, dict[str, Any]] = {}
-    for line in _lines(output):
+    output.seek(0)
+    for line in output:
         with contextlib.suppress(ValueError):
             answer = json.loads(line)
             found[answer["number"]] = answer
     return [found.get(n, {"error": why}) for n in range(number)]
-
-
-def _lines(file: IO[bytes]) -> list[str]:
-    file.seek(0)
-    return file.read().decode(errors="replace").strip().splitlines()
 
 
 # In the fresh process
