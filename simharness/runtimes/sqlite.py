@@ -253,9 +253,9 @@ class SimConnection(_Connection):
     def close(self) -> None:
         """Close; an open transaction is rolled back first."""
         link: Link | None = getattr(self, "_link", None)
+        if link is not None and link.over:
+            return  # a finaliser: the connection is closed or kept, and no longer its execution's
         if link is not None and not link.closed:
-            if link.over:
-                return  # a finaliser: the connection is kept, and no longer its execution's
             link.enter()
             if self.in_transaction and (link.holds or link.snapshot):
                 link.before(ROLLS_BACK)
@@ -296,6 +296,7 @@ class SimConnection(_Connection):
         link: Link | None = getattr(self, "_link", None)
         if link is not None:
             link.enter()
+            link.settles()
             if level is None and self.in_transaction and link.autocommit == LEGACY:
                 self._border(COMMITS, super().commit)
         set_level.__set__(self, level)
@@ -307,6 +308,7 @@ class SimConnection(_Connection):
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
         """Copy into another database."""
         self._whole("backup")
+        self._link.remembers(file=True)
         if isinstance(target, SimConnection):
             target._whole("backup")
             target._link.database.changed_schema("backup", target._link.name)
@@ -320,16 +322,19 @@ class SimConnection(_Connection):
         if link.kernel.mode == RUNNING and not (readonly or link.holds or link.database.private or link.database.alone):
             raise Refused(f"{caller() or '?'}: open a blob for writing inside a transaction that has written (BEGIN IMMEDIATE)")
         self._whole("blobopen")
+        link.spoilt = True
         return super().blobopen(*arguments, **options)
 
     def serialize(self, **options: Any) -> bytes:
         """Return the database as bytes."""
         self._whole("serialize")
+        self._link.remembers(file=True)
         return super().serialize(**options)
 
     def deserialize(self, data: Any, /, **options: Any) -> None:
         """Replace the database by one that was serialized."""
         self._whole("deserialize")
+        self._link.spoilt = True
         self._link.database.changed_schema("deserialize", self._link.name)
         self._link.database.volatile = True
         super().deserialize(data, **options)
@@ -396,6 +401,7 @@ if "autocommit" in vars(_Connection):
         link: Link | None = getattr(self, "_link", None)
         if link is not None:
             link.enter()
+            link.settles()
             link.spoilt = True
             if value is True and self.in_transaction:
                 self._border(COMMITS, lambda: _Connection.commit(self))

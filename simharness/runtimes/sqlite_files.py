@@ -1,4 +1,7 @@
-"""Opening files, which is no scheduling point: whoever opens the file of a database as a file ends its being kept (`sqlite_kept`)."""
+"""Opening, moving and removing files, which is no scheduling point: whoever does that to a database's ends its being kept (`sqlite_kept`).
+
+So does whoever lists the folder that it is in: files beside it may be there for longer.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,19 @@ def install(patches: Patches) -> None:
     """Plan the replacement of what opens files."""
     patches.attribute(builtins, "open", _telling(builtins.open))
     patches.attribute(io, "open", _telling(io.open))
-    patches.attribute(os, "open", _telling(os.open))
+    for name in ("open", "rename", "replace", "unlink", "remove", "link", "symlink", "truncate", "listdir", "scandir"):
+        patches.attribute(os, name, _telling(getattr(os, name)))
 
 
 def _telling(genuine: Any) -> Any:
-    """Return a function that opens files as this one does, and tells the keeper of databases."""
+    """Return a function that does to files what this one does, and tells the keeper of databases."""
 
     @wraps(genuine)
-    def opens(file: Any, *arguments: Any, **options: Any) -> Any:
+    def does(*arguments: Any, **options: Any) -> Any:
         kernel = current()
         if kernel is not None:
-            memory_of(kernel).keeper.looked_at(kernel, file)
-        return genuine(file, *arguments, **options)
+            for path in (*arguments[:2], *options.values()) or (".",):
+                memory_of(kernel).keeper.looked_at(kernel, path)
+        return genuine(*arguments, **options)
 
-    return opens
+    return does

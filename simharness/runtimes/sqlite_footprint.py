@@ -256,7 +256,7 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
     for table in writes if shape.kind == WRITE else ():
         shape.writes |= bit(table)
     shape.tables = tuple(sorted(writes))
-    shape.plain = shape.kind != SCHEMA
+    shape.plain = shape.kind != SCHEMA and verb not in _SCHEMA_VERBS
     shape.inserts = shape.kind == WRITE and _UPSERT.search(sql) is None and any(_tells_row(row) for row in _main_program(code))
     return shape, True
 

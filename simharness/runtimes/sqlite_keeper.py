@@ -49,8 +49,8 @@ class Keeper:
         if kernel.mode != SETUP:
             return None
         if kept is not None:
-            goes_on = kept.may_open(words(options)) if kept.open else not kept.used and not kept.refused and kept.begin(kernel)
-            if goes_on:
+            begins = not kept.used and not kept.refused
+            if kept.may_open(words(options)) and (kept.open or (begins and kept.begin(kernel))):
                 return kept
         self.settle()
         return None
@@ -85,11 +85,10 @@ class Keeper:
             self.wanted = self.collects = self._held < STUBBORN
 
     def looked_at(self, kernel: Kernel, path: Any) -> None:
-        """A file is opened: if it is one of a database that is kept, keep nothing any more."""
+        """A file or folder is opened, moved or removed: if a database that is kept is there, keep nothing any more."""
         name = _path(path)
-        for suffix in FILES:
-            kept = self._stores.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
-            if kept is not None and kept.used and not kept.refused:
+        for kept in self._stores.values():
+            if kept.used and not kept.refused and kept.path and name and _is_about(name, kept.path):
                 self.stop(kernel)
                 return
 
@@ -122,6 +121,11 @@ class Keeper:
         self._stores.clear()
         self._remove()
         self._folder = None
+
+
+def _is_about(name: str, path: str) -> bool:
+    """Whether this is a file of the database at this path, or a folder that it is in."""
+    return path.startswith(name + os.sep) or any(name == path + suffix for suffix in FILES)
 
 
 def _path(database: Any) -> str:

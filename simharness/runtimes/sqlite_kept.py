@@ -122,6 +122,8 @@ class Kept:
         """Keep a connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
         if not self.keeper.wanted or self.image is None or self.open or link.spoilt:
             return False
+        if weakref.getweakrefcount(connection) > 1:  # somebody may ask whether it is still there
+            return False
         waiting = self._waiting.setdefault(link.number, [])
         if len(waiting) >= (1 if type(link.number) is int else MOST):
             return False
@@ -138,7 +140,8 @@ class Kept:
         """The execution is over, and so are its connections: put what is kept by."""
         if not self.used:
             return
-        changed = any(link.database.volatile for link in self.links)
+        databases = [link.database for link in self.links]
+        changed = any(database.volatile or database.unread or database.wal != self._wal for database in databases)
         self.links.clear()
         self.played = 0
         self.used = self.open = self.second_hand = False
@@ -237,6 +240,8 @@ class Kept:
         """Have the database be the known one; return whether that could be done."""
         first = self.links[0]
         if not self.path:
+            if first.reference() is None:
+                return True
             _Connection.deserialize(first.connection, self.image)
         else:
             try:

@@ -81,10 +81,15 @@ def end_execution(kernel: Kernel) -> None:
         link.user = link.maker = link.registry = None
         if connection is None:
             continue
-        link.reference = weakref.ref(connection)
+        link.reference = weakref.ref(connection, _own)
         if not link.closed and (link.kept is None or not link.kept.keep(link, connection)):
             _close(link, connection)
+        link.closed = True
     memory_of(kernel).keeper.end(kernel)
+
+
+def _own(_: object) -> None:
+    """Make a weak reference our own: those without a callback are one for all, so the program's could not be counted."""
 
 
 def retire(link: Link, connection: Any) -> bool:

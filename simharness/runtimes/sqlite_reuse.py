@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import sqlite3
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from simharness.runtimes.sqlite_kept import Kept
@@ -26,6 +28,11 @@ ALTERS = (
 """Methods of a connection whose effects outlast an image."""
 _OWN = ("_do", "_note", "_for_real", "__class__", "__dict__")
 _new_cursor: Any = sqlite3.Connection.cursor
+_in_transaction = vars(sqlite3.Connection)["in_transaction"].__get__
+_REFUSED = frozenset(
+    name for name, found in vars(sqlite3.Connection).items() if name[0] != "_" and not isinstance(found, MemberDescriptorType)
+) - {"close"}
+"""What SQLite's connections refuse once they are closed."""
 
 
 class Noting:
@@ -48,7 +55,7 @@ class Noting:
         """Note a statement, or find it known."""
         if not isinstance(self, Noting):  # bound while the tape was open
             return self.execute(sql, parameters)
-        if type(sql) is str and (only_writes(sql) or sets(sql)):
+        if type(sql) is str and (only_writes(sql) or (sets(sql) and not _in_transaction(self))):  # there, some do nothing
             return self._do("execute", sql, parameters, told(parameters))
         settle(self)
         return self.execute(sql, parameters)
@@ -110,7 +117,7 @@ class Noting:
             tape.settle()
             raise
         last = (-1, None) if cursor is None else (sqlite3.Cursor.rowcount.__get__(cursor), _lastrowid(cursor))
-        tape.note(Entry(link.number, method, text, told, parameters, *last))
+        tape.note(Entry(link.number, method, text, told, copy.deepcopy(parameters), *last))
         return cursor
 
     def _for_real(self, method: str, text: str, parameters: Any) -> Any:
@@ -179,8 +186,9 @@ class Played:
         return self._again().executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> Any:
-        """Do a script."""
-        return self._again().executescript(script)
+        """Do a script, after which the cursor still shows what the statement before showed."""
+        self._link.connection.cursor().executescript(script)
+        return self
 
     def _again(self) -> Any:
         tape = self._link.tape
@@ -193,12 +201,10 @@ class Played:
 class Closed:
     """Mixed into the class of a connection that the program has closed and that is kept."""
 
-    _WORKS = ("_link", "close", "row_factory", "text_factory", "__class__", "__dict__")
-
     def __getattribute__(self, name: str) -> Any:
-        if name in Closed._WORKS:
+        if name not in _REFUSED:
             return object.__getattribute__(self, name)
-        if callable(getattr(type(self), name)):
+        if callable(vars(sqlite3.Connection)[name]):
             return _refuses
         raise closed()
 

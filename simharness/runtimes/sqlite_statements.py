@@ -46,7 +46,9 @@ class SimCursor(Cursor):
         link = self._link
         link.enter()
         connection = link.connection
+        link.settles()
         link.spoilt = link.spoilt or link.tape is None
+        link.asks(script)
         if link.autocommit == LEGACY and connection.in_transaction:
             connection.commit()
         scripts = link.memory.scripts
@@ -177,6 +179,8 @@ def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., 
     passing = link.passing()
     if not passing:
         link.enter()
+    if link.tape is not None:
+        link.settles()
     if type(sql) is not str:
         return call(cursor, sql, parameters)
     shape = link.learn(sql)
@@ -203,6 +207,7 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
     text = sql
     if not shape.plain and link.tape is None:
         link.spoilt = True
+        link.asks(sql)
     if shape.kind == TIMEOUT:
         text = _busy_timeout(link, shape)
     elif shape.verb == "ATTACH" and not _ATTACHED.match(shape.argument):

@@ -12,12 +12,18 @@ LASTS = re.compile(r"last_insert_rowid|changes\s*\(|data_version|wal_checkpoint"
 """SQL that asks for what outlasts an image."""
 LONGEST = 10_000
 """Statements on a tape at most."""
+LEAVES_WAL = re.compile(r"journal_mode\s*[=(]\s*(?!['\"]?wal)", re.IGNORECASE)
+"""SQL that SQLite refuses where others have the database open."""
+BECOMES_OTHER = re.compile(r"journal_mode|database_list", re.IGNORECASE)
+"""SQL that tells a database in memory from one that was there as an image."""
 _WRITES = re.compile(r"\s*(CREATE|INSERT|REPLACE|UPDATE|DELETE|BEGIN|COMMIT|END)\b", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     rf"\b(RETURNING|TEMP|TEMPORARY|VIRTUAL|now)\b|{LASTS.pattern}|random|current_|(date|time)\s*\(|julianday|unixepoch", re.IGNORECASE
 )
 """SQL whose effect is more than what the database is afterwards, or another one each time."""
-_SETS = re.compile(r"\s*PRAGMA\s+(journal_mode|foreign_keys|synchronous|cache_size|temp_store)\s*=\s*-?\w+\s*;?\s*$", re.IGNORECASE)
+_SETS = re.compile(
+    r"\s*PRAGMA\s+(journal_mode(?!\s*=\s*off)|foreign_keys|synchronous|cache_size|temp_store)\s*=\s*-?\w+\s*;?\s*$", re.IGNORECASE
+)
 _PLAIN = (int, str, bytes, float, bool, type(None))
 
 

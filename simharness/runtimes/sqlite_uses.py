@@ -21,8 +21,8 @@ from simharness.runtimes import sqlite_footprint as footprint
 from simharness.runtimes.sqlite_database import Database, memory_of
 from simharness.runtimes.sqlite_footprint import Shape
 from simharness.runtimes.sqlite_kept import Kept
-from simharness.runtimes.sqlite_reuse import closed
-from simharness.runtimes.sqlite_tape import LASTS
+from simharness.runtimes.sqlite_reuse import closed, settle
+from simharness.runtimes.sqlite_tape import BECOMES_OTHER, LASTS, LEAVES_WAL
 
 _create_function = sqlite3.Connection.create_function
 
@@ -221,10 +221,21 @@ class Use:
                     return False
         return True
 
-    def remembers(self) -> None:
-        """Somebody asks for what a connection would remember of the execution before: keep none from now on."""
-        if self.kept is not None:
+    def remembers(self, *, file: bool = False) -> None:
+        """Somebody asks for what a connection, or its database's file, would remember of the execution before: keep none from now on."""
+        if self.kept is not None or (file and any(link.kept is not None for link in self.database.links)):
             self.memory.keeper.stop(self.kernel)
+
+    def settles(self) -> None:
+        """Something is done on a cursor, not as the tape tells: it has ended."""
+        connection = self.reference()
+        if connection is not None:
+            settle(connection)
+
+    def asks(self, sql: str) -> None:
+        """SQL is about to be done, not as the tape tells: keep nothing if it can tell that something was kept."""
+        if LASTS.search(sql) or (BECOMES_OTHER.search(sql) if self.database.private else LEAVES_WAL.search(sql)):
+            self.remembers(file=True)
 
     def learn(self, sql: str) -> Shape:
         """Return the shape of a statement, learning it if need be."""
@@ -235,8 +246,8 @@ class Use:
             book = self.book = {} if database.volatile else memory.books.setdefault(key, {})
         shape = book.get(sql)
         if shape is None:
-            if LASTS.search(sql):
-                self.remembers()
+            if self.tape is None or LASTS.search(sql):
+                self.asks(sql)
             shape, lasting = footprint.learn(self.connection, sql, database.table, self.authorizer)
             if lasting and not database.volatile:
                 book[sql] = shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -131,6 +132,39 @@ def upserts(connection: sqlite3.Connection) -> Any:
     return first.rowcount, first.lastrowid, one("SELECT max(length(text)) FROM rows")(connection)
 
 
+def tries(sql: str) -> Work:
+    def work(connection: sqlite3.Connection) -> Any:
+        try:
+            return one(sql)(connection)
+        except sqlite3.OperationalError as error:
+            return str(error)
+
+    return work
+
+
+def opens_a_blob(connection: sqlite3.Connection) -> str:
+    row = insert_text(connection, "a")
+    connection.commit()
+    blob = connection.blobopen("rows", "text", row, readonly=True)
+    connection.close()
+    with pytest.raises(sqlite3.ProgrammingError) as refused:
+        blob.read()
+    return str(refused.value)
+
+
+def copied(connection: sqlite3.Connection) -> bytes:
+    with closing(sqlite3.connect(":memory:")) as copy:
+        connection.backup(copy)
+        return copy.serialize()
+
+
+HELD: list[weakref.ref[sqlite3.Connection]] = []
+
+
+def is_weakly_held(connection: sqlite3.Connection) -> None:
+    HELD.append(weakref.ref(connection))
+
+
 DIRTY: dict[str, tuple[Work, Work]] = {
     "rows": (insert, one("SELECT count(*) FROM rows")),
     "a function": (function, calls_function),
@@ -149,6 +183,14 @@ DIRTY: dict[str, tuple[Work, Work]] = {
     "the version of the schema": (one("CREATE INDEX other ON rows (id, text)"), one("PRAGMA schema_version")),
     "a view, in a transaction": (defines_in_a_transaction, one("SELECT group_concat(name) FROM sqlite_master")),
     "an upsert's row": (upserts, upserts),
+    "a temporary table, of rows": (one("CREATE TEMP TABLE t AS SELECT * FROM rows"), one("SELECT count(*) FROM sqlite_temp_master")),
+    "an open blob": (opens_a_blob, one("SELECT count(*) FROM rows")),
+    "the name of the database": (insert, lambda c: len(one("PRAGMA database_list")(c)[2])),
+    "the journal mode": (tries("PRAGMA journal_mode = DELETE"), one("PRAGMA journal_mode")),
+    "no journal": (tries("PRAGMA journal_mode = OFF"), one("PRAGMA journal_mode")),
+    "bytes": (insert, lambda c: c.serialize()),
+    "a copy's bytes": (insert, copied),
+    "a weak reference": (is_weakly_held, lambda c: [held() for held in HELD if held() is not c].count(None) == len(HELD)),
     "a larger database": (lambda c: [insert_text(c, "b" * 9_000 + str(n)) for n in range(9)][:0], one("PRAGMA page_count")),
 }  # fmt: skip
 
@@ -402,3 +444,160 @@ def test_an_actor_may_be_the_first_to_use_a_kept_connection_and_do_so_in_a_with_
 
     result = simharness.explore(scenario)
     assert (result.verdict, result.outcomes) == (simharness.Verdict.VERIFIED, {2})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pragma_that_does_nothing_in_a_transaction_of_set_up_does_nothing_in_later_executions_either(kind: str) -> None:
+    def define(connection: sqlite3.Connection) -> None:
+        plain_tables(connection)
+        connection.execute("INSERT INTO rows (text) VALUES ('a')")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.commit()
+
+    probe = one("PRAGMA foreign_keys")
+    assert outcomes(insert_text_b, probe, kept=True, define=define, kind=kind) == {("begin", (0,)), ("used", "2")}
+
+
+def insert_text_b(connection: sqlite3.Connection) -> Any:
+    return insert_text(connection, "b")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cursors_of_set_up_may_be_used_again(kind: str) -> None:
+    def define(connection: sqlite3.Connection) -> None:
+        plain_tables(connection)
+        cursor = connection.execute("INSERT INTO rows (text) VALUES ('a')")
+        connection.commit()
+        cursor.executescript("CREATE TABLE more (x)")
+        assert (cursor.rowcount, cursor.lastrowid, cursor.description) == (1, 1, None)
+        again = connection.execute("INSERT INTO more VALUES (0)")
+        again.execute("INSERT INTO more VALUES (1)")
+        again.executemany("INSERT INTO more VALUES (?)", [(2,), (3,)])
+        connection.commit()
+
+    probe = one("SELECT count(*), max(x) FROM more")
+    assert outcomes(insert_text_b, probe, kept=True, define=define, kind=kind) == {("begin", (4, 3)), ("used", "2")}
+
+
+def test_a_view_that_a_script_makes_may_tell_of_what_its_connection_did() -> None:
+    def define(connection: sqlite3.Connection) -> None:
+        plain_tables(connection)
+        one("SELECT 1")(connection)
+        connection.executescript("CREATE VIEW told AS SELECT total_changes(), last_insert_rowid()")
+
+    def scenario(world: simharness.World) -> None:
+        path = database(world, "rollback journal")
+        with closing(sqlite3.connect(path)) as first:
+            define(first)
+        connection = sqlite3.connect(path, check_same_thread=False)
+        world.outcome(one("SELECT * FROM told")(connection))
+        world.actor("a", insert, connection)
+
+    assert simharness.explore(scenario, stop_on_first=False).outcomes == {(0, 0)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_closed_connection_still_has_what_its_program_gave_it_and_its_errors(kind: str) -> None:
+    def labelled(connection: sqlite3.Connection) -> Any:
+        connection.label = "mine"  # type: ignore[attr-defined]
+        connection.close()
+        return connection.label, connection.Error, connection.row_factory  # type: ignore[attr-defined]
+
+    probe = one("SELECT count(*) FROM rows")
+    assert outcomes(labelled, probe, kept=True, kind=kind) == outcomes(labelled, probe, kept=False, kind=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_set_up_that_changes_its_mind_had_done_is_done_with_the_values_of_then(kind: str) -> None:
+    runs = iter(range(1000))
+
+    def define(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT)")
+        values = [""]
+        for text in "abc":
+            values[0] = text
+            connection.execute("INSERT INTO rows (text) VALUES (?)", values)
+        connection.execute("CREATE TABLE odd (x)" if next(runs) % 2 else "CREATE TABLE odd (y)")
+        connection.commit()
+
+    probe = one("SELECT group_concat(text, '') FROM rows")
+    assert outcomes(lambda connection: None, probe, kept=True, define=define, kind=kind) == {("begin", ("abc",)), ("used", "None")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_connection_of_the_execution_before_is_closed(kind: str) -> None:
+    had: list[sqlite3.Connection] = []
+
+    def scenario(world: simharness.World) -> None:
+        for connection in had:
+            with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+                connection.execute("SELECT 1")
+        had[:] = [sqlite3.connect(database(world, kind), check_same_thread=False)]
+        plain_tables(had[0])
+        world.actor("a", insert, had[0])
+        world.at_end(lambda: None)
+
+    assert simharness.explore(scenario, stop_on_first=False).counterexample is None
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("move", ["rename", "unlink", "list"])
+def test_a_database_whose_connections_are_closed_may_be_moved_or_removed(kind: str, move: str) -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, kind)
+        connection = sqlite3.connect(path, check_same_thread=False)
+        if kind == "wal":
+            connection.execute("PRAGMA journal_mode=WAL")
+        plain_tables(connection)
+
+        def moves() -> None:
+            insert(connection)
+            connection.commit()
+            connection.close()
+            if move == "list":
+                world.outcome(str(sorted(os.listdir(os.path.dirname(path)))))
+                return
+            new = path + "2" if move == "rename" else path
+            os.rename(path, new) if move == "rename" else os.unlink(path)
+            with closing(sqlite3.connect(new)) as other:
+                world.outcome(one("SELECT group_concat(name) FROM sqlite_master")(other))
+                other.execute("CREATE TABLE another (x)")
+
+        world.actor("a", moves)
+        world.at_end(lambda: None)
+
+    expected = {"rename": ("rows,sqlite_autoindex_rows_1,texts",), "unlink": (None,), "list": "['x.db']"}
+    result = simharness.explore(scenario, stop_on_first=False)
+    assert (result.counterexample, result.outcomes) == (None, {expected[move]})
+
+
+def test_set_up_may_choose_wal_after_it_has_read() -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, "wal")
+        first, second = (sqlite3.connect(path, isolation_level=None, check_same_thread=False) for _ in range(2))
+        plain_tables(first)
+        world.outcome(one("PRAGMA journal_mode")(first))
+        one("PRAGMA journal_mode = WAL")(first)
+        world.actor("a", insert, second)
+        world.at_end(lambda: world.outcome(one("SELECT count(*) FROM rows")(first)))
+
+    result = simharness.explore(scenario, stop_on_first=False)
+    assert (result.counterexample, result.outcomes) == (None, {("delete",), (1,)})
+
+
+def test_a_file_s_connection_that_was_given_another_database_is_not_handed_out_again() -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, "rollback journal")
+        plain_tables(sqlite3.connect(path))
+
+        def other() -> None:
+            for _ in range(2):
+                with closing(sqlite3.connect(path)) as connection:
+                    world.outcome(one("SELECT count(*) FROM sqlite_master")(connection))
+                    empty = sqlite3.connect(":memory:")
+                    connection.deserialize(empty.serialize())
+                del connection
+
+        world.actor("a", other)
+
+    assert simharness.explore(scenario, stop_on_first=False).outcomes == {(3,)}
