@@ -272,9 +272,9 @@ class Kept:
 
     def _do_again(self) -> None:
         """Do what was taken as done for real, on an empty database; nothing is kept any more."""
-        done, connections = self.entries[: self.played], [link.reference() for link in self.links]
+        done, connections = self.entries[: self.played], dict(enumerate(link.reference() for link in self.links))
         attributes: dict[int, Any] = {}
-        for number, connection in enumerate(connections):
+        for number, connection in connections.items():
             if connection is not None:
                 attributes[number] = connection.row_factory, connection.text_factory, _level.__get__(connection)
                 _Connection.close(connection)
@@ -282,22 +282,32 @@ class Kept:
         if self.path:
             _remove(self.path)
         for entry in done:
-            found: Any = connections[entry.number]
-            link = self.links[entry.number]
-            if found is None:
-                continue
             if entry.method == "open":
-                _Connection.__init__(found, self.path or ":memory:", **link.options)
-                found.row_factory, found.text_factory, level = attributes[entry.number]
-                found._link = link
-                _level.__set__(found, level)
-                link.flags = ()
-            elif entry.method == "commit":
+                connections[entry.number] = self._opened_again(entry.number, connections[entry.number], attributes)
+                continue
+            found: Any = connections[entry.number]
+            if entry.method == "commit":
                 found.commit()
             elif entry.method == "executescript":
                 found.executescript(entry.text)
             else:
                 getattr(found, entry.method)(entry.text, entry.parameters)
+        for number, connection in connections.items():
+            if connection is not None and number not in attributes:
+                connection.close()
+
+    def _opened_again(self, number: int, connection: Any, attributes: dict[int, Any]) -> Any:
+        """Return a connection of the tape, opened anew; a genuine one where the program has let go of its own."""
+        link = self.links[number]
+        place = self.path or ":memory:"
+        if connection is None:
+            return _Connection(place, **link.options)
+        _Connection.__init__(connection, place, **link.options)
+        connection.row_factory, connection.text_factory, level = attributes[number]
+        connection._link = link
+        _level.__set__(connection, level)
+        link.flags = ()
+        return connection
 
     # The file
 

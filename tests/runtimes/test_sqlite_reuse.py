@@ -15,6 +15,7 @@ import pytest
 
 import simharness
 from simharness.runtimes import sqlite_kept
+from simharness.runtimes.sqlite_keeper import Keeper
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -601,3 +602,76 @@ def test_a_file_s_connection_that_was_given_another_database_is_not_handed_out_a
         world.actor("a", other)
 
     assert simharness.explore(scenario, stop_on_first=False).outcomes == {(3,)}
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_set_up_that_goes_on_otherwise_has_what_it_wrote_on_a_connection_that_it_has_let_go_of(kind: str, taken: list[bool]) -> None:
+    runs = iter(range(1000))
+
+    def scenario(world: simharness.World) -> None:
+        path = database(world, kind)
+        writer = sqlite3.connect(path, isolation_level=None)
+        if kind == "wal":
+            writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("CREATE TABLE rows (x)")
+        writer.execute("INSERT INTO rows VALUES (1)")
+        del writer
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute(*(("INSERT INTO rows VALUES (2)",) if next(runs) % 2 else ("INSERT INTO rows VALUES (?)", (2,))))
+        assert other.execute("SELECT group_concat(x) FROM rows").fetchone() == ("1,2",)
+        world.actor("one", world.step, "one")
+        world.at_end(lambda: None)
+
+    assert simharness.explore(scenario).verdict is simharness.Verdict.VERIFIED
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("faults", ["crash=1", "db_error=1@FULL", "lost_ack=1", "stall=1"])
+@pytest.mark.parametrize("own", [False, True], ids=["connections of set-up", "connections of the actors"])
+def test_faults_strike_alike_whether_databases_are_kept_or_not(
+    kind: str, faults: str, own: bool, taken: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, kind)
+
+        def opened() -> sqlite3.Connection:
+            return sqlite3.connect(path, isolation_level=None, timeout=2.0, check_same_thread=False)
+
+        first = opened()
+        if kind == "wal":
+            first.execute("PRAGMA journal_mode=WAL")
+        first.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY AUTOINCREMENT, x)")
+        first.execute("INSERT INTO rows (x) VALUES (0)")
+        connections = {"a": first, "b": opened()}
+        results: dict[str, Any] = {}
+
+        def work(name: str) -> None:
+            connection = opened() if own else connections[name]
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                row = connection.execute("INSERT INTO rows (x) VALUES (?)", (name,)).lastrowid
+                [count] = connection.execute("SELECT count(*) FROM rows").fetchone()
+                connection.execute("UPDATE rows SET x = ? WHERE id = 1", (count,))
+                connection.commit()
+                results[name] = row, count
+            except sqlite3.Error as error:
+                results[name] = error.sqlite_errorname
+                if connection.in_transaction:
+                    connection.rollback()
+
+        for name in "ab":
+            world.actor(name, work, name, process=name)
+
+        def rows() -> None:
+            with closing(sqlite3.connect(path)) as connection:
+                world.outcome((tuple(sorted(results.items())), tuple(connection.execute("SELECT id, x FROM rows"))))
+
+        world.at_end(rows)
+
+    seen = []
+    for may_keep in (True, False):
+        monkeypatch.setattr(Keeper, "may_keep", may_keep)
+        result = simharness.explore(scenario, stop_on_first=False, faults=faults)
+        seen.append((result.verdict, result.executions, result.outcomes, result.redundant))
+    assert seen[0] == seen[1]
+    assert taken.count(True) > 10
