@@ -123,6 +123,11 @@ class Kernel(Striking):
         super().close()
         while self.pool:
             self.pool.pop().throw()
+        self.clear()
+
+    def clear(self) -> None:
+        """Let go of the record of the last execution."""
+        self.bury()
         self._reset((), lambda enabled: enabled[0], (), ())
 
     # Actors

@@ -156,6 +156,8 @@ class Simulation:
         """
         kernel = self.kernel
         self.executions += 1
+        if self.executions % COLLECT_EVERY == 0 or runtimes.collects(kernel):
+            self._collect()
         kernel.tracing = recorder is not None
         version = kernel.learned.version
         try:
@@ -180,12 +182,17 @@ class Simulation:
             runtimes.end_execution(kernel)
             kernel.tracing = False
 
+    def _collect(self) -> None:
+        """Collect what the last execution has left. Finalisers run here, between executions: they are no part of the next one."""
+        if self.world is not None:
+            self.world.release()
+        self.kernel.clear()
+        gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
+
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
         if self.world is not None:
             self.world.release()
-        if self.executions % COLLECT_EVERY == 0 or runtimes.collects(kernel):
-            gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
         kernel.context["seed"] = self.settings.seed
         kernel.when_set_up.append(lambda: memory.settle(kernel))
         self.world = world = World(kernel)

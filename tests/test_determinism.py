@@ -28,6 +28,7 @@ import pytest
 import simharness
 from simharness import Nondeterminism, Verdict
 from simharness.runtimes import installed
+from simharness.scenario import load
 
 CLOCKS = (time.time_ns, time.monotonic_ns)
 """References that no runtime replaces, since they are kept in a tuple."""
@@ -513,3 +514,47 @@ def test_a_finaliser_of_the_last_execution_that_runs_in_the_next_is_flagged(unra
         world.actor("a", work)
 
     flagged(scenario, "step|steps")
+
+
+LEAVES_FINALISERS = """
+import simharness
+
+
+class Count:
+    def __init__(self):
+        self.value = 0
+
+
+class Pool:
+    def __init__(self):
+        self.me = self
+        self.counts = [Count() for _ in range(2)]
+
+    def __del__(self):
+        self.counts.append(Count())
+        for count in self.counts:
+            count.value += 1
+
+
+@simharness.scenario
+def pools(world):
+    pool = Pool()
+
+    def work(mine):
+        for _ in range(3):
+            mine.value += 1
+            assert pool.me is pool
+
+    for number, count in enumerate(pool.counts):
+        world.actor(f"a{number}", work, count)
+    world.actor("both", lambda: [work(count) for count in pool.counts])
+    world.at_end(lambda: None)
+"""
+
+
+def test_finalisers_of_what_an_execution_has_left_in_cycles_run_between_executions_and_not_in_the_next_one(tmp_path):
+    path = tmp_path / "pools.py"
+    path.write_text(LEAVES_FINALISERS)
+    [pools] = load(str(path))
+    result = simharness.explore(pools, settings=simharness.Settings(max_executions=350, confirm=False))
+    assert (result.error, result.executions) == (None, 350)
