@@ -60,11 +60,17 @@ class Keeper:
         if not self.wanted or len(arguments) != 1 or "factory" in options or "uri" in options:
             return None
         if arguments[0] == ":memory:":
-            return self._stores.setdefault(str(kernel.created.get("connection", 0)), Kept(self, ""))
+            return self._store(str(kernel.created.get("connection", 0)), "")
         path, folder = _path(arguments[0]), kernel.fresh_folder
         if not path or folder is None or not path.startswith(folder + os.sep):
             return None
-        return self._stores.setdefault(path, Kept(self, path))
+        return self._store(path, path)
+
+    def _store(self, key: str, path: str) -> Kept:
+        found = self._stores.get(key)
+        if found is None:
+            found = self._stores[key] = Kept(self, path)
+        return found
 
     def settle(self) -> None:
         """Set-up does what no tape tells: have all databases be what it has made of them so far."""
@@ -86,11 +92,10 @@ class Keeper:
 
     def looked_at(self, kernel: Kernel, path: Any) -> None:
         """A file or folder is opened, moved or removed: if a database that is kept is there, keep nothing any more."""
-        name = _path(path)
-        for kept in self._stores.values():
-            if kept.used and not kept.refused and kept.path and name and _is_about(name, kept.path):
-                self.stop(kernel)
-                return
+        in_use = [kept.path for kept in self._stores.values() if kept.used and not kept.refused and kept.path]
+        name = _path(path) if in_use else ""
+        if name and any(_is_about(name, found) for found in in_use):
+            self.stop(kernel)
 
     def stop(self, kernel: Kernel) -> None:
         """Keep nothing from now on; exploring starts over if what was kept has been seen."""

@@ -20,7 +20,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from simharness.kernel import Kernel
-from simharness.runtimes.sqlite_tape import Entry
+from simharness.runtimes.sqlite_tape import Entry, do
 
 if TYPE_CHECKING:
     from simharness.runtimes.sqlite_keeper import Keeper
@@ -285,13 +285,7 @@ class Kept:
             if entry.method == "open":
                 connections[entry.number] = self._opened_again(entry.number, connections[entry.number], attributes)
                 continue
-            found: Any = connections[entry.number]
-            if entry.method == "commit":
-                found.commit()
-            elif entry.method == "executescript":
-                found.executescript(entry.text)
-            else:
-                getattr(found, entry.method)(entry.text, entry.parameters)
+            do(connections[entry.number], entry.method, entry.text, entry.parameters)
         for number, connection in connections.items():
             if connection is not None and number not in attributes:
                 connection.close()

@@ -8,7 +8,7 @@ from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from simharness.runtimes.sqlite_kept import Kept
-from simharness.runtimes.sqlite_tape import LONGEST, Entry, only_writes, only_writes_all, sets, told
+from simharness.runtimes.sqlite_tape import LONGEST, Entry, do, only_writes, only_writes_all, sets, told
 
 if TYPE_CHECKING:
     from simharness.runtimes.sqlite_locks import Link
@@ -89,15 +89,15 @@ class Noting:
     def _do(self, method: str, text: str, parameters: Any, told: str | None) -> Any:
         link: Link = self._link
         tape = link.tape
-        if tape is None or told is None or tape.played >= LONGEST or len(tape.entries) > LONGEST:
+        if tape is None or told is None or (tape.image is None and len(tape.entries) > LONGEST):
             settle(self)
-            return _call(self, method, text, parameters)
+            return do(self, method, text, parameters)
         if tape.image is None:
             return self._note(tape, method, text, parameters, told)
         entry = tape.play(link.number, method, text, told)
         if entry is None:
             settle(self)
-            return _call(self, method, text, parameters)
+            return do(self, method, text, parameters)
         if method == "execute" and sets(text):
             return self._for_real(method, text, parameters)
         if method == "commit":
@@ -124,7 +124,7 @@ class Noting:
         noting: Any = type(self)
         self.__class__ = self.normal
         try:
-            return _call(self, method, text, parameters)
+            return do(self, method, text, parameters)
         finally:
             self.__class__ = noting
 
@@ -143,12 +143,6 @@ class Noting:
 
 
 _lastrowid = vars(sqlite3.Cursor)["lastrowid"].__get__
-
-
-def _call(connection: Any, method: str, text: str, parameters: Any) -> Any:
-    if method == "commit":
-        return connection.commit()
-    return getattr(connection, method)(text) if method == "executescript" else getattr(connection, method)(text, parameters)
 
 
 def settle(connection: Any) -> None:

@@ -65,6 +65,13 @@ def told(parameters: Any) -> str | None:
     return repr(parameters) if kind in (tuple, list) and all(type(value) in _PLAIN for value in parameters) else None
 
 
+def do(connection: Any, method: str, text: str, parameters: Any) -> Any:
+    """Do on a connection what an entry tells."""
+    if method == "commit":
+        return connection.commit()
+    return getattr(connection, method)(text) if method == "executescript" else getattr(connection, method)(text, parameters)
+
+
 def words(options: dict[str, Any]) -> str:
     """Return the options of `sqlite3.connect` in words that no others have."""
     return repr(sorted((name, repr(value)) for name, value in options.items()))
