@@ -36,6 +36,7 @@ upstream-interleave: $(STAMP)  ## the same test, unmodified, under every orderin
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(STAMP)
 	$(BIN)/mypy

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
-from simharness import runtimes
+from simharness.runtimes import control
 from tests.programs import ROWS, Row
 
 
@@ -58,5 +58,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with runtimes.installed():
+    with control.installed():
         sys.exit(main(sys.argv[1:]))

@@ -19,10 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
 from benchmarks.store_workload import contenders
-from simharness import runtimes
-from simharness.estimate import Tree
-from simharness.simulation import Settings, Simulation
-from simharness.strategies.named import made
+from simharness.runtimes import control
+from simharness.search.estimate import Tree
+from simharness.search.named import made
+from simharness.settings import Settings
+from simharness.simulation.simulation import Simulation
 from tests import programs
 from tests.programs import ROWS, Row, Stage
 
@@ -128,5 +129,5 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with runtimes.installed():
+    with control.installed():
         main(sys.argv[1:])

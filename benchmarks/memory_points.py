@@ -16,9 +16,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
-from simharness import runtimes
-from simharness.clock import processor_seconds
+from simharness.engine.clock import processor_seconds
 from simharness.instrument.loader import compiled
+from simharness.runtimes import control
 
 TIMES = 20_000
 SOURCE = """
@@ -86,7 +86,7 @@ def main() -> None:
     rewritten: dict[str, Any] = {"__name__": "rewritten"}
     exec(compiled(SOURCE, "points.py"), rewritten)
     table: dict[str, int] = {"k": 0}
-    with runtimes.installed():
+    with control.installed():
         print(f"{'ns per access':24}{'plain':>8}{'outside':>9}{'one actor':>11}{'only read':>11}")
         for name in ("attribute", "item", "write"):
             figures = [timed(space[name], space["Box"](), table) for space in (plain, rewritten)]

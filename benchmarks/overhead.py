@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
 from benchmarks.store_workload import ORDERINGS, PARENT, Store, compress
-from simharness import runtimes
-from simharness.clock import processor_seconds, real_seconds
+from simharness.engine.clock import processor_seconds, real_seconds
+from simharness.runtimes import control
 
 Clock = Callable[[], float]
 MEMORY = ":memory:"
@@ -135,7 +135,7 @@ def pair(count: int, path: str | None, bare: bool, clock: Clock) -> tuple[float,
     runs = max(REPEATS, 100)
     ordinary = sum(run(count, MEMORY if path is None else fresh(path), clock) for _ in range(runs)) / runs
     explored = Explored(count, path is not None, clock)
-    with runtimes.installed():
+    with control.installed():
         explored.explore(times)
     if bare:
         return (explored.seconds - explored.apart) / explored.runs, ordinary
@@ -154,7 +154,7 @@ def entering(times: int) -> float:
     found = []
     for _ in range(times):
         began = real_seconds()
-        with runtimes.installed():
+        with control.installed():
             pass
         found.append(real_seconds() - began)
     return statistics.median(found)

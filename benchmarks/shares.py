@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
 from benchmarks.store_workload import contenders
-from simharness import runtimes
-from simharness.scenario import load
+from simharness.authoring.scenario import load
+from simharness.runtimes import control
 from tests.programs import Stage, readers
 
 ALONE = simharness.Settings(confirm=False)
@@ -79,7 +79,7 @@ def main() -> None:
         ),
         "readers(13)": lambda: simharness.explore(lambda world: readers(Stage(world), 13), settings=ALONE),
     }
-    with runtimes.installed():
+    with control.installed():
         found = {name: shares(explore) for name, explore in columns.items()}
     for name, parts in found.items():
         print(f"{name}: " + ", ".join(f"{part} {share:.0f} %" for part, share in parts.most_common() if share >= 0.5))

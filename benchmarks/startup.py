@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 TIMED = (
     "import sys, time; sys.path.insert(0, {root!r}); clock = time.process_time; {before}; began = clock(); {what}; print(clock() - began)"
 )
-ENTER = "exec('with runtimes.installed(): pass')"
+ENTER = "exec('with control.installed(): pass')"
 FIGURES = (
     ("import simharness", "pass", "import simharness", 0.1),
-    ("enter and leave, small process", "from simharness import runtimes", ENTER, None),
+    ("enter and leave, small process", "from simharness.runtimes import control", ENTER, None),
     (
         "enter and leave, with pytest and Hypothesis",
-        "import pytest, hypothesis, hypothesis.stateful, _pytest.assertion.rewrite; from simharness import runtimes",
+        "import pytest, hypothesis, hypothesis.stateful, _pytest.assertion.rewrite; from simharness.runtimes import control",
         ENTER,
         None,
     ),

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
 from benchmarks.store import ORDERINGS, PARENT, Store, compress
-from simharness import runtimes
+from simharness.runtimes import control
 
 
 def contenders(count: int, check: str | None) -> Callable[[simharness.World], Any]:
@@ -61,5 +61,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with runtimes.installed():
+    with control.installed():
         sys.exit(main())

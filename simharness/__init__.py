@@ -1,15 +1,15 @@
 """simharness: run real concurrent code under every ordering, and get a proof within stated bounds or a counterexample."""
 
+from simharness.authoring.scenario import Scenario, load, scenario
+from simharness.authoring.world import Cell, World
+from simharness.engine.faults import Faults
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, Refused, SimharnessError, TokenError
-from simharness.estimate import Estimate
-from simharness.explore import explore, explore_all, replay
-from simharness.faults import Faults
-from simharness.progress import Progress
-from simharness.results import Counterexample, Replayed, Result, Verdict
-from simharness.scenario import Scenario, scenario
-from simharness.simulation import Settings
-from simharness.trace import Step, Trace
-from simharness.world import Cell, World
+from simharness.exploring.explore import explore, explore_all, replay
+from simharness.exploring.progress import Progress
+from simharness.search.estimate import Estimate
+from simharness.settings import Settings
+from simharness.trace.data import Step, Trace
+from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
 __all__ = [
     "Cell",
@@ -33,6 +33,7 @@ __all__ = [
     "World",
     "explore",
     "explore_all",
+    "load",
     "replay",
     "scenario",
 ]

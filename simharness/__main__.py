@@ -1,6 +1,6 @@
 """`python -m simharness`."""
 
-from simharness.cli import main
+from simharness.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -8,8 +8,7 @@ the command line gives it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from simharness.difference import Difference, side_by_side
+from typing import Any
 
 
 class SimharnessError(Exception):
@@ -31,15 +30,13 @@ class TokenError(Misuse):
 
 
 class Nondeterminism(SimharnessError):
-    """The same choices gave two different runs; the message tells the first difference, and `difference`, if known, holds both runs."""
+    """The same choices gave two different runs; the message names the first difference, and `difference`, if known, holds both runs."""
 
     exit_status = 4
 
-    def __init__(self, message: str, difference: Difference | None = None) -> None:
+    def __init__(self, message: str, difference: Any = None) -> None:
         super().__init__(message)
         self.difference = difference
-        if difference is not None:
-            self.add_note(side_by_side(difference))
 
 
 class HarnessBug(SimharnessError):

@@ -24,13 +24,15 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
 )
 
-from simharness import choices
+from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_cell
+from simharness.authoring.world import World
 from simharness.errors import Misuse
-from simharness.results import Replayed
-from simharness.scenario import Parameters, Scenario, as_scenario, fixed_cell
-from simharness.simulation import Settings, Simulation, describe
-from simharness.strategies.drawn import Schedule
-from simharness.world import World
+from simharness.search import tokens
+from simharness.search.drawn import Schedule
+from simharness.settings import Settings
+from simharness.simulation.execution import describe
+from simharness.simulation.simulation import Simulation
+from simharness.verdicts.results import Replayed
 
 __all__ = ["Schedule", "execute", "rules_as_actors", "schedules"]
 
@@ -72,7 +74,7 @@ def execute(target: Any, schedule: Schedule, parameters: Parameters | None = Non
         failure = execution.failure
         if failure is not None:
             text = kernel.canonical(describe(failure) or "")
-            token = choices.write(scenario.name, cell, kernel)
+            token = tokens.write(scenario.name, cell, kernel)
             failed = Replayed(text, token, simulation.record(list(execution.keys), text, failure.step + 1))
     if failure is not None:
         failure.error.add_note(f"{failed.timeline}\nreplay: simharness.replay({scenario.name}, {token!r})")

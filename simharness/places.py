@@ -11,7 +11,9 @@ from types import FrameType
 from typing import NamedTuple
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_FOR_THE_USER = os.path.join(_OURS, "instrument", "")
+_FOR_THE_USER = tuple(
+    os.path.join(_OURS, "runtimes", "memory", f"{name}.py") for name in ("hooks", "guards", "calls", "kinds", "reach", "silent")
+)
 """Code that does what the user's code says, on its behalf."""
 _LIBRARY = tuple(
     {os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")}

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-import simharness
+import simharness.runtimes.control
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +25,4 @@ def runtimes_in_place(request, kept):
             kept.pop().close()
     elif not kept:
         kept.append(ExitStack())
-        kept[0].enter_context(simharness.runtimes.installed())
+        kept[0].enter_context(simharness.runtimes.control.installed())

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simharness import Settings, explore
-from simharness.actors import Learned
+from simharness.engine.actors import Learned
 from simharness.instrument.loader import compiled
-from simharness.runtimes.memory_locations import CLASS_FACT, MADE_BEFORE
+from simharness.runtimes.memory.locations import CLASS_FACT, MADE_BEFORE
 
 STATEMENTS = (
     "box.x = {n}",

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from simharness import Cell, World, runtimes
-from simharness.actors import SHIFT
-from simharness.clock import nanoseconds
-from simharness.kernel import Kernel
-from simharness.strategies import Strategy
+from simharness import Cell, World
+from simharness.engine.actors import SHIFT
+from simharness.engine.clock import nanoseconds
+from simharness.engine.kernel import Kernel
+from simharness.runtimes import control
+from simharness.search.strategy import Strategy
 from tests.random_databases import Database, Session, Statements
 
 Instruction = tuple[Any, ...]
@@ -363,7 +364,7 @@ def runtimes_in_place() -> Iterator[None]:
 
     Automatic garbage collection is off: what listens to it, as Hypothesis does, looks at the clock, which would be a step of an actor.
     """
-    with runtimes.installed():
+    with control.installed():
         gc.disable()
         try:
             yield
@@ -381,7 +382,7 @@ def explored(program: Program, strategy: Callable[[Kernel], Strategy], limit: in
             if kernel.learned.version == version:
                 return found
     finally:
-        runtimes.forget(kernel)
+        control.forget(kernel)
         kernel.close()
         gc.collect(1)
 
@@ -400,7 +401,7 @@ def _round(program: Program, kernel: Kernel, search: Strategy, limit: int) -> Ex
             else:
                 _take_in(found, program, machines[0], kernel)
         finally:
-            runtimes.end_execution(kernel)
+            control.end_execution(kernel)
         search.end()
         if len(found.executions) + found.redundant > limit:
             raise TooMany
@@ -413,7 +414,7 @@ def _take_in(found: Explored, program: Program, machine: Machine, kernel: Kernel
     found.advances |= bool(kernel.advances)
     stuck = tuple(sorted((actor.name, actor.pending.kind) for actor in kernel.stuck if actor.pending is not None))
     cells = tuple(kernel.resource(f"cell c{i}").state for i in range(program.cells))
-    rows = repr([[table.rows for table in tables.values()] for tables in runtimes.snapshot(kernel).values()])
+    rows = repr([[table.rows for table in tables.values()] for tables in control.snapshot(kernel).values()])
     own = tuple(
         tuple((event.name, event.target, event.result) for event in machine.log if event.actor == me) for me in range(len(program.actors))
     )

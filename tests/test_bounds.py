@@ -11,9 +11,9 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
-from simharness.strategies.bounded import Bounded
-from simharness.strategies.bounds import Bound, Within
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.search.bounded import Bounded
+from simharness.search.bounds import Bound, Within
+from simharness.search.exhaustive import Exhaustive
 from tests.orderings import counted
 from tests.random_drawing import LOCKS, each
 from tests.random_programs import CLOCKED, Program, TooMany, explored, runtimes_in_place

@@ -13,8 +13,8 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
-from simharness.results import FRESH, HERE
-from simharness.scenario import load
+from simharness.authoring.scenario import load
+from simharness.verdicts.results import FRESH, HERE
 
 ROOT = Path(__file__).parent.parent
 RACY = """

@@ -27,8 +27,8 @@ import pytest
 
 import simharness
 from simharness import Nondeterminism, Verdict
-from simharness.runtimes import installed
-from simharness.scenario import load
+from simharness.authoring.scenario import load
+from simharness.runtimes.control import installed
 
 CLOCKS = (time.time_ns, time.monotonic_ns)
 """References that no runtime replaces, since they are kept in a tuple."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from simharness.account import Account
-from simharness.difference import Entry, side_by_side
-from simharness.repeating import differ
+from simharness.simulation.difference import Entry, side_by_side
+from simharness.simulation.repeating import differ
+from simharness.simulation.transcript import Account
 
 
 def account(*values, end="complete"):

@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 import simharness
-from simharness.cli import app
+from simharness.authoring.scenario import load
+from simharness.cli.main import app
 from simharness.places import without_addresses
-from simharness.report.timeline import render
-from simharness.scenario import load
+from simharness.timeline.render import render
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -119,7 +119,7 @@ def test_every_command_that_the_readme_names_exists():
 
 
 def test_the_docstring_examples_of_the_package_run():
-    for name in ("simharness.explore", "simharness.scenario"):
+    for name in ("simharness.exploring.explore", "simharness.authoring.scenario"):
         outcome = doctest.testmod(sys.modules[name])
         assert outcome.attempted
         assert not outcome.failed

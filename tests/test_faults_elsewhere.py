@@ -8,12 +8,13 @@ from itertools import pairwise
 import pytest
 
 import simharness
-from simharness import Settings, Verdict, runtimes
-from simharness.actors import SHIFT
-from simharness.results import FRESH
-from simharness.scenario import load
-from simharness.simulation import Simulation
-from simharness.strategies.exhaustive import Exhaustive
+from simharness import Settings, Verdict
+from simharness.authoring.scenario import load
+from simharness.engine.actors import SHIFT
+from simharness.runtimes import control
+from simharness.search.exhaustive import Exhaustive
+from simharness.simulation.simulation import Simulation
+from simharness.verdicts.results import FRESH
 from tests.test_random_faults import MODELS, both, scenario
 
 BOUNDS = [{"preemptions": 1}, {"delays": 1}]
@@ -27,7 +28,7 @@ def within(seed, faults, bound, most):
 
 @pytest.mark.parametrize("faults", MODELS)
 def test_a_bounded_search_under_faults_comes_to_what_every_interleaving_within_the_bound_comes_to(faults):
-    with runtimes.installed():
+    with control.installed():
         for bound in BOUNDS:
             assert sum(within(seed, faults, bound, 150) for seed in range(1, 6)) >= 1
 
@@ -35,7 +36,7 @@ def test_a_bounded_search_under_faults_comes_to_what_every_interleaving_within_t
 @pytest.mark.long
 @pytest.mark.parametrize("faults", MODELS)
 def test_bounded_searches_of_many_programs_under_faults_come_to_what_every_interleaving_within_the_bound_comes_to(faults):
-    with runtimes.installed():
+    with control.installed():
         for bound in [*BOUNDS, {"preemptions": 0}, {"delays": 2}]:
             assert sum(within(seed, faults, bound, 1_000) for seed in range(2_000, 2_012)) > 2
 
@@ -43,7 +44,7 @@ def test_bounded_searches_of_many_programs_under_faults_come_to_what_every_inter
 @pytest.mark.parametrize("faults", MODELS)
 def test_samplers_draw_faults_and_come_to_nothing_that_no_interleaving_comes_to(faults):
     limits = Settings(max_executions=40, shrink=0, max_steps=400, confirm=False)
-    with runtimes.installed():
+    with control.installed():
         for seed in range(1, 3):
             program = scenario(seed, MODELS[faults])
             everything = simharness.explore(program, faults=faults, stop_on_first=False, settings=Settings(shrink=0, confirm=False))
@@ -98,20 +99,20 @@ def shortest(seed, faults, most):
 
 @pytest.mark.parametrize("faults", MODELS)
 def test_counterexamples_under_faults_are_as_short_as_they_say_and_their_causes_pass(faults):
-    with runtimes.installed():
+    with control.installed():
         assert sum(shortest(seed, faults, 200) for seed in range(1, 6)) >= 1
 
 
 @pytest.mark.parametrize(("seed", "faults"), [(3026, "stall=1"), (3024, "suspend=1")])
 def test_the_first_actor_to_move_costs_no_switch_where_the_clock_or_a_stall_moves_before_it(seed, faults):
-    with runtimes.installed():
+    with control.installed():
         assert shortest(seed, faults, 1_000)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("faults", MODELS)
 def test_counterexamples_of_many_programs_under_faults_are_as_short_as_they_say(faults):
-    with runtimes.installed():
+    with control.installed():
         assert sum(shortest(seed, faults, 1_000) for seed in range(3_000, 3_020)) > 4
 
 

@@ -16,11 +16,12 @@ from hypothesis.errors import NoSuchExample
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, precondition, rule
 
 import simharness
-import simharness.strategies.named
+import simharness.search.named
 from simharness import Misuse, Nondeterminism, Settings, TokenError, Verdict
+from simharness.authoring.scenario import load
 from simharness.hypothesis import Schedule, execute, rules_as_actors, schedules
-from simharness.results import FRESH
-from simharness.scenario import load
+from simharness.search import named
+from simharness.verdicts.results import FRESH
 
 FEW = Settings(max_executions=60)
 
@@ -197,7 +198,7 @@ def test_what_a_callback_raises_comes_out():
             raise LookupError("mine")
 
     with pytest.raises(LookupError, match="mine"):
-        simharness.explore(lost_update, "hypothesis", settings=Settings(progress=Broken()))
+        simharness.explore(lost_update, "hypothesis", progress=Broken())
 
 
 def test_a_scenario_that_does_not_repeat_itself_is_an_error_of_its_own():
@@ -219,7 +220,7 @@ def test_wrong_uses_say_what_to_do(monkeypatch):
         simharness.explore(lost_update, "hypothesis", {"by": st.integers(2, 1)})
     with pytest.raises(Misuse, match="cannot be called twice"):
         simharness.explore(_twice, "hypothesis")
-    monkeypatch.setattr(simharness.strategies.named.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(named.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Misuse, match="pip install hypothesis"):
         simharness.explore(lost_update, "hypothesis")
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import simharness
 from simharness.instrument.loader import compiled, importing
-from simharness.runtimes import installed
+from simharness.runtimes.control import installed
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import simharness
-from simharness import Result, Scenario, Verdict, runtimes
+from simharness import Result, Scenario, Verdict
+from simharness.runtimes import control
 from tests.programs import ROWS, Row
 
 COUNTABLE = 5_000
@@ -15,7 +16,7 @@ COUNTABLE = 5_000
 
 @pytest.fixture(scope="module", autouse=True)
 def threads_are_simulated() -> Iterator[None]:
-    with runtimes.installed():
+    with control.installed():
         yield
 
 

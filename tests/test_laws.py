@@ -24,7 +24,7 @@ import pytest
 
 import simharness
 from simharness import Verdict
-from simharness.runtimes import installed
+from simharness.runtimes.control import installed
 
 pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parent.parent

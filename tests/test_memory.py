@@ -17,8 +17,8 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
-from simharness.runtimes import installed
-from simharness.scenario import load
+from simharness.authoring.scenario import load
+from simharness.runtimes.control import installed
 
 ROOT = Path(__file__).parent.parent
 CLASSICS = ROOT / "scenarios" / "plain_objects.py"

@@ -19,7 +19,7 @@ from hermes_state import lock, rotation, store
 from scenarios import compression_fork
 from scenarios.compression_fork import Incident
 from simharness import Verdict
-from simharness.runtimes import installed
+from simharness.runtimes.control import installed
 from tests.replays import assert_identical
 from tests.runtimes.exploring import actors
 

@@ -11,8 +11,8 @@ import pytest
 
 import simharness
 from simharness import Estimate, Settings
-from simharness.estimate import FEWEST, Tree
 from simharness.report.live import LiveProgress, how_far
+from simharness.search.estimate import FEWEST, Tree
 from tests.programs import ROWS
 
 
@@ -36,7 +36,7 @@ class Told(simharness.Progress):
 @pytest.fixture
 def told_each_time(monkeypatch):
     """Reports come when time has passed: let it, at every look at the clock."""
-    monkeypatch.setattr(importlib.import_module("simharness.explore"), "_monotonic", itertools.count().__next__)
+    monkeypatch.setattr(importlib.import_module("simharness.exploring.explore"), "_monotonic", itertools.count().__next__)
 
 
 def known(name, parameter):
@@ -71,7 +71,7 @@ def test_of_a_regular_tree_whose_branches_are_known_the_estimate_is_exact(widths
 @pytest.mark.parametrize(("name", "parameter"), [("readers", 8), ("ainc", 5), ("casrot", 6), ("lockinc", 5), ("CoA", 3), ("lastzero", 5)])
 def test_the_estimate_is_near_the_known_number_of_orderings_from_halfway_on(told_each_time, name, parameter):
     row, told = known(name, parameter), Told()
-    result = simharness.explore(row.scenario, settings=Settings(progress=told))
+    result = simharness.explore(row.scenario, progress=told)
     assert result.executions == row.complete
     assert [executions for executions, _ in told.reports] == list(range(row.complete))
     late = [estimate for executions, estimate in told.reports if 2 * executions >= row.complete]
@@ -83,7 +83,7 @@ def test_the_estimate_is_near_the_known_number_of_orderings_from_halfway_on(told
 
 def test_what_is_left_is_the_rest_of_the_estimate_at_the_speed_so_far(told_each_time):
     told = Told()
-    simharness.explore(total_order, settings=Settings(progress=told))
+    simharness.explore(total_order, progress=told)
     executions, estimate = told.reports[60]
     assert estimate.seconds_low <= estimate.seconds_left <= estimate.seconds_high
     assert estimate.seconds_left == pytest.approx((estimate.total - executions) * estimate.seconds_high / (estimate.high - executions))
@@ -93,13 +93,13 @@ def test_what_is_left_is_the_rest_of_the_estimate_at_the_speed_so_far(told_each_
 def test_of_a_sampler_the_total_is_known(told_each_time, strategy, limit, total):
     told = Told(after=20)
     with pytest.raises(KeyboardInterrupt):
-        simharness.explore(total_order, strategy, settings=Settings(max_executions=limit, progress=told))
+        simharness.explore(total_order, strategy, settings=Settings(max_executions=limit), progress=told)
     assert {(estimate.total, estimate.known) for estimate in told.estimates} == {(total, True)}
 
 
 def test_no_estimate_goes_beyond_the_limit_of_executions(told_each_time):
     told = Told()
-    simharness.explore(total_order, "exhaustive", settings=Settings(max_executions=50, progress=told))
+    simharness.explore(total_order, "exhaustive", settings=Settings(max_executions=50), progress=told)
     assert told.estimates
     assert all(estimate.high <= 50 for estimate in told.estimates)
 
@@ -108,7 +108,7 @@ def test_where_nothing_sensible_can_be_said_there_is_no_estimate(told_each_time)
     for strategy, options in (("random", {"max_seconds": 1e9}), ("dpor", {"preemptions": 2})):
         told = Told(after=20)
         with pytest.raises(KeyboardInterrupt):
-            simharness.explore(total_order, strategy, settings=Settings(progress=told, **options))
+            simharness.explore(total_order, strategy, settings=Settings(**options), progress=told)
         assert len(told.reports) > 20
         assert not told.estimates
 
@@ -124,7 +124,7 @@ def test_where_nothing_sensible_can_be_said_there_is_no_estimate(told_each_time)
 def test_what_a_callback_raises_comes_out_with_the_standard_library_put_back(told_each_time, strategy, options):
     before = threading.Lock, threading.Thread, time.sleep, time.time
     with pytest.raises(KeyboardInterrupt):
-        simharness.explore(total_order, strategy, settings=Settings(progress=Told(after=15), **options))
+        simharness.explore(total_order, strategy, settings=Settings(**options), progress=Told(after=15))
     assert before == (threading.Lock, threading.Thread, time.sleep, time.time)
     assert simharness.explore(total_order, settings=Settings(max_executions=5)).executions == 5
 

@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 import simharness.pytest_plugin.exploring
-import simharness.report.timeline  # loaded here, since pytester unloads what a test run loads
+import simharness.timeline.render  # loaded here, since pytester unloads what a test run loads
 
 pytest_plugins = ["pytester"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent

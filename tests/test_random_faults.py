@@ -12,7 +12,7 @@ import time
 import pytest
 
 import simharness
-from simharness import runtimes
+from simharness.runtimes import control
 
 PLAIN = ("read", "read", "set", "add", "cas", "try", "lock", "choose")
 TIMED = ("sleep", "sleep", "clock", "timed", "await")
@@ -198,12 +198,12 @@ MODELS = {
 
 @pytest.mark.parametrize("faults", MODELS)
 def test_random_programs_under_faults_come_to_the_same_with_and_without_reduction(faults):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0, most=150) for seed in range(1, 8)) >= 2
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("faults", MODELS)
 def test_many_random_programs_under_faults_come_to_the_same_with_and_without_reduction(faults):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(seed, MODELS[faults], faults, checked=seed % 7 == 0) for seed in range(1_000, 1_040)) > 15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simharness.runtimes import installed
+from simharness.runtimes.control import installed
 from tests.random_memory import compare
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from simharness.errors import Misuse
-from simharness.runtimes.sqlite_keeper import Keeper
-from simharness.runtimes.sqlite_kept import Kept
-from simharness.strategies.dpor import Dpor
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.runtimes.sqlite.kept.image import Kept
+from simharness.runtimes.sqlite.kept.keeper import Keeper
+from simharness.search.dpor import Dpor
+from simharness.search.exhaustive import Exhaustive
 from tests.orderings import counted
 from tests.random_drawing import LOCKS
 from tests.random_drawing import program as drawn

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import simharness
-from simharness import runtimes
+from simharness.runtimes import control
 
 LIMITS = simharness.Settings(max_executions=1_500, shrink=0, max_steps=400)
 SPANS = (0.5, 1.0, 2.0)
@@ -152,12 +152,12 @@ def compare(seed):
 
 
 def test_random_threaded_programs_come_to_the_same_with_and_without_reduction():
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(seed) for seed in range(30)) > 15
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(10_000, 11_000, 250))
 def test_many_random_threaded_programs_come_to_the_same_with_and_without_reduction(first):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(seed) for seed in range(first, first + 250)) > 150

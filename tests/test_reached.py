@@ -7,7 +7,7 @@ import pytest
 
 import simharness
 from simharness import Settings
-from simharness.estimate import Branching
+from simharness.search.estimate import Branching
 
 
 def retreating(world):

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 import simharness
-from simharness.strategies.dpor import Dpor
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.search.dpor import Dpor
+from simharness.search.exhaustive import Exhaustive
 from tests.orderings import counted
 from tests.random_databases import Database
 from tests.random_programs import Program, explored, runtimes_in_place

@@ -9,8 +9,8 @@ import pytest
 
 import simharness
 from simharness import Verdict
-from simharness.runtimes import installed
-from simharness.scenario import load
+from simharness.authoring.scenario import load
+from simharness.runtimes.control import installed
 from tests import portable, test_planted_bugs
 from tests.replays import MANY, assert_identical
 

@@ -12,9 +12,9 @@ import pytest
 
 import simharness
 from simharness import Settings
-from simharness.scenario import as_scenario
-from simharness.simulation import Simulation
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.authoring.scenario import as_scenario
+from simharness.search.exhaustive import Exhaustive
+from simharness.simulation.simulation import Simulation
 from tests.random_drawing import LOCKS, each
 from tests.random_programs import CLOCKED, Machine, Program, TooMany, runtimes_in_place
 

@@ -8,12 +8,13 @@ import pytest
 
 import simharness
 from benchmarks.store_workload import ORDERINGS, contenders
-from simharness import Verdict, runtimes
+from simharness import Verdict
+from simharness.runtimes import control
 
 
 @pytest.fixture(scope="module", autouse=True)
 def runtimes_are_installed() -> Iterator[None]:
-    with runtimes.installed():
+    with control.installed():
         yield
 
 

@@ -14,9 +14,10 @@ import trio.testing
 from replays import assert_identical
 
 import simharness
-from simharness import Settings, Verdict, runtimes
-from simharness.results import FRESH
-from simharness.scenario import load
+from simharness import Settings, Verdict
+from simharness.authoring.scenario import load
+from simharness.runtimes import control
+from simharness.verdicts.results import FRESH
 
 ALL = {"stop_on_first": False}
 
@@ -522,7 +523,7 @@ def test_a_real_run_in_another_thread_is_not_disturbed():
         except BaseException as error:
             problems.append(error)
 
-    with runtimes.installed():
+    with control.installed():
         thread = threading.Thread(target=runs)
         thread.start()
         while len(seen) < 3 and not problems:
@@ -558,7 +559,7 @@ def test_executions_that_get_stuck_leave_nothing_behind():
         gc.collect()
         return len(gc.get_objects()) - before
 
-    with runtimes.installed():
+    with control.installed():
         left(10)
         assert left(100) - left(10) < 80
 
@@ -567,7 +568,7 @@ def test_explorations_leave_no_run_and_no_task_behind():
     def present():
         gc.collect()
         kinds = ("Runner", "Task", "Nursery", "Kernel")
-        modules = ("trio._core._run", "simharness.kernel")
+        modules = ("trio._core._run", "simharness.engine.kernel")
         return [thing for thing in gc.get_objects() if type(thing).__module__.startswith(modules) and type(thing).__name__ in kinds]
 
     before = present()  # what other tests have left

@@ -6,7 +6,7 @@ import pytest
 import trio_programs
 
 import simharness
-from simharness import runtimes
+from simharness.runtimes import control
 
 LIMITS = simharness.Settings(max_executions=150, shrink=0, max_steps=400)
 KINDS = {
@@ -38,7 +38,7 @@ def compare(kind, seed, order, limit=150):
 @pytest.mark.parametrize(("kind", "seeds"), [("plain", 12), ("timed", 6), ("threaded", 6)])
 @pytest.mark.parametrize("order", ["any", "batches"])
 def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds, order):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(kind, seed, order) for seed in range(seeds)) > seeds // 4
 
 
@@ -47,7 +47,7 @@ def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds
 @pytest.mark.parametrize("order", ["any", "batches"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_many_random_programs_come_to_the_same_with_and_without_reduction(kind, order, first):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(kind, seed, order, 1_500) for seed in range(first, first + 50)) > 10
 
 
@@ -71,11 +71,11 @@ def agree_with_genuine(seeds):
 
 
 def test_batches_come_to_exactly_what_the_genuine_trio_comes_to():
-    with runtimes.installed():
+    with control.installed():
         assert agree_with_genuine(range(12)) > 6
 
 
 @pytest.mark.long
 def test_batches_of_many_programs_come_to_exactly_what_the_genuine_trio_comes_to():
-    with runtimes.installed():
+    with control.installed():
         assert agree_with_genuine(range(1_000, 1_200)) > 150

@@ -8,7 +8,7 @@ import trio
 import trio_programs
 
 import simharness
-from simharness import runtimes
+from simharness.runtimes import control
 
 LIMITS = simharness.Settings(max_executions=3_000, shrink=0, max_steps=400)
 
@@ -138,7 +138,7 @@ def compare(kind, seed, order, limit):
 
 @pytest.mark.parametrize("order", ["any", "batches"])
 def test_random_programs_under_faults_come_to_the_same_with_and_without_reduction(order):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(kind, seed, order, 200) for kind in KINDS for seed in range(6)) > 4
 
 
@@ -147,5 +147,5 @@ def test_random_programs_under_faults_come_to_the_same_with_and_without_reductio
 @pytest.mark.parametrize("order", ["any", "batches"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_many_random_programs_under_faults_come_to_the_same_with_and_without_reduction(kind, order, first):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(kind, seed, order, 2_000) for seed in range(first, first + 50)) > 10

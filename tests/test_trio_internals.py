@@ -11,7 +11,8 @@ import pytest_trio.plugin
 import trio
 from trio._core import _run
 
-from simharness.runtimes import trio_fixtures, trio_internals
+from simharness.runtimes.trio import fixtures as trio_fixtures
+from simharness.runtimes.trio import internals as trio_internals
 
 
 @pytest.mark.parametrize("owner", list(trio_internals.REACHED), ids=lambda owner: owner.__name__)

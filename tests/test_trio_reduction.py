@@ -10,14 +10,15 @@ import pytest
 import trio_programs
 
 import simharness
-from simharness import Settings, runtimes
-from simharness.confirm import FRESH
+from simharness import Settings
+from simharness.authoring.scenario import Scenario, load
+from simharness.engine.operations import CLOCK
 from simharness.instrument.loader import compiled
-from simharness.operations import CLOCK
-from simharness.runtimes.trio_footprints import GROWING, POINTS
-from simharness.scenario import Scenario, load
-from simharness.simulation import Simulation
-from simharness.strategies import named
+from simharness.runtimes import control
+from simharness.runtimes.trio.footprints import GROWING, POINTS
+from simharness.search import named
+from simharness.simulation.simulation import Simulation
+from simharness.verdicts.confirm import FRESH
 
 SOURCE = pathlib.Path(trio_programs.__file__)
 KINDS = trio_programs.PLAIN + trio_programs.SHARED
@@ -128,14 +129,14 @@ def compare(module, seed, limit):
 
 
 def test_random_programs_come_to_the_same_and_each_ordering_is_run_once(programs):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(programs, seed, 60) > 1 for seed in range(16)) > 4
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(1_000, 1_200, 50))
 def test_many_random_programs_come_to_the_same_and_each_ordering_is_run_once(programs, first):
-    with runtimes.installed():
+    with control.installed():
         assert sum(compare(programs, seed, 2_000) > 1 for seed in range(first, first + 50)) > 10
 
 

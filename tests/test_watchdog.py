@@ -10,9 +10,9 @@ import time
 import pytest
 
 import simharness
+from simharness.engine.kernel import Kernel
 from simharness.errors import Stuck
-from simharness.kernel import Kernel
-from simharness.watchdog import Watchdog
+from simharness.simulation.watchdog import Watchdog
 
 LOCKS = [_thread.allocate_lock()]
 """A real lock, in a list, where no runtime finds it."""

@@ -8,7 +8,7 @@ from typing import Any
 from common import Contest, answering
 
 import simharness
-from simharness import runtimes
+from simharness.runtimes import control
 
 
 def main(count: int, _: float) -> None:
@@ -24,7 +24,7 @@ def main(count: int, _: float) -> None:
             orders.add(contest.order)
             assert contest.one_child()
 
-    with runtimes.installed(), answering(count) as answer:
+    with control.installed(), answering(count) as answer:
         result = simharness.explore(contenders)
         answer.update(executions=result.executions, orders=orders, verdict=str(result.verdict))
 

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from simharness.clock import SECOND
-from simharness.confirm import confirmed
-from simharness.errors import Nondeterminism
-from simharness.faults import Faults
+from simharness.authoring.scenario import Scenario
+from simharness.engine.clock import SECOND
+from simharness.engine.faults import Faults
 from simharness.incident.database import Wanted
 from simharness.incident.findings import Evidence, Found, Level, NearMiss
 from simharness.incident.matching import Search, levels
 from simharness.incident.timeline import Incident
-from simharness.results import HERE, Counterexample, Result
-from simharness.results import Verdict as Explored
-from simharness.scenario import Scenario
-from simharness.simulation import Settings
+from simharness.settings import Settings
+from simharness.simulation.difference import nondeterminism
+from simharness.verdicts.confirm import confirmed
+from simharness.verdicts.results import HERE, Counterexample, Result
+from simharness.verdicts.results import Verdict as Explored
 
 _monotonic = time.monotonic
 
@@ -196,7 +196,7 @@ def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: S
     )
     [checked] = confirmed([result], [scenario], settings)
     if checked.error is not None:
-        raise Nondeterminism(checked.error, checked.difference)
+        raise nondeterminism(checked.error, checked.difference)
     return HERE if checked.counterexample is None else checked.counterexample.confirmed
 
 

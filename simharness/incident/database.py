@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from simharness import runtimes
+from simharness.engine.kernel import Kernel
 from simharness.errors import Misuse
 from simharness.incident.templates import Log, Rows
-from simharness.kernel import Kernel
+from simharness.runtimes import control
 
 HEADER = b"SQLite format 3\0"
 Identity = tuple[str, str, str]
@@ -81,7 +81,7 @@ def differ(wanted: Wanted, kernel: Kernel, log: Log, ids: Sequence[Identity]) ->
         ids: which of the incident's ids is which of the execution's; what they leave open is unified here.
     """
     folder = kernel.fresh_folder
-    path = runtimes.where(kernel, os.path.join(folder, log.database)) if folder else ""
+    path = control.where(kernel, os.path.join(folder, log.database)) if folder else ""
     if not os.path.exists(path):
         raise Misuse(f"the scenario makes no database: log=Log(database={log.database!r}) is the name that it gives to world.path")
     session = next((other for kind, one, other in ids if (kind, one) == (log.session, wanted.session)), wanted.session)

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from simharness.account import Account
-from simharness.actors import ALTERNATIVES, SHIFT
-from simharness.faults import Faults
+from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.faults import Faults
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import conflict
+from simharness.engine.record import LOG
 from simharness.incident.gate import DROPPED, PICK, Gate, Identity, LogLine, State
 from simharness.incident.templates import Line
-from simharness.kernel import Kernel
-from simharness.operations import conflict
-from simharness.record import LOG
-from simharness.simulation import Execution, describe
-from simharness.trace import Trace
+from simharness.simulation.execution import Execution, describe
+from simharness.simulation.transcript import Account
+from simharness.trace.data import Trace
 
 Event = tuple[str, str, int]
 """A step: who, what, and how many times that actor has done it."""

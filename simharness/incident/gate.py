@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from simharness.actors import SHIFT
+from simharness.engine.actors import SHIFT
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import Operation, Resource
+from simharness.engine.record import LOG
 from simharness.incident.templates import Line, Log
 from simharness.incident.timeline import Incident
-from simharness.kernel import Kernel
-from simharness.operations import Operation, Resource
-from simharness.record import LOG
 
 RESOURCE = "the incident's log"
 PROCESS, THREAD = "a process", "a thread"

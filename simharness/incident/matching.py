@@ -18,19 +18,21 @@ from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
-from simharness.explore import Explorer
-from simharness.faults import KINDS, Faults
+from simharness.authoring.scenario import Scenario
+from simharness.engine.faults import KINDS, Faults
+from simharness.engine.kernel import Kernel
+from simharness.exploring.explore import Explorer
 from simharness.incident.database import Wanted, differ
 from simharness.incident.findings import Found, Level, NearMiss, fit_of, ordering_of
 from simharness.incident.gate import Gate, LogLine
 from simharness.incident.separation import evidence
 from simharness.incident.templates import Log
 from simharness.incident.timeline import Incident
-from simharness.kernel import Kernel
 from simharness.runtimes.logs import LOG_LINES
-from simharness.scenario import Scenario
-from simharness.simulation import Execution, Settings, Simulation
-from simharness.strategies import Strategy
+from simharness.search.strategy import Strategy
+from simharness.settings import Settings
+from simharness.simulation.execution import Execution
+from simharness.simulation.simulation import Simulation
 
 MOST_FITS = 200
 """When so many orderings fit, the search ends."""

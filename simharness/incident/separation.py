@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simharness import choices
-from simharness.blame import explain
-from simharness.explore import Explorer
+from simharness.exploring.explore import Explorer
 from simharness.incident.findings import Event, Evidence, Fit, Found, Pair, events_of, pairs_of
-from simharness.repeating import witness
-from simharness.report.why import explain as sentences
-from simharness.shrink import Shrinker
-from simharness.simulation import Execution, Settings, Simulation
-from simharness.strategies import Strategy
-from simharness.trace import Step, Trace
+from simharness.search import tokens
+from simharness.search.strategy import Strategy
+from simharness.settings import Settings
+from simharness.simulation.execution import Execution
+from simharness.simulation.repeating import witness
+from simharness.simulation.simulation import Simulation
+from simharness.timeline.why import explain as sentences
+from simharness.trace.data import Step, Trace
+from simharness.verdicts.blame import explain
+from simharness.verdicts.shrink import Shrinker
 
 MOST_EXECUTIONS = 2_000
 MOST_SECONDS = 20.0
@@ -43,7 +45,7 @@ def evidence(simulation: Simulation, found: Found, threads_told: bool) -> Eviden
     harmful, harmless = found.harmful, found.harmless
     best = min(harmful or harmless, key=lambda fit: (fit.switches, len(fit.keys)))
     execution, account = witness(simulation, best.keys)
-    token = choices.write(simulation.scenario.name, simulation.parameters, kernel)
+    token = tokens.write(simulation.scenario.name, simulation.parameters, kernel)
     failed_at = None if execution.failure is None else execution.failure.step + 1
     trace = simulation.record(best.keys, best.failure, failed_at)
     names = _Names(trace, events_of(kernel))
@@ -70,7 +72,7 @@ def _blamed(simulation: Simulation, made: Evidence, execution: Execution) -> Evi
 
 def _token(simulation: Simulation, keys: Sequence[int]) -> str:
     witness(simulation, keys)
-    return choices.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
+    return tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
 
 
 def _reversed(mine: int, other: int, known: dict[Pair, int]) -> list[Pair]:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from simharness import __version__
+from simharness.authoring.scenario import Scenario
 from simharness.errors import Misuse
-from simharness.explore import replay
+from simharness.exploring.explore import replay
 from simharness.incident.answer import EXIT_STATUS, Answer, Verdict
 from simharness.incident.formats import Reading
 from simharness.incident.templates import Log
 from simharness.incident.timeline import Incident, rendered
 from simharness.report.html_report import executed
 from simharness.report.page import page
-from simharness.results import Replayed
-from simharness.scenario import Scenario
+from simharness.verdicts.results import Replayed
 
 _TEST = '''"""An incident, reproduced. {about}
 
@@ -27,7 +27,7 @@ Written by `simharness incident`; run it from the folder in which that was done.
 from pathlib import Path
 
 import simharness
-from simharness.scenario import load
+from simharness import load
 
 SCENARIO = Path(__file__).parent / {path!r}
 NAME = {name!r}

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 
 from simharness.errors import Misuse
+from simharness.instrument.marks import is_instrumented
 from simharness.instrument.rewriting import CELL, HOOKS, instrumented, rewrite
-from simharness.runtimes.memory import is_instrumented
 
 
 def compiled(source: str | bytes, filename: str) -> CodeType:
@@ -131,7 +131,7 @@ def convert(module: ModuleType) -> None:
         new = same.get(code) or (others[0] if len(others) == 1 and code.co_filename == file else None)
         if new is not None and new.co_freevars == code.co_freevars:
             function.__code__ = new
-    space[HOOKS] = importlib.import_module("simharness.instrument.hooks")
+    space[HOOKS] = importlib.import_module("simharness.runtimes.memory.hooks")
 
 
 def _as_imported(module: ModuleType, source: bytes, file: str) -> ast.Module:

@@ -1,7 +1,7 @@
 """Rewrites a module so that its reads and writes of shared memory are announced just before they happen.
 
-Each access keeps its own syntax; what it is done to goes through a hook of `simharness.instrument.hooks`, which returns the same object
-after having announced the access, or a stand-in that announces it when it happens:
+Each access keeps its own syntax; what it is done to passes through a hook of `simharness.runtimes.memory.hooks`, which announces the
+access and returns the same object, or a stand-in that announces it when it happens:
 
     self.n                  attr(self, "n").n
     self.n = v              store(self, "n").n = v
@@ -58,7 +58,8 @@ def instrumented(tree: ast.Module) -> ast.Module:
             break
         position += 1
     line = tree.body[0].lineno if tree.body else 1
-    imported = ast.Import([ast.alias("simharness.instrument.hooks", HOOKS)], lineno=line, col_offset=0, end_lineno=line, end_col_offset=0)
+    hooks = ast.alias("simharness.runtimes.memory.hooks", HOOKS)
+    imported = ast.Import([hooks], lineno=line, col_offset=0, end_lineno=line, end_col_offset=0)
     tree.body.insert(position, imported)
     return ast.fix_missing_locations(tree)
 

@@ -130,8 +130,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_enter_pdb(config: pytest.Config) -> None:
     """Refuse breakpoints while exploring, which would stop in every execution."""
+    from simharness.engine.kernel import current
     from simharness.errors import Misuse
-    from simharness.kernel import current
 
     if current() is None or config.option.usepdb or config.getoption("interleave_replay"):
         return

@@ -27,13 +27,12 @@ from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_record
 from _pytest.unittest import TestCaseFunction
 from greenlet import GreenletExit
 
-from simharness.clock import nanoseconds
+from simharness.engine.clock import nanoseconds
+from simharness.engine.kernel import Kernel, current, outside
+from simharness.engine.record import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
-from simharness.kernel import Kernel, current
 from simharness.places import last_place
 from simharness.pytest_plugin.options import is_async
-from simharness.record import SETUP
-from simharness.runtimes.imports import outside
 
 FUNCTION = "function"
 RAISED = "_excinfo"
@@ -175,7 +174,7 @@ class Executions:
         if driver is not None and item.get_closest_marker("trio") is not None:
             next(driver.pytest_runtest_call(item))
         else:
-            from trio.testing import trio_test
+            from simharness.runtimes.trio.fixtures import trio_test
 
             item.obj = trio_test(item.obj)
 

@@ -19,9 +19,8 @@ from _pytest.outcomes import Failed
 from _pytest.pathlib import bestrelpath
 
 import simharness
-from simharness import choices, runtimes
-from simharness.clock import real_seconds
-from simharness.counterexample import counterexample
+from simharness.authoring.scenario import Scenario
+from simharness.engine.clock import real_seconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, TokenError
 from simharness.places import is_foreign, is_ours, last_place
 from simharness.pytest_plugin import memory
@@ -30,9 +29,14 @@ from simharness.pytest_plugin.corpus import Corpus
 from simharness.pytest_plugin.executions import Ended, Executions
 from simharness.pytest_plugin.options import Options, check_runnable, name_of
 from simharness.pytest_plugin.telling import failing_ordering
-from simharness.results import Replayed, Verdict
-from simharness.scenario import Scenario
-from simharness.simulation import Deadlock, Settings, Simulation
+from simharness.runtimes import control
+from simharness.runtimes.memory.silent import only
+from simharness.search import tokens
+from simharness.settings import Settings
+from simharness.simulation.execution import Deadlock
+from simharness.simulation.simulation import Simulation
+from simharness.verdicts.counterexample import counterexample
+from simharness.verdicts.results import Replayed, Verdict
 
 ERROR = "error"
 NO_THREADS = "no threads"
@@ -101,8 +105,8 @@ class Exploration:
             check_runnable(self.item)
             own, names = self._scenario.__module__, self.options.settings.instrument
             with (
-                memory.only(own, names),
-                runtimes.installed(),
+                only(own, names),
+                control.installed(),
                 self._body.prepared(),
             ):  # once for the exploration and the repeated execution
                 failing = self._repeat(token) if token else self._explore()
@@ -167,9 +171,9 @@ class Exploration:
         """Try a kept token; return the counterexample if it still fails. One that does not fit the test any more is dropped."""
         try:
             cell = {} if self.options.faults is None else {"faults": self.options.faults}
-            told = choices.of_scenario(kept, self._scenario, cell)
+            told = self._scenario.read_token(kept, cell)
             with Simulation(self._scenario, cell, settings) as simulation:
-                follow = choices.Replay(simulation.kernel, told)
+                follow = tokens.Replay(simulation.kernel, told)
                 execution = simulation.execute((), follow.choose)
                 follow.finish()
                 return None if execution.failure is None else counterexample(simulation, execution)
@@ -260,7 +264,7 @@ def selected(items: Sequence[pytest.Item], token: str) -> tuple[list[pytest.Item
     Raises:
         Misuse: it belongs to none.
     """
-    name = choices.scenario_of(token)
+    name = tokens.scenario_of(token)
     chosen = [item for item in items if name_of(item) == name]
     if items and not chosen:
         raise Misuse(f"--interleave-replay: the token belongs to {name}, which is not among the tests that were collected")

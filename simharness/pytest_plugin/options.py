@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
+from simharness.engine.faults import Faults
 from simharness.errors import Misuse
-from simharness.faults import Faults
-from simharness.runtimes.trio import require
-from simharness.simulation import Settings
-from simharness.strategies import named
+from simharness.runtimes.trio.order import require
+from simharness.search import named
+from simharness.settings import Settings
 
 MARKER = "interleave"
 INI = "interleave"
 MOST_SECONDS = 60.0
 """Real seconds after which a test is given up, unless it says otherwise: a test run has to end."""
-_SETTINGS = frozenset(field.name for field in fields(Settings)) - {"progress", "confirm"}
+_SETTINGS = frozenset(field.name for field in fields(Settings)) - {"confirm"}
 _OTHERS = ("asyncio", "anyio", "twisted", "tornado")
 """Markers of tests that another library than Trio runs."""
 _OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock", "timescales"})

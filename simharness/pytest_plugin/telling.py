@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from simharness.results import Counterexample, Replayed
+from simharness.verdicts.results import Counterexample, Replayed
 
 WIDEST = 100
 _COLOURS = {"verified": "green", "violated": "red", "inconclusive": "yellow", "error": "red"}
@@ -19,7 +19,7 @@ _COLOURS = {"verified": "green", "violated": "red", "inconclusive": "yellow", "e
 
 def failing_ordering(found: Replayed, nodeid: str, shortness: str) -> str:
     """Return the timeline of a failing execution, what is known about it, and the command that repeats it."""
-    from simharness.report.timeline import render
+    from simharness.timeline.render import render
 
     width = min(WIDEST, shutil.get_terminal_size((80, 24)).columns)
     lines = [render(found.trace, width).partition("\n")[2].strip("\n"), ""]

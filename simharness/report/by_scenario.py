@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from simharness.results import Result, Verdict
+from simharness.verdicts.results import Result, Verdict
 
 Column = tuple[str, list[Text]]
 """A heading, and a text for each scenario."""

@@ -11,9 +11,9 @@ from simharness.report.json_report import entry, replayed
 from simharness.report.page import page
 from simharness.report.recorded import recorded
 from simharness.report.table import replay_command
-from simharness.report.timeline import render
-from simharness.results import Replayed, Result
-from simharness.trace import Step, Trace
+from simharness.timeline.render import render
+from simharness.trace.data import Step, Trace
+from simharness.verdicts.results import Replayed, Result
 
 Notes = Sequence[tuple[str, Sequence[str]]]
 """Headings and their lines."""

@@ -9,7 +9,7 @@ from typing import Any
 from simharness import __version__
 from simharness.report import files
 from simharness.report.recorded import cause, recorded
-from simharness.results import Counterexample, Replayed, Result
+from simharness.verdicts.results import Counterexample, Replayed, Result
 
 
 def write(path: str, results: Sequence[Result], interrupted: bool = False) -> None:

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from simharness.progress import Progress
+from simharness.exploring.progress import Progress
 from simharness.report.table import cell_name, words_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from simharness.estimate import Estimate
-    from simharness.results import Result
-    from simharness.scenario import Parameters, Scenario
+    from simharness.authoring.scenario import Parameters, Scenario
+    from simharness.search.estimate import Estimate
+    from simharness.verdicts.results import Result
 
 _monotonic = time.monotonic
 SHORTEST = 6

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from simharness.clock import EPOCH, SECOND
-from simharness.moves import Move
+from simharness.engine.clock import EPOCH, SECOND
 from simharness.places import Place
-from simharness.report.folding import Row, rows
-from simharness.report.words import STRIKES, advance, move_in_words, seconds, strike, words
-from simharness.tables import Tables
-from simharness.trace import Race, Step, Trace, Why
+from simharness.timeline.folding import Row, rows
+from simharness.timeline.words import STRIKES, advance, move_in_words, seconds, strike, words
+from simharness.trace.data import Race, Step, Trace, Why
+from simharness.trace.moves import Move
+from simharness.trace.tables import Tables
 
 AROUND = 2
 """Source lines before and after one that is named."""

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from simharness.report.by_scenario import MARK, STYLES, by_scenario
-from simharness.report.timeline import render
-from simharness.results import Counterexample, Result, Verdict
+from simharness.timeline.render import render
+from simharness.verdicts.results import Counterexample, Result, Verdict
 
 PROPERTY_NAMES = ("property", "check")
 FAULTS = "faults"

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from simharness.engine.faults import Faults
+from simharness.engine.kernel import current
+from simharness.engine.operations import Operation
+from simharness.engine.record import RUNNING
 from simharness.errors import Misuse
-from simharness.faults import Faults
-from simharness.kernel import current
-from simharness.operations import Operation
-from simharness.record import RUNNING
 from simharness.runtimes.patching import Patches
 
 

@@ -9,28 +9,14 @@ from __future__ import annotations
 import builtins
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from simharness import kernel as _kernel
-from simharness.kernel import current
+from simharness.engine.kernel import current, outside
 from simharness.runtimes.patching import Patches
 
 _import = builtins.__import__
 _import_module = importlib.import_module
-
-
-@contextmanager
-def outside() -> Iterator[None]:
-    """Leave the simulation for the length of a block, which must not wait for its actors."""
-    active = _kernel._active[:]
-    _kernel._active.clear()
-    try:
-        yield
-    finally:
-        _kernel._active[:] = active
 
 
 def _virtual_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:

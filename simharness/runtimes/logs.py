@@ -13,11 +13,11 @@ from __future__ import annotations
 import logging
 import weakref
 
-from simharness.kernel import current
-from simharness.operations import Operation
-from simharness.record import LOG, RUNNING
+from simharness.engine.kernel import current
+from simharness.engine.operations import Operation
+from simharness.engine.record import LOG, RUNNING
 from simharness.runtimes.patching import Patches
-from simharness.trace import LogLines
+from simharness.trace.log_lines import LogLines
 
 LOG_LINES = "log lines"
 """In `kernel.learned.shared`, makes every log line that is emitted a point."""

@@ -22,11 +22,11 @@ from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
-from simharness.clock import EPOCH
-from simharness.kernel import Kernel, current
-from simharness.record import INSPECTING, VERSIONED
-from simharness.runtimes import sqlite_files
+from simharness.engine.clock import EPOCH
+from simharness.engine.kernel import Kernel, current
+from simharness.engine.record import INSPECTING, VERSIONED
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.sqlite.kept import files as sqlite_files
 
 PARENT = 999
 """What `os.getppid` returns in a simulation."""

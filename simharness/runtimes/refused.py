@@ -14,8 +14,8 @@ import sys
 from types import CoroutineType, FrameType
 from typing import Any, NamedTuple, NoReturn
 
+from simharness.engine.kernel import Kernel, current
 from simharness.errors import Refused
-from simharness.kernel import Kernel, current
 from simharness.places import is_foreign, place_of
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.randomness import virtual_pid

@@ -24,11 +24,11 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, FrameType, MethodType
 from typing import Any
 
-from simharness.clock import BOOT, SECOND, nanoseconds
-from simharness.kernel import Kernel, current
+from simharness.engine.clock import BOOT, SECOND, nanoseconds
+from simharness.engine.clock_steps import read_clock
+from simharness.engine.clock_steps import sleep as _virtual_sleep
+from simharness.engine.kernel import Kernel, current
 from simharness.runtimes.patching import Patches
-from simharness.world import read_clock
-from simharness.world import sleep as _virtual_sleep
 
 _QUIET = frozenset({"_threading_local", "concurrent", "logging", "queue", "random", "tempfile", "threading", "trio", "uuid"})
 """Top-level modules whose own readings of a clock are not steps."""

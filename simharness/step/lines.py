@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from simharness.errors import Misuse
-from simharness.report.timeline import render
-from simharness.report.words import cut
 from simharness.step import words
 from simharness.step.stepper import Point, Stepper
+from simharness.timeline.render import render
+from simharness.timeline.words import cut
 
 HELP = """\
 NUMBER or ACTOR   who moves next

@@ -13,10 +13,10 @@ from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
 from simharness.errors import Misuse, SimharnessError
-from simharness.report.timeline import render
-from simharness.report.words import cut
 from simharness.step import words
 from simharness.step.stepper import Point, Stepper
+from simharness.timeline.render import render
+from simharness.timeline.words import cut
 
 NARROW = 110
 """Columns below which the parts stand below each other."""

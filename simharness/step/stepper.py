@@ -9,16 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simharness import choices, runtimes
+from simharness.authoring.scenario import Scenario, fixed_cell
+from simharness.engine.kernel import Kernel
 from simharness.errors import Misuse, Nondeterminism, SimharnessError, TokenError
-from simharness.kernel import Kernel
-from simharness.moves import Move
-from simharness.scenario import Scenario, fixed_cell
-from simharness.simulation import Execution, Settings, Simulation, describe
-from simharness.strategies.interactive import Beginning, Interactive
-from simharness.strategies.random_walk import RandomWalk
-from simharness.tables import Tables
-from simharness.trace import Recorder, Trace
+from simharness.runtimes import control
+from simharness.search import tokens
+from simharness.search.random_walk import RandomWalk
+from simharness.settings import Settings
+from simharness.simulation.execution import Execution, describe
+from simharness.simulation.simulation import Simulation
+from simharness.step.interactive import Beginning, Interactive
+from simharness.trace.data import Trace
+from simharness.trace.moves import Move
+from simharness.trace.recorder import Recorder
+from simharness.trace.tables import Tables
 
 PRACTICE = 12
 """Executions without anything new after which the facts that decide what is a scheduling point are taken for known."""
@@ -95,7 +99,7 @@ class Stepper:
     """
 
     def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], token: str | None, settings: Settings) -> None:
-        told = None if token is None else choices.of_scenario(token, scenario)
+        told = None if token is None else scenario.read_token(token)
         cell = fixed_cell(scenario, parameters if told is None else told.cell)
         self.scenario = scenario
         self._simulation = Simulation(scenario, cell, settings)
@@ -171,7 +175,7 @@ class Stepper:
             kernel = simulation.kernel
             execution = simulation.execute(self._strategy.begin(), lambda enabled: _last_goes_on(kernel, enabled))
             said = describe(execution.failure)
-            token = choices.write(self.scenario.name, simulation.parameters, kernel)
+            token = tokens.write(self.scenario.name, simulation.parameters, kernel)
             return token, None if said is None else kernel.canonical(said)
 
     # Looking
@@ -208,9 +212,9 @@ class Stepper:
 
     def _run(self, simulation: Simulation, notice: str) -> Point:
         strategy, kernel = self._strategy, simulation.kernel
-        with Recorder(kernel, runtimes.snapshot) as recorder:
+        with Recorder(kernel, control.snapshot) as recorder:
             execution = simulation.execute(strategy.begin(), strategy.choose, recorder=recorder)
-        token = choices.write(self.scenario.name, simulation.parameters, kernel)
+        token = tokens.write(self.scenario.name, simulation.parameters, kernel)
         failure, failed_at = _failure(kernel, execution)
         trace = recorder.trace(self.scenario.name, simulation.parameters, failure, failed_at)
         over = execution.status != "abandoned"
@@ -240,7 +244,7 @@ class Stepper:
                 return
 
 
-def _keys_of(simulation: Simulation, token: choices.Token) -> list[int]:
+def _keys_of(simulation: Simulation, token: tokens.Token) -> list[int]:
     kernel = simulation.kernel
     follow = Beginning(kernel, token)
     simulation.execute((), follow.choose)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from simharness.clock import EPOCH, SECOND
-from simharness.moves import Move
+from simharness.engine.clock import EPOCH, SECOND
 from simharness.report.recorded import value
-from simharness.report.words import STRIKES, advance, cut, move_in_words, one_line, seconds, strike, where, words
 from simharness.step.stepper import Point
-from simharness.tables import AGES
-from simharness.trace import Step
+from simharness.timeline.words import STRIKES, advance, cut, move_in_words, one_line, seconds, strike, where, words
+from simharness.trace.data import Step
+from simharness.trace.moves import Move
+from simharness.trace.tables import AGES
 
 NOBODY = ("clock", "")
 

@@ -9,17 +9,18 @@ import random
 from itertools import count, product
 
 import simharness
-from simharness.actors import SHIFT
+from simharness.engine.actors import SHIFT
+from simharness.engine.operations import conflict
+from simharness.engine.record import LOG
 from simharness.incident.findings import Level, events_of
 from simharness.incident.gate import PICK, LogLine, parts
 from simharness.incident.matching import Search, informative
 from simharness.incident.templates import Line, Log, Template
 from simharness.incident.timeline import Incident, _ordered
-from simharness.operations import conflict
-from simharness.record import LOG
 from simharness.runtimes.logs import LOG_LINES
-from simharness.simulation import Settings, Simulation
-from simharness.strategies.exhaustive import Exhaustive
+from simharness.search.exhaustive import Exhaustive
+from simharness.settings import Settings
+from simharness.simulation.simulation import Simulation
 
 READ = Template("read", "random.logs", "read {value} as {who}")
 WROTE = Template("wrote", "random.logs", "wrote as {who}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from simharness import cli
+from simharness.cli import main as cli
 
 pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parent.parent.parent

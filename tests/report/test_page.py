@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import simharness
-from simharness.cli import app
+from simharness.cli.main import app
 from simharness.report import html_report, json_report
 from simharness.report.page import page
 from simharness.report.recorded import recorded, value

@@ -9,8 +9,8 @@ import pytest
 
 import simharness
 from simharness.places import Place
-from simharness.report.timeline import render
-from simharness.trace import Step, Trace
+from simharness.timeline.render import render
+from simharness.trace.data import Step, Trace
 from tests.report import small_races
 
 GOLDEN = Path(__file__).parent / "golden"

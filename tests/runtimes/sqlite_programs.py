@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import simharness
-from simharness.world import World
+from simharness.authoring.world import World
 
 Body = Callable[[sqlite3.Connection], Hashable]
 

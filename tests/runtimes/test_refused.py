@@ -20,7 +20,7 @@ from subprocess import run as bound_run
 import pytest
 
 import simharness
-from simharness.kernel import Kernel
+from simharness.engine.kernel import Kernel
 from simharness.runtimes import refused
 from simharness.runtimes.patching import Patches
 

@@ -12,7 +12,7 @@ import pytest
 from sqlite_programs import Body, both, program, refusal
 
 import simharness
-from simharness.world import World
+from simharness.authoring.world import World
 
 
 def increment(begin: str) -> Body:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import simharness
-from simharness.runtimes import sqlite_kept
-from simharness.runtimes.sqlite_keeper import Keeper
+from simharness.runtimes.sqlite.kept import image as sqlite_kept
+from simharness.runtimes.sqlite.kept.keeper import Keeper
 
 Work = Callable[[sqlite3.Connection], Any]
 

@@ -16,7 +16,7 @@ from time import time as bound_time
 import pytest
 
 import simharness
-from simharness.clock import BOOT, EPOCH, SECOND
+from simharness.engine.clock import BOOT, EPOCH, SECOND
 
 START = EPOCH / SECOND
 BOOTED = BOOT / SECOND

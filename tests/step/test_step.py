@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 import simharness
-from simharness.cli import app
-from simharness.scenario import as_scenario
-from simharness.simulation import Settings
+from simharness.authoring.scenario import as_scenario
+from simharness.cli.main import app
+from simharness.engine.kernel import current
+from simharness.settings import Settings
 from simharness.step.lines import Lines
 from simharness.step.stepper import Stepper
 from tests.report import small_races
@@ -166,7 +167,7 @@ def test_between_two_looks_the_standard_library_is_itself():
     before = time.monotonic()
     walk.forward()
     assert time.monotonic() >= before
-    assert simharness.kernel.current() is None
+    assert current() is None
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from simharness.actors import SHIFT
-from simharness.explore import Explorer
+from simharness.authoring.scenario import load
+from simharness.engine.actors import SHIFT
+from simharness.exploring.explore import Explorer
 from simharness.incident.matching import informative
 from simharness.runtimes.logs import LOG_LINES
-from simharness.scenario import load
-from simharness.simulation import Settings, Simulation
+from simharness.settings import Settings
+from simharness.simulation.simulation import Simulation
 
 FOLDER = Path(__file__).parent
 SCENARIOS = "scenarios/incident_fork.py"
@@ -56,7 +57,7 @@ class Wanted(Explorer):
         return self
 
     def heard(self, kernel, record):
-        from simharness.operations import Operation
+        from simharness.engine.operations import Operation
 
         if kernel.n == 0 or not any(operation.kind == "log" for operation in kernel.operations):
             self.said.clear()

@@ -1,0 +1,1 @@
+"""What the author of a scenario holds: the world, scenarios and their cells."""

@@ -1,0 +1,318 @@
+"""Scenarios: functions that set a world up, the matrix of their parameters, and the verdicts that their author expects.
+
+    @simharness.scenario(protocol=["lease", "fenced"], expect={"lease": "violated"})
+    def one_child(world, protocol): ...
+
+Anything callable is a scenario: an undecorated function, a closure, a plain threaded function that takes no world.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import itertools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from simharness.engine.faults import Faults
+from simharness.errors import Misuse
+from simharness.places import last_place
+from simharness.runtimes.trio.order import require
+from simharness.runtimes.trio.patches import run_async
+from simharness.search import tokens
+from simharness.settings import check_order
+
+Parameters = Mapping[str, Any]
+VERDICTS = ("verified", "violated", "inconclusive")
+Expectation = str | Mapping[Any, str] | Callable[..., str]
+
+
+class Scenario:
+    """A function with its parameter matrix.
+
+    Attributes:
+        function: what sets the world up; called with the world (if it takes one) and the parameters.
+        name: the function's name.
+        address: how the command line names it, PATH::NAME, where it was loaded from a file.
+        matrix: for each parameter, the values it takes; the scenario's cells are their product.
+        max_delay: virtual seconds by which actors may be late, summed over an execution.
+        allow_deadlock: whether a stuck actor is no violation.
+        trio_order: in which orders Trio's tasks are resumed: "any", or those of its "batches".
+        instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
+        log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
+        takes_world: whether the function is given a world; one that is not is its own root actor.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        matrix: Mapping[str, Sequence[Any]] | None = None,
+        expect: Expectation = "verified",
+        max_delay: float | None = None,
+        allow_deadlock: bool = False,
+        instrument: Sequence[str] = (),
+        trio_order: str = "any",
+        log: Any = None,
+    ) -> None:
+        if inspect.isasyncgenfunction(function):
+            raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def that returns")
+        if inspect.iscoroutinefunction(function):
+            require()
+        self.trio_order = check_order(trio_order)
+        self.function = function
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.address = self.name
+        self.matrix = {name: list(values) for name, values in (matrix or {}).items()}
+        self.expect = expect
+        self.max_delay = max_delay
+        for model in self.matrix.get("faults", ()):
+            Faults.of(model)
+        self.allow_deadlock = allow_deadlock
+        self.log = log
+        self.instrument = (instrument,) if isinstance(instrument, str) else tuple(instrument)
+        self.__doc__ = function.__doc__
+        self.__name__ = self.name
+        self.__module__ = function.__module__
+        self.takes_world = _takes_world(function, self.matrix)
+        for value in _expected_values(expect):
+            if value not in VERDICTS:
+                raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
+
+    @property
+    def about(self) -> str:
+        """The first line of the function's docstring; empty if it has none."""
+        return next(iter((self.__doc__ or "").strip().splitlines()), "")
+
+    def cells(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the parameters of each cell of the matrix; with one fault model for all, if it is given."""
+        matrix = self.matrix if faults is None else {**self.matrix, "faults": [faults]}
+        for values in itertools.product(*matrix.values()):
+            yield dict(zip(matrix, values, strict=True))
+
+    def cell(self, parameters: Parameters | None) -> dict[str, Any]:
+        """Return the parameters of one cell: those given, and the only or first value of the others.
+
+        Raises:
+            Misuse: a parameter that the scenario does not have.
+        """
+        given = dict(parameters or {})
+        if self.matrix or given:
+            known = {*self.matrix, *_parameter_names(self.function), "faults"}
+            for name in given:
+                if name not in known:
+                    has = ", ".join(sorted(self.matrix)) or "none"
+                    raise Misuse(f"scenario {self.name} has no parameter {name!r}; it has: {has}")
+        Faults.of(given.get("faults"))
+        return {**{name: values[0] for name, values in self.matrix.items()}, **given}
+
+    def expected(self, parameters: Parameters) -> str:
+        """Return the verdict that the author expects of this cell; "verified" where nothing is said."""
+        expect = self.expect
+        if isinstance(expect, str):
+            return expect
+        if isinstance(expect, Mapping):
+            values = tuple(parameters.get(name) for name in self.matrix)
+            for key in (values, values[0] if len(values) == 1 else values):
+                if key in expect:
+                    return str(expect[key])
+            for key, verdict in expect.items():
+                if isinstance(key, str) and "=" in key:
+                    if all(str(parameters.get(name)) == value for name, value in self._pairs(key)):
+                        return str(verdict)
+            return "verified"
+        try:
+            verdict = expect(**self._wanted_by(expect, parameters))
+        except Exception as error:
+            raise Misuse(
+                f"scenario {self.name}: its expect raised {type(error).__name__}: {error}; it is called with {parameters}"
+            ) from error
+        if verdict not in VERDICTS:
+            raise Misuse(f"scenario {self.name}: its expect returned {verdict!r}; it must return one of {', '.join(VERDICTS)}")
+        return str(verdict)
+
+    def _pairs(self, text: str) -> Iterator[tuple[str, str]]:
+        """Take `name=value,name=value` apart; a value may itself look like that (`faults=crash=1,stall=1`)."""
+        names = "|".join(map(re.escape, self.matrix))
+        for pair in re.split(rf",\s*(?=(?:{names})\s*=)", text):
+            name, _, value = pair.partition("=")
+            yield name.strip(), value.strip()
+
+    def _wanted_by(self, function: Callable[..., Any], parameters: Parameters) -> dict[str, Any]:
+        """Return the parameters without `faults`, unless the function takes it."""
+        takes = "faults" in _parameter_names(function)
+        return {name: value for name, value in parameters.items() if name != "faults" or takes}
+
+    def read_token(self, token: str, parameters: Parameters | None = None) -> tokens.Token:
+        """Take a token of this scenario apart; `parameters`, if given, are the cell's.
+
+        Raises:
+            TokenError: not a token, or one of another scenario, cell or version of Python.
+        """
+        texts = {name: {tokens.text_of(value): value for value in values if not is_drawn(value)} for name, values in self.matrix.items()}
+        return tokens.read(token, self.name, parameters, texts)
+
+    def prepare(self, world: Any, parameters: Parameters) -> Any:
+        """Set a world up for one execution."""
+        wanted = self._wanted_by(self.function, parameters) if "faults" in parameters else parameters
+        arguments = (world,) if self.takes_world else ()
+        if inspect.iscoroutinefunction(self.function):
+            return run_async(partial(self.function, **wanted), *arguments)
+        return self.function(*arguments, **wanted)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call the function as if it had not been marked."""
+        return self.function(*arguments, **keywords)
+
+    def __repr__(self) -> str:
+        return f"<scenario {self.name}>"
+
+
+def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Mark a function as a scenario; use bare or with options.
+
+    Args:
+        expect: the expected verdict of every cell, or a mapping from a cell's parameter value (a tuple of them, or
+            "name=value,name=value") to it, or a function of the parameters.
+        max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
+        allow_deadlock: a stuck actor is not a violation.
+        trio_order: "any" (default) takes one task of Trio at a time; "batches" does exactly what the installed Trio's loop can do.
+        instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
+            (which is, when it is loaded from its path).
+        log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
+        options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from; one
+            called `faults` lists fault models (None, or text like "crash=1"), which the function need not take.
+
+    >>> import simharness
+    >>> @simharness.scenario(size=[1, 2], expect={2: "violated"})
+    ... def small(world, size):
+    ...     world.at_end(lambda: None)
+    >>> list(small.cells())
+    [{'size': 1}, {'size': 2}]
+    """
+    named = ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order", "log")
+    own = {name: options.pop(name) for name in named if name in options}
+    options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
+    for name, values in options.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise Misuse(f"scenario: parameter {name!r} needs a non-empty list of values, not {values!r}")
+
+    def mark(marked: Callable[..., Any]) -> Scenario:
+        return Scenario(marked, options, **own)
+
+    return mark if function is None else mark(function)
+
+
+def as_scenario(target: Any) -> Scenario:
+    """Return the scenario that `target` is, or makes."""
+    if isinstance(target, Scenario):
+        return target
+    if getattr(target, "is_hypothesis_test", False):
+        raise Misuse(f"{target.__name__} is a Hypothesis test: call explore in its body, for each example, or use strategy='hypothesis'")
+    if callable(target):
+        return Scenario(target)
+    raise Misuse(f"{target!r} is no scenario: pass a function")
+
+
+def is_drawn(value: Any) -> bool:
+    """Whether a parameter's value is a Hypothesis strategy, to draw values from."""
+    return any(cls.__name__ == "SearchStrategy" and cls.__module__.startswith("hypothesis.") for cls in type(value).__mro__)
+
+
+def fixed_cell(scenario: Scenario, parameters: Parameters | None) -> dict[str, Any]:
+    """Return the parameters of one cell, none of which is left to be drawn.
+
+    Raises:
+        Misuse: one is.
+    """
+    cell = scenario.cell(parameters)
+    for name, value in cell.items():
+        if is_drawn(value):
+            raise Misuse(f"scenario {scenario.name}: {name} is drawn by Hypothesis: use strategy='hypothesis', or give it a value")
+    return cell
+
+
+def load(address: str) -> list[Scenario]:
+    """Import the file of `PATH` or `PATH::NAME` and return its scenarios, in the order of the file.
+
+    Raises:
+        Misuse: no such file, no such scenario, none at all, or the file cannot be imported.
+    """
+    path, _, name = address.partition("::")
+    if not os.path.isfile(path):
+        raise Misuse(f"{path}: no such file; give a Python file, with ::NAME for one scenario of it")
+    module = _import_file(path)
+    found = {key: value for key, value in vars(module).items() if isinstance(value, Scenario)}
+    if name:
+        chosen = found.get(name)
+        if chosen is None and callable(getattr(module, name, None)):
+            chosen = Scenario(getattr(module, name))
+        if chosen is None:
+            raise Misuse(f"{path} has no scenario {name!r}; it has: {', '.join(found) or 'none'}")
+        chosen.address = address
+        return [chosen]
+    if not found:
+        raise Misuse(f"{path} has no scenario: mark a function with @simharness.scenario, or name one: {path}::FUNCTION")
+    for key, value in reversed(found.items()):
+        value.address = f"{path}::{key}"
+    return list(dict.fromkeys(found.values()))
+
+
+def _import_file(path: str) -> ModuleType:
+    full = os.path.abspath(path)
+    name = "simharness_scenarios_" + os.path.splitext(os.path.basename(full))[0]
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == full:
+        return loaded
+    for folder in (os.getcwd(), os.path.dirname(full)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(name, full)
+    if spec is None or spec.loader is None:
+        raise Misuse(f"{path} is not a Python file")
+    from simharness.instrument.loader import Loader
+
+    spec.loader = Loader(name, full)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt | Misuse):
+            raise
+        where = error.lineno if isinstance(error, SyntaxError) else (last_place(error) or "?")
+        raise Misuse(f"{path} cannot be imported: {type(error).__name__}: {error} (at {where})") from error
+    return module
+
+
+def _parameter_names(function: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _takes_world(function: Callable[..., Any], matrix: Mapping[str, Any]) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    positional = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.name not in matrix
+        and parameter.default is parameter.empty
+    ]
+    return bool(positional)
+
+
+def _expected_values(expect: Expectation) -> list[str]:
+    if isinstance(expect, str):
+        return [expect]
+    return list(expect.values()) if isinstance(expect, Mapping) else []

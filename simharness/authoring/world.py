@@ -1,0 +1,314 @@
+"""What the author of a scenario holds: actors, cells, choices, invariants, outcomes, files.
+
+A world lives for one execution. Code that runs before the first actor moves is set-up: its operations are done at once and are
+no choices. In actors, each operation on a cell, each `step` and each `choose` is a scheduling point.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from simharness.engine.clock import SECOND, nanoseconds
+from simharness.engine.clock_steps import read_clock, sleep
+from simharness.engine.kernel import Kernel
+from simharness.engine.liveness import Promise
+from simharness.engine.operations import Operation, Resource
+from simharness.errors import Misuse, SimharnessError, Stuck
+from simharness.places import caller, last_place
+from simharness.runtimes.trio.patches import run_async
+from simharness.trace.moves import OPTIONS
+
+T = TypeVar("T")
+Check = Callable[[], Any]
+
+
+class Cell:
+    """A shared variable whose every access is a scheduling point. Get one from `World.shared`."""
+
+    def __init__(self, kernel: Kernel, resource: Resource) -> None:
+        self._kernel = kernel
+        self._resource = resource
+        name, bit = resource.name, resource.bit
+        self._get = Operation("get", resource, reads=bit, detail=name)
+        self._set = Operation("set", resource, writes=bit, detail=name)
+        self._add = Operation("add", resource, writes=bit, detail=name)
+        self._swap = Operation("swap", resource, writes=bit, detail=name)
+
+    def get(self) -> Any:
+        """Read the value."""
+        kernel = self._kernel
+        kernel.step(self._get)
+        value = self._resource.state
+        if kernel.tracing:
+            kernel.note(f"{self._resource.name} = {value!r}")
+        return value
+
+    def set(self, value: Any) -> None:
+        """Write the value."""
+        self._kernel.step(self._set)
+        self._put(value)
+
+    def add(self, number: Any) -> Any:
+        """Add to the value in one step; return the old value."""
+        self._kernel.step(self._add)
+        old = self._resource.state
+        self._put(old + number)
+        return old
+
+    def swap(self, value: Any) -> Any:
+        """Replace the value in one step; return the old value."""
+        self._kernel.step(self._swap)
+        old = self._resource.state
+        self._put(value)
+        return old
+
+    def compare_and_set(self, expected: Any, new: Any) -> bool:
+        """Write `new` if the value equals `expected`, in one step; return whether it did. A failed one is a read."""
+        resource = self._resource
+        self._kernel.step(Operation("compare_and_set", resource, writes_when=lambda state: bool(state == expected), detail=resource.name))
+        if resource.state == expected:
+            self._put(new)
+            return True
+        self._kernel.note(f"{resource.name} stays {resource.state!r}: it is not {expected!r}")
+        return False
+
+    def wait_until(self, predicate: Callable[[Any], bool]) -> Any:
+        """Wait until `predicate(value)` holds; return the value. The predicate must depend on nothing but its argument."""
+        resource = self._resource
+        self._kernel.step(Operation("wait_until", resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name))
+        self._kernel.note(f"{resource.name} = {resource.state!r}")
+        return resource.state
+
+    def _put(self, value: Any) -> None:
+        kernel = self._kernel
+        if kernel.tracing:
+            kernel.note(f"{self._resource.name}: {self._resource.state!r} -> {value!r}")
+        kernel.put(self._resource, value)
+
+    def __repr__(self) -> str:
+        return f"<cell {self._resource.name}>"
+
+
+class VirtualClock:
+    """The world's clock, for reading and sleeping without the `time` module; both are scheduling points in actors."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def time(self) -> float:
+        """Return the wall clock in seconds since 1970."""
+        read_clock(self._kernel, wall=True)
+        return self._kernel.wall() / SECOND
+
+    def elapsed_ns(self) -> int:
+        """Return the virtual nanoseconds since the start of the execution."""
+        return read_clock(self._kernel)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for this many virtual seconds."""
+        sleep(self._kernel, seconds)
+
+
+class World:
+    """One execution's world, handed to the scenario function."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._cells: dict[str, Cell] = {}
+        self._always: list[Check] = []
+        self.checks_at_end: list[Check] = []
+        self.promises: list[Promise] = []
+        self.outcomes: list[Hashable] = []
+        self._directory: str | None = None
+        self.clock = VirtualClock(kernel)
+
+    def shared(self, value: Any = None, name: str | None = None) -> Cell:
+        """Return the cell called `name`, made with this value if there is none yet. Not a scheduling point."""
+        if name is None:
+            name = self._kernel.new_name("cell")
+        cell = self._cells.get(name)
+        if cell is None:
+            cell = self._cells[name] = Cell(self._kernel, self._kernel.resource(f"cell {name}", value, name))
+        return cell
+
+    def actor(self, name: str, work: Callable[..., Any], *arguments: Any, process: str | None = None) -> None:
+        """Declare an actor that calls `work(*arguments)`. Its start is not a step.
+
+        Args:
+            process: actors of one process share its memory and die together; default: one process for all.
+
+        Raises:
+            Misuse: the name is taken, `work` cannot be called, or the scenario has already begun to move.
+        """
+        if not callable(work):
+            raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
+        if inspect.iscoroutinefunction(work):
+            work = partial(run_async, work)
+        if not self._kernel.setting_up:
+            raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
+        self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
+
+    def on_restart(self, process: str, work: Callable[..., Any], *arguments: Any) -> None:
+        """Say what a process does when it is started again after a crash: an actor of its own calls `work(*arguments)`.
+
+        Its memory is gone: `work` opens its own connections and makes its own locks. It crashes again only if the budget allows.
+
+        Raises:
+            Misuse: no actor belongs to this process, or the scenario has already begun to move.
+        """
+        kernel = self._kernel
+        if not kernel.setting_up:
+            raise Misuse(f"{caller()}: world.on_restart belongs into the scenario function, before the first actor moves")
+        processes = list(dict.fromkeys(actor.process for actor in kernel.waiting))
+        if process not in processes:
+            known = ", ".join(processes) or "none yet"
+            raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
+        if inspect.iscoroutinefunction(work):
+            work = partial(run_async, work)
+        kernel.context.setdefault("restart", {})[process] = partial(work, *arguments) if arguments else work
+
+    def always(self, check: Check) -> Check:
+        """Declare an invariant that holds in the initial state and after every step. Use as a decorator.
+
+        The cells and tables that the check reads are recorded, and steps that write them are not reordered freely, so that
+        reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
+        """
+        self._always.append(check)
+        self._kernel.watched = True
+        if self._kernel.after_step is None:
+            self._kernel.after_step = self.check_always
+        return check
+
+    def eventually(self, check: Check, within: float) -> Check:
+        """Declare what must hold at some moment within this many virtual seconds of the start and, if faults strike, of the last one.
+
+        Scheduling is fair. Where the check never holds, the failure names the cycle of steps that repeats.
+
+        Raises:
+            Misuse: `within` is not a positive number of seconds.
+        """
+        if not within > 0:
+            raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
+        self.promises.append(Promise(check, nanoseconds(within)))
+        self._kernel.fair = True
+        self._kernel.watched = True
+        if self._kernel.after_step is None:
+            self._kernel.after_step = self.check_always
+        return check
+
+    def at_end(self, check: Check) -> Check:
+        """Declare an invariant that holds when every actor has ended. Use as a decorator."""
+        self.checks_at_end.append(check)
+        return check
+
+    def outcome(self, value: Hashable) -> None:
+        """Say what this execution came to; `Result.outcomes` collects the values."""
+        self.outcomes.append(value)
+
+    def step(self, label: str, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
+        """Make a scheduling point that reads and writes the named resources."""
+        names = self._kernel.names
+        self._kernel.step(
+            Operation(
+                "step",
+                reads=_union(names.bit(f"user {name}") for name in reads),
+                writes=_union(names.bit(f"user {name}") for name in writes),
+                detail=label,
+            )
+        )
+
+    def choose(self, options: Sequence[T], label: str = "") -> T:
+        """Return one of the options; all of them are explored."""
+        if not options:
+            raise Misuse(f"{caller()}: world.choose needs at least one option")
+        kernel, actor = self._kernel, self._kernel.actor
+        if kernel.tracing and actor is not None:
+            kernel.context.setdefault(OPTIONS, {})[actor.index] = options
+        taken = kernel.step(Operation("choose", options=len(options), detail=label))
+        if kernel.tracing and actor is not None:
+            del kernel.context[OPTIONS][actor.index]
+        kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
+        return options[taken]
+
+    def assume(self, condition: object) -> None:
+        """Leave this execution out unless the condition holds: a false one stops this actor for ever, the others run on."""
+        if not condition:
+            never = self._kernel.resource("assume", False)
+            self._kernel.step(Operation("assume", never, enabled=bool))
+
+    def timescale(self, seconds: float) -> None:
+        """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
+        self._kernel.clock.timescales += (nanoseconds(seconds),)
+
+    def show(self, name: str, value: Callable[[], object], until: Callable[[], float | None] | None = None) -> None:
+        """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring.
+
+        Args:
+            until: what is shown is held for a time, such as a lease by its holder: `until()` is when it runs out, in seconds as
+                `time.time()` counts them, or None while nobody holds it. Timelines draw such a value as a bar.
+        """
+        self._kernel.context.setdefault("shown", {})[name] = value, until
+
+    def path(self, name: str) -> str:
+        """Return the path of a file of this execution's own temporary folder, which is empty at the start."""
+        if self._directory is None:
+            self._directory = self._kernel.fresh_directory()
+        return os.path.join(self._directory, name)
+
+    def release(self) -> None:
+        """The execution is over: let go of the checks, whose closures hold this world."""
+        self._always.clear()
+        self.promises.clear()
+        self.checks_at_end.clear()
+
+    def only_at_end(self, name: str | None) -> bool:
+        """Whether checks of this name are evaluated only when every actor has ended."""
+        return name in [name_of(check) for check in self.checks_at_end] and name not in [name_of(check) for check in self._always]
+
+    def check_always(self) -> None:
+        """Check what `always` declared, after a step."""
+        kernel = self._kernel
+        for check in self._always:
+            try:
+                kernel.learned.check_reads(kernel.inspect(check))
+            except AssertionError as error:
+                kernel.fail(error, check=name_of(check))
+            except (SimharnessError, Stuck, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise broken_check(check, error) from error
+        for promise in self.promises:
+            try:
+                promise.look(kernel)
+            except (SimharnessError, Stuck, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise broken_check(promise.check, error) from error
+
+
+def name_of(check: Check) -> str:
+    """Return what to call a check: its function's name."""
+    return str(getattr(check, "__name__", None) or type(check).__name__)
+
+
+def broken_check(check: Check, error: BaseException) -> Misuse:
+    """Return the error for a check that did not say yes or no: it raised something other than AssertionError."""
+    place = last_place(error)
+    said = " ".join(str(error).split())
+    if said == "Cannot operate on a closed database.":
+        said = "the database is closed (a process that crashes takes its connections with it: open one in the check)"
+    return Misuse(
+        f"{place or '?'}: check {name_of(check)} raised {type(error).__name__}{': ' if said else ''}{said}; "
+        "a check returns when the invariant holds and raises AssertionError (assert …) when it does not"
+    )
+
+
+def _union(masks: Iterable[int]) -> int:
+    result = 0
+    for mask in masks:
+        result |= mask
+    return result

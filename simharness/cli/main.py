@@ -1,0 +1,277 @@
+"""The command line: `simharness explore`, `replay`, `incident` and `list`; `simharness step` has a module of its own.
+
+Exit status, the highest of all cells: 0 every cell as expected, 1 a cell is not as expected (or a replayed execution fails),
+2 misuse, 3 inconclusive, 4 the scenario is not deterministic, 5 a bug of the harness. Errors are one line on stderr; only a bug
+of the harness shows a traceback, for the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from simharness.authoring.scenario import Scenario, load
+from simharness.cli import step as command
+from simharness.cli.exits import INCONCLUSIVE
+from simharness.cli.exits import errors as _errors
+from simharness.cli.exits import say as _say
+from simharness.cli.incident import incident
+from simharness.engine.faults import KINDS, Faults
+from simharness.errors import Misuse
+from simharness.exploring.explore import replay
+from simharness.exploring.jobs import How, Job, Workers, interrupted, jobs_of, one_by_one
+from simharness.report import files, html_report, json_report
+from simharness.report.table import Shown, cell_name, console_for, report, words_of
+from simharness.search import tokens
+from simharness.search.named import STRATEGIES, check
+from simharness.settings import TRIO_ORDERS, Settings
+from simharness.simulation.difference import side_by_side
+from simharness.timeline.render import render
+from simharness.verdicts.confirm import confirmed
+from simharness.verdicts.results import Result
+
+PIPED_WIDTH = 100
+
+app = typer.Typer(
+    name="simharness",
+    help="Run real concurrent code under every ordering: a proof within stated bounds, or a counterexample to read and replay.",
+    epilog="Exit status: 0 as expected, 1 not as expected, 2 misuse, 3 inconclusive, 4 not deterministic, 5 bug of the harness.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a replaced stream may lack it
+    app()
+
+
+@dataclass
+class _Interrupt:
+    """Ctrl-C: once ends the exploration between two executions, twice at once."""
+
+    pressed: bool = False
+
+    def __call__(self) -> bool:
+        return self.pressed
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+
+@app.command()
+def explore(  # typer makes an option of each
+    paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios.")],
+    strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
+    faults: Annotated[
+        str | None,
+        typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Spread the cells over this many processes.")] = 1,
+    keep_going: Annotated[bool, typer.Option("--all", help="Go on after a cell's first violation, and count.")] = False,
+    parameter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
+    ] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
+    instrument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
+    ] = None,
+    max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
+    preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many preemptions.")] = None,
+    delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many delays.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
+    by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: where it fails, and where not.")] = False,
+    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table, no timelines.")] = False,
+    all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also of cells that others explain.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
+    trio_order: Annotated[
+        str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
+    ] = None,
+) -> None:
+    """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
+    with _errors():
+        settings = Settings(
+            max_executions=max_executions,
+            max_seconds=max_seconds,
+            preemptions=preemptions,
+            delays=delays,
+            depth=depth,
+            seed=seed,
+            instrument=tuple(instrument or ()),
+            trio_order=trio_order,
+            reached=html is not None,
+        )
+        check(strategy, settings)
+        files.check_writable(("--json", json), ("--html", html))
+        Faults.of(faults)
+        jobs = jobs_of(paths, parameter or [], faults)
+        results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
+        if not stopped:
+            try:
+                results = confirmed(results, [job.scenario for job in jobs], settings, workers)
+            except KeyboardInterrupt:
+                stopped = True
+        addresses = {job.scenario.name: job.scenario.address for job in jobs}
+        shown = Shown(
+            not no_timelines, full, all_timelines, {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
+        )
+        report(console_for(sys.stdout, _width()), results, addresses, shown)
+        _complain(results)
+        _write(results, addresses, json, html, stopped)
+        raise typer.Exit(_status(results, stopped, len(jobs)))
+
+
+def _status(results: list[Result], stopped: bool, cells: int) -> int:
+    """Return the exit status; say how far an exploration came that was stopped."""
+    status = max((result.exit_status for result in results), default=0)
+    if not stopped:
+        return status
+    finished = sum(not result.bounds.startswith("interrupted") for result in results)
+    _say(f"interrupted: {finished} of {cells} cells finished; the others prove nothing")
+    return max(status, INCONCLUSIVE)
+
+
+def _write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
+    """Write the results where they are wanted."""
+    if json is not None:
+        json_report.write(json, results, interrupted=stopped)
+    if html is not None:
+        files.write(html, html_report.of_results(results, addresses), "--html")
+
+
+@app.command("replay")
+def replay_command(
+    path: Annotated[str, typer.Argument(metavar="PATH::SCENARIO", help="The scenario that the token belongs to.")],
+    token: Annotated[str, typer.Argument(help="From a counterexample.")],
+    full: Annotated[bool, typer.Option("--full", help="Show every step.")] = False,
+    source: Annotated[bool, typer.Option("--source", help="Show the lines of source, too.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows it step by step.")] = None,
+) -> None:
+    """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
+    with _errors():
+        files.check_writable(("--html", html))
+        scenario = _scenario_of(path, token)
+        execution = replay(scenario, token)
+        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
+        if execution.failure is None:
+            print("\nthis execution does not fail")
+        if html is not None:
+            files.write(html, html_report.of_execution(execution, scenario.address or path), "--html")
+        raise typer.Exit(0 if execution.failure is None else 1)
+
+
+app.command("step")(command.step)
+
+
+@app.command("incident")
+@functools.wraps(incident)
+def incident_command(**options: Any) -> None:
+    """Find the orderings of a scenario that log what an incident's log files say."""
+    with _errors():
+        raise typer.Exit(incident(**options))
+
+
+@app.command("list")
+def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]")]) -> None:
+    """List the scenarios of a file, their parameters, and what each is about."""
+    with _errors():
+        for path in paths:
+            for scenario in load(path):
+                cells = list(scenario.cells())
+                print(f"{scenario.address}  ({len(cells)} {'cell' if len(cells) == 1 else 'cells'})")
+                if scenario.about:
+                    print(f"    {scenario.about}")
+                for name, values in scenario.matrix.items():
+                    print(f"    {name}: {', '.join(map(str, values))}")
+
+
+def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result], bool]:
+    """Explore all jobs; return the results in the order of the jobs, and whether Ctrl-C ended it early."""
+    from simharness.report.live import LiveProgress
+
+    interrupt = _Interrupt()
+    found: dict[int, Result] = {}
+    current: list[int] = []
+    stopped = False
+    previous = signal.signal(signal.SIGINT, interrupt.handle)
+    try:
+        with LiveProgress(sys.stderr, len(jobs), interrupt) as progress:
+            try:
+                if workers > 1 and len(jobs) > 1:
+                    with Workers(workers, jobs, how, lambda job: progress.working_on(_name(job))) as pool:
+                        try:
+                            for index, result in pool.results(interrupt):
+                                found[index] = result
+                                progress.finished(result)
+                        except KeyboardInterrupt:
+                            current = pool.unfinished
+                            raise
+                else:
+                    for index, result in one_by_one(jobs, how, progress):
+                        found[index] = result
+                        if interrupt():
+                            raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                stopped = True
+                if workers == 1 or len(jobs) == 1:
+                    current = [len(found)] if len(found) < len(jobs) else []
+                for index in current:
+                    found[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return [found[index] for index in sorted(found)], stopped
+
+
+def _scenario_of(path: str, token: str) -> Scenario:
+    """Return the scenario that is named, or the one of the file that the token names."""
+    scenarios = load(path)
+    if len(scenarios) == 1:
+        return scenarios[0]
+    name = tokens.scenario_of(token)
+    for scenario in scenarios:
+        if scenario.name == name:
+            return scenario
+    raise Misuse(f"{path} has {len(scenarios)} scenarios and the token fits none of them: name one, {path}::{scenarios[0].name}")
+
+
+def _complain(results: Sequence[Result]) -> None:
+    """Print the errors of cells, each text once."""
+    told: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.error is not None:
+            told.setdefault((result.scenario, result.error), []).append(result)
+    for (_, error), cells in told.items():
+        also = f" (and {len(cells) - 1} more cells)" if len(cells) > 1 else ""
+        _say(f"{cell_name(cells[0])}{also}: {error}")
+        if cells[0].difference is not None:
+            sys.stderr.write(side_by_side(cells[0].difference, min(_width(), 160)) + "\n")
+        if cells[0].bounds.startswith("Traceback"):
+            sys.stderr.write(cells[0].bounds)
+
+
+def _name(job: Job) -> str:
+    return f"{job.scenario.name} {words_of(job.parameters)}".strip()
+
+
+def _width() -> int:
+    return max(60, shutil.get_terminal_size((PIPED_WIDTH, 24)).columns)

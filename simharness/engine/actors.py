@@ -1,0 +1,125 @@
+"""Actors, and what is known about them all: how the kernel's players look between the kernel and everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import greenlet
+
+from simharness.engine.operations import CLOCK, Names, Operation, Resource
+from simharness.places import Place, place_of
+
+SHIFT = 16
+ALTERNATIVES = (1 << SHIFT) - 1
+ROOT = "MainThread"
+"""Name of the scenario function's own actor, which it becomes by starting a thread."""
+
+
+class Actor:
+    """One flow of control.
+
+    `key` is its name for choices, `bit` what a join of it reads, `mark` what all its steps write, `base` what all of them read.
+    `wakes` is when a stall of its process ends; `crashed` is the step at which its process died.
+    """
+
+    fresh = True
+    born = -1
+    finished = False
+    kills = 0
+    pending: Operation | None = None
+    deadline: int | None = None
+    calls: tuple[Place, ...] = ()
+    failure: BaseException | None = None
+    places: Callable[[], tuple[Place, ...]] | None = None
+    absorbs: Callable[[Operation], bool] | None = None
+    """Makes an operation part of the step under way, where it can; there while the actor's steps grow until they are over."""
+    base = CLOCK
+    wakes = 0
+    crashed: int | None = None
+
+    def __init__(self, names: Names, hub: greenlet, name: str, work: Callable[[], Any], daemon: bool, process: str) -> None:
+        self.name = name
+        self.work = work
+        self.daemon = daemon
+        self.process = process
+        self.bit = names.bit(f"actor {name}")
+        self.mark = self.bit
+        self.index = self.bit.bit_length() - 1
+        self.key = self.index << SHIFT
+        self.done = Resource(f"end of {name}", self.bit, False)
+        self.greenlet: greenlet | None = None
+        self.starter: greenlet = hub
+        self.locals: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<actor {self.name}>"
+
+    @property
+    def host(self) -> Actor:
+        """The actor whose thread this one runs on: itself, unless it is a task."""
+        return self
+
+    def place(self) -> Place | None:
+        """Return where in the user's source the actor waits."""
+        if self.places is not None:
+            return next(iter(self.places()), None)
+        return None if self.greenlet is None else place_of(self.greenlet.gr_frame)
+
+    def ready(self, now: int) -> bool:
+        """Whether the pending operation can be done now."""
+        operation = self.pending
+        assert operation is not None
+        if now < self.wakes:
+            return False
+        enabled = operation.enabled
+        if enabled is None or enabled(operation.resource.state):  # type: ignore[union-attr]  # enabled implies a resource
+            return True
+        return self.deadline is not None and now >= self.deadline
+
+
+def ended() -> None:
+    """The work of an actor that has ended: its pooled greenlet must not hold on to what it did."""
+
+
+class Learned:
+    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over.
+
+    `late`: footprints of some steps are complete only when the steps are over, so what a step would be elsewhere is not known.
+    """
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self.daemons = False
+        self.late = False
+        self.shared: set[str] = set()
+        self.runtimes: set[str] = set()
+        self.version = 0
+
+    def check_reads(self, mask: int) -> None:
+        """An `always` check reads the resources in `mask`."""
+        if mask & ~self.checked:
+            self.checked |= mask
+            self.version += 1
+
+    def daemon(self) -> None:
+        """There is a daemon actor."""
+        if not self.daemons:
+            self.daemons = True
+            self.version += 1
+
+    def share(self, name: str) -> None:
+        """The resource `name`, private to one actor so far, is used by several."""
+        if name not in self.shared:
+            self.shared.add(name)
+            self.version += 1
+
+
+class Failure:
+    """What went wrong in an execution: the step after which it showed, whose it was, and the exception."""
+
+    def __init__(self, step: int, actor: str | None, check: str | None, error: BaseException) -> None:
+        self.step = step
+        self.actor = actor
+        self.check = check
+        self.error = error

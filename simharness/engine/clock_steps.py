@@ -1,0 +1,35 @@
+"""Reading the virtual clock and sleeping: the two steps that any runtime may need."""
+
+from __future__ import annotations
+
+from simharness.engine.clock import nanoseconds
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import CLOCK, Operation
+
+_READ = Operation("clock.read", reads=CLOCK)
+
+
+def read_clock(kernel: Kernel, wall: bool = False) -> int:
+    """Read the virtual clock as a step of the current actor; return nanoseconds since the start of the execution.
+
+    Args:
+        wall: it is the wall clock that is read, which may jump.
+    """
+    if wall and kernel.faults is not None and kernel.faults.limit("clock_jump"):
+        taken = kernel.step(Operation("clock.read", reads=CLOCK | kernel.wall_bit, faults=("clock_jump", "clock_jump")))
+        if taken:
+            kernel.jump(taken)
+    else:
+        kernel.step(_READ)
+    now = kernel.clock.now
+    if kernel.clock.timescales:
+        kernel.clock_readings.append((kernel.n - 1, now))
+    return now
+
+
+def sleep(kernel: Kernel, seconds: float) -> None:
+    """Sleep in virtual time, as a step of the current actor."""
+    never = kernel.resource("sleep", False)
+    duration = nanoseconds(seconds)
+    operation = Operation("sleep", never, enabled=bool, detail=f"{seconds:g} s") if duration > 0 else Operation("sleep", detail="0 s")
+    kernel.step(operation, kernel.clock.now + max(0, duration))

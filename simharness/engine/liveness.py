@@ -1,0 +1,112 @@
+"""What must come about: checks that hold at some moment, within a time, once faults have stopped.
+
+A promise is looked at after every step. Its time runs from the last fault of the execution, a stall being over at its end, or from the
+start; every fault makes it run anew. It is broken when that much virtual time has gone by, or everything has ended, without a moment at
+which the check held. What goes on for ever without time going by is broken too where it is *fair*: every actor that could move does, in
+a cycle that repeats up to the last step allowed. (Fairness in time is the clock's: nobody is late by more than `max_delay` without a
+fault.)
+
+Schedules go on fairly where nothing else is asked for: from step `PATIENCE` on actors take turns, and what goes on for ever soon repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from simharness.engine.actors import SHIFT
+from simharness.engine.clock import SECOND
+from simharness.engine.kernel import Kernel
+
+PATIENCE = 20
+ROUNDS = 3
+"""How often a cycle must have come round to be called one."""
+LONGEST_CYCLE = 60
+
+
+class Promise:
+    """One check that must hold at some moment."""
+
+    def __init__(self, check: Callable[[], Any], within: int) -> None:
+        self.check = check
+        self.within = within
+        self.kept = False
+        self._since = 0
+        self._faults = 0
+
+    def look(self, kernel: Kernel, over: bool = False) -> None:
+        """Look whether the check holds now; give the execution up when it is too late.
+
+        Args:
+            over: nothing moves any more, not even who is stalled.
+
+        Raises:
+            whatever the check raises but AssertionError.
+        """
+        if len(kernel.struck) != self._faults:
+            self._faults, self.kept = len(kernel.struck), False
+            self._since = max(kernel.times[kernel.struck[-1][0]], *(until for _, _, until, _ in kernel.stalled), 0)
+        if self.kept or (kernel.clock.now < self._since and not over):
+            return
+        if kernel.clock.now - self._since > self.within:
+            self._broken(kernel, f"it did not hold within {self._time()}")
+            kernel.over = True
+            return
+        try:
+            kernel.learned.check_reads(kernel.inspect(self.check))
+            self.kept = True
+        except AssertionError:
+            return
+
+    def judge(self, kernel: Kernel, cut: bool) -> None:
+        """The execution is over, or was cut at the last step allowed: say whether the promise is broken."""
+        self.look(kernel, over=True)
+        if self.kept or kernel.failure is not None:
+            return
+        if not cut:
+            self._broken(kernel, "it never held, and nobody moves any more")
+        elif _fair(kernel):
+            self._broken(kernel, "livelock")
+
+    def _time(self) -> str:
+        after = " after the last fault" if self._faults else ""
+        return f"{self.within / SECOND:g} s of virtual time{after}"
+
+    def _broken(self, kernel: Kernel, what: str) -> None:
+        cycle = repeating(kernel)
+        names = [
+            "the clock moves" if key == kernel.clock_key else f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}"
+            for key, kind in cycle
+        ]
+        repeats = f"; over and over: {', '.join(names)}" if names else ""
+        kernel.fail(AssertionError(f"{what}{repeats}"), check=str(getattr(self.check, "__name__", "eventually")))
+
+
+def repeating(kernel: Kernel) -> list[tuple[int, str]]:
+    """Return the shortest cycle of steps, as movers and kinds, with which the execution ends; empty if there is none."""
+    steps = [(key, operation.kind) for key, operation in zip(kernel.keys, kernel.operations, strict=True)]
+    for length in range(1, LONGEST_CYCLE + 1):
+        last = steps[-length:]
+        if len(steps) >= ROUNDS * length and all(steps[-n * length :][:length] == last for n in range(2, ROUNDS + 1)):
+            return last
+    return []
+
+
+def _fair(kernel: Kernel) -> bool:
+    """Whether the execution ends in a cycle in which all that could move do, and for which no time has to go by."""
+    movers = {key >> SHIFT for key, _ in repeating(kernel)}
+    now = kernel.clock.now
+    waits = any(actor.deadline is not None and not actor.ready(now) for actor in kernel.live)
+    return bool(movers) and not waits and all(actor.index in movers for actor in kernel.live if actor.ready(now))
+
+
+def whose_turn(kernel: Kernel, enabled: list[int]) -> int | None:
+    """Return the choice of the actor that has waited longest, once an execution goes on for long; None before."""
+    if kernel.n < PATIENCE:
+        return None
+    waiting = [key for key in enabled if key >> SHIFT in kernel.actors]
+    for key in reversed(kernel.keys[-LONGEST_CYCLE:]):
+        if len({other >> SHIFT for other in waiting}) < 2:
+            break
+        waiting = [other for other in waiting if other >> SHIFT != key >> SHIFT]
+    return waiting[0] if waiting else None

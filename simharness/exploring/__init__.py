@@ -1,0 +1,1 @@
+"""Exploring: rounds of executions, limits, and starting over when something new is learned."""

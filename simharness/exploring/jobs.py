@@ -1,0 +1,232 @@
+"""Explores the cells that a command line asks for: one after the other here, or spread over worker processes.
+
+A worker is handed one cell at a time and answers with its result; the parent only waits, and starts no thread. Whatever
+happens to a worker, each cell ends in a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from simharness.authoring.scenario import Scenario, is_drawn, load
+from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.exploring.explore import explore_cell, failed
+from simharness.exploring.progress import Progress
+from simharness.settings import Settings
+from simharness.verdicts.results import Result, Verdict
+
+_monotonic = time.monotonic
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to explore. Pickled as its scenario's address: a worker that was not forked imports the file itself."""
+
+    scenario: Scenario
+    parameters: Mapping[str, Any]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _job, (self.scenario.address, dict(self.parameters))
+
+
+@dataclass(frozen=True)
+class How:
+    """What is the same for all cells."""
+
+    strategy: str
+    stop_on_first: bool
+    settings: Settings
+
+
+def _job(address: str, parameters: dict[str, Any]) -> Job:
+    return Job(load(address)[0], parameters)
+
+
+def run(job: Job, how: How, progress: Progress | None = None) -> Result:
+    """Explore one cell; an error, also one of ours, becomes a result that carries it."""
+    began = _monotonic()
+    try:
+        return explore_cell(job.scenario, how.strategy, job.parameters, how.stop_on_first, how.settings, progress)
+    except Exception as error:
+        bug = HarnessBug(f"unexpected {type(error).__name__}: {error}")
+        result = failed(job.scenario, job.parameters, how.strategy, bug, _monotonic() - began)
+        return replace(result, bounds="".join(traceback.format_exception(error)))
+
+
+def one_by_one(jobs: Sequence[Job], how: How, progress: Progress) -> Iterator[tuple[int, Result]]:
+    """Yield (index, result) for each job."""
+    for index, job in enumerate(jobs):
+        yield index, run(job, how, progress)
+
+
+def interrupted(job: Job, how: How, executions: int, so_far: str) -> Result:
+    """Return the result of a cell whose exploration was stopped by hand; `so_far` says how far it was."""
+    result = failed(job.scenario, job.parameters, how.strategy, SimharnessError(""), 0.0)
+    return replace(
+        result,
+        verdict=Verdict.INCONCLUSIVE,
+        executions=executions,
+        error=None,
+        error_status=0,
+        bounds=f"interrupted{so_far}",
+    )
+
+
+class Workers:
+    """Processes that explore cells. Use as a context; leaving it ends them.
+
+    Args:
+        number: how many; each is forked where the platform can, so that it has the scenarios imported already.
+        show: is told the job that a worker begins.
+    """
+
+    def __init__(self, number: int, jobs: Sequence[Job], how: How, show: Callable[[Job], None] = lambda job: None) -> None:
+        self._jobs = jobs
+        self._how = how
+        self._show = show
+        self._next = 0
+        self._running: dict[Any, tuple[Any, int]] = {}
+        self._number = min(number, len(jobs))
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process, _index in self._running.values():
+            process.terminate()
+        for process, _index in self._running.values():
+            process.join()
+        self._running.clear()
+
+    def results(self, interrupted: Callable[[], bool]) -> Iterator[tuple[int, Result]]:
+        """Yield (index, result) as cells end, in whatever order; raise KeyboardInterrupt when `interrupted` says so."""
+        for _ in range(self._number):
+            self._start()
+        while self._running:
+            for pipe in multiprocessing.connection.wait(list(self._running), timeout=0.2):
+                yield self._receive(pipe)
+            if interrupted():
+                raise KeyboardInterrupt
+
+    @property
+    def unfinished(self) -> list[int]:
+        """The jobs that workers were busy with."""
+        return [index for _, index in self._running.values()]
+
+    def _start(self) -> None:
+        context = _context()
+        ours, theirs = context.Pipe()
+        inherited = [ours, *self._running] if context.get_start_method() == "fork" else []
+        process = context.Process(target=_work, args=(theirs, self._jobs, self._how, inherited), daemon=True)
+        process.start()
+        theirs.close()
+        self._hand_out(ours, process)
+
+    def _hand_out(self, pipe: Any, process: Any) -> None:
+        """Give a worker its next job, or let it go."""
+        if self._next >= len(self._jobs):
+            self._running.pop(pipe, None)
+            pipe.close()
+            process.join()
+            return
+        self._running[pipe] = (process, self._next)
+        self._show(self._jobs[self._next])
+        with contextlib.suppress(OSError):
+            pipe.send(self._next)
+        self._next += 1
+
+    def _receive(self, pipe: Any) -> tuple[int, Result]:
+        process, index = self._running[pipe]
+        job = self._jobs[index]
+        try:
+            result = pickle.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            del self._running[pipe]
+            process.join()
+            died = HarnessBug(f"the worker process that explored this cell ended with status {process.exitcode}")
+            result = failed(job.scenario, job.parameters, self._how.strategy, died, 0.0)
+            if self._next < len(self._jobs):
+                self._start()
+        else:
+            self._hand_out(pipe, process)
+        cell = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}
+        return index, replace(result, parameters=cell)
+
+
+def _context() -> Any:
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("fork" if "fork" in methods and os.uname().sysname == "Linux" else "spawn")
+
+
+def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any]) -> None:
+    """Answer with a result for each index that comes, until the parent goes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for other in inherited:
+        other.close()
+    while True:
+        try:
+            index = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send_bytes(_packed(run(jobs[index], how)))
+
+
+def _packed(result: Result) -> bytes:
+    """Pickle a result; values of the scenario's own that cannot be pickled are sent as their text."""
+    try:
+        return pickle.dumps(result)
+    except Exception:
+        found = result.counterexample
+        words = {name: str(value) for name, value in result.parameters.items()}
+        if found is not None:
+            found = replace(found, trace=replace(found.trace, parameters=words))
+        outcomes = frozenset(map(repr, result.outcomes))
+        return pickle.dumps(replace(result, parameters=words, outcomes=outcomes, counterexample=found))
+
+
+def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
+    """Return the cells to explore: those of all scenarios that have the selected values.
+
+    Args:
+        paths: PATH or PATH::SCENARIO.
+        selections: NAME=VALUE; of several with one name, one has to hold.
+        faults: one fault model for all, instead of the scenarios' own.
+
+    Raises:
+        Misuse: no such file, scenario, parameter or value.
+    """
+    wanted: dict[str, list[str]] = {}
+    for selection in selections:
+        name, equals, value = selection.partition("=")
+        if not equals:
+            raise Misuse(f"--parameter {selection}: write NAME=VALUE")
+        wanted.setdefault(name.strip(), []).append(value.strip())
+    scenarios = [scenario for path in paths for scenario in load(path)]
+    for name, values in wanted.items():
+        known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]
+        if not known:
+            has = ", ".join(dict.fromkeys(name for scenario in scenarios for name in scenario.matrix)) or "none"
+            raise Misuse(f"--parameter {name}: no scenario has a parameter {name!r}; there are: {has}")
+        for value in values:
+            if value not in known:
+                raise Misuse(f"--parameter {name}={value}: {name} is one of {', '.join(dict.fromkeys(known))}")
+    jobs = [
+        Job(scenario, cell)
+        for scenario in dict.fromkeys(scenarios)
+        for cell in scenario.cells(faults)
+        if all(name in cell and str(cell[name]) in values for name, values in wanted.items())
+    ]
+    if not jobs:
+        raise Misuse(f"no cell has {' and '.join(selections)}: leave one --parameter out")
+    return jobs

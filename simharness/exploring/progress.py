@@ -1,0 +1,32 @@
+"""Being told how far an exploration is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simharness.authoring.scenario import Parameters, Scenario
+    from simharness.search.estimate import Estimate
+    from simharness.verdicts.results import Result
+
+
+class Progress:
+    """Called while exploring; override what you need. Give one to `simharness.explore`.
+
+    What a method raises ends the exploration and reaches its caller, with the standard library put back.
+    """
+
+    def started(self, scenario: Scenario, parameters: Parameters) -> None:
+        """A cell begins."""
+
+    def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
+        """So far the cell has been explored; called at most some ten times a second.
+
+        Args:
+            executions: run to their end so far. When exploring teaches what conflicts it starts over, and so does this.
+            seconds: since the cell began.
+            estimate: of what there is to do; None where nothing sensible can be said.
+        """
+
+    def finished(self, result: Result) -> None:
+        """A cell has ended."""

@@ -1,0 +1,20 @@
+"""How an instrumented module is recognised: it has the hooks among its globals."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+HOOKS = "@simharness"
+
+
+def is_instrumented(module: str) -> bool:
+    """Whether the module of this name has been imported and announces its accesses."""
+    found = sys.modules.get(module)
+    return found is not None and announces(vars(found))
+
+
+def announces(space: Mapping[str, Any]) -> bool:
+    """Whether the module of these globals has been rewritten and its accesses are announced."""
+    return getattr(space.get(HOOKS), "ANNOUNCING", False)

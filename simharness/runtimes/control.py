@@ -1,0 +1,83 @@
+"""Puts the runtimes under control: makes all their replacements, takes them back, and asks each what an execution has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from simharness.engine.kernel import Kernel
+from simharness.runtimes import imports, logs, randomness, refused, time
+from simharness.runtimes.memory import shared
+from simharness.runtimes.patching import Patches
+from simharness.runtimes.sqlite import connection
+from simharness.runtimes.sqlite.kept import files
+from simharness.runtimes.threads import install as primitives
+from simharness.runtimes.threads import queues, thread
+from simharness.runtimes.trio import patches as tasks
+from simharness.runtimes.trio.order import BATCHES
+from simharness.trace.tables import Tables
+
+NAMES = ("threads", "sqlite", "time", "explicit")
+"""The runtimes whose operations are scheduling points, as verdicts name them."""
+
+_MODULES = (primitives, thread, queues, connection, files, time, randomness, refused, logs, imports, tasks)
+_blocks: list[Patches] = []
+"""One entry for each block that has the replacements in place; all the same ones."""
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Have the replacements in place for the length of a block.
+
+    Every exploration does this for itself; around many small ones it saves finding everything to replace again for each. Blocks may
+    overlap: the last to end takes the replacements back, whichever began first.
+    """
+    patches = _blocks[0] if _blocks else Patches()
+    if not _blocks:
+        for module in _MODULES:
+            module.install(patches)
+        patches.apply()
+    _blocks.append(patches)
+    try:
+        yield
+    finally:
+        _blocks.pop()
+        if not _blocks:
+            patches.undo()
+
+
+def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
+    """Say what was a scheduling point: the runtimes, Trio only where it was used, and the memory of which modules."""
+    order = "one batch" if BATCHES in kernel.learned.shared else "one task"
+    conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
+    used = (f"{name} ({order} at a time; {conflicts})" for name in sorted(kernel.learned.runtimes))
+    points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
+    if instrumented:
+        return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
+    return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
+
+
+def end_execution(kernel: Kernel) -> None:
+    """Close what an execution has opened."""
+    connection.end_execution(kernel)
+    shared.end_execution(kernel)
+
+
+def collects(kernel: Kernel) -> bool:
+    """Whether what executions keep is free for the next one only when garbage was collected."""
+    return connection.collects(kernel)
+
+
+def where(kernel: Kernel, path: str) -> str:
+    """Return where a file is that the last execution, which is over, had at this path."""
+    return connection.where(kernel, path)
+
+
+def forget(kernel: Kernel) -> None:
+    """The exploration is over: let go of what was kept from one execution to the next."""
+    connection.forget(kernel)
+
+
+def snapshot(kernel: Kernel) -> Tables:
+    """Return the committed rows of every database of the execution: label, table, columns and rows."""
+    return connection.snapshot(kernel)

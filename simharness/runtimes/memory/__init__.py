@@ -1,0 +1,1 @@
+"""Shared memory of instrumented modules: attributes, items and variables as locations."""

@@ -1,0 +1,336 @@
+"""Calls that touch shared memory though the code that is called is not instrumented: methods of containers, builtins that are given
+containers, `getattr` and its kin, and classes, whose results are new objects.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    WrapperDescriptorType,
+)
+from typing import Any
+
+from simharness.runtimes.memory import guards
+from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
+from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET
+from simharness.runtimes.memory.reach import SHOWING, all_of, parts_of, source_of
+from simharness.runtimes.memory.shared import Memory
+
+_LIST_READS = {"index": ALL, "count": ALL, "__contains__": ALL, "__len__": ALL, "copy": WALK}
+_LIST_ITEMS = {"__getitem__": READ, "__setitem__": WRITE}
+_COMPARING = frozenset({"index", "count", "remove", "sort", "__contains__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
+"""Methods of lists and comparisons of containers, which compare what these hold."""
+_LIST_STORES = frozenset({"append", "appendleft", "insert", "__setitem__"})
+_KEYED = {
+    DICT: {
+        "get": READ,
+        "__getitem__": READ,
+        "__contains__": READ,
+        "__setitem__": WRITE,
+        "setdefault": WRITE,
+        "__delitem__": REMOVE,
+        "pop": REMOVE,
+    },
+    SET: {"__contains__": READ, "add": WRITE, "discard": REMOVE, "remove": REMOVE},
+}
+_READS: dict[int, dict[str, int | None]] = {
+    DICT: {"__len__": ALL, "copy": WALK, "items": None, "keys": None, "values": None, "__eq__": ALL, "most_common": WALK, "total": ALL},
+    SET: {
+        "__len__": ALL,
+        "copy": ALL,
+        "union": ALL,
+        "intersection": ALL,
+        "difference": ALL,
+        "symmetric_difference": ALL,
+        "isdisjoint": ALL,
+        "issubset": ALL,
+        "issuperset": ALL,
+        "__eq__": ALL,
+    },
+}
+_NEITHER = frozenset({"__init__", "__class__", "__sizeof__", "__reduce__", "__reduce_ex__", "__init_subclass__", "__dir__", "fromkeys"})
+_ONE_BY_ONE = (len, list, tuple, dict, set, frozenset, bytearray, deque, OrderedDict, defaultdict, Counter)
+"""What looks at containers, but not at what is in them."""
+_COPYING = frozenset({"copy", "dataclasses", "pickle", "_pickle"})
+_SIZES = (len, sorted, set, frozenset, min, max, any, all, sum, bool)
+_LAZY = (enumerate, zip)
+_WRITERS = frozenset({"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "insort_right", "shuffle"})
+_METHODS = (BuiltinFunctionType, MethodWrapperType)
+
+
+def called(memory: Memory, function: Any, kind: type) -> Any:
+    """Return what to call instead of a function that is called next, or the function itself."""
+    if issubclass(kind, type):
+        return _class(memory, function)
+    if kind in _METHODS:
+        owner = source_of(function.__self__)
+        plan = memory.plan(type(owner))
+        if type(function.__self__) in SHOWING and owner is not function.__self__:
+            return _shown(memory, function, owner)
+        if plan.kind >= LIST:
+            return _method(memory, function, owner, function.__name__)
+        if kind is MethodWrapperType:
+            return _slot(memory, function, owner)
+        return _builtin(memory, function)
+    if kind is MethodType:
+        owner = function.__self__
+        if memory.plan(type(owner)).kind >= LIST and function.__func__.__module__ == "collections":
+            return _method(memory, function, owner, function.__name__)
+        return function
+    if kind is FunctionType:
+        return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
+    if kind in (MethodDescriptorType, WrapperDescriptorType):
+        return _unbound(memory, function)
+    if kind.__module__ == "operator":
+        return _getting(memory, function)
+    return function
+
+
+# Methods of containers
+
+
+def _shown(memory: Memory, function: Any, owner: Any) -> Any:
+    """A bound method of a view or a proxy of a dictionary."""
+    if type(function.__self__) is MappingProxyType:
+        return _method(memory, function, owner, function.__name__)
+
+    def call(*arguments: Any) -> Any:
+        memory.access([(owner, ALL, None), *parts_of(memory, arguments)])
+        value = function(*arguments)
+        return guards.Walk(memory, owner, value) if function.__name__ == "__iter__" else value
+
+    return call
+
+
+def _method(memory: Memory, function: Any, owner: Any, name: str) -> Any:
+    """A bound method of a container."""
+    if name in _NEITHER:
+        return function
+    if name in ("__setattr__", "__delattr__", "__getattribute__"):
+        return _slot(memory, function, owner)
+    kind = memory.plan(type(owner)).kind
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        parts = [*_done(owner, kind, name, arguments), *_read_too(memory, owner, kind, name, arguments)]
+        point = bool(parts) and memory.access(parts)
+        value = function(*arguments, **keywords)
+        if name in ("copy", "union", "intersection", "difference", "symmetric_difference", "most_common"):
+            memory.made(value)
+        if name == "__iter__":
+            return guards.Walk(memory, owner, value)
+        if point and memory.kernel.tracing:
+            told = ", ".join(guards.shown(argument) for argument in arguments)
+            memory.kernel.note(f"{name}({told})" + (f" = {guards.shown(value)}" if value is not None else ""))
+        return value
+
+    return call
+
+
+def _done(owner: Any, kind: int, name: str, arguments: tuple[Any, ...]) -> list[Part]:
+    """Return what a method does to its container."""
+    if name == "__iter__":
+        return []
+    if kind == LIST:
+        if name in _LIST_ITEMS and arguments:
+            return [(owner, _LIST_ITEMS[name], arguments[0])]
+        return [(owner, _LIST_READS.get(name, BULK), None)]
+    keyed = _KEYED[kind].get(name)
+    if keyed is not None and arguments:
+        return [(owner, keyed, arguments[0])]
+    if name in _READS[kind]:
+        done = _READS[kind][name]
+        return [] if done is None else [(owner, done, None)]
+    return [(owner, BULK, None)]
+
+
+def _read_too(memory: Memory, owner: Any, kind: int, name: str, arguments: tuple[Any, ...]) -> list[Part]:
+    """Return the containers among the arguments that a method reads; those that it only stores are not read."""
+    if name in _COMPARING and name not in _KEYED.get(kind, ()):
+        return all_of(memory, (owner, *arguments))
+    if (kind == LIST and name in _LIST_STORES) or (kind != LIST and name in _KEYED[kind]):
+        return []
+    return parts_of(memory, arguments)
+
+
+def _unbound(memory: Memory, function: Any) -> Any:
+    """`list.append`, `object.__setattr__`, …: the method of a class, called with its object."""
+    name = function.__name__
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        if arguments:
+            owner, rest = arguments[0], arguments[1:]
+            kind = memory.plan(type(owner)).kind
+            if name in ("__setattr__", "__delattr__", "__getattribute__") and rest:
+                guards.touch_attribute(memory, owner, rest[0], name != "__getattribute__")
+            elif kind >= LIST and name not in _NEITHER:
+                return _method(memory, function.__get__(owner), owner, name)(*rest, **keywords)
+        return function(*arguments, **keywords)
+
+    return call
+
+
+def _slot(memory: Memory, function: Any, owner: Any) -> Any:
+    """`super().__setattr__` and its kin."""
+    name = function.__name__
+    if name not in ("__setattr__", "__delattr__", "__getattribute__"):
+        return function
+
+    def call(attribute: str, *value: Any) -> Any:
+        guards.touch_attribute(memory, owner, attribute, name != "__getattribute__")
+        return function(attribute, *value)
+
+    return call
+
+
+# Builtins
+
+
+def _builtin(memory: Memory, function: Any) -> Any:
+    """A function of the interpreter: it reads the containers that it is given."""
+    if function in (getattr, setattr, delattr, hasattr):
+
+        def attribute(owner: Any, *rest: Any) -> Any:
+            if rest and type(rest[0]) is str:
+                guards.touch_attribute(memory, owner, rest[0], function in (setattr, delattr))
+            return function(owner, *rest)
+
+        return attribute
+    if function is vars:
+
+        def attributes(*owner: Any) -> Any:
+            if owner and memory.plan(type(owner[0])).kind == OBJECT:
+                memory.as_dictionary(owner[0])
+            return function(*owner)
+
+        return attributes
+    if function is id:
+        return memory.identify
+    if function is iter:
+        return lambda *arguments: _iterated(memory, arguments)
+    name = function.__name__
+    if name in ("next", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
+        return function
+    done = BULK if name in _WRITERS else ALL if function in _SIZES else WALK
+    return _reading(memory, function, done)
+
+
+def _getting(memory: Memory, getter: Any) -> Any:
+    """An `attrgetter` or its kin: reads what it is given."""
+
+    def call(owner: Any) -> Any:
+        parts = all_of(memory, (owner,), copying=True)
+        if parts:
+            memory.access(parts)
+        return getter(owner)
+
+    return call
+
+
+def _iterated(memory: Memory, arguments: tuple[Any, ...]) -> Any:
+    if len(arguments) == 1:
+        source = source_of(arguments[0])
+        plan = memory.plan(type(source))
+        if plan.kind >= LIST and plan.native("__iter__"):
+            return guards.Walk(memory, source, arguments[0])
+    return iter(*arguments)
+
+
+def _reading(memory: Memory, function: Any, done: int) -> Any:
+    """Return the function as one that announces the reading, or changing, of the containers among its arguments."""
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        if function in _ONE_BY_ONE or done == BULK:
+            parts = parts_of(memory, arguments, done)[: 1 if done == BULK else None]
+        else:
+            parts = all_of(memory, (*arguments, *keywords.values()), done, _goes_deep(function, keywords))
+        point = bool(parts) and memory.access(parts)
+        value = function(*arguments, **keywords)
+        if memory.plan(type(value)).kind >= LIST:
+            memory.made(value)
+        if point and memory.kernel.tracing:
+            memory.kernel.note(f"{function.__name__}(…) = {guards.shown(value)}")
+        return value
+
+    return call
+
+
+def _goes_deep(function: Any, keywords: dict[str, Any]) -> bool:
+    """Whether a call reads attributes of objects: copying does, and sorting by an `attrgetter`."""
+    return function.__module__ in _COPYING or type(keywords.get("key")).__module__ == "operator"
+
+
+# Classes
+
+
+def _class(memory: Memory, cls: Any) -> Any:
+    """A class that is called makes an object, or reads the container that it is given."""
+    if cls in (map, filter):
+        return lambda applied, *sources: cls(_handed_on(memory, applied), *(_lazily(memory, source) for source in sources))
+    if cls in _LAZY or cls.__module__ == "itertools":
+        return lambda *arguments, **keywords: cls(*(_lazily(memory, argument) for argument in arguments), **keywords)
+    if cls is reversed:
+        return lambda argument: _backwards(memory, argument)
+    if cls.__module__ in ("builtins", "collections"):
+        return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.plan(cls).kind >= LIST or cls in _CONSUMERS else cls
+    if memory.plan(cls).kind == EXEMPT or memory.plan(type(cls)).kind != CLASS or issubclass(cls, BaseException):
+        return cls
+    return _maker(memory, cls)
+
+
+_CONSUMERS: frozenset[Any] = frozenset({tuple, frozenset, str, bytes, bool})
+
+
+def _handed_on(memory: Memory, function: Any) -> Any:
+    """Return a function that other code will call as one that announces what it does; the user's own do already."""
+    return called(memory, function, type(function)) if callable(function) and type(function) is not FunctionType else function
+
+
+def _lazily(memory: Memory, argument: Any) -> Any:
+    source = source_of(argument)
+    plan = memory.plan(type(source))
+    return guards.Walk(memory, source, argument) if plan.kind >= LIST and plan.native("__iter__") else argument
+
+
+def _backwards(memory: Memory, argument: Any) -> Any:
+    source = source_of(argument)
+    plan = memory.plan(type(source))
+    if plan.kind >= LIST and plan.native("__reversed__"):
+        return guards.Walk(memory, source, reversed(argument))
+    return reversed(argument)
+
+
+def _maker(memory: Memory, cls: Any) -> Callable[..., Any]:
+    """Return a class as a function that names what it makes, and the containers that a dataclass makes with it."""
+
+    def make(*arguments: Any, **keywords: Any) -> Any:
+        actor = memory.kernel.actor
+        under_way = memory.constructing.setdefault(actor, [])
+        under_way.append(cls)
+        try:
+            thing = cls(*arguments, **keywords)
+        finally:
+            under_way.pop()
+        if type(thing) is cls:
+            memory.made(thing)
+            for name, factory in _factories(cls):
+                value = getattr(thing, "__dict__", {}).get(name)
+                if type(value) is factory and not any(value is given for given in (*arguments, *keywords.values())):
+                    memory.made(value, name)
+        return thing
+
+    return make
+
+
+def _factories(cls: Any) -> list[tuple[str, Any]]:
+    """Return the fields of a dataclass that are made anew for each instance, with the classes that make them."""
+    fields = getattr(cls, "__dataclass_fields__", None)
+    if not isinstance(fields, dict):
+        return []
+    return [(name, field.default_factory) for name, field in fields.items() if isinstance(field.default_factory, type)]

@@ -1,0 +1,288 @@
+"""Stand-ins for objects in the expressions that are about to use them: each announces what is done to the object, and does it.
+
+Nobody else sees a stand-in: an expression uses it once and is left with the result.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from simharness.engine.kernel import Kernel
+from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE
+from simharness.runtimes.memory.reach import compared, parts_of, sought, source_of
+from simharness.runtimes.memory.shared import Memory
+
+WALKERS = frozenset({"copy", "json", "pprint", "heapq", "bisect", "statistics", "dataclasses", "pickle", "_pickle", "_json"})
+"""Modules whose functions go through the values that they are given."""
+LONGEST = 40
+
+
+def look(memory: Memory | None, value: Any, done: int) -> None:
+    """Announce that a container is read as a whole; other values are nothing to announce."""
+    if memory is None:
+        return
+    source = source_of(value)
+    if memory.plan(type(source)).kind >= LIST:
+        memory.access([(source, done, None)])
+
+
+def combine(memory: Memory, left: Any, right: Any, done: int) -> None:
+    """Announce that two values are combined, the left one read or changed."""
+    parts = [*parts_of(memory, (left,), done), *parts_of(memory, (right,))]
+    if parts:
+        memory.access(parts)
+
+
+class Guard:
+    """A container in an expression that subscripts, searches, compares or combines it."""
+
+    __slots__ = ("memory", "owner")
+
+    def __init__(self, memory: Memory, owner: Any) -> None:
+        self.memory = memory
+        self.owner = owner
+
+    def _announce(self, method: str, done: int, key: Any = None) -> bool:
+        memory, owner = self.memory, source_of(self.owner)
+        return memory.plan(type(owner)).native(method) and memory.access([(owner, done, key)])
+
+    def __getitem__(self, key: Any) -> Any:
+        memory, owner = self.memory, self.owner
+        point = self._announce("__getitem__", READ, key)
+        if isinstance(owner, defaultdict) and owner.default_factory is not None:
+            if memory.plan(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
+                self._announce("__missing__", WRITE, key)
+                value = owner[key]
+                memory.made(value)
+                return value
+        value = owner[key]
+        if point and memory.kernel.tracing:
+            memory.kernel.note(shown(value))
+        elif type(key) is slice:
+            memory.made(value)
+        return value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        parts = [(self.owner, WRITE, key), *(parts_of(self.memory, (value,)) if type(key) is slice else ())]
+        point = self.memory.plan(type(self.owner)).native("__setitem__") and self.memory.access(parts)
+        if point and self.memory.kernel.tracing:
+            self.memory.kernel.note(shown(value))
+        self.owner[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        if self.memory.plan(type(self.owner)).kind == LIST:
+            self._announce("__delitem__", BULK)
+        else:
+            self._announce("__delitem__", REMOVE, key)
+        del self.owner[key]
+
+    def __contains__(self, key: Any) -> bool:
+        parts = sought(self.memory, self.owner, key)
+        point = bool(parts) and self.memory.access(parts)
+        found = key in self.owner
+        if point and self.memory.kernel.tracing:
+            self.memory.kernel.note(f"{shown(key)} is {'in it' if found else 'not in it'}")
+        return found
+
+    __hash__ = None  # type: ignore[assignment]  # nobody keeps it
+
+
+def _comparing(name: str) -> Callable[[Guard, Any], Any]:
+    combining = getattr(operator, name)
+
+    def method(self: Guard, other: Any) -> Any:
+        if type(other) is Guard:
+            other = other.owner
+        if name in _COMPARISONS:
+            parts = compared(self.memory, self.owner, other)
+            if parts:
+                self.memory.access(parts)
+        else:
+            combine(self.memory, self.owner, other, ALL if name in _UNORDERED else WALK)
+        value = combining(self.owner, other)
+        self.memory.made(value) if self.memory.plan(type(value)).kind >= LIST else None
+        return value
+
+    method.__name__ = name
+    return method
+
+
+_COMPARISONS = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
+_UNORDERED = frozenset({"__and__", "__or__", "__sub__", "__xor__"})
+for _name in (*_COMPARISONS, *_UNORDERED, "__add__", "__mul__"):
+    setattr(Guard, _name, _comparing(_name))
+
+
+class Update:
+    """An object in an augmented assignment: an attribute or item of it is read, and then written."""
+
+    __slots__ = ("_memory", "_owner")
+
+    def __init__(self, memory: Memory, owner: Any) -> None:
+        object.__setattr__(self, "_memory", memory)
+        object.__setattr__(self, "_owner", owner)
+
+    def __getattribute__(self, name: str) -> Any:
+        memory, owner = _parts(self)
+        point = _touch(memory, owner, name, False)
+        value = getattr(owner, name)
+        if point and memory.kernel.tracing:
+            memory.kernel.note(shown(value))
+        return InPlace(memory, value) if memory.plan(type(value)).kind >= LIST else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        memory, owner = _parts(self)
+        if _touch(memory, owner, name, True) and memory.kernel.tracing:
+            memory.kernel.note(shown(value))
+        setattr(owner, name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        memory, owner = _parts(self)
+        value = (Guard(memory, owner) if memory.plan(type(owner)).kind >= LIST else owner)[key]
+        return InPlace(memory, value) if memory.plan(type(value)).kind >= LIST else value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        memory, owner = _parts(self)
+        (Guard(memory, owner) if memory.plan(type(owner)).kind >= LIST else owner)[key] = value
+
+
+def _parts(update: Update) -> tuple[Memory, Any]:
+    return object.__getattribute__(update, "_memory"), object.__getattribute__(update, "_owner")
+
+
+def _touch(memory: Memory, owner: Any, name: str, write: bool) -> bool:
+    """Announce an access to an attribute, unless it only runs code; return whether that was a scheduling point."""
+    plan = memory.plan(type(owner))
+    if plan.kind == EXEMPT or not plan.touches(name, write):
+        return False
+    if plan.kind == MODULE:
+        return memory.touch(memory.global_spot(owner.__name__, name), write)
+    return memory.attribute(owner, name, write)
+
+
+touch_attribute = _touch
+
+
+class InPlace:
+    """A container that is the left side of an augmented assignment to an attribute or item."""
+
+    __slots__ = ("memory", "owner")
+
+    def __init__(self, memory: Memory, owner: Any) -> None:
+        self.memory = memory
+        self.owner = owner
+
+
+def _in_place(name: str) -> Callable[[InPlace, Any], Any]:
+    combining = getattr(operator, name)
+
+    def method(self: InPlace, other: Any) -> Any:
+        combine(self.memory, self.owner, other, BULK)
+        return combining(self.owner, other)
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor"):
+    setattr(InPlace, f"__i{_name}__", _in_place(f"__i{_name}__"))
+
+
+class Noting:
+    """An object of which an attribute is written in an execution that is recorded: notes the value."""
+
+    __slots__ = ("_memory", "_owner")
+
+    def __init__(self, kernel: Kernel, owner: Any) -> None:
+        object.__setattr__(self, "_memory", kernel)
+        object.__setattr__(self, "_owner", owner)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kernel, owner = object.__getattribute__(self, "_memory"), object.__getattribute__(self, "_owner")
+        kernel.note(shown(value))
+        setattr(owner, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        kernel, owner = object.__getattribute__(self, "_memory"), object.__getattribute__(self, "_owner")
+        kernel.note("deleted")
+        delattr(owner, name)
+
+
+class Walk:
+    """An iterator over a container; each of its steps reads the container.
+
+    Making it reads the container, too (its size, for a dictionary); a loop does that in one go with its first step.
+    """
+
+    __slots__ = ("memory", "source", "steps", "value")
+
+    def __init__(self, memory: Memory, source: Any, value: Any, looping: bool = False) -> None:
+        self.memory = memory
+        self.source = source
+        self.value = value
+        self.steps: Iterator[Any] | None = None
+        if not looping:
+            if memory.plan(type(source)).kind != LIST or isinstance(source, deque):
+                memory.access([(source, ALL, None)])
+            self.steps = iter(value)
+
+    def __iter__(self) -> Walk:
+        return self
+
+    def __next__(self) -> Any:
+        memory = self.memory
+        point = memory.access([(self.source, WALK, None)])
+        steps = self.steps
+        if steps is None:
+            steps = self.steps = iter(self.value)
+        element = next(steps)
+        if point and memory.kernel.tracing:
+            memory.kernel.note(shown(element))
+        return element
+
+    def __reduce__(self) -> Any:
+        return (self.steps or iter(self.value)).__reduce__()
+
+    def __length_hint__(self) -> int:
+        return operator.length_hint(self.steps or self.value)
+
+
+# Values in words
+
+
+def shown(value: Any, depth: int = 1) -> str:
+    """Return a value for people, without running any code of theirs."""
+    kind = type(value)
+    if kind in SIMPLE:
+        text = repr(value)
+    elif depth and kind in (list, tuple, set, dict) and len(value) <= 4:
+        pairs = value.items() if kind is dict else ()
+        inner = [f"{shown(key, 0)}: {shown(one, 0)}" for key, one in pairs] or [shown(one, 0) for one in value]
+        opening, closing = "[]" if kind is list else "()" if kind is tuple else "{}"
+        text = f"{opening}{', '.join(inner)}{',' if kind is tuple and len(value) == 1 else ''}{closing}"
+    elif kind in (list, tuple, set, dict):
+        text = f"{kind.__name__} of {len(value)}"
+    else:
+        text = f"<{getattr(value, '__name__', kind.__name__) if isinstance(value, type) else kind.__name__}>"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def note_read(kernel: Kernel, owner: Any, name: str) -> None:
+    """Note the value of an attribute that is read next, as far as it can be had without running code."""
+    held = getattr(owner, "__dict__", {}) if not isinstance(owner, type) else vars(owner)
+    if name in held:
+        kernel.note(shown(held[name]))
+        return
+    for base in type(owner).__mro__:
+        if name in vars(base):
+            found = vars(base)[name]
+            if type(found).__name__ == "member_descriptor":
+                try:
+                    found = found.__get__(owner)
+                except AttributeError:
+                    return
+            kernel.note(shown(found))
+            return

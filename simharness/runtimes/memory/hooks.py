@@ -1,0 +1,245 @@
+"""What rewritten code calls around its accesses. Outside a simulation, and on other OS threads, each hook returns what it was given.
+
+`simharness.instrument.rewriting` says which hook stands where. A hook that returns its argument has announced the access that follows; one
+that returns a stand-in has it announced when it happens (`simharness.instrument.guards`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+from simharness.engine.kernel import Kernel, _active, current
+from simharness.instrument.marks import HOOKS
+from simharness.runtimes.memory import guards
+from simharness.runtimes.memory import shared as runtime
+from simharness.runtimes.memory.accesses import ALL, BULK, WALK
+from simharness.runtimes.memory.calls import called
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE
+from simharness.runtimes.memory.locations import Spot
+from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
+from simharness.runtimes.memory.shared import MEMORY, Memory
+
+ANNOUNCING = True
+"""Tells these hooks from silent ones."""
+
+
+def _here() -> Memory | None:
+    """Return the shared memory of the simulation that the running code is part of."""
+    kernel = current()
+    if kernel is None:
+        return None
+    found: Memory | None = kernel.context.get(MEMORY)
+    return found if found is not None else runtime.of(kernel)
+
+
+def attr(owner: Any, name: str) -> Any:
+    """`owner.name` is read next."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            plan = memory.plans.get(type(owner)) or memory.plan(type(owner))
+            if plan.kind != EXEMPT and (plan.reads.get(name) or plan.touches(name, False)):
+                if plan.kind == MODULE:
+                    made = memory.touch(memory.global_spot(owner.__name__, name), False)
+                else:
+                    made = memory.attribute(owner, name, False)
+                if made and memory.kernel.tracing:
+                    guards.note_read(memory.kernel, owner, name)
+            elif name == "__dict__" and plan.kind == OBJECT:
+                memory.as_dictionary(owner)
+    return owner
+
+
+def store(owner: Any, name: str) -> Any:
+    """`owner.name` is written or deleted next."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            plan = memory.plans.get(type(owner)) or memory.plan(type(owner))
+            if plan.kind != EXEMPT and plan.touches(name, True):
+                if plan.kind == MODULE:
+                    made = memory.touch(memory.global_spot(owner.__name__, name), True)
+                else:
+                    made = memory.attribute(owner, name, True)
+                if made and memory.kernel.tracing:
+                    return guards.Noting(memory.kernel, owner)
+    return owner
+
+
+def update(owner: Any) -> Any:
+    """An attribute or an item of `owner` is read and then written next."""
+    if _active:
+        memory = _here()
+        if memory is not None and memory.plan(type(owner)).kind != EXEMPT:
+            return guards.Update(memory, owner)
+    return owner
+
+
+def on(owner: Any) -> Any:
+    """Something is done next with `owner`, if it is a container: a subscript, `in`, a comparison, a combination."""
+    if _active:
+        memory = _here()
+        if memory is not None and (memory.plan(type(owner)).kind >= LIST or type(owner) in SHOWING):
+            return guards.Guard(memory, owner)
+    return owner
+
+
+def compared(owner: Any) -> Any:
+    """`owner` is compared next, or combined, or something is looked for in it."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            kind = type(owner)
+            plan = memory.plan(kind)
+            if plan.kind >= LIST or plan.generated or kind in SHOWING or issubclass(kind, frozenset):
+                return guards.Guard(memory, owner)
+            if issubclass(kind, tuple) and not SIMPLE.issuperset(map(type, tuple.__iter__(owner))):
+                return guards.Guard(memory, owner)
+    return owner
+
+
+def told(value: Any) -> Any:
+    """`value` is shown next, or taken apart: what it holds is read, too."""
+    if _active:
+        memory = _here()
+        if memory is not None and type(value) not in SIMPLE:
+            parts = all_of(memory, (value,))
+            if parts:
+                memory.access(parts)
+    return value
+
+
+def function(called_next: Any) -> Any:
+    """`called_next` is called next."""
+    if _active:
+        kind = type(called_next)
+        defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
+        if type(defined) is FunctionType and HOOKS not in defined.__globals__:
+            _meet(defined.__code__.co_filename, defined.__module__)
+        elif kind is BuiltinFunctionType and called_next.__module__ in OUTSIDE:
+            _meet(called_next.__module__, called_next.__module__)
+        if kind is FunctionType and called_next.__module__ not in guards.WALKERS:
+            return called_next
+        memory = _here()
+        if memory is not None:
+            return called(memory, called_next, kind)
+    return called_next
+
+
+def _meet(file: str, module: str | None) -> None:
+    """Code is called that is not instrumented."""
+    memory = _here()
+    if memory is not None:
+        root = str(module).partition(".")[0]
+        memory.meets(root if root in OUTSIDE else file)
+
+
+def whole(value: Any) -> Any:
+    """All of `value` is read next, in order, if it is a container."""
+    if _active:
+        guards.look(_here(), value, WALK)
+    return value
+
+
+def truth(value: Any) -> Any:
+    """Whether `value` is empty is asked next, if it is a container."""
+    if _active:
+        guards.look(_here(), value, ALL)
+    return value
+
+
+def made(value: Any, hint: str = "") -> Any:
+    """`value` has just been made; `hint` is what it is assigned to."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            memory.made(value, hint)
+    return value
+
+
+def iterator(value: Any) -> Any:
+    """An iterator over `value` is made next, to be gone through some time."""
+    return walk(value, looping=False)
+
+
+def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
+    """`value` is gone through next, and each element assigned to the variables told."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            source = source_of(value)
+            tracked = memory.plan(type(source)).kind >= LIST and memory.plan(type(source)).native("__iter__")
+            if tracked or variables:
+                return _walking(memory, value, guards.Walk(memory, source, value, looping) if tracked else iter(value), variables)
+    return value
+
+
+def _walking(memory: Memory, value: Any, steps: Iterable[Any], variables: tuple[Any, ...]) -> Iterable[Any]:
+    if not variables:
+        return steps
+    return (assigned(element, *variables) for element in steps)
+
+
+def _spots(memory: Memory, variables: tuple[Any, ...]) -> list[Spot]:
+    """Return the locations of variables, each told by its name and its module or a function that has its cell."""
+    found = []
+    for position in range(0, len(variables), 2):
+        name, place = variables[position], variables[position + 1]
+        if type(place) is str:
+            found.append(memory.global_spot(place, name))
+        else:
+            found.append(memory.cell_spot(place.__closure__[0], name))
+    return found
+
+
+def variable(name: str, place: Any) -> None:
+    """A variable is read next."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            (spot,) = _spots(memory, (name, place))
+            if memory.touch(spot, False) and memory.kernel.tracing:
+                _note_variable(memory.kernel, name, place)
+
+
+def _note_variable(kernel: Kernel, name: str, place: Any) -> None:
+    if type(place) is str:
+        import sys
+
+        module = sys.modules.get(place)
+        if name in vars(module or guards):
+            kernel.note(guards.shown(vars(module or guards)[name]))
+    else:
+        try:
+            kernel.note(guards.shown(place.__closure__[0].cell_contents))
+        except ValueError:
+            kernel.note("not assigned yet")
+
+
+def assigned(value: Any, *variables: Any) -> Any:
+    """Variables are written next, with `value` or parts of it."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            spots = _spots(memory, variables)
+            if len(spots) == 1:
+                point = memory.touch(spots[0], True)
+            else:
+                point = memory.touch_all([(spot, True) for spot in spots], ", ".join(spot.entry.label + spot.key for spot in spots))
+            if point and memory.kernel.tracing and len(spots) == 1:
+                memory.kernel.note(guards.shown(value))
+    return value
+
+
+def augmented(now: Any, value: Any, *variables: Any) -> Any:
+    """`now`, the value of a variable, is combined with `value` in place, and the variable is written; return `value`."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            guards.combine(memory, now, value, BULK)
+            if variables:
+                (spot,) = _spots(memory, variables)
+                memory.touch(spot, True)
+    return value

@@ -1,0 +1,183 @@
+"""What a class's instances are to shared memory: a container with items, an object with attributes, or nothing that can be shared.
+
+Exempt are immutable values, what the runtimes control already (locks, threads, queues, connections), the harness's own objects,
+thread-locals, and iterators and generators, whose state cannot be seen from outside.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from types import MemberDescriptorType
+from typing import Any
+
+from simharness.instrument.marks import announces
+
+EXEMPT, OBJECT, MODULE, CLASS, LIST, DICT, SET = range(7)
+_CONTAINERS: tuple[tuple[type, int], ...] = (
+    (list, LIST),
+    (deque, LIST),
+    (bytearray, LIST),
+    (dict, DICT),
+    (set, SET),
+)
+_GENUINE = frozenset({list, deque, bytearray, dict, OrderedDict, defaultdict, Counter, set})
+_CONTROLLED = frozenset(
+    {"simharness", "threading", "_thread", "queue", "_queue", "sqlite3", "concurrent", "logging", "greenlet", "asyncio", "contextvars"}
+    | {"_contextvars", "builtins", "io", "_io", "datetime", "random", "_random", "re", "decimal", "fractions", "pathlib", "uuid"}
+    | {"weakref", "functools", "itertools", "operator", "_operator", "typing", "abc"}
+)
+OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "pathlib", "posix", "nt", "shelve", "shutil", "tempfile"})
+"""Modules of the standard library whose functions and objects keep what no location shows: files, above all."""
+_BY_IDENTITY: Any = object.__eq__
+SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
+"""Types whose instances hold nothing."""
+
+
+class Plan:
+    """How accesses to the instances of one class are announced.
+
+    Attributes:
+        kind: one of the constants of this module.
+        generated: whether methods that the class has been given compare and show its fields.
+        genuine: whether each operation on items is the container's own; `native` then need not be asked.
+        reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
+    """
+
+    __slots__ = ("_native", "cls", "generated", "genuine", "kind", "reads", "writes")
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.kind = kind_of(cls)
+        self.genuine = cls in _GENUINE
+        self.generated = self.kind == OBJECT and (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"))
+        self.reads: dict[str, bool] = {}
+        self.writes: dict[str, bool] = {}
+        self._native: dict[str, bool] = {}
+
+    def native(self, method: str) -> bool:
+        """Whether a method of a container is the container's own, not one that a subclass has put in its place."""
+        if self.genuine:
+            return True
+        found = self._native.get(method)
+        if found is None:
+            found = self._native[method] = any(
+                base in _GENUINE for base in self.cls.__mro__ if method in vars(base) and base is _first(self.cls, method)
+            )
+        return found
+
+    def touches(self, name: str, write: bool) -> bool:
+        """Whether an attribute is memory: not a property, or a class's own way to read or write attributes, of instrumented code."""
+        known = self.writes if write else self.reads
+        found = known.get(name)
+        if found is None:
+            found = known[name] = self._touches(name, write)
+        return found
+
+    def _touches(self, name: str, write: bool) -> bool:
+        if self.kind in (MODULE, CLASS):
+            return True
+        if name in ("__dict__", "__class__"):
+            return False
+        own = _first(self.cls, "__setattr__" if write else "__getattribute__")
+        if own is not object and _is_instrumented(vars(own)["__setattr__" if write else "__getattribute__"]):
+            return False
+        holder = _first(self.cls, name)
+        if holder is None:
+            return True
+        held = vars(holder)[name]
+        if isinstance(held, types.GetSetDescriptorType):
+            return False
+        if isinstance(held, property):
+            return not _is_instrumented(held.fset if write else held.fget)
+        getter = vars(type(held)).get("__set__" if write else "__get__") if hasattr(type(held), "__set__") else None
+        return not _is_instrumented(getter)
+
+
+def kind_of(cls: type) -> int:
+    """Return which kind of memory the instances of a class are."""
+    for base, kind in _CONTAINERS:
+        if issubclass(cls, base):
+            return kind
+    if issubclass(cls, types.ModuleType):
+        return MODULE
+    if issubclass(cls, type):
+        return EXEMPT if issubclass(cls, enum.EnumMeta) else CLASS
+    if cls is types.FunctionType:
+        return OBJECT
+    module = str(cls.__module__)
+    if module.partition(".")[0] in _CONTROLLED or isinstance(cls, enum.EnumMeta) or issubclass(cls, _thread_locals()):
+        return EXEMPT
+    if issubclass(cls, int | float | complex | str | bytes | tuple | frozenset) and not cls.__dictoffset__:
+        return EXEMPT
+    return OBJECT
+
+
+def _thread_locals() -> tuple[type, ...]:
+    import _thread
+
+    return (_thread._local, threading.local)
+
+
+def _first(cls: type, name: str) -> type | None:
+    """Return the first class of the method resolution order that has the attribute."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            return base
+    return None
+
+
+def _is_instrumented(function: Any) -> bool:
+    """Whether a function's own accesses are announced."""
+    while isinstance(function, types.MethodType):
+        function = function.__func__
+    function = getattr(function, "__wrapped__", function)
+    return type(function) is types.FunctionType and announces(function.__globals__)
+
+
+def key_of(key: Any) -> Any:
+    """Return a value that stands for a key of a container: equal keys give equal values, and their texts are the same in each process.
+
+    OTHER stands for a key whose equality is decided by code, IDENTITY for an object that equals only itself.
+    """
+    kind: Any = type(key)
+    if kind is str or kind is int:
+        return key
+    if isinstance(key, str) and kind.__eq__ is str.__eq__:
+        return str.__str__(key)
+    if isinstance(key, int) and kind.__eq__ is int.__eq__:
+        return int.__int__(key)
+    if kind is complex and not key.imag:
+        return key_of(key.real)
+    if kind is float and key.is_integer():
+        return int(key)
+    if kind in (float, bytes, complex, type(None)):
+        return (kind.__name__, repr(key))
+    if kind is tuple:
+        parts = tuple(key_of(part) for part in key)
+        return OTHER if OTHER in parts or IDENTITY in parts else ("tuple", *parts)
+    if isinstance(key, type):
+        return ("class", key.__module__, key.__qualname__)
+    if isinstance(kind, enum.EnumMeta) and _BY_IDENTITY is kind.__eq__:
+        return (kind.__qualname__, key.name)
+    return IDENTITY if _BY_IDENTITY is kind.__eq__ else OTHER
+
+
+OTHER = ("?",)
+IDENTITY = ("is",)
+
+
+def attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of an object, those in slots too, without running code of its class."""
+    yield from ((name, value) for name, value in list(getattr(thing, "__dict__", {}).items()) if not name.startswith("__"))
+    for base in type(thing).__mro__:
+        for name, member in vars(base).items():
+            if type(member) is MemberDescriptorType and base.__module__ != "builtins":
+                try:
+                    held = member.__get__(thing)
+                except AttributeError:
+                    continue
+                yield name, held

@@ -1,0 +1,91 @@
+"""Names for objects that were there before the actors began and that nobody has touched: the path to each from what has a name.
+
+Looked for when set-up is over, and only if exploring has met one that is shared, or whose name matters otherwise: then the walk finds the
+same objects under the same paths in each execution, whoever touches them first.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+from simharness.engine.kernel import Kernel
+from simharness.instrument.marks import HOOKS, is_instrumented
+from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, MODULE, OBJECT, SET, attributes
+from simharness.runtimes.memory.locations import MADE_BEFORE
+from simharness.runtimes.memory.shared import Memory, of
+
+MOST = 20_000
+"""Objects looked at; what is further away goes by its class."""
+
+
+def _name_all(memory: Memory, works: Iterable[Any]) -> None:
+    """Set-up is over: name what the instrumented modules, the named objects and the actors' functions lead to."""
+    seen: set[int] = set()
+    waiting = deque(_roots(memory, works, seen))
+    while waiting and len(seen) < MOST:
+        name, label, thing = waiting.popleft()
+        if id(thing) in seen or not _leads_on(memory, thing):
+            continue
+        seen.add(id(thing))
+        kind = memory.plan(type(thing)).kind
+        if (kind >= LIST or (kind == OBJECT and not isinstance(thing, FunctionType))) and id(thing) not in memory.entries:
+            memory.register(thing, name, label)
+        waiting.extend((f"{name}{key}", f"{label}{key}", value) for key, value in _within(memory, thing))
+
+
+def _roots(memory: Memory, works: Iterable[Any], seen: set[int]) -> Iterator[tuple[str, str, Any]]:
+    """Yield where the walk begins, each thing with its name and label; add the things that need no name to `seen`."""
+    for entry in list(memory.entries.values()):
+        thing = entry.reference() if isinstance(entry.reference, weakref.ref) else entry.reference
+        seen.add(id(thing))
+        yield from ((f"{entry.name}{key}", f"{entry.label}{key}", value) for key, value in _within(memory, thing))
+    for name in sorted(sys.modules):
+        if is_instrumented(name):
+            for key, value in list(vars(sys.modules[name]).items()):
+                if key != HOOKS and not key.startswith("__"):
+                    yield f"{name}.{key}", key, value
+    yield from ((f"work {number}", f"work {number}", work) for number, work in enumerate(works))
+
+
+def _leads_on(memory: Memory, thing: Any) -> bool:
+    """Whether a thing can be touched, or leads to what can."""
+    kind = memory.plan(type(thing)).kind
+    if kind == CLASS:
+        return is_instrumented(thing.__module__)
+    return kind not in (MODULE, EXEMPT) or isinstance(thing, MethodType | CellType | tuple | partial)
+
+
+def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a thing leads to, each with the last part of its path. What sets hold goes by its class: their order tells nothing."""
+    kind = memory.plan(type(thing)).kind
+    if isinstance(thing, FunctionType):
+        for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
+            yield f" {name}", cell
+        yield from ((f" default {number}", value) for number, value in enumerate(thing.__defaults__ or ()))
+    elif isinstance(thing, MethodType):
+        yield from (("", thing.__self__), ("", thing.__func__))
+    elif isinstance(thing, CellType):
+        try:
+            yield "", thing.cell_contents
+        except ValueError:
+            return
+    elif isinstance(thing, partial):
+        yield from (("", part) for part in (thing.func, *thing.args, *thing.keywords.values()))
+    elif type(thing) is tuple or kind == LIST:
+        yield from ((f"[{number}]", value) for number, value in enumerate(thing) if not isinstance(value, int | str))
+    elif kind == DICT:
+        yield from ((f"[{number}]", value) for number, value in enumerate(dict.values(thing)) if not isinstance(value, int | str))
+    if kind not in (SET, EXEMPT):
+        yield from ((f".{name}", value) for name, value in attributes(thing))
+
+
+def settle(kernel: Kernel) -> None:
+    """Set-up is over: name what was there before, if exploring has met something that nobody could name."""
+    if MADE_BEFORE in kernel.learned.shared:
+        _name_all(of(kernel), [actor.work for actor in kernel.waiting])

@@ -1,0 +1,143 @@
+"""What every replaced primitive needs: a stable name, its state in the execution under way, and ways to declare its steps.
+
+A primitive lives longer than an execution: it may be made at import, in one execution, or outside any. Its *view* is what it
+is in one execution; views are made on first use and dropped when the next execution begins, so each starts afresh. The name
+of its resource does not depend on the interleaving: something made inside an execution is named after its maker and the line
+that made it, something that was there before keeps a number for good.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any, Generic, TypeVar
+
+from simharness.engine.actors import ROOT
+from simharness.engine.clock import nanoseconds
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import Operation, Resource
+from simharness.engine.record import INSPECTING, RUNNING
+from simharness.places import is_foreign
+from simharness.runtimes.patching import Patches
+
+VIEW = "_simharness_view"
+NUMBER = "_simharness_number"
+_numbers = itertools.count(1)
+_foreign: dict[str, bool] = {}
+_lines: dict[tuple[str, str, int], str] = {}
+
+
+def made_here(kernel: Kernel, kind: str, depth: int = 2) -> tuple[str, str]:
+    """Return a name and a label for something of this kind that the current actor makes now, `depth` frames up."""
+    frame = sys._getframe(depth)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        foreign = _foreign.get(file)
+        if foreign is None:
+            foreign = _foreign[file] = is_foreign(file)
+        if not foreign:
+            line = (kind, file, frame.f_lineno)
+            base = _lines.get(line)
+            if base is None:
+                base = _lines[line] = f"{kind} {file.rpartition('/')[2]}:{frame.f_lineno}"
+            break
+        frame = frame.f_back  # type: ignore[assignment]  # the loop ends there
+    else:
+        base = kind
+    name = kernel.new_name(base)
+    label, _, number = name.removeprefix(f"{ROOT}'s ").rpartition(" ")
+    return name, label if number == "1" else f"{label} #{number}"
+
+
+def number_of(owner: Any) -> int:
+    """Return the number that something made outside an execution keeps for good."""
+    found: int | None = getattr(owner, NUMBER, None)
+    if found is None:
+        found = next(_numbers)
+        setattr(owner, NUMBER, found)
+    return found
+
+
+class View:
+    """What one primitive is in one execution; the identity of `execution`, the kernel's resources, tells executions apart."""
+
+    kind = "thing"
+
+    def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
+        self.execution = kernel.resources
+        self.owner = owner
+        self.name = name
+        self.label = label
+
+
+V = TypeVar("V", bound=View)
+
+
+class Views(Generic[V]):
+    """Finds or makes the view of instances of one patched class, which keep it in their `__dict__`."""
+
+    def __init__(self, make: type[V]) -> None:
+        self._make = make
+
+    def born(self, kernel: Kernel, owner: Any, depth: int = 3) -> V:
+        """Make the view of something that the current actor has just made."""
+        name, label = made_here(kernel, self._make.kind, depth)
+        view = owner.__dict__[VIEW] = self._make(kernel, owner, name, label)
+        return view
+
+    def of(self, kernel: Kernel, owner: Any) -> V:
+        """Return the view of `owner` in the execution under way."""
+        view: V | None = owner.__dict__.get(VIEW)
+        if view is None or view.execution is not kernel.resources:
+            name = f"{self._make.kind} made before, no. {number_of(owner)}"
+            view = owner.__dict__[VIEW] = self._make(kernel, owner, name, name)
+        return view
+
+
+def me(kernel: Kernel) -> str:
+    """Return the name under which the running code holds things."""
+    actor = kernel.actor
+    return actor.host.name if actor is not None and kernel.mode != INSPECTING else "a check"
+
+
+def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
+    """Make a step that is given up after this many virtual seconds; in checks, where time stands still, and in set-up at once."""
+    if kernel.mode != RUNNING and not kernel.dying:
+        resource, enabled = operation.resource, operation.enabled
+        if enabled is not None and resource is not None and not enabled(resource.state):
+            if kernel.setting_up:
+                kernel.clock.now += max(0, nanoseconds(seconds))
+            return
+    kernel.step(operation, kernel.clock.now + max(0, nanoseconds(seconds)))
+
+
+def took(kernel: Kernel, resource: Resource) -> None:
+    """Note, for people, that the current actor holds a lock from here on. Call only while tracing."""
+    actor = kernel.actor
+    if actor is not None and kernel.mode != INSPECTING:
+        kernel.context.setdefault("held", {}).setdefault(actor.index, []).append(resource.name)
+
+
+def gave_back(kernel: Kernel, resource: Resource) -> None:
+    """Note, for people, that a lock is free again, whoever held it. Call only while tracing."""
+    if kernel.mode != INSPECTING:
+        for names in kernel.context.get("held", {}).values():
+            if resource.name in names:
+                names.remove(resource.name)
+                return
+
+
+def replace(patches: Patches, owner: Any, replacements: Mapping[str, Any]) -> None:
+    """Plan to replace attributes of a class; functions are called as what they replace, since thread names show it."""
+    for name, replacement in replacements.items():
+        if isinstance(replacement, FunctionType):
+            call_alike(replacement, getattr(owner, name))
+        patches.attribute(owner, name, replacement)
+
+
+def call_alike(replacement: Any, original: Any) -> None:
+    """Give a replacement the names and the docstring of the original."""
+    for name in ("__name__", "__qualname__", "__doc__"):
+        setattr(replacement, name, getattr(original, name))

@@ -1,0 +1,1 @@
+"""`sqlite3`: statements, transactions and locks as steps."""

@@ -1,0 +1,414 @@
+"""SQLite: the real `sqlite3`, with its statements and transaction borders as scheduling points.
+
+Inside a simulation `sqlite3.connect` returns an instance of a subclass of the wanted factory and of `SimConnection`. It is
+a genuine connection to the genuine file; only waiting is virtual: the real busy timeout is 0, and what would wait is an
+operation that the kernel lets happen when the lock is free, or when the virtual timeout has passed, in which case the
+library's own "database is locked" comes out. Footprints and locking are in `sqlite_footprint` and `sqlite_locks`.
+
+Promises: outside a simulation `connect` is the genuine one; a dying execution does nothing to a database; at the end of an
+execution (`end_execution`) no lock, cursor or connection is left.
+
+Limits: power loss is out of scope (`synchronous` is off); shared caches and attached files are refused; what a step cannot
+express exactly (`backup`, blobs, schema changes) conflicts with everything on the database.
+"""
+
+from __future__ import annotations
+
+import _sqlite3
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from types import TracebackType
+from typing import Any
+
+from simharness.engine.clock import nanoseconds
+from simharness.engine.kernel import Kernel, current
+from simharness.engine.operations import Operation
+from simharness.engine.record import INSPECTING, RUNNING
+from simharness.errors import Refused
+from simharness.places import caller
+from simharness.runtimes.patching import Patches
+from simharness.runtimes.sqlite.cursor import LEGACY, SimCursor, TalkingCursor, attempt, execute, set_level, statement
+from simharness.runtimes.sqlite.database import Database
+from simharness.runtimes.sqlite.effects import Link
+from simharness.runtimes.sqlite.kept.image import MEMORY, Kept
+from simharness.runtimes.sqlite.kept.playing import ALTERS, Closed, Noting, Played
+from simharness.runtimes.sqlite.kept.tape import words
+from simharness.runtimes.sqlite.registry import end_execution, holders, identify, registry_of, retire, snapshot
+from simharness.runtimes.sqlite.remembered import forget, memory_of
+from simharness.runtimes.sqlite.statements import COMMITS, ROLLS_BACK, Shape
+
+__all__ = ["SimConnection", "connect", "end_execution", "forget", "holders", "install", "registry_of", "snapshot"]
+
+_genuine = sqlite3.connect
+_new_cursor: Any = sqlite3.Connection.cursor
+_Connection = sqlite3.Connection
+_Cursor = sqlite3.Cursor
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacement of `sqlite3.connect`, wherever it is bound."""
+    patches.everywhere(_genuine, connect)
+    for module in (sqlite3, sqlite3.dbapi2, _sqlite3):
+        patches.attribute(module, "connect", connect)
+
+
+def collects(kernel: Kernel) -> bool:
+    """Whether garbage is to be collected before each execution: it holds connections that are kept."""
+    return memory_of(kernel).keeper.collects
+
+
+def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+    """Open a database: a controlled connection inside a simulation, a genuine one outside."""
+    kernel = current()
+    if kernel is None:
+        genuine: sqlite3.Connection = _genuine(*arguments, **options)
+        return genuine
+    kept = memory_of(kernel).keeper.find(kernel, arguments, options)
+    if kept is not None:
+        return _for_keeping(kernel, kept, arguments[0], options)
+    factory = arguments[5] if len(arguments) > 5 else options.get("factory", _Connection)
+    connection: sqlite3.Connection = _controlled(factory, SimConnection)(*arguments, **options)
+    return connection
+
+
+def _for_keeping(kernel: Kernel, kept: Kept, database: Any, options: dict[str, Any]) -> SimConnection:
+    """Return a connection that the next execution may have again, or the one that was kept for this one."""
+    told = words(options)
+    connection = kept.take(len(kept.links) if kept.open else told)
+    if connection is not None:
+        connection.__class__ = SimConnection
+        connection.row_factory, connection.text_factory = None, str
+        set_level.__set__(connection, options.get("isolation_level", ""))
+        name = _name_of_next(kernel)
+        connection._join(kernel, name, identify(kernel, database, False, name), known=True, **options)
+    else:
+        connection = SimConnection(database, known=kept.image is not None, **options)
+    link = connection._link
+    link.references = sys.getrefcount(connection)
+    link.options = {**options, "timeout": 0, "check_same_thread": False}
+    kept.opened(link, told)
+    if kept.open:
+        connection.__class__ = NotingConnection
+    found: SimConnection = connection
+    return found
+
+
+def where(kernel: Kernel, path: str) -> str:
+    """Return where a database's file is now that the execution which had it at this path is over."""
+    return memory_of(kernel).keeper.where(path)
+
+
+_subclasses: dict[tuple[Any, type], Any] = {}
+
+
+def _controlled(factory: Any, base: type) -> Any:
+    """Return a subclass of the user's connection or cursor class that is controlled."""
+    found = _subclasses.get((factory, base))
+    if found is None:
+        genuine = base.__mro__[-2]
+        if factory is genuine:
+            found = base
+        elif isinstance(factory, type) and issubclass(factory, genuine):
+            body = {"__module__": factory.__module__, "__qualname__": factory.__qualname__, "__doc__": factory.__doc__}
+            found = factory if issubclass(factory, base) else type(factory.__name__, (factory, base), body)
+        else:
+            raise Refused(f"{caller() or '?'}: the factory {factory!r} is not a subclass of sqlite3.{genuine.__name__}")
+        _subclasses[factory, base] = found
+    return found
+
+
+def _name_of_next(kernel: Kernel) -> str:
+    return "check's connection" if kernel.mode == INSPECTING else kernel.new_name("connection")
+
+
+class SimConnection(_Connection):
+    """A connection whose statements are scheduling points; `closed` is the class of one that is closed and kept."""
+
+    closed: Any
+
+    def __init__(  # the signature of sqlite3.Connection
+        self,
+        database: Any,
+        timeout: float = 5.0,
+        detect_types: int = 0,
+        isolation_level: Any = "",
+        check_same_thread: bool = True,
+        factory: Any = None,
+        cached_statements: int = 128,
+        uri: bool = False,
+        known: bool = False,
+        **options: Any,
+    ) -> None:
+        kernel = current()
+        if kernel is None:
+            raise Refused(f"{caller() or '?'}: a controlled connection is opened outside the simulation")
+        if kernel.dying:
+            kernel.step(Operation("sqlite.connect"))
+        name = _name_of_next(kernel)
+        place = identify(kernel, database, uri, name)
+        super().__init__(
+            database, timeout=0, detect_types=detect_types, isolation_level=isolation_level, check_same_thread=False,
+            cached_statements=cached_statements, uri=uri, **options,
+        )  # fmt: skip
+        self._join(kernel, name, place, timeout, isolation_level, check_same_thread, known=known, **options)
+
+    def _join(
+        self,
+        kernel: Kernel,
+        name: str,
+        place: tuple[str, str, bool],
+        timeout: float = 5.0,
+        isolation_level: Any = "",
+        check_same_thread: bool = True,
+        autocommit: Any = LEGACY,
+        known: bool = False,
+        **_: Any,
+    ) -> None:
+        """Become a connection of the execution under way, to the place that was identified; the options are those of `sqlite3.connect`.
+
+        `known`: set-up will find the database as it was when there was nothing in it.
+        """
+        label, path, private = place
+        registry = registry_of(kernel)
+        found = registry.databases.get(label)
+        if found is None:
+            found = registry.databases[label] = Database(kernel, label, path, private)
+            if not known:
+                found.read_schema(self)
+        if not private and not path.startswith(MEMORY):
+            with contextlib.suppress(sqlite3.Error):  # not a database, or locked for now
+                _Cursor(self).execute("PRAGMA synchronous=OFF")
+        link = self._link = Link(kernel, found, name, self)
+        link.level = isolation_level if autocommit == LEGACY else None
+        link.autocommit = autocommit
+        link.timeout = max(0, nanoseconds(timeout))
+        link.maker = kernel.actor if check_same_thread and kernel.mode != INSPECTING else None
+        link.registry = registry
+        link.cursors = TalkingCursor if link.exposed or kernel.tracing else SimCursor
+        registry.links.append(link)
+
+    # Cursors
+
+    def cursor(self, factory: Any = None) -> Any:
+        """Return a controlled cursor."""
+        link = self._link
+        link.enter()
+        base = link.cursors
+        if factory is not None and factory is not _Cursor:
+            if isinstance(factory, type):
+                factory = _controlled(factory, base)
+        else:
+            factory = base
+        cursor = super().cursor(factory)
+        if isinstance(cursor, SimCursor):
+            cursor._link = link
+        return cursor
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        """Do one statement."""
+        if type(self) is not SimConnection:
+            return self.cursor().execute(sql, parameters)
+        link = self._link
+        cursor = _new_cursor(self, link.cursors)
+        cursor._link = link
+        return statement(cursor, sql, parameters, execute)
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
+        """Do one statement for each set of parameters, as one step."""
+        return self.cursor().executemany(sql, parameters)
+
+    def executescript(self, script: str, /) -> Any:
+        """Do the statements of a script one after the other, each a step of its own."""
+        return self.cursor().executescript(script)
+
+    # Borders
+
+    def commit(self) -> None:
+        """Commit, as a scheduling point where it matters."""
+        self._border(COMMITS, super().commit)
+
+    def rollback(self) -> None:
+        """Roll back, as a scheduling point where it matters."""
+        self._border(ROLLS_BACK, super().rollback)
+
+    def _border(self, shape: Shape, call: Callable[[], None]) -> None:
+        link = self._link
+        if link.passing():
+            call()
+            return
+        if link.over and shape is ROLLS_BACK:
+            return  # a pool's finaliser: what this execution left open was rolled back at its end
+        link.enter()
+        if link.autocommit is True or (not link.exposed and not self.in_transaction):
+            call()
+            return
+        if link.quick():
+            call()
+            return
+        link.before(shape)
+        attempt(link, shape, call)
+
+    def close(self) -> None:
+        """Close; an open transaction is rolled back first."""
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None and link.over:
+            return  # a finaliser: the connection is closed or kept, and no longer its execution's
+        if link is not None and not link.closed:
+            link.enter()
+            if self.in_transaction and (link.holds or link.snapshot):
+                link.before(ROLLS_BACK)
+                attempt(link, ROLLS_BACK, super().rollback)
+                if self.in_transaction and link.autocommit is not False:
+                    return
+            if retire(link, self):
+                return
+            link.closed = True
+        super().close()
+
+    def __enter__(self) -> Any:
+        self._link.enter()
+        return super().__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /) -> Any:
+        link = self._link
+        link.enter()
+        if link.autocommit is not True:
+            if kind is not None:
+                self._border(ROLLS_BACK, super().rollback)
+            else:
+                try:
+                    self._border(COMMITS, super().commit)
+                except Exception:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._border(ROLLS_BACK, super().rollback)
+                    raise
+        return False
+
+    @property
+    def isolation_level(self) -> Any:
+        """How Python opens transactions of its own accord."""
+        return super().isolation_level
+
+    @isolation_level.setter
+    def isolation_level(self, level: Any) -> None:
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None:
+            link.enter()
+            link.settles()
+            if level is None and self.in_transaction and link.autocommit == LEGACY:
+                self._border(COMMITS, super().commit)
+        set_level.__set__(self, level)
+        if link is not None and link.autocommit == LEGACY:
+            link.level = level
+
+    # What is done as one step that conflicts with everything on the database
+
+    def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+        """Copy into another database."""
+        self._whole("backup")
+        self._link.remembers(file=True)
+        if isinstance(target, SimConnection):
+            target._whole("backup")
+            target._link.database.changed_schema("backup", target._link.name)
+            target._link.database.volatile = True
+        super().backup(target, **options)
+
+    def blobopen(self, *arguments: Any, **options: Any) -> Any:
+        """Open a blob."""
+        link = self._link
+        readonly = options.get("readonly", False)
+        if link.kernel.mode == RUNNING and not (readonly or link.holds or link.database.private or link.database.alone):
+            raise Refused(f"{caller() or '?'}: open a blob for writing inside a transaction that has written (BEGIN IMMEDIATE)")
+        self._whole("blobopen")
+        link.spoilt = True
+        return super().blobopen(*arguments, **options)
+
+    def serialize(self, **options: Any) -> bytes:
+        """Return the database as bytes."""
+        self._whole("serialize")
+        self._link.remembers(file=True)
+        return super().serialize(**options)
+
+    def deserialize(self, data: Any, /, **options: Any) -> None:
+        """Replace the database by one that was serialized."""
+        self._whole("deserialize")
+        self._link.spoilt = True
+        self._link.database.changed_schema("deserialize", self._link.name)
+        self._link.database.volatile = True
+        super().deserialize(data, **options)
+
+    def _whole(self, what: str) -> None:
+        link = self._link
+        link.enter()
+        link.before_whole(what)
+
+    def set_authorizer(self, authorizer_callback: Any) -> None:
+        """Set the authorizer; learning footprints does not disturb it."""
+        link = self._link
+        link.enter()
+        super().set_authorizer(authorizer_callback)
+        link.authorizer = authorizer_callback
+        link.spoilt = True
+
+    @property
+    def total_changes(self) -> int:
+        """How many rows were changed on this connection."""
+        self._link.remembers()
+        return super().total_changes
+
+
+def _spoiling(name: str) -> Any:
+    """Return the genuine method of this name, whose effect outlasts an execution: the connection is not kept."""
+    genuine = getattr(_Connection, name)
+
+    @wraps(genuine)
+    def spoiling(self: SimConnection, *arguments: Any, **options: Any) -> Any:
+        self._link.spoilt = True
+        return genuine(self, *arguments, **options)
+
+    return spoiling
+
+
+for _name in ALTERS:
+    if hasattr(_Connection, _name):
+        setattr(SimConnection, _name, _spoiling(_name))
+
+
+class PlayedCursor(Played, SimCursor):
+    """A cursor whose statement is known from an earlier execution."""
+
+
+class NotingConnection(Noting, SimConnection):
+    """A connection while set-up fills its database."""
+
+    normal = SimConnection
+    played = PlayedCursor
+
+
+class ClosedConnection(Closed, SimConnection):
+    """A connection that the program has closed and that is kept."""
+
+
+SimConnection.closed = ClosedConnection
+
+
+if "autocommit" in vars(_Connection):
+    _autocommit: Any = vars(_Connection)["autocommit"]
+
+    def _set_autocommit(self: SimConnection, value: Any) -> None:
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None:
+            link.enter()
+            link.settles()
+            link.spoilt = True
+            if value is True and self.in_transaction:
+                self._border(COMMITS, lambda: _Connection.commit(self))
+        _autocommit.__set__(self, value)
+        if link is not None:
+            link.autocommit = value
+            link.level = self.isolation_level if value == LEGACY else None
+
+    SimConnection.autocommit = property(_autocommit.__get__, _set_autocommit)  # type: ignore[attr-defined]  # since Python 3.12

@@ -1,0 +1,1 @@
+"""Databases that set-up makes, kept from one execution to the next where nobody can tell."""

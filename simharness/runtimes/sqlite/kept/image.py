@@ -1,0 +1,334 @@
+"""Databases that are kept from one execution to the next, because making one and preparing its statements costs more than an ordering.
+
+It is done only where nobody can tell: for a database in memory or in the world's folder that set-up makes through plain connections.
+What set-up does there before it asks for anything is noted in the first execution (a *tape*), with an image of what is then
+committed. In later executions a set-up that does the same gets the image instead, and the connections of the execution before, if
+nothing refers to them any more and nothing was done to them that outlasts the image; a set-up that does something else has all of
+it done for real. Between executions the file is not at its path.
+
+Whoever asks for what a connection remembers across the image (`lastrowid`, `total_changes`, `changes()`), or opens the
+database's file as a file, ends the keeping, and exploring starts over where it mattered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from simharness.engine.kernel import Kernel
+from simharness.runtimes.sqlite.kept.tape import Entry, do
+
+if TYPE_CHECKING:
+    from simharness.runtimes.sqlite.effects import Link
+    from simharness.runtimes.sqlite.kept.keeper import Keeper
+
+MEMORY = "/dev/shm/"
+"""What is in memory needs no `synchronous=OFF`; the world's own folder is there, where there is such a place."""
+FILES = ("", "-wal", "-shm", "-journal")
+"""What the names of a database's files end with."""
+MOST = 8
+"""Connections with the same options that wait, besides those that the tape is about."""
+_Connection = sqlite3.Connection
+_in_transaction = vars(_Connection)["in_transaction"].__get__
+_level: Any = vars(_Connection)["isolation_level"]
+
+
+class Kept:
+    """A database, `path` or in memory (""): how set-up makes it, its image, and the connections that wait for the next execution.
+
+    The tape is *open* from the first connection of an execution on, until it is settled.
+    """
+
+    def __init__(self, keeper: Keeper, path: str) -> None:
+        self.keeper = keeper
+        self.path = path
+        self.entries: list[Entry] = []
+        self.image: Any = None
+        self.refused = self.open = self.used = self.second_hand = False
+        self.links: list[Link] = []
+        self.played = self._whole = self._schema = self._cookie = 0
+        self._locks: list[list[Any]] = []
+        self._waiting: dict[int | str, list[Any]] = {}
+        self._restorer: sqlite3.Connection | None = None
+        self._parked: str | None = None
+        self._file: tuple[int, int] | None = None
+        self._wal = False
+
+    # Connections
+
+    def begin(self, kernel: Kernel) -> bool:
+        """Set-up is about to open the first connection of an execution; return whether it starts from nothing, as it did before."""
+        if self.path and os.path.lexists(self.path):
+            return False
+        if self._parked is not None:
+            self._move(self._parked, self.path)
+            self._parked = None
+        self.open = self.used = True
+        kernel.when_set_up.append(self.settle)
+        return True
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the database is in use, as the tape and what came later have made it."""
+        return self.used and not self.open and self.image is not None and bool(self.path)
+
+    def may_open(self, options: str) -> bool:
+        """Whether the tape goes on with another connection."""
+        return self.image is None or self.entries[self.played : self.played + 1] == [Entry(len(self.links), "open", options, "")]
+
+    def take(self, which: int | str) -> Any:
+        """Return a connection that waits for being opened, if nobody else has it; None if there is none.
+
+        `which`: the number of one that the tape is about; else the words of its options.
+        """
+        waiting = self._waiting.get(which)
+        if not waiting:
+            return None
+        connection = waiting.pop()
+        if len(connection.__dict__) > 1 or weakref.getweakrefcount(connection) > 1:
+            _Connection.close(connection)
+            return None
+        if sys.getrefcount(connection) > connection._link.references:
+            _Connection.close(connection)
+            self.keeper.found_held(True)
+            return None
+        self.keeper.found_held(False)
+        self.second_hand = True
+        return connection
+
+    def opened(self, link: Link, options: str) -> None:
+        """A connection has been opened: as the tape tells, or later."""
+        link.kept, link.number = self, options
+        if not self.open:
+            return
+        link.tape, link.number = self, len(self.links)
+        self.links.append(link)
+        if self.image is None:
+            self.note(Entry(link.number, "open", options, ""))
+        else:
+            self.played += 1
+        if self.path and link.number == 0:
+            self._file = _identity(self.path)
+
+    def where(self) -> str:
+        """Return where the file is, now that an execution is over."""
+        return self._parked or self.path
+
+    def keep(self, link: Link, connection: Any) -> bool:
+        """Keep a connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
+        if not self.keeper.wanted or self.image is None or self.open or link.spoilt:
+            return False
+        if weakref.getweakrefcount(connection) > 1:  # somebody may ask whether it is still there
+            return False
+        waiting = self._waiting.setdefault(link.number, [])
+        if len(waiting) >= (1 if type(link.number) is int else MOST):
+            return False
+        for reference in link.open:
+            cursor = reference()
+            if cursor is not None:
+                sqlite3.Cursor.close(cursor)
+        if connection.in_transaction:
+            _Connection.rollback(connection)
+        waiting.append(connection)
+        return True
+
+    def end(self, kernel: Kernel) -> None:
+        """The execution is over, and so are its connections: put what is kept by."""
+        if not self.used:
+            return
+        databases = [link.database for link in self.links]
+        changed = any(database.volatile or database.unread or database.wal != self._wal for database in databases)
+        self.links.clear()
+        self.played = 0
+        self.used = self.open = self.second_hand = False
+        if self.image is None:  # set-up was not finished
+            self.entries.clear()
+            self._whole = 0
+        if self.image is None or not self.keeper.wanted or (self.path and (changed or not self._park(kernel))):
+            self.drop()
+
+    def drop(self) -> None:
+        """Close what is kept; the tape and the image stay."""
+        for waiting in self._waiting.values():
+            while waiting:
+                _Connection.close(waiting.pop())
+        if self._restorer is not None:
+            self._restorer.close()
+            self._restorer = None
+        if self._parked is not None:
+            _remove(self._parked)
+            self._parked = None
+
+    def refuse(self) -> None:
+        """Keep nothing of this database any more."""
+        if self.path and self.image is not None:
+            self.image.close()
+        self.refused, self.image = True, None
+        self.entries.clear()
+        self.drop()
+
+    # The tape
+
+    def note(self, entry: Entry) -> None:
+        """Set-up has done something, for real; what is outside of a transaction then is whole."""
+        self.entries.append(entry)
+        database = self.links[0].database
+        connections = [link.reference() for link in self.links]
+        if not any(connection is not None and _in_transaction(connection) for connection in connections):
+            self._whole, self._schema = len(self.entries), database.schema
+            self._locks = [list(lock.history) for lock in (database.lock, database.file)]
+
+    def play(self, number: int | str, method: str, text: str, told: str) -> Entry | None:
+        """Return what set-up did at this place before, if it does the same now."""
+        if self.played < len(self.entries):
+            entry = self.entries[self.played]
+            if entry[:4] == (number, method, text, told):
+                self.played += 1
+                return entry
+        return None
+
+    def settle(self) -> None:
+        """The tape has ended: make the image, or have the database be the known one."""
+        if not self.open:
+            return
+        self.open = False
+        for link in self.links:
+            link.tape = None
+            connection: Any = link.reference()
+            if connection is not None:
+                connection.__class__ = connection.normal
+        if self.refused:
+            return
+        if self.image is None:
+            self._make_image()
+        elif self.played < len(self.entries) or not self._put_in_place():
+            self._do_again()
+
+    def _make_image(self) -> None:
+        """Take an image of what is committed; what set-up did in an unfinished transaction is not on the tape."""
+        noted = self.entries[: self._whole]
+        for entry in self.entries[self._whole :]:
+            self.links[entry.number].spoilt = True
+        if all(entry.method == "open" for entry in noted):
+            self.refuse()
+            return
+        del self.entries[self._whole :]
+        first = self.links[0]
+        if not self.path:
+            if first.reference() is None or first.connection.in_transaction:
+                self.refuse()
+            else:
+                self.image = _Connection.serialize(first.connection)
+            return
+        reader, image = _Connection(self.path, timeout=0), _Connection(":memory:", check_same_thread=False)
+        try:
+            reader.backup(image)
+            [self._cookie] = reader.execute("PRAGMA schema_version").fetchone()
+            self._wal = reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            self.image = image
+        except sqlite3.Error:
+            image.close()
+            self.refuse()
+        finally:
+            reader.close()
+
+    def _put_in_place(self) -> bool:
+        """Have the database be the known one; return whether that could be done."""
+        first = self.links[0]
+        if not self.path:
+            if first.reference() is None:
+                return True
+            _Connection.deserialize(first.connection, self.image)
+        else:
+            try:
+                self._restore()
+            except sqlite3.Error:
+                return False
+            self.second_hand = True
+        database = first.database
+        database.schema, database.wal, database.unread = self._schema, self._wal, False
+        for link in database.links:
+            link.book = None
+        for lock, history in zip((database.lock, database.file), self._locks, strict=True):
+            for step, state in history:
+                lock.put(step, state)
+        return True
+
+    def _restore(self) -> None:
+        """Write the image into the file, on a connection of our own; the schema is said to be no newer than it was."""
+        restorer = self._restorer
+        if restorer is None:
+            restorer = self._restorer = _Connection(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+            if not self.path.startswith(MEMORY):
+                restorer.execute("PRAGMA synchronous=OFF")
+            if self._wal:
+                restorer.execute("PRAGMA journal_mode=WAL")
+        self.image.backup(restorer)
+        restorer.execute(f"PRAGMA schema_version={self._cookie}")
+
+    def _do_again(self) -> None:
+        """Do what was taken as done for real, on an empty database; nothing is kept any more."""
+        done, connections = self.entries[: self.played], dict(enumerate(link.reference() for link in self.links))
+        attributes: dict[int, Any] = {}
+        for number, connection in connections.items():
+            if connection is not None:
+                attributes[number] = connection.row_factory, connection.text_factory, _level.__get__(connection)
+                _Connection.close(connection)
+        self.refuse()
+        if self.path:
+            _remove(self.path)
+        for entry in done:
+            if entry.method == "open":
+                connections[entry.number] = self._opened_again(entry.number, connections[entry.number], attributes)
+                continue
+            do(connections[entry.number], entry.method, entry.text, entry.parameters)
+        for number, connection in connections.items():
+            if connection is not None and number not in attributes:
+                connection.close()
+
+    def _opened_again(self, number: int, connection: Any, attributes: dict[int, Any]) -> Any:
+        """Return a connection of the tape, opened anew; a genuine one where the program has let go of its own."""
+        link = self.links[number]
+        place = self.path or ":memory:"
+        if connection is None:
+            return _Connection(place, **link.options)
+        _Connection.__init__(connection, place, **link.options)
+        connection.row_factory, connection.text_factory, level = attributes[number]
+        connection._link = link
+        _level.__set__(connection, level)
+        link.flags = ()
+        return connection
+
+    # The file
+
+    def _park(self, kernel: Kernel) -> bool:
+        """Move the file away from its path; return whether it is still the one that was opened."""
+        folder = kernel.fresh_folder
+        if folder is None or self._file is None or _identity(self.path) != self._file:
+            return False
+        self._parked = self.keeper.place(self.path, os.path.dirname(folder))
+        self._move(self.path, self._parked)
+        return True
+
+    def _move(self, path: str, to: str) -> None:
+        for suffix in ("", "-wal", "-shm") if self._wal else ("", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path + suffix, to + suffix)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _remove(path: str) -> None:
+    for suffix in FILES:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)

@@ -1,0 +1,221 @@
+"""What connections are while what is done on them goes on a tape (`sqlite_kept`), and when they are closed and kept."""
+
+from __future__ import annotations
+
+import copy
+import sqlite3
+from types import MemberDescriptorType
+from typing import TYPE_CHECKING, Any
+
+from simharness.runtimes.sqlite.database import closed
+from simharness.runtimes.sqlite.kept.image import Kept
+from simharness.runtimes.sqlite.kept.tape import LONGEST, Entry, do, only_writes, only_writes_all, sets, told
+
+if TYPE_CHECKING:
+    from simharness.runtimes.sqlite.effects import Link
+
+ALTERS = (
+    "create_aggregate",
+    "create_collation",
+    "create_function",
+    "create_window_function",
+    "enable_load_extension",
+    "load_extension",
+    "setconfig",
+    "setlimit",
+    "set_progress_handler",
+    "set_trace_callback",
+)
+"""Methods of a connection whose effects outlast an image."""
+_OWN = ("_do", "_note", "_for_real", "__class__", "__dict__")
+_new_cursor: Any = sqlite3.Connection.cursor
+_in_transaction = vars(sqlite3.Connection)["in_transaction"].__get__
+_REFUSED = frozenset(
+    name for name, found in vars(sqlite3.Connection).items() if name[0] != "_" and not isinstance(found, MemberDescriptorType)
+) - {"close"}
+"""What SQLite's connections refuse once they are closed."""
+
+
+class Noting:
+    """Mixed into the class of a connection while its tape is open; the first thing that does more than write settles it.
+
+    `normal` is the class that the connection has afterwards, `played` that of cursors whose statement was not done.
+    """
+
+    normal: Any
+    played: Any
+    _link: Link
+    _WORKS = frozenset(("_link", "execute", "executemany", "executescript", "commit", "normal", "played", *_OWN))
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in Noting._WORKS:
+            settle(self)
+        return object.__getattribute__(self, name)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        """Note a statement, or find it known."""
+        if not isinstance(self, Noting):  # bound while the tape was open
+            return self.execute(sql, parameters)
+        if type(sql) is str and (only_writes(sql) or (sets(sql) and not _in_transaction(self))):  # there, some do nothing
+            return self._do("execute", sql, parameters, told(parameters))
+        settle(self)
+        return self.execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        """Note a statement, or find it known."""
+        if not isinstance(self, Noting):
+            return self.executemany(sql, parameters)
+        if type(sql) is str and type(parameters) in (list, tuple) and only_writes(sql):
+            words = [told(values) for values in parameters]
+            return self._do("executemany", sql, parameters, None if None in words else repr(words))
+        settle(self)
+        return self.executemany(sql, parameters)
+
+    def executescript(self, script: str, /) -> Any:
+        """Note a script, or find it known."""
+        if not isinstance(self, Noting):
+            return self.executescript(script)
+        if type(script) is str and only_writes_all(script):
+            return self._do("executescript", script, (), "")
+        settle(self)
+        return self.executescript(script)
+
+    def commit(self) -> None:
+        """Note a commit, or find it known."""
+        if not isinstance(self, Noting):
+            self.commit()
+        else:
+            self._do("commit", "", (), "")
+
+    def _do(self, method: str, text: str, parameters: Any, told: str | None) -> Any:
+        link: Link = self._link
+        tape = link.tape
+        if tape is None or told is None or (tape.image is None and len(tape.entries) > LONGEST):
+            settle(self)
+            return do(self, method, text, parameters)
+        if tape.image is None:
+            return self._note(tape, method, text, parameters, told)
+        entry = tape.play(link.number, method, text, told)
+        if entry is None:
+            settle(self)
+            return do(self, method, text, parameters)
+        if method == "execute" and sets(text):
+            return self._for_real(method, text, parameters)
+        if method == "commit":
+            return None
+        cursor = _new_cursor(self, self.played)
+        cursor._link = link
+        cursor.entry = entry
+        return cursor
+
+    def _note(self, tape: Kept, method: str, text: str, parameters: Any, told: str) -> Any:
+        link = self._link
+        assert type(link.number) is int
+        try:
+            cursor = self._for_real(method, text, parameters)
+        except BaseException:
+            tape.refuse()
+            tape.settle()
+            raise
+        last = (-1, None) if cursor is None else (sqlite3.Cursor.rowcount.__get__(cursor), _lastrowid(cursor))
+        tape.note(Entry(link.number, method, text, told, copy.deepcopy(parameters), *last))
+        return cursor
+
+    def _for_real(self, method: str, text: str, parameters: Any) -> Any:
+        noting: Any = type(self)
+        self.__class__ = self.normal
+        try:
+            return do(self, method, text, parameters)
+        finally:
+            self.__class__ = noting
+
+    def __enter__(self) -> Any:
+        settle(self)
+        return self.__enter__()
+
+    def __exit__(self, *error: Any) -> Any:
+        settle(self)
+        return self.__exit__(*error)
+
+    def __call__(self, sql: str, /) -> Any:
+        """What SQLite's connections can be called for: a statement."""
+        settle(self)
+        return self(sql)
+
+
+_lastrowid = vars(sqlite3.Cursor)["lastrowid"].__get__
+
+
+def settle(connection: Any) -> None:
+    """The tape of this connection has ended."""
+    if not issubclass(type(connection), Noting):
+        return  # a `with` binds both of its methods before it calls the first, which settles
+    link: Link = object.__getattribute__(connection, "_link")
+    tape = link.tape
+    if tape is not None:
+        tape.settle()
+
+
+class Played:
+    """Mixed into the class of a cursor whose statement was known, and not done: it shows what that statement's cursor showed."""
+
+    _link: Link
+    entry: Entry
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement changed."""
+        return self.entry.rowcount
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The row that the statement inserted last."""
+        return self.entry.lastrowid
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        """Do another statement."""
+        return self._again().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        """Do another statement."""
+        return self._again().executemany(sql, parameters)
+
+    def executescript(self, script: str, /) -> Any:
+        """Do a script, after which the cursor still shows what the statement before showed."""
+        self._link.connection.cursor().executescript(script)
+        return self
+
+    def _again(self) -> Any:
+        tape = self._link.tape
+        if tape is not None:
+            tape.settle()
+        self.__class__ = self._link.cursors
+        return self
+
+
+class Closed:
+    """Mixed into the class of a connection that the program has closed and that is kept."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _REFUSED:
+            return object.__getattribute__(self, name)
+        if callable(vars(sqlite3.Connection)[name]):
+            return _refuses
+        raise closed()
+
+    def close(self) -> None:
+        """Do nothing: it is closed."""
+
+    def __enter__(self) -> Any:
+        raise closed()
+
+    def __exit__(self, *error: object) -> Any:
+        raise closed()
+
+    def __call__(self, sql: str, /) -> Any:
+        """Refuse."""
+        raise closed()
+
+
+def _refuses(*arguments: object, **options: object) -> None:
+    raise closed()

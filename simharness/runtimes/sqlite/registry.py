@@ -1,0 +1,175 @@
+"""The databases and connections of one execution: opened, looked into for reports, closed when it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from simharness.engine.kernel import Kernel
+from simharness.errors import Refused
+from simharness.places import caller
+from simharness.runtimes.sqlite.database import Database
+from simharness.runtimes.sqlite.effects import Link
+from simharness.runtimes.sqlite.remembered import memory_of
+from simharness.trace.tables import Table, Tables
+
+_Connection = sqlite3.Connection
+_Cursor = sqlite3.Cursor
+
+
+class Registry:
+    """The databases and connections of one execution; in `kernel.context`."""
+
+    def __init__(self) -> None:
+        self.databases: dict[str, Database] = {}
+        self.links: list[Link] = []
+        self.labels: dict[str, str] = {}
+
+
+def registry_of(kernel: Kernel) -> Registry:
+    """Return the registry of the kernel's execution."""
+    found: Registry | None = kernel.context.get("sqlite")
+    if found is None:
+        found = kernel.context["sqlite"] = Registry()
+        kernel.when_crashed.append(lambda process: crash(kernel, process))
+    return found
+
+
+def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, str, bool]:
+    """Return (label, path, whether nobody else can open it) of what is to be opened."""
+    text = os.fsdecode(database)
+    query: dict[str, list[str]] = {}
+    if uri and text.startswith("file:"):
+        parts = urlsplit(text)
+        text, query = unquote(parts.path), parse_qs(parts.query)
+        if query.get("cache", [""])[-1] == "shared" or query.get("vfs") or query.get("nolock"):
+            raise Refused(f"{caller() or '?'}: {database}: shared caches and other file systems are not simulated")
+    if text in ("", ":memory:") or query.get("mode", [""])[-1] == "memory":
+        return f"memory of {name}", "", True
+    path = os.path.abspath(text)
+    labels = registry_of(kernel).labels
+    label = labels.get(path)
+    folder = kernel.fresh_folder
+    if label is None and os.path.dirname(path) == folder and not os.path.islink(path):
+        label = labels[path] = os.path.basename(path)
+    if label is None:
+        real = os.path.realpath(path)
+        label = real
+        if folder is not None and real.startswith(os.path.realpath(folder) + os.sep):
+            label = real[len(os.path.realpath(folder)) + 1 :]
+        labels[path] = label
+    return label, path, False
+
+
+def end_execution(kernel: Kernel) -> None:
+    """Close what the execution left open: cursors first, then transactions, then connections. Called when checks are over."""
+    registry: Registry | None = kernel.context.pop("sqlite", None)
+    if registry is None:
+        return
+    for database in registry.databases.values():
+        if database.inspector is not None:
+            database.inspector.close()
+        database.links.clear()
+        database.user = None
+    for link in registry.links:
+        connection = link.reference()
+        link.over = True
+        link.user = link.maker = link.registry = None
+        if connection is None:
+            continue
+        link.reference = weakref.ref(connection, _own)
+        if not link.closed and (link.kept is None or not link.kept.keep(link, connection)):
+            _close(link, connection)
+        link.closed = True
+    memory_of(kernel).keeper.end(kernel)
+
+
+def _own(_: object) -> None:
+    """Make a weak reference our own: those without a callback are one for all, so the program's could not be counted."""
+
+
+def retire(link: Link, connection: Any) -> bool:
+    """Have a connection be closed, for the program, and keep it for the next execution, if that can be done."""
+    if link.kept is None or not link.kept.keep(link, connection):
+        return False
+    link.closed = True
+    connection.__class__ = connection.closed
+    return True
+
+
+def _close(link: Link, connection: sqlite3.Connection) -> None:
+    """Close a connection for real: cursors first, then the transaction, or the write lock stays held."""
+    link.closed = True
+    for reference in link.open:
+        cursor = reference()
+        if cursor is not None:
+            with contextlib.suppress(sqlite3.Error):
+                _Cursor.close(cursor)
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            _Connection.rollback(connection)
+    _Connection.close(connection)
+
+
+def crash(kernel: Kernel, process: str) -> None:
+    """A process has died: SQLite rolls its transactions back and gives its locks to those who wait."""
+    for link in registry_of(kernel).links:
+        if not link.closed and link.process == process:
+            connection = link.reference()
+            if connection is not None and not retire(link, connection):
+                _close(link, connection)
+            link.lost()
+
+
+def snapshot(kernel: Kernel) -> Tables:
+    """Return the committed rows of each database: label, table, columns and rows. Not a scheduling point."""
+    registry: Registry | None = kernel.context.get("sqlite")
+    return {} if registry is None else {database.label: _rows(database) for database in registry.databases.values()}
+
+
+def _rows(database: Database) -> dict[str, Table]:
+    connection: sqlite3.Connection | None
+    if database.private:
+        connection = next((link.reference() for link in database.links if not link.closed), None)
+        if connection is None:
+            return {}
+    elif database.inspector is None:
+        if not os.path.exists(database.path):
+            return {}
+        connection = database.inspector = _Connection(database.path, timeout=0, isolation_level=None)
+    else:
+        connection = database.inspector
+    cursor = _Cursor(connection)
+    cursor.row_factory = None
+    found: dict[str, Table] = {}
+    with contextlib.suppress(sqlite3.OperationalError), _plain_text(connection):
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
+        for (name,) in cursor.execute(tables).fetchall():
+            quoted = name.replace('"', '""')
+            rows = cursor.execute(f'SELECT * FROM "{quoted}"').fetchall()
+            found[name] = Table(tuple(column[0] for column in cursor.description), rows)
+    cursor.close()
+    return found
+
+
+@contextlib.contextmanager
+def _plain_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have text come as str, whatever the program has set on its connection."""
+    before, connection.text_factory = connection.text_factory, str
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def holders(kernel: Kernel) -> dict[str, str]:
+    """Return who holds the write lock of each database that is locked: label, name of the connection."""
+    registry: Registry | None = kernel.context.get("sqlite")
+    if registry is None:
+        return {}
+    return {name: str(found.lock.state) for name, found in registry.databases.items() if found.lock.state is not None}

@@ -1,0 +1,1 @@
+"""`threading`, `queue` and `concurrent.futures`: threads as actors, their primitives as steps."""

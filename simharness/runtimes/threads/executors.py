@@ -1,0 +1,86 @@
+"""`concurrent.futures.ThreadPoolExecutor`: the standard library's own code over the replaced primitives.
+
+What that code keeps for the whole program, or orders by address, is replaced here: the lock and the table that its exit
+handler uses, the counter in its threads' names, the order in which sets of futures are walked and their locks taken.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures.thread
+import sys
+import weakref
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, _base, thread
+from typing import Any
+
+from simharness.engine.kernel import current
+from simharness.runtimes.patching import Patches
+from simharness.runtimes.refused import refuse
+from simharness.runtimes.threads import identity
+from simharness.runtimes.threads.locks import Lock
+
+HASH = "_simharness_hash"
+MADE_IN = "_simharness_made_in"
+_genuine_executor_init: Callable[..., None] = ThreadPoolExecutor.__init__
+_genuine_submit: Callable[..., Future[Any]] = ThreadPoolExecutor.submit
+_genuine_init = Future.__init__
+_genuine_acquire_all = _base._AcquireFutures.__init__
+_genuine_counter = ThreadPoolExecutor._counter  # type: ignore[attr-defined]  # not in the stubs
+
+
+def _executor_init(self: ThreadPoolExecutor, *arguments: Any, **options: Any) -> None:
+    kernel = current()
+    if kernel is not None:
+        self.__dict__[MADE_IN] = kernel.resources
+    _genuine_executor_init(self, *arguments, **options)
+
+
+def _submit(self: ThreadPoolExecutor, *arguments: Any, **options: Any) -> Future[Any]:
+    """Refuse, in a simulation, executors that were made before it or in another execution: they have threads that are no actors."""
+    kernel = current()
+    if kernel is not None and self.__dict__.get(MADE_IN) is not kernel.resources:
+        refuse(kernel, "ThreadPoolExecutor.submit", "make the executor in the scenario, so that its threads are actors", sys._getframe(1))
+    return _genuine_submit(self, *arguments, **options)
+
+
+def _counter() -> Any:
+    """Number executors per maker, starting from 0; the maker is part of its threads' actors' names."""
+    kernel = current()
+    if kernel is None:
+        return _genuine_counter()
+    maker = identity.current_actor(kernel)
+    numbers = kernel.context.setdefault("executor numbers", {})
+    number = numbers[maker] = numbers.get(maker, -1) + 1
+    return number
+
+
+def _future_init(self: Future[Any]) -> None:
+    _genuine_init(self)
+    kernel = current()
+    if kernel is not None:
+        self.__dict__[HASH] = zlib.crc32(kernel.new_name("future").encode())
+
+
+def _future_hash(self: Future[Any]) -> int:
+    found: int | None = self.__dict__.get(HASH)
+    return object.__hash__(self) if found is None else found
+
+
+def _acquire_all(self: Any, futures: Any) -> None:
+    """Take the locks of futures in an order that does not depend on addresses."""
+    _genuine_acquire_all(self, futures)
+    if current() is not None:
+        self.futures = sorted(self.futures, key=hash)
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacements."""
+    patches.attribute(thread, "_global_shutdown_lock", Lock())
+    patches.attribute(thread, "_threads_queues", weakref.WeakKeyDictionary())
+    patches.attribute(ThreadPoolExecutor, "_counter", staticmethod(_counter))
+    patches.attribute(ThreadPoolExecutor, "__init__", _executor_init)
+    patches.attribute(ThreadPoolExecutor, "submit", _submit)
+    patches.attribute(concurrent.futures.Future, "__init__", _future_init)
+    patches.attribute(concurrent.futures.Future, "__hash__", _future_hash)
+    patches.attribute(_base._AcquireFutures, "__init__", _acquire_all)

@@ -1,0 +1,307 @@
+"""`threading.Lock` and `threading.RLock` whose operations are scheduling points inside a simulation.
+
+A lock's state is the name of the actor that holds it, or None. Acquiring writes it and can be done when it is free; trying is
+a write where it succeeds and a read where it fails. An actor that enters an RLock it holds makes no step: nobody else can see
+it. Outside a simulation, and on other OS threads, a genuine lock does the work.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import RLock as _GenuineRLock
+from _thread import allocate_lock as _genuine_lock
+from collections.abc import Callable
+from operator import not_
+from typing import Any, Self
+
+from simharness.engine.kernel import Kernel, current
+from simharness.engine.operations import Operation, Resource
+from simharness.runtimes.primitives import gave_back, made_here, me, number_of, step_until, took
+
+_INTERNAL = frozenset(
+    {
+        "logging",
+        "logging.handlers",
+        "logging.config",
+        "queue",
+        "importlib._bootstrap",
+        "_frozen_importlib",
+        "warnings",
+    }
+)
+"""Modules whose own locks stay genuine: no step may come from them, and nothing in them waits while an actor is switched away."""
+
+_making = _genuine_lock()
+
+
+class _Base:
+    """What the two kinds of lock share: the resource and operations of the execution under way, and the genuine lock behind."""
+
+    __slots__ = (
+        "__weakref__",
+        "_acquire",
+        "_execution",
+        "_genuine",
+        "_label",
+        "_rare",
+        "_release",
+        "_resource",
+        "_simharness_number",
+    )
+
+    _kind = "lock"
+    _new_genuine: Callable[[], Any] = staticmethod(_genuine_lock)
+    _execution: dict[str, Resource] | None
+    _resource: Resource
+    _acquire: Operation
+    _release: Operation
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._execution = None
+        self._label: str | None = None
+        kernel = current()
+        if kernel is None:
+            self._genuine = type(self)._new_genuine()
+        else:
+            self._genuine = None
+            self._attach(kernel, *made_here(kernel, self._kind))
+
+    @classmethod
+    def around(cls, genuine: Any, label: str) -> Self:
+        """Return a stand-in for a genuine lock; outside a simulation they are one."""
+        self = object.__new__(cls)
+        self._execution = None
+        self._label = label
+        self._genuine = genuine
+        return self
+
+    def _attach(self, kernel: Kernel, name: str, label: str) -> None:
+        self._execution = kernel.resources
+        resource = self._resource = kernel.resource(name, None, label)
+        self._acquire = Operation(f"{self._kind}.acquire", resource, writes=resource.bit, enabled=not_)
+        self._release = Operation(f"{self._kind}.release", resource, writes=resource.bit)
+        self._rare: dict[str, Operation] = {}
+
+    def _attached(self, kernel: Kernel) -> Resource:
+        """Return the lock's resource in this execution; a lock that was there before starts free."""
+        if self._execution is not kernel.resources:
+            name = f"{self._kind} made before, no. {number_of(self)}"
+            self._attach(kernel, name, self._label or name)
+        return self._resource
+
+    def _try(self) -> Operation:
+        found = self._rare.get("try")
+        if found is None:
+            found = self._rare["try"] = Operation(f"{self._kind}.try_acquire", self._resource, writes_when=not_)
+        return found
+
+    def _timed(self, seconds: float) -> Operation:
+        detail = f"{self._resource.name} for {seconds:g} s"
+        return Operation(f"{self._kind}.acquire", self._resource, enabled=not_, writes_when=not_, detail=detail)
+
+    def _look(self) -> Operation:
+        found = self._rare.get("look")
+        if found is None:
+            found = self._rare["look"] = Operation(f"{self._kind}.locked", self._resource, reads=self._resource.bit)
+        return found
+
+    def _take(self, kernel: Kernel, blocking: bool, timeout: float) -> bool:
+        """Acquire, as one step."""
+        resource = self._attached(kernel)
+        if blocking and timeout == -1:
+            kernel.step(self._acquire)
+        else:
+            if not blocking or timeout < 0:
+                if timeout != -1:
+                    _genuine_lock().acquire(blocking, timeout)
+                kernel.step(self._try())
+            elif timeout == 0:
+                kernel.step(self._try())
+            else:
+                step_until(kernel, self._timed(timeout), timeout)
+            if resource.state:
+                if kernel.tracing:
+                    kernel.note(f"held by {resource.state}")
+                return False
+        kernel.put(resource, me(kernel))
+        if kernel.tracing:
+            took(kernel, resource)
+        return True
+
+    def _native(self) -> Any:
+        """Return the genuine lock behind this one."""
+        if self._genuine is None:
+            with _making:
+                if self._genuine is None:
+                    self._genuine = type(self)._new_genuine()
+        return self._genuine
+
+    def _at_fork_reinit(self) -> None:
+        self._execution = None
+        self._genuine = type(self)._new_genuine()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"cannot pickle '{type(self._native()).__module__}.{type(self._native()).__name__}' object")
+
+    def __repr__(self) -> str:
+        kernel = current()
+        if kernel is None:
+            return repr(self._native())
+        state = self._attached(kernel).state
+        return f"<{'locked' if state else 'unlocked'} {self._resource.name}>"
+
+    def _is_held(self) -> bool:
+        kernel = current()
+        if kernel is None:
+            return bool(self._native().locked())
+        resource = self._attached(kernel)
+        kernel.step(self._look())
+        return bool(resource.state)
+
+
+class Lock(_Base):
+    """Stands in for the lock that `threading.Lock` makes."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> Lock:
+        """Make one; the standard library's own locks are genuine."""
+        module = sys._getframe(1).f_globals.get("__name__")
+        if module in _INTERNAL or module == "threading":
+            return _genuine_lock()  # type: ignore[return-value]  # as a factory function would
+        return object.__new__(cls)
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock, as `threading.Lock.acquire` does."""
+        kernel = current()
+        if kernel is None:
+            return bool(self._native().acquire(blocking, timeout))
+        if blocking and timeout == -1 and self._execution is kernel.resources:
+            kernel.step(self._acquire)
+            kernel.put(self._resource, me(kernel))
+            if kernel.tracing:
+                took(kernel, self._resource)
+            return True
+        return self._take(kernel, blocking, timeout)
+
+    def release(self) -> None:
+        """Give the lock back; anybody may."""
+        kernel = current()
+        if kernel is None:
+            self._native().release()
+            return
+        resource = self._resource if self._execution is kernel.resources else self._attached(kernel)
+        kernel.step(self._release)
+        if not resource.state:
+            raise RuntimeError("release unlocked lock")
+        kernel.put(resource, None)
+        if kernel.tracing:
+            gave_back(kernel, resource)
+
+    def locked(self) -> bool:
+        """Whether somebody holds it."""
+        return self._is_held()
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    acquire_lock = acquire
+    release_lock = release
+    locked_lock = locked
+
+
+class RLock(_Base):
+    """Stands in for `threading.RLock`. `_depth` counts entries, 0 when free; only the owner looks at it."""
+
+    __slots__ = ("_depth",)
+
+    _kind = "rlock"
+    _new_genuine = staticmethod(_GenuineRLock)
+
+    def __new__(cls, *_: Any, **__: Any) -> RLock:
+        """Make one; the standard library's own locks are genuine."""
+        if sys._getframe(1).f_globals.get("__name__") in _INTERNAL:
+            return _GenuineRLock()  # type: ignore[return-value]  # as a factory function would
+        return object.__new__(cls)
+
+    def _attach(self, kernel: Kernel, name: str, label: str) -> None:
+        super()._attach(kernel, name, label)
+        self._depth = 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock, or enter it once more."""
+        kernel = current()
+        if kernel is None:
+            return bool(self._native().acquire(blocking, timeout))
+        if self._attached(kernel).state == me(kernel):
+            self._depth += 1
+            return True
+        if not self._take(kernel, blocking, timeout):
+            return False
+        self._depth = 1
+        return True
+
+    def release(self) -> None:
+        """Leave the lock; it is free when left as often as entered."""
+        kernel = current()
+        if kernel is None:
+            self._native().release()
+            return
+        resource = self._attached(kernel)
+        if resource.state != me(kernel):
+            raise RuntimeError("cannot release un-acquired lock")
+        if self._depth > 1:
+            self._depth -= 1
+            return
+        kernel.step(self._release)
+        self._freed(kernel)
+
+    def _freed(self, kernel: Kernel) -> None:
+        self._depth = 0
+        kernel.put(self._resource, None)
+        if kernel.tracing:
+            gave_back(kernel, self._resource)
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _is_owned(self) -> bool:
+        kernel = current()
+        if kernel is None:
+            return bool(self._native()._is_owned())
+        return bool(self._attached(kernel).state == me(kernel))
+
+    def _recursion_count(self) -> int:
+        kernel = current()
+        if kernel is None:
+            return int(self._native()._recursion_count())
+        return self._depth if self._attached(kernel).state == me(kernel) else 0
+
+    def _release_save(self) -> Any:
+        kernel = current()
+        if kernel is None:
+            return self._native()._release_save()
+        if self._attached(kernel).state != me(kernel):
+            raise RuntimeError("cannot release un-acquired lock")
+        kernel.step(self._release)
+        depth = self._depth
+        self._freed(kernel)
+        return depth
+
+    def _acquire_restore(self, saved: Any) -> None:
+        kernel = current()
+        if kernel is None:
+            self._native()._acquire_restore(saved)
+            return
+        self._take(kernel, True, -1)
+        self._depth = saved
+
+    if hasattr(_GenuineRLock(), "locked"):
+
+        def locked(self) -> bool:
+            """Whether somebody holds it."""
+            return self._is_held()

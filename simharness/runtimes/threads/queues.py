@@ -1,0 +1,353 @@
+"""`queue.Queue` and its kin: every operation is one step.
+
+What a queue holds is where the genuine class keeps it, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
+The state is (length, whether shut down); the count of unfinished tasks is a resource of its own, so that `task_done` does not
+conflict with `get`. A queue made before the simulation has its contents back at the start of every execution. `mutex` and the
+conditions of a queue are not used inside a simulation.
+"""
+
+from __future__ import annotations
+
+import _queue
+import copy
+import queue
+from collections import deque
+from queue import Empty, Full, Queue
+from typing import Any, Generic, TypeVar
+
+from simharness.engine.kernel import Kernel, current
+from simharness.engine.operations import Operation, Resource, State
+from simharness.runtimes.patching import Patches
+from simharness.runtimes.primitives import View, Views, made_here, number_of, replace, step_until
+from simharness.runtimes.threads import executors
+from simharness.trace.moves import put_in, taken_out
+
+T = TypeVar("T")
+ShutDown: type[Exception] = getattr(queue, "ShutDown", Full)
+CONTENTS = "_simharness_contents"
+
+_genuine_init = Queue.__init__
+_genuine_put = Queue.put
+_genuine_get = Queue.get
+_genuine_task_done = Queue.task_done
+_genuine_join = Queue.join
+_genuine_qsize = Queue.qsize
+_genuine_empty = Queue.empty
+_genuine_full = Queue.full
+_genuine_shutdown = getattr(Queue, "shutdown", None)
+_genuine_simple = _queue.SimpleQueue
+_changed: list[Any] = []
+"""The queues made before the simulation that it has used: their contents are put back when it is over."""
+
+
+def _contents(owner: Any) -> dict[str, Any]:
+    """Return copies of what a queue keeps its items and counts in."""
+    kinds = (list, deque, dict, set, int, bool)
+    return {name: copy.copy(value) for name, value in vars(owner).items() if isinstance(value, kinds)}
+
+
+class _View(View):
+    """A queue in one execution."""
+
+    kind = "queue"
+
+    def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
+        super().__init__(kernel, owner, name, label)
+        _restore(owner)
+        closed = bool(getattr(owner, "is_shutdown", False))
+        resource = self.resource = kernel.resource(name, (owner._qsize(), closed), label)
+        tasks = self.tasks = kernel.resource(f"tasks of {name}", owner.unfinished_tasks, f"unfinished tasks of {label}")
+        bits = resource.bit | tasks.bit
+        self.put_always = Operation("queue.put", resource, writes=bits)
+        self.get = Operation("queue.get", resource, writes=resource.bit, enabled=_can_get)
+        self.try_get = Operation("queue.get_nowait", resource, writes_when=_has_items)
+        self.look = Operation("queue.look", resource, reads=resource.bit)
+        self.task_done = Operation("queue.task_done", tasks, writes=tasks.bit)
+        self.join = Operation("queue.join", tasks, reads=tasks.bit, enabled=_is_zero)
+        self.shutdown = Operation("queue.shutdown", resource, writes=bits)
+
+    def put_limited(self, maxsize: int, block: bool, timeout: float | None) -> Operation:
+        """Return the step of a put into a queue that can be full."""
+
+        def has_room(state: State) -> bool:
+            return bool(state[0] < maxsize or state[1])
+
+        resource, tasks = self.resource, self.tasks
+        if not block or timeout == 0:
+            return Operation("queue.put_nowait", resource, writes_when=has_room, also=tasks.bit)
+        if timeout is None:
+            return Operation("queue.put", resource, writes=resource.bit | tasks.bit, enabled=has_room)
+        detail = f"{resource.name} for {timeout:g} s"
+        return Operation("queue.put", resource, enabled=has_room, writes_when=has_room, detail=detail, also=tasks.bit)
+
+
+def _can_get(state: State) -> bool:
+    return bool(state[0] or state[1])
+
+
+def _has_items(state: State) -> bool:
+    return bool(state[0])
+
+
+def _is_zero(state: State) -> bool:
+    return not state
+
+
+class _QueueViews(Views[_View]):
+    """The views of queues; one made before the simulation begins each execution with what it held then."""
+
+    def of(self, kernel: Kernel, owner: Any) -> _View:
+        if "_simharness_view" not in owner.__dict__ and CONTENTS not in owner.__dict__:
+            owner.__dict__[CONTENTS] = _contents(owner)
+            _changed.append(owner)
+        return super().of(kernel, owner)
+
+
+def _restore(owner: Any) -> None:
+    for name, value in owner.__dict__.get(CONTENTS, {}).items():
+        owner.__dict__[name] = copy.copy(value)
+
+
+def end_execution() -> None:
+    """Put back what the queues held that were made before the simulation."""
+    while _changed:
+        owner = _changed.pop()
+        _restore(owner)
+        for name in (CONTENTS, "_simharness_view"):
+            owner.__dict__.pop(name, None)
+
+
+_views = _QueueViews(_View)
+
+
+def _init(self: Queue[Any], maxsize: int = 0) -> None:
+    _genuine_init(self, maxsize)
+    kernel = current()
+    if kernel is not None:
+        _views.born(kernel, self)
+
+
+def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = None) -> None:
+    kernel = current()
+    if kernel is None:
+        _genuine_put(self, item, block, timeout)
+        return
+    view = _views.of(kernel, self)
+    resource = view.resource
+    limited = self.maxsize > 0
+    if not limited:
+        kernel.step(view.put_always)
+    else:
+        if block and timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        operation = view.put_limited(self.maxsize, block, timeout)
+        if operation.enabled is None or timeout is None:
+            kernel.step(operation)
+        else:
+            step_until(kernel, operation, timeout)
+    length, closed = resource.state
+    if closed:
+        raise ShutDown
+    if limited and length >= self.maxsize:
+        if kernel.tracing:
+            kernel.note("full")
+        raise Full
+    self._put(item)
+    if kernel.tracing:
+        put_in(kernel, resource, item)
+    self.unfinished_tasks += 1
+    kernel.put(resource, (self._qsize(), closed))
+    kernel.put(view.tasks, self.unfinished_tasks)
+
+
+def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
+    kernel = current()
+    if kernel is None:
+        return _genuine_get(self, block, timeout)
+    view = _views.of(kernel, self)
+    resource = view.resource
+    if not block or timeout == 0:
+        kernel.step(view.try_get)
+    elif timeout is None:
+        kernel.step(view.get)
+    elif timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    else:
+        detail = f"{resource.name} for {timeout:g} s"
+        step_until(kernel, Operation("queue.get", resource, enabled=_can_get, writes_when=_has_items, detail=detail), timeout)
+    length, closed = resource.state
+    if not length:
+        if closed:
+            raise ShutDown
+        if kernel.tracing:
+            kernel.note("empty")
+        raise Empty
+    item: T = self._get()
+    if kernel.tracing:
+        taken_out(kernel, resource, item)
+    kernel.put(resource, (self._qsize(), closed))
+    return item
+
+
+def _task_done(self: Queue[Any]) -> None:
+    kernel = current()
+    if kernel is None:
+        _genuine_task_done(self)
+        return
+    view = _views.of(kernel, self)
+    kernel.step(view.task_done)
+    if self.unfinished_tasks <= 0:
+        raise ValueError("task_done() called too many times")
+    self.unfinished_tasks -= 1
+    kernel.put(view.tasks, self.unfinished_tasks)
+
+
+def _join(self: Queue[Any]) -> None:
+    kernel = current()
+    if kernel is None:
+        _genuine_join(self)
+        return
+    kernel.step(_views.of(kernel, self).join)
+
+
+def _length(kernel: Kernel, owner: Queue[Any]) -> int:
+    view = _views.of(kernel, owner)
+    kernel.step(view.look)
+    return int(view.resource.state[0])
+
+
+def _qsize(self: Queue[Any]) -> int:
+    kernel = current()
+    return _genuine_qsize(self) if kernel is None else _length(kernel, self)
+
+
+def _empty(self: Queue[Any]) -> bool:
+    kernel = current()
+    return _genuine_empty(self) if kernel is None else not _length(kernel, self)
+
+
+def _full(self: Queue[Any]) -> bool:
+    kernel = current()
+    return _genuine_full(self) if kernel is None else 0 < self.maxsize <= _length(kernel, self)
+
+
+def _shutdown(self: Any, immediate: bool = False) -> None:
+    kernel = current()
+    if kernel is None:
+        assert _genuine_shutdown is not None
+        _genuine_shutdown(self, immediate)
+        return
+    view = _views.of(kernel, self)
+    kernel.step(view.shutdown)
+    self.is_shutdown = True
+    if immediate:
+        while self._qsize():
+            self._get()
+            self.unfinished_tasks = max(0, self.unfinished_tasks - 1)
+    kernel.put(view.resource, (self._qsize(), True))
+    kernel.put(view.tasks, self.unfinished_tasks)
+
+
+class SimpleQueue(Generic[T]):
+    """Stands in for `queue.SimpleQueue`, which is written in C. The state is the length."""
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._execution: dict[str, Resource] | None = None
+        self._genuine: Any = _genuine_simple()
+        kernel = current()
+        if kernel is not None:
+            self._attach(kernel, *made_here(kernel, "queue"))
+
+    def _attach(self, kernel: Kernel, name: str, label: str) -> None:
+        self._execution = kernel.resources
+        self._items = deque()
+        resource = self._resource = kernel.resource(name, 0, label)
+        self._put = Operation("queue.put", resource, writes=resource.bit)
+        self._get = Operation("queue.get", resource, writes=resource.bit, enabled=bool)
+        self._try_get = Operation("queue.get_nowait", resource, writes_when=bool)
+        self._look = Operation("queue.look", resource, reads=resource.bit)
+
+    def _attached(self, kernel: Kernel) -> Resource:
+        if self._execution is not kernel.resources:
+            name = f"queue made before, no. {number_of(self)}"
+            self._attach(kernel, name, name)
+        return self._resource
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Add an item; never waits."""
+        kernel = current()
+        if kernel is None:
+            self._genuine.put(item, block, timeout)
+            return
+        resource = self._attached(kernel)
+        kernel.step(self._put)
+        self._items.append(item)
+        if kernel.tracing:
+            put_in(kernel, resource, item)
+        kernel.put(resource, len(self._items))
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Remove and return the oldest item, waiting for one if need be."""
+        kernel = current()
+        if kernel is None:
+            found: T = self._genuine.get(block, timeout)
+            return found
+        resource = self._attached(kernel)
+        if block and timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        if not block or timeout == 0:
+            kernel.step(self._try_get)
+        elif timeout is None:
+            kernel.step(self._get)
+        else:
+            detail = f"{resource.name} for {timeout:g} s"
+            step_until(kernel, Operation("queue.get", resource, enabled=bool, writes_when=bool, detail=detail), timeout)
+        if not resource.state:
+            raise Empty
+        item = self._items.popleft()
+        if kernel.tracing:
+            taken_out(kernel, resource, item)
+        kernel.put(resource, len(self._items))
+        return item
+
+    def put_nowait(self, item: T) -> None:
+        """Add an item."""
+        self.put(item)
+
+    def get_nowait(self) -> T:
+        """Remove and return the oldest item; raise Empty if there is none."""
+        return self.get(False)
+
+    def qsize(self) -> int:
+        """Return the number of items."""
+        kernel = current()
+        if kernel is None:
+            return int(self._genuine.qsize())
+        resource = self._attached(kernel)
+        kernel.step(self._look)
+        return int(resource.state)
+
+    def empty(self) -> bool:
+        """Whether there is no item."""
+        return not self.qsize()
+
+
+def install(patches: Patches) -> None:
+    """Plan the replacements."""
+    methods = {
+        "__init__": _init,
+        "put": _put,
+        "get": _get,
+        "task_done": _task_done,
+        "join": _join,
+        "qsize": _qsize,
+        "empty": _empty,
+        "full": _full,
+    }
+    if _genuine_shutdown is not None:
+        methods["shutdown"] = _shutdown
+    replace(patches, queue.Queue, methods)
+    patches.everywhere(_genuine_simple, SimpleQueue)
+    patches.afterwards(end_execution)
+    executors.install(patches)

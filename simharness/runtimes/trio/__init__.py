@@ -1,0 +1,1 @@
+"""Trio: unmodified programs, whose tasks are actors."""

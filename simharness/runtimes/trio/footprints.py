@@ -1,0 +1,178 @@
+"""What steps touch of Trio: its events, locks, channels, limiters, cancel scopes and nurseries, seen from their attributes.
+
+The classes below are Trio's own. In a simulation in which the steps of tasks grow (`trio_steps.py`) each object of theirs has a bit.
+Getting an attribute reads it; setting one writes it, and so does getting a container, which may be changed; but tasks that begin to wait
+for an event, or stop, do not hinder one another. Of a nursery only what orders tasks counts: who starts children,
+who looks whether there are any.
+
+`tests/test_trio_internals.py` fails when a release of Trio changes what is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import BuiltinMethodType, FunctionType, MethodType
+from typing import Any, NamedTuple, Protocol
+
+import trio
+from trio import _channel, _sync
+from trio._core import _run
+
+from simharness.engine.kernel import Kernel, current
+from simharness.engine.record import RUNNING, SETUP
+from simharness.runtimes.patching import Patches
+
+GROWING = "trio steps"
+"""The fact that steps of tasks grow: they have the footprints of what they touch."""
+POINTS = "trio points"
+"""The fact that they cannot."""
+INSIDE = "trio step"
+"""In a kernel's context: the run whose step is under way, while its steps grow."""
+NAMED = "trio things"
+"""In a kernel's context: the bits of Trio's objects."""
+TRACKED: tuple[Any, ...] = (
+    trio.Event,
+    _sync._LockImpl,
+    trio.Semaphore,
+    trio.CapacityLimiter,
+    trio.MemorySendChannel,
+    trio.MemoryReceiveChannel,
+    _channel.MemoryChannelState,
+    trio.lowlevel.ParkingLot,
+    trio.CancelScope,
+)
+NURSERY = trio.Nursery
+CONTAINERS = (set, dict, list)
+CALLED = (MethodType, FunctionType, BuiltinMethodType)
+COMMUTING = frozenset({(trio.Event, "_tasks")})
+"""Containers whose changes do not hinder one another: what an event's `set` does writes its flag."""
+OBSERVING = "statistics"
+
+
+class Growing(Protocol):
+    """What the objects ask of the run whose step is under way."""
+
+    def touch(self, bit: int, write: bool) -> None:
+        """Something with this bit is read or written."""
+
+    def misfit(self) -> None:
+        """Something happens whose footprint is not known."""
+
+    def starts(self, nursery: Any) -> None:
+        """A task starts a child in a nursery."""
+
+    def looks(self, nursery: Any, write: bool, children: bool) -> None:
+        """A task looks at a nursery, or changes what is no child's end; `children`: at whether its children have ended, too."""
+
+    def aborts(self, task: Any) -> None:
+        """A task looks whether another one can be cancelled."""
+
+
+class Thing(NamedTuple):
+    """One of Trio's objects and its bit."""
+
+    bit: int
+    thing: object
+
+
+def grows(kernel: Kernel) -> bool:
+    """Whether steps of tasks grow."""
+    shared = kernel.learned.shared
+    return GROWING in shared and POINTS not in shared
+
+
+def named(kernel: Kernel) -> dict[int, Thing]:
+    """Return the objects of the execution that have bits."""
+    found: dict[int, Thing] = kernel.context.setdefault(NAMED, {})
+    return found
+
+
+def bit_of(kernel: Kernel, thing: object) -> int:
+    """Return an object's bit; 0 if it was made outside the execution."""
+    found = named(kernel).get(id(thing))
+    return 0 if found is None else found.bit
+
+
+def _inside() -> Growing | None:
+    kernel = current()
+    if kernel is None or kernel.mode != RUNNING or kernel.dying:
+        return None
+    found: Growing | None = kernel.context.get(INSIDE)
+    return found
+
+
+def _touch(thing: object, write: bool) -> None:
+    run = _inside()
+    if run is None:
+        return
+    kernel = current()
+    assert kernel is not None
+    bit = bit_of(kernel, thing)
+    if bit:
+        run.touch(bit, write)
+    else:
+        run.misfit()
+
+
+def _get(thing: Any, name: str) -> Any:
+    value = object.__getattribute__(thing, name)
+    if _inside() is not None and not name.startswith("__"):
+        if name == OBSERVING:
+            _touch(thing, True)
+        elif not isinstance(value, CALLED):
+            _touch(thing, isinstance(value, CONTAINERS) and (type(thing), name) not in COMMUTING)
+    return value
+
+
+def _set(thing: Any, name: str, value: Any) -> None:
+    _touch(thing, True)
+    object.__setattr__(thing, name, value)
+
+
+def _made(genuine: Callable[..., None]) -> Callable[..., None]:
+    holder = (genuine,)  # in a closure's cell it would be replaced too
+
+    def make(thing: Any, *arguments: Any, **options: Any) -> None:
+        kernel = current()
+        if kernel is not None and grows(kernel) and kernel.mode in (RUNNING, SETUP) and not kernel.dying:
+            bit = kernel.names.bit(kernel.new_name(f"trio.{type(thing).__name__}"))
+            named(kernel)[id(thing)] = Thing(bit, thing)
+        holder[0](thing, *arguments, **options)
+
+    return make
+
+
+def install(patches: Patches) -> None:
+    """Plan to have the objects of Trio's classes tell what is done to them."""
+    for kind in (*TRACKED, NURSERY):
+        patches.attribute(kind, "__init__", _made(vars(kind)["__init__"]))
+    for kind in TRACKED:
+        patches.attribute(kind, "__getattribute__", _get)
+        patches.attribute(kind, "__setattr__", _set)
+    for name, told in _TOLD.items():
+        patches.attribute(NURSERY, name, _telling(vars(NURSERY)[name], told))
+    children = vars(NURSERY)["child_tasks"].fget
+    patches.attribute(NURSERY, "child_tasks", property(_telling(children, lambda run, nursery: run.looks(nursery, False, True))))
+    attempt = _run.Task._attempt_delivery_of_any_pending_cancel
+    patches.attribute(_run.Task, attempt.__name__, _telling(attempt, lambda run, task: run.aborts(task)))
+    patches.attribute(trio.lowlevel.RunVar, "set", _telling(trio.lowlevel.RunVar.set, lambda run, _: run.misfit()))
+
+
+_TOLD: dict[str, Callable[[Growing, Any], None]] = {
+    "start_soon": lambda run, nursery: run.starts(nursery),
+    "start": lambda run, _: run.misfit(),
+    "_add_exc": lambda run, nursery: run.looks(nursery, True, False),
+    "_nested_child_finished": lambda run, nursery: run.looks(nursery, True, True),
+}
+
+
+def _telling(genuine: Callable[..., Any], told: Callable[[Growing, Any], None]) -> Callable[..., Any]:
+    holder = (genuine,)
+
+    def telling(self: Any, *arguments: Any, **options: Any) -> Any:
+        run = _inside()
+        if run is not None:
+            told(run, self)
+        return holder[0](self, *arguments, **options)
+
+    return telling

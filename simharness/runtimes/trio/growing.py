@@ -1,0 +1,185 @@
+"""A `trio.run` whose tasks are alone with each other: a task's step is one step of the kernel, and its footprint is what it touched.
+
+With nobody else about, nothing can come between two points of a task's step, so they are no steps of their own: the step *absorbs* their
+operations. Its footprint is the union of theirs, with what it touches of Trio (`trio_footprints.py`) and of instrumented memory; two
+steps that touch nothing in common commute. It is complete only when the step is over (`Learned.late`).
+
+A task that waits for its turn waits for its *wake-up*, which whoever wakes it writes, and whoever looks whether it can be cancelled reads.
+A task that waits for the children of a nursery waits for the *end* of each of them, so that children may end in any order. The steps of a
+task read all cancel scopes around it.
+
+This is begun (`GROWING`) when an execution has shown several tasks whose code is instrumented, and given up (`POINTS`) as soon as
+something happens whose footprint is not known or that does not fit into one step: a deadline, a worker thread, another actor, a callback,
+a choice, an operation that has to wait, code under test that is not instrumented (a task's, or what instrumented code calls or handles),
+faults, checks after every step. Then all steps of a run conflict.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simharness.engine.actors import Actor
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import Every, Operation, Resource, State
+from simharness.runtimes.trio import footprints, internals
+from simharness.runtimes.trio.run import Run, fits
+
+
+class GrowingRun(Run):
+    """A run whose tasks' steps grow until they are over."""
+
+    def __init__(self, kernel: Kernel, host: Actor, clock: Any) -> None:
+        super().__init__(kernel, host, clock)
+        self.judged, self.marks = True, (0, 0)
+        self.wakes: dict[int, Resource] = {}
+        self.ends: dict[int, list[Resource]] = {}
+        self.end_of: dict[int, Resource] = {}
+        self.awaits: dict[int, Any] = {}
+        self.absorbed = 0
+
+    # What steps touch
+
+    def absorb(self, operation: Operation) -> bool:
+        """Make an operation part of the step under way; give up where that cannot be."""
+        kernel, resource = self.kernel, operation.resource
+        if kernel.context.get(footprints.INSIDE) is not self:
+            return False
+        state = None if resource is None else resource.state
+        self.absorbed += 1
+        if self.absorbed > kernel.max_steps or operation.options > 1 or (operation.enabled is not None and not operation.enabled(state)):
+            self.misfit()
+            return False
+        reads, writes = operation.footprint(state)
+        kernel.reads[-1] |= reads
+        kernel.writes[-1] |= writes
+        kernel.note(f"{operation.kind} {operation.detail or ('' if resource is None else resource.name)}".strip())
+        return True
+
+    def touch(self, bit: int, write: bool) -> None:
+        """The step under way reads or writes something with this bit."""
+        masks = self.kernel.writes if write else self.kernel.reads
+        masks[-1] |= bit
+
+    def misfit(self) -> None:
+        """Something happens whose footprint is not known: from the next execution on all steps of a run conflict."""
+        kernel = self.kernel
+        kernel.learned.share(footprints.POINTS)
+        kernel.abandoned = kernel.over = True
+
+    def starts(self, nursery: Any) -> None:
+        """A task starts a child in a nursery; who is not the nursery's owner may find it closed, because all children have ended."""
+        running = internals.running()
+        self.looks(nursery, True, running is None or nursery.parent_task is not running)
+        self._read_scopes(nursery)
+
+    def looks(self, nursery: Any, write: bool, children: bool) -> None:
+        """A task looks at a nursery, or changes what is no child's end; `children`: at whether its children have ended, too."""
+        self.touch(footprints.bit_of(self.kernel, nursery), write)
+        for end in self.ends.get(id(nursery), ()) if children else ():
+            self.touch(end.bit, False)
+
+    def aborts(self, task: internals.Task) -> None:
+        """Whether a task can be cancelled depends on whether it waits."""
+        actor = self.actors.get(id(task))
+        if actor is not None:
+            self.touch(self._wake(actor).bit, False)
+
+    # Steps
+
+    def _wake(self, actor: Actor) -> Resource:
+        found = self.wakes.get(actor.index)
+        if found is None:
+            found = self.wakes[actor.index] = self.kernel.resource(f"turn of {actor.name}", False, "trio")
+        return found
+
+    def operation(self, actor: Actor, kind: str, detail: str) -> Operation:
+        """Return the next step of a task."""
+        wake = self._wake(actor)
+        nursery = self.awaits.get(actor.index)
+        if nursery is None:
+            return Operation(kind, wake, writes=wake.bit, enabled=bool, detail=detail)
+        ends = Every("trio", self.ends.get(id(nursery), ()))
+        reads = ends.bit | footprints.bit_of(self.kernel, nursery)
+        return Operation(kind, ends, reads=reads, writes=wake.bit, enabled=_ended, detail=detail)
+
+    def woke(self, task: internals.Task) -> None:
+        """A task is to be resumed."""
+        super().woke(task)
+        actor = self.actors.get(id(task))
+        if actor is not None and actor.index not in self.awaits and not self.kernel.dying:
+            self._put(self._wake(actor), True)
+
+    def _put(self, resource: Resource, state: State) -> None:
+        self.kernel.put(resource, state)
+        self.touch(resource.bit, True)
+
+    def _spawned(self, task: internals.Task) -> Actor:
+        actor = super()._spawned(task)
+        actor.absorbs = self.absorb
+        nursery = task.parent_nursery
+        if actor is self.host or nursery is None:
+            return actor
+        if not footprints.bit_of(self.kernel, nursery) or internals.is_system(self.runner, nursery):
+            self.misfit()
+        end = self.end_of[actor.index] = self.kernel.resource(f"end of task {actor.name}", None, "trio")
+        self.ends.setdefault(id(nursery), []).append(end)
+        self._put(end, True)
+        for index, awaited in self.awaits.items():
+            if awaited is nursery:
+                parent = self.kernel.actors[index]
+                parent.pending = self.operation(parent, "trio", "nursery")
+        return actor
+
+    def _stopped(self, actor: Actor, task: internals.Task) -> None:
+        if not internals.is_alive(self.runner, task):
+            if actor.index in self.end_of:
+                self._put(self.end_of[actor.index], False)
+        elif actor.name not in self.runnable:
+            nursery = internals.awaited_nursery(task)
+            if nursery is not None:
+                self.awaits[actor.index] = nursery
+        super()._stopped(actor, task)
+
+    def _settled(self) -> None:
+        kernel = self.kernel
+        kernel.context.pop(footprints.INSIDE, None)
+        if not fits(self):
+            self.misfit()
+        if kernel.n <= kernel.known:
+            kernel.as_before(kernel.n - 1)
+
+    def _occupy(self) -> None:
+        kernel, mover = self.kernel, self.kernel.actor
+        assert mover is not None
+        kernel.context[footprints.INSIDE] = self
+        if self.awaits.pop(mover.index, None) is None:
+            self._put(self._wake(mover), False)
+        self.absorbed = 0
+        task = self.tasks.get(mover.index)
+        if task is not None:
+            self._read_scopes(task)
+
+    def _read_scopes(self, inside: Any) -> None:
+        """Cancelling a scope does something to each task in it, now or at its next checkpoint."""
+        for scope in internals.scopes_around(inside):
+            bit = footprints.bit_of(self.kernel, scope)
+            if bit:
+                self.touch(bit, False)
+            else:
+                self.misfit()
+
+    def begin(self) -> None:
+        """The host becomes the main task."""
+        self.host.absorbs = self.absorb
+        self.kernel.step(Operation("trio.run", self.state))
+        self._occupy()
+
+    def finish(self) -> None:
+        """The run is over: the host goes on as it was."""
+        self.kernel.context.pop(footprints.INSIDE, None)
+        super().finish()
+        self.host.absorbs = None
+
+
+def _ended(states: tuple[Any, ...]) -> bool:
+    return not any(states)

@@ -1,0 +1,118 @@
+"""What the kernel knows of a `trio.run`: its state, the operations of its tasks and of its loop, and its clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import trio
+
+from simharness.engine.actors import Actor, ended
+from simharness.engine.clock import BOOT, SECOND, nanoseconds
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import Operation, Resource
+
+
+class State(NamedTuple):
+    """Who may be resumed.
+
+    Attributes:
+        free: no task is in the middle of its step.
+        runnable: names of the actors whose tasks are runnable, in the order in which they became it.
+        batch: what is left of the batch under way.
+        idle: nothing is runnable, and Trio's loop would do something about that.
+        deadline: the next one, in the clock's nanoseconds.
+    """
+
+    free: bool = False
+    runnable: tuple[str, ...] = ()
+    batch: tuple[str, ...] = ()
+    idle: bool = False
+    deadline: int | None = None
+
+
+class TaskActor(Actor):
+    """A task of a run, or the run's loop."""
+
+    fresh = False
+
+    def __init__(self, kernel: Kernel, name: str, host: Actor) -> None:
+        super().__init__(kernel.names, kernel.hub, name, ended, host.daemon, host.process)
+        self.greenlet = host.greenlet
+        self.locals = host.locals
+        self._host = host
+        self.base = host.base
+
+    @property
+    def host(self) -> Actor:
+        """The actor that called `trio.run`."""
+        return self._host
+
+
+class VirtualClock(trio.abc.Clock):
+    """The kernel's clock as a run sees it. A time that was rounded to the kernel's nanoseconds reads as what it was."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.exact: dict[int, float] = {}
+
+    def start_clock(self) -> None:
+        """It runs already."""
+
+    def current_time(self) -> float:
+        """Return the monotonic clock in seconds."""
+        now = self.kernel.monotonic()
+        seconds = now / SECOND
+        return max(seconds, self.exact.get(now, seconds))
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Return the seconds until a time."""
+        return deadline - self.current_time()
+
+    def instant(self, deadline: float) -> int:
+        """Return a time of this clock as one of the kernel's."""
+        since = nanoseconds(deadline - BOOT / SECOND)
+        found = BOOT + since
+        self.exact[found] = max(deadline, self.exact.get(found, deadline))
+        return since + self.kernel.clock.now + BOOT - self.kernel.monotonic()
+
+
+def task_operation(run: Resource, name: str, batches: bool, kind: str, detail: str) -> Operation:
+    """Return the next step of the task whose actor has this name.
+
+    Args:
+        run: its run, whose state says who may be resumed.
+        batches: whether it is resumed when the batch has come to it, and not at any time.
+    """
+
+    def in_any(state: State) -> bool:
+        return state.free and name in state.runnable
+
+    def in_batches(state: State) -> bool:
+        return state.free and state.batch[:1] == (name,)
+
+    return Operation(kind, run, writes=run.bit, enabled=in_batches if batches else in_any, detail=detail)
+
+
+def loop_operation(both: Resource, name: str, batches: bool, kind: str, options: int = 1) -> Operation:
+    """Return the next step of a run's loop, whose actor has this name.
+
+    Args:
+        both: the run and the callbacks that wait.
+        batches: whether it takes a batch when the one before is over, and runs callbacks when the batch has come to them.
+    """
+
+    def in_any(state: tuple[State, int]) -> bool:
+        run, callbacks = state
+        return run.free and (callbacks > 0 or run.idle)
+
+    def in_batches(state: tuple[State, int]) -> bool:
+        run, callbacks = state
+        if run.batch:
+            return run.free and run.batch[0] == name
+        return run.free and bool(run.runnable or callbacks or run.idle)
+
+    def due(state: tuple[State, int]) -> int | None:
+        run, _ = state
+        return run.deadline if run.free and not run.batch else None
+
+    return Operation(kind, both, writes=both.bit, enabled=in_batches if batches else in_any, options=options, due=due)

@@ -1,0 +1,86 @@
+"""What may happen after some of the steps of an execution, instead of what did.
+
+A *configuration* is a set of steps of the kernel's last execution that holds with each step what happens before it, as a mask of their
+indices. The states of resources after it are recorded (`Resource.state_in`), so what could have come next there can be asked without
+running anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simharness.engine.actors import Actor
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import CLOCK
+
+
+def instead(kernel: Kernel, steps_of: dict[int, int], done: int, since: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the advance of the clock and the stalls that are possible after the steps in `done`, with what they write.
+
+    Args:
+        steps_of: for each actor's index, the mask of its steps.
+        since: the time and the lateness that the last advance among these steps left.
+    """
+    now, lateness = since
+    clock = kernel.clock
+    saved = clock.now, clock.lateness
+    clock.now, clock.lateness = now, lateness
+    try:
+        (deadlines, ready), readings = _deadlines(kernel, steps_of, done, now), kernel.readings(done)
+        if clock.target(deadlines, False, readings) is not None:
+            yield kernel.clock_key, CLOCK
+        if kernel.may_stall:
+            for key in kernel.stalls(dict.fromkeys(ready), clock.instants(deadlines, readings), now, lateness):
+                yield key, CLOCK | kernel.fault_bit
+    finally:
+        clock.now, clock.lateness = saved
+
+
+def _alive(steps_of: dict[int, int], actor: Actor, done: int) -> bool:
+    """Whether an actor has begun and not ended after the steps in `done`."""
+    if (actor.born >= 0 and not done >> actor.born & 1) or (actor.crashed is not None and done >> actor.crashed & 1):
+        return False
+    return not actor.finished or actor.crashed is not None or bool(steps_of.get(actor.index, 0) & ~done)
+
+
+def _asleep(kernel: Kernel, actor: Actor, done: int, now: int) -> int:
+    """Return when the stall ends in which the actor's process is after the steps in `done`; 0 if it is in none."""
+    for step, process, until, _ in kernel.stalled:
+        if process == actor.process and step > actor.born and done >> step & 1 and now < until:
+            return until
+    return 0
+
+
+def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) -> tuple[list[int], list[str]]:
+    """Return what waits after the steps in `done`: the deadlines of actors that cannot move, and the processes of those that can.
+
+    Of an actor of a stalled process the deadline is the end of the stall.
+    """
+    deadlines: list[int] = []
+    ready: list[str] = []
+    for actor in kernel.actors.values():
+        if not _alive(steps_of, actor, done):
+            continue
+        if until := _asleep(kernel, actor, done, now):
+            deadlines.append(until)
+            continue
+        own = steps_of.get(actor.index, 0)
+        left = own & ~done
+        position = (left & -left).bit_length() - 1 if left else kernel.n
+        operation, deadline = (kernel.operations[position], kernel.deadlines[position]) if left else (actor.pending, actor.deadline)
+        if operation is None:
+            continue
+        if operation.due is not None and operation.resource is not None:
+            deadline = operation.due(operation.resource.state_in(done))
+        elif deadline is not None and kernel.stalled:
+            declared = max((own & done).bit_length() - 1, actor.born)
+            deadline -= sum(
+                later
+                for step, process, _, later in kernel.stalled
+                if process == actor.process and declared < step < position and not done >> step & 1
+            )
+        if operation.enabled is None or operation.resource is None or operation.enabled(operation.resource.state_in(done)):
+            ready.append(actor.process)
+        elif deadline is not None:
+            deadlines.append(deadline) if deadline > now else ready.append(actor.process)
+    return deadlines, ready

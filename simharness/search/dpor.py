@@ -1,0 +1,273 @@
+"""Optimal dynamic partial order reduction: each ordering exactly once.
+
+Follows Abdulla, Aronis, Jonsson, Sagonas: Optimal dynamic partial order reduction (POPL 2014), algorithm 2, in the form of the
+JACM 2017 article (Source sets), section 7. At each depth of the current execution there are a *sleep set* (choices that
+need not be taken there, with their footprints) and what is left of a *wakeup tree* (the sequences still to be tried there,
+besides the one under way). Each race of a maximal execution is reversed: the reversal `v` is inserted at the depth of
+its first step, unless a sleeping choice is a weak initial of it, or the tree covers it.
+
+Where there are daemons, source sets without wakeup sequences are used (section 5): whether a step is the last of its actor, which
+is what daemons conflict with, is known only when it has been done, and wakeup trees need footprints that are exact. So too where steps
+grow (`Learned.late`): what the reversing step is without the other is only known if it has been made there.
+
+Departures: races of blocked and of state-dependent operations and of the clock as `simharness.races` tells; data choices
+are branches whose keys differ only in the alternative. Races are looked for among all steps of each execution, not only the new
+ones, and `v` is the whole of notdep: cheaper variants lose orderings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simharness.engine.actors import SHIFT
+from simharness.engine.kernel import ABANDON, Kernel
+from simharness.engine.liveness import whose_turn
+from simharness.engine.operations import conflict
+from simharness.errors import HarnessBug
+from simharness.search.races import Races
+from simharness.search.strategy import Expected
+
+Event = tuple[int, int, int]
+"""(key, reads, writes)"""
+
+
+class Branch:
+    """A node of a wakeup tree: a step to take, and the branches that follow it."""
+
+    __slots__ = ("branches", "key", "reads", "writes")
+
+    def __init__(self, key: int, reads: int, writes: int) -> None:
+        self.key = key
+        self.reads = reads
+        self.writes = writes
+        self.branches: list[Branch] = []
+
+
+class Dpor:
+    """The search; lists are indexed by depth, which is the number of steps taken before."""
+
+    exhausts = grows = True
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.races = Races(kernel)
+        self.plan: list[int] | None = []
+        self.known: Expected = ((), ())
+        self.sleep: list[dict[int, tuple[int, int]]] = []
+        self.left: list[list[Branch]] = []
+        self.ahead: list[Branch] = []
+
+    def begin(self) -> Sequence[int] | None:
+        """Return the next plan: a prefix of the execution before, and a branch off it."""
+        return self.plan
+
+    def expected(self) -> Expected:
+        """Return the footprints of the plan's steps, from the execution before."""
+        return self.known
+
+    def choose(self, enabled: list[int]) -> int:
+        """Follow the wakeup tree; beyond it, go on with the same actor where that is not asleep."""
+        kernel = self.kernel
+        n = kernel.n
+        asleep: dict[int, tuple[int, int]] = {}
+        if n and self.sleep[n - 1]:
+            reads, writes = kernel.reads[n - 1], kernel.writes[n - 1]
+            either = reads | writes
+            asleep = {
+                key: footprint for key, footprint in self.sleep[n - 1].items() if not (either & footprint[1] or writes & footprint[0])
+            }
+        self.sleep.append(asleep)
+        branches = self.ahead
+        if branches:
+            if asleep:
+                branches = [branch for branch in branches if branch.key not in asleep]
+            self.left.append(branches[1:])
+            if not branches:
+                return ABANDON
+            branch = branches[0]
+            self.ahead = branch.branches
+            if branch.key not in enabled:
+                raise HarnessBug(f"step {n + 1}: a wakeup sequence asks for a choice that is not enabled")
+            return branch.key
+        self.left.append([])
+        current = kernel.actor
+        if kernel.fair and (turn := whose_turn(kernel, enabled)) is not None and turn not in asleep:
+            return turn
+        if current is not None and not asleep and current.key in enabled:
+            return current.key
+        for key in enabled if kernel.faults is None else enabled[: kernel.peaceful]:
+            if key not in asleep:
+                return key
+        return self._only_faults([key for key in enabled[kernel.peaceful :] if key not in asleep])
+
+    def _only_faults(self, keys: list[int]) -> int:
+        """All others are asleep. With wakeup sequences nothing is left to explore then; without, each of these faults."""
+        if not keys or self.kernel.faults is None or not self.kernel.learned.daemons:
+            return ABANDON
+        self.left[-1] = [Branch(key, 0, 0) for key in keys[1:]]
+        return keys[0]
+
+    def end(self) -> None:
+        """Insert the reversals of the execution's races, and go back to the deepest step with something left to try."""
+        kernel = self.kernel
+        assert self.plan is not None
+        self.races.update(max(0, len(self.plan) - 1))
+        self._reverse_races()
+        keys, reads, writes = kernel.keys, kernel.reads, kernel.writes
+        depth = kernel.n
+        del self.left[depth:], self.sleep[depth:]
+        while depth:
+            depth -= 1
+            self.sleep[depth][keys[depth]] = reads[depth], writes[depth]
+            while self.left[depth]:
+                branch = self.left[depth].pop(0)
+                if branch.key in self.sleep[depth]:
+                    continue
+                self.ahead = branch.branches
+                self.plan = [*keys[:depth], branch.key]
+                self.known = reads, writes
+                del self.left[depth + 1 :], self.sleep[depth + 1 :]
+                return
+        self.plan = None
+
+    def pending(self) -> Sequence[int] | None:
+        """Return how many branches are left at each depth, without those that are asleep by now."""
+        return [sum(branch.key not in asleep for branch in left) for left, asleep in zip(self.left, self.sleep, strict=True)]
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say that each ordering has been run."""
+        return [f"all {executions} orderings", "each once, up to swapping independent steps"] if verified else [f"{executions} executions"]
+
+    def _reverse_races(self) -> None:
+        races, kernel = self.races, self.kernel
+        exact = not (kernel.learned.daemons or kernel.learned.late)
+        independent: dict[int, int] = {}
+        for group, rests_on in races.all():
+            done: list[int] = []
+            for position, (i, key, reads, writes) in enumerate(group):
+                rest = independent.get(i)
+                if rest is None:
+                    rest = independent[i] = races.independent_of(i)
+                if kernel.faults is not None and not races.affordable(i, rest, key):
+                    continue
+                if not exact:
+                    self._add_source(i, self._sequence(rest, key, reads, writes))
+                    continue
+                verdict = self._covered(i, rest, (key, reads, writes), rests_on)
+                if verdict == "for good":
+                    done.append(position)
+                elif verdict == "no":
+                    self._insert(self.left[i], self._sequence(rest, key, reads, writes))
+            for position in reversed(done):
+                del group[position]
+
+    def _covered(self, i: int, rest: int, last: Event, rests_on: int) -> str:
+        """Whether a sleeping choice at depth i is a weak initial of the reversal: "no", "now" or "for good".
+
+        For good means that it stays so as long as the first `rests_on` steps do.
+        """
+        sleeping = self.sleep[i]
+        if not sleeping:
+            return "no"
+        races, kernel = self.races, self.kernel
+        before, steps_of = races.before, races.steps_of
+        key, reads, writes = last
+        mover = key >> SHIFT
+        union: tuple[int, int] | None = None
+        for asleep, (asleep_reads, asleep_writes) in sleeping.items():
+            index = asleep >> SHIFT
+            own = steps_of.get(index, 0) & rest
+            if own:
+                first = (own & -own).bit_length() - 1
+                if kernel.keys[first] == asleep and not before[first] & rest:
+                    return "for good" if first < rests_on else "now"
+                continue
+            if index in kernel.fault_movers and index != mover:
+                continue  # it need not happen at all, so what comes without it is not covered by what comes after it
+            if union is None:
+                rest_reads, rest_writes = union = self._union(rest)
+            either = asleep_reads | asleep_writes
+            if asleep_writes & rest_reads or either & rest_writes:
+                continue
+            if index == mover:
+                if asleep == key:
+                    return "now"
+            elif not (asleep_writes & reads or either & writes):
+                return "now"
+        return "no"
+
+    def _union(self, steps: int) -> tuple[int, int]:
+        all_reads, all_writes = self.kernel.reads, self.kernel.writes
+        reads = writes = 0
+        while steps:
+            j = steps.bit_length() - 1
+            reads |= all_reads[j]
+            writes |= all_writes[j]
+            steps ^= 1 << j
+        return reads, writes
+
+    def _sequence(self, rest: int, key: int, reads: int, writes: int) -> list[Event]:
+        kernel = self.kernel
+        keys, all_reads, all_writes = kernel.keys, kernel.reads, kernel.writes
+        events: list[Event] = []
+        while rest:
+            low = rest & -rest
+            j = low.bit_length() - 1
+            events.append((keys[j], all_reads[j], all_writes[j]))
+            rest ^= low
+        events.append((key, reads, writes))
+        return events
+
+    def _add_source(self, i: int, events: list[Event]) -> None:
+        """Have an initial of the reversal tried at depth i, unless one of them is or was: source sets (article, section 5)."""
+        sleeping = self.sleep[i]
+        tried = {branch.key for branch in self.left[i]}
+        tried.update(sleeping)
+        last = len(events) - 1
+        for position, (key, reads, writes) in enumerate(events):
+            if key not in tried:
+                continue
+            if position and position == last and self.kernel.learned.late:
+                if key not in sleeping:
+                    continue  # what it would be after the others is known only from where it was made before them
+                reads, writes = sleeping[key]  # noqa: PLW2901
+            if not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
+                return
+        self.left[i].append(Branch(*events[0]))
+
+    def _insert(self, branches: list[Branch], events: list[Event]) -> None:
+        """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
+        while events:
+            for branch in branches:
+                left = _without(branch, events, branch.key >> SHIFT in self.kernel.fault_movers)
+                if left is not None:
+                    if not branch.branches:
+                        return
+                    events, branches = left, branch.branches
+                    break
+            else:
+                for key, reads, writes in events:
+                    branch = Branch(key, reads, writes)
+                    branches.append(branch)
+                    branches = branch.branches
+                return
+
+
+def _without(branch: Branch, events: list[Event], never_has_to: bool) -> list[Event] | None:
+    """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it.
+
+    A step that never has to happen, a fault, must occur in the sequence.
+    """
+    wanted, reads, writes = branch.key, branch.reads, branch.writes
+    if events[0][0] == wanted:
+        return events[1:]
+    mover = wanted >> SHIFT
+    either = reads | writes
+    for position, (key, other_reads, other_writes) in enumerate(events):
+        if key >> SHIFT == mover:
+            if key != wanted or (other_reads | other_writes, other_writes) != (either, writes):
+                return None
+            return events[:position] + events[position + 1 :]
+        if writes & other_reads or either & other_writes:
+            return None
+    return None if never_has_to else events

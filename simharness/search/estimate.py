@@ -1,0 +1,188 @@
+"""How large the tree is that a depth-first search walks, told from the part it has walked.
+
+Weighted tree estimates: what an unvisited branch holds is guessed from its siblings (Knuth: Estimating the efficiency of backtrack
+programs, 1975; Kilby, Slaney, Thiébaux, Walsh: Estimating search tree size, AAAI 2006, the recursive estimator). The open nodes are those
+along the path to the execution under way; each holds its closed children, whose leaves have been counted, the open child, and the
+branches that are known and not begun. Two things are different under partial order reduction, and both are learned from nodes that have
+been closed:
+
+- sleep sets make later children smaller than earlier ones: the *decay* is how much smaller the last one was than those before it;
+- branches are inserted late, while a child is being explored: a node with m movers still to come is given as many more as closed nodes
+  with m movers came to have beyond those known now.
+
+The estimate is the geometric mean of what the known branches come to and of that with the expected late ones. Those two, each moved away
+by the share that is still to be explored, are the range. It is a heuristic: `benchmarks/estimates.py` measures how often the truth is in
+it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from simharness.engine.actors import SHIFT
+
+FEWEST = 10
+"""Leaves before which nothing sensible can be said."""
+SAMPLE = 3
+"""Closed nodes with as many movers that are needed to expect of another what they were like."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How much there is to do. All three are equal when it is known.
+
+    Attributes:
+        total, low, high: executions in all: the best guess, and the range in which the truth probably is.
+        seconds_left, seconds_low, seconds_high: (real) seconds until they are done, at the speed so far.
+    """
+
+    total: int
+    low: int
+    high: int
+    seconds_left: float
+    seconds_low: float
+    seconds_high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether the total is no guess."""
+        return self.low == self.high
+
+    def __str__(self) -> str:
+        if self.known:
+            return f"{self.total:,}"
+        low, high = in_words(self.low), in_words(self.high)
+        if low.partition(" ")[2] == high.partition(" ")[2]:
+            low = low.partition(" ")[0]
+        return f"about {in_words(self.total)} ({low}–{high})"
+
+    @staticmethod
+    def of(done: int, totals: tuple[float, float, float], seconds: float) -> Estimate:
+        """Make one from (low, best, high) totals when `done` executions, at least one, took so many seconds."""
+        low, total, high = (max(done, round(value)) for value in totals)
+        each = seconds / done
+        return Estimate(total, low, high, (total - done) * each, (low - done) * each, (high - done) * each)
+
+
+def in_words(number: int) -> str:
+    """Write a number with two digits, as guesses deserve: "4,200", "87 million", "10^31"."""
+    rounded = round(number, 2 - len(str(number))) if number >= 100 else number
+    if rounded >= 10**12:
+        return f"10^{len(str(rounded)) - 1}"
+    for size, word in ((10**9, "billion"), (10**6, "million")):
+        if rounded >= size:
+            return f"{rounded / size:g} {word}"
+    return f"{rounded:,}"
+
+
+class Branching:
+    """How widely a depth-first search branches: in how many ways it went on from the points at which it went on in more than one."""
+
+    def __init__(self) -> None:
+        self.points = 0
+        self.branches = 0
+        self._open: list[int] = []
+
+    def branch(self, depth: int) -> None:
+        """The next execution takes another branch than the last one at this depth."""
+        open_points = self._open
+        while open_points and open_points[-1] > depth:
+            open_points.pop()
+        if not open_points or open_points[-1] != depth:
+            open_points.append(depth)
+            self.points += 1
+            self.branches += 1
+        self.branches += 1
+
+    @property
+    def mean(self) -> float:
+        """Branches for each point; 1 where the search never branched."""
+        return self.branches / self.points if self.points else 1.0
+
+
+class Tree:
+    """The walked part of the tree. `closed`, `leaves` and `begun` have an entry for each open node that has branched.
+
+    `closed` counts a node's closed children, `leaves` the leaves below those, `begun` the leaves before its open child.
+    """
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.closed: list[int] = []
+        self.leaves: list[int] = []
+        self.begun: list[int] = []
+        self._before = 0
+        self._movers: list[int] = []
+        self._widths: dict[int, Counter[int]] = {}
+        self._last, self._mean = 0.0, 0.0
+
+    def branch(self, depth: int, keys: Sequence[int]) -> None:
+        """The execution with these choices, one more leaf, is over; the next one takes another branch at this depth."""
+        self.done += 1
+        self._close(depth, keys)
+        closed, leaves, begun = self.closed, self.leaves, self.begun
+        del closed[depth + 1 :], leaves[depth + 1 :], begun[depth + 1 :]
+        while len(closed) <= depth:
+            closed.append(0)
+            leaves.append(0)
+            begun.append(self._before)
+        leaves[depth] += self.done - begun[depth]
+        closed[depth] += 1
+        begun[depth] = self._before = self.done
+
+    def _close(self, depth: int, keys: Sequence[int]) -> None:
+        """Learn from the nodes below this depth how many children nodes have, and how much smaller the last one is."""
+        movers = [0] * len(keys)
+        coming: set[int] = set()
+        for i in range(len(keys) - 1, -1, -1):
+            coming.add(keys[i] >> SHIFT)
+            movers[i] = len(coming)
+        self._movers = movers
+        for i in range(depth + 1, len(keys)):
+            children = 1
+            if i < len(self.closed) and self.closed[i]:
+                children += self.closed[i]
+                self._last += self.done - self.begun[i]
+                self._mean += self.leaves[i] / self.closed[i]
+            self._widths.setdefault(movers[i], Counter())[children] += 1
+
+    def totals(self, pending: Sequence[int], grows: bool) -> tuple[float, float, float] | None:
+        """Return (low, best, high) for the leaves of the whole tree; None while too few are known.
+
+        Args:
+            pending: for each depth up to that of the last branch, how many branches are known and not begun.
+            grows: whether more may be inserted.
+        """
+        if self.done < FEWEST or not self.closed:
+            return None
+        known = self._total(pending, False)
+        grown = self._total(pending, True) if grows else known
+        best = math.sqrt(known * grown)
+        away = 1 + max(0.0, 1 - self.done / best)
+        least = self.done + 1 + sum(pending)
+        low = max(least, known / away)
+        return low, max(low, best), max(low, grown * away)
+
+    def _total(self, pending: Sequence[int], grow: bool) -> float:
+        """Sum up from the deepest open node: the closed children, the open one, and as much for each branch to come as those had."""
+        decay = min(1.0, self._last / self._mean) if self._mean else 1.0
+        depth = len(self.closed) - 1
+        total = self.leaves[depth] / self.closed[depth] * decay
+        for i in range(depth, -1, -1):
+            closed, leaves = self.closed[i], self.leaves[i]
+            to_come = pending[i] + (self._late(i, closed + 1 + pending[i]) if grow else 0.0)
+            total += leaves + to_come * decay * (leaves + total) / (closed + 1)
+        return total
+
+    def _late(self, depth: int, known: int) -> float:
+        """Return how many branches beyond those known an open node may be expected to get."""
+        for movers in range(self._movers[depth], 0, -1):
+            widths = self._widths.get(movers)
+            if widths is not None and widths.total() >= SAMPLE:
+                wider = [(width - known, count) for width, count in widths.items() if width >= known]
+                nodes = sum(count for _, count in wider)
+                return sum(more * count for more, count in wider) / nodes if nodes else 0.0
+        return 0.0

@@ -1,0 +1,71 @@
+"""The strategies that can be asked for, by name, and within a bound."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from simharness.errors import Misuse
+from simharness.search.bounded import Bounded
+from simharness.search.bounds import Bound, Within
+from simharness.search.dpor import Dpor
+from simharness.search.drawn import Drawn
+from simharness.search.exhaustive import Exhaustive
+from simharness.search.pct import Pct
+from simharness.search.pos import Pos
+from simharness.search.random_walk import RandomWalk
+
+if TYPE_CHECKING:
+    from simharness.engine.kernel import Kernel
+    from simharness.search.strategy import Strategy
+    from simharness.settings import Settings
+
+STRATEGIES: dict[str, Callable[[Kernel, Settings], Strategy]] = {
+    "dpor": lambda kernel, settings: Dpor(kernel),
+    "exhaustive": lambda kernel, settings: Exhaustive(kernel),
+    "random": lambda kernel, settings: RandomWalk(kernel, settings.seed),
+    "pct": lambda kernel, settings: Pct(kernel, settings.seed, settings.depth),
+    "pos": lambda kernel, settings: Pos(kernel, settings.seed),
+    "hypothesis": lambda kernel, settings: Drawn(kernel, settings.seed),
+}
+BOUNDED = ("dpor", "exhaustive")
+"""The strategies that a bound on preemptions or delays can be asked of."""
+
+
+def check(name: str, settings: Settings) -> None:
+    """Refuse what cannot be asked for.
+
+    Raises:
+        Misuse: no such strategy, or settings that make no sense with it.
+    """
+    if name not in STRATEGIES:
+        raise Misuse(f"no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
+    if name == "hypothesis" and importlib.util.find_spec("hypothesis") is None:
+        raise Misuse("strategy 'hypothesis' needs the package of that name: python -m pip install hypothesis")
+    given = {kind: most for kind in ("preemptions", "delays") if (most := getattr(settings, kind)) is not None}
+    if len(given) == 2:
+        raise Misuse("preemptions and delays: one of the two bounds a search; leave the other out")
+    for kind, most in given.items():
+        if most < 0:
+            raise Misuse(f"{kind}={most}: a bound is 0 or more")
+        if name not in BOUNDED:
+            raise Misuse(f"{kind}={most} with {name}: a sampler is not bounded (pct preempts depth - 1 times); use {' or '.join(BOUNDED)}")
+    if settings.depth < 1:
+        raise Misuse(f"depth={settings.depth}: a bug has depth 1 at least")
+
+
+def made(name: str, kernel: Kernel, settings: Settings) -> Strategy:
+    """Return a new strategy for one round of executions.
+
+    A bound is a wrapper, but for `dpor`: reduction and bounds do not combine, so a search made for bounds stands in for it.
+    """
+    bound = None
+    if settings.preemptions is not None:
+        bound = Bound("preemptions", settings.preemptions)
+    elif settings.delays is not None:
+        bound = Bound("delays", settings.delays)
+    if bound is not None and name == "dpor":
+        return Bounded(kernel, bound)
+    strategy = STRATEGIES[name](kernel, settings)
+    return strategy if bound is None else Within(strategy, kernel, bound)

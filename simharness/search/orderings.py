@@ -1,0 +1,82 @@
+"""Which ordering an execution belongs to, as a value that can be compared, built up step by step.
+
+Two executions belong to one ordering (Mazurkiewicz trace) when one becomes the other by swapping neighbouring steps that do not conflict. A
+step is identified by its key, its footprint and, for each resource that it reads or writes, the last step before it that wrote that: from
+whom each step read and who overwrote whom tell the order of all conflicting steps. An actor's steps all write the actor's own bit, so its
+last one tells them all, and the last steps of all movers tell the ordering. An advance of the clock, or a stall, follows whatever was done.
+Equal values mean equal states, and so equal futures, also where the executions are not over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simharness.engine.actors import SHIFT
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import CLOCK
+
+Ordering = tuple[int, ...]
+
+
+class Exactly:
+    """Gives each description of a step a number of its own: no two are taken for one."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, description: tuple[int, ...]) -> int:
+        """Return the number of this description."""
+        return self._numbers.setdefault(description, len(self._numbers) + 1)
+
+
+class Orderings:
+    """The ordering of the kernel's execution, as far as it has come.
+
+    Args:
+        identify: `Exactly()` where a mistake would lose an ordering; `hash` where orderings are only counted, which keeps nothing.
+    """
+
+    def __init__(self, kernel: Kernel, identify: Callable[[tuple[int, ...]], int]) -> None:
+        self._kernel = kernel
+        self._identify = identify
+        self._taken = 0
+        self._writer: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+
+    def begin(self) -> None:
+        """Another execution begins."""
+        self._taken = 0
+        self._writer.clear()
+        self._last.clear()
+
+    def so_far(self) -> Ordering:
+        """Return the ordering of the steps that the kernel has recorded; equal for equal orderings only."""
+        kernel = self._kernel
+        for n in range(self._taken, kernel.n):
+            key, reads, writes = kernel.keys[n], kernel.reads[n], kernel.writes[n]
+            step = self._step(key, reads, writes)
+            self._last[key >> SHIFT] = step
+            writes &= ~CLOCK
+            while writes:
+                bit = writes & -writes
+                writes ^= bit
+                self._writer[bit] = step
+        self._taken = kernel.n
+        return tuple(sorted(self._last.values()))
+
+    def after(self, key: int, reads: int, writes: int) -> Ordering:
+        """Return what `so_far`, which has been asked, would be after a step with this footprint."""
+        last = self._last.copy()
+        last[key >> SHIFT] = self._step(key, reads, writes)
+        return tuple(sorted(last.values()))
+
+    def _step(self, key: int, reads: int, writes: int) -> int:
+        if writes & CLOCK:
+            return self._identify((key, *sorted(self._last.values())))
+        past = [key, reads, writes]
+        touched = (reads | writes) & ~CLOCK
+        while touched:
+            bit = touched & -touched
+            touched ^= bit
+            past.append(self._writer.get(bit, 0))
+        return self._identify(tuple(past))

@@ -1,0 +1,64 @@
+"""Probabilistic concurrency testing: Burckhardt, Kothari, Musuvathi, Nagarakatte (ASPLOS 2010).
+
+Each actor has a random priority of its own, and of those who can move the highest goes on. At d - 1 steps drawn evenly from the k of an
+execution, the actor that has just moved falls below all that have not fallen. A bug has *depth* d when d constraints on the order of
+steps make it show; an execution of at most k steps by n actors finds it with probability at least 1/(n·k^(d-1)): d = 1 is a matter of
+who is first, d = 2 of one preemption at the right step, d = 3 of two.
+
+The first execution has no falls: it tells n and k. When a later one has more of either, they are raised, and the guarantee is given for
+those drawn since. The clock is an actor with a priority, too. An actor that comes into being later draws its priority then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simharness.engine.actors import SHIFT
+from simharness.engine.kernel import Kernel
+from simharness.search.sampling import Sampler
+
+
+class Pct(Sampler):
+    """Draws by priorities; those that have fallen are below zero.
+
+    Args:
+        depth: d, of the bugs that are looked for.
+    """
+
+    name = "pct"
+
+    def __init__(self, kernel: Kernel, seed: int, depth: int) -> None:
+        super().__init__(kernel, seed)
+        self.depth = depth
+        self.priority: dict[int, float] = {}
+        self.falls: dict[int, int] = {}
+
+    def begin(self) -> Sequence[int] | None:
+        """Draw at which steps somebody falls, and how low."""
+        self.priority.clear()
+        self.falls = {1 + self.below(self.steps): low - self.depth for low in range(1, self.depth)} if self.steps else {}
+        return super().begin()
+
+    def pick(self, movers: list[int]) -> int:
+        """Return the one with the highest priority, after the last to move has fallen if this was its step."""
+        kernel, priority = self.kernel, self.priority
+        fall = self.falls.get(kernel.n)
+        if fall is not None:
+            priority[kernel.keys[-1] >> SHIFT] = fall
+        for mover in movers:
+            if mover not in priority:
+                priority[mover] = self.random()
+        return max(movers, key=priority.__getitem__)
+
+    def guarantee(self) -> str:
+        """Each execution finds a bug of this depth with probability 1/(n·k^(d-1)) at least."""
+        actors, steps, depth = max(1, self._actors), max(1, self.steps), self.depth
+        bound = actors * steps ** (depth - 1)
+        power = str(depth - 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")) if depth > 2 else ""
+        formula = "1/n" if depth == 1 else f"1/(n·k{power})"
+        missed = (1 - 1 / bound) ** self.alike
+        together = f"at least {1 - missed:.2f}" if missed > 0.01 else "more than 0.99"
+        return (
+            f"pct, depth {depth}: each execution finds a bug of depth {depth} with probability at least {formula} = 1/{bound:,}, "
+            f"{self.alike:,} of them with {together} ({self.size()})"
+        )

@@ -1,0 +1,363 @@
+"""Happens-before over the steps of one execution, and the races in it that can be reversed.
+
+Step i happens before step j when a chain of conflicting steps, each before the next, leads from i to j (Mazurkiewicz). A race
+is a pair (i, j) of conflicting steps of different actors with nothing between them in that order; it is reversible when the
+operation of j could have been done without i. The reversal of a race is the sequence `notdep(i) . j`: everything after i that
+does not happen after it, then j (Abdulla, Aronis, Jonsson, Sagonas: Source sets, JACM 2017, section 6).
+
+Beyond the paper, for operations that can be disabled (locks, waits) or whose nature depends on a state (compare-and-set):
+
+- what j would have been is asked of the state that its resource has after the steps that would remain;
+- a step that could not have been done just before the step it conflicts with races with the latest earlier write of its resource
+  before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
+- the other alternatives of a data choice are in conflict with the one taken;
+- where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, which leads to the others;
+- for every step of a process that can crash, its crash instead is tried too, as are the faults that can strike at the step;
+- an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
+  are late enough to allow it: every step since the last advance races with the next one; the stall of a process likewise.
+
+Everything is kept per step, so that what concerns a prefix shared with the next execution is not computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.search.configurations import instead
+
+Race = tuple[int, int, int, int]
+"""(i, key of the reversing step, its reads, its writes)."""
+
+
+class Second(NamedTuple):
+    """The second step of races, taken as step j of the execution or still waiting at its end (j is then its length)."""
+
+    j: int
+    key: int
+    actor: Actor
+    operation: Operation
+    deadline: int | None
+    reads: int
+    writes: int
+
+
+class Reversal(NamedTuple):
+    """A race for those who want to see it reversed: its first step i, its second one j (the execution's length: still waiting at the end).
+
+    `key` is the choice that makes the second step, `past` the mask of the steps that happen before it, `shared` that of the resources on
+    which the two conflict. For a data choice i is j, and `key` another alternative.
+    """
+
+    i: int
+    j: int
+    key: int
+    past: int
+    shared: int
+
+
+class Races:
+    """The happens-before relation and the races of the kernel's last execution.
+
+    `before[j]` is a mask of the steps that happen before j; `races[j]` lists the races whose second step is j, still to be tried.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.before: list[int] = []
+        self.races: list[list[Race]] = []
+        self.steps_of: dict[int, int] = {}
+        self.end = 0
+        self.tail: list[Race] = []
+
+    def update(self, shared: int) -> None:
+        """Take in the kernel's execution, whose first `shared` steps are those of the one before."""
+        del self.before[shared:]
+        del self.races[shared:]
+        kernel = self.kernel
+        keep = (1 << shared) - 1
+        self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
+        keys, operations, all_reads, all_writes = kernel.keys, kernel.operations, kernel.reads, kernel.writes
+        daemons = kernel.learned.daemons
+        movers = kernel.fault_movers
+        for j in range(shared, kernel.n):
+            key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
+            index = key >> SHIFT
+            past, direct = self.past(j, index, reads, writes)
+            self.before.append(past)
+            found: list[Race] = []
+            if kernel.stalled and direct:
+                direct = self._awake(direct, kernel.actors.get(index))
+            if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
+                pass
+            elif index in movers:
+                found = [(i, key, *kernel.fault_footprint(j, i, self.before)) for i in direct]
+            elif operation.enabled is None and operation.writes_when is None and not daemons:
+                born = kernel.actors[index].born
+                found = [(i, key, reads, writes) for i in direct if i != born]
+            else:
+                again = key if operation.due is None else index << SHIFT
+                found = self._races(Second(j, again, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
+            if operation.options > 1:
+                if daemons:
+                    reads |= ENDING
+                first = index << SHIFT
+                found += [(j, other, reads, writes) for other in range(first, first + operation.options) if other != key]
+            if kernel.faults is not None:
+                found += self._faults_instead(j)
+            self.races.append(found)
+            self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
+        self.end = kernel.n - (kernel.n > 0 and keys[-1] == kernel.nothing_key)
+        self.tail = self._pending_races()
+        if kernel.faults is not None and daemons:
+            self.tail += self._pending_crashes()
+        if kernel.timed or kernel.clock.timescales:
+            self._clock_races(shared)
+
+    def all(self) -> Iterator[tuple[list[Race], int]]:
+        """Yield each list of races with the number of steps that its reversals rest on; a race may be removed for good."""
+        for j, races in enumerate(self.races):
+            if races:
+                yield races, j
+        if self.tail:
+            yield self.tail, self.kernel.n
+
+    def independent_of(self, i: int) -> int:
+        """Return the mask of the steps after i that do not happen after it: notdep(i)."""
+        before = self.before
+        bit = 1 << i
+        result = 0
+        for j in range(i + 1, len(before)):
+            if not before[j] & bit:
+                result |= 1 << j
+        return result
+
+    def reversals(self) -> Iterator[Reversal]:
+        """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
+
+        None of them lets a fault strike that has not struck.
+
+        Between the steps of such a pair lie others that have to come after the first one and before the second one; with the pair they are
+        reversed too. What its second step needs from its own actor does not come after the first.
+        """
+        kernel = self.kernel
+        found: set[tuple[int, int]] = set()
+        for races, j in self.all():
+            for i, key, reads, writes in races:
+                if self._strikes_anew(i, j, key):
+                    continue
+                found.add((i, key if j == kernel.n else j))
+                past = (1 << j) - 1 if writes & CLOCK else self.past(min(j, self.end), key >> SHIFT, reads, writes)[0]
+                yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+        pending = [(kernel.n, actor.key, *kernel.declared(actor)) for actor in self._waiting()]
+        for j, key, reads, writes in [*zip(range(kernel.n), kernel.keys, kernel.reads, kernel.writes, strict=True), *pending]:
+            if key >> SHIFT not in kernel.actors:
+                continue
+            own = self.steps_of.get(key >> SHIFT, 0) & ((1 << j) - 1)
+            last = max(own.bit_length() - 1, kernel.actors[key >> SHIFT].born)
+            settled = (self.before[last] | 1 << last) if last >= 0 else 0
+            past = self.before[j] if j < kernel.n else self.past(self.end, key >> SHIFT, reads, writes)[0]
+            for i in range(j):
+                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.n else j) not in found:
+                    yield Reversal(i, j, key, past, self._shared(i, reads, writes))
+
+    def _strikes_anew(self, i: int, j: int, key: int) -> bool:
+        """Whether a race's second step is a fault that has not struck in the execution."""
+        kernel = self.kernel
+        if j < kernel.n and kernel.keys[j] == key:
+            return False
+        return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
+
+    def _waiting(self) -> Iterator[Actor]:
+        """Yield the actors whose operations were still waiting when the execution ended; all, where a promise was cut short."""
+        now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
+        for actor in self.kernel.actors.values():
+            operation = actor.pending
+            waits = operation is not None and operation.kind != "assume"
+            if not actor.finished and waits and (actor.daemon or cut or not actor.ready(now)):
+                yield actor
+
+    def _shared(self, i: int, reads: int, writes: int) -> int:
+        kernel = self.kernel
+        return (kernel.writes[i] & (reads | writes)) | (kernel.reads[i] & writes)
+
+    def past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
+        """Return the mask of the steps before j that happen before it, and those of other actors with nothing in between."""
+        kernel = self.kernel
+        all_reads, all_writes, keys, before = kernel.reads, kernel.writes, kernel.keys, self.before
+        either = reads | writes
+        remaining = (1 << j) - 1
+        past = 0
+        direct: list[int] = []
+        while remaining:
+            i = remaining.bit_length() - 1
+            if writes & all_reads[i] or either & all_writes[i]:
+                upto = before[i] | 1 << i
+                past |= upto
+                remaining &= ~upto
+                if keys[i] >> SHIFT != index:
+                    direct.append(i)
+            else:
+                remaining ^= 1 << i
+        return past, direct
+
+    def _races(self, second: Second, direct: list[int]) -> list[Race]:
+        """Return the reversible races of a step with those directly before it, or with the write that would have allowed it."""
+        found: list[Race] = []
+        refused = False
+        born = second.actor.born
+        for i in direct:
+            if i == born:
+                continue
+            footprint = self._reversed(i, second)
+            if footprint is None:
+                refused = True
+            else:
+                found.append((i, second.key, *footprint))
+        if refused:
+            self._walk_back(second, found)
+        return found
+
+    def _walk_back(self, second: Second, found: list[Race]) -> None:
+        """Find the latest write of the guarding resource before which the operation could have been done."""
+        resource, actor = second.operation.resource, second.actor
+        if resource is None:
+            return
+        kernel = self.kernel
+        last = max(self.steps_of.get(actor.index, 0).bit_length() - 1, actor.born)
+        settled = (self.before[last] | 1 << last) if last >= 0 else 0
+        tried = {race[0] for race in found}
+        for i in range(second.j - 1, -1, -1):
+            if settled >> i & 1:
+                if kernel.writes[i] & resource.bit:
+                    return
+                continue
+            if not kernel.writes[i] & resource.bit or i == actor.born:
+                continue
+            if i in tried:
+                return
+            footprint = self._reversed(i, second)
+            if footprint is not None:
+                found.append((i, second.key, *footprint))
+                return
+
+    def _reversed(self, i: int, second: Second) -> tuple[int, int] | None:
+        """Return the footprint of the second step's operation if it is done without i; None if it cannot be."""
+        operation, reads, writes = second.operation, second.reads, second.writes
+        if self.kernel.learned.daemons and not second.actor.daemon:
+            reads = self._perhaps_last(i, reads, writes)
+        resource = operation.resource
+        if resource is None or (operation.enabled is None and operation.writes_when is None):
+            return reads, writes
+        state = resource.state_without(i, self.before, second.j)
+        if operation.enabled is not None and not operation.enabled(state):
+            deadline = second.deadline if operation.due is None else operation.due(state)
+            if deadline is None or self.kernel.times[i] < deadline:
+                return None
+        if operation.writes_when is None:
+            return reads, writes
+        plain_reads, plain_writes = operation.footprint(state)
+        plain_writes |= writes & ~(resource.bit | operation.also | CHECKED)
+        if plain_writes & self.kernel.learned.checked:
+            plain_writes |= CHECKED
+        return plain_reads | second.actor.base | reads & ENDING, plain_writes
+
+    def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
+        """Add to the reads of a reversing step that its actor may end with it, if what it learns may be different without i.
+
+        That it does is known only when it has been done, and an ordering tried in vain is better than one lost.
+        """
+        kernel = self.kernel
+        shared = (reads | writes) & kernel.writes[i] | writes & kernel.reads[i]
+        return reads | ENDING if shared & ~(ENDING | CHECKED) else reads
+
+    def _pending_races(self) -> list[Race]:
+        """Races of the operations that were still waiting when the execution ended."""
+        kernel = self.kernel
+        found: list[Race] = []
+        for actor in self._waiting():
+            operation = actor.pending
+            assert operation is not None
+            reads, writes = kernel.declared(actor)
+            _, direct = self.past(self.end, actor.index, reads, writes)
+            if kernel.stalled:
+                direct = self._awake(direct, actor)
+            if direct:
+                alternatives = operation.options if operation.due is None else 1
+                for key in range(actor.key, actor.key + alternatives):  # of a daemon's data choice one may be asleep, another not
+                    found += self._races(Second(self.end, key, actor, operation, actor.deadline, reads, writes), direct)
+        return found
+
+    # Faults
+
+    def _awake(self, direct: list[int], actor: Actor | None) -> list[int]:
+        """Return those of these steps at which the actor's process was not stalled: only there could the actor have moved."""
+        if actor is None:
+            return direct
+        own = [(step, until) for step, process, until, _ in self.kernel.stalled if process == actor.process and step > actor.born]
+        return [i for i in direct if not any(step < i and self.kernel.times[i] < until for step, until in own)]
+
+    def _faults_instead(self, j: int) -> Iterator[Race]:
+        """Yield the races of step j with the faults that could have struck instead of it, budgets aside."""
+        kernel = self.kernel
+        key, operation, reads, writes = kernel.keys[j], kernel.operations[j], kernel.reads[j], kernel.writes[j]
+        actor = kernel.actors.get(key >> SHIFT)
+        if key == kernel.nothing_key:
+            for crash in kernel.offered:
+                yield j, crash, *kernel.crash_footprint(kernel.fault_movers[crash >> SHIFT][1])
+        elif actor is not None:
+            plain = writes & ~(kernel.fault_bit | kernel.wall_bit)
+            for k, kind in enumerate(("", *operation.faults) if operation.faults else ()):
+                if actor.key + k != key:
+                    yield j, actor.key + k, reads, plain | kernel.writes_of(kind) if kind else plain
+            instead = kernel.crash_key(actor.process)
+            if instead is not None:
+                yield j, instead, *kernel.crash_footprint(actor.process, lambda lock: lock.state_in((1 << j) - 1))
+
+    def _pending_crashes(self) -> Iterator[Race]:
+        """Yield the races of crashes of processes that had only daemons left when the execution ended."""
+        kernel = self.kernel
+        for process in dict.fromkeys(actor.process for actor in kernel.live):
+            key = kernel.crash_key(process)
+            if key is not None:
+                reads, writes = kernel.crash_footprint(process)
+                for i in self.past(self.end, key >> SHIFT, reads, writes)[1]:
+                    yield i, key, reads, writes
+
+    def affordable(self, i: int, rest: int, key: int) -> bool:
+        """Whether the budgets allow the reversal with this rest, notdep(i), to end with this choice."""
+        kernel = self.kernel
+        if not kernel.struck:
+            return True
+        kind = kernel.kind_of(key)
+        if key & ALTERNATIVES and kernel.keys[i] >> SHIFT == key >> SHIFT and kernel.operations[i].faults:
+            kind = kernel.operations[i].faults[(key & ALTERNATIVES) - 1]
+        return kind is None or kernel.may_strike(kind, (1 << i) - 1 | rest)
+
+    # The clock
+
+    def _clock_races(self, shared: int) -> None:
+        """Add, for each step since an advance or a stall, the race of the next one with it."""
+        kernel = self.kernel
+        start, now, lateness = 0, 0, 0
+        ends = [j for j in range(self.end) if kernel.writes[j] & CLOCK]
+        for number, end in enumerate([*ends, self.end]):
+            if (end >= shared or end == self.end) and kernel.clock_may_move(now, lateness):
+                target = self.tail if end == self.end else self.races[end]
+                for i in range(start, end):
+                    bit = 1 << i
+                    done = bit - 1
+                    for m in range(i + 1, end):
+                        if not self.before[m] & bit:
+                            done |= 1 << m
+                    target += [(i, key, 0, writes) for key, writes in instead(kernel, self.steps_of, done, (now, lateness))]
+                if end < self.end:
+                    done = (1 << end) - 1
+                    found = instead(kernel, self.steps_of, done, (now, lateness))
+                    target += [(end, key, 0, writes) for key, writes in found if key not in (kernel.keys[end], kernel.clock_key)]
+            if end < self.end:
+                start = end + 1
+                now, lateness = kernel.advances[number]

@@ -1,0 +1,27 @@
+"""The random walk: at every step, whoever can move is as likely as the others to do so.
+
+An interleaving of k steps among at most n movers is drawn with probability at least n^-k, which is next to nothing for all but the
+smallest programs: a bug that needs one actor to be passed over many times in a row is not found this way. It is the measure for the other
+samplers.
+"""
+
+from __future__ import annotations
+
+import math
+
+from simharness.search.sampling import Sampler, power_of_ten
+
+
+class RandomWalk(Sampler):
+    """Draws each mover evenly."""
+
+    name = "random"
+
+    def pick(self, movers: list[int]) -> int:
+        """Return any of them."""
+        return movers[self.below(len(movers))]
+
+    def guarantee(self) -> str:
+        """Each interleaving has probability n^-k at least."""
+        chance = power_of_ten(-self.steps * math.log10(max(1, len(self.movers))))
+        return f"a random walk draws a given interleaving with probability at least n^-k = {chance} ({self.size()})"

@@ -1,0 +1,109 @@
+"""What the samplers share: random numbers of their own, what a sample has been like so far, and words for what it is worth.
+
+A sampler draws executions for ever and exhausts nothing: the explorer gives it a budget, and when it has found nothing the verdict is
+inconclusive. The papers' guarantees speak of n actors (the clock, where it can move, is one of them) and k steps; both are the most seen
+so far, the first execution's to begin with. The orderings met are counted by hash, which may take two for one but is not known to have
+done so.
+"""
+
+from __future__ import annotations
+
+import math
+from _random import Random
+from collections.abc import Sequence
+
+from simharness.engine.actors import SHIFT
+from simharness.engine.kernel import Kernel
+from simharness.search.orderings import Ordering, Orderings
+from simharness.search.strategy import Expected
+
+DEFAULT_EXECUTIONS = 10_000
+"""The budget of a sampler that was given no limit."""
+
+
+class Sampler:
+    """A strategy that draws; a subclass says how to `pick` a mover.
+
+    Args:
+        seed: equal seeds draw equal executions.
+    """
+
+    exhausts = grows = False
+    name = "sampler"
+
+    def __init__(self, kernel: Kernel, seed: int) -> None:
+        self.kernel = kernel
+        self.seed = seed
+        self.random = Random(seed).random
+        self.movers: set[int] = set()
+        self.steps = 0
+        self.drawn = 0
+        self.alike = 0
+        self.met: set[Ordering] = set()
+        self._orderings = Orderings(kernel, hash)
+        self._options = 1
+        self._actors = 0
+
+    def begin(self) -> Sequence[int] | None:
+        """Return the empty plan: every execution is drawn from the start."""
+        self._orderings.begin()
+        return ()
+
+    def expected(self) -> Expected:
+        """Nothing is known beforehand."""
+        return (), ()
+
+    def choose(self, enabled: list[int]) -> int:
+        """Pick a mover; the alternatives of a data choice are drawn evenly."""
+        movers = list(dict.fromkeys(key >> SHIFT for key in enabled))
+        self.movers.update(movers)
+        mover = self.pick(movers)
+        keys = [key for key in enabled if key >> SHIFT == mover]
+        self._options = max(self._options, len(keys))
+        return keys[self.below(len(keys))]
+
+    def pick(self, movers: list[int]) -> int:
+        """Return who of the enabled movers goes next."""
+        raise NotImplementedError
+
+    def below(self, limit: int) -> int:
+        """Draw an integer from 0 to limit - 1."""
+        return int(self.random() * limit)
+
+    def end(self) -> None:
+        """Take in what the execution was like; `alike` counts those since n and k were last raised."""
+        kernel = self.kernel
+        self.drawn += 1
+        self.alike += 1
+        actors = len(self.movers)
+        if kernel.n > self.steps or actors != self._actors:
+            self.alike = 0
+        self.steps, self._actors = max(self.steps, kernel.n), actors
+        self.met.add(self._orderings.so_far())
+
+    def pending(self) -> Sequence[int] | None:
+        """Return None: there is no tree."""
+        return None
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say how much was drawn and what the paper guarantees for it."""
+        met = f"{len(self.met):,} distinct orderings" if len(self.met) != 1 else "one ordering"
+        return [f"{executions} executions", f"drawn with seed {self.seed}: {met}", self.guarantee(), *self._about_choices()]
+
+    def guarantee(self) -> str:
+        """Say what the paper promises of one execution."""
+        raise NotImplementedError
+
+    def _about_choices(self) -> list[str]:
+        if self._options == 1:
+            return []
+        return [f"data choices are drawn evenly, which the guarantee does not count (up to {self._options} alternatives)"]
+
+    def size(self) -> str:
+        """Say what n and k are."""
+        return f"n = {self._actors} actors, k = {self.steps} steps at most"
+
+
+def power_of_ten(exponent: float) -> str:
+    """Write 10 to a negative power for people: 0.0012, or 10^-17."""
+    return f"{10**exponent:.2g}" if exponent > -6 else f"10^{math.floor(exponent)}"

@@ -1,0 +1,220 @@
+"""Replay tokens: the choice sequence of one execution, written so that it can be copied, pasted and typed.
+
+    one_child:protocol=lease:a12b5a3:1f9c2e
+
+names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
+the clock; `b=2` is one step of b that takes alternative 2 of a data choice, or has that fault; `!crash.0.1` is a crash of the first
+process) and ends with a check on what those steps were. A token holds every choice, forced ones too, so it does not depend on how any
+strategy thinks. Where exploring has learned facts that decide what is a scheduling point (a connection is used by several actors), they
+follow as a fifth part. Where the execution rests on something that another version of Python may do otherwise (the numbers of `random`,
+code of the standard library that makes steps, an exception in the interpreter's words), the version is the last part, such as `py3.11`,
+and other versions refuse the token.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+
+from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.kernel import Kernel
+from simharness.engine.record import VERSIONED
+from simharness.errors import TokenError
+
+LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CLOCK_LETTER = "t"
+_VERSION = re.compile(r"py\d+\.\d+")
+_RUN = re.compile(r"([a-zA-Z]|\.\d+\.|![a-z]+\.\d+\.)(?:=(\d+)|(\d+))")
+
+
+def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
+    """Return the token of the kernel's last execution."""
+    parts = [quote(name), _cell(parameters), write_choices(kernel), fingerprint(kernel)]
+    if kernel.learned.shared:
+        parts.append(",".join(quote(fact.replace(" ", "+"), safe="+") for fact in sorted(kernel.learned.shared)))
+    if VERSIONED in kernel.context:
+        parts.append(this_python())
+    return ":".join(parts)
+
+
+def this_python() -> str:
+    """Return the version of Python as tokens name it."""
+    return f"py{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def write_choices(kernel: Kernel) -> str:
+    """Return the choices of the kernel's last execution in the token's notation."""
+    ranks = {index: rank for rank, index in enumerate(kernel.actors)}
+    parts: list[str] = []
+    last, count = "", 0
+    for key in kernel.keys:
+        mover = CLOCK_LETTER if key == kernel.clock_key else _fault(kernel, key) or _letter(ranks[key >> SHIFT])
+        if key & ALTERNATIVES:
+            if count:
+                parts.append(f"{last}{count}")
+            parts.append(f"{mover}={key & ALTERNATIVES}")
+            last, count = "", 0
+        elif mover == last:
+            count += 1
+        else:
+            if count:
+                parts.append(f"{last}{count}")
+            last, count = mover, 1
+    if count:
+        parts.append(f"{last}{count}")
+    return "".join(parts)
+
+
+def fingerprint(kernel: Kernel) -> str:
+    """Return six hex digits that tell whether the steps of an execution are those the token was written for."""
+    text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.operations)
+    return hashlib.sha256(kernel.canonical(text).encode(errors="backslashreplace")).hexdigest()[:6]
+
+
+class Token(NamedTuple):
+    """A token taken apart."""
+
+    cell: dict[str, Any]
+    choices: str
+    check: str
+    facts: frozenset[str]
+
+
+def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Mapping[str, Mapping[str, Any]]) -> Token:
+    """Take a token apart.
+
+    Args:
+        name: of the scenario that is to replay it.
+        parameters: if given, the cell that is to replay it; a token of another cell is refused.
+        texts: for each parameter, its known values by their text.
+
+    Raises:
+        TokenError: not a token, or one of another scenario, cell or version of Python.
+    """
+    parts = token.strip().split(":")
+    version = parts.pop() if len(parts) > 4 and _VERSION.fullmatch(parts[-1]) else ""
+    if len(parts) not in (4, 5) or _RUN.sub("", parts[2]):
+        raise TokenError(f"{token!r} is not a replay token; one looks like {name}:protocol=lease:a12b5a3:1f9c2e")
+    if unquote(parts[0]) != name:
+        raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
+    if version and version != this_python():
+        raise TokenError(
+            f"this token was written under Python {version[2:]} and rests on what may be otherwise in another version, such as Python "
+            f"{this_python()[2:]}, which this is: replay it under Python {version[2:]}, or explore again"
+        )
+    cell: dict[str, Any] = {}
+    for pair in filter(None, parts[1].split(",")):
+        key, _, text = pair.partition("=")
+        key, text = unquote(key), unquote(text)
+        known = texts.get(key, {})
+        if known and text not in known and key != "faults":
+            raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
+        cell[key] = known[text] if text in known else value_of(text)
+    if parameters is not None:
+        if _cell(parameters) != parts[1]:
+            raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
+        cell = dict(parameters)
+    facts = frozenset(unquote(fact).replace("+", " ") for fact in parts[4].split(",")) if len(parts) == 5 else frozenset()
+    return Token(cell, parts[2], parts[3], facts)
+
+
+def scenario_of(token: str) -> str:
+    """Return the name of the scenario that a token says it belongs to."""
+    return unquote(token.strip().partition(":")[0])
+
+
+class Replay:
+    """A strategy that follows a token's choices, under the facts that it tells; it refuses to go on when they do not fit."""
+
+    def __init__(self, kernel: Kernel, token: Token) -> None:
+        kernel.learned.shared |= token.facts
+        self.kernel = kernel
+        self.check = token.check
+        self.queue: list[tuple[str, int]] = []
+        for match in _RUN.finditer(token.choices):
+            mover, alternative, count = match.groups()
+            self.queue += [(mover, int(alternative))] if alternative else [(mover, 0)] * int(count)
+        self.taken = 0
+
+    def choose(self, enabled: list[int]) -> int:
+        """Return the token's next choice."""
+        kernel = self.kernel
+        if self.taken == len(self.queue):
+            raise TokenError(f"this token does not fit: it ends after {self.taken} steps, but actors can still move: has the code changed?")
+        mover, alternative = self.queue[self.taken]
+        self.taken += 1
+        if mover == CLOCK_LETTER:
+            key, who = kernel.clock_key, "the clock"
+        elif mover.startswith("!"):
+            kind, which = mover[1:].split(".")[:2]
+            process = next(islice(dict.fromkeys(actor.process for actor in kernel.actors.values()), int(which), None), "")
+            key = kernel.nothing_key if kind == "nothing" else kernel.fault_key(kind, process) + alternative
+            who = kernel.mover(key)
+        else:
+            actors = list(kernel.actors.values())
+            rank = _rank(mover)
+            actor = actors[rank] if rank < len(actors) else None
+            key, who = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that is not there")
+        if key not in enabled:
+            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot: has the code changed?")
+        return key
+
+    def finish(self) -> None:
+        """The execution is over: complain if the token says more, or was written for other steps."""
+        if self.taken != len(self.queue):
+            raise TokenError(
+                f"this token does not fit: the execution ended after {self.taken} of its {len(self.queue)} steps: has the code changed?"
+            )
+        if fingerprint(self.kernel) != self.check:
+            raise TokenError("this token does not fit: its choices can be made, but the steps are others now: the code has changed")
+
+
+ABSENT = -2
+
+
+def _fault(kernel: Kernel, key: int) -> str | None:
+    """Return a token's text for a fault that is a mover: `!crash.0.` is a crash of the first process; None for other movers."""
+    found = kernel.fault_movers.get(key >> SHIFT)
+    if found is None:
+        return None
+    processes = list(dict.fromkeys(actor.process for actor in kernel.actors.values()))
+    kind, process = found
+    return f"!{kind}.{processes.index(process)}." if process else "!nothing.0."
+
+
+def text_of(value: Any) -> str:
+    """Return how a parameter's value stands in a token: its text, and in quotes if it is a text that could be taken for something else."""
+    return repr(value) if isinstance(value, str) and _literal(value) is not None else str(value)
+
+
+def value_of(text: str) -> Any:
+    """Return the value that a token's text stands for, if it is not one of a known few: a literal, or else the text itself."""
+    found = _literal(text)
+    return text if found is None else found[0]
+
+
+def _literal(text: str) -> tuple[Any] | None:
+    """Return the value in a tuple if the text is Python's for it, as Python writes it."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return (value,) if repr(value) == text else None
+
+
+def _cell(parameters: Mapping[str, Any]) -> str:
+    return ",".join(f"{quote(name, safe='')}={quote(text_of(value), safe='')}" for name, value in parameters.items())
+
+
+def _letter(rank: int) -> str:
+    return LETTERS[rank] if rank < len(LETTERS) else f".{rank}."
+
+
+def _rank(letter: str) -> int:
+    return int(letter.strip(".")) if letter.startswith(".") else LETTERS.index(letter)

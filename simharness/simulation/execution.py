@@ -1,0 +1,50 @@
+"""How one execution ended, and its failure in words."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from simharness.engine.actors import ROOT, Failure
+from simharness.places import last_place, without_addresses
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How one execution ended.
+
+    Attributes:
+        status: "complete", "deadlock", "blocked" (in a false `assume`), "abandoned" (by the strategy) or "cut" (at `max_steps`).
+        failure: what went wrong first, or None.
+        keys: its choices.
+        outcomes: the values given to `world.outcome`.
+    """
+
+    status: str
+    failure: Failure | None
+    keys: Sequence[int]
+    outcomes: frozenset[Hashable]
+
+
+class Deadlock(Exception):
+    """Some actors wait for ever; the message says for what, held by whom, and where."""
+
+
+def describe(failure: Failure | None) -> str | None:
+    """Say in one line what went wrong, and where."""
+    if failure is None:
+        return None
+    error = failure.error
+    if isinstance(error, Deadlock):
+        return f"deadlock: {error}"
+    place = last_place(error)
+    where = f" at {place}" if place else ""
+    text = str(error).strip().splitlines()
+    message = without_addresses(text[0]) if text else ""
+    if isinstance(error, AssertionError):
+        said = f": {message}" if message else ""
+        subject = failure.check or (failure.actor if failure.actor != ROOT else None)
+        what = f"{subject} does not hold{said}" if subject else f"an assertion fails{said}"
+    else:
+        what = f"{failure.check or failure.actor} raised {type(error).__name__}: {message}"
+    return f"{what}{where}"

@@ -1,0 +1,195 @@
+"""Runs schedules twice: what differs then is not the schedule's doing, and nothing that was explored can be trusted.
+
+Repeated at once are the first execution, every failing one that is reported, and the 100th, 1,000th, 10,000th, … execution; the first
+one is repeated once more when exploring is over, so that what changes slowly shows too. The two accounts (`account.py`) must be
+equal. While an execution is repeated, memory is laid out otherwise than before, so that keys and orders made of addresses differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from simharness.engine.kernel import Kernel
+from simharness.engine.record import Chooser
+from simharness.errors import Nondeterminism, SimharnessError
+from simharness.search import tokens
+from simharness.search.strategy import Expected
+from simharness.simulation.difference import Difference, first_difference, nondeterminism
+from simharness.simulation.execution import Execution
+from simharness.simulation.simulation import Simulation
+from simharness.simulation.transcript import Account, Watch, Witness, account_of, following, mark_wording
+from simharness.trace.recorder import Recorder
+
+FEW = 3
+"""Explorations with fewer executions do not repeat the first one at their end: that has just been done."""
+SPARSE = 100
+BALLAST = 20
+"""Objects of each kind and size that are kept while an execution is repeated."""
+WHAT_TO_DO = (
+    "look for state that outlives an execution (a counter, a cache, a lazy import), for randomness or clocks that no runtime controls, "
+    "and for keys or orders made of addresses or sets"
+)
+
+
+def differ(
+    before: Account,
+    after: Account,
+    again: str = "repeated with the same choices",
+    titles: tuple[str, str] = ("first run", "repeated"),
+    where: str = "",
+) -> Nondeterminism | None:
+    """Return the error that says where two accounts of one schedule part; None if they are equal.
+
+    Args:
+        again: what the second run was, in words.
+        titles: what to call the two runs where they stand side by side.
+        where: the user's line at which the differing step was made, if known.
+    """
+    position = before.first_difference(after)
+    if position is None:
+        return None
+    difference = Difference(before.entries, after.entries, position, titles)
+    place = f" (at {where})" if where else ""
+    return nondeterminism(f"not deterministic: {first_difference(difference, again)}{place}; {WHAT_TO_DO}", difference)
+
+
+def witness(simulation: Simulation, keys: Sequence[int], strict: bool = True) -> tuple[Execution, Account]:
+    """Run the schedule `keys` and give an account of it.
+
+    Args:
+        strict: raise where the schedule cannot be followed; otherwise go on with whatever is possible.
+
+    Raises:
+        Nondeterminism: it cannot be followed.
+    """
+    kernel = simulation.kernel
+    return watched(simulation, (), following(kernel, keys, strictly(kernel) if strict else _go_on))
+
+
+def strictly(kernel: Kernel) -> Callable[[int, list[int]], int]:
+    """Return what `following` is to ask where a schedule must be followed: it raises Nondeterminism."""
+
+    def refuse(wanted: int, enabled: list[int]) -> int:
+        what = f"{kernel.mover(wanted)} cannot move, though it did before" if wanted >= 0 else "it goes on, though it ended there before"
+        raise Nondeterminism(f"step {kernel.n + 1} of a repeated execution: {what}; {WHAT_TO_DO}")
+
+    return refuse
+
+
+def watched(
+    simulation: Simulation, plan: Sequence[int], choose: Chooser, expected: Expected = ((), ()), start: int = 0
+) -> tuple[Execution, Account]:
+    """Run one execution under a watch and give an account of it, with what was possible at each step from `start` on."""
+    kernel = simulation.kernel
+    with Watch(kernel, choose) as watch:
+        execution = simulation.execute(plan, watch.choose, expected, watch=watch)
+    mark_wording(kernel, None if execution.failure is None else execution.failure.error)
+    return execution, account_of(kernel, execution, watch, start)
+
+
+def same_again(simulation: Simulation, keys: Sequence[int], before: Account, start: int = 0) -> None:
+    """Run a schedule again.
+
+    Raises:
+        Nondeterminism: its account is not `before`.
+    """
+    ballast = _ballast()
+    _, after = watched(simulation, (), following(simulation.kernel, keys, _go_on), start=start)
+    del ballast
+    _compare(simulation, keys, before, after)
+
+
+class Repeats:
+    """Chooses the executions of one round of exploring that are run twice, and compares."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._account: Account | None = None
+        self._next = 1
+        self._start = 0
+        self._first: Sequence[int] = ()
+        self._cell: Mapping[str, Any] = {}
+        self.first: Witness | None = None
+
+    def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
+        """Run the round's `number`th execution; under a watch if it is one of those to repeat."""
+        self._account = None
+        if number != self._next:
+            return self._simulation.execute(plan, choose, expected)
+        self._next = max(SPARSE, 10 * number)
+        self._start = len(plan)
+        execution, self._account = watched(self._simulation, plan, choose, expected, self._start)
+        if number == 1 and execution.status != "cut":
+            simulation = self._simulation
+            token = tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
+            self._cell, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
+        return execution
+
+    def check(self, execution: Execution, failing: bool) -> None:
+        """Repeat the execution that was run last, if it fails or is a sample.
+
+        Raises:
+            Nondeterminism: it differs from the first time.
+        """
+        if self._account is None and not failing:
+            return
+        simulation, kernel, keys = self._simulation, self._simulation.kernel, execution.keys
+        if self._account is not None:
+            if execution.status != "abandoned":
+                same_again(simulation, keys, self._account, self._start)
+        else:
+            before = account_of(kernel, execution)
+            ballast = _ballast()
+            again = simulation.execute((), following(kernel, keys, _go_on))
+            del ballast
+            _compare(simulation, keys, before, account_of(kernel, again))
+
+    def finish(self, runs: int) -> None:
+        """Exploring is over: repeat the first execution.
+
+        Raises:
+            Nondeterminism: it differs from the first time.
+        """
+        if self.first is not None and runs >= FEW:
+            self._simulation.parameters = dict(self._cell)
+            same_again(self._simulation, self._first, self.first.account)
+
+
+def _compare(simulation: Simulation, keys: Sequence[int], before: Account, after: Account) -> None:
+    position = before.first_difference(after)
+    if position is None:
+        return
+    titles = [account.entries[position].title for account in (before, after) if position < len(account.entries)]
+    steps = [int(title.removeprefix("step ")) for title in titles if title.startswith("step ")]
+    error = differ(before, after, where=_place(simulation, keys, steps[0] - 1) if steps else "")
+    assert error is not None
+    raise error
+
+
+def _place(simulation: Simulation, keys: Sequence[int], n: int) -> str:
+    """Run the schedule once more to see at which line its step `n` is made; where that cannot be had, return nothing."""
+    kernel = simulation.kernel
+    try:
+        with Recorder(kernel, lambda kernel: {}) as recorder:
+            simulation.execute((), following(kernel, keys, _go_on), recorder=recorder)
+    except SimharnessError:
+        return ""
+    calls = kernel.calls[n] if n < len(kernel.calls) else ()
+    return str(calls[0]) if calls else ""
+
+
+def _go_on(wanted: int, enabled: list[int]) -> int:
+    return enabled[0]
+
+
+def _ballast() -> list[object]:
+    """Return objects of many kinds and sizes, so that the next ones lie at other addresses than those made and freed before."""
+    kinds: list[Callable[[], object]] = [object, list, dict, set, _Empty, partial(float, 1.5)]
+    held = [make() for make in kinds for _ in range(BALLAST)]
+    return held + [bytes(size) for size in range(16, 513, 16) for _ in range(BALLAST)]
+
+
+class _Empty:
+    """An object with attributes of its own."""

@@ -1,0 +1,226 @@
+"""Runs single executions of one cell of a scenario, with the runtimes in place; exploring, replaying and shrinking build on it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from simharness.authoring.scenario import Scenario
+from simharness.authoring.world import World, broken_check, name_of
+from simharness.engine.clock import nanoseconds
+from simharness.engine.faults import Faults
+from simharness.engine.kernel import ABANDON, Kernel
+from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
+from simharness.instrument.marks import is_instrumented
+from simharness.places import is_our_bug, last_place
+from simharness.runtimes import control
+from simharness.runtimes.failing import failing
+from simharness.runtimes.memory import names
+from simharness.runtimes.memory.locations import shown
+from simharness.runtimes.trio.order import BATCHES
+from simharness.search.strategy import Expected
+from simharness.settings import Settings
+from simharness.simulation.execution import Deadlock, Execution
+from simharness.simulation.processes import refuse, shared_memory
+from simharness.simulation.watchdog import Watchdog
+from simharness.trace.data import Trace
+from simharness.trace.recorder import Recorder, waiting
+
+if TYPE_CHECKING:
+    from simharness.simulation.transcript import Watch
+
+COLLECT_EVERY = 100
+"""Executions between two collections of what is young; their objects, in cycles through the user's closures, are."""
+COLLECT_ALL_EVERY = 20_000
+
+
+class Simulation:
+    """A context in which a cell's executions are run; patches the standard library on entry and puts it back on leaving."""
+
+    def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings) -> None:
+        self.scenario = scenario
+        self.parameters = dict(parameters)
+        self.settings = settings
+        delay = scenario.max_delay
+        faults = Faults.of(self.parameters.get("faults"))
+        self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
+        if (settings.trio_order or scenario.trio_order) == "batches":
+            self.kernel.learned.shared.add(BATCHES)
+        self.world: World | None = None
+        self.executions = 0
+        self.checked = 0
+        self.checks = False
+        self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
+        self._context = ExitStack()
+
+    @property
+    def instrumented(self) -> list[str]:
+        """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those asked for."""
+        modules = dict.fromkeys((self.scenario.__module__, *self.instrument))
+        return [shown(name) for name in modules if is_instrumented(name)]
+
+    def __enter__(self) -> Simulation:
+        with ExitStack() as stack:
+            stack.callback(self.kernel.close)
+            if self.instrument:
+                from simharness.instrument.loader import importing
+
+                stack.enter_context(importing(self.instrument))
+            stack.enter_context(control.installed())
+            stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
+            stack.callback(control.forget, self.kernel)
+            stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+            if gc.isenabled():
+                gc.disable()
+                stack.callback(gc.enable)
+            self._context = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._context.__exit__(kind, error, trace)
+
+    def execute(
+        self,
+        plan: Sequence[int],
+        choose: Callable[[list[int]], int],
+        expected: Expected = ((), ()),
+        recorder: Recorder | None = None,
+        watch: Watch | None = None,
+    ) -> Execution:
+        """Run one execution: follow the plan, then ask `choose`; a watch is given the rows that databases end with.
+
+        Raises:
+            Misuse: the scenario is wrong. Nondeterminism: the plan could not be repeated.
+        """
+        kernel = self.kernel
+        self.executions += 1
+        if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
+            self._collect()
+        kernel.tracing = recorder is not None
+        version = kernel.learned.version
+        try:
+            kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
+            if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
+                raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
+            if kernel.learned.version == version:
+                self._refuse_shared_memory()
+            execution = self._judge()
+            if watch is not None:
+                watch.rows = control.snapshot(kernel)
+            kernel.bury()
+            return execution
+        except Stuck as stuck:
+            raise Misuse(str(stuck)) from None
+        except (SimharnessError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise self._blame(error) from error
+        finally:
+            kernel.bury()
+            control.end_execution(kernel)
+            kernel.tracing = False
+
+    def _collect(self) -> None:
+        """Collect what the last execution has left. Finalisers run here, between executions: they are no part of the next one."""
+        if self.world is not None:
+            self.world.release()
+        self.kernel.clear()
+        gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
+
+    def _prepare(self, recorder: Recorder | None) -> Any:
+        kernel = self.kernel
+        if self.world is not None:
+            self.world.release()
+        kernel.context["seed"] = self.settings.seed
+        kernel.when_set_up.append(lambda: names.settle(kernel))
+        self.world = world = World(kernel)
+        if recorder is not None:
+
+            def watched() -> None:
+                world.check_always()
+                recorder.observe()
+
+            kernel.after_step = watched
+            kernel.when_asked = recorder.asked
+        return self.scenario.prepare(world, self.parameters)
+
+    def _refuse_shared_memory(self) -> None:
+        kernel = self.kernel
+        found = shared_memory(kernel)
+        if found is not None:
+            kernel.tracing = True
+            kernel.run(lambda: self._prepare(None), list(kernel.keys), lambda enabled: ABANDON)
+            raise refuse(kernel, *found)
+
+    def _judge(self) -> Execution:
+        kernel, world = self.kernel, self.world
+        assert world is not None
+        status = self._status()
+        if status in ("complete", "deadlock", "cut"):
+            for promise in world.promises:
+                self.checked += 1
+                promise.judge(kernel, status == "cut")
+            if status == "cut" and kernel.failure is not None:
+                status = "complete"
+        if status == "deadlock" and not self.scenario.allow_deadlock:
+            kernel.fail(Deadlock("; ".join(str(actor) for actor in waiting(kernel))))
+        if status == "complete" and kernel.failure is None:
+            self._check_at_end(world)
+        self.checks = self.checks or bool(world.checks_at_end)
+        failure = kernel.failure
+        if failure is not None and is_our_bug(failure.error):
+            raise HarnessBug(f"{type(failure.error).__name__}: {failure.error}") from failure.error
+        if status in ("blocked", "abandoned"):
+            failure = None
+        return Execution(status, failure, kernel.keys, frozenset(world.outcomes))
+
+    def _status(self) -> str:
+        kernel = self.kernel
+        if kernel.cut:
+            return "cut"
+        if kernel.abandoned:
+            return "abandoned"
+        if kernel.over:
+            return "complete"
+        if kernel.left_out:
+            return "blocked"
+        return "deadlock" if kernel.stuck else "complete"
+
+    def _check_at_end(self, world: World) -> None:
+        for check in world.checks_at_end:
+            self.checked += 1
+            try:
+                self.kernel.inspect(check)
+            except AssertionError as error:
+                self.kernel.fail(error, check=name_of(check))
+                return
+            except (SimharnessError, Stuck, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise broken_check(check, error) from error
+
+    def _blame(self, error: BaseException) -> SimharnessError:
+        place = last_place(error)
+        if place is None or is_our_bug(error):
+            return HarnessBug(f"{type(error).__name__}: {error}")
+        return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
+
+    def record(self, keys: Sequence[int], failure: str | None, failed_at: int | None) -> Trace:
+        """Run the execution with these choices again, for its trace.
+
+        Raises:
+            Nondeterminism: it is another one now.
+        """
+        with Recorder(self.kernel, control.snapshot) as recorder:
+            try:
+                self.execute(keys, _nothing_left, recorder=recorder)
+            except TokenError as error:
+                raise Nondeterminism(f"not deterministic: repeated for its timeline, {error}") from None
+        return recorder.trace(self.scenario.name, self.parameters, failure, failed_at)
+
+
+def _nothing_left(enabled: list[int]) -> int:
+    raise TokenError("the execution goes on where its choices end")

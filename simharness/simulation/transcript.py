@@ -1,0 +1,230 @@
+"""An account of one execution: what it did, in words that are equal in every process. Same schedule, same account, or something leaks.
+
+It covers what DESIGN §9 asks for: the choices that were possible, operations with their footprints and times, the values that steps wrote,
+log lines, the rows that databases ended with, outcomes, failure. What cannot be equal between processes is put in a common form first:
+addresses and temporary folders are left out, sets are sorted. Source lines are not part of it, so that it is equal on every Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from opcode import opmap
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple
+
+from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.kernel import Kernel
+from simharness.engine.record import LOG, VERSIONED
+from simharness.places import asker
+from simharness.simulation.difference import Entry
+from simharness.simulation.execution import Deadlock, Execution
+from simharness.trace.log_lines import LogLines
+from simharness.trace.recorder import waiting
+from simharness.trace.tables import Tables
+
+MOST_ROWS = 200
+"""Rows of a table that an account shows; of a larger table it holds a hash."""
+FAILURE = "failure"
+_THIN = frozenset({"contextlib", "functools", "threading"})
+"""Modules of the standard library that only call what they are given; of `threading`, what makes steps is replaced."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What one execution did."""
+
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """The trace hash: 64 hex digits, equal for equal executions in every process."""
+        text = repr([(entry.title, [(label, comparable(label, text)) for label, text in entry.parts]) for entry in self.entries])
+        return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
+
+    def first_difference(self, other: Account) -> int | None:
+        """Return the position of the first entry in which two accounts differ, or None."""
+        for position, (one, two) in enumerate(zip(self.entries, other.entries, strict=False)):
+            if one != two and _comparable_entry(one) != _comparable_entry(two):
+                return position
+        if len(self.entries) != len(other.entries):
+            return min(len(self.entries), len(other.entries))
+        return None
+
+
+class Witness(NamedTuple):
+    """A token, and the account that replaying it must give."""
+
+    token: str
+    account: Account
+
+
+class Watch:
+    """Sees, while an execution runs, what its record does not keep: what could be chosen, log lines, final rows.
+
+    Args:
+        choose: who chooses; this object's `choose` is to be asked instead.
+    """
+
+    def __init__(self, kernel: Kernel, choose: Callable[[list[int]], int]) -> None:
+        self._kernel = kernel
+        self._choose = choose
+        self._log = LogLines(kernel)
+        self.enabled: dict[int, list[int]] = {}
+        self.rows: Tables = {}
+
+    @property
+    def logged(self) -> dict[int, list[str]]:
+        """For each step, by index, the log lines it emitted."""
+        return self._log.lines
+
+    def __enter__(self) -> Watch:
+        self._log.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._log.__exit__()
+
+    def choose(self, enabled: list[int]) -> int:
+        """Note what can be chosen, and who asked for what is chosen."""
+        kernel = self._kernel
+        key = self._choose(enabled)
+        self.enabled[kernel.n] = enabled
+        actor = kernel.actors.get(key >> SHIFT) if key >= 0 else None
+        if actor is not None and actor.greenlet is not None and actor.pending is not None and actor.pending.kind != LOG:
+            if _of_standard_library(asker(actor.greenlet.gr_frame or sys._getframe(1))):
+                kernel.context.setdefault(VERSIONED, "code of the standard library")
+        return key
+
+
+def mark_wording(kernel: Kernel, error: BaseException | None) -> None:
+    """Note that a failure is told in the words of the interpreter or the standard library, which change from version to version."""
+    trace = error.__traceback__ if error is not None else None
+    if trace is None or isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
+        return
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    if frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"] or _of_standard_library(frame):
+        kernel.context.setdefault(VERSIONED, "the words of an exception")
+
+
+def _of_standard_library(frame: FrameType | None) -> bool:
+    module = "" if frame is None else str(frame.f_globals.get("__name__")).partition(".")[0]
+    return module in sys.stdlib_module_names and module not in _THIN and module != "__main__"
+
+
+def account_of(kernel: Kernel, execution: Execution, watch: Watch | None = None, start: int = 0) -> Account:
+    """Return the account of the kernel's last execution; without a watch, without what only a watch sees.
+
+    Args:
+        start: index of the first step for which it is told what was possible.
+    """
+    clean = kernel.canonical
+    values: dict[int, list[str]] = {}
+    for resource in kernel.resources.values():
+        for step, state in resource.history:
+            values.setdefault(step, []).append(f"{resource.name} = {words(state)}")
+    logged = watch.logged if watch is not None else {}
+    possible = watch.enabled if watch is not None else {}
+
+    def seen(step: int) -> list[tuple[str, str]]:
+        parts = [("values", clean("; ".join(sorted(values[step]))))] if step in values else []
+        return parts + [("log", clean(line)) for line in logged.get(step, ())]
+
+    entries = [Entry("set-up", tuple(seen(-1)))] if -1 in values or -1 in logged else []
+    for n, (key, operation) in enumerate(zip(kernel.keys, kernel.operations, strict=True)):
+        parts = [("step", clean(f"{_mover(kernel, key)} {operation.kind} {operation.detail}".strip()))]
+        if key & ALTERNATIVES:
+            parts.append(("alternative", str(key & ALTERNATIVES)))
+        if kernel.times[n]:
+            parts.append(("time", f"{kernel.times[n]} ns"))
+        parts.append(("touches", clean(_footprint(kernel, n))))
+        if n >= start and n in possible:
+            parts.append(("possible", ", ".join(_movers(kernel, possible[n]))))
+        entries.append(Entry(f"step {n + 1}", (*parts, *seen(n))))
+    entries.append(Entry("at the end", tuple(_end(kernel, execution, clean, watch.rows if watch is not None else {}))))
+    return Account(tuple(entries))
+
+
+def _footprint(kernel: Kernel, n: int) -> str:
+    reads, writes = (", ".join(sorted(kernel.names.of(mask))) for mask in (kernel.reads[n], kernel.writes[n]))
+    return f"reads {{{reads}}} writes {{{writes}}}"
+
+
+def _movers(kernel: Kernel, keys: Iterable[int]) -> list[str]:
+    """Return who could move, and with which alternatives."""
+    return sorted(f"{_mover(kernel, key)}{f'={key & ALTERNATIVES}' if key & ALTERNATIVES else ''}" for key in keys)
+
+
+def _mover(kernel: Kernel, key: int) -> str:
+    actor = kernel.actors.get(key >> SHIFT)
+    return actor.name if actor is not None else kernel.mover(key)
+
+
+def _end(kernel: Kernel, execution: Execution, clean: Callable[[str], str], rows: Tables) -> Iterable[tuple[str, str]]:
+    yield "status", execution.status
+    failure = execution.failure
+    if failure is not None:
+        said = "" if isinstance(failure.error, Deadlock) else str(failure.error)
+        yield FAILURE, clean(f"{failure.check or failure.actor or 'deadlock'}: {type(failure.error).__name__}: {' '.join(said.split())}")
+    for stuck in waiting(kernel):
+        yield "stuck", clean(str(replace(stuck, place=None)))
+    if execution.outcomes:
+        yield "outcomes", clean("; ".join(sorted(map(words, execution.outcomes))))
+    for database, tables in rows.items():
+        for name, table in tables.items():
+            text = "; ".join(map(words, table.rows))
+            if len(table.rows) > MOST_ROWS:
+                text = f"{len(table.rows)} rows, hash {hashlib.sha256(clean(text).encode(errors='backslashreplace')).hexdigest()}"
+            yield clean(f"rows of {database} {name}"), clean(text)
+
+
+def words(value: Any) -> str:
+    """Return a value's repr, with sets in sorted order; only its type where the repr cannot be had."""
+    kind = type(value)
+    try:
+        if kind in (set, frozenset):
+            return f"{{{', '.join(sorted(map(words, value)))}}}"
+        if kind is list:
+            return f"[{', '.join(map(words, value))}]"
+        if kind is tuple:
+            return f"({', '.join(map(words, value))}{',' if len(value) == 1 else ''})"
+        if kind is dict:
+            return f"{{{', '.join(f'{words(key)}: {words(content)}' for key, content in value.items())}}}"
+        return repr(value)
+    except Exception:
+        return f"<{kind.__name__}>"
+
+
+def comparable(label: str, text: str) -> str:
+    """Return what of a text must be equal: of a failure's message the words, since it may show a set."""
+    return " ".join(sorted(re.findall(r"\w+", text))) if label == FAILURE else text
+
+
+def _comparable_entry(entry: Entry) -> list[tuple[str, str]]:
+    return [(label, comparable(label, text)) for label, text in entry.parts]
+
+
+def following(kernel: Kernel, keys: Sequence[int], otherwise: Callable[[int, list[int]], int]) -> Callable[[list[int]], int]:
+    """Return a chooser that follows `keys`, and asks `otherwise` with (what was to be chosen or -1, what is enabled) where it cannot."""
+
+    def choose(enabled: list[int]) -> int:
+        wanted = keys[kernel.n] if kernel.n < len(keys) else -1
+        return wanted if wanted in enabled else otherwise(wanted, enabled)
+
+    return choose
+
+
+def to_plain(account: Account) -> list[Any]:
+    """Return an account as JSON can hold it."""
+    return [[entry.title, [list(part) for part in entry.parts]] for entry in account.entries]
+
+
+def from_plain(entries: Iterable[Any]) -> Account:
+    """Return the account that `to_plain` made a list of."""
+    return Account(tuple(Entry(title, tuple((label, text) for label, text in parts)) for title, parts in entries))

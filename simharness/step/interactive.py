@@ -1,0 +1,56 @@
+"""The strategy of somebody who picks the next actor by hand: it follows the choices made so far and stops there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simharness.engine.kernel import ABANDON
+from simharness.search.strategy import Expected
+from simharness.search.tokens import Replay
+
+
+class Interactive:
+    """Runs the first `position` of its `keys`; whoever asks edits both. It never says that everything has been explored."""
+
+    exhausts = False
+    grows = False
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+        self.position = 0
+
+    def begin(self) -> Sequence[int]:
+        """Return the choices up to the position."""
+        return self.keys[: self.position]
+
+    def expected(self) -> Expected:
+        """Nothing is known of footprints: nothing was explored."""
+        return (), ()
+
+    def choose(self, enabled: list[int]) -> int:
+        """Stop: here somebody chooses."""
+        return ABANDON
+
+    def end(self) -> None:
+        """Nothing is learned from an execution."""
+
+    def pending(self) -> None:
+        """This is no walk of a tree."""
+
+    def words(self, executions: int, verified: bool) -> Sequence[str]:
+        """Say what was covered."""
+        return (f"{executions} executions chosen by hand",)
+
+    def pick(self, key: int) -> None:
+        """Take this choice next; what was chosen beyond the position is kept only where it goes on the same way."""
+        if self.keys[self.position : self.position + 1] != [key]:
+            self.keys[self.position :] = [key]
+        self.position += 1
+
+
+class Beginning(Replay):
+    """Follows a token as replaying does, and stops where it ends: it may be that of a beginning."""
+
+    def choose(self, enabled: list[int]) -> int:
+        """Return the token's next choice."""
+        return ABANDON if self.taken == len(self.queue) else super().choose(enabled)

@@ -1,0 +1,1 @@
+"""A trace as text: a timeline, and in sentences what decided the failure."""

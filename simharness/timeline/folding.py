@@ -1,0 +1,227 @@
+"""Which steps of a trace a timeline shows: the smallest thing that explains.
+
+Left out are lock and transaction borders around work that nobody interrupted, clock readings that nothing depends on, actors that
+only start and join others, repetitions, the middle of long uninterrupted runs, and what comes after the failure. Step numbers
+stay what they are, so a gap shows that something was left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from simharness.places import Place
+from simharness.timeline.words import advance, behind, border, in_words, is_sql, statements
+from simharness.trace.data import Step, Trace
+
+LONG_RUN = 12
+KEPT_AT_ENDS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a timeline: a step (the last one of those it stands for), what to call it, and the lines below it."""
+
+    step: Step
+    number: int
+    text: str
+    inside: tuple[str, ...] = ()
+    database: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    filler: bool = False
+
+
+def rows(trace: Trace, full: bool) -> tuple[list[Row], list[Step]]:
+    """Return the rows to show, and the steps after the failure, which are not shown."""
+    if full:
+        return [_row(step) for step in trace.steps], []
+    end = len(trace.steps) if trace.failed_at is None else trace.failed_at
+    steps, after = list(trace.steps[:end]), list(trace.steps[end:])
+    hidden = _idle_readings(steps) | _bystanders(trace, steps)
+    joined = _uninterrupted(steps, hidden)
+    shown = [_row(step, joined.get(position, ())) for position, step in enumerate(steps) if position not in hidden]
+    return _shorten(_repetitions(shown), trace.failed_at), after
+
+
+def _row(step: Step, others: Sequence[Step] = ()) -> Row:
+    """Make one row of a step and those that are shown with it."""
+    every = (step, *others)
+    text, below = in_words(every)
+    lead = next((one for one in every if any(not s.is_border and not s.found_nothing for s in statements(one))), step)
+    place = lead.place
+    if step.calls and step.calls[0] != step.place:
+        place = step.calls[0]
+        text = _named(place.function, text, any(one.database for one in every))
+    return Row(
+        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=place),
+        step.number,
+        text,
+        tuple(below),
+        tuple(line for one in every for line in one.database),
+        tuple(line for one in every for line in one.log),
+    )
+
+
+def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]:
+    """Fold what was not interrupted: a transaction into one row, a lock around something away.
+
+    Adds to `hidden`; returns, for the position of a row, the steps that are shown with it.
+    """
+    joined: dict[int, list[Step]] = {}
+    for start in range(len(steps) - 1, -1, -1):
+        step = steps[start]
+        end = _closing(steps, start)
+        if end is None or start in hidden:
+            continue
+        within = [position for position in range(start + 1, end) if position not in hidden]
+        if not border(step):
+            shown = [start, *within] if _says(step) or not within else within
+            hidden |= {start, end} - {shown[0]}
+            if not within or _says(steps[end]):
+                joined.setdefault(shown[-1], []).append(steps[end])
+            called = _shared(steps[start : end + 1])
+            for position in range(start, end):
+                steps[position] = replace(_without(steps[position], step), calls=called)
+            steps[end - 1] = replace(steps[end - 1], shown=steps[end].shown)
+        elif all(is_sql(steps[position]) or behind(steps[position]) for position in within):
+            first = within[0] if within else start
+            joined[first] = [steps[position] for position in (*within[1:], end)]
+            hidden |= {start, *within, end} - {first}
+    for position, others in joined.items():
+        joined[position] = [steps[other.number - steps[0].number] for other in others]
+    return joined
+
+
+def _shared(steps: Sequence[Step]) -> tuple[Place, ...]:
+    """Return the calls in which all of the steps were made, innermost first."""
+    shared: list[Place] = []
+    for places in zip(*(reversed(step.calls) for step in steps), strict=False):
+        if len(set(places)) > 1:
+            break
+        shared.append(places[0])
+    if shared and shared[-1] == steps[0].place:
+        del shared[-1]
+    return tuple(reversed(shared))
+
+
+def _named(function: str, text: str, changes_shown: bool) -> str:
+    """Call work that nobody interrupted by the function that did it, and say more only where no changes are shown below."""
+    if not changes_shown:
+        return f"{function}: {text}"
+    _, arrow, came_to = text.rpartition(" → ")
+    return f"{function}{arrow}{came_to}" if arrow else function
+
+
+def _without(step: Step, lock: Step) -> Step:
+    """Return the step without the lock among those held: it is folded away."""
+    held = tuple(name for name in step.held.get(step.actor, ()) if name != lock.detail)
+    return replace(step, held={**step.held, step.actor: held})
+
+
+def _closing(steps: Sequence[Step], start: int) -> int | None:
+    """Return the position of the step that closes what this one opens, if its actor was not interrupted in between."""
+    step = steps[start]
+    family, _, verb = step.kind.rpartition(".")
+    if verb != "acquire" and border(step) != "BEGIN":
+        return None
+    for position in range(start + 1, len(steps)):
+        other = steps[position]
+        if other.actor != step.actor:
+            return None
+        if verb == "acquire" and other.kind == f"{family}.release" and step.detail.startswith(other.detail):
+            return position
+        if verb != "acquire" and border(other) in ("COMMIT", "END") and all(note.startswith("committed") for note in other.notes):
+            return position
+        if verb != "acquire" and border(other):
+            return None
+    return None
+
+
+def _says(step: Step) -> bool:
+    inside = not is_sql(step) and any(not statement.is_border for statement in statements(step))
+    return bool(step.database or step.log or inside)
+
+
+def _idle_readings(steps: Sequence[Step]) -> set[int]:
+    """Clock readings after which the clock stood still until their actor moved again."""
+    result = set()
+    for position, step in enumerate(steps):
+        if step.kind != "clock.read" or _says(step):
+            continue
+        following = next((later for later in range(position + 1, len(steps)) if steps[later].actor == step.actor), None)
+        if following is not None and not any(other.kind == "clock.advance" for other in steps[position:following]):
+            result.add(position)
+    return result
+
+
+def _bystanders(trace: Trace, steps: Sequence[Step]) -> set[int]:
+    """The steps of actors that only wait, start and join others, and the starting and joining of those."""
+    busy = {step.actor for step in steps if not _only_waits(step) or _says(step)}
+    busy |= {waiting.actor for waiting in trace.waiting}
+    if not {step.actor for step in steps} & busy - {"clock"}:
+        return set()
+    heard = {step.detail for step in steps if step.actor in busy and step.kind == "event.wait"}
+    return {
+        position
+        for position, step in enumerate(steps)
+        if step.actor not in busy
+        or (step.kind.startswith("thread.") and step.detail in trace.actors and step.detail not in busy)
+        or (step.kind == "event.set" and step.detail not in heard and not _says(step))
+    }
+
+
+def _only_waits(step: Step) -> bool:
+    return step.kind.startswith("thread.") or step.kind in ("event.wait", "condition.wait", "clock.read", "sleep")
+
+
+def _repetitions(shown: Sequence[Row]) -> list[Row]:
+    """Make one row of the same step made again and again, and of one advance of the clock after another."""
+    result: list[Row] = []
+    times, text = 1, ""
+    for row in shown:
+        last = result[-1] if result else None
+        if last is None or last.step.actor != row.step.actor or row.database or row.log or last.database or last.log:
+            again = False
+        else:
+            again = (row.text, row.inside, row.step.place) == (text, last.inside, last.step.place)
+        if again and last is not None and row.step.kind != "clock.advance":
+            times += 1
+            result[-1] = replace(row, number=last.number, text=f"{row.text} ({times} times)")
+            continue
+        if last is not None and row.step.kind == last.step.kind == "clock.advance":
+            result[-1] = replace(last, step=replace(last.step, detail=str(advance(row.step)[1])))
+        else:
+            result.append(row)
+        times, text = 1, row.text
+    return result
+
+
+def _shorten(shown: Sequence[Row], failed_at: int | None) -> list[Row]:
+    """Leave out the middle of long runs of one actor, but for what changed the database or was logged."""
+    result: list[Row] = []
+    start = 0
+    while start < len(shown):
+        end = start
+        while end < len(shown) and shown[end].step.actor == shown[start].step.actor:
+            end += 1
+        run = shown[start:end]
+        if len(run) <= LONG_RUN:
+            result += run
+        else:
+            left_out: list[Row] = []
+            for position, row in enumerate(run):
+                near = position < KEPT_AT_ENDS or position >= len(run) - KEPT_AT_ENDS
+                if near or row.database or row.inside or row.log or row.number == failed_at:
+                    result += _filler(left_out)
+                    left_out = []
+                    result.append(row)
+                else:
+                    left_out.append(row)
+        start = end
+    return result
+
+
+def _filler(left_out: Sequence[Row]) -> list[Row]:
+    if len(left_out) < 2:
+        return list(left_out)
+    return [Row(left_out[-1].step, left_out[0].number, f"… {len(left_out)} steps, nothing committed", filler=True)]

@@ -1,0 +1,106 @@
+"""What decides a failure, in sentences for those who have not written the scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simharness.timeline.folding import Row, rows
+from simharness.timeline.words import STRIKES, advance, border, cut, in_short, is_sql, one_line, plain, seconds, strike
+from simharness.trace.data import Race, Trace, Why
+
+LONGEST = 48
+"""Characters of what a step is called."""
+SHOWN = 1
+"""Causes that are told; where several are known, each alone would do."""
+
+
+def explain(trace: Trace, shown: Sequence[Row] | None = None) -> list[str]:
+    """Return what is known about the cause of a trace's failure, a sentence each, the most telling first.
+
+    Args:
+        shown: the rows of its timeline; steps are called what they are called there.
+    """
+    if trace.why is None:
+        return []
+    telling = rows(trace, False)[0] if shown is None else shown
+    sentences = []
+    for blame in trace.why.blame[:SHOWN]:
+        orders = [_order(trace, telling, race) for race in blame.races]
+        if len(orders) > 2:
+            sentences.append(f"no single race decides it, nor do two of those tried: with {len(orders)} the other way round it passes")
+        elif len(orders) == 1:
+            race = blame.races[0]
+            other = f"with {race.instead} instead it passes" if race.instead else "in the other order this passes"
+            sentences.append(f"{orders[0]}: {other}")
+        else:
+            sentences.append(f"no single race decides it; {', and '.join(orders)}: with both the other way round it passes")
+    return sentences or [_nothing(trace.why)]
+
+
+def _nothing(why: Why) -> str:
+    if why.singles:
+        alone = f"no single race decides it ({why.singles} tried{'' if why.all_singles else ', not all'})"
+    else:
+        alone = "nothing in it could have come the other way round" if why.all_singles else "no race was tried: the budget is used up"
+    return alone if why.passing is not None else f"{alone}; no schedule that passes was found in {why.tried}"
+
+
+def _order(trace: Trace, shown: Sequence[Row], race: Race) -> str:
+    first = _named(trace, shown, race.first)
+    if race.instead:
+        return first
+    second = _waits(trace, race.actor) if race.second is None else _named(trace, shown, race.second)
+    touched = list(map(_resource, race.resources))
+    tables = [name for name in touched if name.startswith("table ")]
+    unsaid = [name for name in tables or touched if name.removeprefix("table ") not in f"{first} {second}"]
+    where = f", on {' and '.join(unsaid[:2])}" if unsaid else ""
+    return f"{first} came before {second}{where}"
+
+
+def _named(trace: Trace, shown: Sequence[Row], number: int) -> str:
+    """Call a step what its row is called: main_turn's end_session (store.py:147)."""
+    step = trace.steps[number - 1]
+    if step.kind == "clock.advance":
+        return f"the clock's move to {seconds(advance(step)[1])}"
+    if step.kind in STRIKES:
+        return strike(step)
+    row = row_of(trace, shown, number)
+    place = step.place
+    if is_sql(step) and not border(step):
+        text = in_short(step)
+    elif row is not None and (row.number != number or is_sql(step) or row.step.place != step.place):
+        text, place = row.text.partition(":")[0].partition(" → ")[0], row.step.place
+    elif step.kind == "choose":
+        text = f"choice of {', '.join(step.notes) or step.detail}"
+    elif step.kind == "step":
+        text = one_line(step.detail)
+    else:
+        text = plain(step.kind, one_line(step.detail))
+    where = f" ({place.file.rpartition('/')[2]}:{place.line})" if place is not None else f" (step {number})"
+    return f"{step.actor}'s {cut(text, LONGEST)}{where}"
+
+
+def _waits(trace: Trace, actor: str) -> str:
+    """Call an operation that was never done what the actor waits for."""
+    for stuck in trace.waiting:
+        if stuck.actor == actor:
+            kind, _, detail = one_line(stuck.operation).partition(" ")
+            where = f" ({stuck.place.file.rpartition('/')[2]}:{stuck.place.line})" if stuck.place is not None else ""
+            return f"{actor}'s {plain(kind, detail)}{where}"
+    return "the clock could move" if actor == "clock" else f"{actor}'s next step"
+
+
+def _resource(name: str) -> str:
+    database, table, name_of_table = name.partition(" table ")
+    return f"table {name_of_table}" if table and " " not in database else name
+
+
+def row_of(trace: Trace, shown: Sequence[Row], number: int) -> Row | None:
+    """Return the row that shows a step, also one that was folded away with others of its actor."""
+    step = trace.steps[number - 1]
+    own = [row for row in shown if row.step.actor == step.actor]
+    opens = step.kind.endswith(".acquire") or border(step) == "BEGIN"
+    here = next((row for row in own if row.number == number), None)
+    later = next((row for row in own if row.number > number), None)
+    earlier = next((row for row in reversed(own) if row.number < number), None)
+    return here or ((later or earlier) if opens else (earlier or later))

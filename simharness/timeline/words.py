@@ -1,0 +1,249 @@
+"""Steps in words: short enough for a column of a timeline, and in the words of the code under test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from simharness.places import Place
+from simharness.trace.data import Step
+from simharness.trace.moves import Move
+
+_INSERT = re.compile(r"^(INSERT (?:OR \w+ )?INTO|REPLACE INTO) (\S+?) ?\(.*?\) ?(VALUES ?\(.*?\)|SELECT .*)?(.*)$", re.IGNORECASE)
+_SELECT = re.compile(r"^SELECT (?!\() ?(.{12,}?) FROM ", re.IGNORECASE)
+_STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|DROP|PRAGMA) |(BEGIN|COMMIT|ROLLBACK|END)\b")
+_ERROR = re.compile(r"\w+Error: ")
+_ROWS = re.compile(r"\d+ rows?$|committed: ")
+_TARGET = re.compile(r"(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE|DELETE FROM|SELECT … FROM|SELECT .*? FROM) \S+", re.IGNORECASE)
+LONGEST_LIST = 60
+"""Characters in which a transaction's statements stand on one line; longer lists have a line for each."""
+_BORDERS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE")
+
+
+STRIKES = {
+    "fault.crash": "{} crashes",
+    "fault.stall": "{}: stalled",
+    "fault.suspend": "{}: suspended",
+    "fault.nothing": "nothing more strikes",
+}
+"""Kinds of steps that are faults, or that none strikes, in words."""
+
+
+def strike(step: Step) -> str:
+    """Return a fault that is nobody's step in words."""
+    return STRIKES[step.kind].format(step.detail)
+
+
+def one_line(text: str) -> str:
+    """Return the text without line breaks and runs of blanks."""
+    return " ".join(text.split())
+
+
+def cut(text: str, width: int) -> str:
+    """Return the text in at most `width` characters, with … where some were left out; what a step came to (→) is kept."""
+    if len(text) <= width:
+        return text
+    what, arrow, came_to = text.rpartition(" → ")
+    if arrow and not text.startswith(("+ ", "- ", "~ ")) and (len(came_to) <= width // 2 or _ERROR.search(came_to)):
+        kept = cut(came_to, max(width * 2 // 3, width - len(what) - len(arrow)))
+        return cut(what, width - len(kept) - len(arrow)) + arrow + kept
+    return text[: max(0, width - 1)].rstrip() + "…" if width > 0 else ""
+
+
+def sql(text: str) -> str:
+    """Return a statement without the lists that a reader does not need."""
+    short = one_line(text)
+    found = _INSERT.match(short)
+    if found:
+        tail = found.group(4).strip()
+        return f"{found.group(1)} {found.group(2)}{' … ' + tail if tail else ''}"
+    return _SELECT.sub("SELECT … FROM ", short)
+
+
+def is_sql(step: Step) -> bool:
+    """Whether the step is a statement or a transaction border."""
+    return step.kind.startswith(("sql", "db"))
+
+
+def in_short(step: Step) -> str:
+    """Return the verb and the table of a statement."""
+    return Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), (), False).short()
+
+
+def border(step: Step) -> str:
+    """Return BEGIN, COMMIT, … for a step at a transaction's border; else nothing."""
+    if not is_sql(step):
+        return ""
+    word = (step.detail or step.kind.rpartition(".")[2]).strip().split(" ")[0].upper()
+    return word if word in _BORDERS else ""
+
+
+def words(step: Step) -> str:
+    """Return what the step did, apart from the statements that ran inside it."""
+    kind, detail = step.kind, one_line(step.detail)
+    notes = _own_notes(step)
+    if is_sql(step):
+        return str(Statement(detail or kind.rpartition(".")[2].upper(), notes, bool(step.database)))
+    if kind == "step":
+        return _with(detail, notes)
+    if kind == "choose":
+        return f"choose {', '.join(notes) or detail}"
+    if kind == "sleep":
+        return _with(f"slept {detail}", notes)
+    if kind == "clock.read":
+        return _with("read the clock", notes)
+    if detail and notes and notes[0].startswith(detail):
+        return f"{kind.replace('_', '-')} {', '.join(notes)}"
+    return _with(plain(kind, detail), notes)
+
+
+def move_in_words(move: Move) -> str:
+    """Return what somebody would do next."""
+    kind, detail = move.kind, one_line(move.detail)
+    if kind == "clock.advance":
+        return f"the clock moves to {seconds(int(detail))}" if detail.isdigit() else "the clock moves"
+    if kind in STRIKES:
+        return STRIKES[kind].format(detail)
+    if kind.startswith(("sql", "db")):
+        text = sql(detail or kind.rpartition(".")[2].upper())
+    elif kind == "step":
+        text = detail
+    elif kind == "sleep":
+        text = f"end a sleep of {detail}"
+    else:
+        text = "read the clock" if kind == "clock.read" else plain(kind, detail)
+    if move.fault:
+        return f"{text}, and it fails: {move.fault}"
+    if kind != "choose":
+        return text
+    return f"choose {detail}: {move.value}" if detail else f"choose {move.value}"
+
+
+def plain(kind: str, detail: str) -> str:
+    """Return an operation in words: `acquire lock store.py:55` for `lock.acquire` of the lock of that name."""
+    family, _, verb = kind.rpartition(".")
+    verb = verb.replace("_", "-")
+    if not detail:
+        return f"{verb} {family}".strip()
+    if not family or detail.startswith(family) or family in ("thread", "memory"):
+        return f"{verb} {detail}"
+    return f"{verb} {family} {detail}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement, what it came to, and whether its changes are shown below it."""
+
+    sql: str
+    said: Sequence[str]
+    changes_shown: bool
+
+    @property
+    def is_border(self) -> bool:
+        """Whether it begins or ends a transaction."""
+        return self.sql.strip().split(" ")[0].upper() in _BORDERS
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it only reads."""
+        return self.sql[:6].upper() == "SELECT"
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether it is a write that found no row."""
+        return "0 rows" in self.said
+
+    def short(self) -> str:
+        """Return its verb and table, and what it came to."""
+        text, arrow, said = str(self).partition(" → ")
+        found = _TARGET.match(text)
+        return (found.group(0) if found else text) + arrow + said
+
+    def __str__(self) -> str:
+        said = [note for note in self.said if note != "1 row" and not (self.changes_shown and note.startswith("committed"))]
+        return f"{sql(self.sql)} → {', '.join(said)}" if said else sql(self.sql)
+
+
+def statements(step: Step) -> list[Statement]:
+    """Return the statements of a step: its own, and those that ran inside it because nobody else could have seen them.
+
+    A note that starts like a statement is one; the notes that follow say what it came to.
+    """
+    notes = _notes(step)
+    first = _first_statement(notes)
+    shown = bool(step.database)
+    found = [Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), notes[:first], shown)] if is_sql(step) else []
+    while first < len(notes):
+        following = first + 1 + _first_statement(notes[first + 1 :])
+        found.append(Statement(notes[first], notes[first + 1 : following], shown))
+        first = following
+    return found
+
+
+def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
+    """Return what steps that are shown as one did: a text, and lines for below it.
+
+    Borders are left out where they stand around something, and so are the clock reading or lock that statements ran behind.
+    """
+    first = steps[0]
+    every = [statement for step in steps for statement in statements(step)]
+    inner = [statement for statement in every if not statement.is_border]
+    alone = len(steps) == 1 and not (behind(first) and inner)
+    if alone or not (is_sql(first) or behind(first)):
+        below = every[1:] if is_sql(first) else every
+        return words(first), [str(statement) for statement in below if not statement.is_border]
+    if not every:
+        return words(first).replace("acquire", "acquire, release", 1), []
+    if not inner:
+        return str(every[0]) if len(every) == 1 else f"{sql(every[0].sql)} … {every[-1]}", []
+    changed = any(not statement.is_read and not statement.found_nothing for statement in inner)
+    telling = [statement for statement in inner if not (changed and statement.found_nothing)]
+    if len(telling) > 1 and sum(len(statement.short()) + 2 for statement in telling) > LONGEST_LIST:
+        return str(telling[0]), [str(statement) for statement in telling[1:]]
+    text = str(telling[0]) if len(telling) == 1 else "; ".join(statement.short() for statement in telling)
+    nothing = any(note.startswith("committed: nothing") for statement in every for note in statement.said)
+    wrote = any(not statement.is_read for statement in telling)
+    return (f"{text} → nothing committed" if wrote and nothing and "→" not in text else text), []
+
+
+def behind(step: Step) -> bool:
+    """Whether statements inside the step say more than the step: it only reads the clock, or takes or gives back a lock."""
+    return step.kind == "clock.read" or step.kind.endswith((".acquire", ".release"))
+
+
+def _notes(step: Step) -> list[str]:
+    return [one_line(note).replace(" -> ", " → ") for note in step.notes]
+
+
+def _own_notes(step: Step) -> list[str]:
+    """Return the notes before the first statement; without those on rows where the changes are shown."""
+    notes = _notes(step)
+    own = notes[: _first_statement(notes)]
+    return [note for note in own if not _ROWS.match(note)] if step.database and not is_sql(step) else own
+
+
+def _first_statement(notes: Sequence[str]) -> int:
+    return next((position for position, note in enumerate(notes) if _STATEMENT.match(note)), len(notes))
+
+
+def _with(text: str, notes: Sequence[str]) -> str:
+    return f"{text}: {', '.join(notes)}" if notes else text
+
+
+def seconds(nanoseconds: int) -> str:
+    """Return a span of virtual time in words."""
+    return f"{nanoseconds / 1e9:.9f}".rstrip("0").rstrip(".") + " s"
+
+
+def advance(step: Step) -> tuple[int, int]:
+    """Return from when to when a step of the clock went, in virtual nanoseconds."""
+    return step.time, int(step.detail) if step.detail.lstrip("-").isdigit() else step.time
+
+
+def where(place: Place | None, width: int) -> str:
+    """Return `file.py:41`, shortened at the front."""
+    if place is None:
+        return ""
+    text = f"{place.file.rpartition('/')[2]}:{place.line}"
+    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]

@@ -1,0 +1,1 @@
+"""What happened in an execution, as plain frozen data; recorded only when asked."""

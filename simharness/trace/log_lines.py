@@ -1,0 +1,38 @@
+"""Collects the log lines that an execution emits, step by step."""
+
+from __future__ import annotations
+
+import logging
+
+from simharness.engine.kernel import Kernel
+
+
+class LogLines(logging.Handler):
+    """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own.
+
+    `wanted` is the level that the root logger has without it.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self._kernel = kernel
+        self.lines: dict[int, list[str]] = {}
+        self.wanted = logging.NOTSET
+
+    def __enter__(self) -> LogLines:
+        root = logging.getLogger()
+        self.wanted = root.level
+        root.addHandler(self)
+        if root.level > logging.INFO:
+            root.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self)
+        root.setLevel(self.wanted)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line of the running step."""
+        if not self._kernel.dying:
+            self.lines.setdefault(self._kernel.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")

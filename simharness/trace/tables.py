@@ -1,0 +1,92 @@
+"""The committed rows of databases, and what a step changed in them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from simharness.engine.clock import EPOCH, SECOND
+
+LONGEST_VALUE = 30
+AGES = 1e6
+"""Seconds from the virtual start within which a number in a row is taken for a time."""
+
+
+class Table(NamedTuple):
+    """A table's columns and its committed rows, in their order in the file."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+Tables = dict[str, dict[str, Table]]
+"""Database label, table name, table."""
+
+
+def changed_rows(before: Tables, after: Tables) -> list[str]:
+    """Say which rows were added (+), removed (-) and changed (~) between two looks at the databases."""
+    lines: list[str] = []
+    for database, tables in after.items():
+        old_tables = before.get(database)
+        if old_tables is None:
+            continue
+        for name, table in tables.items():
+            old = old_tables.get(name, Table(table.columns, []))
+            if table.rows == old.rows:
+                continue
+            gone = [row for row in old.rows if row not in table.rows]
+            new = [row for row in table.rows if row not in old.rows]
+            for row in gone:
+                twin = next((other for other in new if other and row and other[0] == row[0]), None)
+                if twin is None:
+                    lines.append(f"- {name} {_words(table.columns, row)}")
+                else:
+                    new.remove(twin)
+                    lines.append(f"~ {name} {_difference(table.columns, row, twin)}")
+            lines.extend(f"+ {name} {_words(table.columns, row)}" for row in new)
+    return lines
+
+
+def changed_tables(before: Tables, after: Tables) -> Tables:
+    """Return the tables that are there after and not the same as before; of one that is gone nothing is left but its columns."""
+    found: Tables = {}
+    for database, tables in after.items():
+        old = before.get(database, {})
+        changed = {name: table for name, table in tables.items() if old.get(name) != table}
+        changed |= {name: Table(table.columns, []) for name, table in old.items() if name not in tables}
+        if changed:
+            found[database] = changed
+    return found
+
+
+def written(tables: Tables, clean: Callable[[str], str]) -> Tables:
+    """Return the tables with their texts put in a common form by `clean`."""
+    return {
+        clean(database): {
+            name: Table(table.columns, [tuple(clean(value) if isinstance(value, str) else value for value in row) for row in table.rows])
+            for name, table in found.items()
+        }
+        for database, found in tables.items()
+    }
+
+
+def _words(columns: tuple[str, ...], row: tuple[Any, ...]) -> str:
+    """Show a row by its first value, which mostly is its key, and what is not NULL of the rest."""
+    rest = [f"{column}={_value(value)}" for column, value in zip(columns[1:], row[1:], strict=False) if value is not None]
+    return ", ".join([_value(row[0]), *rest])
+
+
+def _difference(columns: tuple[str, ...], old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
+    parts = [
+        f"{column}: {_value(before)} → {_value(after)}" for column, before, after in zip(columns, old, new, strict=False) if before != after
+    ]
+    return f"{_value(new[0])}, " + ", ".join(parts)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float) and 0 <= (since := value - EPOCH / SECOND) < AGES:
+        return f"t+{round(since, 6):g}s"
+    text = " ".join(str(value).split())
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

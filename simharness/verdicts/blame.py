@@ -1,0 +1,300 @@
+"""Finds the races that a failure is due to, by letting them come out the other way.
+
+The failing execution's conflicting pairs of steps that could have come the other way round, as its happens-before relation tells
+them, are reversed one at a time: the schedule is run again with what the second step needs, and then that step, moved before the
+first, and everything else in its order as far as it still can be. A pair whose reversal passes is to blame, unless another that
+passes reverses less; one whose reversal fails too is not. Where no single reversal passes,
+failing ones are reversed further, so that sets of two and more races are found, the smallest first. A data choice is reversed by
+taking another alternative, a crash or a stall by leaving it out.
+
+Delta debugging between a failing and a passing run is this search's ancestor (Choi, Zeller: Isolating failure-inducing thread schedules,
+ISSTA 2002); here the differences are races, and orderings that were met before are not looked at twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import conflict
+from simharness.search import tokens
+from simharness.search.orderings import Exactly, Ordering, Orderings
+from simharness.search.races import Races, Reversal
+from simharness.simulation.execution import Execution
+from simharness.simulation.simulation import Simulation
+from simharness.trace.data import Blame, Passing, Race, Why
+from simharness.verdicts.shrink import Shrinker, follow, kind_of
+
+MOST = 40
+"""Executions that finding the races takes at most."""
+ENOUGH = 3
+"""Single races to blame after which no more are looked for: each says where the failure can be cut off."""
+DEEPEST = 3
+"""Races reversed together at most."""
+WITHOUT = -1
+"""In the place of a choice: the fault does not strike."""
+NO_FAULT = "no fault"
+
+Event = tuple[int, int]
+"""A step by its mover and how many that mover made before: the same in every execution."""
+Flip = tuple[Event, Event]
+"""The first and the second event of a race that was reversed; equal for a data choice."""
+
+
+class _Run(NamedTuple):
+    """What is kept of an execution: its steps up to the failure and beyond, their order, what can be reversed, and what led to it."""
+
+    keys: Sequence[int]
+    events: Sequence[Event]
+    footprints: Sequence[tuple[int, int]]
+    before: Sequence[int]
+    reversals: Sequence[Reversal]
+    flips: tuple[tuple[Flip, Race], ...]
+
+
+class _Passed(NamedTuple):
+    """A passing execution, nearest first when sorted."""
+
+    flips: int
+    reversed: int
+    late: int
+    number: int
+    keys: Sequence[int]
+    races: tuple[Race, ...]
+    pairs: frozenset[tuple[int, int]]
+
+
+def explain(simulation: Simulation, shrinker: Shrinker, budget: int) -> Why:
+    """Return what the shrinker's best execution is due to, found with at most so many executions."""
+    return _Explainer(simulation, shrinker, min(budget, MOST)).run()
+
+
+class _Explainer:
+    def __init__(self, simulation: Simulation, shrinker: Shrinker, budget: int) -> None:
+        self._simulation = simulation
+        self._kernel: Kernel = simulation.kernel
+        self._shrinker = shrinker
+        self._wanted = shrinker.wanted
+        self._left = budget
+        self._version = self._kernel.learned.version
+        self._orderings = Orderings(self._kernel, Exactly())
+        self._met: set[Ordering] = set()
+        self._planned: set[tuple[int, ...]] = set()
+        self._passed: list[_Passed] = []
+        self._singles = 0
+        self._tried = 0
+
+    def run(self) -> Why:
+        """Search by the number of races reversed together."""
+        simulation = self._simulation
+        execution = simulation.execute(self._shrinker.best, _first)
+        self._titles = {name: resource.name for name, resource in self._kernel.resources.items()}
+        self._failing = self._look((), execution)
+        frontier, all_singles = [self._failing], True
+        for depth in range(1, DEEPEST + 1):
+            frontier, whole = self._widen(frontier, depth)
+            if depth == 1:
+                all_singles = whole
+            if self._passed or self._left <= 0:
+                break
+        least: list[_Passed] = []
+        for found in sorted(self._passed):
+            if not any(found.pairs >= smaller.pairs for smaller in least):
+                least.append(found)
+        blame = tuple(Blame(found.races, self._token(found.keys)) for found in least)
+        return Why(blame, self._passing(), self._singles, all_singles, self._tried + self._shrinker.ran)
+
+    def _widen(self, frontier: Sequence[_Run], depth: int) -> tuple[list[_Run], bool]:
+        """Reverse one more race of each execution; return those that still fail the same way, and whether all races were tried."""
+        failing: list[_Run] = []
+        for run, reversal, order in sorted(self._candidates(frontier), key=lambda found: self._disorder(*found)):
+            if len(self._passed) >= (ENOUGH if depth == 1 else 1):
+                return failing, False
+            if tuple(order) in self._planned:
+                continue
+            if self._left <= 0 or self._kernel.learned.version != self._version:
+                return failing, False
+            self._planned.add(tuple(order))
+            self._left -= 1
+            self._tried += 1
+            self._singles += depth == 1
+            found = self._try(run, reversal, order)
+            if found is not None:
+                failing.append(found)
+        return failing, True
+
+    def _candidates(self, frontier: Sequence[_Run]) -> Iterator[tuple[_Run, Reversal, list[int]]]:
+        for run in frontier:
+            undone = {(second, first) for (first, second), _ in run.flips}
+            for reversal in run.reversals:
+                if self._flip(run, reversal) not in undone and not (run.flips and self._race(run, reversal) is None):
+                    yield run, reversal, _order(run, reversal)
+
+    def _try(self, run: _Run, reversal: Reversal, order: Sequence[int]) -> _Run | None:
+        """Run a reversal; note it if it passes; return it if it fails as the counterexample does and is an ordering not met before."""
+        execution = follow(self._simulation, order)
+        flip = self._flip(run, reversal)
+        if not self._is_reversed(flip, reversal.key) or execution.status not in ("complete", "deadlock"):
+            return None
+        race = self._race(run, reversal)
+        assert race is not None
+        flips = (*run.flips, (flip, race))
+        if execution.failure is None:
+            self._note(flips, execution)
+            return None
+        if kind_of(execution.failure) != self._wanted:
+            return None
+        found = self._look(flips, execution)
+        return found if len(found.events) else None
+
+    def _look(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> _Run:
+        """Take down the kernel's last execution, which failed; one whose ordering was met before is taken down as having no steps."""
+        kernel = self._kernel
+        self._orderings.begin()
+        name = self._orderings.so_far()
+        if name in self._met:
+            return _Run((), (), (), (), (), flips)
+        self._met.add(name)
+        races = Races(kernel)
+        races.update(0)
+        footprints = list(zip(kernel.reads, kernel.writes, strict=True))
+        assert execution.failure is not None
+        found = [Reversal(i, i, WITHOUT, 0, 0) for i, _ in kernel.struck if kernel.keys[i] >> SHIFT in kernel.fault_movers]
+        reversals = [reversal for reversal in [*found, *races.reversals()] if reversal.i <= execution.failure.step]
+        return _Run(list(kernel.keys), _events(kernel.keys), footprints, races.before, reversals, flips)
+
+    def _flip(self, run: _Run, reversal: Reversal) -> Flip:
+        first = run.events[reversal.i]
+        if reversal.j == reversal.i:
+            return first, first
+        if reversal.j < len(run.events):
+            return first, run.events[reversal.j]
+        index = reversal.key >> SHIFT
+        return first, (index, sum(1 for mover, _ in run.events if mover == index))
+
+    def _is_reversed(self, flip: Flip, key: int) -> bool:
+        """Whether the race came out the other way in the kernel's last execution."""
+        keys = self._kernel.keys
+        at = {event: position for position, event in enumerate(_events(keys))}
+        first, second = flip
+        if key == WITHOUT:
+            return first not in at
+        if first == second:
+            return first in at and keys[at[first]] == key
+        return second in at and (first not in at or at[second] < at[first])
+
+    def _race(self, run: _Run, reversal: Reversal) -> Race | None:
+        """Return a race as one of the counterexample's, or None if it is not one there."""
+        failing = self._failing
+        first, second = self._flip(run, reversal)
+        if first not in failing.events:
+            return None
+        i = failing.events.index(first)
+        j = failing.events.index(second) if second in failing.events else len(failing.events)
+        if j < i:
+            return None
+        names = [name for name in self._kernel.names.of(reversal.shared) if not name.startswith("actor ")]
+        resources = tuple(self._titles.get(name, name.removeprefix("user ")) for name in names)
+        if reversal.key == WITHOUT:
+            return Race(i + 1, i + 1, "", (), NO_FAULT)
+        instead = str(reversal.key & ALTERNATIVES) if first == second else ""
+        second_step = j + 1 if j < len(failing.events) else None
+        return Race(i + 1, second_step, self._mover(reversal.key), resources, instead)
+
+    def _note(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> None:
+        keys = list(execution.keys)
+        races = [self._with_words(race, keys) for _, race in flips]
+        self._passed.append(self._measured(len(flips), keys, tuple(sorted(races, key=lambda race: race.first))))
+
+    def _with_words(self, race: Race, keys: Sequence[int]) -> Race:
+        """Say for a data choice what the other alternative is."""
+        if race.instead in ("", NO_FAULT):
+            return race
+        failing = self._failing
+        event = failing.events[race.first - 1]
+        trace = self._simulation.record(keys, None, None)
+        position = _events(keys).index(event)
+        notes = (NO_FAULT,) if self._kernel.operations[position].faults else trace.steps[position].notes
+        return Race(race.first, race.second, race.actor, (), notes[0] if notes else f"alternative {race.instead}")
+
+    def _measured(self, flips: int, keys: Sequence[int], races: tuple[Race, ...]) -> _Passed:
+        """Measure how far a passing execution is from the failing one: conflicting steps in another order, or missing."""
+        failing = self._failing
+        events = _events(keys)
+        at = {event: position for position, event in enumerate(events)}
+        beyond = len(events)
+        pairs: set[tuple[int, int]] = set()
+        for y, second in enumerate(failing.events):
+            for x in range(y):
+                if conflict(*failing.footprints[x], *failing.footprints[y]) and at.get(failing.events[x], beyond) > at.get(second, beyond):
+                    pairs.add((x, y))
+        return _Passed(flips, len(pairs), -_parting(failing.keys, keys), len(self._passed), list(keys), races, frozenset(pairs))
+
+    def _passing(self) -> Passing | None:
+        """Return the nearest passing execution: of those found by reversing races, else of those met while shrinking."""
+        found = self._passed or [self._measured(0, keys, ()) for keys in self._shrinker.passing[-MOST:]]
+        if not found:
+            return None
+        nearest = min(found)
+        token = self._token(nearest.keys)
+        step = -nearest.late
+        key = nearest.keys[step] if step < len(nearest.keys) else -1
+        trace = self._simulation.record(nearest.keys, None, None)
+        return Passing(token, step + 1, self._mover(key), nearest.reversed, trace)
+
+    def _mover(self, key: int) -> str:
+        return self._kernel.mover(key).removeprefix("actor ")
+
+    def _token(self, keys: Sequence[int]) -> str:
+        simulation = self._simulation
+        simulation.execute(keys, _first)
+        return tokens.write(simulation.scenario.name, simulation.parameters, self._kernel)
+
+    @staticmethod
+    def _disorder(run: _Run, reversal: Reversal, order: Sequence[int]) -> tuple[int, int, int]:
+        """How much a reversal changes, as far as can be told before: conflicting pairs that it turns round; late ones first."""
+        moved = _needed(run, reversal) + ([reversal.j] if reversal.j < len(run.keys) else [])
+        pairs = 0
+        for y in moved:
+            for x in range(reversal.i, y):
+                pairs += x not in moved and conflict(*run.footprints[x], *run.footprints[y])
+        return pairs, -reversal.i, reversal.key
+
+
+def _needed(run: _Run, reversal: Reversal) -> list[int]:
+    """The steps between the two of a race that the second one needs."""
+    i = reversal.i
+    end = min(reversal.j, len(run.keys))
+    return [k for k in range(i + 1, end) if reversal.past >> k & 1 and not run.before[k] >> i & 1]
+
+
+def _order(run: _Run, reversal: Reversal) -> list[int]:
+    """Return the schedule in which the race comes out the other way and as little else as can be."""
+    keys, i, j = run.keys, reversal.i, reversal.j
+    first = _needed(run, reversal)
+    moved = {*first, j}
+    return [*keys[:i], *(keys[k] for k in first), reversal.key, *(keys[k] for k in range(i, len(keys)) if k not in moved)]
+
+
+def _events(keys: Sequence[int]) -> list[Event]:
+    made: dict[int, int] = {}
+    events: list[Event] = []
+    for key in keys:
+        index = key >> SHIFT
+        events.append((index, made.get(index, 0)))
+        made[index] = made.get(index, 0) + 1
+    return events
+
+
+def _parting(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the position at which two schedules part."""
+    for position, (mine, yours) in enumerate(zip(one, other, strict=False)):
+        if mine != yours:
+            return position
+    return min(len(one), len(other))
+
+
+def _first(enabled: list[int]) -> int:
+    return enabled[0]

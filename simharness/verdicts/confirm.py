@@ -1,0 +1,229 @@
+"""Confirms results in a fresh process: same scenario, same token, another hash seed, nothing left over from exploring.
+
+What is confirmed is a cell's counterexample or, where there is none, its first execution; the trace hashes must be equal. Few processes
+serve all cells that are confirmed together: each imports the scenarios' files once and then forks for each replay, so that none meets what
+another has left behind. It has this process's interpreter options, module path, working directory and arguments, and gets everything
+else on its standard input. A fresh process that cannot answer (the file cannot be imported there, it crashes) proves nothing: the
+result says so and stays what it was. One that answers otherwise makes the cell an error: not deterministic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import IO, Any
+
+from simharness.authoring.scenario import Scenario, is_drawn, load
+from simharness.errors import Nondeterminism, SimharnessError, TokenError
+from simharness.runtimes import control
+from simharness.search import tokens
+from simharness.settings import Settings
+from simharness.simulation.repeating import differ, watched
+from simharness.simulation.simulation import Simulation
+from simharness.simulation.transcript import Account, Witness, from_plain, to_plain
+from simharness.verdicts.results import FRESH, HERE, Result, Verdict
+
+LONGEST = 300.0
+"""Real seconds after which a fresh process is given up."""
+_START = (
+    "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']; import simharness.verdicts.confirm as c; c.answer(given)"
+)
+
+
+def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings: Settings, workers: int = 1) -> list[Result]:
+    """Replay what the results rest on in a fresh process, for scenarios that were loaded from a file; return what the results are then.
+
+    Args:
+        scenarios: for each result, its scenario.
+        settings: with which they were explored.
+        workers: how many fresh processes may run at once.
+    """
+    found = list(results)
+    asked = [(n, witness) for n, result in enumerate(found) if _can_be_told(scenarios[n], result) and (witness := _witness(result))]
+    answers = _ask([(scenarios[n].address, witness.token) for n, witness in asked], settings, workers)
+    for (n, witness), answer in zip(asked, answers, strict=True):
+        found[n] = _judged(found[n], witness, answer)
+    return found
+
+
+def _can_be_told(scenario: Scenario, result: Result) -> bool:
+    """Whether an address and a token say which cell it is: its values are told apart by their texts, or are literals that were drawn."""
+    if "::" not in scenario.address:
+        return False
+    for name, value in result.parameters.items():
+        known = [known for known in scenario.matrix.get(name, ()) if not is_drawn(known)]
+        text = tokens.text_of(value)
+        if name == "faults" and text not in map(tokens.text_of, known):
+            continue  # any fault model can be told by its text
+        if known and [other for other in known if tokens.text_of(other) == text] != [value]:
+            return False
+        if not known and repr(tokens.value_of(text)) != repr(value):
+            return False
+    return True
+
+
+def _witness(result: Result) -> Witness | None:
+    counterexample = result.counterexample
+    return result.first if counterexample is None else Witness(counterexample.token, counterexample.account)
+
+
+def _judged(result: Result, witness: Witness, answer: Mapping[str, Any]) -> Result:
+    """Return the result, confirmed, not confirmed because there is no answer, or refuted."""
+    found = result.counterexample
+    if "account" not in answer:
+        why = f"a fresh process gave no answer: {answer['error']}"
+        if found is None:
+            return replace(result, bounds=f"{result.bounds}; not replayed: {why}")
+        return replace(result, counterexample=replace(found, confirmed=f"{HERE}; {why}"))
+    error = differ(witness.account, from_plain(answer["account"]), FRESH, ("this process", "a fresh one, another hash seed"))
+    if error is None:
+        return result if found is None else replace(result, counterexample=replace(found, confirmed=FRESH))
+    return replace(
+        result,
+        verdict=Verdict.INCONCLUSIVE,
+        counterexample=None,
+        first=None,
+        error=str(error),
+        error_status=Nondeterminism.exit_status,
+        difference=error.difference,
+    )
+
+
+# In the process that asks
+
+
+def _ask(replays: Sequence[tuple[str, str]], settings: Settings, workers: int) -> list[dict[str, Any]]:
+    """Return an answer for each (address, token): {"account": …} or {"error": why there is none}."""
+    shares = [replays[first::workers] for first in range(min(workers, len(replays)))]
+    with ExitStack() as stack:
+        asked = [stack.enter_context(_asked(share, settings)) for share in shares]
+        answers = [wait() for wait in asked]
+    return [answers[n % workers][n // workers] for n in range(len(replays))]
+
+
+@contextmanager
+def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Have a fresh process replay for the length of a block; yield what waits for it and returns its answers.
+
+    It reads from a file and writes to another, so that nobody waits for anybody.
+    """
+    given = {
+        "path": list(map(str, sys.path)),
+        "arguments": sys.argv,
+        "replays": replays,
+        "settings": {name: getattr(settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
+    }
+    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
+    environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
+    command = [sys.executable or "python3", *options, "-c", _START]
+    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as output:
+        request.write(json.dumps(given).encode())
+        request.seek(0)
+        try:
+            process = subprocess.Popen(command, stdin=request, stdout=output, stderr=subprocess.PIPE, env=environment)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            why = {"error": f"it could not be started: {error}"}
+            yield lambda: [why] * len(replays)
+            return
+        with process:
+            try:
+                yield lambda: _answers(process, len(replays), output)
+            finally:
+                process.kill()
+
+
+def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes]) -> list[dict[str, Any]]:
+    """Wait for a process; return its answers, in the order of what it was asked."""
+    try:
+        errors = process.communicate(timeout=LONGEST)[1].decode(errors="replace")
+        said = (errors.strip().splitlines() or [""])[-1]
+        why = f"it ended with status {process.returncode}{': ' if said else ''}{said}"
+    except subprocess.TimeoutExpired as error:
+        why = f"it did not end: {error}"
+    found: dict[int, dict[str, Any]] = {}
+    output.seek(0)
+    for line in output:
+        with contextlib.suppress(ValueError):
+            answer = json.loads(line)
+            found[answer["number"]] = answer
+    return [found.get(n, {"error": why}) for n in range(number)]
+
+
+# In the fresh process
+
+
+def answer(given: Mapping[str, Any]) -> None:
+    """Do what `_ask` asks: print one line of JSON for each replay."""
+    sys.argv[:] = given["arguments"]
+    output = os.dup(1)
+    os.dup2(2, 1)  # what scenarios print goes elsewhere
+    settings = Settings(**given["settings"])
+    scenarios: dict[str, Scenario | str] = {}
+    for address, _ in given["replays"]:
+        if address not in scenarios:
+            try:
+                scenarios[address] = load(address)[0]
+            except (SimharnessError, SystemExit) as error:
+                scenarios[address] = str(error) or type(error).__name__
+    with control.installed():
+        for number, (address, token) in enumerate(given["replays"]):
+            scenario = scenarios[address]
+            told = {"error": scenario} if isinstance(scenario, str) else _apart(scenario, token, settings)
+            os.write(output, (json.dumps({"number": number, **told}) + "\n").encode())
+
+
+def _apart(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]:
+    """Replay in a fork of this process, where there are forks."""
+    if not hasattr(os, "fork"):
+        return _replayed(scenario, token, settings)
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a scenario's file may have started threads; none is wanted in the child
+        child = os.fork()
+    if not child:
+        try:
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(_replayed(scenario, token, settings), pipe)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        data = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if not data:
+        return {"error": f"it ended with status {os.waitstatus_to_exitcode(status)}"}
+    told: dict[str, Any] = pickle.loads(data)
+    return told
+
+
+def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]:
+    """Follow a token as far as it can be followed, and give an account."""
+    try:
+        return {"account": to_plain(_account(scenario, token, settings))}
+    except SimharnessError as error:
+        return {"error": str(error)}
+    except BaseException as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _account(scenario: Scenario, token: str, settings: Settings) -> Account:
+    told = scenario.read_token(token)
+    with Simulation(scenario, scenario.cell(told.cell), settings) as simulation:
+        follow = tokens.Replay(simulation.kernel, told)
+
+        def choose(enabled: list[int]) -> int:
+            try:
+                return follow.choose(enabled)
+            except TokenError:
+                return enabled[0]
+
+        return watched(simulation, (), choose)[1]

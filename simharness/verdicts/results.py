@@ -1,0 +1,129 @@
+"""What explorations and replays come to: verdicts, counterexamples, results."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from simharness.authoring.scenario import Parameters
+from simharness.simulation.difference import Difference
+from simharness.simulation.transcript import Account, Witness
+from simharness.trace.data import Blame, Passing, Step, Trace
+
+HERE = "replayed in this process"
+FRESH = "replayed in a fresh process with another hash seed"
+
+
+class Verdict(StrEnum):
+    """What an exploration came to."""
+
+    VERIFIED = "verified"
+    VIOLATED = "violated"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """An execution that was repeated for its trace.
+
+    Attributes:
+        failure: one line that says what went wrong, or None.
+        token: replays it: `simharness.replay(scenario, token)`.
+        trace: its record; `timeline` renders it, `steps` lists its steps.
+        account: what it did, in words that are equal in every process.
+        error: the exception behind the failure, if it was repeated by `replay`.
+    """
+
+    failure: str | None
+    token: str
+    trace: Trace
+    account: Account = field(default=Account(), repr=False, kw_only=True)
+    error: BaseException | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    @property
+    def trace_hash(self) -> str:
+        """64 hex digits, equal whenever and wherever the same execution is run."""
+        return self.account.hash
+
+    @property
+    def timeline(self) -> str:
+        """The execution as text: a column per actor, time downwards."""
+        from simharness.timeline.render import render
+
+        return render(self.trace)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The steps, first to last."""
+        return self.trace.steps
+
+
+@dataclass(frozen=True)
+class Counterexample(Replayed):
+    """An execution that fails; `shortness` says what is known about how short it is, `confirmed` where it was replayed and was the same."""
+
+    failure: str
+    shortness: str
+    confirmed: str = field(default=HERE, kw_only=True)
+
+    @property
+    def blame(self) -> Sequence[Blame]:
+        """The races (or data choices) that decide it: each was tried the other way round, and that passed."""
+        return self.trace.why.blame if self.trace.why is not None else ()
+
+    @property
+    def passing(self) -> Passing | None:
+        """The passing execution that differs least, among those tried; None if none was found."""
+        return self.trace.why.passing if self.trace.why is not None else None
+
+    @property
+    def explanation(self) -> Sequence[str]:
+        """What decides the failure, in sentences."""
+        from simharness.timeline.why import explain
+
+        return explain(self.trace)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What exploring one cell came to; DESIGN's contract gives each field's meaning.
+
+    `difference` holds two runs that were not the same, if that is the `error`; `first` the execution that was run first; `branching` at how
+    many points a depth-first search branched, and in how many ways on the average; `never_reached` the scheduling points, in functions that
+    ran, that no execution came to (`Settings.reached`).
+    """
+
+    scenario: str
+    parameters: Parameters
+    strategy: str
+    verdict: Verdict
+    expected: str
+    executions: int
+    deadlocks: int
+    blocked: int
+    redundant: int
+    outcomes: frozenset[Hashable]
+    bounds: str
+    seconds: float
+    counterexample: Counterexample | None = None
+    error: str | None = None
+    error_status: int = 0
+    difference: Difference | None = None
+    first: Witness | None = field(default=None, repr=False)
+    branching: tuple[int, float] | None = None
+    never_reached: tuple[str, ...] | None = None
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the one that the scenario's author expects."""
+        return self.error is None and self.verdict == self.expected
+
+    @property
+    def exit_status(self) -> int:
+        """The command line's exit status for this cell alone."""
+        if self.error is not None:
+            return self.error_status
+        if self.as_expected:
+            return 0
+        return 3 if self.verdict is Verdict.INCONCLUSIVE else 1
