@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from simharness.engine.operations import CLOCK, Names, Operation, Resource
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, Names, Operation, Resource
 from simharness.places import Place, place_of
 
 SHIFT = 16
@@ -65,6 +65,17 @@ class Actor:
         if self.places is not None:
             return next(iter(self.places()), None)
         return None if self.greenlet is None else place_of(self.greenlet.gr_frame)
+
+    def footprint(self, checked: int) -> tuple[int, int]:
+        """Return (reads, writes) that the pending operation has if it is done now; `checked` is the mask of what checks read.
+
+        Exact, except that a last step beside daemons reads the ending, too, which shows only when it has been done.
+        """
+        operation = self.pending
+        assert operation is not None
+        reads, writes = operation.footprint(operation.resource.state if operation.resource is not None else None)
+        writes |= self.mark | (ENDING if self.daemon else 0)
+        return reads | self.base, writes | CHECKED if writes & checked else writes
 
     def ready(self, now: int) -> bool:
         """Whether the pending operation can be done now."""

@@ -58,6 +58,20 @@ class Clock:
         self.lateness = 0
         self.timescales = ()
 
+    def advance(self, instant: int, free: bool) -> None:
+        """Move to a later instant: for free, or past actors that could move, which are then late."""
+        if not free:
+            self.lateness += instant - self.now
+        self.now = instant
+
+    def skip(self, duration: int) -> None:
+        """Let time pass where no actor moves: in set-up and in checks."""
+        self.now += max(0, duration)
+
+    def expires_after(self, *durations: int) -> None:
+        """Something expires so long after a time that is read from the clock: the instants just before and after it are explored."""
+        self.timescales += durations
+
     def target(self, deadlines: Iterable[int], idle: bool, readings: Iterable[int] = ()) -> int | None:
         """Return the instant to which the clock may move now, or None.
 

@@ -16,14 +16,14 @@ def read_clock(kernel: Kernel, wall: bool = False) -> int:
         wall: it is the wall clock that is read, which may jump.
     """
     if wall and kernel.faults is not None and kernel.faults.limit("clock_jump"):
-        taken = kernel.step(Operation("clock.read", reads=CLOCK | kernel.wall_bit, faults=("clock_jump", "clock_jump")))
+        taken = kernel.step(Operation("clock.read", reads=CLOCK | kernel.movers.wall_bit, faults=("clock_jump", "clock_jump")))
         if taken:
-            kernel.jump(taken)
+            kernel.movers.jump(taken)
     else:
         kernel.step(_READ)
     now = kernel.clock.now
     if kernel.clock.timescales:
-        kernel.clock_readings.append((kernel.n - 1, now))
+        kernel.record.clock_readings.append((kernel.record.n - 1, now))
     return now
 
 

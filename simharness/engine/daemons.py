@@ -1,15 +1,19 @@
-"""Whether daemons would move for ever while nobody else can: then the others are stuck.
+"""Whether daemons would move forever while no other actor can: then the others are stuck.
 
-Daemons that come round again and again change nothing for those who wait. Progress must not be taken for that: a worker that empties
-a queue, a counter that somebody waits for. So a daemon must have come back to the same operation with all resources in the same states,
-several times. What it keeps in local variables or in a database shows in no state; a single daemon is given many rounds for that.
-If somebody else could have moved within the last round, nobody is stuck: only a scheduler that never lets him move goes on so, and the
-execution is cut.
+Daemons that repeat the same round change nothing for the actors that wait. Progress must not be mistaken for that: a worker that empties
+a queue, a counter that another actor waits for. So a daemon must have come back to the same operation with all resources in the same
+states, several times. What it keeps in local variables or in a database shows in no state; a single daemon is given many rounds for that.
+If another actor could have moved within the last round, no actor is stuck: only a scheduler that never lets it move continues like this,
+and the execution is cut.
 """
 
 from __future__ import annotations
 
-from simharness.engine.actors import SHIFT
+from collections.abc import Iterable
+from enum import Enum
+
+from simharness.engine.actors import SHIFT, Actor
+from simharness.engine.cast import Cast
 from simharness.engine.operations import Resource
 from simharness.engine.record import Record
 
@@ -18,38 +22,50 @@ ROUNDS_OF_ONE = 20
 """Where one daemon moves alone, more rounds cost no more orderings."""
 
 
-def only_for_ever(record: Record) -> bool:
-    """Whether every daemon that moves has come round so often since another actor last moved; marks an unfair execution as cut."""
-    now = record.clock.now
-    if not record.learned.daemons or any(a.deadline is not None or now < a.wakes for a in record.live if not a.daemon):
-        return False
-    daemons = {actor.index: actor for actor in record.live if actor.daemon}
+class Daemons(Enum):
+    """What daemons do that alone can move."""
+
+    WORK = "they may still change something"
+    SPIN = "they repeat a round that changes nothing"
+    STARVE = "they repeat a round in which another actor could have moved"
+
+
+def judge(cast: Cast, record: Record, resources: Iterable[Resource], now: int, clock_key: int) -> Daemons:
+    """Say what the daemons do, which alone can move."""
+    if any(actor.deadline is not None or now < actor.wakes for actor in cast.live if not actor.daemon):
+        return Daemons.WORK
+    daemons = {actor.index: actor for actor in cast.live if actor.daemon}
     visits: dict[int, list[int]] = {index: [] for index in daemons}
     start = 0
+    # The steps since another actor last moved are the daemons' own; the clock may move between them.
     for position in range(record.n - 1, -1, -1):
         index = record.keys[position] >> SHIFT
         if index in daemons:
             visits[index].append(position)
-        elif record.keys[position] != record.clock_key:
+        elif record.keys[position] != clock_key:
             start = position + 1
             break
     movers = [index for index, actor in daemons.items() if actor.deadline is not None or actor.ready(now)]
     rounds = ROUNDS_OF_ONE if len(movers) == 1 else ROUNDS
-    changed = [found for found in record.resources.values() if found.history and found.history[-1][0] >= start]
+    changed = [
+        resource
+        for resource in resources
+        # The state of a file's locks counts how often they were dropped, so it is another one in each round.
+        if resource.history and resource.history[-1][0] >= start and not resource.name.startswith("file locks of ")
+    ]
     begins = [_last_round(record, visits[index], rounds, changed) for index in movers]
     if -1 in begins:
-        return False
-    record.cut = _could_move(record, min(begins, default=record.n))
-    return True
+        return Daemons.WORK
+    return Daemons.STARVE if _could_move(cast.live, min(begins, default=record.n), record.n) else Daemons.SPIN
 
 
-def _could_move(record: Record, since: int) -> bool:
+def _could_move(live: Iterable[Actor], since: int, until: int) -> bool:
     """Whether an actor that waits could have moved after one of the steps from `since` on."""
-    for actor in record.live:
+    for actor in live:
         operation = actor.pending
         if actor.daemon or operation is None or operation.enabled is None or operation.resource is None:
             continue
-        if any(operation.enabled(operation.resource.state_in((2 << position) - 1)) for position in range(since, record.n)):
+        if any(operation.enabled(operation.resource.state_in((2 << position) - 1)) for position in range(since, until)):
             return True
     return False
 
@@ -66,10 +82,11 @@ def _last_round(record: Record, visits: list[int], rounds: int, changed: list[Re
     ]
     if len(alike) < rounds:
         return -1
-    states = [found.state_in((2 << alike[0]) - 1) for found in changed if not found.name.startswith("file locks of ")]
-    others = [found for found in changed if not found.name.startswith("file locks of ")]
+    states = [resource.state_in((2 << alike[0]) - 1) for resource in changed]
     same = 0
     for position in alike:
         upto = (2 << position) - 1
-        same += all(found.state_in(upto) is state or found.state_in(upto) == state for found, state in zip(others, states, strict=True))
+        same += all(
+            resource.state_in(upto) is state or resource.state_in(upto) == state for resource, state in zip(changed, states, strict=True)
+        )
     return alike[1] if same >= rounds else -1

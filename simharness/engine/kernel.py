@@ -1,35 +1,35 @@
-"""The kernel: actors are greenlets on one OS thread, and one loop decides who moves.
+"""The kernel: actors are greenlets on one OS thread, and one loop decides which of them moves.
 
 An actor *declares* its next operation (`Kernel.step`) before it does it. So the kernel knows what every actor wants and whether
-it can have it. The rule of the loop: collect what is enabled, ask the strategy, record, switch. The next actor is chosen inside the
-greenlet of the actor that has just stopped, so going on with the same actor costs no switch; the greenlet that called `run` is
-entered again only when the execution is over.
+it can have it. The kernel is one class that owns its parts: the loop, the record, the cast of actors and their greenlets, the clock,
+and the other movers. The greenlet that called `run` is entered again only when the execution is over.
 """
 
 from __future__ import annotations
 
-import contextvars
-import sys
 from _thread import get_ident
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
-from simharness.engine import daemons
-from simharness.engine.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
+from simharness.engine.actors import ROOT, SHIFT, Actor, Failure, Learned
+from simharness.engine.cast import Cast
+from simharness.engine.clock import BOOT, Clock
 from simharness.engine.faults import Faults
-from simharness.engine.movers import Striking
-from simharness.engine.operations import CLOCK, ENDING, Operation
-from simharness.engine.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser
-from simharness.errors import HarnessBug, Misuse, SimharnessError, Stuck, told
-from simharness.places import caller, callers
+from simharness.engine.greenlets import Greenlets
+from simharness.engine.labels import Labels
+from simharness.engine.loop import Loop
+from simharness.engine.modes import ENDED, INSPECTING, RUNNING, SETUP
+from simharness.engine.movers import Movers
+from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource
+from simharness.engine.plan import Chooser, Plan, first
+from simharness.engine.record import Record
+from simharness.engine.workspace import Workspace
+from simharness.errors import Misuse
+from simharness.places import callers
 
-ABANDON = -1
-"""What a strategy's `choose` returns to give an execution up."""
-MAX_KILLS = 20
-NO_ACTOR = "start the thread in the scenario, or let an actor do it"
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
 
@@ -43,66 +43,237 @@ def current() -> Kernel | None:
     return None
 
 
-class Kernel(Striking):
-    """Runs executions of one scenario, one after the other; the record of the last one is in its attributes.
+@contextmanager
+def outside() -> Iterator[None]:
+    """Leave the simulation for the length of a block, which must not wait for its actors."""
+    active = _active[:]
+    _active.clear()
+    try:
+        yield
+    finally:
+        _active[:] = active
+
+
+class Kernel:
+    """Runs executions of one scenario, one after the other.
 
     Args:
         max_steps: an execution that makes more is cut.
         max_delay: of the clock, in nanoseconds.
         plain: the scenario function takes no world: what it does before it starts a thread is its own, not only set-up.
         faults: those that may strike.
+
+    Attributes:
+        names, learned, clock, movers, workspace: outlive executions.
+        record: what the execution under way, or the last one, has done.
+        cast: its actors.
+        resources: its resources, by name; the identity of this dictionary tells executions apart.
+        context: what runtimes keep for the length of an execution.
+        actor, key: the actor that moves, and the choice that it moves by.
+        mode: RUNNING, SETUP, INSPECTING or ENDED.
+        failure, error: the first thing that went wrong in the program; what ends the execution and is raised by `run`.
+        cut, abandoned, over: how the execution ended, if not by itself.
     """
 
     def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False, faults: Faults | None = None) -> None:
-        super().__init__(max_delay, faults)
         self.plain = plain
         self.max_steps = max_steps
-        self.hub = getcurrent()
-        self.pool: list[greenlet] = []
-        self.graveyard: list[greenlet] = []
+        self.faults = faults
+        self.names = Names()
+        self.learned = Learned()
+        self.clock = Clock(max_delay)
+        self.movers = Movers(faults, self.names, self.clock, self.learned)
+        self.workspace = Workspace()
+        self.greenlets = Greenlets(self)
+        self.loop = Loop(self)
+        self._turn = self.loop.turn
+        self.on_log: Callable[[Any], None] | None = None
+        self.mode = ENDED
+        self._begin(Plan(), False)
+
+    def _begin(self, plan: Plan, tracing: bool) -> None:
+        self.thread = get_ident()
+        self.plan = plan
+        self.tracing = tracing
+        self.record = Record(tracing)
+        self.cast = Cast()
+        self.movers.begin(self.record, self.cast)
+        self.actor: Actor | None = None
+        self.key = 0
+        self.resources: dict[str, Resource] = {}
+        self.labels = Labels()
+        self.context: dict[Any, Any] = {}
+        self.when_set_up: list[Callable[[], None]] = []
+        self.after_step: Callable[[], None] | None = None
+        self.when_asked: Callable[[list[int]], None] | None = None
+        self.failure: Failure | None = None
+        self.error: BaseException | None = None
+        self.abandoned = self.cut = self.over = self.dying = self.buried = False
+        self.timed = self.concurrent = self.fair = self.watched = self.checking = self.touched = False
+        self.inspected = 0
 
     def run(
         self,
         prepare: Callable[[], Any],
         plan: Sequence[int] = (),
-        choose: Chooser = lambda enabled: enabled[0],
+        choose: Chooser = first,
         expected: tuple[Sequence[int], Sequence[int]] = ((), ()),
+        tracing: bool = False,
     ) -> None:
         """Run one execution: set up by calling `prepare`, follow `plan`, then ask `choose`; leave the record in the attributes.
 
-        `expected` holds the footprints (reads, writes) of the steps of `plan` but the last, where they are known.
+        Args:
+            expected: the footprints (reads, writes) of the steps of `plan` except the last, where they are known.
+            tracing: keep what a trace for people needs, too.
 
         Raises:
-            Nondeterminism: a step of the plan is not the one that `expected` tells.
+            Nondeterminism: a step of the plan is not the one that is expected.
             TokenError: a choice of the plan is not possible.
         """
         self.bury()
-        self._reset(plan, choose, *expected)
-        self.hub, self.mode = getcurrent(), SETUP
+        self._begin(Plan(plan, choose, expected), tracing)
+        self.greenlets.hub, self.mode = getcurrent(), SETUP
         if _active:
             raise Misuse("an exploration inside an exploration: explore from outside of actors, scenarios and checks")
         _active.append((self, get_ident()))
         try:
-            self.created[f"actor {ROOT}"] = 1
-            self._launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
+            self.labels.reserve(ROOT)
+            self.greenlets.launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
             self.leave_set_up()
-            for actor in self.waiting:
+            for actor in self.cast.waiting:
                 if self.error is None:
                     self.register(actor)
-                    self._launch(actor)
+                    self.greenlets.launch(actor)
             if self.error is None:
-                key = self._pick()
+                key = self.loop.next_choice()
                 if key >= 0:
-                    self._switch_to(key)
+                    self.loop.mover(key).switch()
         finally:
             self.mode = ENDED
-            for actor in self.live:
-                if actor.greenlet is not None and not actor.daemon:
-                    self.stuck_at[actor.name] = actor.place()
+            for actor in self.cast.stuck:
+                if actor.greenlet is not None:
+                    self.cast.stuck_at[actor.name] = actor.place()
             self.actor = None
             _active.clear()
         if self.error is not None:
             raise self.error
+
+    # A step, seen from the actor
+
+    def step(self, operation: Operation, deadline: int | None = None) -> int:
+        """Declare the next operation of the current actor and return when it is its turn to do it.
+
+        Args:
+            deadline: virtual time at which the operation can be done though its resource does not allow it (a timeout).
+
+        Returns:
+            The alternative taken, for a data choice; else 0.
+        """
+        if self.mode != RUNNING or self.dying or get_ident() != self.thread:
+            return self.loop.step_aside(operation)
+        actor = self.actor
+        assert actor is not None
+        if actor.absorbs is not None and actor.absorbs(operation):
+            return 0
+        actor.pending = operation
+        actor.deadline = deadline
+        if deadline is not None:
+            self.timed = True
+        if self.tracing:
+            actor.calls = callers()
+        return self._turn(actor)
+
+    # Actors
+
+    @property
+    def hub(self) -> greenlet:
+        """The greenlet that called `run`."""
+        return self.greenlets.hub
+
+    def add_actor(self, name: str, work: Callable[[], Any], daemon: bool = False, process: str = "main") -> Actor:
+        """Declare an actor; it is launched when set-up is over. Names are unique within an execution."""
+        if not self.labels.reserve(name):
+            raise Misuse(f"two actors are called {name!r}: give each a name of its own")
+        actor = Actor(self.names, self.hub, name, work, daemon, process)
+        if daemon:
+            self.learned.daemon()
+        if self.mode == SETUP:
+            self.cast.waiting.append(actor)
+        return actor
+
+    def start(self, actor: Actor) -> None:
+        """Launch a thread's actor as a step of the current one; in set-up this makes the scenario function the root actor."""
+        if self.mode == SETUP:
+            self.cast.waiting.remove(actor)
+            self.move_root()
+        self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
+        self._bring_up(actor)
+
+    def _bring_up(self, actor: Actor) -> None:
+        """Have an actor come into being as an effect of the last step, and run it to its first scheduling point."""
+        actor.born = self.record.n - 1
+        self.register(actor)
+        self.greenlets.launch(actor)
+
+    def move_root(self) -> None:
+        """The scenario function moves before set-up is over: it is an actor from here on."""
+        root = self.actor
+        assert root is not None
+        self.leave_set_up()
+        self.register(root)
+
+    def register(self, actor: Actor) -> None:
+        """Add an actor to those that can move."""
+        actor.base = CLOCK | self.movers.process_bit(actor.process)
+        self.cast.enter(actor)
+
+    def make_daemon(self, actor: Actor) -> None:
+        """An actor that was waited for is a daemon from now on."""
+        actor.daemon = True
+        self.cast.unfinished -= 1
+        self.learned.daemon()
+
+    def end(self, actor: Actor) -> None:
+        """The actor has ended, with the step that was made last if that was its own."""
+        actor.finished = True
+        self.cast.leave(actor)
+        actor.done.put(self.record.n - 1, True)
+        if not actor.daemon and self.learned.daemons and self.record.n and self.record.keys[-1] >> SHIFT == actor.index:
+            self.record.amend(ENDING)
+
+    def crash(self, process: str) -> None:
+        """End a process: none of its code runs again, and what the operating system and SQLite do for it happens."""
+        for actor in self.cast.crash(process, self.record.n - 1):
+            for resource in self.held_by(actor.name):
+                self.put(resource, None)
+        for hook in self.movers.when_crashed:
+            hook(process)
+        restart: Callable[[], Any] | None = self.context.get("restart", {}).get(process)
+        if restart is not None:
+            number = self.labels.count(f"restarts of {process}")
+            name = f"{process} (restarted{f' {number}' if number > 1 else ''})"
+            self._bring_up(self.add_actor(name, restart, process=process))
+
+    def root_may_move(self) -> bool:
+        """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
+        return self.plain and self.mode == SETUP and not self.cast.waiting
+
+    def bury(self) -> None:
+        """End what is left of the actors, without letting their `finally` blocks have effects. Call when the execution was judged."""
+        left = [*self.cast.live, *self.cast.dead]
+        if not left or self.buried:
+            return
+        self.buried = self.dying = True
+        before = self.error
+        _active.append((self, get_ident()))
+        self.greenlets.kill(left)
+        self.dying = False
+        self.actor = None
+        _active.clear()
+        if self.error is not None and self.error is not before:
+            raise self.error
+
+    # Outside the actors' run
 
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
@@ -118,316 +289,113 @@ class Kernel(Striking):
                 _active.clear()
         return self.inspected
 
+    @property
+    def setting_up(self) -> bool:
+        """Whether the scenario function is still declaring its world."""
+        return self.mode == SETUP
+
+    def leave_set_up(self) -> None:
+        """The scenario function has declared its world: from here on actors move."""
+        if self.mode == SETUP:
+            for call in self.when_set_up:
+                call()
+        self.mode = RUNNING
+
     def close(self) -> None:
-        """Let go of what outlives executions: the temporary folder and the pooled greenlets, which the collector cannot reach."""
+        """Let go of what outlives executions: the temporary folder and the pooled greenlets."""
         self.bury()
-        super().close()
-        while self.pool:
-            self.pool.pop().throw()
+        self.workspace.close()
+        self.greenlets.close()
         self.clear()
 
     def clear(self) -> None:
         """Let go of the record of the last execution."""
         self.bury()
-        self._reset((), lambda enabled: enabled[0], (), ())
+        self._begin(Plan(), False)
 
-    # Actors
+    def observe(self, after_step: Callable[[], None], when_asked: Callable[[list[int]], None] | None = None) -> None:
+        """Have `after_step` called before each choice, and `when_asked` with what is possible there."""
+        self.after_step, self.when_asked = after_step, when_asked
 
-    def add_actor(self, name: str, work: Callable[[], Any], daemon: bool = False, process: str = "main") -> Actor:
-        """Declare an actor; it is launched when set-up is over. Names are unique within an execution."""
-        title = f"actor {name}"
-        if title in self.created:
-            raise Misuse(f"two actors are called {name!r}: give each a name of its own")
-        self.created[title] = 1
-        actor = Actor(self.names, self.hub, name, work, daemon, process)
-        if daemon:
-            self.learned.daemon()
-        if self.mode == SETUP:
-            self.waiting.append(actor)
-        return actor
+    def watch(self, check: Callable[[], None], fair: bool = False) -> None:
+        """Something is to be checked after each step; `fair`: what goes on for long is to be scheduled fairly."""
+        self.watched = True
+        self.fair = self.fair or fair
+        if self.after_step is None:
+            self.after_step = check
 
-    def start(self, actor: Actor) -> None:
-        """Launch a thread's actor as a step of the current one; in set-up this makes the scenario function the root actor."""
-        if self.mode == SETUP:
-            self.waiting.remove(actor)
-            self.move_root()
-        self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
-        self._bring_up(actor)
+    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
+        """Note the first failure of this execution, which continues, so that the other actors reach their ends."""
+        if self.failure is None:
+            self.failure = Failure(self.record.n - 1, actor, check, error)
 
-    def begin(self, name: str, work: Callable[[], Any], process: str) -> Actor:
-        """Declare an actor as an effect of the last step and run it to its first scheduling point."""
-        actor = self.add_actor(name, work, process=process)
-        self._bring_up(actor)
-        return actor
+    def give_up(self, error: BaseException) -> None:
+        """The execution cannot continue: `run` will raise `error`."""
+        if self.error is None and not self.dying:
+            self.error = error
 
-    def _bring_up(self, actor: Actor) -> None:
-        """Have an actor come into being as an effect of the last step."""
-        actor.born = self.n - 1
-        self.register(actor)
-        self._launch(actor)
+    def resource(self, name: str, state: Any = None, label: str | None = None) -> Resource:
+        """Return this execution's resource of this name, made with this state if there is none yet."""
+        resource = self.resources.get(name)
+        if resource is None:
+            resource = self.resources[name] = Resource(label or name, self.names.bit(name), state)
+        return resource
 
-    def move_root(self) -> None:
-        """The scenario function moves before set-up is over: it is an actor from here on."""
-        root = self.actor
-        assert root is not None
-        self.leave_set_up()
-        self.register(root)
+    def put(self, resource: Resource, state: Any) -> None:
+        """Set the state of a resource as an effect of the step that has just been recorded."""
+        resource.state = state
+        if self.mode != INSPECTING:
+            resource.history.append((self.record.n - 1, state))
 
-    def register(self, actor: Actor) -> None:
-        """Have an actor among those that can move."""
-        actor.base = CLOCK | self.process_bit(actor.process)
-        self.actors[actor.index] = actor
-        self.live.append(actor)
-        if not actor.daemon:
-            self.unfinished += 1
+    def held_by(self, holder: str) -> list[Resource]:
+        """Return the program's locks whose state says that they are held by the actor of this name."""
+        return [
+            resource
+            for name, resource in self.resources.items()
+            if type(resource.state) is str
+            and resource.state == holder
+            and "lock" in name
+            and not name.startswith(("cell ", "write lock of "))
+        ]
 
-    def end(self, actor: Actor) -> None:
-        """The actor has ended, with the step that was made last if that was its own."""
-        actor.finished = True
-        self.live.remove(actor)
-        actor.done.put(self.n - 1, True)
-        if not actor.daemon:
-            self.unfinished -= 1
-            if self.learned.daemons and self.n and self.keys[-1] >> SHIFT == actor.index:
-                self.reads[-1] |= ENDING
+    def abandon(self) -> None:
+        """Give this execution up: what it would show is not known to be right."""
+        self.abandoned = self.over = True
 
-    def _launch(self, actor: Actor) -> None:
-        """Run the actor up to its first scheduling point, in a greenlet of the pool."""
-        body = self.pool.pop() if self.pool else greenlet(self._worker, self.hub)
-        body.gr_context = contextvars.Context()
-        actor.greenlet = body
-        actor.starter = getcurrent()
-        before, self.actor = self.actor, actor
-        body.switch()
-        self.actor = before
+    def interrupt(self, error: BaseException) -> None:
+        """The watchdog ends the execution, also one that is dying."""
+        if self.error is None:
+            self.error = error
 
-    def _worker(self) -> None:
-        """The body of a greenlet of the pool, which holds on to nothing of an execution while it waits there."""
-        while True:
-            self._act().switch()
+    def notice(self, concurrent: bool = False, timed: bool = False, touched: bool = False) -> None:
+        """Two actors could move at once; an operation has a deadline; memory was touched though no step was made."""
+        self.concurrent = self.concurrent or concurrent
+        self.timed = self.timed or timed
+        self.touched = self.touched or touched
 
-    def _act(self) -> greenlet:
-        """Do the work of the current actor; return the greenlet to which control belongs when it has ended."""
-        actor = self.actor
-        assert actor is not None
-        try:
-            actor.work()
-        except (GreenletExit, SystemExit):
-            pass
-        except BaseException as raised:
-            error = told(raised)
-            fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
-            if not fatal and self._root_may_move():
-                self.move_root()
-            if fatal or self.mode == SETUP:
-                self.give_up(error)
-            elif not self.dying:
-                actor.failure = error
-                self.fail(error, actor=actor.name)
-        after = self._after(actor)
-        assert actor.greenlet is not None
-        self.pool.append(actor.greenlet)
-        return after
+    def route_log_lines(self, to: Callable[[Any], None] | None) -> None:
+        """Give the log records of actors to this function, which makes them steps; None: they are no steps."""
+        self.on_log = to
 
-    def _root_may_move(self) -> bool:
-        """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
-        return self.plain and self.mode == SETUP and not self.waiting
+    def new_name(self, kind: str) -> str:
+        """Return a name for something the current actor makes, which does not depend on what other actors do."""
+        maker = self.actor.name if self.actor is not None and self.mode == RUNNING else ""
+        base = f"{maker}'s {kind}" if maker else kind
+        return f"{base} {self.labels.count(base)}"
 
-    def _after(self, actor: Actor) -> greenlet:
-        """The actor has ended: return the greenlet that goes on."""
-        actor.work = ended
-        if self.dying or self.error is not None:
-            return self.hub
-        if self.mode == SETUP:
-            return actor.starter
-        self.end(actor)
-        if actor.fresh:
-            return actor.starter
-        key = self._pick()
-        return self.hub if key < 0 else self._next_to_move(key)
+    def note(self, text: str) -> None:
+        """Say, for people, what the step that has just been recorded did."""
+        if self.tracing and self.mode == RUNNING:
+            self.record.note(text)
 
-    def _switch_to(self, key: int) -> None:
-        self._next_to_move(key).switch()
+    def monotonic(self) -> int:
+        """Return the monotonic clock of the current actor's process, in nanoseconds; it stood still while that was suspended."""
+        return BOOT + self.clock.now - self.movers.behind(self.actor.process if self.actor is not None else "")
 
-    def _next_to_move(self, key: int) -> greenlet:
-        actor = self.actors[key >> SHIFT]
-        self.actor, self.key = actor, key
-        assert actor.greenlet is not None
-        return actor.greenlet
+    def mover(self, key: int) -> str:
+        """Return whose choice a key is, for messages."""
+        return next(iter(self.names.of(1 << (key >> SHIFT))), "an unknown actor")
 
-    def bury(self) -> None:
-        """End what is left of the greenlets, without letting their `finally` blocks have effects. Call when the execution was judged."""
-        left = [*self.live, *self.dead]
-        if not left or self.buried:
-            return
-        self.buried = self.dying = True
-        self.hub = getcurrent()
-        before = self.error
-        _active.append((self, get_ident()))
-        report = sys.unraisablehook
-        sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)  # raised in a generator's `finally`
-        for actor in left:
-            body = actor.greenlet
-            if actor.host is actor and body is not None and not body.dead and body not in self.pool:
-                self.actor = actor
-                body.throw(GreenletExit)
-        sys.unraisablehook = report
-        self.dying = False
-        self.actor = None
-        _active.clear()
-        if self.error is not None and self.error is not before:
-            raise self.error
-
-    # A step, seen from the actor
-
-    def step(self, operation: Operation, deadline: int | None = None) -> int:
-        """Declare the next operation of the current actor and return when it is its turn to do it.
-
-        Args:
-            deadline: virtual time at which the operation can be done though its resource does not allow it (a timeout).
-
-        Returns:
-            The alternative taken, for a data choice; else 0.
-        """
-        if self.mode != RUNNING or self.dying or get_ident() != self.thread:
-            return self._step_aside(operation)
-        actor = self.actor
-        assert actor is not None
-        if actor.absorbs is not None and actor.absorbs(operation):
-            return 0
-        actor.pending = operation
-        actor.deadline = deadline
-        if deadline is not None:
-            self.timed = True
-        if self.tracing:
-            actor.calls = callers()
-        return self.turn(actor)
-
-    def turn(self, actor: Actor) -> int:
-        """Stop here until an actor of this greenlet has its turn: mostly the one that stops, but Trio's tasks share one."""
-        if actor.fresh:
-            actor.fresh = False
-            actor.starter.switch()
-        else:
-            key = self._pick()
-            if key < 0:
-                self.hub.switch()
-            elif key >> SHIFT == actor.index:
-                self.key = key
-            else:
-                self._switch_to(key)
-        if self.dying:
-            raise GreenletExit
-        mover = self.actor
-        assert mover is not None
-        operation = mover.pending
-        assert operation is not None
-        if not self.record(mover, operation):
-            self.hub.switch()
-        return self.key & ALTERNATIVES
-
-    def _step_aside(self, operation: Operation) -> int:
-        """Outside the actors' run (set-up, checks) operations are done at once; in a dying execution they are not done."""
-        if get_ident() != self.thread:
-            self.give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))
-            raise Misuse(str(self.error))
-        if self.dying:
-            actor = self.actor
-            if actor is not None:
-                actor.kills += 1
-                if actor.kills > MAX_KILLS:
-                    assert actor.greenlet is not None
-                    self.graveyard.append(actor.greenlet)
-                    self.hub.switch()
-            raise GreenletExit
-        if self.mode == ENDED:
-            raise HarnessBug(f"{operation!r} outside an execution")
-        resource = operation.resource
-        if self.mode == INSPECTING:
-            self.inspected |= operation.reads | operation.writes
-            if resource is not None:
-                self.inspected |= resource.bit
-        if operation.enabled is not None and resource is not None and not operation.enabled(resource.state):
-            if self._root_may_move():
-                self.move_root()
-                return self.step(operation)
-            where = "a check" if self.mode == INSPECTING else "the set-up"
-            raise Misuse(f"{caller() or '?'}: {where} would wait for ever: {operation!r}; nobody else can move there")
-        return 0
-
-    # Who goes next
-
-    def _pick(self) -> int:
-        """Return the choice to take now, or a negative number when the execution is over."""
-        try:
-            if self.after_step is not None:
-                self.after_step()
-            while True:
-                if self.unfinished == 0 or self.over or self.error is not None:
-                    return ABANDON
-                if self.n >= self.max_steps:
-                    self.cut = True
-                    return ABANDON
-                if self.n < self.planned:
-                    if self.when_asked is not None:
-                        self.enabled()
-                    key = self.plan[self.n]
-                    self.check_possible(key)
-                else:
-                    enabled = self.enabled()
-                    if not enabled:
-                        return ABANDON
-                    key = self.choose(enabled)
-                    if key < 0:
-                        self.abandoned = True
-                        return ABANDON
-                if key >> SHIFT in self.actors:
-                    return key
-                self.move(key)
-        except BaseException as error:
-            self.give_up(error)
-            return ABANDON
-
-    def enabled(self) -> list[int]:
-        """Return the choices that are possible now; empty when the execution is over."""
-        now = self.clock.now
-        keys: list[int] = []
-        movers = 0
-        workers = False
-        for actor in self.live:
-            operation = actor.pending
-            assert operation is not None
-            predicate = operation.enabled
-            if now < actor.wakes:
-                continue
-            if predicate is not None and not predicate(operation.resource.state):  # type: ignore[union-attr]  # enabled implies a resource
-                if actor.deadline is None or now < actor.deadline:
-                    continue
-            movers += 1
-            workers |= not actor.daemon
-            if operation.options == 1:
-                keys.append(actor.key)
-            else:
-                keys.extend(range(actor.key, actor.key + operation.options))
-        if movers > 1:
-            self.concurrent = True
-        if not workers and daemons.only_for_ever(self):
-            keys = []
-        elif (self.timed or self.clock.timescales) and self.next_instant(not keys) is not None:
-            keys.append(self.clock_key)
-        if self.faults is not None and not self.cut:
-            keys = self.with_faults(keys)
-        if self.when_asked is not None:
-            self.when_asked(keys)
-        return keys
-
-
-@contextmanager
-def outside() -> Iterator[None]:
-    """Leave the simulation for the length of a block, which must not wait for its actors."""
-    active = _active[:]
-    _active.clear()
-    try:
-        yield
-    finally:
-        _active[:] = active
+    def canonical(self, text: str) -> str:
+        """Return the text without what differs between processes that do the same: addresses and the names of temporary folders."""
+        return self.workspace.canonical(text, self.context.get("temporary folder", ("",))[1:])

@@ -43,9 +43,9 @@ class Promise:
         Raises:
             whatever the check raises but AssertionError.
         """
-        if len(kernel.struck) != self._faults:
-            self._faults, self.kept = len(kernel.struck), False
-            self._since = max(kernel.times[kernel.struck[-1][0]], *(until for _, _, until, _ in kernel.stalled), 0)
+        if len(kernel.record.struck) != self._faults:
+            self._faults, self.kept = len(kernel.record.struck), False
+            self._since = max(kernel.record.times[kernel.record.struck[-1][0]], *(until for _, _, until, _ in kernel.record.stalled), 0)
         if self.kept or (kernel.clock.now < self._since and not over):
             return
         if kernel.clock.now - self._since > self.within:
@@ -75,7 +75,7 @@ class Promise:
     def _broken(self, kernel: Kernel, what: str) -> None:
         cycle = repeating(kernel)
         names = [
-            "the clock moves" if key == kernel.clock_key else f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}"
+            "the clock moves" if key == kernel.movers.clock_key else f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}"
             for key, kind in cycle
         ]
         repeats = f"; over and over: {', '.join(names)}" if names else ""
@@ -84,7 +84,7 @@ class Promise:
 
 def repeating(kernel: Kernel) -> list[tuple[int, str]]:
     """Return the shortest cycle of steps, as movers and kinds, with which the execution ends; empty if there is none."""
-    steps = [(key, operation.kind) for key, operation in zip(kernel.keys, kernel.operations, strict=True)]
+    steps = [(key, operation.kind) for key, operation in zip(kernel.record.keys, kernel.record.operations, strict=True)]
     for length in range(1, LONGEST_CYCLE + 1):
         last = steps[-length:]
         if len(steps) >= ROUNDS * length and all(steps[-n * length :][:length] == last for n in range(2, ROUNDS + 1)):
@@ -96,16 +96,16 @@ def _fair(kernel: Kernel) -> bool:
     """Whether the execution ends in a cycle in which all that could move do, and for which no time has to go by."""
     movers = {key >> SHIFT for key, _ in repeating(kernel)}
     now = kernel.clock.now
-    waits = any(actor.deadline is not None and not actor.ready(now) for actor in kernel.live)
-    return bool(movers) and not waits and all(actor.index in movers for actor in kernel.live if actor.ready(now))
+    waits = any(actor.deadline is not None and not actor.ready(now) for actor in kernel.cast.live)
+    return bool(movers) and not waits and all(actor.index in movers for actor in kernel.cast.live if actor.ready(now))
 
 
 def whose_turn(kernel: Kernel, enabled: list[int]) -> int | None:
     """Return the choice of the actor that has waited longest, once an execution goes on for long; None before."""
-    if kernel.n < PATIENCE:
+    if kernel.record.n < PATIENCE:
         return None
-    waiting = [key for key in enabled if key >> SHIFT in kernel.actors]
-    for key in reversed(kernel.keys[-LONGEST_CYCLE:]):
+    waiting = [key for key in enabled if key >> SHIFT in kernel.cast.actors]
+    for key in reversed(kernel.record.keys[-LONGEST_CYCLE:]):
         if len({other >> SHIFT for other in waiting}) < 2:
             break
         waiting = [other for other in waiting if other >> SHIFT != key >> SHIFT]

@@ -49,6 +49,10 @@ class Names:
         """Return the names whose bits are set in `mask`, in the order in which they were first asked for."""
         return [name for name, bit in self._bits.items() if bit & mask]
 
+    def footprint(self, reads: int, writes: int) -> str:
+        """Return a footprint in words."""
+        return f"reads {{{', '.join(self.of(reads))}}} writes {{{', '.join(self.of(writes))}}}"
+
 
 class Resource:
     """Something that steps read and write, in one execution.

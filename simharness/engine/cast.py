@@ -1,0 +1,76 @@
+"""The actors of one execution: who can move, who has ended, who is dead."""
+
+from __future__ import annotations
+
+from simharness.engine.actors import Actor
+from simharness.engine.record import LOG
+from simharness.places import Place
+
+
+class Cast:
+    """The actors of one execution.
+
+    Attributes:
+        actors: by index, in the order in which they came into being.
+        live: those that have not ended.
+        dead: those whose process has crashed.
+        waiting: those declared in set-up, until the first of them moves.
+        unfinished: how many of the live ones are no daemons; the execution is over when there are none.
+        stuck_at: where those that were stuck stood when the execution ended, by name.
+    """
+
+    __slots__ = ("actors", "dead", "live", "stuck_at", "unfinished", "waiting")
+
+    def __init__(self) -> None:
+        self.actors: dict[int, Actor] = {}
+        self.live: list[Actor] = []
+        self.dead: list[Actor] = []
+        self.waiting: list[Actor] = []
+        self.unfinished = 0
+        self.stuck_at: dict[str, Place | None] = {}
+
+    def enter(self, actor: Actor) -> None:
+        """Add an actor to those that can move."""
+        self.actors[actor.index] = actor
+        self.live.append(actor)
+        if not actor.daemon:
+            self.unfinished += 1
+
+    def leave(self, actor: Actor) -> None:
+        """Take an actor, which has ended or died, from those that can move."""
+        self.live.remove(actor)
+        if not actor.daemon:
+            self.unfinished -= 1
+
+    def attend(self, actor: Actor, needed: bool) -> None:
+        """Have an actor that is not waited for, such as Trio's loop, among those that can move for as long as it is needed."""
+        if needed and actor not in self.live:
+            self.actors[actor.index] = actor
+            self.live.append(actor)
+        elif not needed and actor in self.live:
+            self.live.remove(actor)
+
+    def crash(self, process: str, step: int) -> list[Actor]:
+        """End the actors of a process; return them."""
+        crashed = [actor for actor in self.live if actor.process == process]
+        for actor in crashed:
+            actor.finished, actor.crashed = True, step
+            self.leave(actor)
+            self.dead.append(actor)
+        return crashed
+
+    @property
+    def stuck(self) -> list[Actor]:
+        """The actors, other than daemons, that had not ended when the execution did."""
+        return [actor for actor in self.live if not actor.daemon]
+
+    @property
+    def left_out(self) -> bool:
+        """Whether an actor is stuck in a false `assume`, or died in one; or in a log line that is not wanted."""
+        stuck = {actor.pending.kind for actor in self.stuck if actor.pending is not None}
+        died = {actor.pending.kind for actor in self.dead if actor.pending is not None}
+        return "assume" in stuck | died or LOG in stuck
+
+    def idle(self, now: int) -> bool:
+        """Whether no actor can move."""
+        return not any(actor.ready(now) for actor in self.live)

@@ -1,0 +1,112 @@
+"""The greenlets that actors run in: how an actor begins, ends and dies. They are pooled: making one costs more than a step."""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from simharness.engine.actors import Actor, ended
+from simharness.engine.modes import SETUP
+from simharness.errors import SimharnessError, Stuck, told
+
+if TYPE_CHECKING:
+    from simharness.engine.kernel import Kernel  # they are a part of the kernel, which an actor's end moves on; a circle of types only
+
+MAX_KILLS = 20
+"""How often an actor may catch the exception that ends it; after that its greenlet is set aside."""
+
+
+class Greenlets:
+    """The greenlets of a kernel's actors, and the *hub*: the greenlet that called `Kernel.run`, to which they return."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.hub = getcurrent()
+        self._kernel = kernel
+        self._pool: list[greenlet] = []
+        self._set_aside: list[greenlet] = []
+
+    def launch(self, actor: Actor) -> None:
+        """Run an actor up to its first scheduling point."""
+        kernel = self._kernel
+        body = self._pool.pop() if self._pool else greenlet(self._work, self.hub)
+        body.gr_context = contextvars.Context()
+        actor.greenlet = body
+        actor.starter = getcurrent()
+        before, kernel.actor = kernel.actor, actor
+        body.switch()
+        kernel.actor = before
+
+    def _work(self) -> None:
+        """The body of a greenlet of the pool, which holds on to nothing of an execution while it waits there."""
+        while True:
+            self._act().switch()
+
+    def _act(self) -> greenlet:
+        """Do the work of the current actor; return the greenlet to which control belongs when it has ended."""
+        kernel = self._kernel
+        actor = kernel.actor
+        assert actor is not None
+        try:
+            actor.work()
+        except (GreenletExit, SystemExit):
+            pass
+        except BaseException as raised:
+            error = told(raised)
+            fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
+            if not fatal and kernel.root_may_move():
+                kernel.move_root()
+            if fatal or kernel.mode == SETUP:
+                kernel.give_up(error)
+            elif not kernel.dying:
+                actor.failure = error
+                kernel.fail(error, actor=actor.name)
+        after = self._after(actor)
+        assert actor.greenlet is not None
+        self._pool.append(actor.greenlet)
+        return after
+
+    def _after(self, actor: Actor) -> greenlet:
+        """The actor has ended: return the greenlet that continues."""
+        kernel = self._kernel
+        actor.work = ended
+        if kernel.dying or kernel.error is not None:
+            return self.hub
+        if kernel.mode == SETUP:
+            return actor.starter
+        kernel.end(actor)
+        if actor.fresh:
+            return actor.starter
+        key = kernel.loop.next_choice()
+        return self.hub if key < 0 else kernel.loop.mover(key)
+
+    def die(self, actor: Actor | None) -> NoReturn:
+        """End the running actor, which asks for a step in a dying execution; one that catches that again and again is set aside."""
+        if actor is not None:
+            actor.kills += 1
+            if actor.kills > MAX_KILLS:
+                assert actor.greenlet is not None
+                self._set_aside.append(actor.greenlet)
+                self.hub.switch()
+        raise GreenletExit
+
+    def kill(self, actors: Iterable[Actor]) -> None:
+        """End these actors where they stand."""
+        self.hub = getcurrent()
+        report = sys.unraisablehook
+        # What is raised in the `finally` of a generator cannot reach a caller.
+        sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)
+        for actor in actors:
+            body = actor.greenlet
+            if actor.host is actor and body is not None and not body.dead and body not in self._pool:
+                self._kernel.actor = actor
+                body.throw(GreenletExit)
+        sys.unraisablehook = report
+
+    def close(self) -> None:
+        """Let the pooled greenlets go, which the collector cannot reach."""
+        while self._pool:
+            self._pool.pop().throw()

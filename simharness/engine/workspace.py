@@ -1,0 +1,50 @@
+"""The temporary folder of an exploration, and texts without what differs between processes that do the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+
+from simharness.places import without_addresses
+
+MEMORY_FOLDER = "/dev/shm"
+"""Where temporary folders are made, if the machine has it: it is kept in memory."""
+
+
+class Workspace:
+    """A folder that is empty at the beginning of each execution that asks for it, at the same path in all of them."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The path of the folder that the last execution was given, or None if it asked for none."""
+        return None if self._folder is None else self._folder.name
+
+    def empty(self) -> str:
+        """Empty the folder, or make it; return its path."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="simharness-", dir=MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None)
+        for name in os.listdir(self._folder.name):
+            path = os.path.join(self._folder.name, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        return self._folder.name
+
+    def canonical(self, text: str, others: Iterable[str] = ()) -> str:
+        """Return the text without addresses and without the names of this temporary folder and of the others."""
+        own = [] if self._folder is None else [self._folder.name]
+        for folder in (*own, *others):
+            text = text.replace(folder, "<temporary>")
+        return without_addresses(text)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
