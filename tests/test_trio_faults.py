@@ -50,6 +50,29 @@ def test_a_crash_ends_all_tasks_of_the_process_and_none_of_their_finally_blocks_
     assert {outcome for outcome in result.outcomes if outcome[0] != "other"} == {(0, 0), (1, 0), (1, 1), (2, 1), (2, 2)}
 
 
+def test_a_crash_of_a_process_whose_loop_waits_for_a_deadline_does_not_end_the_execution_of_the_others():
+    def scenario(world):
+        finished = world.shared(False, "finished")
+
+        async def main():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep, 1)
+                nursery.start_soon(trio.sleep, 1)
+
+        def other():
+            time.sleep(5)
+            finished.set(True)
+
+        world.actor("service", main, process="worker")
+        world.actor("other", other, process="other")
+
+        @world.at_end
+        def the_other_has_finished():
+            assert finished.get()
+
+    assert explored(scenario, "crash=1@worker").verdict == "verified"
+
+
 def test_a_process_that_is_started_again_may_run_trio_again():
     def scenario(world):
         done = world.shared(0, "done")

@@ -15,17 +15,19 @@ class Cast:
         live: those that have not ended.
         dead: those whose process has crashed.
         waiting: those declared in set-up, until the first of them moves.
-        unfinished: how many of the live ones are no daemons; the execution is over when there are none.
+        attending: those that are not waited for, such as Trio's loop.
+        unfinished: how many of the live ones are waited for, being no daemons either; the execution is over when there are none.
         stuck_at: where those that were stuck stood when the execution ended, by name.
     """
 
-    __slots__ = ("actors", "dead", "live", "stuck_at", "unfinished", "waiting")
+    __slots__ = ("actors", "attending", "dead", "live", "stuck_at", "unfinished", "waiting")
 
     def __init__(self) -> None:
         self.actors: dict[int, Actor] = {}
         self.live: list[Actor] = []
         self.dead: list[Actor] = []
         self.waiting: list[Actor] = []
+        self.attending: set[Actor] = set()
         self.unfinished = 0
         self.stuck_at: dict[str, Place | None] = {}
 
@@ -39,13 +41,14 @@ class Cast:
     def leave(self, actor: Actor) -> None:
         """Take an actor, which has ended or died, from those that can move."""
         self.live.remove(actor)
-        if not actor.daemon:
+        if not actor.daemon and actor not in self.attending:
             self.unfinished -= 1
 
     def attend(self, actor: Actor, needed: bool) -> None:
         """Have an actor that is not waited for, such as Trio's loop, among those that can move for as long as it is needed."""
         if needed and actor not in self.live:
             self.actors[actor.index] = actor
+            self.attending.add(actor)
             self.live.append(actor)
         elif not needed and actor in self.live:
             self.live.remove(actor)
