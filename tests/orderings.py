@@ -1,6 +1,6 @@
 """The orderings that executions fall into, counted without the engine's help.
 
-An execution's ordering (its Mazurkiewicz trace) is computed from what the program logged and from the table in `ARCHITECTURE.md`
+An execution's ordering (its Mazurkiewicz trace) is computed from what the program logged and from the tables in `docs/semantics.md`
 (operation and result: what is read, what is written), written down here once more; never from what the engine recorded.
 """
 
