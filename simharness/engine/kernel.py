@@ -20,6 +20,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from simharness.engine import daemons
 from simharness.engine.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
 from simharness.engine.faults import Faults
+from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.movers import Striking
 from simharness.engine.operations import CLOCK, ENDING, Operation
 from simharness.engine.record import ENDED, INSPECTING, RUNNING, SETUP, Chooser
@@ -29,6 +30,8 @@ from simharness.places import caller, callers
 ABANDON = -1
 """What a strategy's `choose` returns to give an execution up."""
 MAX_KILLS = 20
+THREAD = Family("thread", said=False)
+START = Kind(THREAD, "start", Role.ABOUT_ACTORS, calls=("start()",))
 NO_ACTOR = "start the thread in the scenario, or let an actor do it"
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
@@ -151,7 +154,7 @@ class Kernel(Striking):
         if self.mode == SETUP:
             self.waiting.remove(actor)
             self.move_root()
-        self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
+        self.step(Operation(START, writes=actor.bit, detail=actor.name))
         self._bring_up(actor)
 
     def begin(self, name: str, work: Callable[[], Any], process: str) -> Actor:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
-from simharness.engine.clock import BOOT, EPOCH, nanoseconds
+from simharness.engine.clock import BOOT, CLOCK_STEPS, EPOCH, nanoseconds
 from simharness.engine.faults import Faults
+from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation, Resource, State
 from simharness.engine.record import Record
 from simharness.errors import Nondeterminism, TokenError
@@ -23,6 +24,15 @@ from simharness.errors import Nondeterminism, TokenError
 NOTHING = "nothing strikes"
 CRASH = "crash"
 STALLS = ("stall", "suspend")
+ADVANCE = Kind(CLOCK_STEPS, "advance", Role.MOVES_CLOCK)
+_FAULT = Family("fault")
+STRIKES = {
+    CRASH: Kind(_FAULT, "crash", Role.STRIKES, done="{detail} crashes"),
+    "stall": Kind(_FAULT, "stall", Role.STRIKES, done="{detail}: stalled"),
+    "suspend": Kind(_FAULT, "suspend", Role.STRIKES, done="{detail}: suspended"),
+    NOTHING: Kind(_FAULT, "nothing", Role.STRIKES, done="nothing more strikes"),
+}
+"""For each fault that is a mover, the kind of its steps."""
 
 
 def _now(lock: Resource) -> State:
@@ -134,7 +144,7 @@ class Striking(Record):
         stuck = [actor for actor in self.live if not actor.daemon]
         if not stuck or not self.may_strike(CRASH) or (self.n and self.keys[-1] == self.nothing_key):
             return []
-        if any(actor.pending is not None and actor.pending.kind == "assume" for actor in (*stuck, *self.dead)):
+        if any(actor.pending is not None and actor.pending.kind.role is Role.ASSUMES for actor in (*stuck, *self.dead)):
             return []
         crashes = self.crash_keys()
         self.peaceful = 1 if crashes else 0
@@ -217,11 +227,11 @@ class Striking(Record):
             return
         kind, process = self.fault_movers[key >> SHIFT]
         if kind == NOTHING:
-            self._moved(key, 0, CLOCK, Operation("fault.nothing"))
+            self._moved(key, 0, CLOCK, Operation(STRIKES[NOTHING]))
             self.advances.append((self.clock.now, self.clock.lateness))
         elif kind == CRASH:
             self.struck.append((self.n, kind))
-            self._moved(key, *self.crash_footprint(process), Operation("fault.crash", detail=process))
+            self._moved(key, *self.crash_footprint(process), Operation(STRIKES[CRASH], detail=process))
             self._crash(process)
         else:
             self._stall(key, kind, process)
@@ -304,7 +314,7 @@ class Striking(Record):
         assert target is not None
         if not idle:
             self.clock.lateness += target - now
-        self._moved(self.clock_key, 0, CLOCK, Operation("clock.advance", detail=f"{target}"))
+        self._moved(self.clock_key, 0, CLOCK, Operation(ADVANCE, detail=f"{target}"))
         self.clock.now = target
         self.advances.append((target, self.clock.lateness))
 
@@ -313,7 +323,7 @@ class Striking(Record):
         until = instants[key & ALTERNATIVES]
         self.struck.append((self.n, kind))
         length = until - self.clock.now
-        self._moved(key, 0, CLOCK | self.fault_bit, Operation(f"fault.{kind}", detail=f"{process} for {length / 1e9:g} s"))
+        self._moved(key, 0, CLOCK | self.fault_bit, Operation(STRIKES[kind], detail=f"{process} for {length / 1e9:g} s"))
         self.advances.append((self.clock.now, self.clock.lateness))
         self.stalled.append((self.n - 1, process, until, length if kind == "suspend" else 0))
         for actor in self.live:

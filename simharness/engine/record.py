@@ -16,14 +16,13 @@ from typing import Any
 
 from simharness.engine.actors import SHIFT, Actor, Failure, Learned
 from simharness.engine.clock import Clock
+from simharness.engine.kinds import Role
 from simharness.engine.operations import CHECKED, ENDING, Names, Operation, Resource
 from simharness.errors import Nondeterminism
 from simharness.places import Place, without_addresses
 
 VERSIONED = "version"
 """In a kernel's context: what the execution rests on that another version of Python may do otherwise."""
-LOG = "log"
-"""The kind of the operations that log lines are, where they are points."""
 RUNNING, SETUP, INSPECTING, ENDED = range(4)
 Chooser = Callable[[list[int]], int]
 
@@ -98,9 +97,9 @@ class Record:
     @property
     def left_out(self) -> bool:
         """Whether an actor is stuck in a false `assume`, or died in one; or in a log line that is not wanted."""
-        stuck = {actor.pending.kind for actor in self.stuck if actor.pending is not None}
-        died = {actor.pending.kind for actor in self.dead if actor.pending is not None}
-        return "assume" in stuck | died or LOG in stuck
+        stuck = {actor.pending.kind.role for actor in self.stuck if actor.pending is not None}
+        died = {actor.pending.kind.role for actor in self.dead if actor.pending is not None}
+        return Role.ASSUMES in stuck | died or Role.LOGS in stuck
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder."""
@@ -108,23 +107,22 @@ class Record:
             self._folder.cleanup()
             self._folder = None
 
-    def resource(self, name: str, state: Any = None, label: str | None = None) -> Resource:
-        """Return this execution's resource of this name, made with this state if there is none yet."""
+    def resource(self, name: str, state: Any = None, label: str | None = None, lock: bool = False) -> Resource:
+        """Return this execution's resource of this name, made with this state if there is none yet.
+
+        Args:
+            label: its name for people.
+            lock: its state is the name of the actor that holds it, or None, and a crash of that actor's process frees it.
+        """
         found = self.resources.get(name)
         if found is None:
             found = self.resources[name] = Resource(label or name, self.names.bit(name), state)
+            found.lock = lock
         return found
 
     def held_by(self, holder: str) -> list[Resource]:
         """Return the program's locks whose state says that they are held by the actor of this name."""
-        return [
-            resource
-            for name, resource in self.resources.items()
-            if type(resource.state) is str
-            and resource.state == holder
-            and "lock" in name
-            and not name.startswith(("cell ", "write lock of "))
-        ]
+        return [resource for resource in self.resources.values() if resource.lock and resource.state == holder]
 
     def new_name(self, kind: str) -> str:
         """Return a name for something the current actor makes, which does not depend on what other actors do."""

@@ -13,7 +13,9 @@ from threading import Thread
 from typing import Any
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.kernel import THREAD as THREADS
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Kind, Role
 from simharness.engine.operations import Operation
 from simharness.engine.record import RUNNING
 from simharness.runtimes.patching import Patches
@@ -21,6 +23,8 @@ from simharness.runtimes.primitives import call_alike
 
 THREAD = "threading.Thread"
 """Where an actor keeps its Thread object, among its locals."""
+
+ENUMERATE = Kind(THREADS, "enumerate", Role.ABOUT_ACTORS)
 
 _genuine_current_thread = threading.current_thread
 _genuine_main_thread = threading.main_thread
@@ -105,7 +109,7 @@ def _enumerate() -> list[Thread]:
     mask = 0
     for actor in kernel.actors.values():
         mask |= actor.bit
-    kernel.step(Operation("thread.enumerate", reads=mask))
+    kernel.step(Operation(ENUMERATE, reads=mask))
     alive = [actor for actor in kernel.actors.values() if not actor.finished and actor.host is actor]
     threads = [_thread_of(kernel, None if actor.name == ROOT else actor) for actor in alive]
     main = _main(kernel)
