@@ -174,7 +174,7 @@ class World:
         kernel = self._kernel
         if not kernel.setting_up:
             raise Misuse(f"{caller()}: world.on_restart belongs into the scenario function, before the first actor moves")
-        processes = list(dict.fromkeys(actor.process for actor in kernel.waiting))
+        processes = list(dict.fromkeys(actor.process for actor in kernel.cast.waiting))
         if process not in processes:
             known = ", ".join(processes) or "none yet"
             raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
@@ -267,7 +267,7 @@ class World:
     def path(self, name: str) -> str:
         """Return the path of a file of this execution's own temporary folder, which is empty at the start."""
         if self._directory is None:
-            self._directory = self._kernel.fresh_directory()
+            self._directory = self._kernel.workspace.empty()
         return os.path.join(self._directory, name)
 
     def release(self) -> None:

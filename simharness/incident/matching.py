@@ -96,7 +96,7 @@ class Search(Explorer):
 
     def _fits(self, simulation: Simulation, execution: Execution) -> None:
         kernel, level, state = simulation.kernel, self.found.level, self.gate.state
-        if state is None or len(kernel.struck) != _number(level.faults):
+        if state is None or len(kernel.record.struck) != _number(level.faults):
             return
         if self.wanted is not None:
             otherwise = differ(self.wanted, kernel, self.log, state.ids)
@@ -116,7 +116,7 @@ class Search(Explorer):
         if consumed == self.gate.complete:
             return
         first = next(index for index in range(len(lines)) if not consumed >> index & 1)
-        instead = [(actor.name, actor.pending.message) for actor in kernel.stuck if isinstance(actor.pending, LogLine)]
+        instead = [(actor.name, actor.pending.message) for actor in kernel.cast.stuck if isinstance(actor.pending, LogLine)]
         self._nearer(NearMiss(consumed.bit_count(), lines[first], instead))
 
     def _nearer(self, miss: NearMiss) -> None:

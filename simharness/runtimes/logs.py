@@ -15,8 +15,8 @@ import weakref
 
 from simharness.engine.kernel import current
 from simharness.engine.kinds import ALONE, Kind, Role
+from simharness.engine.modes import RUNNING
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.trace.log_lines import LogLines
 

@@ -18,8 +18,8 @@ from simharness.engine.actors import ROOT
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Family
+from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.engine.operations import Operation, Resource
-from simharness.engine.record import INSPECTING, RUNNING
 from simharness.places import is_foreign
 from simharness.runtimes.patching import Patches
 

@@ -170,7 +170,7 @@ def virtual_kill(pid: int, number: int, /) -> None:
         return
     if number != 0:
         refuse(kernel, "os.kill", _SIGNAL, sys._getframe(1))
-    if pid != virtual_pid("main") and all(pid != virtual_pid(actor.process) for actor in kernel.live):
+    if pid != virtual_pid("main") and all(pid != virtual_pid(actor.process) for actor in kernel.cast.live):
         raise ProcessLookupError(3, "No such process")
 
 

@@ -114,7 +114,7 @@ class Watchdog:
         active = _kernel._active
         for kernel, _ in active[:1]:
             if kernel is self.kernel:
-                return kernel.n, kernel.context
+                return kernel.record.n, kernel.context
         return None
 
     def _alarm(self, first: bool) -> None:
@@ -156,7 +156,7 @@ class Watchdog:
     def _others(self, stuck: Actor | None) -> list[tuple[Actor, Place]]:
         """Return where the other actors stand: one of them holds the lock, if it is one."""
         found = []
-        for actor in self.kernel.live:
+        for actor in self.kernel.cast.live:
             frame = actor.greenlet.gr_frame if actor is not stuck and actor.greenlet is not None else None
             place = place_of(frame)
             if place is not None:

@@ -179,7 +179,7 @@ def _is_alive(self: Thread) -> bool:
     actor = _view(kernel, self).actor
     if actor is None:
         return _genuine_is_alive(self) if self._started._flag else False  # type: ignore[attr-defined]  # not in the stubs
-    if actor.index not in kernel.actors:
+    if actor.index not in kernel.cast.actors:
         return True
     kernel.step(Operation(IS_ALIVE, actor.done, reads=actor.bit, detail=actor.name))
     return not actor.done.state

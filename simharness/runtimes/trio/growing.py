@@ -51,14 +51,14 @@ class GrowingRun(Run):
             self.misfit()
             return False
         reads, writes = operation.footprint(state)
-        kernel.reads[-1] |= reads
-        kernel.writes[-1] |= writes
+        kernel.record.reads[-1] |= reads
+        kernel.record.writes[-1] |= writes
         kernel.note(f"{operation.kind} {operation.detail or ('' if resource is None else resource.name)}".strip())
         return True
 
     def touch(self, bit: int, write: bool) -> None:
         """The step under way reads or writes something with this bit."""
-        masks = self.kernel.writes if write else self.kernel.reads
+        masks = self.kernel.record.writes if write else self.kernel.record.reads
         masks[-1] |= bit
 
     def misfit(self) -> None:
@@ -127,7 +127,7 @@ class GrowingRun(Run):
         self._put(end, True)
         for index, awaited in self.awaits.items():
             if awaited is nursery:
-                parent = self.kernel.actors[index]
+                parent = self.kernel.cast.actors[index]
                 parent.pending = self.operation(parent, kinds.WAITS, "nursery")
         return actor
 
@@ -146,8 +146,8 @@ class GrowingRun(Run):
         kernel.context.pop(footprints.INSIDE, None)
         if not fits(self):
             self.misfit()
-        if kernel.n <= kernel.known:
-            kernel.as_before(kernel.n - 1)
+        if kernel.record.n <= kernel.known:
+            kernel.as_before(kernel.record.n - 1)
 
     def _occupy(self) -> None:
         kernel, mover = self.kernel, self.kernel.actor

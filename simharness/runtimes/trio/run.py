@@ -66,8 +66,8 @@ class Run:
         self.loop.mark |= self.both.bit
         self.loop.pending = self._loop_operation()
         self._calls = Operation(kinds.QUEUES_A_CALLBACK, self.queue, writes=self.queue.bit)
-        kernel.when_crashed.append(self._crashed)
-        kernel.when_suspended.append(self._suspended)
+        kernel.movers.when_crashed.append(self._crashed)
+        kernel.movers.when_suspended.append(self._suspended)
 
     def operation(self, actor: Actor, kind: Kind, detail: str) -> Operation:
         """Return the next step of a task."""
@@ -106,7 +106,7 @@ class Run:
         self._settle()
         mover = kernel.actor
         assert mover is not None
-        alternative = kernel.turn(mover)
+        alternative = kernel.loop.turn(mover)
         mover = kernel.actor
         assert mover is not None
         due = self.loop.deadline is not None and kernel.clock.now >= self.loop.deadline
@@ -203,7 +203,7 @@ class Run:
         self._settled()
         if kernel.tracing:
             for index, found in self.tasks.items():
-                actor = kernel.actors[index]
+                actor = kernel.cast.actors[index]
                 if not actor.finished:
                     actor.calls = internals.places(found)
 
@@ -263,7 +263,7 @@ class Run:
             kernel.created[f"actor {name}"] = 1
             actor = TaskActor(kernel, name, self.host)
             actor.mark |= self.marks[1]
-            actor.born = kernel.n - 1
+            actor.born = kernel.record.n - 1
             actor.pending = self.operation(actor, kinds.STARTS, "")
             actor.places = lambda: internals.places(task)
             kernel.register(actor)
@@ -282,7 +282,7 @@ class Run:
 
     def _declare_loop(self) -> None:
         """Have the loop among the movers if it has something to do, now or later."""
-        state, live, loop = self.state.state, self.kernel.live, self.loop
+        state, live, loop = self.state.state, self.kernel.cast.live, self.loop
         if not state.free:
             return
         operation = loop.pending = self._loop_operation()
@@ -293,7 +293,7 @@ class Run:
             self.kernel.timed = True
         needed = loop.deadline is not None or operation.enabled((state, self.queue.state))
         if needed and loop not in live:
-            self.kernel.actors[loop.index] = loop
+            self.kernel.cast.actors[loop.index] = loop
             live.append(loop)
         elif not needed and loop in live:
             live.remove(loop)
@@ -310,28 +310,28 @@ class Run:
         """The run is over: the host goes on as it was."""
         kernel, host, loop = self.kernel, self.host, self.loop
         for index in list(self.tasks):
-            actor = kernel.actors[index]
+            actor = kernel.cast.actors[index]
             if actor is not host and not actor.finished:
                 kernel.end(actor)
-        if loop in kernel.live:
-            kernel.live.remove(loop)
+        if loop in kernel.cast.live:
+            kernel.cast.live.remove(loop)
         mover = kernel.actor
         assert mover is not None
         if mover is not host:
             host.pending = Operation(kinds.RUN_RETURNS, writes=self.state.bit)
-            kernel.turn(mover)
+            kernel.loop.turn(mover)
         host.places = None
         host.mark = host.bit
         for actor in self.workers:
             if not actor.finished and not actor.daemon:
                 actor.daemon = True
-                kernel.unfinished -= 1
+                kernel.cast.unfinished -= 1
                 kernel.learned.daemon()
 
     def _crashed(self, process: str) -> None:
         """The process has died: its loop, which may have waited for nothing, is dead with it."""
         if process == self.host.process and not self.loop.finished:
-            self.loop.finished, self.loop.crashed = True, self.kernel.n - 1
+            self.loop.finished, self.loop.crashed = True, self.kernel.record.n - 1
 
     def _suspended(self, process: str, length: int) -> None:
         """The process stands still for so many nanoseconds, and so does the clock that its deadlines are of."""
@@ -343,7 +343,7 @@ class Run:
     def abandon(self) -> None:
         """The execution is dying."""
         for index in self.tasks:
-            actor = self.kernel.actors[index]
+            actor = self.kernel.cast.actors[index]
             if actor is not self.host:
                 actor.finished = True
         self.loop.finished = self.abandoned = True
@@ -375,6 +375,6 @@ def fits(run: Run) -> bool:
         and not internals.waits_for_idle(runner, timeout)
         and not runner.entry_queue.size()
         and not runner.instruments["_all"]
-        and all(actor.host is run.host for actor in kernel.actors.values())
+        and all(actor.host is run.host for actor in kernel.cast.actors.values())
         and all(internals.is_instrumented(task) for task in run.tasks.values())
     )

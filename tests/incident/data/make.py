@@ -60,7 +60,7 @@ class Wanted(Explorer):
         from simharness.engine.operations import Operation
         from simharness.runtimes.logs import LOG
 
-        if kernel.n == 0 or not any(operation.kind == LOG for operation in kernel.operations):
+        if kernel.record.n == 0 or not any(operation.kind == LOG for operation in kernel.record.operations):
             self.said.clear()
         kernel.step(Operation(LOG, detail=record.name))
         actor = kernel.actor
@@ -71,7 +71,7 @@ class Wanted(Explorer):
     def _next(self, simulation, strategy, plan):
         execution = super()._next(simulation, strategy, plan)
         if execution.status in ("complete", "deadlock") and self.wanted(self.said, execution):
-            connection = sqlite3.connect(f"{simulation.kernel.fresh_folder}/state.db")
+            connection = sqlite3.connect(f"{simulation.kernel.workspace.path}/state.db")
             self.dump = list(connection.iterdump())
             connection.close()
             self.gave_up = "found"
@@ -190,11 +190,11 @@ def stalled():
         for place, instant in product(range(60), range(6)):
 
             def choose(enabled, place=place, instant=instant):
-                names = {key: actor.name for key in enabled for actor in [kernel.actors.get(key >> SHIFT)] if actor is not None}
-                strike = kernel.fault_key("stall", "gateway") + instant
-                if kernel.n >= place and strike in enabled and not kernel.struck:
+                names = {key: actor.name for key in enabled for actor in [kernel.cast.actors.get(key >> SHIFT)] if actor is not None}
+                strike = kernel.movers.fault_key("stall", "gateway") + instant
+                if kernel.record.n >= place and strike in enabled and not kernel.record.struck:
                     return strike
-                first = [key for key, name in names.items() if name == ("cli" if kernel.struck else "gateway")]
+                first = [key for key, name in names.items() if name == ("cli" if kernel.record.struck else "gateway")]
                 return next(iter([*first, *names, *enabled]))
 
             wanted.said.clear()
