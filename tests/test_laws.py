@@ -24,6 +24,7 @@ import pytest
 
 import simharness
 from simharness import Verdict
+from simharness.engine.kinds import declared
 from simharness.runtimes.control import installed
 
 pytestmark = pytest.mark.alone
@@ -107,6 +108,54 @@ def test_nobody_outside_the_engine_assigns_to_the_state_of_a_kernel():
                 path = _base(target)
                 inside = next((path[rank + 1 :] for rank, name in enumerate(path) if name in {"kernel", "_kernel"}), [])
                 assert not inside or inside == ["context"] or inside[0] == "learned", f"{file}:{node.lineno}: {ast.unparse(target)}"
+
+
+# What a step is
+
+
+OTHER_KINDS = {"scopes.py", "bounds.py", "kinds.py"}
+"""Modules where `kind` is another thing: of a binding of a name, of a bound, of memory; and the declarations' own."""
+OF_TEXTS = {"startswith", "endswith", "partition", "rpartition", "split", "rsplit", "removeprefix", "removesuffix", "find", "index"}
+
+
+def is_kind(node):
+    """Whether an expression is the kind of a step, or its text."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str" and node.args:
+        return is_kind(node.args[0])
+    return (isinstance(node, ast.Attribute) and node.attr == "kind") or (isinstance(node, ast.Name) and node.id == "kind")
+
+
+def has_text(node):
+    return any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in ast.walk(node))
+
+
+def takes_apart(node):
+    """Whether a node compares the text of a kind, or takes it apart."""
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        return any(isinstance(side, ast.Attribute) and is_kind(side) for side in sides) and any(map(has_text, sides))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in OF_TEXTS:
+        return is_kind(node.func.value)
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute | ast.Call) and is_kind(node.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["step.kind == 'sleep'", "'a' in step.kind", "step.kind in ('a', B)", "kind.partition('.')", "str(s.kind)[:3]"]
+)
+def test_the_law_of_kinds_sees_what_it_forbids(source):
+    assert any(takes_apart(node) for node in ast.walk(ast.parse(source)))
+
+
+def test_nobody_compares_the_text_of_a_step_s_kind_or_takes_it_apart():
+    texts = {text for text in declared() if "." in text}
+    assert {"lock.acquire", "clock.advance", "queue.get", "sqlite.rollback"} <= texts
+    for file in sources("simharness"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            where = f"{file}:{getattr(node, 'lineno', 0)}"
+            assert file.name in OTHER_KINDS or not takes_apart(node), where
+            assert not isinstance(node, ast.Constant) or node.value not in texts - {"trio.run"}, where  # a name of Trio's, too
+            made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Operation"
+            assert not (made and has_text(node.args[0])), where
 
 
 # What is put back

@@ -15,12 +15,23 @@ from typing import Any, TypeVar
 from simharness.engine.clock import SECOND, nanoseconds
 from simharness.engine.clock_steps import read_clock, sleep
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.liveness import Promise
 from simharness.engine.operations import Operation, Resource
 from simharness.errors import Misuse, SimharnessError, Stuck
 from simharness.places import caller, last_place
 from simharness.runtimes.trio.patches import run_async
 from simharness.trace.moves import OPTIONS
+
+GET = Kind(ALONE, "get", calls=("get()",))
+SET = Kind(ALONE, "set", calls=("set",))
+ADD = Kind(ALONE, "add")
+SWAP = Kind(ALONE, "swap", calls=("swap",))
+COMPARE_AND_SET = Kind(ALONE, "compare_and_set", calls=("compare_and_set",))
+WAIT_UNTIL = Kind(ALONE, "wait_until", blocked="{name} is {state!r}", calls=("wait_until",))
+STEP = Kind(ALONE, "step", done="{detail}", noun="{detail}", calls=("step",))
+CHOOSE = Kind(ALONE, "choose", done="choose {result}", next="choose {choice}", noun="choice of {result}", calls=("choose",))
+ASSUME = Kind(ALONE, "assume", Role.ASSUMES, blocked="its assumption is false: the execution is left out", calls=("assume",))
 
 T = TypeVar("T")
 Check = Callable[[], Any]
@@ -33,10 +44,10 @@ class Cell:
         self._kernel = kernel
         self._resource = resource
         name, bit = resource.name, resource.bit
-        self._get = Operation("get", resource, reads=bit, detail=name)
-        self._set = Operation("set", resource, writes=bit, detail=name)
-        self._add = Operation("add", resource, writes=bit, detail=name)
-        self._swap = Operation("swap", resource, writes=bit, detail=name)
+        self._get = Operation(GET, resource, reads=bit, detail=name)
+        self._set = Operation(SET, resource, writes=bit, detail=name)
+        self._add = Operation(ADD, resource, writes=bit, detail=name)
+        self._swap = Operation(SWAP, resource, writes=bit, detail=name)
 
     def get(self) -> Any:
         """Read the value."""
@@ -69,7 +80,7 @@ class Cell:
     def compare_and_set(self, expected: Any, new: Any) -> bool:
         """Write `new` if the value equals `expected`, in one step; return whether it did. A failed one is a read."""
         resource = self._resource
-        self._kernel.step(Operation("compare_and_set", resource, writes_when=lambda state: bool(state == expected), detail=resource.name))
+        self._kernel.step(Operation(COMPARE_AND_SET, resource, writes_when=lambda state: bool(state == expected), detail=resource.name))
         if resource.state == expected:
             self._put(new)
             return True
@@ -79,7 +90,7 @@ class Cell:
     def wait_until(self, predicate: Callable[[Any], bool]) -> Any:
         """Wait until `predicate(value)` holds; return the value. The predicate must depend on nothing but its argument."""
         resource = self._resource
-        self._kernel.step(Operation("wait_until", resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name))
+        self._kernel.step(Operation(WAIT_UNTIL, resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name))
         self._kernel.note(f"{resource.name} = {resource.state!r}")
         return resource.state
 
@@ -209,7 +220,7 @@ class World:
         names = self._kernel.names
         self._kernel.step(
             Operation(
-                "step",
+                STEP,
                 reads=_union(names.bit(f"user {name}") for name in reads),
                 writes=_union(names.bit(f"user {name}") for name in writes),
                 detail=label,
@@ -223,7 +234,7 @@ class World:
         kernel, actor = self._kernel, self._kernel.actor
         if kernel.tracing and actor is not None:
             kernel.context.setdefault(OPTIONS, {})[actor.index] = options
-        taken = kernel.step(Operation("choose", options=len(options), detail=label))
+        taken = kernel.step(Operation(CHOOSE, options=len(options), detail=label))
         if kernel.tracing and actor is not None:
             del kernel.context[OPTIONS][actor.index]
         kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
@@ -233,7 +244,7 @@ class World:
         """Leave this execution out unless the condition holds: a false one stops this actor for ever, the others run on."""
         if not condition:
             never = self._kernel.resource("assume", False)
-            self._kernel.step(Operation("assume", never, enabled=bool))
+            self._kernel.step(Operation(ASSUME, never, enabled=bool))
 
     def timescale(self, seconds: float) -> None:
         """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""

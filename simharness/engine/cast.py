@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simharness.engine.actors import Actor
-from simharness.engine.record import LOG
+from simharness.engine.kinds import Role
 from simharness.places import Place
 
 
@@ -70,9 +70,9 @@ class Cast:
     @property
     def left_out(self) -> bool:
         """Whether an actor is stuck in a false `assume`, or died in one; or in a log line that is not wanted."""
-        stuck = {actor.pending.kind for actor in self.stuck if actor.pending is not None}
-        died = {actor.pending.kind for actor in self.dead if actor.pending is not None}
-        return "assume" in stuck | died or LOG in stuck
+        stuck = {actor.pending.kind.role for actor in self.stuck if actor.pending is not None}
+        died = {actor.pending.kind.role for actor in self.dead if actor.pending is not None}
+        return Role.ASSUMES in stuck | died or Role.LOGS in stuck
 
     def idle(self, now: int) -> bool:
         """Whether no actor can move."""

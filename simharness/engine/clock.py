@@ -15,11 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from simharness.engine.kinds import Family
+
 SECOND = 1_000_000_000
 EPOCH = 1_767_225_600 * SECOND
 """Wall clock at the start of every execution: 2026-01-01 00:00:00 UTC."""
 BOOT = 1_000 * SECOND
 """Monotonic clock at the start of every execution."""
+CLOCK_STEPS = Family("clock")
 EDGE = 1_000_000
 """How far just before and just after lie from a passive expiry: one millisecond."""
 

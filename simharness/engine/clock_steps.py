@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from simharness.engine.clock import nanoseconds
+from simharness.engine.clock import CLOCK_STEPS, nanoseconds
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.operations import CLOCK, Operation
 
-_READ = Operation("clock.read", reads=CLOCK)
+READ = Kind(CLOCK_STEPS, "read", Role.READS_CLOCK, done="read the clock")
+SLEEP = Kind(
+    ALONE,
+    "sleep",
+    Role.SLEEPS,
+    blocked="sleeps until {until}",
+    done="slept {detail}",
+    next="end a sleep of {detail}",
+    calls=("sleep",),
+)
+_READ = Operation(READ, reads=CLOCK)
 
 
 def read_clock(kernel: Kernel, wall: bool = False) -> int:
@@ -16,7 +27,7 @@ def read_clock(kernel: Kernel, wall: bool = False) -> int:
         wall: it is the wall clock that is read, which may jump.
     """
     if wall and kernel.faults is not None and kernel.faults.limit("clock_jump"):
-        taken = kernel.step(Operation("clock.read", reads=CLOCK | kernel.movers.wall_bit, faults=("clock_jump", "clock_jump")))
+        taken = kernel.step(Operation(READ, reads=CLOCK | kernel.movers.wall_bit, faults=("clock_jump", "clock_jump")))
         if taken:
             kernel.movers.jump(taken)
     else:
@@ -31,5 +42,5 @@ def sleep(kernel: Kernel, seconds: float) -> None:
     """Sleep in virtual time, as a step of the current actor."""
     never = kernel.resource("sleep", False)
     duration = nanoseconds(seconds)
-    operation = Operation("sleep", never, enabled=bool, detail=f"{seconds:g} s") if duration > 0 else Operation("sleep", detail="0 s")
+    operation = Operation(SLEEP, never, enabled=bool, detail=f"{seconds:g} s") if duration > 0 else Operation(SLEEP, detail="0 s")
     kernel.step(operation, kernel.clock.now + max(0, duration))

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from simharness.engine.actors import ROOT, SHIFT, Actor, Failure, Learned
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
 from simharness.engine.faults import Faults
 from simharness.engine.greenlets import Greenlets
+from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.labels import Labels
 from simharness.engine.loop import Loop
 from simharness.engine.modes import ENDED, INSPECTING, RUNNING, SETUP
@@ -30,6 +31,8 @@ from simharness.engine.workspace import Workspace
 from simharness.errors import Misuse
 from simharness.places import callers
 
+THREAD = Family("thread", said=False)
+START = Kind(THREAD, "start", Role.ABOUT_ACTORS, calls=("start()",))
 _active: list[tuple[Kernel, int]] = []
 """The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
 
@@ -138,7 +141,7 @@ class Kernel:
         _active.append((self, get_ident()))
         try:
             self.labels.reserve(ROOT)
-            self.greenlets.launch(Actor(self.names, self.hub, ROOT, prepare, False, "main"))
+            self.greenlets.launch(Actor(self.names, self.greenlets.hub, ROOT, prepare, False, "main"))
             self.leave_set_up()
             for actor in self.cast.waiting:
                 if self.error is None:
@@ -185,16 +188,11 @@ class Kernel:
 
     # Actors
 
-    @property
-    def hub(self) -> greenlet:
-        """The greenlet that called `run`."""
-        return self.greenlets.hub
-
     def add_actor(self, name: str, work: Callable[[], Any], daemon: bool = False, process: str = "main") -> Actor:
         """Declare an actor; it is launched when set-up is over. Names are unique within an execution."""
         if not self.labels.reserve(name):
             raise Misuse(f"two actors are called {name!r}: give each a name of its own")
-        actor = Actor(self.names, self.hub, name, work, daemon, process)
+        actor = Actor(self.names, self.greenlets.hub, name, work, daemon, process)
         if daemon:
             self.learned.daemon()
         if self.mode == SETUP:
@@ -206,7 +204,7 @@ class Kernel:
         if self.mode == SETUP:
             self.cast.waiting.remove(actor)
             self.move_root()
-        self.step(Operation("thread.start", writes=actor.bit, detail=actor.name))
+        self.step(Operation(START, writes=actor.bit, detail=actor.name))
         self._bring_up(actor)
 
     def _bring_up(self, actor: Actor) -> None:
@@ -334,11 +332,17 @@ class Kernel:
         if self.error is None and not self.dying:
             self.error = error
 
-    def resource(self, name: str, state: Any = None, label: str | None = None) -> Resource:
-        """Return this execution's resource of this name, made with this state if there is none yet."""
+    def resource(self, name: str, state: Any = None, label: str | None = None, lock: bool = False) -> Resource:
+        """Return this execution's resource of this name, made with this state if there is none yet.
+
+        Args:
+            label: its name for people.
+            lock: its state is the name of the actor that holds it, or None, and a crash of that actor's process frees it.
+        """
         resource = self.resources.get(name)
         if resource is None:
             resource = self.resources[name] = Resource(label or name, self.names.bit(name), state)
+            resource.lock = lock
         return resource
 
     def put(self, resource: Resource, state: Any) -> None:
@@ -349,14 +353,7 @@ class Kernel:
 
     def held_by(self, holder: str) -> list[Resource]:
         """Return the program's locks whose state says that they are held by the actor of this name."""
-        return [
-            resource
-            for name, resource in self.resources.items()
-            if type(resource.state) is str
-            and resource.state == holder
-            and "lock" in name
-            and not name.startswith(("cell ", "write lock of "))
-        ]
+        return [resource for resource in self.resources.values() if resource.lock and resource.state == holder]
 
     def abandon(self) -> None:
         """Give this execution up: what it would show is not known to be right."""

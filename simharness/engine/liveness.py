@@ -17,6 +17,7 @@ from typing import Any
 from simharness.engine.actors import SHIFT
 from simharness.engine.clock import SECOND
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Kind
 
 PATIENCE = 20
 ROUNDS = 3
@@ -74,15 +75,16 @@ class Promise:
 
     def _broken(self, kernel: Kernel, what: str) -> None:
         cycle = repeating(kernel)
+        clock = kernel.movers.clock_key
         names = [
-            "the clock moves" if key == kernel.movers.clock_key else f"{kernel.mover(key).removeprefix('actor ')}: {kind.replace('_', ' ')}"
+            "the clock moves" if key == clock else f"{kernel.mover(key).removeprefix('actor ')}: {str(kind).replace('_', ' ')}"
             for key, kind in cycle
         ]
         repeats = f"; over and over: {', '.join(names)}" if names else ""
         kernel.fail(AssertionError(f"{what}{repeats}"), check=str(getattr(self.check, "__name__", "eventually")))
 
 
-def repeating(kernel: Kernel) -> list[tuple[int, str]]:
+def repeating(kernel: Kernel) -> list[tuple[int, Kind]]:
     """Return the shortest cycle of steps, as movers and kinds, with which the execution ends; empty if there is none."""
     steps = [(key, operation.kind) for key, operation in zip(kernel.record.keys, kernel.record.operations, strict=True)]
     for length in range(1, LONGEST_CYCLE + 1):

@@ -15,14 +15,24 @@ from collections.abc import Callable, Iterable, Sequence
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Learned
 from simharness.engine.cast import Cast
-from simharness.engine.clock import EPOCH, Clock, nanoseconds
+from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
 from simharness.engine.faults import Faults
+from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource, State
 from simharness.engine.record import Record
 
 NOTHING = "nothing strikes"
 CRASH = "crash"
 STALLS = ("stall", "suspend")
+ADVANCE = Kind(CLOCK_STEPS, "advance", Role.MOVES_CLOCK)
+_FAULT = Family("fault")
+STRIKES = {
+    CRASH: Kind(_FAULT, "crash", Role.STRIKES, done="{detail} crashes"),
+    "stall": Kind(_FAULT, "stall", Role.STRIKES, done="{detail}: stalled"),
+    "suspend": Kind(_FAULT, "suspend", Role.STRIKES, done="{detail}: suspended"),
+    NOTHING: Kind(_FAULT, "nothing", Role.STRIKES, done="nothing more strikes"),
+}
+"""For each fault that is a mover, the kind of its steps."""
 
 
 def _now(lock: Resource) -> State:
@@ -212,7 +222,7 @@ class Movers:
         stuck, record = self._cast.stuck, self._record
         if not stuck or not self.may_strike(CRASH) or (record.n and record.keys[-1] == self.nothing_key):
             return []
-        if any(actor.pending is not None and actor.pending.kind == "assume" for actor in (*stuck, *self._cast.dead)):
+        if any(actor.pending is not None and actor.pending.kind.role is Role.ASSUMES for actor in (*stuck, *self._cast.dead)):
             return []
         crashes = self._crash_keys()
         self.peaceful = 1 if crashes else 0
@@ -249,11 +259,11 @@ class Movers:
             return None
         kind, process = self.faults[key >> SHIFT]
         if kind == NOTHING:
-            self._record.append(key, 0, CLOCK, Operation("fault.nothing"), self.clock.now)
+            self._record.append(key, 0, CLOCK, Operation(STRIKES[NOTHING]), self.clock.now)
             self._record.advances.append((self.clock.now, self.clock.lateness))
         elif kind == CRASH:
             self._record.struck.append((self._record.n, kind))
-            self._record.append(key, *self.crash_footprint(process), Operation("fault.crash", detail=process), self.clock.now)
+            self._record.append(key, *self.crash_footprint(process), Operation(STRIKES[CRASH], detail=process), self.clock.now)
             return process
         else:
             self._stall(key, kind, process)
@@ -264,7 +274,7 @@ class Movers:
         idle = self._cast.idle(now)
         target = self.next_instant(idle)
         assert target is not None
-        self._record.append(self.clock_key, 0, CLOCK, Operation("clock.advance", detail=f"{target}"), now)
+        self._record.append(self.clock_key, 0, CLOCK, Operation(ADVANCE, detail=f"{target}"), now)
         self.clock.advance(target, free=idle)
         self._record.advances.append((target, self.clock.lateness))
 
@@ -273,7 +283,7 @@ class Movers:
         until = self.instants()[key & ALTERNATIVES]
         length = until - now
         record.struck.append((record.n, kind))
-        operation = Operation(f"fault.{kind}", detail=f"{process} for {length / 1e9:g} s")
+        operation = Operation(STRIKES[kind], detail=f"{process} for {length / 1e9:g} s")
         record.append(key, 0, CLOCK | self.fault_bit, operation, now)
         record.advances.append((now, self.clock.lateness))
         record.stalled.append((record.n - 1, process, until, length if kind == "suspend" else 0))

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from simharness.engine.kinds import Kind
+
 CLOCK = 1
 """Read by every step, written by an advance of the clock: an advance conflicts with everything."""
 ENDING = 2
@@ -58,13 +60,15 @@ class Resource:
     """Something that steps read and write, in one execution.
 
     `history` lists (step, state) for each change of state, oldest first; the state before the first is `initial`.
+    `lock`: the state is the name of the actor that holds it, or None, and a crash of that actor's process frees it.
     """
 
-    __slots__ = ("bit", "history", "initial", "name", "state")
+    __slots__ = ("bit", "history", "initial", "lock", "name", "state")
 
     def __init__(self, name: str, bit: int, state: State = None) -> None:
         self.name = name
         self.bit = bit
+        self.lock = False
         self.state = self.initial = state
         self.history: list[tuple[int, State]] = []
 
@@ -119,7 +123,7 @@ class Operation:
     """What an actor is about to do at a scheduling point.
 
     Args:
-        kind: a word for people, such as `lock.acquire`.
+        kind: what it is, such as `lock.acquire`; declared beside the primitive.
         resource: the resource whose state decides `enabled` and `writes_when`; None when neither is used.
         reads, writes: masks of the resources read and written whatever the state.
         enabled: when given, the operation can be done only in these states of `resource` (or once its deadline has passed).
@@ -135,7 +139,7 @@ class Operation:
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         resource: Resource | None = None,
         reads: int = 0,
         writes: int = 0,

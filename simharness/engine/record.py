@@ -11,8 +11,6 @@ from simharness.places import Place
 
 VERSIONED = "version"
 """In a kernel's context: what the execution rests on that another version of Python may do otherwise."""
-LOG = "log"
-"""The kind of the operations that log lines are, where they are points."""
 
 
 class Record:

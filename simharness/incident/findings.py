@@ -10,9 +10,9 @@ from simharness.engine.actors import ALTERNATIVES, SHIFT
 from simharness.engine.faults import Faults
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import conflict
-from simharness.engine.record import LOG
 from simharness.incident.gate import DROPPED, PICK, Gate, Identity, LogLine, State
 from simharness.incident.templates import Line
+from simharness.runtimes.logs import LOG
 from simharness.simulation.execution import Execution, describe
 from simharness.simulation.transcript import Account
 from simharness.trace.data import Trace

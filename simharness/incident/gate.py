@@ -6,19 +6,21 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from simharness.authoring.world import ASSUME
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import ALONE, Kind
 from simharness.engine.operations import Operation, Resource
-from simharness.engine.record import LOG
 from simharness.incident.templates import Line, Log
 from simharness.incident.timeline import Incident
+from simharness.runtimes.logs import LOG
 
 RESOURCE = "the incident's log"
 PROCESS, THREAD = "a process", "a thread"
 """Kinds of ids that the line format tells."""
 DROPPED = "dropped log lines"
 """In a kernel's context: the indices of steps that only found out that a line comes after the end of its part; none of the code's."""
-PICK = "pick"
+PICK = Kind(ALONE, "pick")
 """The kind of the steps by which actors pick whose lines they log; they are no steps of the code."""
 Identity = tuple[str, str, str]
 """(kind, value in the incident, value in the execution)"""
@@ -115,7 +117,7 @@ class Gate:
         ]
         taken = self._pass(message, record.name, part, candidates)
         if taken is None:
-            kernel.step(Operation("assume", kernel.resource("assume", False), enabled=bool))
+            kernel.step(Operation(ASSUME, kernel.resource("assume", False), enabled=bool))
         elif taken != resource.state:
             kernel.put(resource, taken)
             if taken.consumed == self._parts[part]:

@@ -10,7 +10,7 @@ from typing import Any
 from simharness.engine.clock import EPOCH, SECOND
 from simharness.places import Place
 from simharness.timeline.folding import Row, rows
-from simharness.timeline.words import STRIKES, advance, move_in_words, seconds, strike, words
+from simharness.timeline.words import move_in_words, of_nobody, words
 from simharness.trace.data import Race, Step, Trace, Why
 from simharness.trace.moves import Move
 from simharness.trace.tables import Tables
@@ -70,9 +70,9 @@ def _step(step: Step, kept: Mapping[tuple[str, str], set[Any]]) -> dict[str, Any
     return {
         "number": step.number,
         "actor": step.actor,
-        "kind": step.kind,
+        "kind": str(step.kind),
         "detail": step.detail,
-        "text": _words(step, words(step)),
+        "text": of_nobody(step) or words(step),
         "place": None if step.place is None else str(step.place),
         "calls": [[str(place), place.function] for place in step.calls],
         "notes": list(step.notes),
@@ -89,20 +89,13 @@ def _step(step: Step, kept: Mapping[tuple[str, str], set[Any]]) -> dict[str, Any
     }
 
 
-def _words(step: Step, text: str) -> str:
-    """Return what a step did, also one that is nobody's."""
-    if step.kind == "clock.advance":
-        return f"the clock moves to {seconds(advance(step)[1])}"
-    return strike(step) if step.kind in STRIKES else text
-
-
 def _row(row: Row) -> dict[str, Any]:
     """Return a line of the timeline: the steps from `number` to `last` in as few words as explain them."""
     return {
         "number": row.number,
         "last": row.step.number,
         "actor": row.step.actor,
-        "text": _words(row.step, row.text),
+        "text": of_nobody(row.step) or row.text,
         "inside": list(row.inside),
         "database": list(row.database),
         "log": list(row.log),

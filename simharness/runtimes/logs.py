@@ -14,12 +14,13 @@ import logging
 import weakref
 
 from simharness.engine.kernel import current
+from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.modes import RUNNING
 from simharness.engine.operations import Operation
-from simharness.engine.record import LOG
 from simharness.runtimes.patching import Patches
 from simharness.trace.log_lines import LogLines
 
+LOG = Kind(ALONE, "log", Role.LOGS)
 LOG_LINES = "log lines"
 """In `kernel.learned.shared`, makes every log line that is emitted a point."""
 

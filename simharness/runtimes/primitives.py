@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from simharness.engine.actors import ROOT
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Family
 from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.engine.operations import Operation, Resource
 from simharness.places import is_foreign
@@ -63,7 +64,7 @@ def number_of(owner: Any) -> int:
 class View:
     """What one primitive is in one execution; the identity of `execution`, the kernel's resources, tells executions apart."""
 
-    kind = "thing"
+    family: Family
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         self.execution = kernel.resources
@@ -83,7 +84,7 @@ class Views(Generic[V]):
 
     def born(self, kernel: Kernel, owner: Any, depth: int = 3) -> V:
         """Make the view of something that the current actor has just made."""
-        name, label = made_here(kernel, self._make.kind, depth)
+        name, label = made_here(kernel, self._make.family.name, depth)
         view = owner.__dict__[VIEW] = self._make(kernel, owner, name, label)
         return view
 
@@ -91,7 +92,7 @@ class Views(Generic[V]):
         """Return the view of `owner` in the execution under way."""
         view: V | None = owner.__dict__.get(VIEW)
         if view is None or view.execution is not kernel.resources:
-            name = f"{self._make.kind} made before, no. {number_of(owner)}"
+            name = f"{self._make.family.name} made before, no. {number_of(owner)}"
             view = owner.__dict__[VIEW] = self._make(kernel, owner, name, name)
         return view
 

@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Role
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
 from simharness.search.configurations import instead
 
@@ -181,7 +182,7 @@ class Races:
         now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
         for actor in self.kernel.cast.actors.values():
             operation = actor.pending
-            waits = operation is not None and operation.kind != "assume"
+            waits = operation is not None and operation.kind.role is not Role.ASSUMES
             if not actor.finished and waits and (actor.daemon or cut or not actor.ready(now)):
                 yield actor
 

@@ -9,8 +9,6 @@ from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.errors import Misuse
 
-_IN_MEMORY = frozenset({"lock", "rlock", "condition", "event", "semaphore", "barrier", "queue"})
-
 
 def shared_memory(kernel: Kernel) -> tuple[int, int] | None:
     """Return two steps of different processes that used the same lock, event, condition, semaphore, barrier or queue; None if none did."""
@@ -20,7 +18,7 @@ def shared_memory(kernel: Kernel) -> tuple[int, int] | None:
     users: dict[str, tuple[str, int]] = {}
     for position, operation in enumerate(kernel.record.operations):
         resource = operation.resource
-        if resource is None or operation.kind.partition(".")[0] not in _IN_MEMORY:
+        if resource is None or not operation.kind.family.in_memory:
             continue
         process = actors[kernel.record.keys[position] >> SHIFT].process
         first, step = users.setdefault(resource.name, (process, position))

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT
 from simharness.engine.kernel import Kernel
-from simharness.engine.record import LOG, VERSIONED
+from simharness.engine.kinds import Role
+from simharness.engine.record import VERSIONED
 from simharness.places import asker
 from simharness.simulation.difference import Entry
 from simharness.simulation.execution import Deadlock, Execution
@@ -95,7 +96,7 @@ class Watch:
         key = self._choose(enabled)
         self.enabled[kernel.record.n] = enabled
         actor = kernel.cast.actors.get(key >> SHIFT) if key >= 0 else None
-        if actor is not None and actor.greenlet is not None and actor.pending is not None and actor.pending.kind != LOG:
+        if actor is not None and actor.greenlet is not None and actor.pending is not None and actor.pending.kind.role is not Role.LOGS:
             if _of_standard_library(asker(actor.greenlet.gr_frame or sys._getframe(1))):
                 kernel.context.setdefault(VERSIONED, "code of the standard library")
         return key

@@ -11,6 +11,7 @@ from typing import Any
 
 from simharness.authoring.scenario import Scenario, fixed_cell
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Role
 from simharness.errors import Misuse, Nondeterminism, SimharnessError, TokenError
 from simharness.runtimes import control
 from simharness.search import tokens
@@ -76,7 +77,7 @@ class Point:
         last = self.trace.steps[-1] if self.trace.steps else None
         if last is None:
             return 0
-        return int(last.detail) if last.kind == "clock.advance" else last.time
+        return int(last.detail) if last.kind.role is Role.MOVES_CLOCK else last.time
 
     @property
     def tables(self) -> Tables:

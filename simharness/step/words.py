@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from simharness.engine.clock import EPOCH, SECOND
 from simharness.report.recorded import value
 from simharness.step.stepper import Point
-from simharness.timeline.words import STRIKES, advance, cut, move_in_words, one_line, seconds, strike, where, words
+from simharness.timeline.words import cut, move_in_words, of_nobody, one_line, seconds, where, words
 from simharness.trace.data import Step
 from simharness.trace.moves import Move
 from simharness.trace.tables import AGES
@@ -24,9 +24,7 @@ def title(point: Point) -> str:
 
 def step_in_words(step: Step) -> str:
     """Return who did what in a step."""
-    if step.kind == "clock.advance":
-        return f"the clock moves to {seconds(advance(step)[1])}"
-    return strike(step) if step.kind in STRIKES else f"{step.actor}: {words(step)}"
+    return of_nobody(step) or f"{step.actor}: {words(step)}"
 
 
 def below(step: Step) -> Iterator[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from simharness.engine.kinds import Border, Role
 from simharness.places import Place
-from simharness.timeline.words import advance, behind, border, in_words, is_sql, statements
+from simharness.timeline.words import advance, behind, in_words, is_sql, statements
 from simharness.trace.data import Step, Trace
 
 LONG_RUN = 12
@@ -74,7 +75,7 @@ def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]
         if end is None or start in hidden:
             continue
         within = [position for position in range(start + 1, end) if position not in hidden]
-        if not border(step):
+        if step.kind.border is None:
             shown = [start, *within] if _says(step) or not within else within
             hidden |= {start, end} - {shown[0]}
             if not within or _says(steps[end]):
@@ -121,18 +122,19 @@ def _without(step: Step, lock: Step) -> Step:
 def _closing(steps: Sequence[Step], start: int) -> int | None:
     """Return the position of the step that closes what this one opens, if its actor was not interrupted in between."""
     step = steps[start]
-    family, _, verb = step.kind.rpartition(".")
-    if verb != "acquire" and border(step) != "BEGIN":
+    opens = step.kind.role is Role.OPENS
+    if not opens and step.kind.border is not Border.BEGINS:
         return None
     for position in range(start + 1, len(steps)):
         other = steps[position]
         if other.actor != step.actor:
             return None
-        if verb == "acquire" and other.kind == f"{family}.release" and step.detail.startswith(other.detail):
+        closes = other.kind.role is Role.CLOSES and other.kind.family == step.kind.family
+        if opens and closes and step.detail.startswith(other.detail):
             return position
-        if verb != "acquire" and border(other) in ("COMMIT", "END") and all(note.startswith("committed") for note in other.notes):
+        if not opens and other.kind.border is Border.COMMITS and all(note.startswith("committed") for note in other.notes):
             return position
-        if verb != "acquire" and border(other):
+        if not opens and other.kind.border is not None:
             return None
     return None
 
@@ -146,10 +148,10 @@ def _idle_readings(steps: Sequence[Step]) -> set[int]:
     """Clock readings after which the clock stood still until their actor moved again."""
     result = set()
     for position, step in enumerate(steps):
-        if step.kind != "clock.read" or _says(step):
+        if step.kind.role is not Role.READS_CLOCK or _says(step):
             continue
         following = next((later for later in range(position + 1, len(steps)) if steps[later].actor == step.actor), None)
-        if following is not None and not any(other.kind == "clock.advance" for other in steps[position:following]):
+        if following is not None and not any(other.kind.role is Role.MOVES_CLOCK for other in steps[position:following]):
             result.add(position)
     return result
 
@@ -160,18 +162,18 @@ def _bystanders(trace: Trace, steps: Sequence[Step]) -> set[int]:
     busy |= {waiting.actor for waiting in trace.waiting}
     if not {step.actor for step in steps} & busy - {"clock"}:
         return set()
-    heard = {step.detail for step in steps if step.actor in busy and step.kind == "event.wait"}
+    heard = {(step.kind.family, step.detail) for step in steps if step.actor in busy and step.kind.role is Role.AWAITS}
     return {
         position
         for position, step in enumerate(steps)
         if step.actor not in busy
-        or (step.kind.startswith("thread.") and step.detail in trace.actors and step.detail not in busy)
-        or (step.kind == "event.set" and step.detail not in heard and not _says(step))
+        or (step.kind.role is Role.ABOUT_ACTORS and step.detail in trace.actors and step.detail not in busy)
+        or (step.kind.role is Role.SIGNALS and (step.kind.family, step.detail) not in heard and not _says(step))
     }
 
 
 def _only_waits(step: Step) -> bool:
-    return step.kind.startswith("thread.") or step.kind in ("event.wait", "condition.wait", "clock.read", "sleep")
+    return step.kind.role in (Role.ABOUT_ACTORS, Role.AWAITS, Role.READS_CLOCK, Role.SLEEPS)
 
 
 def _repetitions(shown: Sequence[Row]) -> list[Row]:
@@ -184,11 +186,11 @@ def _repetitions(shown: Sequence[Row]) -> list[Row]:
             again = False
         else:
             again = (row.text, row.inside, row.step.place) == (text, last.inside, last.step.place)
-        if again and last is not None and row.step.kind != "clock.advance":
+        if again and last is not None and row.step.kind.role is not Role.MOVES_CLOCK:
             times += 1
             result[-1] = replace(row, number=last.number, text=f"{row.text} ({times} times)")
             continue
-        if last is not None and row.step.kind == last.step.kind == "clock.advance":
+        if last is not None and row.step.kind.role is last.step.kind.role is Role.MOVES_CLOCK:
             result[-1] = replace(last, step=replace(last.step, detail=str(advance(row.step)[1])))
         else:
             result.append(row)

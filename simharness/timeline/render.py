@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
+from simharness.engine.kinds import Role
 from simharness.timeline.folding import Row, rows
 from simharness.timeline.why import explain, row_of
-from simharness.timeline.words import STRIKES, advance, cut, one_line, plain, seconds, strike, where
+from simharness.timeline.words import advance, cut, one_line, seconds, strike, where
 from simharness.trace.data import Step, Trace, Waiting
 
 ALIVE, HOLDING, LAPSED, FAILED, PARTS, NOTHING = "│", "┃", "╎", "✗", "▸", "–"
@@ -193,7 +194,7 @@ class Timeline:
         mover = ""
         for row in self.rows:
             step = row.step
-            if step.kind == "clock.advance" or step.kind in STRIKES:
+            if step.kind.role in (Role.MOVES_CLOCK, Role.STRIKES):
                 self._rule(step)
                 for change in row.database:
                     self._line().put(self.margin + 2, cut(one_line(change), self.width - self.margin - 2), _CHANGE.get(change[:1], ""))
@@ -271,7 +272,7 @@ class Timeline:
                 line.put(at, cut(text, self._shown_room(name)), "bold")
 
     def _rule(self, step: Step) -> None:
-        if step.kind in STRIKES:
+        if step.kind.role is Role.STRIKES:
             text = f"── {strike(step)} "
             self._line().put(0, text + "─" * (self.width - len(text)), "bold red")
             return
@@ -307,7 +308,7 @@ class Timeline:
         if passing is not None:
             failing = self.trace.steps[passing.parts_at - 1]
             mover, other = ("the clock" if actor == "clock" else actor for actor in (passing.actor, failing.actor))
-            other = "the fault" if failing.kind in STRIKES else other
+            other = "the fault" if failing.kind.role is Role.STRIKES else other
             how = f"{mover} chooses otherwise" if mover == other else f"{mover} moves instead of {other}"
             text = f"{PARTS} a passing ordering parts here, at step {passing.parts_at}: {how}; replay: {passing.token}"
             for line in textwrap.wrap(text, self.page, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False):
@@ -316,10 +317,7 @@ class Timeline:
     def _failure(self) -> str:
         trace = self.trace
         if trace.waiting and (trace.failure or "").startswith("deadlock"):
-            who = [
-                f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_plain(stuck.operation)})'}"
-                for stuck in trace.waiting
-            ]
+            who = [f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_wanted(stuck)})'}" for stuck in trace.waiting]
             return f"deadlock: {', '.join(who)}; nobody can move"
         return trace.failure or ""
 
@@ -359,14 +357,13 @@ def _lapsed(step: Step, name: str) -> bool:
     return name in step.until and step.wall >= step.until[name]
 
 
-def _plain(operation: str) -> str:
-    kind, _, detail = one_line(operation).partition(" ")
-    return plain(kind, detail)
+def _wanted(stuck: Waiting) -> str:
+    return stuck.kind.wanted(one_line(stuck.detail))
 
 
 def _waits(stuck: Waiting) -> list[str]:
     held = [f"  held by {stuck.holder}"] if stuck.holder else []
-    return [f"waits: {_plain(stuck.operation)}", *held]
+    return [f"waits: {_wanted(stuck)}", *held]
 
 
 def _last_steps(trace: Trace) -> dict[str, int]:

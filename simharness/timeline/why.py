@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from simharness.engine.kinds import Border, Role
 from simharness.timeline.folding import Row, rows
-from simharness.timeline.words import STRIKES, advance, border, cut, in_short, is_sql, one_line, plain, seconds, strike
+from simharness.timeline.words import advance, cut, in_short, is_sql, one_line, seconds, strike
 from simharness.trace.data import Race, Trace, Why
 
 LONGEST = 48
@@ -60,22 +61,20 @@ def _order(trace: Trace, shown: Sequence[Row], race: Race) -> str:
 def _named(trace: Trace, shown: Sequence[Row], number: int) -> str:
     """Call a step what its row is called: main_turn's end_session (store.py:147)."""
     step = trace.steps[number - 1]
-    if step.kind == "clock.advance":
+    if step.kind.role is Role.MOVES_CLOCK:
         return f"the clock's move to {seconds(advance(step)[1])}"
-    if step.kind in STRIKES:
+    if step.kind.role is Role.STRIKES:
         return strike(step)
     row = row_of(trace, shown, number)
     place = step.place
-    if is_sql(step) and not border(step):
+    if is_sql(step) and step.kind.border is None:
         text = in_short(step)
     elif row is not None and (row.number != number or is_sql(step) or row.step.place != step.place):
         text, place = row.text.partition(":")[0].partition(" → ")[0], row.step.place
-    elif step.kind == "choose":
-        text = f"choice of {', '.join(step.notes) or step.detail}"
-    elif step.kind == "step":
-        text = one_line(step.detail)
+    elif step.kind.noun:
+        text = step.kind.noun.format(detail=one_line(step.detail), result=", ".join(step.notes) or step.detail)
     else:
-        text = plain(step.kind, one_line(step.detail))
+        text = step.kind.phrase(one_line(step.detail))
     where = f" ({place.file.rpartition('/')[2]}:{place.line})" if place is not None else f" (step {number})"
     return f"{step.actor}'s {cut(text, LONGEST)}{where}"
 
@@ -84,9 +83,8 @@ def _waits(trace: Trace, actor: str) -> str:
     """Call an operation that was never done what the actor waits for."""
     for stuck in trace.waiting:
         if stuck.actor == actor:
-            kind, _, detail = one_line(stuck.operation).partition(" ")
             where = f" ({stuck.place.file.rpartition('/')[2]}:{stuck.place.line})" if stuck.place is not None else ""
-            return f"{actor}'s {plain(kind, detail)}{where}"
+            return f"{actor}'s {stuck.kind.wanted(one_line(stuck.detail))}{where}"
     return "the clock could move" if actor == "clock" else f"{actor}'s next step"
 
 
@@ -99,7 +97,7 @@ def row_of(trace: Trace, shown: Sequence[Row], number: int) -> Row | None:
     """Return the row that shows a step, also one that was folded away with others of its actor."""
     step = trace.steps[number - 1]
     own = [row for row in shown if row.step.actor == step.actor]
-    opens = step.kind.endswith(".acquire") or border(step) == "BEGIN"
+    opens = step.kind.role is Role.OPENS or step.kind.border is Border.BEGINS
     here = next((row for row in own if row.number == number), None)
     later = next((row for row in own if row.number > number), None)
     earlier = next((row for row in reversed(own) if row.number < number), None)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simharness.engine.kinds import Border, Role
 from simharness.places import Place
 from simharness.trace.data import Step
 from simharness.trace.moves import Move
@@ -21,18 +22,16 @@ LONGEST_LIST = 60
 _BORDERS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 
-STRIKES = {
-    "fault.crash": "{} crashes",
-    "fault.stall": "{}: stalled",
-    "fault.suspend": "{}: suspended",
-    "fault.nothing": "nothing more strikes",
-}
-"""Kinds of steps that are faults, or that none strikes, in words."""
-
-
 def strike(step: Step) -> str:
     """Return a fault that is nobody's step in words."""
-    return STRIKES[step.kind].format(step.detail)
+    return step.kind.done.format(detail=step.detail)
+
+
+def of_nobody(step: Step) -> str:
+    """Return what a step is that is nobody's, in words; nothing for an actor's."""
+    if step.kind.role is Role.MOVES_CLOCK:
+        return f"the clock moves to {seconds(advance(step)[1])}"
+    return strike(step) if step.kind.role is Role.STRIKES else ""
 
 
 def one_line(text: str) -> str:
@@ -63,72 +62,45 @@ def sql(text: str) -> str:
 
 def is_sql(step: Step) -> bool:
     """Whether the step is a statement or a transaction border."""
-    return step.kind.startswith(("sql", "db"))
+    return step.kind.family.statements
 
 
 def in_short(step: Step) -> str:
     """Return the verb and the table of a statement."""
-    return Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), (), False).short()
+    return _own_statement(step, ()).short()
 
 
-def border(step: Step) -> str:
-    """Return BEGIN, COMMIT, … for a step at a transaction's border; else nothing."""
-    if not is_sql(step):
-        return ""
-    word = (step.detail or step.kind.rpartition(".")[2]).strip().split(" ")[0].upper()
-    return word if word in _BORDERS else ""
+def words(step: Step, verb: str = "") -> str:
+    """Return what the step did, apart from the statements that ran inside it.
 
-
-def words(step: Step) -> str:
-    """Return what the step did, apart from the statements that ran inside it."""
+    Args:
+        verb: what to write instead of its own.
+    """
     kind, detail = step.kind, one_line(step.detail)
     notes = _own_notes(step)
     if is_sql(step):
-        return str(Statement(detail or kind.rpartition(".")[2].upper(), notes, bool(step.database)))
-    if kind == "step":
-        return _with(detail, notes)
-    if kind == "choose":
-        return f"choose {', '.join(notes) or detail}"
-    if kind == "sleep":
-        return _with(f"slept {detail}", notes)
-    if kind == "clock.read":
-        return _with("read the clock", notes)
+        return str(_own_statement(step, notes))
+    if kind.done:
+        done = kind.done.format(detail=detail, result=", ".join(notes) or detail)
+        return done if "{result}" in kind.done else _with(done, notes)
     if detail and notes and notes[0].startswith(detail):
-        return f"{kind.replace('_', '-')} {', '.join(notes)}"
-    return _with(plain(kind, detail), notes)
+        return f"{str(kind).replace('_', '-')} {', '.join(notes)}"
+    return _with(kind.phrase(detail, verb), notes)
 
 
 def move_in_words(move: Move) -> str:
     """Return what somebody would do next."""
     kind, detail = move.kind, one_line(move.detail)
-    if kind == "clock.advance":
+    if kind.role is Role.MOVES_CLOCK:
         return f"the clock moves to {seconds(int(detail))}" if detail.isdigit() else "the clock moves"
-    if kind in STRIKES:
-        return STRIKES[kind].format(detail)
-    if kind.startswith(("sql", "db")):
-        text = sql(detail or kind.rpartition(".")[2].upper())
-    elif kind == "step":
-        text = detail
-    elif kind == "sleep":
-        text = f"end a sleep of {detail}"
+    following = kind.next or kind.done
+    if kind.family.statements:
+        text = sql(detail or kind.name.upper())
+    elif following:
+        text = following.format(detail=detail, result=detail, choice=f"{detail}: {move.value}" if detail else move.value)
     else:
-        text = "read the clock" if kind == "clock.read" else plain(kind, detail)
-    if move.fault:
-        return f"{text}, and it fails: {move.fault}"
-    if kind != "choose":
-        return text
-    return f"choose {detail}: {move.value}" if detail else f"choose {move.value}"
-
-
-def plain(kind: str, detail: str) -> str:
-    """Return an operation in words: `acquire lock store.py:55` for `lock.acquire` of the lock of that name."""
-    family, _, verb = kind.rpartition(".")
-    verb = verb.replace("_", "-")
-    if not detail:
-        return f"{verb} {family}".strip()
-    if not family or detail.startswith(family) or family in ("thread", "memory"):
-        return f"{verb} {detail}"
-    return f"{verb} {family} {detail}"
+        text = kind.phrase(detail)
+    return f"{text}, and it fails: {move.fault}" if move.fault and kind.role is not Role.STRIKES else text
 
 
 @dataclass(frozen=True)
@@ -138,11 +110,12 @@ class Statement:
     sql: str
     said: Sequence[str]
     changes_shown: bool
+    border: Border | None = None
 
     @property
     def is_border(self) -> bool:
-        """Whether it begins or ends a transaction."""
-        return self.sql.strip().split(" ")[0].upper() in _BORDERS
+        """Whether it begins or ends a transaction; of one that ran inside a step only the text is known."""
+        return self.border is not None or self.sql.strip().split(" ")[0].upper() in _BORDERS
 
     @property
     def is_read(self) -> bool:
@@ -172,13 +145,16 @@ def statements(step: Step) -> list[Statement]:
     """
     notes = _notes(step)
     first = _first_statement(notes)
-    shown = bool(step.database)
-    found = [Statement(one_line(step.detail) or step.kind.rpartition(".")[2].upper(), notes[:first], shown)] if is_sql(step) else []
+    found = [_own_statement(step, notes[:first])] if is_sql(step) else []
     while first < len(notes):
         following = first + 1 + _first_statement(notes[first + 1 :])
-        found.append(Statement(notes[first], notes[first + 1 : following], shown))
+        found.append(Statement(notes[first], notes[first + 1 : following], bool(step.database)))
         first = following
     return found
+
+
+def _own_statement(step: Step, notes: Sequence[str]) -> Statement:
+    return Statement(one_line(step.detail) or step.kind.name.upper(), notes, bool(step.database), step.kind.border)
 
 
 def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
@@ -194,7 +170,9 @@ def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
         below = every[1:] if is_sql(first) else every
         return words(first), [str(statement) for statement in below if not statement.is_border]
     if not every:
-        return words(first).replace("acquire", "acquire, release", 1), []
+        closing = next((step.kind.verb for step in steps[1:] if step.kind.role is Role.CLOSES), "")
+        pair = first.kind.role is Role.OPENS and closing
+        return words(first, f"{first.kind.verb}, {closing}" if pair else ""), []
     if not inner:
         return str(every[0]) if len(every) == 1 else f"{sql(every[0].sql)} … {every[-1]}", []
     changed = any(not statement.is_read and not statement.found_nothing for statement in inner)
@@ -209,7 +187,7 @@ def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
 
 def behind(step: Step) -> bool:
     """Whether statements inside the step say more than the step: it only reads the clock, or takes or gives back a lock."""
-    return step.kind == "clock.read" or step.kind.endswith((".acquire", ".release"))
+    return step.kind.role in (Role.READS_CLOCK, Role.OPENS, Role.CLOSES)
 
 
 def _notes(step: Step) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from simharness.engine.kinds import Kind
 from simharness.places import Place
 from simharness.trace.moves import Message, Move
 from simharness.trace.tables import Tables
@@ -19,7 +20,7 @@ class Step:
     Attributes:
         number: from 1.
         actor: its name; "clock" for an advance of the clock.
-        kind, detail: the operation, such as `sql` and its text.
+        kind, detail: the operation, such as `sqlite.begin` and its text; what can be asked of a kind is in `engine/kinds.py`.
         place: the user's source line, if there is one.
         notes: what the step read or changed, in words.
         time: virtual nanoseconds since the start.
@@ -38,7 +39,7 @@ class Step:
 
     number: int
     actor: str
-    kind: str
+    kind: Kind
     detail: str
     place: Place | None
     notes: tuple[str, ...]
@@ -58,12 +59,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Waiting:
-    """An actor that was stuck when the execution ended: what it waits for, who has that, and where."""
+    """An actor that was stuck when the execution ended: what it waits for, who has that, and where.
+
+    Attributes:
+        kind, detail: the operation; `detail` is the object where there is nothing else to say.
+    """
 
     actor: str
-    operation: str
+    kind: Kind
+    detail: str
     holder: str | None
     place: Place | None
+
+    @property
+    def operation(self) -> str:
+        """What it waits for: `lock.acquire lock store.py:55`."""
+        return self.kind.awaited or f"{self.kind} {self.detail}".strip()
 
     def __str__(self) -> str:
         held = f", held by {self.holder}" if self.holder else ""

@@ -12,7 +12,8 @@ from typing import Any
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.kernel import Kernel
-from simharness.engine.movers import NOTHING
+from simharness.engine.kinds import Kind, Role, Sends
+from simharness.engine.movers import ADVANCE, CRASH, NOTHING, STRIKES
 from simharness.engine.operations import Every, Operation, Resource
 from simharness.places import Place
 
@@ -39,7 +40,7 @@ class Move:
     """
 
     actor: str
-    kind: str
+    kind: Kind
     detail: str
     place: Place | None = None
     alternative: int = 0
@@ -97,13 +98,13 @@ def _possible(kernel: Kernel, key: int) -> Move:
         return replace(_of(kernel, actor), key=key, alternative=alternative, fault=kernel.movers.strikes(key) or "", value=value)
     if key == kernel.movers.clock_key:
         idle = not any(actor.ready(kernel.clock.now) for actor in kernel.cast.live)
-        return Move("clock", "clock.advance", str(kernel.movers.next_instant(idle)), key=key)
+        return Move("clock", ADVANCE, str(kernel.movers.next_instant(idle)), key=key)
     kind, process = kernel.movers.faults[key >> SHIFT]
     detail = process
-    if kind not in (NOTHING, "crash"):
+    if kind not in (NOTHING, CRASH):
         instants = kernel.clock.instants(kernel.movers.deadlines(), kernel.record.readings())
         detail = f"{process} for {(instants[alternative] - kernel.clock.now) / 1e9:g} s"
-    return Move("", f"fault.{'nothing' if kind == NOTHING else kind}", detail, alternative=alternative, key=key, fault=kind)
+    return Move("", STRIKES[kind], detail, alternative=alternative, key=key, fault=kind)
 
 
 def _why_not(kernel: Kernel, actor: Actor) -> str:
@@ -114,35 +115,12 @@ def _why_not(kernel: Kernel, actor: Actor) -> str:
         return f"its process is stopped until {actor.wakes / 1e9:g} s"
     kind, resource = operation.kind, operation.resource
     until = f"{actor.deadline / 1e9:g} s" if actor.deadline is not None else ""
-    if kind == "sleep":
-        return f"sleeps until {until}"
+    if kind.role is Role.SLEEPS:
+        return kind.why_not("", None, until)
     if resource is None or kernel.over or kernel.cast.unfinished == 0:
         return "the execution is over"
-    reason = kernel.canonical(_reason(kind, resource.name, resource.state))
+    reason = kernel.canonical(kind.why_not(resource.name, resource.state))
     return f"{reason}; waits until {until} at most" if until else reason
-
-
-def _reason(kind: str, name: str, state: Any) -> str:
-    family, _, verb = kind.rpartition(".")
-    if isinstance(state, str) and family in ("lock", "rlock", "sqlite"):
-        return f"{name} is held by {state}"
-    if isinstance(state, tuple) and family == "condition":
-        holder = state[0] if kind == "condition.wake" else None
-        return f"its lock is held by {holder}" if isinstance(holder, str) else "nobody has notified it"
-    said = {
-        "queue.get": f"{name} is empty",
-        "queue.put": f"{name} is full",
-        "queue.join": f"{name} are {state}",
-        "event.wait": f"{name} is not set",
-        "semaphore.acquire": f"{name} is at 0",
-        "thread.join": f"{name.removeprefix('end of ')} has not ended",
-        "barrier.pass": f"others have not reached {name}",
-        "barrier.arrive": f"{name} is still being left",
-        "sqlite.wait": "the database is locked",
-        "wait_until": f"{name} is {state!r}",
-        "assume": "its assumption is false: the execution is left out",
-    }
-    return said.get(kind, f"{name or verb} does not allow it")
 
 
 # Messages
@@ -210,11 +188,8 @@ def _enabling(operation: Operation, position: int) -> int | None:
 
 
 def _kind(operation: Operation, waited: bool) -> str:
-    if operation.kind == "thread.join":
-        return "end"
-    if waited:
-        return "wake-up"
-    return "hand-over" if operation.kind.startswith(("lock", "rlock", "sqlite", "semaphore")) else "signal"
+    sent = operation.kind.enabled_by
+    return "wake-up" if waited and sent is not Sends.END else sent.value
 
 
 def _starts(kernel: Kernel, movers: Sequence[str]) -> Iterator[Message]:

@@ -1,8 +1,8 @@
 """Which lines an exploration ran, and so which scheduling points it never reached in the functions that ran.
 
 A branch that no ordering takes (the loser's retreat, the retry) is a sign that a scenario does not exercise what it is about. Points are
-told from the source: `with` on a name, and calls of methods that the runtimes make steps of. A name that many classes share (`get`,
-`join`, `start`) counts only where it is called as primitives are. Lines are seen by `sys.monitoring`, where Python has it, else by
+told from the source: `with` on a name, and calls of the methods that kinds of steps name (`Kind.calls`). A name that many classes share
+(`get`, `join`, `start`) counts only where it is called as primitives are. Lines are seen by `sys.monitoring`, where Python has it, else by
 `sys.settrace`; where somebody else traces, nothing is told.
 """
 
@@ -11,22 +11,13 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+from simharness.engine.kinds import called
 from simharness.places import Place, is_foreign
 
-# fmt: off
-NAMES = frozenset({
-    "acquire", "release", "wait", "wait_for", "notify", "notify_all",
-    "set", "is_set", "put", "put_nowait", "get_nowait", "task_done",
-    "submit", "execute", "executemany", "executescript", "commit", "rollback",
-    "sleep", "step", "choose", "assume", "swap", "compare_and_set",
-    "wait_until",
-})
-# fmt: on
-WITHOUT_ARGUMENTS = frozenset({"get", "join", "start", "result"})
 _TOOL = "simharness"
 _elsewhere = ("site-packages", "dist-packages")
 _monitoring: Any = getattr(sys, "monitoring", None)
@@ -122,10 +113,11 @@ def _points(file: str) -> Iterator[tuple[ast.FunctionDef, str, Sequence[int]]]:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
         return
+    names, without_arguments = called()
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef):
             for node in _own_nodes(function):
-                expression = _point(node)
+                expression = _point(node, names, without_arguments)
                 if expression is not None:
                     end = expression.end_lineno or expression.lineno
                     yield function, ast.unparse(expression), range(expression.lineno, end + 1)
@@ -141,12 +133,12 @@ def _own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
             left.extend(ast.iter_child_nodes(node))
 
 
-def _point(node: ast.AST) -> ast.expr | None:
-    """Return what of a node is a scheduling point: the method it calls, or the lock that it enters."""
+def _point(node: ast.AST, names: Container[str], without_arguments: Container[str]) -> ast.expr | None:
+    """Return what of a node is a scheduling point: the method it calls, one of these, or the lock that it enters."""
     if isinstance(node, ast.withitem) and isinstance(node.context_expr, ast.Name | ast.Attribute):
         return node.context_expr
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         name = node.func.attr
-        if name in NAMES or (name in WITHOUT_ARGUMENTS and not node.args):
+        if name in names or (name in without_arguments and not node.args):
             return node.func
     return None

@@ -152,13 +152,9 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
     for actor in kernel.cast.stuck:
         operation = actor.pending
         assert operation is not None
-        holder = operation.resource.state if operation.resource is not None else None
-        name = operation.resource.name if operation.resource is not None else ""
-        words = f"{operation.kind} {operation.detail if operation.detail and operation.detail != name else name}".strip()
-        if name == "trio" and operation.kind != "trio":
-            words = "its turn"
-        held = holder if isinstance(holder, str) and operation.kind.startswith(("lock", "rlock", "sql", "db")) else None
-        result.append(Waiting(actor.name, words, held, kernel.cast.stuck_at.get(actor.name)))
+        kind, resource = operation.kind, operation.resource
+        name, holder = (resource.name, kind.holder(resource.state)) if resource is not None else ("", None)
+        result.append(Waiting(actor.name, kind, operation.detail or name, holder, kernel.cast.stuck_at.get(actor.name)))
     return tuple(result)
 
 

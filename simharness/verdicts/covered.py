@@ -65,7 +65,7 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
         found.append("the space was not exhausted")
     if tally.cut:
         kernel = simulation.kernel
-        tail = ", ".join(dict.fromkeys(operation.kind for operation in kernel.record.operations[-20:]))
+        tail = ", ".join(dict.fromkeys(str(operation.kind) for operation in kernel.record.operations[-20:]))
         where = f"at max_steps={simulation.settings.max_steps}, or where daemons kept others from moving"
         found.append(f"{tally.cut} executions were cut {where if kernel.learned.daemons else where.partition(',')[0]} (repeating: {tail})")
     if not tally.executions:

@@ -11,13 +11,12 @@ from itertools import count, product
 import simharness
 from simharness.engine.actors import SHIFT
 from simharness.engine.operations import conflict
-from simharness.engine.record import LOG
 from simharness.incident.findings import Level, events_of
 from simharness.incident.gate import PICK, LogLine, parts
 from simharness.incident.matching import Search, informative
 from simharness.incident.templates import Line, Log, Template
 from simharness.incident.timeline import Incident, _ordered
-from simharness.runtimes.logs import LOG_LINES
+from simharness.runtimes.logs import LOG, LOG_LINES
 from simharness.search.exhaustive import Exhaustive
 from simharness.settings import Settings
 from simharness.simulation.simulation import Simulation

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import simharness
+from simharness.engine.kinds import declared
 from simharness.places import Place
+from simharness.runtimes import control  # noqa: F401  # declares the kinds of all runtimes
+from simharness.runtimes.sqlite.kinds import of_verb
 from simharness.timeline.render import render
 from simharness.trace.data import Step, Trace
 from tests.report import small_races
@@ -63,12 +66,17 @@ def test_the_full_timeline_shows_every_step():
         assert re.search(rf"^.? +{step.number} ", text, re.MULTILINE), step
 
 
+def kind_of(text):
+    family, _, name = text.rpartition(".")
+    return of_verb(name) if family == "sqlite" else declared()[text]
+
+
 def made_up(kinds, **changes):
     steps = tuple(
         Step(
             number=number,
             actor=actor,
-            kind=kind,
+            kind=kind_of(kind),
             detail=detail,
             place=Place("/src/store.py", number, "f"),
             notes=(),
@@ -113,7 +121,7 @@ def test_statements_that_ran_behind_a_clock_reading_are_shown_instead_of_it():
 def test_the_statements_of_a_long_transaction_have_a_line_each():
     trace = made_up([("a", "sqlite.begin", "BEGIN"), ("b", "step", "x")])
     statements = tuple(f"UPDATE table_number_{number} SET x = 1" for number in range(4))
-    steps = (dataclasses.replace(trace.steps[0], kind="clock.read", notes=("BEGIN", *statements, "COMMIT")), trace.steps[1])
+    steps = (dataclasses.replace(trace.steps[0], kind=kind_of("clock.read"), notes=("BEGIN", *statements, "COMMIT")), trace.steps[1])
     lines = render(dataclasses.replace(trace, steps=steps)).splitlines()
     assert [line.split("UPDATE")[1].split()[0] for line in lines if "UPDATE" in line] == [f"table_number_{n}" for n in range(4)]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Family, Kind
 from simharness.engine.modes import INSPECTING, RUNNING, SETUP
 from simharness.engine.operations import Operation
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, BULK, READ, REMOVE, WALK, WRITE, Part
@@ -24,6 +25,8 @@ from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, k
 from simharness.runtimes.memory.locations import CLASS_FACT, FACT, Entry, Locations, Spot
 
 MEMORY = "memory"
+_STEPS = Family(MEMORY, said=False)
+_READING, _WRITING = Kind(_STEPS, "read"), Kind(_STEPS, "write")
 LONGEST_KEY = 24
 LEAST_ADDRESS = 1 << 16
 ADDRESSES = "memory at addresses"
@@ -103,8 +106,8 @@ class Memory(Locations):
         operations = spot.operations
         if operations is None:
             label = spot.entry.label + spot.key
-            reading = Operation("memory.read", reads=spot.bit, detail=label)
-            operations = spot.operations = reading, Operation("memory.write", writes=spot.bit, detail=label)
+            reading = Operation(_READING, reads=spot.bit, detail=label)
+            operations = spot.operations = reading, Operation(_WRITING, writes=spot.bit, detail=label)
         kernel.step(operations[write])
         return True
 
@@ -308,7 +311,7 @@ class Memory(Locations):
         else:
             reads, writes = sum({spot.bit for spot, _ in touched}), 0
         written = any(write for _, write in touched)
-        kernel.step(Operation("memory.write" if written else "memory.read", reads=reads, writes=writes, detail=label))
+        kernel.step(Operation(_WRITING if written else _READING, reads=reads, writes=writes, detail=label))
         return True
 
 

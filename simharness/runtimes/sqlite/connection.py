@@ -30,6 +30,7 @@ from simharness.engine.operations import Operation
 from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.cursor import LEGACY, SimCursor, TalkingCursor, attempt, execute, set_level, statement
 from simharness.runtimes.sqlite.database import Database
 from simharness.runtimes.sqlite.effects import Link
@@ -146,7 +147,7 @@ class SimConnection(_Connection):
         if kernel is None:
             raise Refused(f"{caller() or '?'}: a controlled connection is opened outside the simulation")
         if kernel.dying:
-            kernel.step(Operation("sqlite.connect"))
+            kernel.step(Operation(kinds.CONNECT))
         name = _name_of_next(kernel)
         place = identify(kernel, database, uri, name)
         super().__init__(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from simharness.engine.faults import DATABASE_ERRORS
 from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.engine.operations import Operation, State
+from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.sharing import Use
 from simharness.runtimes.sqlite.statements import (
     BEGIN,
@@ -70,13 +71,13 @@ class Points(Use):
         if self.exposed:
             self._exposed(shape)
         elif shape.kind == UNKNOWN:
-            self._step(Operation("sqlite.statement", reads=database.every, detail=shape.sql))
+            self._step(Operation(kinds.STATEMENT, reads=database.every, detail=shape.sql))
         elif database.wal:
             self._wal(shape)
         elif not database.private:
             self._journal(shape)
         if kernel.record.n == declared and database.fine:
-            self._step(Operation(_kind(shape), reads=database.every, detail=shape.sql))
+            self._step(Operation(kinds.of_verb(shape.verb), reads=database.every, detail=shape.sql))
 
     def _aside(self, shape: Shape) -> None:
         """Set-up and checks: no points; a check tells what it reads."""
@@ -90,7 +91,7 @@ class Points(Use):
             kernel.learned.share(f"checks of {database.label}")
             if self.user is not None or database.private:
                 kernel.learned.share(f"inspected {self.name}")
-        kernel.step(Operation("sqlite.check", reads=reads, detail=shape.sql))
+        kernel.step(Operation(kinds.CHECK, reads=reads, detail=shape.sql))
 
     def _step(self, operation: Operation, deadline: int | None = None) -> None:
         self.deadline = deadline
@@ -127,7 +128,7 @@ class Points(Use):
             self.used(kernel.actor)
             if database.alone and not self.exposed:
                 return
-            kernel.step(Operation(f"sqlite.{what}", writes=database.every | database.commits | self.bit))
+            kernel.step(Operation(kinds.of_verb(what), writes=database.every | database.commits | self.bit))
         elif kernel.mode == INSPECTING:
             self._aside(Shape("", READ, ""))
 
@@ -138,10 +139,10 @@ class Points(Use):
         if kind == READ:
             if not self.inside:
                 commits = self._sees_snapshot() if self.keeps_cursors or self.reading() else 0
-                self._step(Operation("sqlite.read", reads=shape.reads | database.every | commits, detail=shape.sql))
+                self._step(Operation(kinds.READ, reads=shape.reads | database.every | commits, detail=shape.sql))
             elif not self.holds and not self.snapshot:
                 commits = self._sees_snapshot()
-                self._step(Operation("sqlite.snapshot", reads=database.every | commits, detail=shape.sql))
+                self._step(Operation(kinds.SNAPSHOT, reads=database.every | commits, detail=shape.sql))
                 self.snapshot = True
         elif kind in (WRITE, SCHEMA):
             if self.holds:
@@ -157,7 +158,7 @@ class Points(Use):
             writes = database.lock.bit
             if kind != ROLLBACK:
                 writes |= self._changes()
-            self._step(Operation(_kind(shape), reads=database.every, writes=writes, detail=shape.sql))
+            self._step(Operation(kinds.of_verb(shape.verb), reads=database.every, writes=writes, detail=shape.sql))
 
     def _sees_snapshot(self) -> int:
         """Return the mask of `commits`, which from now on is written by commits."""
@@ -180,7 +181,7 @@ class Points(Use):
         self.waits = self.timeout > 0 and not snapshot
         reads = database.every | (self._sees_snapshot() if snapshot else 0)
         enabled = _free if self.waits else None
-        operation = Operation(_kind(shape), database.lock, reads, enabled=enabled, writes_when=_free, detail=shape.sql)
+        operation = Operation(kinds.of_verb(shape.verb), database.lock, reads, enabled=enabled, writes_when=_free, detail=shape.sql)
         self._step(operation, self._until() if self.waits else None)
 
     def _write_at_once(self, shape: Shape) -> None:
@@ -190,7 +191,7 @@ class Points(Use):
         self.waits = self.timeout > 0 and not snapshot
         reads = database.every | shape.reads | database.lock.bit | (self._sees_snapshot() if snapshot else 0)
         writes = shape.writes | database.commits | (database.every if shape.kind == SCHEMA else 0)
-        operation = Operation(_kind(shape), database.lock, reads, writes, _free if self.waits else None, detail=shape.sql)
+        operation = Operation(kinds.of_verb(shape.verb), database.lock, reads, writes, _free if self.waits else None, detail=shape.sql)
         self._step(operation, self._until() if self.waits else None)
 
     # Rollback journal
@@ -224,7 +225,7 @@ class Points(Use):
         else:
             return
         until = self._until() if self.waits else None
-        self._step(Operation(_kind(shape), reads=reads, writes=writes, detail=shape.sql))
+        self._step(Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
         self.deadline = until
 
     def try_again(self, shape: Shape, error: sqlite3.Error) -> bool:
@@ -237,7 +238,8 @@ class Points(Use):
         seen, until = database.file.state, self.deadline
         bit = database.file.bit | (self._changes() if shape.kind == COMMIT else shape.writes) | (self.bit if self.exposed else 0)
         kernel.note("busy: waits")
-        kernel.step(Operation("sqlite.wait", database.file, 0, bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
+        kind = kinds.waiting(shape.verb)
+        kernel.step(Operation(kind, database.file, 0, bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
         return True
 
     # A connection that several actors share
@@ -253,22 +255,22 @@ class Points(Use):
             writes = journal | (self.bit if self.moves_cursors else 0)
             self.waits = bool(journal) and self.timeout > 0
             until = self._until() if self.waits else None
-            self._step(Operation(_kind(shape), reads=reads, writes=writes, detail=shape.sql))
+            self._step(Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
             self.deadline = until
             return
         writes = self.bit
         if kind in (LOCAL, BEGIN, TIMEOUT, UNKNOWN, SAVEPOINT, ROLLBACK_TO) or not several:
-            self._step(Operation(_kind(shape), reads=database.every, writes=writes | shape.writes, detail=shape.sql))
+            self._step(Operation(kinds.of_verb(shape.verb), reads=database.every, writes=writes | shape.writes, detail=shape.sql))
             return
         writes |= database.every | commits | database.lock.bit | database.file.bit
         self.waits = self.timeout > 0 and kind not in (ROLLBACK, RELEASE) and not self.snapshot
         if not database.wal or not self.waits or kind == COMMIT:
             until = self._until() if self.waits else None
-            self._step(Operation(_kind(shape), writes=writes, detail=shape.sql))
+            self._step(Operation(kinds.of_verb(shape.verb), writes=writes, detail=shape.sql))
             self.deadline = until
             return
         enabled = _free_or(self.name)
-        self._step(Operation(_kind(shape), database.lock, 0, writes, enabled, detail=shape.sql), self._until())
+        self._step(Operation(kinds.of_verb(shape.verb), database.lock, 0, writes, enabled, detail=shape.sql), self._until())
 
     def fetching(self) -> None:
         """A fetch from an unfinished SELECT of a shared connection."""
@@ -279,7 +281,7 @@ class Points(Use):
         self.used(kernel.actor)
         writes = 0 if database.wal or database.private or database.alone else database.file.bit
         moves = self.bit if self.moves_cursors else 0
-        kernel.step(Operation("sqlite.fetch", reads=self.bit | database.every, writes=writes | moves))
+        kernel.step(Operation(kinds.FETCH, reads=self.bit | database.every, writes=writes | moves))
         if writes:
             kernel.put(database.file, database.file.state + 1)
 
@@ -299,10 +301,6 @@ class Points(Use):
 
 def _free(holder: State) -> bool:
     return holder is None
-
-
-def _kind(shape: Shape) -> str:
-    return f"sqlite.{shape.verb.lower()}" if shape.verb else "sqlite.statement"
 
 
 def _free_or(name: str) -> Callable[[State], bool]:

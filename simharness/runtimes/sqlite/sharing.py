@@ -17,6 +17,7 @@ from simharness.engine.modes import RUNNING, SETUP
 from simharness.engine.operations import Operation
 from simharness.errors import Misuse
 from simharness.places import Place, caller
+from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite import statements as footprint
 from simharness.runtimes.sqlite.database import Database, closed
 from simharness.runtimes.sqlite.kept.image import Kept
@@ -91,7 +92,7 @@ class Use:
         """Refuse what must not be done: anything in a dying execution or in a later one, and use from another thread."""
         kernel = self.kernel
         if kernel.dying:
-            kernel.step(Operation("sqlite.statement"))
+            kernel.step(Operation(kinds.STATEMENT))
         if self.closed:
             raise closed()
         if self.over:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from greenlet import GreenletExit
 
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Operation, State
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, replace, step_until
@@ -25,19 +26,27 @@ _genuine_abort = Barrier.abort
 _genuine_n_waiting = cast(property, vars(Barrier)["n_waiting"])
 _genuine_broken = cast(property, vars(Barrier)["broken"])
 
+BARRIER = Family("barrier", in_memory=True)
+ARRIVE = Kind(BARRIER, "arrive", blocked="{name} is still being left", calls=("wait",))
+PASS = Kind(BARRIER, "pass", blocked="others have not reached {name}")
+RELEASE = Kind(BARRIER, "release", Role.CLOSES)
+LOOK = Kind(BARRIER, "look")
+RESET = Kind(BARRIER, "reset")
+ABORT = Kind(BARRIER, "abort")
+
 
 class _View(View):
     """A barrier in one execution."""
 
-    kind = "barrier"
+    family = BARRIER
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
         parties = self.parties = int(owner._parties)
         resource = self.resource = kernel.resource(name, (0, 0, False, frozenset()), label)
-        self.arrive = Operation("barrier.arrive", resource, writes=resource.bit, enabled=lambda s: s[1] < parties or s[2])
-        self.write = Operation("barrier.release", resource, writes=resource.bit)
-        self.look = Operation("barrier.look", resource, reads=resource.bit)
+        self.arrive = Operation(ARRIVE, resource, writes=resource.bit, enabled=lambda s: s[1] < parties or s[2])
+        self.write = Operation(RELEASE, resource, writes=resource.bit)
+        self.look = Operation(LOOK, resource, reads=resource.bit)
 
 
 _views = Views(_View)
@@ -99,10 +108,10 @@ def _go_on(kernel: Kernel, view: _View, generation: int, timeout: float | None) 
         return bool(state[0] > generation or state[2])
 
     if timeout is None:
-        kernel.step(Operation("barrier.pass", resource, reads=resource.bit, enabled=passed))
+        kernel.step(Operation(PASS, resource, reads=resource.bit, enabled=passed))
     else:
         operation = Operation(
-            "barrier.pass",
+            PASS,
             resource,
             enabled=passed,
             writes_when=lambda state: not passed(state),
@@ -128,7 +137,7 @@ def _reset(self: Barrier) -> None:
         _genuine_reset(self)
         return
     view = _views.of(kernel, self)
-    kernel.step(Operation("barrier.reset", view.resource, writes=view.resource.bit))
+    kernel.step(Operation(RESET, view.resource, writes=view.resource.bit))
     generation, arrived, broken, spoiled = view.resource.state
     if arrived or broken:
         kernel.put(view.resource, (generation + 1, 0, False, spoiled | {generation}))
@@ -140,7 +149,7 @@ def _abort(self: Barrier) -> None:
         _genuine_abort(self)
         return
     view = _views.of(kernel, self)
-    kernel.step(Operation("barrier.abort", view.resource, writes=view.resource.bit))
+    kernel.step(Operation(ABORT, view.resource, writes=view.resource.bit))
     _break(kernel, view)
 
 

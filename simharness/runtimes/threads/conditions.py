@@ -17,6 +17,7 @@ from typing import Any
 
 from simharness.engine.clock import SECOND, nanoseconds
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Every, Operation, Resource
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, gave_back, me, replace, step_until, took
@@ -28,11 +29,20 @@ _genuine_wait_for = Condition.wait_for
 _genuine_notify = Condition.notify
 _genuine_notify_all = Condition.notify_all
 
+CONDITION = Family("condition", in_memory=True)
+_UNHEARD = "nobody has notified it"
+WAIT = Kind(CONDITION, "wait", Role.AWAITS, calls=("wait", "wait_for", "result()"))
+NOTIFY = Kind(CONDITION, "notify", calls=("notify", "notify_all"))
+POLL = Kind(CONDITION, "poll")
+WAKE = Kind(CONDITION, "wake", blocked=_UNHEARD, held="its lock is held by {holder}")
+NOTIFIED = Kind(CONDITION, "notified", blocked=_UNHEARD)
+LAPSE = Kind(CONDITION, "lapse")
+
 
 class _View(View):
     """A condition in one execution; `lock` is the simulated lock it uses, None for one that is not ours."""
 
-    kind = "condition"
+    family = CONDITION
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
@@ -40,9 +50,9 @@ class _View(View):
         self.lock: Lock | RLock | None = owner._lock if isinstance(owner._lock, (Lock, RLock)) else None
         self.guard: Resource | None = None if self.lock is None else self.lock._attached(kernel)
         mask = 0 if self.guard is None else self.guard.bit
-        self.wait = Operation("condition.wait", resource, writes=resource.bit | mask)
-        self.notify = Operation("condition.notify", resource, reads=mask, writes_when=bool)
-        self.look = Operation("condition.poll", resource, reads=resource.bit)
+        self.wait = Operation(WAIT, resource, writes=resource.bit | mask)
+        self.notify = Operation(NOTIFY, resource, reads=mask, writes_when=bool)
+        self.look = Operation(POLL, resource, reads=resource.bit)
         self._wakes: dict[str, Operation] = {}
 
     def wake(self, name: str) -> Operation:
@@ -52,19 +62,19 @@ class _View(View):
             assert self.guard is not None
             both = Every(self.resource.name, (self.guard, self.resource))
             reads, writes = self.resource.bit, self.guard.bit
-            found = Operation("condition.wake", both, reads, writes, enabled=lambda s: not s[0] and name not in s[1])
+            found = Operation(WAKE, both, reads, writes, enabled=lambda s: not s[0] and name not in s[1])
             self._wakes[name] = found
         return found
 
     def notified(self, name: str, detail: str = "") -> Operation:
         """Return the step that waits until this actor is notified and leaves the lock alone."""
         resource = self.resource
-        return Operation("condition.notified", resource, resource.bit, enabled=lambda waiters: name not in waiters, detail=detail)
+        return Operation(NOTIFIED, resource, resource.bit, enabled=lambda waiters: name not in waiters, detail=detail)
 
     def lapse(self) -> Operation:
         """Return the step in which an actor whose time is over takes its lock again and leaves the queue."""
         assert self.guard is not None
-        return Operation("condition.lapse", self.guard, writes=self.guard.bit | self.resource.bit, enabled=not_)
+        return Operation(LAPSE, self.guard, writes=self.guard.bit | self.resource.bit, enabled=not_)
 
     def leave(self, kernel: Kernel, name: str) -> None:
         """Take this actor out of the queue, if it is still there."""
@@ -142,7 +152,7 @@ def _wait_on_a_strange_lock(kernel: Kernel, view: _View, condition: Any, timeout
         notified = _await_notification(kernel, view, name, timeout)
     condition._acquire_restore(saved)
     if not notified:
-        kernel.step(Operation("condition.lapse", writes=view.resource.bit, detail=view.resource.name))
+        kernel.step(Operation(LAPSE, writes=view.resource.bit, detail=view.resource.name))
         view.leave(kernel, name)
     return notified
 

@@ -13,6 +13,7 @@ from threading import BoundedSemaphore, Event, Semaphore, Thread
 from typing import Any
 
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Family, Kind, Role, Sends
 from simharness.engine.operations import Operation
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, replace, step_until
@@ -29,32 +30,43 @@ _genuine_acquire = Semaphore.acquire
 _genuine_release = Semaphore.release
 _genuine_bounded_release = BoundedSemaphore.release
 
+EVENT = Family("event", in_memory=True)
+SET = Kind(EVENT, "set", Role.SIGNALS, calls=("set",))
+CLEAR = Kind(EVENT, "clear")
+IS_SET = Kind(EVENT, "is_set", calls=("is_set",))
+WAIT = Kind(EVENT, "wait", Role.AWAITS, blocked="{name} is not set", calls=("wait",))
+
+SEMAPHORE = Family("semaphore", in_memory=True)
+ACQUIRE = Kind(SEMAPHORE, "acquire", Role.OPENS, enabled_by=Sends.HAND_OVER, blocked="{name} is at 0", calls=("acquire",))
+TRY_ACQUIRE = Kind(SEMAPHORE, "try_acquire")
+RELEASE = Kind(SEMAPHORE, "release", Role.CLOSES, calls=("release",))
+
 
 class _Flag(View):
     """An event in one execution."""
 
-    kind = "event"
+    family = EVENT
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
         resource = self.resource = kernel.resource(name, bool(owner._flag), label)
-        self.set = Operation("event.set", resource, writes=resource.bit)
-        self.clear = Operation("event.clear", resource, writes=resource.bit)
-        self.look = Operation("event.is_set", resource, reads=resource.bit)
-        self.wait = Operation("event.wait", resource, reads=resource.bit, enabled=bool)
+        self.set = Operation(SET, resource, writes=resource.bit)
+        self.clear = Operation(CLEAR, resource, writes=resource.bit)
+        self.look = Operation(IS_SET, resource, reads=resource.bit)
+        self.wait = Operation(WAIT, resource, reads=resource.bit, enabled=bool)
 
 
 class _Count(View):
     """A semaphore in one execution."""
 
-    kind = "semaphore"
+    family = SEMAPHORE
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
         resource = self.resource = kernel.resource(name, int(owner._value), label)
-        self.acquire = Operation("semaphore.acquire", resource, writes=resource.bit, enabled=bool)
-        self.attempt = Operation("semaphore.try_acquire", resource, writes_when=bool)
-        self.release = Operation("semaphore.release", resource, writes=resource.bit)
+        self.acquire = Operation(ACQUIRE, resource, writes=resource.bit, enabled=bool)
+        self.attempt = Operation(TRY_ACQUIRE, resource, writes_when=bool)
+        self.release = Operation(RELEASE, resource, writes=resource.bit)
 
 
 _flags = Views(_Flag)
@@ -107,7 +119,7 @@ def _wait(self: Event, timeout: float | None = None) -> bool:
         kernel.step(view.wait)
     elif timeout > 0:
         detail = f"{resource.name} for {timeout:g} s"
-        step_until(kernel, Operation("event.wait", resource, resource.bit, enabled=bool, detail=detail), timeout)
+        step_until(kernel, Operation(WAIT, resource, resource.bit, enabled=bool, detail=detail), timeout)
     else:
         kernel.step(view.look)
     if kernel.tracing and timeout is not None:
@@ -136,7 +148,7 @@ def _acquire(self: Semaphore, blocking: bool = True, timeout: float | None = Non
         kernel.step(view.acquire)
     else:
         detail = f"{resource.name} for {timeout:g} s"
-        step_until(kernel, Operation("semaphore.acquire", resource, enabled=bool, writes_when=bool, detail=detail), timeout)
+        step_until(kernel, Operation(ACQUIRE, resource, enabled=bool, writes_when=bool, detail=detail), timeout)
     if not resource.state:
         if kernel.tracing:
             kernel.note("none left")

@@ -13,7 +13,9 @@ from threading import Thread
 from typing import Any
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.kernel import THREAD as THREADS
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Kind, Role
 from simharness.engine.modes import RUNNING
 from simharness.engine.operations import Operation
 from simharness.runtimes.patching import Patches
@@ -21,6 +23,8 @@ from simharness.runtimes.primitives import call_alike
 
 THREAD = "threading.Thread"
 """Where an actor keeps its Thread object, among its locals."""
+
+ENUMERATE = Kind(THREADS, "enumerate", Role.ABOUT_ACTORS)
 
 _genuine_current_thread = threading.current_thread
 _genuine_main_thread = threading.main_thread
@@ -60,7 +64,7 @@ def _main(kernel: Kernel) -> Thread:
 
         root = next((actor for actor in kernel.cast.actors.values() if actor.name == ROOT), kernel.actor)
         if root is None or root.name != ROOT:
-            root = Actor(kernel.names, kernel.hub, ROOT, lambda: None, False, "main")
+            root = Actor(kernel.names, kernel.greenlets.hub, ROOT, lambda: None, False, "main")
         found = kernel.context[THREAD] = adopt(kernel, root, ROOT)
     return found
 
@@ -105,7 +109,7 @@ def _enumerate() -> list[Thread]:
     mask = 0
     for actor in kernel.cast.actors.values():
         mask |= actor.bit
-    kernel.step(Operation("thread.enumerate", reads=mask))
+    kernel.step(Operation(ENUMERATE, reads=mask))
     alive = [actor for actor in kernel.cast.actors.values() if not actor.finished and actor.host is actor]
     threads = [_thread_of(kernel, None if actor.name == ROOT else actor) for actor in alive]
     main = _main(kernel)

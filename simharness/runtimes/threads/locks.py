@@ -12,9 +12,10 @@ from _thread import RLock as _GenuineRLock
 from _thread import allocate_lock as _genuine_lock
 from collections.abc import Callable
 from operator import not_
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Family, Kind, Role, Sends
 from simharness.engine.operations import Operation, Resource
 from simharness.runtimes.primitives import gave_back, made_here, me, number_of, step_until, took
 
@@ -30,6 +31,28 @@ _INTERNAL = frozenset(
     }
 )
 """Modules whose own locks stay genuine: no step may come from them, and nothing in them waits while an actor is switched away."""
+
+
+class _Kinds(NamedTuple):
+    """What is done to the locks of one family."""
+
+    family: Family
+    acquire: Kind
+    release: Kind
+    try_acquire: Kind
+    locked: Kind
+
+
+def _kinds(name: str) -> _Kinds:
+    family = Family(name, in_memory=True, held="{name} is held by {holder}")
+    return _Kinds(
+        family,
+        Kind(family, "acquire", Role.OPENS, enabled_by=Sends.HAND_OVER, calls=("acquire",)),
+        Kind(family, "release", Role.CLOSES, calls=("release",)),
+        Kind(family, "try_acquire"),
+        Kind(family, "locked"),
+    )
+
 
 _making = _genuine_lock()
 
@@ -49,7 +72,7 @@ class _Base:
         "_simharness_number",
     )
 
-    _kind = "lock"
+    _kinds = _kinds("lock")
     _new_genuine: Callable[[], Any] = staticmethod(_genuine_lock)
     _execution: dict[str, Resource] | None
     _resource: Resource
@@ -64,7 +87,7 @@ class _Base:
             self._genuine = type(self)._new_genuine()
         else:
             self._genuine = None
-            self._attach(kernel, *made_here(kernel, self._kind))
+            self._attach(kernel, *made_here(kernel, self._kinds.family.name))
 
     @classmethod
     def around(cls, genuine: Any, label: str) -> Self:
@@ -77,32 +100,32 @@ class _Base:
 
     def _attach(self, kernel: Kernel, name: str, label: str) -> None:
         self._execution = kernel.resources
-        resource = self._resource = kernel.resource(name, None, label)
-        self._acquire = Operation(f"{self._kind}.acquire", resource, writes=resource.bit, enabled=not_)
-        self._release = Operation(f"{self._kind}.release", resource, writes=resource.bit)
+        resource = self._resource = kernel.resource(name, None, label, lock=True)
+        self._acquire = Operation(self._kinds.acquire, resource, writes=resource.bit, enabled=not_)
+        self._release = Operation(self._kinds.release, resource, writes=resource.bit)
         self._rare: dict[str, Operation] = {}
 
     def _attached(self, kernel: Kernel) -> Resource:
         """Return the lock's resource in this execution; a lock that was there before starts free."""
         if self._execution is not kernel.resources:
-            name = f"{self._kind} made before, no. {number_of(self)}"
+            name = f"{self._kinds.family.name} made before, no. {number_of(self)}"
             self._attach(kernel, name, self._label or name)
         return self._resource
 
     def _try(self) -> Operation:
         found = self._rare.get("try")
         if found is None:
-            found = self._rare["try"] = Operation(f"{self._kind}.try_acquire", self._resource, writes_when=not_)
+            found = self._rare["try"] = Operation(self._kinds.try_acquire, self._resource, writes_when=not_)
         return found
 
     def _timed(self, seconds: float) -> Operation:
         detail = f"{self._resource.name} for {seconds:g} s"
-        return Operation(f"{self._kind}.acquire", self._resource, enabled=not_, writes_when=not_, detail=detail)
+        return Operation(self._kinds.acquire, self._resource, enabled=not_, writes_when=not_, detail=detail)
 
     def _look(self) -> Operation:
         found = self._rare.get("look")
         if found is None:
-            found = self._rare["look"] = Operation(f"{self._kind}.locked", self._resource, reads=self._resource.bit)
+            found = self._rare["look"] = Operation(self._kinds.locked, self._resource, reads=self._resource.bit)
         return found
 
     def _take(self, kernel: Kernel, blocking: bool, timeout: float) -> bool:
@@ -217,7 +240,7 @@ class RLock(_Base):
 
     __slots__ = ("_depth",)
 
-    _kind = "rlock"
+    _kinds = _kinds("rlock")
     _new_genuine = staticmethod(_GenuineRLock)
 
     def __new__(cls, *_: Any, **__: Any) -> RLock:

@@ -16,11 +16,22 @@ from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, made_here, number_of, replace, step_until
 from simharness.runtimes.threads import executors
 from simharness.trace.moves import put_in, taken_out
+
+QUEUE = Family("queue", in_memory=True)
+PUT = Kind(QUEUE, "put", blocked="{name} is full", calls=("put", "submit"))
+PUT_NOWAIT = Kind(QUEUE, "put_nowait", calls=("put_nowait",))
+GET = Kind(QUEUE, "get", blocked="{name} is empty", calls=("get()",))
+GET_NOWAIT = Kind(QUEUE, "get_nowait", calls=("get_nowait",))
+LOOK = Kind(QUEUE, "look")
+TASK_DONE = Kind(QUEUE, "task_done", calls=("task_done",))
+JOIN = Kind(QUEUE, "join", blocked="{name} are {state}", calls=("join()",))
+SHUTDOWN = Kind(QUEUE, "shutdown")
 
 T = TypeVar("T")
 ShutDown: type[Exception] = getattr(queue, "ShutDown", Full)
@@ -49,7 +60,7 @@ def _contents(owner: Any) -> dict[str, Any]:
 class _View(View):
     """A queue in one execution."""
 
-    kind = "queue"
+    family = QUEUE
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
@@ -58,13 +69,13 @@ class _View(View):
         resource = self.resource = kernel.resource(name, (owner._qsize(), closed), label)
         tasks = self.tasks = kernel.resource(f"tasks of {name}", owner.unfinished_tasks, f"unfinished tasks of {label}")
         bits = resource.bit | tasks.bit
-        self.put_always = Operation("queue.put", resource, writes=bits)
-        self.get = Operation("queue.get", resource, writes=resource.bit, enabled=_can_get)
-        self.try_get = Operation("queue.get_nowait", resource, writes_when=_has_items)
-        self.look = Operation("queue.look", resource, reads=resource.bit)
-        self.task_done = Operation("queue.task_done", tasks, writes=tasks.bit)
-        self.join = Operation("queue.join", tasks, reads=tasks.bit, enabled=_is_zero)
-        self.shutdown = Operation("queue.shutdown", resource, writes=bits)
+        self.put_always = Operation(PUT, resource, writes=bits)
+        self.get = Operation(GET, resource, writes=resource.bit, enabled=_can_get)
+        self.try_get = Operation(GET_NOWAIT, resource, writes_when=_has_items)
+        self.look = Operation(LOOK, resource, reads=resource.bit)
+        self.task_done = Operation(TASK_DONE, tasks, writes=tasks.bit)
+        self.join = Operation(JOIN, tasks, reads=tasks.bit, enabled=_is_zero)
+        self.shutdown = Operation(SHUTDOWN, resource, writes=bits)
 
     def put_limited(self, maxsize: int, block: bool, timeout: float | None) -> Operation:
         """Return the step of a put into a queue that can be full."""
@@ -74,11 +85,11 @@ class _View(View):
 
         resource, tasks = self.resource, self.tasks
         if not block or timeout == 0:
-            return Operation("queue.put_nowait", resource, writes_when=has_room, also=tasks.bit)
+            return Operation(PUT_NOWAIT, resource, writes_when=has_room, also=tasks.bit)
         if timeout is None:
-            return Operation("queue.put", resource, writes=resource.bit | tasks.bit, enabled=has_room)
+            return Operation(PUT, resource, writes=resource.bit | tasks.bit, enabled=has_room)
         detail = f"{resource.name} for {timeout:g} s"
-        return Operation("queue.put", resource, enabled=has_room, writes_when=has_room, detail=detail, also=tasks.bit)
+        return Operation(PUT, resource, enabled=has_room, writes_when=has_room, detail=detail, also=tasks.bit)
 
 
 def _can_get(state: State) -> bool:
@@ -174,7 +185,7 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
         raise ValueError("'timeout' must be a non-negative number")
     else:
         detail = f"{resource.name} for {timeout:g} s"
-        step_until(kernel, Operation("queue.get", resource, enabled=_can_get, writes_when=_has_items, detail=detail), timeout)
+        step_until(kernel, Operation(GET, resource, enabled=_can_get, writes_when=_has_items, detail=detail), timeout)
     length, closed = resource.state
     if not length:
         if closed:
@@ -257,20 +268,20 @@ class SimpleQueue(Generic[T]):
         self._genuine: Any = _genuine_simple()
         kernel = current()
         if kernel is not None:
-            self._attach(kernel, *made_here(kernel, "queue"))
+            self._attach(kernel, *made_here(kernel, QUEUE.name))
 
     def _attach(self, kernel: Kernel, name: str, label: str) -> None:
         self._execution = kernel.resources
         self._items = deque()
         resource = self._resource = kernel.resource(name, 0, label)
-        self._put = Operation("queue.put", resource, writes=resource.bit)
-        self._get = Operation("queue.get", resource, writes=resource.bit, enabled=bool)
-        self._try_get = Operation("queue.get_nowait", resource, writes_when=bool)
-        self._look = Operation("queue.look", resource, reads=resource.bit)
+        self._put = Operation(PUT, resource, writes=resource.bit)
+        self._get = Operation(GET, resource, writes=resource.bit, enabled=bool)
+        self._try_get = Operation(GET_NOWAIT, resource, writes_when=bool)
+        self._look = Operation(LOOK, resource, reads=resource.bit)
 
     def _attached(self, kernel: Kernel) -> Resource:
         if self._execution is not kernel.resources:
-            name = f"queue made before, no. {number_of(self)}"
+            name = f"{QUEUE.name} made before, no. {number_of(self)}"
             self._attach(kernel, name, name)
         return self._resource
 
@@ -302,7 +313,7 @@ class SimpleQueue(Generic[T]):
             kernel.step(self._get)
         else:
             detail = f"{resource.name} for {timeout:g} s"
-            step_until(kernel, Operation("queue.get", resource, enabled=bool, writes_when=bool, detail=detail), timeout)
+            step_until(kernel, Operation(GET, resource, enabled=bool, writes_when=bool, detail=detail), timeout)
         if not resource.state:
             raise Empty
         item = self._items.popleft()

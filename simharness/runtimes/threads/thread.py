@@ -18,7 +18,9 @@ from typing import Any, cast
 from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.kernel import THREAD as THREADS
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Kind, Role, Sends
 from simharness.engine.operations import Operation
 from simharness.errors import SimharnessError, Stuck
 from simharness.runtimes.patching import Patches
@@ -26,6 +28,9 @@ from simharness.runtimes.primitives import VIEW, replace, step_until
 from simharness.runtimes.threads import identity, locals
 from simharness.runtimes.threads.identity import THREAD
 from simharness.runtimes.threads.thread_views import _genuine_init, _View, _view, actor_of
+
+JOIN = Kind(THREADS, "join", Role.ABOUT_ACTORS, enabled_by=Sends.END, blocked="{actor} has not ended", calls=("join()",))
+IS_ALIVE = Kind(THREADS, "is_alive", Role.ABOUT_ACTORS)
 
 _genuine_start = Thread.start
 _genuine_run = Thread.run
@@ -151,13 +156,13 @@ def _join(self: Thread, timeout: float | None = None) -> None:
     if identity.current_actor(kernel) is actor:
         raise RuntimeError("cannot join current thread")
     if timeout is None:
-        kernel.step(Operation("thread.join", actor.done, reads=actor.bit, enabled=bool, detail=actor.name))
+        kernel.step(Operation(JOIN, actor.done, reads=actor.bit, enabled=bool, detail=actor.name))
         return
     detail = f"{actor.name} for {max(0.0, timeout):g} s"
     if timeout <= 0:
-        kernel.step(Operation("thread.join", actor.done, reads=actor.bit, detail=detail))
+        kernel.step(Operation(JOIN, actor.done, reads=actor.bit, detail=detail))
     else:
-        step_until(kernel, Operation("thread.join", actor.done, reads=actor.bit, enabled=bool, detail=detail), timeout)
+        step_until(kernel, Operation(JOIN, actor.done, reads=actor.bit, enabled=bool, detail=detail), timeout)
     if kernel.tracing:
         kernel.note("ended" if actor.done.state else "still alive")
 
@@ -172,7 +177,7 @@ def _is_alive(self: Thread) -> bool:
         return _genuine_is_alive(self) if self._started._flag else False  # type: ignore[attr-defined]  # not in the stubs
     if actor.index not in kernel.cast.actors:
         return True
-    kernel.step(Operation("thread.is_alive", actor.done, reads=actor.bit, detail=actor.name))
+    kernel.step(Operation(IS_ALIVE, actor.done, reads=actor.bit, detail=actor.name))
     return not actor.done.state
 
 

@@ -20,8 +20,9 @@ from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Kind
 from simharness.engine.operations import Every, Operation, Resource, State
-from simharness.runtimes.trio import footprints, internals
+from simharness.runtimes.trio import footprints, internals, kinds
 from simharness.runtimes.trio.run import Run, fits
 
 
@@ -90,7 +91,7 @@ class GrowingRun(Run):
             found = self.wakes[actor.index] = self.kernel.resource(f"turn of {actor.name}", False, "trio")
         return found
 
-    def operation(self, actor: Actor, kind: str, detail: str) -> Operation:
+    def operation(self, actor: Actor, kind: Kind, detail: str) -> Operation:
         """Return the next step of a task."""
         wake = self._wake(actor)
         nursery = self.awaits.get(actor.index)
@@ -125,7 +126,7 @@ class GrowingRun(Run):
         for index, awaited in self.awaits.items():
             if awaited is nursery:
                 parent = self.kernel.cast.actors[index]
-                parent.pending = self.operation(parent, "trio", "nursery")
+                parent.pending = self.operation(parent, kinds.WAITS, "nursery")
         return actor
 
     def _stopped(self, actor: Actor, task: internals.Task) -> None:
@@ -168,7 +169,7 @@ class GrowingRun(Run):
     def begin(self) -> None:
         """The host becomes the main task."""
         self.host.absorbs = self.absorb
-        self.kernel.step(Operation("trio.run", self.state))
+        self.kernel.step(Operation(kinds.RUN, self.state))
         self._occupy()
 
     def finish(self) -> None:

@@ -16,6 +16,7 @@ from simharness.engine.operations import Operation
 from simharness.errors import Misuse
 from simharness.places import caller
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.trio.kinds import CHECK_CANCELLED
 from simharness.runtimes.trio.order import require
 
 
@@ -92,7 +93,7 @@ def install(patches: Patches) -> None:
         kernel = current()
         found = internals.token_run(_threads.PARENT_TASK_DATA.token) if hasattr(_threads.PARENT_TASK_DATA, "token") else None
         if kernel is not None and found is not None:
-            kernel.step(Operation("trio.check_cancelled", reads=found.state.bit))
+            kernel.step(Operation(CHECK_CANCELLED, reads=found.state.bit))
         genuine.check()
 
     patches.everywhere(genuine.run, run)

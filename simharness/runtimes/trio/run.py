@@ -20,10 +20,11 @@ from greenlet import GreenletExit
 from simharness.engine.actors import ROOT, Actor
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.kinds import Kind
 from simharness.engine.operations import Every, Operation
 from simharness.runtimes.memory.locations import STRANGE
 from simharness.runtimes.refused import refuse_io
-from simharness.runtimes.trio import internals
+from simharness.runtimes.trio import internals, kinds
 from simharness.runtimes.trio.footprints import GROWING, POINTS
 from simharness.runtimes.trio.order import BATCHES
 from simharness.runtimes.trio.state import State, TaskActor, VirtualClock, loop_operation, task_operation
@@ -64,11 +65,11 @@ class Run:
         kernel.labels.reserve(self.loop.name)
         self.loop.mark |= self.both.bit
         self.loop.pending = self._loop_operation()
-        self._calls = Operation("queues a callback", self.queue, writes=self.queue.bit)
+        self._calls = Operation(kinds.QUEUES_A_CALLBACK, self.queue, writes=self.queue.bit)
         kernel.movers.when_crashed.append(self._crashed)
         kernel.movers.when_suspended.append(self._suspended)
 
-    def operation(self, actor: Actor, kind: str, detail: str) -> Operation:
+    def operation(self, actor: Actor, kind: Kind, detail: str) -> Operation:
         """Return the next step of a task."""
         return task_operation(self.state, actor.name, self.batches, kind, detail)
 
@@ -86,13 +87,13 @@ class Run:
             actor = self._spawned(task)
         else:
             waited = self._waited(actor)
-            kind, before = ("is cancelled", "in") if internals.is_cancelled(task) else ("resumes", "after")
+            kind, before = (kinds.IS_CANCELLED, "in") if internals.is_cancelled(task) else (kinds.RESUMES, "after")
             actor.pending = self.operation(actor, kind, f"{before} {waited}" if waited else "")
         self.runnable.append(actor.name)
 
     def _waited(self, actor: Actor) -> str:
         pending = actor.pending
-        return pending.detail if pending is not None and pending.kind == "trio" else ""
+        return pending.detail if pending is not None and pending.kind is kinds.WAITS else ""
 
     def stop(self) -> bool:
         """Return when somebody of this run has a turn; Trio's own tasks, and the first step of the main task, need none."""
@@ -236,12 +237,12 @@ class Run:
         """A task has come to its next checkpoint, or to its end."""
         if internals.is_alive(self.runner, task):
             if actor.name not in self.runnable:
-                actor.pending = self.operation(actor, "trio", internals.waits_in(task))
+                actor.pending = self.operation(actor, kinds.WAITS, internals.waits_in(task))
             actor.places = lambda: internals.places(task)
             return
         del self.tasks[actor.index], self.actors[id(task)]
         if actor is self.host:
-            actor.pending = self.operation(actor, "trio", "trio.run")
+            actor.pending = self.operation(actor, kinds.WAITS, "trio.run")
         else:
             self.kernel.end(actor)
 
@@ -260,7 +261,7 @@ class Run:
             actor = TaskActor(kernel, name, self.host)
             actor.mark |= self.marks[1]
             actor.born = kernel.record.n - 1
-            actor.pending = self.operation(actor, "starts", "")
+            actor.pending = self.operation(actor, kinds.STARTS, "")
             actor.places = lambda: internals.places(task)
             kernel.register(actor)
         self.actors[id(task)] = actor
@@ -273,9 +274,9 @@ class Run:
             options = 2 if len(self.runnable) + bool(callbacks) > 1 else 1
             if options > 1:
                 self.kernel.notice(concurrent=True)
-            return loop_operation(self.both, self.loop.name, True, "takes a batch", options)
-        what = "runs callbacks" if callbacks else "wakes who waits" if self.state.state.idle else "expires deadlines"
-        return loop_operation(self.both, self.loop.name, self.batches, what)
+            return loop_operation(self.both, self.loop.name, True, kinds.TAKES_A_BATCH, options)
+        timed = kinds.WAKES_WHO_WAITS if self.state.state.idle else kinds.EXPIRES_DEADLINES
+        return loop_operation(self.both, self.loop.name, self.batches, kinds.RUNS_CALLBACKS if callbacks else timed)
 
     def _declare_loop(self) -> None:
         """Have the loop among the movers if it has something to do, now or later."""
@@ -296,7 +297,7 @@ class Run:
     def begin(self) -> None:
         """The host becomes the main task."""
         self.host.mark |= self.marks[0]
-        self.kernel.step(Operation("trio.run", self.state, writes=self.state.bit))
+        self.kernel.step(Operation(kinds.RUN, self.state, writes=self.state.bit))
         self._occupy()
 
     def finish(self) -> None:
@@ -310,7 +311,7 @@ class Run:
         mover = kernel.actor
         assert mover is not None
         if mover is not host:
-            host.pending = Operation("trio.run returns", writes=self.state.bit)
+            host.pending = Operation(kinds.RUN_RETURNS, writes=self.state.bit)
             kernel.loop.turn(mover)
         host.places = None
         host.mark = host.bit

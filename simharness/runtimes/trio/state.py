@@ -9,6 +9,7 @@ import trio
 from simharness.engine.actors import Actor, ended
 from simharness.engine.clock import BOOT, SECOND, nanoseconds
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Kind
 from simharness.engine.operations import Operation, Resource
 
 
@@ -36,7 +37,7 @@ class TaskActor(Actor):
     fresh = False
 
     def __init__(self, kernel: Kernel, name: str, host: Actor) -> None:
-        super().__init__(kernel.names, kernel.hub, name, ended, host.daemon, host.process)
+        super().__init__(kernel.names, kernel.greenlets.hub, name, ended, host.daemon, host.process)
         self.greenlet = host.greenlet
         self.locals = host.locals
         self._host = host
@@ -76,7 +77,7 @@ class VirtualClock(trio.abc.Clock):
         return since + self.kernel.clock.now + BOOT - self.kernel.monotonic()
 
 
-def task_operation(run: Resource, name: str, batches: bool, kind: str, detail: str) -> Operation:
+def task_operation(run: Resource, name: str, batches: bool, kind: Kind, detail: str) -> Operation:
     """Return the next step of the task whose actor has this name.
 
     Args:
@@ -93,7 +94,7 @@ def task_operation(run: Resource, name: str, batches: bool, kind: str, detail: s
     return Operation(kind, run, writes=run.bit, enabled=in_batches if batches else in_any, detail=detail)
 
 
-def loop_operation(both: Resource, name: str, batches: bool, kind: str, options: int = 1) -> Operation:
+def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options: int = 1) -> Operation:
     """Return the next step of a run's loop, whose actor has this name.
 
     Args:

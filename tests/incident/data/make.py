@@ -58,10 +58,11 @@ class Wanted(Explorer):
 
     def heard(self, kernel, record):
         from simharness.engine.operations import Operation
+        from simharness.runtimes.logs import LOG
 
-        if kernel.record.n == 0 or not any(operation.kind == "log" for operation in kernel.record.operations):
+        if kernel.record.n == 0 or not any(operation.kind == LOG for operation in kernel.record.operations):
             self.said.clear()
-        kernel.step(Operation("log", detail=record.name))
+        kernel.step(Operation(LOG, detail=record.name))
         actor = kernel.actor
         self.said.append(
             Said(kernel.clock.now, actor.process, actor.name, record.process, record.levelname, record.name, record.getMessage())
