@@ -19,6 +19,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness.engine import daemons
 from simharness.engine.actors import ALTERNATIVES, ROOT, SHIFT, Actor, ended
+from simharness.engine.facts import Daemons
 from simharness.engine.faults import Faults
 from simharness.engine.movers import Striking
 from simharness.engine.operations import CLOCK, ENDING, Operation
@@ -141,7 +142,7 @@ class Kernel(Striking):
         self.created[title] = 1
         actor = Actor(self.names, self.hub, name, work, daemon, process)
         if daemon:
-            self.learned.daemon()
+            self.learned.learn(Daemons())
         if self.mode == SETUP:
             self.waiting.append(actor)
         return actor

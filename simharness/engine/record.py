@@ -14,8 +14,10 @@ from _thread import get_ident
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simharness.engine.actors import SHIFT, Actor, Failure, Learned
+from simharness.engine.actors import SHIFT, Actor, Failure
 from simharness.engine.clock import Clock
+from simharness.engine.facts import Learned
+from simharness.engine.modes import Mode
 from simharness.engine.operations import CHECKED, ENDING, Names, Operation, Resource
 from simharness.errors import Nondeterminism
 from simharness.places import Place, without_addresses
@@ -34,6 +36,7 @@ class Record:
     def __init__(self, max_delay: int) -> None:
         self.names = Names()
         self.learned = Learned()
+        self.modes: set[Mode] = set()
         self.clock = Clock(max_delay)
         self.clock_key = self.names.index("clock") << SHIFT
         self.tracing = False
@@ -41,6 +44,10 @@ class Record:
         self.mode = ENDED
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._reset((), lambda enabled: enabled[0], (), ())
+
+    def turn_on(self, *modes: Mode) -> None:
+        """Have all executions be made in these modes; before the first of them."""
+        self.modes.update(modes)
 
     def _reset(self, plan: Sequence[int], choose: Chooser, reads: Sequence[int], writes: Sequence[int]) -> None:
         self.plan = plan

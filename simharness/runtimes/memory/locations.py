@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import sys
 import weakref
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.engine.record import RUNNING, SETUP
@@ -24,11 +26,6 @@ from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
 from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, Plan
 
-MADE_BEFORE = "memory made before"
-FACT = "memory "
-CLASS_FACT = "memory of classes "
-WHOLE_FACT = "memory as a whole "
-"""Of objects whose attributes are also used as a dictionary: they are one location."""
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
 SCENARIOS = "simharness_scenarios_"
@@ -39,6 +36,32 @@ SWEEP = 2_000
 
 _plans: weakref.WeakKeyDictionary[Kernel, dict[type, Plan]] = weakref.WeakKeyDictionary()
 """How accesses to the instances of classes are announced, of classes that outlive executions."""
+
+
+@dataclass(frozen=True)
+class SharedLocation(Fact, word="memory"):
+    """Several actors touch the location, and one of them writes it: it is a scheduling point."""
+
+    location: str
+
+
+@dataclass(frozen=True)
+class WrittenOnClass(Fact, word="memory-of-classes"):
+    """An attribute of this name is written on a class, so reading it on an instance reads the classes, too."""
+
+    attribute: str
+
+
+@dataclass(frozen=True)
+class OneLocation(Fact, word="memory-as-a-whole"):
+    """The attributes of the object are also used as a dictionary: it is one location."""
+
+    owner: str
+
+
+@dataclass(frozen=True)
+class MadeBefore(Fact, word="memory-made-before"):
+    """Names matter of objects that neither set-up nor an actor has made: they are looked for when set-up is over."""
 
 
 class Spot:
@@ -111,6 +134,7 @@ class Locations:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self._shared, self._wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
         self.entries: dict[int, Entry] = {}
         self.named: dict[str, Entry] = {}
         self._lasting = _plans.setdefault(kernel, {})
@@ -173,7 +197,7 @@ class Locations:
             reference = _Reference(thing, _gone)
             reference.entries, reference.key = entries, key
         entry = entries[key] = Entry(name, label, reference)
-        if WHOLE_FACT + name in self.kernel.learned.shared:
+        if name in self._wholes:
             entry.whole = self.spot(entry, "")
         if len(entries) > self._sweep_at:
             self._sweep()
@@ -206,13 +230,13 @@ class Locations:
             return self.entries[id(thing)]
         name = type(thing).__name__
         found = self.register(thing, f"some {name}", name)
-        found.coarse = MADE_BEFORE not in kernel.learned.shared
+        found.coarse = not kernel.learned.of(MadeBefore)
         return found
 
     def refine(self, entry: Entry) -> bool:
         """The name of an object matters from here on; return whether it must be looked for, which starts exploring over."""
         if entry.coarse:
-            self.kernel.learned.share(MADE_BEFORE)
+            self.kernel.learned.learn(MadeBefore())
         return entry.coarse
 
     def global_entry(self, module: str) -> Entry:
@@ -230,15 +254,18 @@ class Locations:
         names = getattr(owner, "__dict__", None)
         entry = self.entry(owner) if type(names) is dict else None
         if entry is not None and id(names) not in self.entries and not self.refine(entry):
-            kernel.learned.share(WHOLE_FACT + entry.name)
+            kernel.learned.learn(OneLocation(entry.name))
             self.kept.append(names)
             self.entries[id(names)] = entry
 
     def spot(self, entry: Entry, key: str) -> Spot:
         """Make a location of an object; it is a scheduling point if exploring has learned that it is shared."""
-        fact = f"{FACT}{entry.name}{key}"
-        kernel = self.kernel
-        return Spot(entry, key, kernel.names.bit(fact) if fact in kernel.learned.shared else 0)
+        name = entry.name + key
+        return Spot(entry, key, self.bit(name) if name in self._shared else 0)
+
+    def bit(self, location: str) -> int:
+        """Return the bit of the location of this name."""
+        return self.kernel.names.bit(f"memory {location}")
 
     def global_spot(self, module: str, name: str) -> Spot:
         """Return the location of a module's global."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from simharness.engine.faults import DATABASE_ERRORS
 from simharness.engine.operations import Operation, State
 from simharness.engine.record import INSPECTING, RUNNING
+from simharness.runtimes.sqlite.facts import Inspected
 from simharness.runtimes.sqlite.sharing import Use
 from simharness.runtimes.sqlite.statements import (
     BEGIN,
@@ -87,9 +88,9 @@ class Points(Use):
         if self.exposed:
             reads |= self.bit
         if kernel.checking:
-            kernel.learned.share(f"checks of {database.label}")
+            kernel.learned.learn(database.checks)
             if self.user is not None or database.private:
-                kernel.learned.share(f"inspected {self.name}")
+                kernel.learned.learn(Inspected(self.name))
         kernel.step(Operation("sqlite.check", reads=reads, detail=shape.sql))
 
     def _step(self, operation: Operation, deadline: int | None = None) -> None:
@@ -161,7 +162,7 @@ class Points(Use):
 
     def _sees_snapshot(self) -> int:
         """Return the mask of `commits`, which from now on is written by commits."""
-        self.kernel.learned.share(f"snapshots of {self.database.label}")
+        self.kernel.learned.learn(self.database.snapshots)
         return self.database.commits
 
     def _changes(self) -> int:

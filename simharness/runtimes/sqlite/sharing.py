@@ -19,6 +19,7 @@ from simharness.errors import Misuse
 from simharness.places import Place, caller
 from simharness.runtimes.sqlite import statements as footprint
 from simharness.runtimes.sqlite.database import Database, closed
+from simharness.runtimes.sqlite.facts import Inspected, MovedCursors, OpenCursors, Unprotected
 from simharness.runtimes.sqlite.kept.image import Kept
 from simharness.runtimes.sqlite.kept.playing import settle
 from simharness.runtimes.sqlite.kept.tape import BECOMES_OTHER, LASTS, LEAVES_WAL
@@ -32,16 +33,16 @@ class Use:
     """One connection in one execution: whose it is, and how far its transaction has come."""
 
     def __init__(self, kernel: Kernel, database: Database, name: str, connection: sqlite3.Connection) -> None:
-        shared = kernel.learned.shared
+        learned = kernel.learned
         self.kernel = kernel
         self.database = database
         self.name = name
         self.memory = memory_of(kernel)
         self.reference = weakref.ref(connection, self._dropped)
         self.bit = kernel.names.bit(name)
-        self.exposed = f"unprotected {name}" in shared or f"inspected {name}" in shared
-        self.keeps_cursors = f"open cursors of {name}" in shared
-        self.moves_cursors = f"moved cursors of {name}" in shared
+        self.exposed = name in learned.of(Unprotected) or name in learned.of(Inspected)
+        self.keeps_cursors = name in learned.of(OpenCursors)
+        self.moves_cursors = name in learned.of(MovedCursors)
         self.user: Actor | None = None
         self.passed = -1
         self.timeout = 0
@@ -133,7 +134,7 @@ class Use:
         actor = self.kernel.actor
         if cursor.mover is not actor and self.kernel.mode == RUNNING:
             if cursor.mover is not None and not self.moves_cursors:
-                self.kernel.learned.share(f"moved cursors of {self.name}")
+                self.kernel.learned.learn(MovedCursors(self.name))
             cursor.mover = actor
 
     # Which points
@@ -149,7 +150,7 @@ class Use:
             self.user = actor
         if database.user is not self:
             if database.user is not None and not database.private:
-                kernel.learned.share(f"several on {database.label}")
+                kernel.learned.learn(database.several)
             database.user = self
         lockset = memory.locksets.get(self.name)
         if lockset is not None and not lockset:
@@ -207,7 +208,7 @@ class Use:
 
     def _unprotected(self) -> None:
         if self.name in self.memory.shared and not self.memory.locksets.get(self.name, frozenset()):
-            self.kernel.learned.share(f"unprotected {self.name}")
+            self.kernel.learned.learn(Unprotected(self.name))
 
     def _ordered(self, actor: Actor) -> bool:
         """Whether all other actors have ended and the current one has joined each of them: nothing of theirs can come later."""
@@ -265,7 +266,7 @@ class Use:
             self.open.clear()
             return False
         if not self.keeps_cursors:
-            self.kernel.learned.share(f"open cursors of {self.name}")
+            self.kernel.learned.learn(OpenCursors(self.name))
         return True
 
     def _active(self) -> bool:

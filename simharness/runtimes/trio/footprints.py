@@ -21,11 +21,8 @@ from trio._core import _run
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.record import RUNNING, SETUP
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.trio.order import StepsCannotGrow, StepsGrow
 
-GROWING = "trio steps"
-"""The fact that steps of tasks grow: they have the footprints of what they touch."""
-POINTS = "trio points"
-"""The fact that they cannot."""
 INSIDE = "trio step"
 """In a kernel's context: the run whose step is under way, while its steps grow."""
 NAMED = "trio things"
@@ -77,8 +74,8 @@ class Thing(NamedTuple):
 
 def grows(kernel: Kernel) -> bool:
     """Whether steps of tasks grow."""
-    shared = kernel.learned.shared
-    return GROWING in shared and POINTS not in shared
+    learned = kernel.learned
+    return bool(learned.of(StepsGrow)) and not learned.of(StepsCannotGrow)
 
 
 def named(kernel: Kernel) -> dict[int, Thing]:

@@ -28,7 +28,7 @@ def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...]
     if not isinstance(host, TaskActor):
         host.locals.setdefault("thread", host.index)
     runs: dict[int, Run] = kernel.context.setdefault(RUNS, {})
-    kernel.learned.runtimes.add("trio")
+    kernel.learned.uses("trio")
     found = _made(kernel, host, clock)
     found.runner, found.hooks = internals.make_runner(found, found.clock, instruments, strict)
     runs[host.index] = found
@@ -44,7 +44,7 @@ def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...]
 
 
 def _made(kernel: Kernel, host: Actor, clock: Any) -> Run:
-    kernel.learned.late = grows(kernel)
+    kernel.learned.footprints_are_late(grows(kernel))
     return GrowingRun(kernel, host, clock) if kernel.learned.late else Run(kernel, host, clock)
 
 

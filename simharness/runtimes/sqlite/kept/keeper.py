@@ -103,7 +103,7 @@ class Keeper:
             self.wanted = False
             self.settle()
             if any(kept.second_hand for kept in self._stores.values()):
-                kernel.learned.version += 1
+                kernel.learned.start_over()
             for kept in self._stores.values():
                 kept.drop()
 
