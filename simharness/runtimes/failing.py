@@ -16,8 +16,8 @@ from typing import Any
 
 from simharness.engine.faults import Faults
 from simharness.engine.kernel import current
+from simharness.engine.modes import RUNNING
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING
 from simharness.errors import Misuse
 from simharness.runtimes.patching import Patches
 

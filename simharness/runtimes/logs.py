@@ -14,9 +14,9 @@ import logging
 import weakref
 
 from simharness.engine.kernel import current
-from simharness.engine.modes import Mode
+from simharness.engine.modes import RUNNING, Mode
 from simharness.engine.operations import Operation
-from simharness.engine.record import LOG, RUNNING
+from simharness.engine.record import LOG
 from simharness.runtimes.patching import Patches
 from simharness.trace.log_lines import LogLines
 

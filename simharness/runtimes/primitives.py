@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 from simharness.engine.actors import ROOT
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel
+from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.engine.operations import Operation, Resource
-from simharness.engine.record import INSPECTING, RUNNING
 from simharness.places import is_foreign
 from simharness.runtimes.patching import Patches
 
@@ -108,7 +108,7 @@ def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
         resource, enabled = operation.resource, operation.enabled
         if enabled is not None and resource is not None and not enabled(resource.state):
             if kernel.setting_up:
-                kernel.clock.now += max(0, nanoseconds(seconds))
+                kernel.clock.skip(nanoseconds(seconds))
             return
     kernel.step(operation, kernel.clock.now + max(0, nanoseconds(seconds)))
 

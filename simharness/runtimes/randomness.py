@@ -24,7 +24,8 @@ from zlib import crc32
 
 from simharness.engine.clock import EPOCH
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import INSPECTING, VERSIONED
+from simharness.engine.modes import INSPECTING
+from simharness.engine.record import VERSIONED
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.sqlite.kept import files as sqlite_files
 

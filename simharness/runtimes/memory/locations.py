@@ -20,8 +20,8 @@ from typing import Any
 from simharness.engine.actors import ROOT, Actor
 from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
+from simharness.engine.modes import RUNNING, SETUP
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
 from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, Plan

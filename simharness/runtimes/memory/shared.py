@@ -19,8 +19,8 @@ from typing import Any
 from simharness.engine.actors import Actor
 from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
+from simharness.engine.modes import INSPECTING, RUNNING, SETUP
 from simharness.engine.operations import Operation
-from simharness.engine.record import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, BULK, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of
 from simharness.runtimes.memory.locations import Entry, Locations, SharedLocation, Spot, WrittenOnClass
@@ -335,5 +335,5 @@ def end_execution(kernel: Kernel) -> None:
     """Let go of the objects of an execution."""
     found: Memory | None = kernel.context.pop(MEMORY, None)
     if found is not None:
-        kernel.touched = kernel.n == 0 and found.touched
+        kernel.notice(touched=kernel.record.n == 0 and found.touched)
         found.close()

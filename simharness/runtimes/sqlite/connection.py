@@ -25,8 +25,8 @@ from typing import Any
 
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel, current
+from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.engine.operations import Operation
-from simharness.engine.record import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.patching import Patches

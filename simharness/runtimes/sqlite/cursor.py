@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simharness.engine.record import INSPECTING, RUNNING
+from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.sqlite import statements as footprint
@@ -225,7 +225,7 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
 def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
     """Make the real call, again after each virtual wait that follows a refusal; record what became of the transaction."""
     kernel = link.kernel
-    if kernel.tracing and kernel.operations and kernel.operations[-1].detail != shape.sql:
+    if kernel.tracing and kernel.record.operations and kernel.record.operations[-1].detail != shape.sql:
         kernel.note(shape.sql)
     fault, link.fault = link.fault, None
     while True:

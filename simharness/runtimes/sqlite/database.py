@@ -13,7 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from simharness.engine.kernel import Kernel
-from simharness.engine.record import SETUP
+from simharness.engine.modes import SETUP
 from simharness.runtimes.sqlite.facts import ChecksOf, SeveralOn, SnapshotsOf
 from simharness.runtimes.sqlite.remembered import memory_of
 
@@ -40,7 +40,7 @@ class Database:
         self.commits = kernel.names.bit(f"commits of {label}") if self.snapshots in learned else 0
         faults = None if private else kernel.faults
         self.fine = faults is not None and faults.limit("db_error") > 0
-        strikes = faults is not None and (kernel.crashes() or faults.limit("lost_ack"))
+        strikes = faults is not None and (kernel.movers.may_crash or faults.limit("lost_ack"))
         several = strikes or self.several in learned or self.checks in learned
         self.alone = not self.fine and (private or not several)
         self.links: list[Link] = []

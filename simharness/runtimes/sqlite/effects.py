@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlite3
 
 from simharness.engine.kernel import Kernel
+from simharness.engine.modes import RUNNING
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING
 from simharness.runtimes.sqlite.database import Database
 from simharness.runtimes.sqlite.locking import WRITERS, Points, busy
 from simharness.runtimes.sqlite.statements import COMMIT, LOCAL, READ, RELEASE, ROLLBACK, ROLLBACK_TO, SAVEPOINT, SCHEMA, UNKNOWN, Shape

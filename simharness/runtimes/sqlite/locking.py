@@ -13,8 +13,8 @@ import weakref
 from collections.abc import Callable
 
 from simharness.engine.faults import DATABASE_ERRORS
+from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.engine.operations import Operation, State
-from simharness.engine.record import INSPECTING, RUNNING
 from simharness.runtimes.sqlite.facts import Inspected
 from simharness.runtimes.sqlite.sharing import Use
 from simharness.runtimes.sqlite.statements import (
@@ -67,7 +67,7 @@ class Points(Use):
         self.used(actor)
         if database.alone and not self.exposed and database.lock.state in (None, self.name):
             return
-        declared = kernel.n
+        declared = kernel.record.n
         if self.exposed:
             self._exposed(shape)
         elif shape.kind == UNKNOWN:
@@ -76,7 +76,7 @@ class Points(Use):
             self._wal(shape)
         elif not database.private:
             self._journal(shape)
-        if kernel.n == declared and database.fine:
+        if kernel.record.n == declared and database.fine:
             self._step(Operation(_kind(shape), reads=database.every, detail=shape.sql))
 
     def _aside(self, shape: Shape) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from simharness.engine.actors import ROOT
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import RUNNING
+from simharness.engine.modes import RUNNING
 from simharness.errors import Misuse
 from simharness.runtimes.patching import Patches
 

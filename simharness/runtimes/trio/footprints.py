@@ -19,7 +19,7 @@ from trio import _channel, _sync
 from trio._core import _run
 
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import RUNNING, SETUP
+from simharness.engine.modes import RUNNING, SETUP
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.trio.order import StepsCannotGrow, StepsGrow
 

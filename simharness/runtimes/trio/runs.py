@@ -7,7 +7,7 @@ from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import INSPECTING
+from simharness.engine.modes import INSPECTING
 from simharness.errors import Misuse
 from simharness.places import caller
 from simharness.runtimes.trio import internals
