@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
 from benchmarks.store_workload import contenders
+from simharness.engine.facts import Mark, until_settled
 from simharness.runtimes import control
 from simharness.search.estimate import Tree
 from simharness.search.named import made
@@ -49,13 +50,11 @@ Totals = tuple[float, float, float]
 
 def estimates(program: Any, strategy: str) -> list[Totals | None]:
     """Explore a program to the end; return what the estimate was after each execution."""
-    found: list[Totals | None] = []
-    keys: Sequence[int] = ()
     with Simulation(simharness.Scenario(program, allow_deadlock=True), {}, Settings()) as simulation:
-        version = -1
-        while version != simulation.kernel.learned.version:
-            version = simulation.kernel.learned.version
-            found, keys = [], ()
+
+        def whole_round(_: Mark) -> list[Totals | None]:
+            found: list[Totals | None] = []
+            keys: Sequence[int] = ()
             tree, search = Tree(), made(strategy, simulation.kernel, simulation.settings)
             while (plan := search.begin()) is not None:
                 if found:
@@ -64,7 +63,9 @@ def estimates(program: Any, strategy: str) -> list[Totals | None]:
                 keys = simulation.execute(plan, search.choose, search.expected()).keys
                 search.end()
                 found.append(None)
-    return found
+            return found
+
+        return until_settled(simulation.kernel.learned, whole_round)
 
 
 def factor(errors: Sequence[float]) -> str:

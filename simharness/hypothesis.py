@@ -26,11 +26,12 @@ from hypothesis.stateful import (
 
 from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_cell
 from simharness.authoring.world import World
+from simharness.engine.facts import Mark, until_settled
 from simharness.errors import Misuse
 from simharness.search import tokens
 from simharness.search.drawn import Schedule
 from simharness.settings import Settings
-from simharness.simulation.execution import describe
+from simharness.simulation.execution import Execution, describe
 from simharness.simulation.simulation import Simulation
 from simharness.verdicts.results import Replayed
 
@@ -66,11 +67,14 @@ def execute(target: Any, schedule: Schedule, parameters: Parameters | None = Non
     scenario = as_scenario(target)
     cell = fixed_cell(scenario, parameters)
     with Simulation(scenario, cell, settings or Settings()) as simulation:
-        kernel, version = simulation.kernel, -1
-        while version != kernel.learned.version:  # what conflicts may turn out only while it runs; then it is drawn again
-            version = kernel.learned.version
-            execution = simulation.execute((), lambda enabled: schedule.choose(kernel, enabled))
+        kernel = simulation.kernel
+
+        def draw(_: Mark) -> Execution:
+            drawn = simulation.execute((), lambda enabled: schedule.choose(kernel, enabled))
             schedule.finish()
+            return drawn
+
+        execution = until_settled(kernel.learned, draw)
         failure = execution.failure
         if failure is not None:
             text = kernel.canonical(describe(failure) or "")

@@ -31,6 +31,7 @@ GROUPS = {
         "tests/test_random_faults.py",
         "tests/test_eventually.py",
     ),
+    "facts": ("tests/test_facts.py", "tests/test_tokens.py"),
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "sql": ("tests/runtimes/test_sqlite.py", "tests/runtimes/test_sqlite_reuse.py", "tests/test_random_threads.py"),
     "threads": (

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simharness import Settings, explore
-from simharness.engine.actors import Learned
+from simharness.engine.facts import Fact, Learned
 from simharness.instrument.loader import compiled
-from simharness.runtimes.memory.locations import CLASS_FACT, MADE_BEFORE
+from simharness.runtimes.memory.locations import OneLocation, SharedLocation
+from simharness.runtimes.memory.shared import Addresses
 
 STATEMENTS = (
     "box.x = {n}",
@@ -201,14 +202,19 @@ def program(text: str) -> Any:
     return space["program"]
 
 
-class Everything(set[str]):
-    """Facts that say of every location that it is shared."""
+class Everything(dict[Any, Fact]):
+    """The facts of a kind, which say of everything that it is so."""
 
-    def __contains__(self, fact: object) -> bool:
-        if isinstance(fact, str) and fact.startswith("memory ") and not fact.startswith((CLASS_FACT, MADE_BEFORE)):
-            self.add(fact)
-            return True
-        return super().__contains__(fact)
+    def __init__(self, kind: type[Fact]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def __contains__(self, about: object) -> bool:
+        self.setdefault(about, self.kind(*([about] if self.kind.fields else [])))
+        return True
+
+    def __bool__(self) -> bool:
+        return True
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
@@ -225,7 +231,7 @@ def compare(seed: int, monkeypatch: Any, limit: int = 800) -> bool:
 
         def all_learned(self: Learned) -> None:
             genuine(self)
-            self.shared = Everything()
+            self._facts.update({kind: Everything(kind) for kind in (SharedLocation, OneLocation, Addresses)})
 
         patch.setattr(Learned, "__init__", all_learned)
         every = explore(target, strategy="exhaustive", stop_on_first=False, settings=settings)

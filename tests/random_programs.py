@@ -19,6 +19,7 @@ from typing import Any
 from simharness import Cell, World
 from simharness.engine.actors import SHIFT
 from simharness.engine.clock import nanoseconds
+from simharness.engine.facts import Mark, until_settled
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import control
 from simharness.search.strategy import Strategy
@@ -376,21 +377,17 @@ def explored(program: Program, strategy: Callable[[Kernel], Strategy], limit: in
     """Run every execution of a program that the strategy asks for; needs `runtimes_in_place`."""
     kernel = Kernel(max_delay=nanoseconds(program.max_delay))
     try:
-        while True:
-            version = kernel.learned.version
-            found = _round(program, kernel, strategy(kernel), limit)
-            if kernel.learned.version == version:
-                return found
+        return until_settled(kernel.learned, lambda mark: _round(program, kernel, strategy(kernel), limit, mark))
     finally:
         control.forget(kernel)
         kernel.close()
         gc.collect(1)
 
 
-def _round(program: Program, kernel: Kernel, search: Strategy, limit: int) -> Explored:
-    found, version = Explored(), kernel.learned.version
+def _round(program: Program, kernel: Kernel, search: Strategy, limit: int, mark: Mark) -> Explored:
+    found = Explored()
     machines: list[Machine] = []
-    while (plan := search.begin()) is not None and kernel.learned.version == version:
+    while (plan := search.begin()) is not None and mark.holds:
         machines.clear()
         try:
             kernel.run(lambda: machines.append(Machine(program, World(kernel))), plan, search.choose, search.expected())

@@ -11,6 +11,7 @@ import simharness
 from simharness import Settings, Verdict
 from simharness.authoring.scenario import load
 from simharness.engine.actors import SHIFT
+from simharness.engine.facts import until_settled
 from simharness.runtimes import control
 from simharness.search.exhaustive import Exhaustive
 from simharness.simulation.simulation import Simulation
@@ -59,13 +60,11 @@ def test_samplers_draw_faults_and_come_to_nothing_that_no_interleaving_comes_to(
 
 def every_end(program, faults, most):
     """Return for each outcome how many executions come to it, and the fewest switches between actors; None if there are too many."""
-    count, fewest = Counter(), {}
     with Simulation(program, {"faults": faults}, Settings()) as simulation:
         kernel = simulation.kernel
-        while True:
-            version, search = kernel.learned.version, Exhaustive(kernel)
-            count.clear()
-            fewest.clear()
+
+        def whole_round(_):
+            count, fewest, search = Counter(), {}, Exhaustive(kernel)
             while (plan := search.begin()) is not None and sum(count.values()) < most:
                 execution = simulation.execute(plan, search.choose, search.expected())
                 movers = [key >> SHIFT for key in kernel.record.keys if key >> SHIFT in kernel.cast.actors]
@@ -74,8 +73,9 @@ def every_end(program, faults, most):
                     count[outcome] += 1
                     fewest[outcome] = min(switches, fewest.get(outcome, switches))
                 search.end()
-            if kernel.learned.version == version:
-                return (count, fewest) if plan is None else None
+            return (count, fewest) if plan is None else None
+
+        return until_settled(kernel.learned, whole_round)
 
 
 def shortest(seed, faults, most):

@@ -107,7 +107,7 @@ def test_nobody_outside_the_engine_assigns_to_the_state_of_a_kernel():
             for target in targets:
                 path = _base(target)
                 inside = next((path[rank + 1 :] for rank, name in enumerate(path) if name in {"kernel", "_kernel"}), [])
-                assert not inside or inside == ["context"] or inside[0] == "learned", f"{file}:{node.lineno}: {ast.unparse(target)}"
+                assert not inside or inside == ["context"], f"{file}:{node.lineno}: {ast.unparse(target)}"
 
 
 # What a step is

@@ -131,7 +131,7 @@ def test_a_token_is_replayed_in_the_order_that_it_was_found_in(order):
     result = simharness.explore(scenario, settings=Settings(trio_order=order, shrink=20))
     assert result.counterexample.confirmed == FRESH
     assert_identical(scenario, result.counterexample)
-    assert ("trio+batches" in result.counterexample.token) == (order == "batches")
+    assert ("trio=batches" in result.counterexample.token) == (order == "batches")
 
 
 def test_an_order_that_there_is_not_is_misuse():

@@ -12,10 +12,11 @@ import trio_programs
 import simharness
 from simharness import Settings
 from simharness.authoring.scenario import Scenario, load
+from simharness.engine.facts import until_settled
 from simharness.engine.operations import CLOCK
 from simharness.instrument.loader import compiled
 from simharness.runtimes import control
-from simharness.runtimes.trio.footprints import GROWING, POINTS
+from simharness.runtimes.trio.order import StepsCannotGrow, StepsGrow
 from simharness.search import named
 from simharness.simulation.simulation import Simulation
 from simharness.verdicts.confirm import FRESH
@@ -53,9 +54,8 @@ class Explored:
         with Simulation(scenario, {}, Settings(max_steps=400)) as simulation:
             self.learned = simulation.kernel.learned
             if not grows:
-                self.learned.shared.add(POINTS)
-            while not self.round(simulation, strategy, limit):
-                pass
+                self.learned.learn(StepsCannotGrow())
+            until_settled(self.learned, lambda mark: self.round(simulation, strategy, limit, mark))
 
     def prepare(self, world, module, program):
         self.seen = seen = {}
@@ -64,20 +64,19 @@ class Explored:
         things.cell = world.shared(0, "cell")
         world.actor("a", things.main, program)
 
-    def round(self, simulation, strategy, limit):
-        """Explore until something new is learned (False) or the end."""
+    def round(self, simulation, strategy, limit, mark):
+        """Explore until something new is learned, the limit or the end."""
         kernel = simulation.kernel
-        version = self.learned.version
         search = named.made(strategy, kernel, simulation.settings)
         self.joint = {}
         self.executions = self.redundant = 0
         while (plan := search.begin()) is not None:
             if self.executions + self.redundant >= limit:
-                return True
+                return mark.renew()
             execution = simulation.execute(plan, search.choose, search.expected())
             search.end()
-            if self.learned.version != version:
-                return False
+            if not mark.holds:
+                return None
             if execution.status == "abandoned":
                 self.redundant += 1
                 continue
@@ -86,7 +85,7 @@ class Explored:
             known = self.joint.setdefault(ordering(kernel), outcome)
             assert known == outcome, "two executions of one ordering come to different ends"
         self.exhausted = True
-        return True
+        return None
 
     @property
     def outcomes(self):
@@ -125,7 +124,7 @@ def compare(module, seed, limit):
     conservative = Explored(module, program, "exhaustive", 4 * limit, grows=False)
     if conservative.exhausted:
         assert conservative.outcomes == everything.outcomes, seed
-    if GROWING in everything.learned.shared and POINTS not in everything.learned.shared:
+    if StepsGrow() in everything.learned and StepsCannotGrow() not in everything.learned:
         return everything.executions / reduced.executions
     return 0
 

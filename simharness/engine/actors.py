@@ -93,39 +93,6 @@ def ended() -> None:
     """The work of an actor that has ended: its pooled greenlet must not hold on to what it did."""
 
 
-class Learned:
-    """Facts about a scenario that change what conflicts; when exploring teaches a new one, it starts over.
-
-    `late`: footprints of some steps are complete only when the steps are over, so what a step would be elsewhere is not known.
-    """
-
-    def __init__(self) -> None:
-        self.checked = 0
-        self.daemons = False
-        self.late = False
-        self.shared: set[str] = set()
-        self.runtimes: set[str] = set()
-        self.version = 0
-
-    def check_reads(self, mask: int) -> None:
-        """An `always` check reads the resources in `mask`."""
-        if mask & ~self.checked:
-            self.checked |= mask
-            self.version += 1
-
-    def daemon(self) -> None:
-        """There is a daemon actor."""
-        if not self.daemons:
-            self.daemons = True
-            self.version += 1
-
-    def share(self, name: str) -> None:
-        """The resource `name`, private to one actor so far, is used by several."""
-        if name not in self.shared:
-            self.shared.add(name)
-            self.version += 1
-
-
 class Failure:
     """What went wrong in an execution: the step after which it showed, whose it was, and the exception."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness.engine.actors import Actor, ended
-from simharness.engine.modes import SETUP
+from simharness.engine.phases import SETUP
 from simharness.errors import SimharnessError, Stuck, told
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Greenlets:
             fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
             if not fatal and kernel.root_may_move():
                 kernel.move_root()
-            if fatal or kernel.mode == SETUP:
+            if fatal or kernel.phase == SETUP:
                 kernel.give_up(error)
             elif not kernel.dying:
                 actor.failure = error
@@ -75,7 +75,7 @@ class Greenlets:
         actor.work = ended
         if kernel.dying or kernel.error is not None:
             return self.hub
-        if kernel.mode == SETUP:
+        if kernel.phase == SETUP:
             return actor.starter
         kernel.end(actor)
         if actor.fresh:

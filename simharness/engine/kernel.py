@@ -14,17 +14,19 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from simharness.engine.actors import ROOT, SHIFT, Actor, Failure, Learned
+from simharness.engine.actors import ROOT, SHIFT, Actor, Failure
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
+from simharness.engine.facts import Daemons, Learned
 from simharness.engine.faults import Faults
 from simharness.engine.greenlets import Greenlets
 from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.labels import Labels
 from simharness.engine.loop import Loop
-from simharness.engine.modes import ENDED, INSPECTING, RUNNING, SETUP
+from simharness.engine.modes import Mode
 from simharness.engine.movers import Movers
 from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource
+from simharness.engine.phases import ENDED, INSPECTING, RUNNING, SETUP
 from simharness.engine.plan import Chooser, Plan, first
 from simharness.engine.record import Record
 from simharness.engine.workspace import Workspace
@@ -68,12 +70,11 @@ class Kernel:
 
     Attributes:
         names, learned, clock, movers, workspace: outlive executions.
-        record: what the execution under way, or the last one, has done.
-        cast: its actors.
+        record, cast: what the execution under way, or the last one, has done, and its actors.
         resources: its resources, by name; the identity of this dictionary tells executions apart.
         context: what runtimes keep for the length of an execution.
         actor, key: the actor that moves, and the choice that it moves by.
-        mode: RUNNING, SETUP, INSPECTING or ENDED.
+        phase: RUNNING, SETUP, INSPECTING or ENDED.
         failure, error: the first thing that went wrong in the program; what ends the execution and is raised by `run`.
         cut, abandoned, over: how the execution ended, if not by itself.
     """
@@ -90,8 +91,9 @@ class Kernel:
         self.greenlets = Greenlets(self)
         self.loop = Loop(self)
         self._turn = self.loop.turn
+        self.modes: set[Mode] = set()
         self.on_log: Callable[[Any], None] | None = None
-        self.mode = ENDED
+        self.phase = ENDED
         self._begin(Plan(), False)
 
     def _begin(self, plan: Plan, tracing: bool) -> None:
@@ -102,7 +104,7 @@ class Kernel:
         self.cast = Cast()
         self.movers.begin(self.record, self.cast)
         self.actor: Actor | None = None
-        self.key = 0
+        self.key = self.inspected = 0
         self.resources: dict[str, Resource] = {}
         self.labels = Labels()
         self.context: dict[Any, Any] = {}
@@ -113,7 +115,6 @@ class Kernel:
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.over = self.dying = self.buried = False
         self.timed = self.concurrent = self.fair = self.watched = self.checking = self.touched = False
-        self.inspected = 0
 
     def run(
         self,
@@ -135,7 +136,7 @@ class Kernel:
         """
         self.bury()
         self._begin(Plan(plan, choose, expected), tracing)
-        self.greenlets.hub, self.mode = getcurrent(), SETUP
+        self.greenlets.hub, self.phase = getcurrent(), SETUP
         if _active:
             raise Misuse("an exploration inside an exploration: explore from outside of actors, scenarios and checks")
         _active.append((self, get_ident()))
@@ -152,7 +153,7 @@ class Kernel:
                 if key >= 0:
                     self.loop.mover(key).switch()
         finally:
-            self.mode = ENDED
+            self.phase = ENDED
             for actor in self.cast.stuck:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
@@ -172,7 +173,7 @@ class Kernel:
         Returns:
             The alternative taken, for a data choice; else 0.
         """
-        if self.mode != RUNNING or self.dying or get_ident() != self.thread:
+        if self.phase != RUNNING or self.dying or get_ident() != self.thread:
             return self.loop.step_aside(operation)
         actor = self.actor
         assert actor is not None
@@ -194,14 +195,14 @@ class Kernel:
             raise Misuse(f"two actors are called {name!r}: give each a name of its own")
         actor = Actor(self.names, self.greenlets.hub, name, work, daemon, process)
         if daemon:
-            self.learned.daemon()
-        if self.mode == SETUP:
+            self.learned.learn(Daemons())
+        if self.phase == SETUP:
             self.cast.waiting.append(actor)
         return actor
 
     def start(self, actor: Actor) -> None:
         """Launch a thread's actor as a step of the current one; in set-up this makes the scenario function the root actor."""
-        if self.mode == SETUP:
+        if self.phase == SETUP:
             self.cast.waiting.remove(actor)
             self.move_root()
         self.step(Operation(START, writes=actor.bit, detail=actor.name))
@@ -229,7 +230,7 @@ class Kernel:
         """An actor that was waited for is a daemon from now on."""
         actor.daemon = True
         self.cast.unfinished -= 1
-        self.learned.daemon()
+        self.learned.learn(Daemons())
 
     def end(self, actor: Actor) -> None:
         """The actor has ended, with the step that was made last if that was its own."""
@@ -254,7 +255,7 @@ class Kernel:
 
     def root_may_move(self) -> bool:
         """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
-        return self.plain and self.mode == SETUP and not self.cast.waiting
+        return self.plain and self.phase == SETUP and not self.cast.waiting
 
     def bury(self) -> None:
         """End what is left of the actors, without letting their `finally` blocks have effects. Call when the execution was judged."""
@@ -275,14 +276,14 @@ class Kernel:
 
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
-        before, self.mode, self.inspected = self.mode, INSPECTING, 0
+        before, self.phase, self.inspected = self.phase, INSPECTING, 0
         self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
         try:
             check()
         finally:
-            self.mode = before
+            self.phase = before
             if outside:
                 _active.clear()
         return self.inspected
@@ -290,14 +291,14 @@ class Kernel:
     @property
     def setting_up(self) -> bool:
         """Whether the scenario function is still declaring its world."""
-        return self.mode == SETUP
+        return self.phase == SETUP
 
     def leave_set_up(self) -> None:
         """The scenario function has declared its world: from here on actors move."""
-        if self.mode == SETUP:
+        if self.phase == SETUP:
             for call in self.when_set_up:
                 call()
-        self.mode = RUNNING
+        self.phase = RUNNING
 
     def close(self) -> None:
         """Let go of what outlives executions: the temporary folder and the pooled greenlets."""
@@ -316,9 +317,8 @@ class Kernel:
         self.after_step, self.when_asked = after_step, when_asked
 
     def watch(self, check: Callable[[], None], fair: bool = False) -> None:
-        """Something is to be checked after each step; `fair`: what goes on for long is to be scheduled fairly."""
-        self.watched = True
-        self.fair = self.fair or fair
+        """Something is to be checked after each step; `fair`: long executions are to be scheduled fairly."""
+        self.watched, self.fair = True, self.fair or fair
         if self.after_step is None:
             self.after_step = check
 
@@ -348,7 +348,7 @@ class Kernel:
     def put(self, resource: Resource, state: Any) -> None:
         """Set the state of a resource as an effect of the step that has just been recorded."""
         resource.state = state
-        if self.mode != INSPECTING:
+        if self.phase != INSPECTING:
             resource.history.append((self.record.n - 1, state))
 
     def held_by(self, holder: str) -> list[Resource]:
@@ -366,9 +366,13 @@ class Kernel:
 
     def notice(self, concurrent: bool = False, timed: bool = False, touched: bool = False) -> None:
         """Two actors could move at once; an operation has a deadline; memory was touched though no step was made."""
-        self.concurrent = self.concurrent or concurrent
-        self.timed = self.timed or timed
-        self.touched = self.touched or touched
+        self.concurrent |= concurrent
+        self.timed |= timed
+        self.touched |= touched
+
+    def turn_on(self, *modes: Mode) -> None:
+        """Have all executions be made in these modes; before the first of them."""
+        self.modes.update(modes)
 
     def route_log_lines(self, to: Callable[[Any], None] | None) -> None:
         """Give the log records of actors to this function, which makes them steps; None: they are no steps."""
@@ -376,13 +380,13 @@ class Kernel:
 
     def new_name(self, kind: str) -> str:
         """Return a name for something the current actor makes, which does not depend on what other actors do."""
-        maker = self.actor.name if self.actor is not None and self.mode == RUNNING else ""
+        maker = self.actor.name if self.actor is not None and self.phase == RUNNING else ""
         base = f"{maker}'s {kind}" if maker else kind
         return f"{base} {self.labels.count(base)}"
 
     def note(self, text: str) -> None:
         """Say, for people, what the step that has just been recorded did."""
-        if self.tracing and self.mode == RUNNING:
+        if self.tracing and self.phase == RUNNING:
             self.record.note(text)
 
     def monotonic(self) -> int:

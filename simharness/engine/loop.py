@@ -13,8 +13,8 @@ from greenlet import GreenletExit, greenlet
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.daemons import Daemons, judge
-from simharness.engine.modes import ENDED, INSPECTING
 from simharness.engine.operations import CHECKED, ENDING, Operation
+from simharness.engine.phases import ENDED, INSPECTING
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, TokenError
 from simharness.places import caller
@@ -214,10 +214,10 @@ class Loop:
             raise Misuse(str(kernel.error))
         if kernel.dying:
             kernel.greenlets.die(kernel.actor)
-        if kernel.mode == ENDED:
+        if kernel.phase == ENDED:
             raise HarnessBug(f"{operation!r} outside an execution")
         resource = operation.resource
-        if kernel.mode == INSPECTING:
+        if kernel.phase == INSPECTING:
             kernel.inspected |= operation.reads | operation.writes
             if resource is not None:
                 kernel.inspected |= resource.bit
@@ -225,6 +225,6 @@ class Loop:
             if kernel.root_may_move():
                 kernel.move_root()
                 return kernel.step(operation)
-            where = "a check" if kernel.mode == INSPECTING else "the set-up"
+            where = "a check" if kernel.phase == INSPECTING else "the set-up"
             raise Misuse(f"{caller() or '?'}: {where} would wait forever: {operation!r}; no actor can move there")
         return 0

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from simharness.engine.actors import ALTERNATIVES, SHIFT, Learned
+from simharness.engine.actors import ALTERNATIVES, SHIFT
 from simharness.engine.cast import Cast
 from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
+from simharness.engine.facts import Learned
 from simharness.engine.faults import Faults
 from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource, State

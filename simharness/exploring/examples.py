@@ -75,7 +75,7 @@ class Examples:
         self._enough = enough
         self._kinds: dict[Any, type[Failed]] = {}
         self._shrinks = SHRINKS * simulation.settings.shrink
-        self._version = simulation.kernel.learned.version
+        self._mark = simulation.kernel.learned.mark()
         self.failing: tuple[Execution, Parameters] | None = None
 
     def run(self, most: int | None, stop_on_first: bool) -> None:
@@ -147,7 +147,7 @@ class Examples:
         except Exception as error:
             raise _Broken(error) from error
         schedule.finish()
-        if simulation.kernel.learned.version != self._version:
+        if not self._mark.holds:
             raise Enough
         if execution.status == "blocked":
             reject()

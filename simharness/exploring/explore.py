@@ -11,9 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_cell, is_drawn
+from simharness.engine.facts import Mark, until_settled
 from simharness.engine.faults import Faults
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.examples import Examples, open_cell
@@ -76,40 +78,47 @@ class Explorer:
         """Explore and report."""
         self.progress.started(self.scenario, self.parameters)
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
-            learned = simulation.kernel.learned
-            version = -1
-            while version != learned.version:
-                with self.reached or nullcontext():
-                    exhausted = self._rounds(simulation)
-                version = learned.version
-                if self.tally.first_failure is None:
-                    self.repeats.finish(self.tally.runs)
-                counterexample = self._counterexample(simulation)
+            kernel = simulation.kernel
+            exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, simulation))
             result = self._result(simulation, exhausted, counterexample)
-            any_order = "trio" in learned.runtimes and trio.BATCHES not in learned.shared
+            any_order = "trio" in kernel.learned.runtimes and trio.BATCHES not in kernel.modes
         if any_order and result.counterexample is not None:
             result = replace(result, counterexample=self._in_batches(result.counterexample, simulation.parameters))
         self.progress.finished(result)
         return result
 
+    def _attempt(self, simulation: Simulation, mark: Mark) -> tuple[bool, Counterexample | None]:
+        """Explore; return whether that was exhausted, and the counterexample, the search for which may teach something, too."""
+        with self.reached or nullcontext():
+            exhausted = self._rounds(simulation)
+        mark.renew()
+        if self.tally.first_failure is None:
+            self.repeats.finish(self.tally.runs)
+        return exhausted, self._counterexample(simulation)
+
     def _rounds(self, simulation: Simulation) -> bool:
-        """Explore until a round teaches nothing new about what conflicts; return whether it was exhausted."""
-        learned, rounds = simulation.kernel.learned, 0
-        while True:
-            version, rounds = learned.version, rounds + 1
+        """Explore until a round teaches nothing new about what conflicts, or there is a limit; return whether it was exhausted."""
+        rounds = 0
+
+        def whole_round(mark: Mark) -> bool:
+            nonlocal rounds
+            rounds += 1
             self.tally, self._round_began = Tally(), _monotonic()
             self.search = named.made(self.strategy, simulation.kernel, self.settings)
-            finished = self._round(simulation, self.search, version)
-            if self.gave_up is not None and rounds > _MANY_ROUNDS:
-                self.gave_up += f"; exploring started over {rounds} times, each time since something else was shared: {_ENDLESS}"
-            if learned.version == version or self.gave_up is not None:
-                return finished
+            finished = self._round(simulation, self.search, mark)
+            if self.gave_up is not None:
+                mark.renew()  # what was learned cannot be acted on any more
+                if rounds > _MANY_ROUNDS:
+                    self.gave_up += f"; exploring started over {rounds} times, each time since something else was shared: {_ENDLESS}"
+            return finished
 
-    def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
-        kernel, tally = simulation.kernel, self.tally
+        return until_settled(simulation.kernel.learned, whole_round)
+
+    def _round(self, simulation: Simulation, strategy: Strategy, mark: Mark) -> bool:
+        tally = self.tally
         self.repeats = Repeats(simulation)
         if isinstance(strategy, Drawn):
-            self._examples(simulation, strategy)
+            self._examples(simulation, strategy, mark)
             return False
         walks = strategy.pending() is not None
         tree = Tree() if self._estimates and walks else None
@@ -127,38 +136,37 @@ class Explorer:
             if self._limit_reached(strategy):
                 return False
             execution = self._next(simulation, strategy, plan)
-            if kernel.learned.version != version or (tally.first_failure is not None and self.stop_on_first):
+            if not mark.holds or (tally.first_failure is not None and self.stop_on_first):
                 return False
 
     def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
         """Run one execution, count it, and look at it unless it has taught something about what conflicts."""
         kernel, tally = simulation.kernel, self.tally
-        version = kernel.learned.version
+        mark = kernel.learned.mark()
         execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # the races of a livelock take long to find, and nothing is explored after it
         if strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
-        if kernel.learned.version == version:
+        if mark.holds:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:
                 tally.first_failure = execution
             self.repeats.check(execution, failing)
         return execution
 
-    def _examples(self, simulation: Simulation, strategy: Drawn) -> None:
+    def _examples(self, simulation: Simulation, strategy: Drawn, mark: Mark) -> None:
         """Let Hypothesis explore; what it has shrunk stands for the first failure."""
 
         def execute() -> Execution:
             self._report(strategy, None)
             return self._next(simulation, strategy, strategy.begin() or ())
 
-        version = simulation.kernel.learned.version
         examples = Examples(simulation, strategy, self.parameters, execute, lambda: self._limit_reached(strategy))
         examples.run(self._most_executions(strategy), self.stop_on_first)
         if examples.failing is not None:
             self.tally.first_failure = examples.failing[0]
-        elif simulation.kernel.learned.version == version and not self._limit_reached(strategy):
+        elif mark.holds and not self._limit_reached(strategy):
             self.gave_up = "Hypothesis drew nothing new"
 
     def _report(self, strategy: Strategy, tree: Tree | None) -> None:

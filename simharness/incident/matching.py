@@ -19,6 +19,7 @@ from itertools import product
 from typing import Any
 
 from simharness.authoring.scenario import Scenario
+from simharness.engine.facts import Mark
 from simharness.engine.faults import KINDS, Faults
 from simharness.engine.kernel import Kernel
 from simharness.exploring.explore import Explorer
@@ -69,7 +70,7 @@ class Search(Explorer):
         """Search; `evidence_too`: look closely at one of the executions that fit."""
         with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
             kernel = simulation.kernel
-            kernel.learned.share(LOG_LINES)
+            kernel.turn_on(LOG_LINES)
             self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
             kernel.route_log_lines(self.gate)
             self._rounds(simulation)
@@ -83,9 +84,9 @@ class Search(Explorer):
                 self.found.gave_up = f"{self.tally.cut} executions were cut at max_steps={self.settings.max_steps}"
         return self.found
 
-    def _round(self, simulation: Simulation, strategy: Strategy, version: int) -> bool:
+    def _round(self, simulation: Simulation, strategy: Strategy, mark: Mark) -> bool:
         self.found = Found(self.found.level)
-        return super()._round(simulation, strategy, version)
+        return super()._round(simulation, strategy, mark)
 
     def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
         execution = super()._next(simulation, strategy, plan)

@@ -29,7 +29,7 @@ from greenlet import GreenletExit
 
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel, current, outside
-from simharness.engine.modes import SETUP
+from simharness.engine.phases import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.places import last_place
 from simharness.pytest_plugin.options import is_async
@@ -191,7 +191,7 @@ class Executions:
             raise Ended(outcome)
         elif isinstance(outcome, _left_out()):
             self.given_up = outcome
-            if kernel.mode == SETUP:
+            if kernel.phase == SETUP:
                 raise Ended(outcome)
         elif isinstance(outcome, SystemExit):
             raise pytest.fail.Exception(f"SystemExit: {outcome.code} at {last_place(outcome)}", pytrace=False) from None

@@ -48,7 +48,7 @@ def installed() -> Iterator[None]:
 
 def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
     """Say what was a scheduling point: the runtimes, Trio only where it was used, and the memory of which modules."""
-    order = "one batch" if BATCHES in kernel.learned.shared else "one task"
+    order = "one batch" if BATCHES in kernel.modes else "one task"
     conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
     used = (f"{name} ({order} at a time; {conflicts})" for name in sorted(kernel.learned.runtimes))
     points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"

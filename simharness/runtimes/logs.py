@@ -3,7 +3,7 @@
 Handlers that existed before the exploration are not called for records of a simulation, or each line would be printed once for every
 ordering. Handlers that the code under test adds itself work as always, and are not shown what only the recorder of a trace wants.
 
-Where the fact `LOG_LINES` is known (searching for an incident, and replaying what was found), each line is a scheduling point which
+In the mode `LOG_LINES` (searching for an incident, and replaying what was found), each line is a scheduling point which
 conflicts with nothing: between what an actor has done and the line that tells of it, others may move. `Record.on_log`, if set, makes
 the step.
 """
@@ -15,14 +15,15 @@ import weakref
 
 from simharness.engine.kernel import current
 from simharness.engine.kinds import ALONE, Kind, Role
-from simharness.engine.modes import RUNNING
+from simharness.engine.modes import Mode
 from simharness.engine.operations import Operation
+from simharness.engine.phases import RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.trace.log_lines import LogLines
 
 LOG = Kind(ALONE, "log", Role.LOGS)
-LOG_LINES = "log lines"
-"""In `kernel.learned.shared`, makes every log line that is emitted a point."""
+LOG_LINES = Mode("log", "points")
+"""The mode in which every log line that is emitted is a point."""
 
 
 def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bool:
@@ -49,7 +50,7 @@ def install(patches: Patches) -> None:
 
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         kernel = current()
-        if kernel is not None and LOG_LINES in kernel.learned.shared and kernel.mode == RUNNING and not kernel.dying:
+        if kernel is not None and LOG_LINES in kernel.modes and kernel.phase == RUNNING and not kernel.dying:
             if kernel.on_log is not None:
                 kernel.on_log(record)
             else:

@@ -5,10 +5,10 @@
 names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
 the clock; `b=2` is one step of b that takes alternative 2 of a data choice, or has that fault; `!crash.0.1` is a crash of the first
 process) and ends with a check on what those steps were. A token holds every choice, forced ones too, so it does not depend on how any
-strategy thinks. Where exploring has learned facts that decide what is a scheduling point (a connection is used by several actors), they
-follow as a fifth part. Where the execution rests on something that another version of Python may do otherwise (the numbers of `random`,
-code of the standard library that makes steps, an exception in the interpreter's words), the version is the last part, such as `py3.11`,
-and other versions refuse the token.
+strategy thinks. The kernel's modes and the facts that decide what is a scheduling point (a connection is used by several actors), where
+there are any, follow as parts of their own (`simharness.search.stated`). Where the execution rests on something that another version of
+Python may do otherwise (the numbers of `random`, code of the standard library that makes steps, an exception in the interpreter's
+words), the version is the last part, such as `py3.11`, and other versions refuse the token.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from simharness.engine.actors import ALTERNATIVES, SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.engine.record import VERSIONED
 from simharness.errors import TokenError
+from simharness.search import stated
+from simharness.search.stated import Stated
 
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"
@@ -36,8 +38,7 @@ _RUN = re.compile(r"([a-zA-Z]|\.\d+\.|![a-z]+\.\d+\.)(?:=(\d+)|(\d+))")
 def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
     """Return the token of the kernel's last execution."""
     parts = [quote(name), _cell(parameters), write_choices(kernel), fingerprint(kernel)]
-    if kernel.learned.shared:
-        parts.append(",".join(quote(fact.replace(" ", "+"), safe="+") for fact in sorted(kernel.learned.shared)))
+    parts += stated.write(kernel)
     if VERSIONED in kernel.context:
         parts.append(this_python())
     return ":".join(parts)
@@ -83,7 +84,7 @@ class Token(NamedTuple):
     cell: dict[str, Any]
     choices: str
     check: str
-    facts: frozenset[str]
+    stated: Stated
 
 
 def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Mapping[str, Mapping[str, Any]]) -> Token:
@@ -99,7 +100,7 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
     """
     parts = token.strip().split(":")
     version = parts.pop() if len(parts) > 4 and _VERSION.fullmatch(parts[-1]) else ""
-    if len(parts) not in (4, 5) or _RUN.sub("", parts[2]):
+    if len(parts) < 4 or _RUN.sub("", parts[2]):
         raise TokenError(f"{token!r} is not a replay token; one looks like {name}:protocol=lease:a12b5a3:1f9c2e")
     if unquote(parts[0]) != name:
         raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
@@ -120,8 +121,7 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         if _cell(parameters) != parts[1]:
             raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
         cell = dict(parameters)
-    facts = frozenset(unquote(fact).replace("+", " ") for fact in parts[4].split(",")) if len(parts) == 5 else frozenset()
-    return Token(cell, parts[2], parts[3], facts)
+    return Token(cell, parts[2], parts[3], stated.read(parts[4:]))
 
 
 def scenario_of(token: str) -> str:
@@ -130,10 +130,11 @@ def scenario_of(token: str) -> str:
 
 
 class Replay:
-    """A strategy that follows a token's choices, under the facts that it tells; it refuses to go on when they do not fit."""
+    """A strategy that follows a token's choices, under the modes and facts that it states; it refuses to go on when they do not fit."""
 
     def __init__(self, kernel: Kernel, token: Token) -> None:
-        kernel.learned.shared |= token.facts
+        kernel.turn_on(*token.stated.modes)
+        kernel.learned.know(token.stated.facts)
         self.kernel = kernel
         self.check = token.check
         self.queue: list[tuple[str, int]] = []

@@ -49,7 +49,7 @@ class Simulation:
         faults = Faults.of(self.parameters.get("faults"))
         self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
         if (settings.trio_order or scenario.trio_order) == "batches":
-            self.kernel.learned.shared.add(BATCHES)
+            self.kernel.turn_on(BATCHES)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
@@ -100,12 +100,12 @@ class Simulation:
         self.executions += 1
         if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
             self._collect()
-        version = kernel.learned.version
+        mark = kernel.learned.mark()
         try:
             kernel.run(lambda: self._prepare(recorder), plan, choose, expected, tracing=recorder is not None)
             if not kernel.abandoned and not kernel.cut and kernel.record.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.record.n} steps; it had at least {len(plan)}")
-            if kernel.learned.version == version:
+            if mark.holds:
                 self._refuse_shared_memory()
             execution = self._judge()
             if watch is not None:

@@ -196,11 +196,11 @@ class Stepper:
         strategy, notice = self._strategy, self._notice
         self._notice = ""
         while True:
-            facts = set(self._simulation.kernel.learned.shared)
+            facts = self._simulation.kernel.learned.for_tokens()
             try:
                 with self._simulation as simulation:
                     point = self._run(simulation, notice)
-                if simulation.kernel.learned.shared == facts:
+                if simulation.kernel.learned.for_tokens() == facts:
                     return point
             except (TokenError, Nondeterminism) as error:
                 if not strategy.position:
@@ -238,9 +238,9 @@ class Stepper:
         learned = simulation.kernel.learned
         walk, quiet = RandomWalk(simulation.kernel, simulation.settings.seed), 0
         for _ in range(MOST_PRACTICE):
-            facts = set(learned.shared)
+            facts = learned.for_tokens()
             simulation.execute(walk.begin() or (), walk.choose)
-            quiet = quiet + 1 if learned.shared == facts else 0
+            quiet = quiet + 1 if learned.for_tokens() == facts else 0
             if quiet == PRACTICE:
                 return
 

@@ -80,18 +80,15 @@ class Recorder:
     def _look(self, name: str, show: Callable[[], object]) -> object:
         """Return a value of `world.show`; where it cannot be had (a lock that it needs is held), the one before."""
         values: list[object] = []
-        learned = self._kernel.learned
-        facts, version = set(learned.shared), learned.version
         try:
-            self._kernel.inspect(lambda: values.append(show()))
+            with self._kernel.learned.unchanged():
+                self._kernel.inspect(lambda: values.append(show()))
             if name:
                 self._last_shown[name] = str(values[0])
         except Misuse:
             values = [self._last_shown.get(name, "")]
         except Exception as error:
             values = [f"({type(error).__name__})"]
-        finally:
-            learned.shared, learned.version = facts, version  # what only a timeline looks at must not change what is a point
         return values[0]
 
     def trace(self, scenario: str, parameters: Mapping[str, Any], failure: str | None, failed_at: int | None) -> Trace:

@@ -78,7 +78,7 @@ class _Explainer:
         self._shrinker = shrinker
         self._wanted = shrinker.wanted
         self._left = budget
-        self._version = self._kernel.learned.version
+        self._mark = self._kernel.learned.mark()
         self._orderings = Orderings(self._kernel, Exactly())
         self._met: set[Ordering] = set()
         self._planned: set[tuple[int, ...]] = set()
@@ -114,7 +114,7 @@ class _Explainer:
                 return failing, False
             if tuple(order) in self._planned:
                 continue
-            if self._left <= 0 or self._kernel.learned.version != self._version:
+            if self._left <= 0 or not self._mark.holds:
                 return failing, False
             self._planned.add(tuple(order))
             self._left -= 1

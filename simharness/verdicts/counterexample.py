@@ -23,15 +23,14 @@ def counterexample(simulation: Simulation, failing: Execution) -> Counterexample
     Raises:
         Nondeterminism: the failing schedule does something else when it is repeated.
     """
-    learned = simulation.kernel.learned
-    version = learned.version
+    mark = simulation.kernel.learned.mark()
     budget = simulation.settings.shrink
     shrinker = Shrinker(simulation, failing, budget - budget // FOR_BLAME)
     shortness = shrinker.run()
-    if learned.version != version:
+    if not mark.holds:
         return None
     why = explain(simulation, shrinker, budget - shrinker.ran) if budget and shrinker.cost.steps else None
-    if learned.version != version:
+    if not mark.holds:
         return None
     execution, account = witness(simulation, shrinker.best)
     failure = execution.failure

@@ -88,8 +88,7 @@ class Shrinker:
         self.passing: list[Sequence[int]] = []
         self.ran = 0
         self._budget = budget
-        self._learned = simulation.kernel.learned
-        self._version = self._learned.version
+        self._mark = simulation.kernel.learned.mark()
         self._repeat()
 
     def _repeat(self) -> None:
@@ -116,7 +115,7 @@ class Shrinker:
     @property
     def spent(self) -> bool:
         """Whether no execution may be run any more: what is a scheduling point has changed, or the budget is used up."""
-        return self._learned.version != self._version or self.ran >= self._budget
+        return not self._mark.holds or self.ran >= self._budget
 
     def run(self) -> str:
         """Shrink; afterwards `best` holds the choices. Returns what is known about the result, in words."""
@@ -125,7 +124,7 @@ class Shrinker:
         search = _Search(self)
         search.run()
         self._merge()
-        if self._learned.version == self._version:
+        if self._mark.holds:
             self._repeat()
         return self._words(search)
 
@@ -149,7 +148,7 @@ class Shrinker:
         """Spend one execution; keep it if it fails in the same way and is shorter."""
         self.ran += 1
         execution = run()
-        if self._learned.version != self._version or execution.status not in ("complete", "deadlock"):
+        if not self._mark.holds or execution.status not in ("complete", "deadlock"):
             return False
         if execution.failure is None:
             self.passing.append(list(execution.keys))

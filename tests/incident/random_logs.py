@@ -89,7 +89,7 @@ def everything(scenario):
     found = []
     with Simulation(scenario, {}, Settings()) as simulation, informative():
         kernel = simulation.kernel
-        kernel.learned.share(LOG_LINES)
+        kernel.turn_on(LOG_LINES)
         logged = []
 
         def on_log(record):

@@ -13,22 +13,19 @@ from __future__ import annotations
 
 import sys
 import weakref
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
-from simharness.engine.modes import RUNNING, SETUP
 from simharness.engine.operations import Operation
+from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
 from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, Plan
 
-MADE_BEFORE = "memory made before"
-FACT = "memory "
-CLASS_FACT = "memory of classes "
-WHOLE_FACT = "memory as a whole "
-"""Of objects whose attributes are also used as a dictionary: they are one location."""
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
 SCENARIOS = "simharness_scenarios_"
@@ -39,6 +36,32 @@ SWEEP = 2_000
 
 _plans: weakref.WeakKeyDictionary[Kernel, dict[type, Plan]] = weakref.WeakKeyDictionary()
 """How accesses to the instances of classes are announced, of classes that outlive executions."""
+
+
+@dataclass(frozen=True)
+class SharedLocation(Fact, word="memory"):
+    """Several actors touch the location, and one of them writes it: it is a scheduling point."""
+
+    location: str
+
+
+@dataclass(frozen=True)
+class WrittenOnClass(Fact, word="memory-of-classes"):
+    """An attribute of this name is written on a class, so reading it on an instance reads the classes, too."""
+
+    attribute: str
+
+
+@dataclass(frozen=True)
+class OneLocation(Fact, word="memory-as-a-whole"):
+    """The attributes of the object are also used as a dictionary: it is one location."""
+
+    owner: str
+
+
+@dataclass(frozen=True)
+class MadeBefore(Fact, word="memory-made-before"):
+    """Names matter of objects that neither set-up nor an actor has made: they are looked for when set-up is over."""
 
 
 class Spot:
@@ -111,6 +134,7 @@ class Locations:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self._shared, self._wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
         self.entries: dict[int, Entry] = {}
         self.named: dict[str, Entry] = {}
         self._lasting = _plans.setdefault(kernel, {})
@@ -155,10 +179,10 @@ class Locations:
     def made(self, thing: Any, hint: str = "") -> None:
         """The current actor has just made an object: name it after him."""
         kernel = self.kernel
-        if id(thing) in self.entries or kernel.mode > SETUP or kernel.dying:
+        if id(thing) in self.entries or kernel.phase > SETUP or kernel.dying:
             return
         kind = hint or type(thing).__name__
-        maker = kernel.actor.name if kernel.mode == RUNNING and kernel.actor is not None else ""
+        maker = kernel.actor.name if kernel.phase == RUNNING and kernel.actor is not None else ""
         base = f"{maker}'s {kind}" if maker else kind
         number = self.numbers[base] = self.numbers.get(base, 0) + 1
         label = kind if maker in ("", ROOT) else base
@@ -173,7 +197,7 @@ class Locations:
             reference = _Reference(thing, _gone)
             reference.entries, reference.key = entries, key
         entry = entries[key] = Entry(name, label, reference)
-        if WHOLE_FACT + name in self.kernel.learned.shared:
+        if name in self._wholes:
             entry.whole = self.spot(entry, "")
         if len(entries) > self._sweep_at:
             self._sweep()
@@ -193,7 +217,7 @@ class Locations:
 
     def _met(self, thing: Any) -> Entry | None:
         kernel = self.kernel
-        if kernel.mode > SETUP and not kernel.dying:
+        if kernel.phase > SETUP and not kernel.dying:
             return None
         kind = self.plan(type(thing)).kind
         if kind == MODULE:
@@ -201,18 +225,18 @@ class Locations:
         if kind == CLASS or isinstance(thing, FunctionType):
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
-        if kernel.mode == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
+        if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
             return self.entries[id(thing)]
         name = type(thing).__name__
         found = self.register(thing, f"some {name}", name)
-        found.coarse = MADE_BEFORE not in kernel.learned.shared
+        found.coarse = not kernel.learned.of(MadeBefore)
         return found
 
     def refine(self, entry: Entry) -> bool:
         """The name of an object matters from here on; return whether it must be looked for, which starts exploring over."""
         if entry.coarse:
-            self.kernel.learned.share(MADE_BEFORE)
+            self.kernel.learned.learn(MadeBefore())
         return entry.coarse
 
     def global_entry(self, module: str) -> Entry:
@@ -225,20 +249,23 @@ class Locations:
     def as_dictionary(self, owner: Any) -> None:
         """The attributes of an object are used as a dictionary from here on: both are one location."""
         kernel = self.kernel
-        if kernel.mode > SETUP and not kernel.checking:
+        if kernel.phase > SETUP and not kernel.checking:
             return
         names = getattr(owner, "__dict__", None)
         entry = self.entry(owner) if type(names) is dict else None
         if entry is not None and id(names) not in self.entries and not self.refine(entry):
-            kernel.learned.share(WHOLE_FACT + entry.name)
+            kernel.learned.learn(OneLocation(entry.name))
             self.kept.append(names)
             self.entries[id(names)] = entry
 
     def spot(self, entry: Entry, key: str) -> Spot:
         """Make a location of an object; it is a scheduling point if exploring has learned that it is shared."""
-        fact = f"{FACT}{entry.name}{key}"
-        kernel = self.kernel
-        return Spot(entry, key, kernel.names.bit(fact) if fact in kernel.learned.shared else 0)
+        name = entry.name + key
+        return Spot(entry, key, self.bit(name) if name in self._shared else 0)
+
+    def bit(self, location: str) -> int:
+        """Return the bit of the location of this name."""
+        return self.kernel.names.bit(f"memory {location}")
 
     def global_spot(self, module: str, name: str) -> Spot:
         """Return the location of a module's global."""
@@ -253,7 +280,7 @@ class Locations:
         entry = self.entries.get(id(cell))
         if entry is None:
             whose, _, name = told.partition(" ")
-            if whose == "own" or self.kernel.mode == SETUP:
+            if whose == "own" or self.kernel.phase == SETUP:
                 self.made(cell, name)
                 entry = self.entries[id(cell)]
             else:

@@ -17,7 +17,7 @@ from typing import Any
 from simharness.engine.kernel import Kernel
 from simharness.instrument.marks import HOOKS, is_instrumented
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, MODULE, OBJECT, SET, attributes
-from simharness.runtimes.memory.locations import MADE_BEFORE
+from simharness.runtimes.memory.locations import MadeBefore
 from simharness.runtimes.memory.shared import Memory, of
 
 MOST = 20_000
@@ -87,5 +87,5 @@ def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
 
 def settle(kernel: Kernel) -> None:
     """Set-up is over: name what was there before, if exploring has met something that nobody could name."""
-    if MADE_BEFORE in kernel.learned.shared:
+    if kernel.learned.of(MadeBefore):
         _name_all(of(kernel), [actor.work for actor in kernel.cast.waiting])

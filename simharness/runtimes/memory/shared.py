@@ -13,28 +13,33 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from simharness.engine.actors import Actor
+from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Family, Kind
-from simharness.engine.modes import INSPECTING, RUNNING, SETUP
 from simharness.engine.operations import Operation
+from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, BULK, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of
-from simharness.runtimes.memory.locations import CLASS_FACT, FACT, Entry, Locations, Spot
+from simharness.runtimes.memory.locations import Entry, Locations, SharedLocation, Spot, WrittenOnClass
 
 MEMORY = "memory"
 _STEPS = Family(MEMORY, said=False)
 _READING, _WRITING = Kind(_STEPS, "read"), Kind(_STEPS, "write")
 LONGEST_KEY = 24
 LEAST_ADDRESS = 1 << 16
-ADDRESSES = "memory at addresses"
-"""Fact: code that is not instrumented has asked for an `id` too, so that keys that may be addresses go by one name."""
 MANY = Actor.__new__(Actor)
 """Stands for more than one actor."""
 CHECK = Actor.__new__(Actor)
 """Stands for the `always` checks: what they read and an actor writes is shared."""
+
+
+@dataclass(frozen=True)
+class Addresses(Fact, word="memory-at-addresses"):
+    """Code that is not instrumented has asked for an `id` too, so that keys that may be addresses go by one name."""
 
 
 class Memory(Locations):
@@ -44,7 +49,7 @@ class Memory(Locations):
         super().__init__(kernel)
         self.identified: set[int] = set()
         self._numbers: set[int] = set()
-        self.classes = frozenset(fact.removeprefix(CLASS_FACT) for fact in kernel.learned.shared if fact.startswith(CLASS_FACT))
+        self.classes = frozenset(kernel.learned.of(WrittenOnClass))
 
     @property
     def touched(self) -> bool:
@@ -61,15 +66,15 @@ class Memory(Locations):
             entry = self._met(owner)
             if entry is None:
                 return False
-        if self.kernel.mode == SETUP:
+        if self.kernel.phase == SETUP:
             return False
         spot = entry.spots.get(name)
         if spot is None:
             spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
-        if write and isinstance(owner, type) and self.kernel.mode == RUNNING:
-            self.kernel.learned.share(CLASS_FACT + name)
+        if write and isinstance(owner, type) and self.kernel.phase == RUNNING:
+            self.kernel.learned.learn(WrittenOnClass(name))
         return self.touch(spot, write)
 
     def _through_classes(self, owner: Any, name: str, spot: Spot, write: bool) -> bool:
@@ -93,7 +98,7 @@ class Memory(Locations):
     def touch(self, spot: Spot, write: bool) -> bool:
         """The current actor, or a check, is about to read or write a location; return whether that was a scheduling point."""
         kernel = self.kernel
-        if kernel.mode == RUNNING and not kernel.dying:
+        if kernel.phase == RUNNING and not kernel.dying:
             actor = kernel.actor
             if not spot.bit:
                 if spot.actor is actor:
@@ -116,7 +121,7 @@ class Memory(Locations):
         kernel = self.kernel
         if kernel.dying:
             return True
-        if kernel.mode != INSPECTING or not kernel.checking:
+        if kernel.phase != INSPECTING or not kernel.checking:
             return False
         for spot, _ in touched:
             if not spot.bit and not kernel.tracing:
@@ -136,14 +141,14 @@ class Memory(Locations):
 
     def _learn(self, spot: Spot) -> None:
         if not self.refine(spot.entry):
-            self.kernel.learned.share(f"{FACT}{spot.entry.name}{spot.key}")
+            self.kernel.learned.learn(SharedLocation(spot.entry.name + spot.key))
 
     # Containers
 
     def access(self, parts: Sequence[Part]) -> bool:
         """Things are about to be done to containers, in one step; return whether that was a scheduling point."""
         kernel = self.kernel
-        if kernel.mode == SETUP:
+        if kernel.phase == SETUP:
             for container, _, _ in parts:
                 self.entry(container)
             return False
@@ -210,7 +215,7 @@ class Memory(Locations):
     def _named(self, known: Any, key: Any) -> Any:
         """Return what stands for a key with the names of objects in the place of the objects and their `id`."""
         if type(known) is int and known >= LEAST_ADDRESS:
-            if ADDRESSES in self.kernel.learned.shared:
+            if self.kernel.learned.of(Addresses):
                 return ("object", "some address")
             if known not in self.identified:
                 self._numbers.add(known)
@@ -228,7 +233,7 @@ class Memory(Locations):
         self.entry(thing)
         self.identified.add(id(thing))
         if id(thing) in self._numbers:
-            self.kernel.learned.share(ADDRESSES)
+            self.kernel.learned.learn(Addresses())
         return id(thing)
 
     def _reorder(self, entry: Entry, container: Any, key: Any, done: int, touched: list[tuple[Spot, bool]]) -> None:
@@ -263,9 +268,9 @@ class Memory(Locations):
                 entry.observed = True
                 if entry.disorder:
                     self._learn(order)
-        if kernel.mode != RUNNING and not kernel.checking:
+        if kernel.phase != RUNNING and not kernel.checking:
             return ""
-        reader = kernel.actor if kernel.mode == RUNNING else CHECK
+        reader = kernel.actor if kernel.phase == RUNNING else CHECK
         touched.extend((spot, False) for spot in self._learned_items(entry))
         if reader is CHECK and kernel.tracing:
             return ""
@@ -281,20 +286,20 @@ class Memory(Locations):
         """Return the items of a container that are scheduling points, whether this execution has met them or not."""
         kernel = self.kernel
         if entry.learned != kernel.learned.version:
-            prefix = f"{FACT}{entry.name}["
+            prefix = f"{entry.name}["
             known = {spot.key for spot in entry.points}
-            for fact in kernel.learned.shared:
-                if fact.startswith(prefix):
-                    key = fact[len(prefix) - 1 :]
+            for location in self._shared:
+                if location.startswith(prefix):
+                    key = location[len(prefix) - 1 :]
                     if key not in known:
-                        entry.points.append(Spot(entry, key, kernel.names.bit(fact)))
+                        entry.points.append(Spot(entry, key, self.bit(location)))
             entry.learned = kernel.learned.version
         return entry.points
 
     def touch_all(self, touched: Sequence[tuple[Spot, bool]], label: str) -> bool:
         """Locations are about to be read (False) or written (True), in one step; return whether that was a scheduling point."""
         kernel = self.kernel
-        if kernel.mode == RUNNING and not kernel.dying:
+        if kernel.phase == RUNNING and not kernel.dying:
             actor = kernel.actor
             reads = writes = 0
             for spot, write in touched:

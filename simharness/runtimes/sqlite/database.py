@@ -13,7 +13,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from simharness.engine.kernel import Kernel
-from simharness.engine.modes import SETUP
+from simharness.engine.phases import SETUP
+from simharness.runtimes.sqlite.facts import ChecksOf, SeveralOn, SnapshotsOf
 from simharness.runtimes.sqlite.remembered import memory_of
 
 if TYPE_CHECKING:
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
 
 Real = sqlite3.Connection
 _open = open
-EVERY_STATEMENT = "sqlite: every statement"
-"""In `kernel.learned.shared`, makes every statement a point (for faults that strike between statements)."""
 
 
 class Database:
     """One database in one execution."""
 
     def __init__(self, kernel: Kernel, label: str, path: str, private: bool) -> None:
-        shared = kernel.learned.shared
+        learned = kernel.learned
+        self.several, self.checks, self.snapshots = SeveralOn(label), ChecksOf(label), SnapshotsOf(label)  # made once: learned often
         self.kernel = kernel
         self.label = label
         self.path = path
@@ -37,13 +37,11 @@ class Database:
         self.every = kernel.names.bit(label)
         self.lock = kernel.resource(f"write lock of {label}", None)
         self.file = kernel.resource(f"file locks of {label}", 0)
-        self.commits = kernel.names.bit(f"commits of {label}") if f"snapshots of {label}" in shared else 0
+        self.commits = kernel.names.bit(f"commits of {label}") if self.snapshots in learned else 0
         faults = None if private else kernel.faults
-        self.fine = EVERY_STATEMENT in shared or (faults is not None and faults.limit("db_error") > 0)
-        several = (faults is not None and (kernel.movers.may_crash or faults.limit("lost_ack"))) or shared & {
-            f"several on {label}",
-            f"checks of {label}",
-        }
+        self.fine = faults is not None and faults.limit("db_error") > 0
+        strikes = faults is not None and (kernel.movers.may_crash or faults.limit("lost_ack"))
+        several = strikes or self.several in learned or self.checks in learned
         self.alone = not self.fine and (private or not several)
         self.links: list[Link] = []
         self.user: object = None
@@ -91,7 +89,7 @@ class Database:
 
     def changed_schema(self, *how: Any) -> None:
         """The schema is another one: what was learned under the last one does not hold."""
-        if self.kernel.mode == SETUP:
+        if self.kernel.phase == SETUP:
             self.schema = memory_of(self.kernel).schema(self.schema, *how)
         else:
             self.volatile = True

@@ -13,9 +13,10 @@ import weakref
 from collections.abc import Callable
 
 from simharness.engine.faults import DATABASE_ERRORS
-from simharness.engine.modes import INSPECTING, RUNNING
 from simharness.engine.operations import Operation, State
+from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.runtimes.sqlite import kinds
+from simharness.runtimes.sqlite.facts import Inspected
 from simharness.runtimes.sqlite.sharing import Use
 from simharness.runtimes.sqlite.statements import (
     BEGIN,
@@ -59,7 +60,7 @@ class Points(Use):
         if database.unread:
             database.look_again()
             self.tell_what_is_held()
-        if kernel.mode != RUNNING:
+        if kernel.phase != RUNNING:
             self._aside(shape)
             return
         actor = kernel.actor
@@ -82,15 +83,15 @@ class Points(Use):
     def _aside(self, shape: Shape) -> None:
         """Set-up and checks: no points; a check tells what it reads."""
         kernel, database = self.kernel, self.database
-        if kernel.mode != INSPECTING:
+        if kernel.phase != INSPECTING:
             return
         reads = database.every | shape.reads | shape.writes
         if self.exposed:
             reads |= self.bit
         if kernel.checking:
-            kernel.learned.share(f"checks of {database.label}")
+            kernel.learned.learn(database.checks)
             if self.user is not None or database.private:
-                kernel.learned.share(f"inspected {self.name}")
+                kernel.learned.learn(Inspected(self.name))
         kernel.step(Operation(kinds.CHECK, reads=reads, detail=shape.sql))
 
     def _step(self, operation: Operation, deadline: int | None = None) -> None:
@@ -123,13 +124,13 @@ class Points(Use):
     def before_whole(self, what: str) -> None:
         """One step that conflicts with everything on the database."""
         kernel, database = self.kernel, self.database
-        if kernel.mode == RUNNING:
+        if kernel.phase == RUNNING:
             assert kernel.actor is not None
             self.used(kernel.actor)
             if database.alone and not self.exposed:
                 return
             kernel.step(Operation(kinds.of_verb(what), writes=database.every | database.commits | self.bit))
-        elif kernel.mode == INSPECTING:
+        elif kernel.phase == INSPECTING:
             self._aside(Shape("", READ, ""))
 
     # WAL
@@ -162,7 +163,7 @@ class Points(Use):
 
     def _sees_snapshot(self) -> int:
         """Return the mask of `commits`, which from now on is written by commits."""
-        self.kernel.learned.share(f"snapshots of {self.database.label}")
+        self.kernel.learned.learn(self.database.snapshots)
         return self.database.commits
 
     def _changes(self) -> int:
@@ -231,7 +232,7 @@ class Points(Use):
     def try_again(self, shape: Shape, error: sqlite3.Error) -> bool:
         """After a refusal without WAL: wait until a lock is dropped; False when the library would not wait (any longer)."""
         kernel, database = self.kernel, self.database
-        if kernel.mode != RUNNING or database.wal or database.private or not self.waits or self.deadline is None:
+        if kernel.phase != RUNNING or database.wal or database.private or not self.waits or self.deadline is None:
             return False
         if not busy(error) or kernel.clock.now >= self.deadline:
             return False
@@ -275,7 +276,7 @@ class Points(Use):
     def fetching(self) -> None:
         """A fetch from an unfinished SELECT of a shared connection."""
         kernel, database = self.kernel, self.database
-        if kernel.mode != RUNNING:
+        if kernel.phase != RUNNING:
             return
         assert kernel.actor is not None
         self.used(kernel.actor)

@@ -13,13 +13,14 @@ from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
-from simharness.engine.modes import RUNNING, SETUP
 from simharness.engine.operations import Operation
+from simharness.engine.phases import RUNNING, SETUP
 from simharness.errors import Misuse
 from simharness.places import Place, caller
 from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite import statements as footprint
 from simharness.runtimes.sqlite.database import Database, closed
+from simharness.runtimes.sqlite.facts import Inspected, MovedCursors, OpenCursors, Unprotected
 from simharness.runtimes.sqlite.kept.image import Kept
 from simharness.runtimes.sqlite.kept.playing import settle
 from simharness.runtimes.sqlite.kept.tape import BECOMES_OTHER, LASTS, LEAVES_WAL
@@ -33,16 +34,16 @@ class Use:
     """One connection in one execution: whose it is, and how far its transaction has come."""
 
     def __init__(self, kernel: Kernel, database: Database, name: str, connection: sqlite3.Connection) -> None:
-        shared = kernel.learned.shared
+        learned = kernel.learned
         self.kernel = kernel
         self.database = database
         self.name = name
         self.memory = memory_of(kernel)
         self.reference = weakref.ref(connection, self._dropped)
         self.bit = kernel.names.bit(name)
-        self.exposed = f"unprotected {name}" in shared or f"inspected {name}" in shared
-        self.keeps_cursors = f"open cursors of {name}" in shared
-        self.moves_cursors = f"moved cursors of {name}" in shared
+        self.exposed = name in learned.of(Unprotected) or name in learned.of(Inspected)
+        self.keeps_cursors = name in learned.of(OpenCursors)
+        self.moves_cursors = name in learned.of(MovedCursors)
         self.user: Actor | None = None
         self.passed = -1
         self.timeout = 0
@@ -97,7 +98,7 @@ class Use:
             raise closed()
         if self.over:
             raise elsewhere(self)
-        if self.maker is not None and kernel.mode == RUNNING and kernel.actor is not self.maker:
+        if self.maker is not None and kernel.phase == RUNNING and kernel.actor is not self.maker:
             self._check_thread()
 
     def _check_thread(self) -> None:
@@ -114,7 +115,7 @@ class Use:
 
     def _dropped(self, _: object) -> None:
         """The connection was garbage: SQLite has rolled its transaction back."""
-        if self.holds and not self.closed and self.kernel.mode == RUNNING and not self.kernel.dying:
+        if self.holds and not self.closed and self.kernel.phase == RUNNING and not self.kernel.dying:
             self.put_lock(None)
 
     # Cursors
@@ -132,9 +133,9 @@ class Use:
     def moved(self, cursor: Any) -> None:
         """An actor starts a statement on a cursor, or fetches from it: note whether several do so with one cursor."""
         actor = self.kernel.actor
-        if cursor.mover is not actor and self.kernel.mode == RUNNING:
+        if cursor.mover is not actor and self.kernel.phase == RUNNING:
             if cursor.mover is not None and not self.moves_cursors:
-                self.kernel.learned.share(f"moved cursors of {self.name}")
+                self.kernel.learned.learn(MovedCursors(self.name))
             cursor.mover = actor
 
     # Which points
@@ -150,7 +151,7 @@ class Use:
             self.user = actor
         if database.user is not self:
             if database.user is not None and not database.private:
-                kernel.learned.share(f"several on {database.label}")
+                kernel.learned.learn(database.several)
             database.user = self
         lockset = memory.locksets.get(self.name)
         if lockset is not None and not lockset:
@@ -192,8 +193,8 @@ class Use:
         if not database.alone or self.exposed or kernel.tracing:
             return False
         actor = kernel.actor
-        if kernel.mode != RUNNING:
-            return database.private and (kernel.mode == SETUP or not kernel.checking)
+        if kernel.phase != RUNNING:
+            return database.private and (kernel.phase == SETUP or not kernel.checking)
         assert actor is not None
         self.used(actor)
         if database.lock.state is None or database.lock.state == self.name:
@@ -204,11 +205,11 @@ class Use:
     def passing(self) -> bool:
         """Whether the actor that moves has been told by `quick` in this very step that it needs no point."""
         kernel = self.kernel
-        return self.passed == kernel.record.n and self.user is kernel.actor and kernel.mode == RUNNING and not self.closed
+        return self.passed == kernel.record.n and self.user is kernel.actor and kernel.phase == RUNNING and not self.closed
 
     def _unprotected(self) -> None:
         if self.name in self.memory.shared and not self.memory.locksets.get(self.name, frozenset()):
-            self.kernel.learned.share(f"unprotected {self.name}")
+            self.kernel.learned.learn(Unprotected(self.name))
 
     def _ordered(self, actor: Actor) -> bool:
         """Whether all other actors have ended and the current one has joined each of them: nothing of theirs can come later."""
@@ -266,7 +267,7 @@ class Use:
             self.open.clear()
             return False
         if not self.keeps_cursors:
-            self.kernel.learned.share(f"open cursors of {self.name}")
+            self.kernel.learned.learn(OpenCursors(self.name))
         return True
 
     def _active(self) -> bool:
@@ -291,7 +292,7 @@ class Use:
     def put_lock(self, holder: str | None) -> None:
         """Record who holds the database's write lock; None also tells those who wait that locks of the file were dropped."""
         database, kernel = self.database, self.kernel
-        if database.private or (kernel.mode == RUNNING and database.alone):
+        if database.private or (kernel.phase == RUNNING and database.alone):
             return
         if database.lock.state != holder:
             kernel.put(database.lock, holder)

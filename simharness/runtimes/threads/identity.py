@@ -16,8 +16,8 @@ from simharness.engine.actors import ROOT, Actor
 from simharness.engine.kernel import THREAD as THREADS
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind, Role
-from simharness.engine.modes import RUNNING
 from simharness.engine.operations import Operation
+from simharness.engine.phases import RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import call_alike
 
@@ -46,7 +46,7 @@ def ident_of(name: str) -> int:
 def current_actor(kernel: Kernel) -> Actor | None:
     """Return the running actor; None stands for the main thread: set-up, checks, and the root actor of plain threaded code."""
     actor = kernel.actor
-    if kernel.mode != RUNNING or actor is None or actor.name == ROOT:
+    if kernel.phase != RUNNING or actor is None or actor.name == ROOT:
         return None
     return actor
 

@@ -19,13 +19,10 @@ from trio import _channel, _sync
 from trio._core import _run
 
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.modes import RUNNING, SETUP
+from simharness.engine.phases import RUNNING, SETUP
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.trio.order import StepsCannotGrow, StepsGrow
 
-GROWING = "trio steps"
-"""The fact that steps of tasks grow: they have the footprints of what they touch."""
-POINTS = "trio points"
-"""The fact that they cannot."""
 INSIDE = "trio step"
 """In a kernel's context: the run whose step is under way, while its steps grow."""
 NAMED = "trio things"
@@ -77,8 +74,8 @@ class Thing(NamedTuple):
 
 def grows(kernel: Kernel) -> bool:
     """Whether steps of tasks grow."""
-    shared = kernel.learned.shared
-    return GROWING in shared and POINTS not in shared
+    learned = kernel.learned
+    return bool(learned.of(StepsGrow)) and not learned.of(StepsCannotGrow)
 
 
 def named(kernel: Kernel) -> dict[int, Thing]:
@@ -95,7 +92,7 @@ def bit_of(kernel: Kernel, thing: object) -> int:
 
 def _inside() -> Growing | None:
     kernel = current()
-    if kernel is None or kernel.mode != RUNNING or kernel.dying:
+    if kernel is None or kernel.phase != RUNNING or kernel.dying:
         return None
     found: Growing | None = kernel.context.get(INSIDE)
     return found
@@ -134,7 +131,7 @@ def _made(genuine: Callable[..., None]) -> Callable[..., None]:
 
     def make(thing: Any, *arguments: Any, **options: Any) -> None:
         kernel = current()
-        if kernel is not None and grows(kernel) and kernel.mode in (RUNNING, SETUP) and not kernel.dying:
+        if kernel is not None and grows(kernel) and kernel.phase in (RUNNING, SETUP) and not kernel.dying:
             bit = kernel.names.bit(kernel.new_name(f"trio.{type(thing).__name__}"))
             named(kernel)[id(thing)] = Thing(bit, thing)
         holder[0](thing, *arguments, **options)

@@ -8,10 +8,10 @@ A task that waits for its turn waits for its *wake-up*, which whoever wakes it w
 A task that waits for the children of a nursery waits for the *end* of each of them, so that children may end in any order. The steps of a
 task read all cancel scopes around it.
 
-This is begun (`GROWING`) when an execution has shown several tasks whose code is instrumented, and given up (`POINTS`) as soon as
-something happens whose footprint is not known or that does not fit into one step: a deadline, a worker thread, another actor, a callback,
-a choice, an operation that has to wait, code under test that is not instrumented (a task's, or what instrumented code calls or handles),
-faults, checks after every step. Then all steps of a run conflict.
+This is begun (`StepsGrow`) when an execution has shown several tasks whose code is instrumented, and given up (`StepsCannotGrow`) as
+soon as something happens whose footprint is not known or that does not fit into one step: a deadline, a worker thread, another actor, a
+callback, a choice, an operation that has to wait, code under test that is not instrumented (a task's, or what instrumented code calls or
+handles), faults, checks after every step. Then all steps of a run conflict.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Kind
 from simharness.engine.operations import Every, Operation, Resource, State
 from simharness.runtimes.trio import footprints, internals, kinds
+from simharness.runtimes.trio.order import StepsCannotGrow
 from simharness.runtimes.trio.run import Run, fits
 
 
@@ -62,7 +63,7 @@ class GrowingRun(Run):
     def misfit(self) -> None:
         """Something happens whose footprint is not known: from the next execution on all steps of a run conflict."""
         kernel = self.kernel
-        kernel.learned.share(footprints.POINTS)
+        kernel.learned.learn(StepsCannotGrow())
         kernel.abandon()
 
     def starts(self, nursery: Any) -> None:

@@ -1,14 +1,27 @@
-"""What can be known of Trio without importing it: the order of its tasks as a fact, and whether it is installed."""
+"""What can be known of Trio without importing it: the mode that its order is, facts about its tasks, and whether it is installed."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import dataclass
 
+from simharness.engine.facts import Fact
+from simharness.engine.modes import Mode
 from simharness.errors import Misuse
 
-BATCHES = "trio batches"
-"""The fact, kept in tokens, that Trio's order is that of its batches."""
+BATCHES = Mode("trio", "batches")
+"""The mode in which Trio's order is that of its batches."""
+
+
+@dataclass(frozen=True)
+class StepsGrow(Fact, word="trio-steps-grow"):
+    """Steps of tasks grow: they have the footprints of what they touch."""
+
+
+@dataclass(frozen=True)
+class StepsCannotGrow(Fact, word="trio-steps-cannot-grow"):
+    """Something happens whose footprint is not known, so all steps of a run conflict."""
 
 
 def require() -> None:

@@ -25,8 +25,7 @@ from simharness.engine.operations import Every, Operation
 from simharness.runtimes.memory.locations import STRANGE
 from simharness.runtimes.refused import refuse_io
 from simharness.runtimes.trio import internals, kinds
-from simharness.runtimes.trio.footprints import GROWING, POINTS
-from simharness.runtimes.trio.order import BATCHES
+from simharness.runtimes.trio.order import BATCHES, StepsCannotGrow, StepsGrow
 from simharness.runtimes.trio.state import State, TaskActor, VirtualClock, loop_operation, task_operation
 
 RUNS = "trio runs"
@@ -42,7 +41,7 @@ class Run:
         self.kernel = kernel
         self.host = host
         self.clock = clock or VirtualClock(kernel)
-        self.batches = BATCHES in kernel.learned.shared
+        self.batches = BATCHES in kernel.modes
         name = kernel.new_name("trio.run").removeprefix(f"{ROOT}'s ")
         self.state = kernel.resource(name, State(), "trio")
         self.queue = kernel.resource(f"callbacks of {name}", 0, "trio")
@@ -226,8 +225,8 @@ class Run:
     def _judge(self) -> None:
         """Have the steps of tasks grow from the next execution on, if they can."""
         self.judged = True
-        if not self.batches and POINTS not in self.kernel.learned.shared and fits(self):
-            self.kernel.learned.share(GROWING)
+        if not self.batches and StepsCannotGrow() not in self.kernel.learned and fits(self):
+            self.kernel.learned.learn(StepsGrow())
 
     def _occupy(self) -> None:
         """A step has begun: until it is over the others of this run wait."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.modes import INSPECTING
+from simharness.engine.phases import INSPECTING
 from simharness.errors import Misuse
 from simharness.places import caller
 from simharness.runtimes.trio import internals
@@ -19,7 +19,7 @@ from simharness.runtimes.trio.state import TaskActor
 
 def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...], clock: Any, instruments: Any, strict: bool) -> Any:
     """Run a Trio program as part of the kernel's execution; return or raise what it comes to."""
-    if kernel.mode == INSPECTING:
+    if kernel.phase == INSPECTING:
         raise Misuse(f"{caller() or '?'}: a check cannot call trio.run: look at what the tasks have left behind")
     if kernel.setting_up:
         kernel.move_root()
@@ -28,7 +28,7 @@ def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...]
     if not isinstance(host, TaskActor):
         host.locals.setdefault("thread", host.index)
     runs: dict[int, Run] = kernel.context.setdefault(RUNS, {})
-    kernel.learned.runtimes.add("trio")
+    kernel.learned.uses("trio")
     found = _made(kernel, host, clock)
     found.runner, found.hooks = internals.make_runner(found, found.clock, instruments, strict)
     runs[host.index] = found
@@ -44,7 +44,7 @@ def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...]
 
 
 def _made(kernel: Kernel, host: Actor, clock: Any) -> Run:
-    kernel.learned.late = grows(kernel)
+    kernel.learned.footprints_are_late(grows(kernel))
     return GrowingRun(kernel, host, clock) if kernel.learned.late else Run(kernel, host, clock)
 
 

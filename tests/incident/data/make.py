@@ -51,7 +51,7 @@ class Wanted(Explorer):
 
     def find(self):
         with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
-            simulation.kernel.learned.share(LOG_LINES)
+            simulation.kernel.turn_on(LOG_LINES)
             simulation.kernel.route_log_lines(lambda record: self.heard(simulation.kernel, record))
             self._rounds(simulation)
         return self
@@ -185,7 +185,7 @@ def stalled():
     wanted = Wanted("processes", {"protocol": "lease_recheck", "later": 301, "faults": "stall=1@gateway"}, lambda said, execution: False)
     with Simulation(wanted.scenario, wanted.parameters, wanted.settings) as simulation, informative():
         kernel = simulation.kernel
-        kernel.learned.share(LOG_LINES)
+        kernel.turn_on(LOG_LINES)
         kernel.route_log_lines(lambda record: wanted.heard(kernel, record))
         for place, instant in product(range(60), range(6)):
 

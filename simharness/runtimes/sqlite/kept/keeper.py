@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simharness.engine.kernel import Kernel
-from simharness.engine.modes import SETUP
+from simharness.engine.phases import SETUP
 from simharness.runtimes.sqlite.kept.image import FILES, Kept
 from simharness.runtimes.sqlite.kept.tape import words
 
@@ -46,7 +46,7 @@ class Keeper:
         kept = self._kept(kernel, arguments, options)
         if kept is not None and kept.goes_on:
             return kept
-        if kernel.mode != SETUP:
+        if kernel.phase != SETUP:
             return None
         if kept is not None:
             begins = not kept.used and not kept.refused
@@ -103,7 +103,7 @@ class Keeper:
             self.wanted = False
             self.settle()
             if any(kept.second_hand for kept in self._stores.values()):
-                kernel.learned.version += 1
+                kernel.learned.start_over()
             for kept in self._stores.values():
                 kept.drop()
 

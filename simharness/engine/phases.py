@@ -1,0 +1,3 @@
+"""What a kernel is doing: running actors, setting up, calling a check, or nothing any more."""
+
+RUNNING, SETUP, INSPECTING, ENDED = range(4)

@@ -1,0 +1,56 @@
+"""What executions show of connections and databases: until then both are taken to need no scheduling points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simharness.engine.facts import Fact
+
+
+@dataclass(frozen=True)
+class Unprotected(Fact, word="unprotected"):
+    """Several actors use the connection, and no lock of the program protects it."""
+
+    connection: str
+
+
+@dataclass(frozen=True)
+class Inspected(Fact, word="inspected"):
+    """An `always` check uses the connection of an actor."""
+
+    connection: str
+
+
+@dataclass(frozen=True)
+class OpenCursors(Fact, word="open-cursors"):
+    """Unfinished SELECTs keep read transactions of the connection open."""
+
+    connection: str
+
+
+@dataclass(frozen=True)
+class MovedCursors(Fact, word="moved-cursors"):
+    """Several actors use one cursor of the connection."""
+
+    connection: str
+
+
+@dataclass(frozen=True)
+class SeveralOn(Fact, word="several-on"):
+    """Several connections use the database."""
+
+    database: str
+
+
+@dataclass(frozen=True)
+class ChecksOf(Fact, word="checks-of"):
+    """An `always` check reads the database."""
+
+    database: str
+
+
+@dataclass(frozen=True)
+class SnapshotsOf(Fact, word="snapshots-of"):
+    """Transactions take snapshots of the database, which commits therefore change."""
+
+    database: str
