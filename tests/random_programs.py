@@ -124,13 +124,13 @@ class Machine:
 
     def steps(self) -> list[Step]:
         """Return the steps of the execution, each with the event that its actor was in; advances of the clock are actor -1."""
-        number = {actor.index: int(actor.name.rpartition("a")[2]) for actor in self.kernel.actors.values()}
+        number = {actor.index: int(actor.name.rpartition("a")[2]) for actor in self.kernel.cast.actors.values()}
         events: dict[int, list[Event]] = {me: [event for event in self.log if event.actor == me] for me in number.values()}
         parts: Counter[int] = Counter()
         position: Counter[int] = Counter()
         found = []
-        for n, key in enumerate(self.kernel.keys):
-            if key == self.kernel.clock_key:
+        for n, key in enumerate(self.kernel.record.keys):
+            if key == self.kernel.movers.clock_key:
                 found.append(Step(Event(-1, "advance", None, n, {}), 0))
                 continue
             me = number[key >> SHIFT]
@@ -161,7 +161,7 @@ class Runner(Statements):
 
     def does(self, name: str, target: Any, call: Callable[[], Any], keep: bool = True, **facts: Any) -> Any:
         """Log what is to be done, do it, and log the result, which goes into the register where it is kept."""
-        event = Event(self.me, name, target, self.machine.kernel.n, facts)
+        event = Event(self.me, name, target, self.machine.kernel.record.n, facts)
         self.machine.log.append(event)
         result = call()
         event.result = int(result) if isinstance(result, bool) else 0 if result is None else result
@@ -411,8 +411,8 @@ def _round(program: Program, kernel: Kernel, search: Strategy, limit: int) -> Ex
 def _take_in(found: Explored, program: Program, machine: Machine, kernel: Kernel) -> None:
     found.executions.append((machine.steps(), machine.finished))
     found.states |= machine.states
-    found.advances |= bool(kernel.advances)
-    stuck = tuple(sorted((actor.name, actor.pending.kind) for actor in kernel.stuck if actor.pending is not None))
+    found.advances |= bool(kernel.record.advances)
+    stuck = tuple(sorted((actor.name, actor.pending.kind) for actor in kernel.cast.stuck if actor.pending is not None))
     cells = tuple(kernel.resource(f"cell c{i}").state for i in range(program.cells))
     rows = repr([[table.rows for table in tables.values()] for tables in control.snapshot(kernel).values()])
     own = tuple(

@@ -68,7 +68,7 @@ def every_end(program, faults, most):
             fewest.clear()
             while (plan := search.begin()) is not None and sum(count.values()) < most:
                 execution = simulation.execute(plan, search.choose, search.expected())
-                movers = [key >> SHIFT for key in kernel.keys if key >> SHIFT in kernel.actors]
+                movers = [key >> SHIFT for key in kernel.record.keys if key >> SHIFT in kernel.cast.actors]
                 switches = sum(1 for before, after in pairwise(movers) if before != after)
                 for outcome in execution.outcomes if execution.status == "complete" else ():
                     count[outcome] += 1

@@ -52,7 +52,7 @@ def every_end(target, most):
             if sum(count.values()) > most:
                 raise TooMany
             end = execution.status, *execution.outcomes
-            taken = switches(execution.keys, simulation.kernel.clock_key)
+            taken = switches(execution.keys, simulation.kernel.movers.clock_key)
             fewest[end] = min(fewest.get(end, taken), taken)
             count[end] += 1
     return fewest, count
@@ -135,7 +135,7 @@ def shortest_to_a_state(program: Program, most: int) -> bool:
             execution = simulation.execute(plan, search.choose)
             search.end()
             if execution.failure is not None:
-                fewest.append(switches(execution.keys[: execution.failure.step + 1], simulation.kernel.clock_key))
+                fewest.append(switches(execution.keys[: execution.failure.step + 1], simulation.kernel.movers.clock_key))
     found = simharness.explore(target).counterexample
     assert found is not None, program
     assert found.trace.switches >= min(fewest), program

@@ -97,14 +97,16 @@ def ordering(kernel):
     """Return the ordering of the kernel's last execution: for each step, by actor and number, the steps before that it conflicts with."""
     number = {}
     events = []
-    for key in kernel.keys:
+    for key in kernel.record.keys:
         name = kernel.mover(key)  # indices depend on what was run before
         number[name] = number.get(name, 0) + 1
         events.append((name, number[name]))
     found = set()
     for j, event in enumerate(events):
-        reads, writes = kernel.reads[j] & ~CLOCK, kernel.writes[j]
-        before = [events[i] for i in range(j) if writes & (kernel.reads[i] | kernel.writes[i]) or reads & kernel.writes[i]]
+        reads, writes = kernel.record.reads[j] & ~CLOCK, kernel.record.writes[j]
+        before = [
+            events[i] for i in range(j) if writes & (kernel.record.reads[i] | kernel.record.writes[i]) or reads & kernel.record.writes[i]
+        ]
         found.add((event, frozenset(before)))
     return frozenset(found)
 

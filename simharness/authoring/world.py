@@ -102,7 +102,7 @@ class VirtualClock:
     def time(self) -> float:
         """Return the wall clock in seconds since 1970."""
         read_clock(self._kernel, wall=True)
-        return self._kernel.wall() / SECOND
+        return self._kernel.movers.wall() / SECOND
 
     def elapsed_ns(self) -> int:
         """Return the virtual nanoseconds since the start of the execution."""
@@ -163,7 +163,7 @@ class World:
         kernel = self._kernel
         if not kernel.setting_up:
             raise Misuse(f"{caller()}: world.on_restart belongs into the scenario function, before the first actor moves")
-        processes = list(dict.fromkeys(actor.process for actor in kernel.waiting))
+        processes = list(dict.fromkeys(actor.process for actor in kernel.cast.waiting))
         if process not in processes:
             known = ", ".join(processes) or "none yet"
             raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
@@ -178,9 +178,7 @@ class World:
         reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
         """
         self._always.append(check)
-        self._kernel.watched = True
-        if self._kernel.after_step is None:
-            self._kernel.after_step = self.check_always
+        self._kernel.watch(self.check_always)
         return check
 
     def eventually(self, check: Check, within: float) -> Check:
@@ -194,10 +192,7 @@ class World:
         if not within > 0:
             raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
         self.promises.append(Promise(check, nanoseconds(within)))
-        self._kernel.fair = True
-        self._kernel.watched = True
-        if self._kernel.after_step is None:
-            self._kernel.after_step = self.check_always
+        self._kernel.watch(self.check_always, fair=True)
         return check
 
     def at_end(self, check: Check) -> Check:
@@ -242,7 +237,7 @@ class World:
 
     def timescale(self, seconds: float) -> None:
         """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
-        self._kernel.clock.timescales += (nanoseconds(seconds),)
+        self._kernel.clock.expires_after(nanoseconds(seconds))
 
     def show(self, name: str, value: Callable[[], object], until: Callable[[], float | None] | None = None) -> None:
         """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring.
@@ -256,7 +251,7 @@ class World:
     def path(self, name: str) -> str:
         """Return the path of a file of this execution's own temporary folder, which is empty at the start."""
         if self._directory is None:
-            self._directory = self._kernel.fresh_directory()
+            self._directory = self._kernel.workspace.empty()
         return os.path.join(self._directory, name)
 
     def release(self) -> None:

@@ -80,7 +80,7 @@ def differ(wanted: Wanted, kernel: Kernel, log: Log, ids: Sequence[Identity]) ->
     Args:
         ids: which of the incident's ids is which of the execution's; what they leave open is unified here.
     """
-    folder = kernel.fresh_folder
+    folder = kernel.workspace.path
     path = control.where(kernel, os.path.join(folder, log.database)) if folder else ""
     if not os.path.exists(path):
         raise Misuse(f"the scenario makes no database: log=Log(database={log.database!r}) is the name that it gives to world.path")

@@ -140,17 +140,17 @@ def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, i
         before = State()
         for step, state in resource.history:
             gained = state.consumed & ~before.consumed
-            operation = kernel.operations[step]
+            operation = kernel.record.operations[step]
             if gained:
-                who[gained.bit_length() - 1] = kernel.actors[kernel.keys[step] >> SHIFT].name
+                who[gained.bit_length() - 1] = kernel.cast.actors[kernel.record.keys[step] >> SHIFT].name
             elif isinstance(operation, LogLine):
                 missing.append(operation.message)
             before = state
-    kinds = [operation.kind for operation in kernel.operations]
+    kinds = [operation.kind for operation in kernel.record.operations]
     dropped = kernel.context.get(DROPPED, ())
     keys = [
         key & ~ALTERNATIVES if kind == LOG else key
-        for step, (key, kind) in enumerate(zip(kernel.keys, kinds, strict=True))
+        for step, (key, kind) in enumerate(zip(kernel.record.keys, kinds, strict=True))
         if kind != PICK and step not in dropped
     ]
     said = describe(execution.failure)
@@ -167,7 +167,7 @@ def ordering_of(kernel: Kernel, pairs: int) -> Ordering:
     Only the code's own steps count: not that lines were logged, nor what the incident's order made wait.
     """
     own: dict[str, list[str]] = {}
-    for (who, what, _), operation, key in zip(events_of(kernel), kernel.operations, kernel.keys, strict=True):
+    for (who, what, _), operation, key in zip(events_of(kernel), kernel.record.operations, kernel.record.keys, strict=True):
         if operation.kind not in (LOG, PICK):
             own.setdefault(who, []).append(f"{what} {key & ALTERNATIVES}")
     return pairs, tuple(sorted((who, *steps) for who, steps in own.items()))
@@ -178,7 +178,7 @@ def pairs_of(kernel: Kernel, known: dict[Pair, int]) -> int:
     steps = [
         (event, key >> SHIFT, reads, writes)
         for event, key, reads, writes, operation in zip(
-            events_of(kernel), kernel.keys, kernel.reads, kernel.writes, kernel.operations, strict=True
+            events_of(kernel), kernel.record.keys, kernel.record.reads, kernel.record.writes, kernel.record.operations, strict=True
         )
         if operation.kind not in (LOG, PICK)
     ]
@@ -194,8 +194,8 @@ def events_of(kernel: Kernel) -> list[Event]:
     """Return a name for each step of the kernel's last execution: who did what, and how many times before."""
     made: dict[tuple[str, str], int] = {}
     found: list[Event] = []
-    for key, operation in zip(kernel.keys, kernel.operations, strict=True):
-        actor = kernel.actors.get(key >> SHIFT)
+    for key, operation in zip(kernel.record.keys, kernel.record.operations, strict=True):
+        actor = kernel.cast.actors.get(key >> SHIFT)
         who = kernel.mover(key) if actor is None else actor.name
         what = kernel.canonical(f"{operation.kind} {operation.detail}".strip())
         count = made[who, what] = made.get((who, what), 0) + 1

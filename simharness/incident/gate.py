@@ -122,7 +122,7 @@ class Gate:
                 ended = self._ended
                 kernel.put(ended, ended.state | taken.consumed)
         elif len(self._parts) > 1:
-            kernel.context.setdefault(DROPPED, set()).add(kernel.n - 1)
+            kernel.context.setdefault(DROPPED, set()).add(kernel.record.n - 1)
             ended = self._ended
             kernel.step(
                 LogLine(message, ended, reads=ended.bit, enabled=lambda consumed: bool(consumed == self.complete), detail=record.name)
@@ -184,7 +184,9 @@ class Gate:
         """Return a mark for each time that the record's process has crashed: started again, it is another one."""
         kernel = self._kernel
         process = kernel.actor.process if kernel.actor is not None else ""
-        return "'" * sum(kernel.fault_movers.get(kernel.keys[step] >> SHIFT) == ("crash", process) for step, _ in kernel.struck)
+        return "'" * sum(
+            kernel.movers.faults.get(kernel.record.keys[step] >> SHIFT) == ("crash", process) for step, _ in kernel.record.struck
+        )
 
     def _ways(self, state: State, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> list[State]:
         """Return the states to which the record may lead: as one of the candidates, or as a line that is missing."""

@@ -70,13 +70,14 @@ class Search(Explorer):
         with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
             kernel = simulation.kernel
             kernel.learned.share(LOG_LINES)
-            kernel.on_log = self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
+            self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
+            kernel.route_log_lines(self.gate)
             self._rounds(simulation)
             self.found.executions = self.tally.runs
             self.found.gave_up = self.gave_up
             if self.found.fits and evidence_too:
                 self.found.keep_fewest_missing()
-                kernel.on_log = None
+                kernel.route_log_lines(None)
                 self.found.evidence = evidence(simulation, self.found, all(line.thread for line in self.incident.lines))
             if self.tally.cut and not self.gave_up:
                 self.found.gave_up = f"{self.tally.cut} executions were cut at max_steps={self.settings.max_steps}"
@@ -96,7 +97,7 @@ class Search(Explorer):
 
     def _fits(self, simulation: Simulation, execution: Execution) -> None:
         kernel, level, state = simulation.kernel, self.found.level, self.gate.state
-        if state is None or len(kernel.struck) != _number(level.faults):
+        if state is None or len(kernel.record.struck) != _number(level.faults):
             return
         if self.wanted is not None:
             otherwise = differ(self.wanted, kernel, self.log, state.ids)
@@ -116,7 +117,7 @@ class Search(Explorer):
         if consumed == self.gate.complete:
             return
         first = next(index for index in range(len(lines)) if not consumed >> index & 1)
-        instead = [(actor.name, actor.pending.message) for actor in kernel.stuck if isinstance(actor.pending, LogLine)]
+        instead = [(actor.name, actor.pending.message) for actor in kernel.cast.stuck if isinstance(actor.pending, LogLine)]
         self._nearer(NearMiss(consumed.bit_count(), lines[first], instead))
 
     def _nearer(self, miss: NearMiss) -> None:

@@ -29,7 +29,7 @@ from greenlet import GreenletExit
 
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel, current, outside
-from simharness.engine.record import SETUP
+from simharness.engine.phases import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.places import last_place
 from simharness.pytest_plugin.options import is_async
@@ -115,13 +115,13 @@ class Executions:
         kernel = current()
         assert kernel is not None
         self._clean_up()
-        kernel.clock.timescales = self._timescales
+        kernel.clock.expires_after(*self._timescales)
         self._begin()
         outcome = self._run(kernel)
         trouble = self._tear_down()
         if outcome is None or isinstance(trouble, _INTERRUPTING):
             outcome = trouble
-        self.steps = max(self.steps, kernel.n)
+        self.steps = max(self.steps, kernel.record.n)
         if isinstance(outcome, GreenletExit) and not kernel.dying:
             raise HarnessBug("an execution of a test ended as if it had been killed")
         self._judge(kernel, outcome)
@@ -191,7 +191,7 @@ class Executions:
             raise Ended(outcome)
         elif isinstance(outcome, _left_out()):
             self.given_up = outcome
-            if kernel.mode == SETUP:
+            if kernel.phase == SETUP:
                 raise Ended(outcome)
         elif isinstance(outcome, SystemExit):
             raise pytest.fail.Exception(f"SystemExit: {outcome.code} at {last_place(outcome)}", pytrace=False) from None
@@ -262,7 +262,7 @@ class Executions:
         if self._folder is None:
             kernel = current()
             assert kernel is not None
-            self._folder = Path(kernel.fresh_directory())
+            self._folder = Path(kernel.workspace.empty())
         number = 0
         while True:
             path = self._folder / (f"{name}{number}" if numbered else name)

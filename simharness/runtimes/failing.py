@@ -17,7 +17,7 @@ from typing import Any
 from simharness.engine.faults import Faults
 from simharness.engine.kernel import current
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING
+from simharness.engine.phases import RUNNING
 from simharness.errors import Misuse
 from simharness.runtimes.patching import Patches
 
@@ -66,7 +66,7 @@ def _perhaps(original: Callable[..., Any], path: str, kind: type[Exception]) -> 
 
     def perhaps(*arguments: Any, **options: Any) -> Any:
         kernel = current()
-        if kernel is not None and kernel.mode == RUNNING and kernel.step(Operation("call", detail=path, faults=("error",))):
+        if kernel is not None and kernel.phase == RUNNING and kernel.step(Operation("call", detail=path, faults=("error",))):
             kernel.note(f"raises {kind.__name__}")
             raise kind(f"{path} fails: a fault")
         return kept[0](*arguments, **options)

@@ -15,7 +15,8 @@ import weakref
 
 from simharness.engine.kernel import current
 from simharness.engine.operations import Operation
-from simharness.engine.record import LOG, RUNNING
+from simharness.engine.phases import RUNNING
+from simharness.engine.record import LOG
 from simharness.runtimes.patching import Patches
 from simharness.trace.log_lines import LogLines
 
@@ -47,7 +48,7 @@ def install(patches: Patches) -> None:
 
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         kernel = current()
-        if kernel is not None and LOG_LINES in kernel.learned.shared and kernel.mode == RUNNING and not kernel.dying:
+        if kernel is not None and LOG_LINES in kernel.learned.shared and kernel.phase == RUNNING and not kernel.dying:
             if kernel.on_log is not None:
                 kernel.on_log(record)
             else:

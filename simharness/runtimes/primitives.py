@@ -18,7 +18,7 @@ from simharness.engine.actors import ROOT
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation, Resource
-from simharness.engine.record import INSPECTING, RUNNING
+from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.places import is_foreign
 from simharness.runtimes.patching import Patches
 
@@ -99,16 +99,16 @@ class Views(Generic[V]):
 def me(kernel: Kernel) -> str:
     """Return the name under which the running code holds things."""
     actor = kernel.actor
-    return actor.host.name if actor is not None and kernel.mode != INSPECTING else "a check"
+    return actor.host.name if actor is not None and kernel.phase != INSPECTING else "a check"
 
 
 def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
     """Make a step that is given up after this many virtual seconds; in checks, where time stands still, and in set-up at once."""
-    if kernel.mode != RUNNING and not kernel.dying:
+    if kernel.phase != RUNNING and not kernel.dying:
         resource, enabled = operation.resource, operation.enabled
         if enabled is not None and resource is not None and not enabled(resource.state):
             if kernel.setting_up:
-                kernel.clock.now += max(0, nanoseconds(seconds))
+                kernel.clock.skip(nanoseconds(seconds))
             return
     kernel.step(operation, kernel.clock.now + max(0, nanoseconds(seconds)))
 
@@ -116,13 +116,13 @@ def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
 def took(kernel: Kernel, resource: Resource) -> None:
     """Note, for people, that the current actor holds a lock from here on. Call only while tracing."""
     actor = kernel.actor
-    if actor is not None and kernel.mode != INSPECTING:
+    if actor is not None and kernel.phase != INSPECTING:
         kernel.context.setdefault("held", {}).setdefault(actor.index, []).append(resource.name)
 
 
 def gave_back(kernel: Kernel, resource: Resource) -> None:
     """Note, for people, that a lock is free again, whoever held it. Call only while tracing."""
-    if kernel.mode != INSPECTING:
+    if kernel.phase != INSPECTING:
         for names in kernel.context.get("held", {}).values():
             if resource.name in names:
                 names.remove(resource.name)

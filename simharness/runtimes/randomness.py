@@ -24,7 +24,8 @@ from zlib import crc32
 
 from simharness.engine.clock import EPOCH
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import INSPECTING, VERSIONED
+from simharness.engine.phases import INSPECTING
+from simharness.engine.record import VERSIONED
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.sqlite.kept import files as sqlite_files
 
@@ -55,7 +56,7 @@ _folders: weakref.WeakKeyDictionary[Kernel, str] = weakref.WeakKeyDictionary()
 
 
 def _drawer(kernel: Kernel) -> str:
-    if kernel.mode == INSPECTING:
+    if kernel.phase == INSPECTING:
         return "checks"
     return kernel.actor.name if kernel.actor is not None else "main"
 

@@ -143,8 +143,7 @@ def refuse(kernel: Kernel, called: str, instead: str, frame: FrameType, argument
             argument.close()
     actor = kernel.actor.name if kernel.actor is not None else "a check"
     error = Refused(f"{place_of(frame) or 'code without a file'}: {actor} called {called}, which a simulation refuses: {instead}")
-    if kernel.error is None and not kernel.dying:
-        kernel.error = error
+    kernel.give_up(error)
     raise error
 
 
@@ -170,7 +169,7 @@ def virtual_kill(pid: int, number: int, /) -> None:
         return
     if number != 0:
         refuse(kernel, "os.kill", _SIGNAL, sys._getframe(1))
-    if pid != virtual_pid("main") and all(pid != virtual_pid(actor.process) for actor in kernel.live):
+    if pid != virtual_pid("main") and all(pid != virtual_pid(actor.process) for actor in kernel.cast.live):
         raise ProcessLookupError(3, "No such process")
 
 

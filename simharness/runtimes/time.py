@@ -64,7 +64,7 @@ _datetime_fromtimestamp = _datetime.datetime.__dict__["fromtimestamp"]
 def _wall(asker: FrameType) -> int | None:
     """Read the wall clock for the code of this frame, in nanoseconds since 1970; None when it is to get the real time."""
     kernel = _read(asker, True)
-    return None if kernel is None else kernel.wall()
+    return None if kernel is None else kernel.movers.wall()
 
 
 def _steady(asker: FrameType) -> int | None:
@@ -108,7 +108,7 @@ def virtual_sleep(seconds: float, /) -> None:
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
     if kernel.setting_up:
-        kernel.clock.now += nanoseconds(seconds)
+        kernel.clock.skip(nanoseconds(seconds))
     else:
         _virtual_sleep(kernel, seconds)
 

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from simharness.engine.actors import SHIFT
-from simharness.engine.kernel import ABANDON, Kernel
+from simharness.engine.kernel import Kernel
+from simharness.engine.plan import ABANDON
 from simharness.search.bounds import NOBODY, Bound, within
 from simharness.search.orderings import Exactly, Ordering, Orderings
 from simharness.search.strategy import Expected
@@ -78,11 +79,11 @@ class Bounded:
         self.visited.update(((so_far, running), (so_far, self.last)))
         chosen = ABANDON
         for key in sorted(enabled, key=lambda key: key >> SHIFT != self.last):
-            last = key >> SHIFT if key >> SHIFT in kernel.actors else running
+            last = key >> SHIFT if key >> SHIFT in kernel.cast.actors else running
             state = self._after(key, last)
             if self._known(state):
                 continue
-            cost = bound.cost(key, enabled, running, kernel.actors)
+            cost = bound.cost(key, enabled, running, kernel.cast.actors)
             if self.spent + cost > bound.most:
                 self.beyond.add(state[0])
             elif not cost and chosen < 0:
@@ -99,7 +100,7 @@ class Bounded:
         if not kernel.abandoned:
             ordering = self.orderings.so_far()
             self.visited.add((ordering, NOBODY))
-            if not kernel.left_out:
+            if not kernel.cast.left_out:
                 self.ends.add(ordering)
         for cost in range(self.spent, self.bound.most + 1):
             level = self.levels[cost]
@@ -132,11 +133,11 @@ class Bounded:
 
         Beside daemons the footprint of an actor's last step is known only when it was done: that state is then seen to be known on arrival.
         """
-        return self.orderings.after(key, *self.kernel.footprint_of(key)), last
+        return self.orderings.after(key, *self.kernel.movers.footprint(key)), last
 
     def _keep(self, key: int, last: int, cost: int, state: State) -> None:
         kernel = self.kernel
         if self.planned.get(state, cost + 1) <= cost:
             return
         self.planned[state] = cost
-        self.levels[cost].append(Branch(kernel.keys, kernel.n, key, last, (kernel.reads, kernel.writes), state))
+        self.levels[cost].append(Branch(kernel.record.keys, kernel.record.n, key, last, (kernel.record.reads, kernel.record.writes), state))

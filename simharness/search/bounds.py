@@ -73,16 +73,16 @@ class Within:
     def choose(self, enabled: list[int]) -> int:
         """Offer the strategy what is still affordable; each point keeps the running actor, what was spent, and the costs there."""
         kernel, bound, points = self.kernel, self.bound, self.points
-        del points[kernel.n :]
+        del points[kernel.record.n :]
         last, spent = NOBODY, 0
         if points:
             last, spent, costs = points[-1]
-            taken = kernel.keys[-1]
+            taken = kernel.record.keys[-1]
             spent += costs[taken]
-            if taken >> SHIFT in kernel.actors:
+            if taken >> SHIFT in kernel.cast.actors:
                 last = taken >> SHIFT
         running = bound.running(enabled, last)
-        costs = {key: bound.cost(key, enabled, running, kernel.actors) for key in enabled}
+        costs = {key: bound.cost(key, enabled, running, kernel.cast.actors) for key in enabled}
         points.append((running, spent, costs))
         affordable = [key for key in enabled if spent + costs[key] <= bound.most]
         self.left_out = self.left_out or len(affordable) < len(enabled)

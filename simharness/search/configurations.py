@@ -26,12 +26,12 @@ def instead(kernel: Kernel, steps_of: dict[int, int], done: int, since: tuple[in
     saved = clock.now, clock.lateness
     clock.now, clock.lateness = now, lateness
     try:
-        (deadlines, ready), readings = _deadlines(kernel, steps_of, done, now), kernel.readings(done)
+        (deadlines, ready), readings = _deadlines(kernel, steps_of, done, now), kernel.record.readings(done)
         if clock.target(deadlines, False, readings) is not None:
-            yield kernel.clock_key, CLOCK
-        if kernel.may_stall:
-            for key in kernel.stalls(dict.fromkeys(ready), clock.instants(deadlines, readings), now, lateness):
-                yield key, CLOCK | kernel.fault_bit
+            yield kernel.movers.clock_key, CLOCK
+        if kernel.movers.may_stall:
+            for key in kernel.movers.stalls(dict.fromkeys(ready), clock.instants(deadlines, readings), now, lateness):
+                yield key, CLOCK | kernel.movers.fault_bit
     finally:
         clock.now, clock.lateness = saved
 
@@ -45,7 +45,7 @@ def _alive(steps_of: dict[int, int], actor: Actor, done: int) -> bool:
 
 def _asleep(kernel: Kernel, actor: Actor, done: int, now: int) -> int:
     """Return when the stall ends in which the actor's process is after the steps in `done`; 0 if it is in none."""
-    for step, process, until, _ in kernel.stalled:
+    for step, process, until, _ in kernel.record.stalled:
         if process == actor.process and step > actor.born and done >> step & 1 and now < until:
             return until
     return 0
@@ -58,7 +58,7 @@ def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) ->
     """
     deadlines: list[int] = []
     ready: list[str] = []
-    for actor in kernel.actors.values():
+    for actor in kernel.cast.actors.values():
         if not _alive(steps_of, actor, done):
             continue
         if until := _asleep(kernel, actor, done, now):
@@ -66,17 +66,19 @@ def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) ->
             continue
         own = steps_of.get(actor.index, 0)
         left = own & ~done
-        position = (left & -left).bit_length() - 1 if left else kernel.n
-        operation, deadline = (kernel.operations[position], kernel.deadlines[position]) if left else (actor.pending, actor.deadline)
+        position = (left & -left).bit_length() - 1 if left else kernel.record.n
+        operation, deadline = (
+            (kernel.record.operations[position], kernel.record.deadlines[position]) if left else (actor.pending, actor.deadline)
+        )
         if operation is None:
             continue
         if operation.due is not None and operation.resource is not None:
             deadline = operation.due(operation.resource.state_in(done))
-        elif deadline is not None and kernel.stalled:
+        elif deadline is not None and kernel.record.stalled:
             declared = max((own & done).bit_length() - 1, actor.born)
             deadline -= sum(
                 later
-                for step, process, _, later in kernel.stalled
+                for step, process, _, later in kernel.record.stalled
                 if process == actor.process and declared < step < position and not done >> step & 1
             )
         if operation.enabled is None or operation.resource is None or operation.enabled(operation.resource.state_in(done)):

@@ -20,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simharness.engine.actors import SHIFT
-from simharness.engine.kernel import ABANDON, Kernel
+from simharness.engine.kernel import Kernel
 from simharness.engine.liveness import whose_turn
 from simharness.engine.operations import conflict
+from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug
 from simharness.search.races import Races
 from simharness.search.strategy import Expected
@@ -68,10 +69,10 @@ class Dpor:
     def choose(self, enabled: list[int]) -> int:
         """Follow the wakeup tree; beyond it, go on with the same actor where that is not asleep."""
         kernel = self.kernel
-        n = kernel.n
+        n = kernel.record.n
         asleep: dict[int, tuple[int, int]] = {}
         if n and self.sleep[n - 1]:
-            reads, writes = kernel.reads[n - 1], kernel.writes[n - 1]
+            reads, writes = kernel.record.reads[n - 1], kernel.record.writes[n - 1]
             either = reads | writes
             asleep = {
                 key: footprint for key, footprint in self.sleep[n - 1].items() if not (either & footprint[1] or writes & footprint[0])
@@ -95,10 +96,10 @@ class Dpor:
             return turn
         if current is not None and not asleep and current.key in enabled:
             return current.key
-        for key in enabled if kernel.faults is None else enabled[: kernel.peaceful]:
+        for key in enabled if kernel.faults is None else enabled[: kernel.movers.peaceful]:
             if key not in asleep:
                 return key
-        return self._only_faults([key for key in enabled[kernel.peaceful :] if key not in asleep])
+        return self._only_faults([key for key in enabled[kernel.movers.peaceful :] if key not in asleep])
 
     def _only_faults(self, keys: list[int]) -> int:
         """All others are asleep. With wakeup sequences nothing is left to explore then; without, each of these faults."""
@@ -113,8 +114,8 @@ class Dpor:
         assert self.plan is not None
         self.races.update(max(0, len(self.plan) - 1))
         self._reverse_races()
-        keys, reads, writes = kernel.keys, kernel.reads, kernel.writes
-        depth = kernel.n
+        keys, reads, writes = kernel.record.keys, kernel.record.reads, kernel.record.writes
+        depth = kernel.record.n
         del self.left[depth:], self.sleep[depth:]
         while depth:
             depth -= 1
@@ -179,10 +180,10 @@ class Dpor:
             own = steps_of.get(index, 0) & rest
             if own:
                 first = (own & -own).bit_length() - 1
-                if kernel.keys[first] == asleep and not before[first] & rest:
+                if kernel.record.keys[first] == asleep and not before[first] & rest:
                     return "for good" if first < rests_on else "now"
                 continue
-            if index in kernel.fault_movers and index != mover:
+            if index in kernel.movers.faults and index != mover:
                 continue  # it need not happen at all, so what comes without it is not covered by what comes after it
             if union is None:
                 rest_reads, rest_writes = union = self._union(rest)
@@ -197,7 +198,7 @@ class Dpor:
         return "no"
 
     def _union(self, steps: int) -> tuple[int, int]:
-        all_reads, all_writes = self.kernel.reads, self.kernel.writes
+        all_reads, all_writes = self.kernel.record.reads, self.kernel.record.writes
         reads = writes = 0
         while steps:
             j = steps.bit_length() - 1
@@ -208,7 +209,7 @@ class Dpor:
 
     def _sequence(self, rest: int, key: int, reads: int, writes: int) -> list[Event]:
         kernel = self.kernel
-        keys, all_reads, all_writes = kernel.keys, kernel.reads, kernel.writes
+        keys, all_reads, all_writes = kernel.record.keys, kernel.record.reads, kernel.record.writes
         events: list[Event] = []
         while rest:
             low = rest & -rest
@@ -239,7 +240,7 @@ class Dpor:
         """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
         while events:
             for branch in branches:
-                left = _without(branch, events, branch.key >> SHIFT in self.kernel.fault_movers)
+                left = _without(branch, events, branch.key >> SHIFT in self.kernel.movers.faults)
                 if left is not None:
                     if not branch.branches:
                         return

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT
-from simharness.engine.kernel import ABANDON, Kernel, outside
+from simharness.engine.kernel import Kernel, outside
+from simharness.engine.plan import ABANDON
 from simharness.search.sampling import Sampler
 
 
@@ -69,5 +70,5 @@ class Drawn(Sampler):
 
 def simplest_first(kernel: Kernel, enabled: list[int]) -> list[int]:
     """Return the choices in the order in which they are to be preferred: whoever moved last, the others, the clock, faults."""
-    last = next((key >> SHIFT for key in reversed(kernel.keys) if key >> SHIFT in kernel.actors), -1)
-    return sorted(enabled, key=lambda key: (kernel.strikes(key) is not None, key == kernel.clock_key, key >> SHIFT != last))
+    last = next((key >> SHIFT for key in reversed(kernel.record.keys) if key >> SHIFT in kernel.cast.actors), -1)
+    return sorted(enabled, key=lambda key: (kernel.movers.strikes(key) is not None, key == kernel.movers.clock_key, key >> SHIFT != last))

@@ -36,14 +36,14 @@ class Exhaustive:
     def end(self) -> None:
         """Go to the next alternative of the last point that has one."""
         kernel, left = self.kernel, self.left
-        del left[kernel.n :]
+        del left[kernel.record.n :]
         while left and not left[-1]:
             left.pop()
         if not left:
             self.plan = None
             return
-        self.plan = [*kernel.keys[: len(left) - 1], left[-1].pop()]
-        self.known = kernel.reads, kernel.writes
+        self.plan = [*kernel.record.keys[: len(left) - 1], left[-1].pop()]
+        self.known = kernel.record.reads, kernel.record.writes
 
     def pending(self) -> Sequence[int] | None:
         """Return how many alternatives are left at each depth."""

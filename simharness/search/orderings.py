@@ -52,8 +52,8 @@ class Orderings:
     def so_far(self) -> Ordering:
         """Return the ordering of the steps that the kernel has recorded; equal for equal orderings only."""
         kernel = self._kernel
-        for n in range(self._taken, kernel.n):
-            key, reads, writes = kernel.keys[n], kernel.reads[n], kernel.writes[n]
+        for n in range(self._taken, kernel.record.n):
+            key, reads, writes = kernel.record.keys[n], kernel.record.reads[n], kernel.record.writes[n]
             step = self._step(key, reads, writes)
             self._last[key >> SHIFT] = step
             writes &= ~CLOCK
@@ -61,7 +61,7 @@ class Orderings:
                 bit = writes & -writes
                 writes ^= bit
                 self._writer[bit] = step
-        self._taken = kernel.n
+        self._taken = kernel.record.n
         return tuple(sorted(self._last.values()))
 
     def after(self, key: int, reads: int, writes: int) -> Ordering:

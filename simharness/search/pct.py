@@ -42,9 +42,9 @@ class Pct(Sampler):
     def pick(self, movers: list[int]) -> int:
         """Return the one with the highest priority, after the last to move has fallen if this was its step."""
         kernel, priority = self.kernel, self.priority
-        fall = self.falls.get(kernel.n)
+        fall = self.falls.get(kernel.record.n)
         if fall is not None:
-            priority[kernel.keys[-1] >> SHIFT] = fall
+            priority[kernel.record.keys[-1] >> SHIFT] = fall
         for mover in movers:
             if mover not in priority:
                 priority[mover] = self.random()

@@ -38,8 +38,8 @@ class Pos(Sampler):
     def pick(self, movers: list[int]) -> int:
         """Return the one with the highest priority, after those that the last step raced with have drawn another."""
         kernel, priority = self.kernel, self.priority
-        if kernel.n:
-            self._forget(kernel.keys[-1] >> SHIFT, kernel.reads[-1], kernel.writes[-1])
+        if kernel.record.n:
+            self._forget(kernel.record.keys[-1] >> SHIFT, kernel.record.reads[-1], kernel.record.writes[-1])
         for mover in movers:
             if mover not in priority:
                 priority[mover] = self.random()
@@ -49,7 +49,7 @@ class Pos(Sampler):
         kernel, priority = self.kernel, self.priority
         priority.pop(moved, None)
         for index in list(priority):
-            if conflict(reads, writes, *kernel.footprint_of(index << SHIFT)):
+            if conflict(reads, writes, *kernel.movers.footprint(index << SHIFT)):
                 del priority[index]
 
     def guarantee(self) -> str:

@@ -80,27 +80,29 @@ class Races:
         kernel = self.kernel
         keep = (1 << shared) - 1
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
-        keys, operations, all_reads, all_writes = kernel.keys, kernel.operations, kernel.reads, kernel.writes
+        keys, operations, all_reads, all_writes = kernel.record.keys, kernel.record.operations, kernel.record.reads, kernel.record.writes
         daemons = kernel.learned.daemons
-        movers = kernel.fault_movers
-        for j in range(shared, kernel.n):
+        movers = kernel.movers.faults
+        for j in range(shared, kernel.record.n):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
             past, direct = self.past(j, index, reads, writes)
             self.before.append(past)
             found: list[Race] = []
-            if kernel.stalled and direct:
-                direct = self._awake(direct, kernel.actors.get(index))
-            if not direct or key == kernel.clock_key or (index in movers and writes & CLOCK):
+            if kernel.record.stalled and direct:
+                direct = self._awake(direct, kernel.cast.actors.get(index))
+            if not direct or key == kernel.movers.clock_key or (index in movers and writes & CLOCK):
                 pass
             elif index in movers:
-                found = [(i, key, *kernel.fault_footprint(j, i, self.before)) for i in direct]
+                found = [(i, key, *kernel.movers.footprint_without(i, j, self.before)) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
-                born = kernel.actors[index].born
+                born = kernel.cast.actors[index].born
                 found = [(i, key, reads, writes) for i in direct if i != born]
             else:
                 again = key if operation.due is None else index << SHIFT
-                found = self._races(Second(j, again, kernel.actors[index], operation, kernel.deadlines[j], reads, writes), direct)
+                found = self._races(
+                    Second(j, again, kernel.cast.actors[index], operation, kernel.record.deadlines[j], reads, writes), direct
+                )
             if operation.options > 1:
                 if daemons:
                     reads |= ENDING
@@ -110,7 +112,7 @@ class Races:
                 found += self._faults_instead(j)
             self.races.append(found)
             self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
-        self.end = kernel.n - (kernel.n > 0 and keys[-1] == kernel.nothing_key)
+        self.end = kernel.record.n - (kernel.record.n > 0 and keys[-1] == kernel.movers.nothing_key)
         self.tail = self._pending_races()
         if kernel.faults is not None and daemons:
             self.tail += self._pending_crashes()
@@ -123,7 +125,7 @@ class Races:
             if races:
                 yield races, j
         if self.tail:
-            yield self.tail, self.kernel.n
+            yield self.tail, self.kernel.record.n
 
     def independent_of(self, i: int) -> int:
         """Return the mask of the steps after i that do not happen after it: notdep(i)."""
@@ -149,32 +151,35 @@ class Races:
             for i, key, reads, writes in races:
                 if self._strikes_anew(i, j, key):
                     continue
-                found.add((i, key if j == kernel.n else j))
+                found.add((i, key if j == kernel.record.n else j))
                 past = (1 << j) - 1 if writes & CLOCK else self.past(min(j, self.end), key >> SHIFT, reads, writes)[0]
                 yield Reversal(i, j, key, past, self._shared(i, reads, writes))
-        pending = [(kernel.n, actor.key, *kernel.declared(actor)) for actor in self._waiting()]
-        for j, key, reads, writes in [*zip(range(kernel.n), kernel.keys, kernel.reads, kernel.writes, strict=True), *pending]:
-            if key >> SHIFT not in kernel.actors:
+        pending = [(kernel.record.n, actor.key, *actor.footprint(kernel.learned.checked)) for actor in self._waiting()]
+        for j, key, reads, writes in [
+            *zip(range(kernel.record.n), kernel.record.keys, kernel.record.reads, kernel.record.writes, strict=True),
+            *pending,
+        ]:
+            if key >> SHIFT not in kernel.cast.actors:
                 continue
             own = self.steps_of.get(key >> SHIFT, 0) & ((1 << j) - 1)
-            last = max(own.bit_length() - 1, kernel.actors[key >> SHIFT].born)
+            last = max(own.bit_length() - 1, kernel.cast.actors[key >> SHIFT].born)
             settled = (self.before[last] | 1 << last) if last >= 0 else 0
-            past = self.before[j] if j < kernel.n else self.past(self.end, key >> SHIFT, reads, writes)[0]
+            past = self.before[j] if j < kernel.record.n else self.past(self.end, key >> SHIFT, reads, writes)[0]
             for i in range(j):
-                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.n else j) not in found:
+                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.record.n else j) not in found:
                     yield Reversal(i, j, key, past, self._shared(i, reads, writes))
 
     def _strikes_anew(self, i: int, j: int, key: int) -> bool:
         """Whether a race's second step is a fault that has not struck in the execution."""
         kernel = self.kernel
-        if j < kernel.n and kernel.keys[j] == key:
+        if j < kernel.record.n and kernel.record.keys[j] == key:
             return False
-        return key >> SHIFT in kernel.fault_movers or (i == j and key & ALTERNATIVES > 0 and bool(kernel.operations[j].faults))
+        return key >> SHIFT in kernel.movers.faults or (i == j and key & ALTERNATIVES > 0 and bool(kernel.record.operations[j].faults))
 
     def _waiting(self) -> Iterator[Actor]:
         """Yield the actors whose operations were still waiting when the execution ended; all, where a promise was cut short."""
         now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
-        for actor in self.kernel.actors.values():
+        for actor in self.kernel.cast.actors.values():
             operation = actor.pending
             waits = operation is not None and operation.kind != "assume"
             if not actor.finished and waits and (actor.daemon or cut or not actor.ready(now)):
@@ -182,12 +187,12 @@ class Races:
 
     def _shared(self, i: int, reads: int, writes: int) -> int:
         kernel = self.kernel
-        return (kernel.writes[i] & (reads | writes)) | (kernel.reads[i] & writes)
+        return (kernel.record.writes[i] & (reads | writes)) | (kernel.record.reads[i] & writes)
 
     def past(self, j: int, index: int, reads: int, writes: int) -> tuple[int, list[int]]:
         """Return the mask of the steps before j that happen before it, and those of other actors with nothing in between."""
         kernel = self.kernel
-        all_reads, all_writes, keys, before = kernel.reads, kernel.writes, kernel.keys, self.before
+        all_reads, all_writes, keys, before = kernel.record.reads, kernel.record.writes, kernel.record.keys, self.before
         either = reads | writes
         remaining = (1 << j) - 1
         past = 0
@@ -232,10 +237,10 @@ class Races:
         tried = {race[0] for race in found}
         for i in range(second.j - 1, -1, -1):
             if settled >> i & 1:
-                if kernel.writes[i] & resource.bit:
+                if kernel.record.writes[i] & resource.bit:
                     return
                 continue
-            if not kernel.writes[i] & resource.bit or i == actor.born:
+            if not kernel.record.writes[i] & resource.bit or i == actor.born:
                 continue
             if i in tried:
                 return
@@ -255,7 +260,7 @@ class Races:
         state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
             deadline = second.deadline if operation.due is None else operation.due(state)
-            if deadline is None or self.kernel.times[i] < deadline:
+            if deadline is None or self.kernel.record.times[i] < deadline:
                 return None
         if operation.writes_when is None:
             return reads, writes
@@ -271,7 +276,7 @@ class Races:
         That it does is known only when it has been done, and an ordering tried in vain is better than one lost.
         """
         kernel = self.kernel
-        shared = (reads | writes) & kernel.writes[i] | writes & kernel.reads[i]
+        shared = (reads | writes) & kernel.record.writes[i] | writes & kernel.record.reads[i]
         return reads | ENDING if shared & ~(ENDING | CHECKED) else reads
 
     def _pending_races(self) -> list[Race]:
@@ -281,9 +286,9 @@ class Races:
         for actor in self._waiting():
             operation = actor.pending
             assert operation is not None
-            reads, writes = kernel.declared(actor)
+            reads, writes = actor.footprint(kernel.learned.checked)
             _, direct = self.past(self.end, actor.index, reads, writes)
-            if kernel.stalled:
+            if kernel.record.stalled:
                 direct = self._awake(direct, actor)
             if direct:
                 alternatives = operation.options if operation.due is None else 1
@@ -297,45 +302,45 @@ class Races:
         """Return those of these steps at which the actor's process was not stalled: only there could the actor have moved."""
         if actor is None:
             return direct
-        own = [(step, until) for step, process, until, _ in self.kernel.stalled if process == actor.process and step > actor.born]
-        return [i for i in direct if not any(step < i and self.kernel.times[i] < until for step, until in own)]
+        own = [(step, until) for step, process, until, _ in self.kernel.record.stalled if process == actor.process and step > actor.born]
+        return [i for i in direct if not any(step < i and self.kernel.record.times[i] < until for step, until in own)]
 
     def _faults_instead(self, j: int) -> Iterator[Race]:
         """Yield the races of step j with the faults that could have struck instead of it, budgets aside."""
         kernel = self.kernel
-        key, operation, reads, writes = kernel.keys[j], kernel.operations[j], kernel.reads[j], kernel.writes[j]
-        actor = kernel.actors.get(key >> SHIFT)
-        if key == kernel.nothing_key:
-            for crash in kernel.offered:
-                yield j, crash, *kernel.crash_footprint(kernel.fault_movers[crash >> SHIFT][1])
+        key, operation, reads, writes = kernel.record.keys[j], kernel.record.operations[j], kernel.record.reads[j], kernel.record.writes[j]
+        actor = kernel.cast.actors.get(key >> SHIFT)
+        if key == kernel.movers.nothing_key:
+            for crash in kernel.movers.offered:
+                yield j, crash, *kernel.movers.crash_footprint(kernel.movers.faults[crash >> SHIFT][1])
         elif actor is not None:
-            plain = writes & ~(kernel.fault_bit | kernel.wall_bit)
+            plain = writes & ~(kernel.movers.fault_bit | kernel.movers.wall_bit)
             for k, kind in enumerate(("", *operation.faults) if operation.faults else ()):
                 if actor.key + k != key:
-                    yield j, actor.key + k, reads, plain | kernel.writes_of(kind) if kind else plain
-            instead = kernel.crash_key(actor.process)
+                    yield j, actor.key + k, reads, plain | kernel.movers.writes_of(kind) if kind else plain
+            instead = kernel.movers.crash_key(actor.process)
             if instead is not None:
-                yield j, instead, *kernel.crash_footprint(actor.process, lambda lock: lock.state_in((1 << j) - 1))
+                yield j, instead, *kernel.movers.crash_footprint(actor.process, lambda lock: lock.state_in((1 << j) - 1))
 
     def _pending_crashes(self) -> Iterator[Race]:
         """Yield the races of crashes of processes that had only daemons left when the execution ended."""
         kernel = self.kernel
-        for process in dict.fromkeys(actor.process for actor in kernel.live):
-            key = kernel.crash_key(process)
+        for process in dict.fromkeys(actor.process for actor in kernel.cast.live):
+            key = kernel.movers.crash_key(process)
             if key is not None:
-                reads, writes = kernel.crash_footprint(process)
+                reads, writes = kernel.movers.crash_footprint(process)
                 for i in self.past(self.end, key >> SHIFT, reads, writes)[1]:
                     yield i, key, reads, writes
 
     def affordable(self, i: int, rest: int, key: int) -> bool:
         """Whether the budgets allow the reversal with this rest, notdep(i), to end with this choice."""
         kernel = self.kernel
-        if not kernel.struck:
+        if not kernel.record.struck:
             return True
-        kind = kernel.kind_of(key)
-        if key & ALTERNATIVES and kernel.keys[i] >> SHIFT == key >> SHIFT and kernel.operations[i].faults:
-            kind = kernel.operations[i].faults[(key & ALTERNATIVES) - 1]
-        return kind is None or kernel.may_strike(kind, (1 << i) - 1 | rest)
+        kind = kernel.movers.kind_of(key)
+        if key & ALTERNATIVES and kernel.record.keys[i] >> SHIFT == key >> SHIFT and kernel.record.operations[i].faults:
+            kind = kernel.record.operations[i].faults[(key & ALTERNATIVES) - 1]
+        return kind is None or kernel.movers.may_strike(kind, (1 << i) - 1 | rest)
 
     # The clock
 
@@ -343,9 +348,9 @@ class Races:
         """Add, for each step since an advance or a stall, the race of the next one with it."""
         kernel = self.kernel
         start, now, lateness = 0, 0, 0
-        ends = [j for j in range(self.end) if kernel.writes[j] & CLOCK]
+        ends = [j for j in range(self.end) if kernel.record.writes[j] & CLOCK]
         for number, end in enumerate([*ends, self.end]):
-            if (end >= shared or end == self.end) and kernel.clock_may_move(now, lateness):
+            if (end >= shared or end == self.end) and kernel.movers.clock_may_move(now, lateness):
                 target = self.tail if end == self.end else self.races[end]
                 for i in range(start, end):
                     bit = 1 << i
@@ -357,7 +362,9 @@ class Races:
                 if end < self.end:
                     done = (1 << end) - 1
                     found = instead(kernel, self.steps_of, done, (now, lateness))
-                    target += [(end, key, 0, writes) for key, writes in found if key not in (kernel.keys[end], kernel.clock_key)]
+                    target += [
+                        (end, key, 0, writes) for key, writes in found if key not in (kernel.record.keys[end], kernel.movers.clock_key)
+                    ]
             if end < self.end:
                 start = end + 1
-                now, lateness = kernel.advances[number]
+                now, lateness = kernel.record.advances[number]

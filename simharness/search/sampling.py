@@ -76,9 +76,9 @@ class Sampler:
         self.drawn += 1
         self.alike += 1
         actors = len(self.movers)
-        if kernel.n > self.steps or actors != self._actors:
+        if kernel.record.n > self.steps or actors != self._actors:
             self.alike = 0
-        self.steps, self._actors = max(self.steps, kernel.n), actors
+        self.steps, self._actors = max(self.steps, kernel.record.n), actors
         self.met.add(self._orderings.so_far())
 
     def pending(self) -> Sequence[int] | None:

@@ -50,11 +50,11 @@ def this_python() -> str:
 
 def write_choices(kernel: Kernel) -> str:
     """Return the choices of the kernel's last execution in the token's notation."""
-    ranks = {index: rank for rank, index in enumerate(kernel.actors)}
+    ranks = {index: rank for rank, index in enumerate(kernel.cast.actors)}
     parts: list[str] = []
     last, count = "", 0
-    for key in kernel.keys:
-        mover = CLOCK_LETTER if key == kernel.clock_key else _fault(kernel, key) or _letter(ranks[key >> SHIFT])
+    for key in kernel.record.keys:
+        mover = CLOCK_LETTER if key == kernel.movers.clock_key else _fault(kernel, key) or _letter(ranks[key >> SHIFT])
         if key & ALTERNATIVES:
             if count:
                 parts.append(f"{last}{count}")
@@ -73,7 +73,7 @@ def write_choices(kernel: Kernel) -> str:
 
 def fingerprint(kernel: Kernel) -> str:
     """Return six hex digits that tell whether the steps of an execution are those the token was written for."""
-    text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.operations)
+    text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.record.operations)
     return hashlib.sha256(kernel.canonical(text).encode(errors="backslashreplace")).hexdigest()[:6]
 
 
@@ -150,14 +150,14 @@ class Replay:
         mover, alternative = self.queue[self.taken]
         self.taken += 1
         if mover == CLOCK_LETTER:
-            key, who = kernel.clock_key, "the clock"
+            key, who = kernel.movers.clock_key, "the clock"
         elif mover.startswith("!"):
             kind, which = mover[1:].split(".")[:2]
-            process = next(islice(dict.fromkeys(actor.process for actor in kernel.actors.values()), int(which), None), "")
-            key = kernel.nothing_key if kind == "nothing" else kernel.fault_key(kind, process) + alternative
+            process = next(islice(dict.fromkeys(actor.process for actor in kernel.cast.actors.values()), int(which), None), "")
+            key = kernel.movers.nothing_key if kind == "nothing" else kernel.movers.fault_key(kind, process) + alternative
             who = kernel.mover(key)
         else:
-            actors = list(kernel.actors.values())
+            actors = list(kernel.cast.actors.values())
             rank = _rank(mover)
             actor = actors[rank] if rank < len(actors) else None
             key, who = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that is not there")
@@ -180,10 +180,10 @@ ABSENT = -2
 
 def _fault(kernel: Kernel, key: int) -> str | None:
     """Return a token's text for a fault that is a mover: `!crash.0.` is a crash of the first process; None for other movers."""
-    found = kernel.fault_movers.get(key >> SHIFT)
+    found = kernel.movers.faults.get(key >> SHIFT)
     if found is None:
         return None
-    processes = list(dict.fromkeys(actor.process for actor in kernel.actors.values()))
+    processes = list(dict.fromkeys(actor.process for actor in kernel.cast.actors.values()))
     kind, process = found
     return f"!{kind}.{processes.index(process)}." if process else "!nothing.0."
 

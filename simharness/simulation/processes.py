@@ -14,15 +14,15 @@ _IN_MEMORY = frozenset({"lock", "rlock", "condition", "event", "semaphore", "bar
 
 def shared_memory(kernel: Kernel) -> tuple[int, int] | None:
     """Return two steps of different processes that used the same lock, event, condition, semaphore, barrier or queue; None if none did."""
-    actors = kernel.actors
+    actors = kernel.cast.actors
     if len({actor.process for actor in actors.values()}) < 2:
         return None
     users: dict[str, tuple[str, int]] = {}
-    for position, operation in enumerate(kernel.operations):
+    for position, operation in enumerate(kernel.record.operations):
         resource = operation.resource
         if resource is None or operation.kind.partition(".")[0] not in _IN_MEMORY:
             continue
-        process = actors[kernel.keys[position] >> SHIFT].process
+        process = actors[kernel.record.keys[position] >> SHIFT].process
         first, step = users.setdefault(resource.name, (process, position))
         if first != process:
             return step, position
@@ -31,10 +31,10 @@ def shared_memory(kernel: Kernel) -> tuple[int, int] | None:
 
 def refuse(kernel: Kernel, first: int, second: int) -> Misuse:
     """Return the error for two such steps; the kernel's execution has been run for its trace."""
-    resource = kernel.operations[second].resource
+    resource = kernel.record.operations[second].resource
     assert resource is not None
-    one, two = (kernel.actors[kernel.keys[step] >> SHIFT].process for step in (first, second))
-    here, there = ((kernel.calls[step] or ("?",))[0] for step in (second, first))
+    one, two = (kernel.cast.actors[kernel.record.keys[step] >> SHIFT].process for step in (first, second))
+    here, there = ((kernel.record.calls[step] or ("?",))[0] for step in (second, first))
     return Misuse(
         f"{here}: process {two} uses {resource.name}, which process {one} uses at {there}; processes share no memory: each makes its own"
     )

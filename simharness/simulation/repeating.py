@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from simharness.engine.kernel import Kernel
-from simharness.engine.record import Chooser
+from simharness.engine.plan import Chooser
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.search import tokens
 from simharness.search.strategy import Expected
@@ -73,7 +73,7 @@ def strictly(kernel: Kernel) -> Callable[[int, list[int]], int]:
 
     def refuse(wanted: int, enabled: list[int]) -> int:
         what = f"{kernel.mover(wanted)} cannot move, though it did before" if wanted >= 0 else "it goes on, though it ended there before"
-        raise Nondeterminism(f"step {kernel.n + 1} of a repeated execution: {what}; {WHAT_TO_DO}")
+        raise Nondeterminism(f"step {kernel.record.n + 1} of a repeated execution: {what}; {WHAT_TO_DO}")
 
     return refuse
 
@@ -176,7 +176,7 @@ def _place(simulation: Simulation, keys: Sequence[int], n: int) -> str:
             simulation.execute((), following(kernel, keys, _go_on), recorder=recorder)
     except SimharnessError:
         return ""
-    calls = kernel.calls[n] if n < len(kernel.calls) else ()
+    calls = kernel.record.calls[n] if n < len(kernel.record.calls) else ()
     return str(calls[0]) if calls else ""
 
 

@@ -12,7 +12,8 @@ from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World, broken_check, name_of
 from simharness.engine.clock import nanoseconds
 from simharness.engine.faults import Faults
-from simharness.engine.kernel import ABANDON, Kernel
+from simharness.engine.kernel import Kernel
+from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.instrument.marks import is_instrumented
 from simharness.places import is_our_bug, last_place
@@ -99,12 +100,11 @@ class Simulation:
         self.executions += 1
         if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
             self._collect()
-        kernel.tracing = recorder is not None
         version = kernel.learned.version
         try:
-            kernel.run(lambda: self._prepare(recorder), plan, choose, expected)
-            if not kernel.abandoned and not kernel.cut and kernel.n < len(plan):
-                raise Nondeterminism(f"a repeated execution ended after {kernel.n} steps; it had at least {len(plan)}")
+            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, tracing=recorder is not None)
+            if not kernel.abandoned and not kernel.cut and kernel.record.n < len(plan):
+                raise Nondeterminism(f"a repeated execution ended after {kernel.record.n} steps; it had at least {len(plan)}")
             if kernel.learned.version == version:
                 self._refuse_shared_memory()
             execution = self._judge()
@@ -121,7 +121,6 @@ class Simulation:
         finally:
             kernel.bury()
             control.end_execution(kernel)
-            kernel.tracing = False
 
     def _collect(self) -> None:
         """Collect what the last execution has left. Finalisers run here, between executions: they are no part of the next one."""
@@ -143,16 +142,14 @@ class Simulation:
                 world.check_always()
                 recorder.observe()
 
-            kernel.after_step = watched
-            kernel.when_asked = recorder.asked
+            kernel.observe(watched, recorder.asked)
         return self.scenario.prepare(world, self.parameters)
 
     def _refuse_shared_memory(self) -> None:
         kernel = self.kernel
         found = shared_memory(kernel)
         if found is not None:
-            kernel.tracing = True
-            kernel.run(lambda: self._prepare(None), list(kernel.keys), lambda enabled: ABANDON)
+            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True)
             raise refuse(kernel, *found)
 
     def _judge(self) -> Execution:
@@ -175,7 +172,7 @@ class Simulation:
             raise HarnessBug(f"{type(failure.error).__name__}: {failure.error}") from failure.error
         if status in ("blocked", "abandoned"):
             failure = None
-        return Execution(status, failure, kernel.keys, frozenset(world.outcomes))
+        return Execution(status, failure, kernel.record.keys, frozenset(world.outcomes))
 
     def _status(self) -> str:
         kernel = self.kernel
@@ -185,9 +182,9 @@ class Simulation:
             return "abandoned"
         if kernel.over:
             return "complete"
-        if kernel.left_out:
+        if kernel.cast.left_out:
             return "blocked"
-        return "deadlock" if kernel.stuck else "complete"
+        return "deadlock" if kernel.cast.stuck else "complete"
 
     def _check_at_end(self, world: World) -> None:
         for check in world.checks_at_end:

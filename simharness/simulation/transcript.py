@@ -93,8 +93,8 @@ class Watch:
         """Note what can be chosen, and who asked for what is chosen."""
         kernel = self._kernel
         key = self._choose(enabled)
-        self.enabled[kernel.n] = enabled
-        actor = kernel.actors.get(key >> SHIFT) if key >= 0 else None
+        self.enabled[kernel.record.n] = enabled
+        actor = kernel.cast.actors.get(key >> SHIFT) if key >= 0 else None
         if actor is not None and actor.greenlet is not None and actor.pending is not None and actor.pending.kind != LOG:
             if _of_standard_library(asker(actor.greenlet.gr_frame or sys._getframe(1))):
                 kernel.context.setdefault(VERSIONED, "code of the standard library")
@@ -137,12 +137,12 @@ def account_of(kernel: Kernel, execution: Execution, watch: Watch | None = None,
         return parts + [("log", clean(line)) for line in logged.get(step, ())]
 
     entries = [Entry("set-up", tuple(seen(-1)))] if -1 in values or -1 in logged else []
-    for n, (key, operation) in enumerate(zip(kernel.keys, kernel.operations, strict=True)):
+    for n, (key, operation) in enumerate(zip(kernel.record.keys, kernel.record.operations, strict=True)):
         parts = [("step", clean(f"{_mover(kernel, key)} {operation.kind} {operation.detail}".strip()))]
         if key & ALTERNATIVES:
             parts.append(("alternative", str(key & ALTERNATIVES)))
-        if kernel.times[n]:
-            parts.append(("time", f"{kernel.times[n]} ns"))
+        if kernel.record.times[n]:
+            parts.append(("time", f"{kernel.record.times[n]} ns"))
         parts.append(("touches", clean(_footprint(kernel, n))))
         if n >= start and n in possible:
             parts.append(("possible", ", ".join(_movers(kernel, possible[n]))))
@@ -152,7 +152,7 @@ def account_of(kernel: Kernel, execution: Execution, watch: Watch | None = None,
 
 
 def _footprint(kernel: Kernel, n: int) -> str:
-    reads, writes = (", ".join(sorted(kernel.names.of(mask))) for mask in (kernel.reads[n], kernel.writes[n]))
+    reads, writes = (", ".join(sorted(kernel.names.of(mask))) for mask in (kernel.record.reads[n], kernel.record.writes[n]))
     return f"reads {{{reads}}} writes {{{writes}}}"
 
 
@@ -162,7 +162,7 @@ def _movers(kernel: Kernel, keys: Iterable[int]) -> list[str]:
 
 
 def _mover(kernel: Kernel, key: int) -> str:
-    actor = kernel.actors.get(key >> SHIFT)
+    actor = kernel.cast.actors.get(key >> SHIFT)
     return actor.name if actor is not None else kernel.mover(key)
 
 
@@ -214,7 +214,7 @@ def following(kernel: Kernel, keys: Sequence[int], otherwise: Callable[[int, lis
     """Return a chooser that follows `keys`, and asks `otherwise` with (what was to be chosen or -1, what is enabled) where it cannot."""
 
     def choose(enabled: list[int]) -> int:
-        wanted = keys[kernel.n] if kernel.n < len(keys) else -1
+        wanted = keys[kernel.record.n] if kernel.record.n < len(keys) else -1
         return wanted if wanted in enabled else otherwise(wanted, enabled)
 
     return choose

@@ -114,7 +114,7 @@ class Watchdog:
         active = _kernel._active
         for kernel, _ in active[:1]:
             if kernel is self.kernel:
-                return kernel.n, kernel.context
+                return kernel.record.n, kernel.context
         return None
 
     def _alarm(self, first: bool) -> None:
@@ -124,8 +124,7 @@ class Watchdog:
         error = self._stuck(sys._current_frames().get(self._thread))
         if first:
             _write_stderr(2, f"simharness: {error}\n".encode())
-        if self.kernel.error is None:
-            self.kernel.error = error
+        self.kernel.interrupt(error)
         raised = type("Stuck", (Stuck,), {"__str__": lambda _: str(error)})
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(raised))
 
@@ -137,8 +136,7 @@ class Watchdog:
         if suspect is None or now is None or now[0] != suspect[0] or now[1] is not suspect[1]:
             return
         error = self._stuck(frame)
-        if self.kernel.error is None:
-            self.kernel.error = error
+        self.kernel.interrupt(error)
         raise error
 
     def _stuck(self, frame: FrameType | None) -> Stuck:
@@ -156,7 +154,7 @@ class Watchdog:
     def _others(self, stuck: Actor | None) -> list[tuple[Actor, Place]]:
         """Return where the other actors stand: one of them holds the lock, if it is one."""
         found = []
-        for actor in self.kernel.live:
+        for actor in self.kernel.cast.live:
             frame = actor.greenlet.gr_frame if actor is not stuck and actor.greenlet is not None else None
             place = place_of(frame)
             if place is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simharness.engine.kernel import ABANDON
+from simharness.engine.plan import ABANDON
 from simharness.search.strategy import Expected
 from simharness.search.tokens import Replay
 

@@ -249,7 +249,7 @@ def _keys_of(simulation: Simulation, token: tokens.Token) -> list[int]:
     follow = Beginning(kernel, token)
     simulation.execute((), follow.choose)
     follow.finish()
-    return list(kernel.keys)
+    return list(kernel.record.keys)
 
 
 def _failure(kernel: Kernel, execution: Execution) -> tuple[str | None, int | None]:
@@ -269,6 +269,6 @@ def _going_on(point: Point) -> int:
 
 def _last_goes_on(kernel: Kernel, enabled: list[int]) -> int:
     if kernel.faults is not None:
-        enabled = enabled[: kernel.peaceful] or enabled
-    last = kernel.keys[-1] if kernel.keys else -1
-    return last if last in enabled and last != kernel.clock_key else enabled[0]
+        enabled = enabled[: kernel.movers.peaceful] or enabled
+    last = kernel.record.keys[-1] if kernel.record.keys else -1
+    return last if last in enabled and last != kernel.movers.clock_key else enabled[0]

@@ -35,4 +35,4 @@ class LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line of the running step."""
         if not self._kernel.dying:
-            self.lines.setdefault(self._kernel.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
+            self.lines.setdefault(self._kernel.record.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")

@@ -75,7 +75,7 @@ def moves(kernel: Kernel, keys: Sequence[int]) -> tuple[Move, ...]:
     """Return what can be chosen now, which are `keys`, and after it what actors want and cannot."""
     found = [_possible(kernel, key) for key in keys]
     able = {key >> SHIFT for key in keys}
-    blocked = [actor for actor in kernel.live if actor.index not in able]
+    blocked = [actor for actor in kernel.cast.live if actor.index not in able]
     return (*found, *(replace(_of(kernel, actor), why_not=_why_not(kernel, actor)) for actor in blocked))
 
 
@@ -89,19 +89,19 @@ def _of(kernel: Kernel, actor: Actor) -> Move:
 
 
 def _possible(kernel: Kernel, key: int) -> Move:
-    actor = kernel.actors.get(key >> SHIFT)
+    actor = kernel.cast.actors.get(key >> SHIFT)
     alternative = key & ALTERNATIVES
     if actor is not None:
         values = kernel.context.get(OPTIONS, {}).get(actor.index, ()) if kernel.tracing else ()
         value = kernel.canonical(repr(values[alternative])) if alternative < len(values) else ""
-        return replace(_of(kernel, actor), key=key, alternative=alternative, fault=kernel.strikes(key) or "", value=value)
-    if key == kernel.clock_key:
-        idle = not any(actor.ready(kernel.clock.now) for actor in kernel.live)
-        return Move("clock", "clock.advance", str(kernel.next_instant(idle)), key=key)
-    kind, process = kernel.fault_movers[key >> SHIFT]
+        return replace(_of(kernel, actor), key=key, alternative=alternative, fault=kernel.movers.strikes(key) or "", value=value)
+    if key == kernel.movers.clock_key:
+        idle = not any(actor.ready(kernel.clock.now) for actor in kernel.cast.live)
+        return Move("clock", "clock.advance", str(kernel.movers.next_instant(idle)), key=key)
+    kind, process = kernel.movers.faults[key >> SHIFT]
     detail = process
     if kind not in (NOTHING, "crash"):
-        instants = kernel.clock.instants(kernel.deadlines_now(), kernel.readings())
+        instants = kernel.clock.instants(kernel.movers.deadlines(), kernel.record.readings())
         detail = f"{process} for {(instants[alternative] - kernel.clock.now) / 1e9:g} s"
     return Move("", f"fault.{'nothing' if kind == NOTHING else kind}", detail, alternative=alternative, key=key, fault=kind)
 
@@ -116,7 +116,7 @@ def _why_not(kernel: Kernel, actor: Actor) -> str:
     until = f"{actor.deadline / 1e9:g} s" if actor.deadline is not None else ""
     if kind == "sleep":
         return f"sleeps until {until}"
-    if resource is None or kernel.over or kernel.unfinished == 0:
+    if resource is None or kernel.over or kernel.cast.unfinished == 0:
         return "the execution is over"
     reason = kernel.canonical(_reason(kind, resource.name, resource.state))
     return f"{reason}; waits until {until} at most" if until else reason
@@ -150,7 +150,7 @@ def _reason(kind: str, name: str, state: Any) -> str:
 
 def put_in(kernel: Kernel, queue: Resource, item: Any) -> None:
     """Note that the last step has put an item into a queue. Call only while tracing."""
-    kernel.context.setdefault(LETTERS, {}).setdefault(queue.name, []).append((id(item), kernel.n - 1))
+    kernel.context.setdefault(LETTERS, {}).setdefault(queue.name, []).append((id(item), kernel.record.n - 1))
 
 
 def taken_out(kernel: Kernel, queue: Resource, item: Any) -> None:
@@ -159,13 +159,13 @@ def taken_out(kernel: Kernel, queue: Resource, item: Any) -> None:
     for letter in letters.get(queue.name, ()):
         if letter[0] == id(item):
             letters[queue.name].remove(letter)
-            letters.setdefault(None, []).append((letter[1], kernel.n - 1, queue.name))
+            letters.setdefault(None, []).append((letter[1], kernel.record.n - 1, queue.name))
             return
 
 
 def messages(kernel: Kernel, wanted: Mapping[int, Sequence[Move]], clean: Callable[[str], str]) -> tuple[Message, ...]:
     """Return the messages of the kernel's execution, which is over and was traced; `wanted` holds the moves before each step."""
-    movers = [kernel.mover(key).removeprefix("actor ") for key in kernel.keys]
+    movers = [kernel.mover(key).removeprefix("actor ") for key in kernel.record.keys]
 
     def waited(first: int, second: int) -> bool:
         """Whether the second step's actor stood before it, unable to make it, when the first was made."""
@@ -174,14 +174,14 @@ def messages(kernel: Kernel, wanted: Mapping[int, Sequence[Move]], clean: Callab
 
     found = list(_letters(kernel))
     delivered = {message.second for message in found}
-    for second, operation in enumerate(kernel.operations):
+    for second, operation in enumerate(kernel.record.operations):
         first = _enabling(operation, second)
         if first is None or first < 0 or movers[first] == movers[second] or second + 1 in delivered:
             continue
         name = operation.resource.name if operation.resource is not None else ""
         found.append(Message(first + 1, second + 1, _kind(operation, waited(first, second)), name))
     found += _starts(kernel, movers)
-    names = kernel.actors.values()
+    names = kernel.cast.actors.values()
     actors = {actor.name for actor in names}
     return tuple(
         replace(message, name=clean(message.name))
@@ -192,7 +192,7 @@ def messages(kernel: Kernel, wanted: Mapping[int, Sequence[Move]], clean: Callab
 
 def _letters(kernel: Kernel) -> Iterator[Message]:
     for first, second, name in kernel.context.get(LETTERS, {}).get(None, ()):
-        if first >= 0 and kernel.keys[first] >> SHIFT != kernel.keys[second] >> SHIFT:
+        if first >= 0 and kernel.record.keys[first] >> SHIFT != kernel.record.keys[second] >> SHIFT:
             yield Message(first + 1, second + 1, "item", name)
 
 
@@ -218,6 +218,6 @@ def _kind(operation: Operation, waited: bool) -> str:
 
 
 def _starts(kernel: Kernel, movers: Sequence[str]) -> Iterator[Message]:
-    for actor in kernel.actors.values():
+    for actor in kernel.cast.actors.values():
         if actor.born >= 0 and actor.name in movers[actor.born + 1 :]:
             yield Message(actor.born + 1, movers.index(actor.name, actor.born + 1) + 1, "start", actor.name)

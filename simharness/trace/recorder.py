@@ -55,19 +55,19 @@ class Recorder:
     def asked(self, keys: list[int]) -> None:
         """The kernel asks who goes next: keep what is possible."""
         self.observe()
-        self._moves[self._kernel.n] = moves(self._kernel, keys)
+        self._moves[self._kernel.record.n] = moves(self._kernel, keys)
 
     def observe(self) -> None:
         """Look at the world after the step that was made last."""
         kernel = self._kernel
-        position = kernel.n - 1
+        position = kernel.record.n - 1
         if position in self._after:
             return
         tables = self._snapshot(kernel)
         changes = tuple(changed_rows(self._tables, tables)) if position >= 0 else ()
         changed, self._tables = changed_tables(self._tables, tables), tables
         held_by: dict[int, Any] = kernel.context.get("held", {})
-        held = {actor.name: tuple(held_by.get(actor.index, ())) for actor in kernel.actors.values() if held_by.get(actor.index)}
+        held = {actor.name: tuple(held_by.get(actor.index, ())) for actor in kernel.cast.actors.values() if held_by.get(actor.index)}
         shown: dict[str, str] = {}
         until: dict[str, int] = {}
         for name, (show, runs_out) in kernel.context.get("shown", {}).items():
@@ -75,7 +75,7 @@ class Recorder:
             end = self._look("", runs_out) if runs_out is not None else None
             if isinstance(end, int | float):
                 until[name] = nanoseconds(end) - EPOCH
-        self._after[position] = _World(changes, changed, held, shown, until, kernel.wall() - EPOCH)
+        self._after[position] = _World(changes, changed, held, shown, until, kernel.movers.wall() - EPOCH)
 
     def _look(self, name: str, show: Callable[[], object]) -> object:
         """Return a value of `world.show`; where it cannot be had (a lock that it needs is held), the one before."""
@@ -101,8 +101,8 @@ class Recorder:
         return Trace(
             scenario=scenario,
             parameters=dict(parameters),
-            actors={actor.name: actor.process for actor in kernel.actors.values()},
-            steps=tuple(self._step(position) for position in range(len(kernel.operations))),
+            actors={actor.name: actor.process for actor in kernel.cast.actors.values()},
+            steps=tuple(self._step(position) for position in range(len(kernel.record.operations))),
             waiting=waiting(kernel),
             failure=failure,
             failed_at=failed_at,
@@ -110,14 +110,14 @@ class Recorder:
             until=first.until,
             tables=written(first.tables or {}, kernel.canonical),
             messages=messages(kernel, self._moves, kernel.canonical),
-            moves=self._moves.get(len(kernel.operations), ()),
+            moves=self._moves.get(len(kernel.record.operations), ()),
         )
 
     def _step(self, position: int) -> Step:
         kernel = self._kernel
         clean = kernel.canonical
-        operation, key = kernel.operations[position], kernel.keys[position]
-        actor = kernel.actors.get(key >> SHIFT)
+        operation, key = kernel.record.operations[position], kernel.record.keys[position]
+        actor = kernel.cast.actors.get(key >> SHIFT)
         world = self._after.get(position, _World())
         possible = self._moves.get(position, ())
         return Step(
@@ -125,10 +125,10 @@ class Recorder:
             actor=actor.name if actor is not None else kernel.mover(key),
             kind=operation.kind,
             detail=clean(operation.detail or _object(operation)),
-            place=kernel.calls[position][0] if kernel.calls[position] else None,
-            calls=kernel.calls[position],
-            notes=tuple(map(clean, kernel.notes.get(position, ()))),
-            time=kernel.times[position],
+            place=kernel.record.calls[position][0] if kernel.record.calls[position] else None,
+            calls=kernel.record.calls[position],
+            notes=tuple(map(clean, kernel.record.notes.get(position, ()))),
+            time=kernel.record.times[position],
             database=tuple(map(clean, world.changes)),
             held=world.held,
             shown={name: clean(value) for name, value in world.shown.items()},
@@ -149,7 +149,7 @@ def _text(show: Callable[[], object]) -> str:
 def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
     """Say who was stuck at the end of the kernel's execution, on what."""
     result = []
-    for actor in kernel.stuck:
+    for actor in kernel.cast.stuck:
         operation = actor.pending
         assert operation is not None
         holder = operation.resource.state if operation.resource is not None else None
@@ -158,7 +158,7 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
         if name == "trio" and operation.kind != "trio":
             words = "its turn"
         held = holder if isinstance(holder, str) and operation.kind.startswith(("lock", "rlock", "sql", "db")) else None
-        result.append(Waiting(actor.name, words, held, kernel.stuck_at.get(actor.name)))
+        result.append(Waiting(actor.name, words, held, kernel.cast.stuck_at.get(actor.name)))
     return tuple(result)
 
 

@@ -159,11 +159,11 @@ class _Explainer:
         self._met.add(name)
         races = Races(kernel)
         races.update(0)
-        footprints = list(zip(kernel.reads, kernel.writes, strict=True))
+        footprints = list(zip(kernel.record.reads, kernel.record.writes, strict=True))
         assert execution.failure is not None
-        found = [Reversal(i, i, WITHOUT, 0, 0) for i, _ in kernel.struck if kernel.keys[i] >> SHIFT in kernel.fault_movers]
+        found = [Reversal(i, i, WITHOUT, 0, 0) for i, _ in kernel.record.struck if kernel.record.keys[i] >> SHIFT in kernel.movers.faults]
         reversals = [reversal for reversal in [*found, *races.reversals()] if reversal.i <= execution.failure.step]
-        return _Run(list(kernel.keys), _events(kernel.keys), footprints, races.before, reversals, flips)
+        return _Run(list(kernel.record.keys), _events(kernel.record.keys), footprints, races.before, reversals, flips)
 
     def _flip(self, run: _Run, reversal: Reversal) -> Flip:
         first = run.events[reversal.i]
@@ -176,7 +176,7 @@ class _Explainer:
 
     def _is_reversed(self, flip: Flip, key: int) -> bool:
         """Whether the race came out the other way in the kernel's last execution."""
-        keys = self._kernel.keys
+        keys = self._kernel.record.keys
         at = {event: position for position, event in enumerate(_events(keys))}
         first, second = flip
         if key == WITHOUT:
@@ -216,7 +216,7 @@ class _Explainer:
         event = failing.events[race.first - 1]
         trace = self._simulation.record(keys, None, None)
         position = _events(keys).index(event)
-        notes = (NO_FAULT,) if self._kernel.operations[position].faults else trace.steps[position].notes
+        notes = (NO_FAULT,) if self._kernel.record.operations[position].faults else trace.steps[position].notes
         return Race(race.first, race.second, race.actor, (), notes[0] if notes else f"alternative {race.instead}")
 
     def _measured(self, flips: int, keys: Sequence[int], races: tuple[Race, ...]) -> _Passed:

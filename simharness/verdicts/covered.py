@@ -33,7 +33,7 @@ class Tally:
     def add(self, execution: Execution, kernel: Kernel) -> None:
         """Count the kernel's last execution."""
         status = execution.status
-        self.steps += kernel.n
+        self.steps += kernel.record.n
         self.concurrent = self.concurrent or kernel.concurrent
         self.touched = self.touched or kernel.touched
         if status == "abandoned":
@@ -46,8 +46,8 @@ class Tally:
             self.executions += 1
             if status == "deadlock":
                 self.deadlocks += 1
-                self.stuck.update((actor.name, actor.index) for actor in kernel.stuck)
-            self.moved.update(kernel.keys)
+                self.stuck.update((actor.name, actor.index) for actor in kernel.cast.stuck)
+            self.moved.update(kernel.record.keys)
             self.outcomes |= execution.outcomes
 
 
@@ -65,7 +65,7 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
         found.append("the space was not exhausted")
     if tally.cut:
         kernel = simulation.kernel
-        tail = ", ".join(dict.fromkeys(operation.kind for operation in kernel.operations[-20:]))
+        tail = ", ".join(dict.fromkeys(operation.kind for operation in kernel.record.operations[-20:]))
         where = f"at max_steps={simulation.settings.max_steps}, or where daemons kept others from moving"
         found.append(f"{tally.cut} executions were cut {where if kernel.learned.daemons else where.partition(',')[0]} (repeating: {tail})")
     if not tally.executions:

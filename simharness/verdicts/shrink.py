@@ -19,8 +19,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Failure
-from simharness.engine.kernel import ABANDON, Kernel
+from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CLOCK
+from simharness.engine.plan import ABANDON
 from simharness.search.orderings import Exactly, Ordering, Orderings
 from simharness.simulation.execution import Execution
 from simharness.simulation.repeating import strictly
@@ -48,10 +49,10 @@ def cost_of(execution: Execution, kernel: Kernel) -> Cost:
     """Return the cost of the kernel's last execution, which failed."""
     assert execution.failure is not None
     keys = execution.keys[: execution.failure.step + 1]
-    movers = [key >> SHIFT for key in keys if key >> SHIFT in kernel.actors]
-    faults = sum(1 for step, _ in kernel.struck if step < len(keys))
-    advances = sum(1 for writes in kernel.writes[: len(keys)] if writes & CLOCK)
-    lateness = [0, *(late for _, late in kernel.advances[:advances])]
+    movers = [key >> SHIFT for key in keys if key >> SHIFT in kernel.cast.actors]
+    faults = sum(1 for step, _ in kernel.record.struck if step < len(keys))
+    advances = sum(1 for writes in kernel.record.writes[: len(keys)] if writes & CLOCK)
+    lateness = [0, *(late for _, late in kernel.record.advances[:advances])]
     early = sum(1 for before, after in pairwise(lateness) if before != after)
     return Cost(sum(1 for before, after in pairwise(movers) if before != after), faults, early, len(keys))
 
@@ -101,15 +102,15 @@ class Shrinker:
         def choose(enabled: list[int]) -> int:
             nonlocal last
             key = next_key(enabled)
-            if key >> SHIFT in kernel.actors:
+            if key >> SHIFT in kernel.cast.actors:
                 if last >= 0 and key >> SHIFT != last and any(other >> SHIFT == last for other in enabled):
-                    preempted.append(kernel.n)
+                    preempted.append(kernel.record.n)
                 last = key >> SHIFT
             return key
 
         execution = self.simulation.execute((), choose)
         self.cost = cost_of(execution, kernel)
-        self._struck = list(kernel.struck)
+        self._struck = list(kernel.record.struck)
         self.preemptions = sum(1 for step in preempted if step < self.cost.steps)
 
     @property
@@ -167,7 +168,7 @@ class Shrinker:
             if self.spent or position >= self.cost.steps:
                 continue
             keys = self.best
-            plain = [] if keys[position] >> SHIFT in self.simulation.kernel.fault_movers else [keys[position] & ~ALTERNATIVES]
+            plain = [] if keys[position] >> SHIFT in self.simulation.kernel.movers.faults else [keys[position] & ~ALTERNATIVES]
             order = [*keys[:position], *plain, *keys[position + 1 :]]
             self.attempt(lambda order=order: follow(self.simulation, order))  # type: ignore[misc]  # bound now
 
@@ -222,7 +223,7 @@ class _Search:
         world = shrinker.simulation.world
         assert world is not None
         assert shrinker.wanted is not None
-        self._all_end = world.only_at_end(shrinker.wanted[0]) and not self._kernel.crashes()
+        self._all_end = world.only_at_end(shrinker.wanted[0]) and not self._kernel.movers.may_crash
         self.tried = 0
         self.fewest = self.least = 0
 
@@ -244,9 +245,9 @@ class _Search:
         if failed and kind_of(kernel.failure) != shrinker.wanted:
             return ABANDON
         self._orderings.so_far()
-        choices = len(enabled) if kernel.faults is None else kernel.peaceful
+        choices = len(enabled) if kernel.faults is None else kernel.movers.peaceful
         options = [self._node(key, failed, choices) for key in enabled]
-        if not kernel.n:
+        if not kernel.record.n:
             self.least = min(option.bound for option in options)
         taken: _Node | None = None
         for option in sorted(options):
@@ -257,7 +258,7 @@ class _Search:
             if taken is None:
                 taken = option
             else:
-                heappush(self._queue, option._replace(keys=(*kernel.keys, option.keys[-1])))
+                heappush(self._queue, option._replace(keys=(*kernel.record.keys, option.keys[-1])))
         if taken is None:
             return ABANDON
         self._switches, self._faults, self._early, self._mover = taken.switches, taken.faults, taken.early, taken.mover
@@ -267,13 +268,13 @@ class _Search:
         """Return the node that a choice leads to; its `keys` are that choice alone."""
         kernel = self._kernel
         switches, faults, early, mover = self._switches, self._faults, self._early, self._mover
-        faults += not failed and kernel.strikes(key) is not None
-        if key == kernel.clock_key:
+        faults += not failed and kernel.movers.strikes(key) is not None
+        if key == kernel.movers.clock_key:
             early += not failed and choices > 1
-        elif key >> SHIFT in kernel.actors:
+        elif key >> SHIFT in kernel.cast.actors:
             switches += not failed and mover not in (key >> SHIFT, -1)
             mover = key >> SHIFT
-        others = sum(1 for actor in kernel.live if not actor.daemon and actor.index != mover) if self._all_end and not failed else 0
+        others = sum(1 for actor in kernel.cast.live if not actor.daemon and actor.index != mover) if self._all_end and not failed else 0
         others -= bool(others) and mover < 0  # the first actor to move costs no switch
         self._numbers += 1
         return _Node(switches + others, faults, early, self._numbers, switches, mover, (key,))
@@ -281,7 +282,7 @@ class _Search:
     def _met_before(self, node: _Node) -> bool:
         """Whether the ordering that a choice leads to was met at no higher cost; if not, it is now."""
         key = node.keys[-1]
-        met = self._met.setdefault(self._orderings.after(key, *self._kernel.footprint_of(key)), [])
+        met = self._met.setdefault(self._orderings.after(key, *self._kernel.movers.footprint(key)), [])
         cost = node.switches, node.faults, node.early
         for mover, (switches, faults, early) in met:
             if (switches + (mover != node.mover), faults, early) <= cost:

@@ -70,15 +70,17 @@ def scenario_of(program):
 def shape(kernel):
     """An ordering, as what each actor did and which conflicting steps came first; without the log lines."""
     events = events_of(kernel)
-    steps = [n for n in range(kernel.n) if kernel.operations[n].kind not in (LOG, PICK)]
-    own = tuple(sorted((actor.name, tuple(events[n][1:] for n in steps if events[n][0] == actor.name)) for actor in kernel.actors.values()))
+    steps = [n for n in range(kernel.record.n) if kernel.record.operations[n].kind not in (LOG, PICK)]
+    own = tuple(
+        sorted((actor.name, tuple(events[n][1:] for n in steps if events[n][0] == actor.name)) for actor in kernel.cast.actors.values())
+    )
     pairs = frozenset(
         (events[i], events[j])
         for j in steps
         for i in steps
         if i < j
-        and kernel.keys[i] >> SHIFT != kernel.keys[j] >> SHIFT
-        and conflict(kernel.reads[i], kernel.writes[i], kernel.reads[j], kernel.writes[j])
+        and kernel.record.keys[i] >> SHIFT != kernel.record.keys[j] >> SHIFT
+        and conflict(kernel.record.reads[i], kernel.record.writes[i], kernel.record.reads[j], kernel.record.writes[j])
     )
     return own, pairs
 
@@ -95,7 +97,7 @@ def everything(scenario):
             kernel.step(LogLine(record.getMessage(), detail=record.name))
             logged.append((kernel.actor.name, record.getMessage()))
 
-        kernel.on_log = on_log
+        kernel.route_log_lines(on_log)
         strategy = Exhaustive(kernel)
         while (plan := strategy.begin()) is not None:
             logged.clear()

@@ -19,7 +19,7 @@ from typing import Any
 from simharness.engine.actors import ROOT, Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING, SETUP
+from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
 from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, Plan
@@ -155,10 +155,10 @@ class Locations:
     def made(self, thing: Any, hint: str = "") -> None:
         """The current actor has just made an object: name it after him."""
         kernel = self.kernel
-        if id(thing) in self.entries or kernel.mode > SETUP or kernel.dying:
+        if id(thing) in self.entries or kernel.phase > SETUP or kernel.dying:
             return
         kind = hint or type(thing).__name__
-        maker = kernel.actor.name if kernel.mode == RUNNING and kernel.actor is not None else ""
+        maker = kernel.actor.name if kernel.phase == RUNNING and kernel.actor is not None else ""
         base = f"{maker}'s {kind}" if maker else kind
         number = self.numbers[base] = self.numbers.get(base, 0) + 1
         label = kind if maker in ("", ROOT) else base
@@ -193,7 +193,7 @@ class Locations:
 
     def _met(self, thing: Any) -> Entry | None:
         kernel = self.kernel
-        if kernel.mode > SETUP and not kernel.dying:
+        if kernel.phase > SETUP and not kernel.dying:
             return None
         kind = self.plan(type(thing)).kind
         if kind == MODULE:
@@ -201,7 +201,7 @@ class Locations:
         if kind == CLASS or isinstance(thing, FunctionType):
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
-        if kernel.mode == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
+        if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
             return self.entries[id(thing)]
         name = type(thing).__name__
@@ -225,7 +225,7 @@ class Locations:
     def as_dictionary(self, owner: Any) -> None:
         """The attributes of an object are used as a dictionary from here on: both are one location."""
         kernel = self.kernel
-        if kernel.mode > SETUP and not kernel.checking:
+        if kernel.phase > SETUP and not kernel.checking:
             return
         names = getattr(owner, "__dict__", None)
         entry = self.entry(owner) if type(names) is dict else None
@@ -253,7 +253,7 @@ class Locations:
         entry = self.entries.get(id(cell))
         if entry is None:
             whose, _, name = told.partition(" ")
-            if whose == "own" or self.kernel.mode == SETUP:
+            if whose == "own" or self.kernel.phase == SETUP:
                 self.made(cell, name)
                 entry = self.entries[id(cell)]
             else:

@@ -88,4 +88,4 @@ def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
 def settle(kernel: Kernel) -> None:
     """Set-up is over: name what was there before, if exploring has met something that nobody could name."""
     if MADE_BEFORE in kernel.learned.shared:
-        _name_all(of(kernel), [actor.work for actor in kernel.waiting])
+        _name_all(of(kernel), [actor.work for actor in kernel.cast.waiting])

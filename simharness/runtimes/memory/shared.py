@@ -18,7 +18,7 @@ from typing import Any
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
-from simharness.engine.record import INSPECTING, RUNNING, SETUP
+from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, BULK, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of
 from simharness.runtimes.memory.locations import CLASS_FACT, FACT, Entry, Locations, Spot
@@ -58,14 +58,14 @@ class Memory(Locations):
             entry = self._met(owner)
             if entry is None:
                 return False
-        if self.kernel.mode == SETUP:
+        if self.kernel.phase == SETUP:
             return False
         spot = entry.spots.get(name)
         if spot is None:
             spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
-        if write and isinstance(owner, type) and self.kernel.mode == RUNNING:
+        if write and isinstance(owner, type) and self.kernel.phase == RUNNING:
             self.kernel.learned.share(CLASS_FACT + name)
         return self.touch(spot, write)
 
@@ -90,7 +90,7 @@ class Memory(Locations):
     def touch(self, spot: Spot, write: bool) -> bool:
         """The current actor, or a check, is about to read or write a location; return whether that was a scheduling point."""
         kernel = self.kernel
-        if kernel.mode == RUNNING and not kernel.dying:
+        if kernel.phase == RUNNING and not kernel.dying:
             actor = kernel.actor
             if not spot.bit:
                 if spot.actor is actor:
@@ -113,7 +113,7 @@ class Memory(Locations):
         kernel = self.kernel
         if kernel.dying:
             return True
-        if kernel.mode != INSPECTING or not kernel.checking:
+        if kernel.phase != INSPECTING or not kernel.checking:
             return False
         for spot, _ in touched:
             if not spot.bit and not kernel.tracing:
@@ -140,7 +140,7 @@ class Memory(Locations):
     def access(self, parts: Sequence[Part]) -> bool:
         """Things are about to be done to containers, in one step; return whether that was a scheduling point."""
         kernel = self.kernel
-        if kernel.mode == SETUP:
+        if kernel.phase == SETUP:
             for container, _, _ in parts:
                 self.entry(container)
             return False
@@ -260,9 +260,9 @@ class Memory(Locations):
                 entry.observed = True
                 if entry.disorder:
                     self._learn(order)
-        if kernel.mode != RUNNING and not kernel.checking:
+        if kernel.phase != RUNNING and not kernel.checking:
             return ""
-        reader = kernel.actor if kernel.mode == RUNNING else CHECK
+        reader = kernel.actor if kernel.phase == RUNNING else CHECK
         touched.extend((spot, False) for spot in self._learned_items(entry))
         if reader is CHECK and kernel.tracing:
             return ""
@@ -291,7 +291,7 @@ class Memory(Locations):
     def touch_all(self, touched: Sequence[tuple[Spot, bool]], label: str) -> bool:
         """Locations are about to be read (False) or written (True), in one step; return whether that was a scheduling point."""
         kernel = self.kernel
-        if kernel.mode == RUNNING and not kernel.dying:
+        if kernel.phase == RUNNING and not kernel.dying:
             actor = kernel.actor
             reads = writes = 0
             for spot, write in touched:
@@ -330,5 +330,5 @@ def end_execution(kernel: Kernel) -> None:
     """Let go of the objects of an execution."""
     found: Memory | None = kernel.context.pop(MEMORY, None)
     if found is not None:
-        kernel.touched = kernel.n == 0 and found.touched
+        kernel.notice(touched=kernel.record.n == 0 and found.touched)
         found.close()

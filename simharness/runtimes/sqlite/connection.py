@@ -26,7 +26,7 @@ from typing import Any
 from simharness.engine.clock import nanoseconds
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.operations import Operation
-from simharness.engine.record import INSPECTING, RUNNING
+from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.patching import Patches
@@ -121,7 +121,7 @@ def _controlled(factory: Any, base: type) -> Any:
 
 
 def _name_of_next(kernel: Kernel) -> str:
-    return "check's connection" if kernel.mode == INSPECTING else kernel.new_name("connection")
+    return "check's connection" if kernel.phase == INSPECTING else kernel.new_name("connection")
 
 
 class SimConnection(_Connection):
@@ -185,7 +185,7 @@ class SimConnection(_Connection):
         link.level = isolation_level if autocommit == LEGACY else None
         link.autocommit = autocommit
         link.timeout = max(0, nanoseconds(timeout))
-        link.maker = kernel.actor if check_same_thread and kernel.mode != INSPECTING else None
+        link.maker = kernel.actor if check_same_thread and kernel.phase != INSPECTING else None
         link.registry = registry
         link.cursors = TalkingCursor if link.exposed or kernel.tracing else SimCursor
         registry.links.append(link)
@@ -320,7 +320,7 @@ class SimConnection(_Connection):
         """Open a blob."""
         link = self._link
         readonly = options.get("readonly", False)
-        if link.kernel.mode == RUNNING and not (readonly or link.holds or link.database.private or link.database.alone):
+        if link.kernel.phase == RUNNING and not (readonly or link.holds or link.database.private or link.database.alone):
             raise Refused(f"{caller() or '?'}: open a blob for writing inside a transaction that has written (BEGIN IMMEDIATE)")
         self._whole("blobopen")
         link.spoilt = True

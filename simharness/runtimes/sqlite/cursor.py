@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simharness.engine.record import INSPECTING, RUNNING
+from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.sqlite import statements as footprint
@@ -55,7 +55,7 @@ class SimCursor(Cursor):
         statements = scripts.get(script)
         if statements is None:
             statements = scripts[script] = footprint.statements(script)
-        if link.kernel.mode not in (RUNNING, INSPECTING) and not any("BEGIN" in text.upper() for text in statements):
+        if link.kernel.phase not in (RUNNING, INSPECTING) and not any("BEGIN" in text.upper() for text in statements):
             Cursor.executescript(self, script)
             link.after_script(script)
             return self
@@ -98,7 +98,7 @@ class SimCursor(Cursor):
             return
         if link.closed:
             link.enter()
-        if kernel.mode == RUNNING and not kernel.dying and link.is_open(self):
+        if kernel.phase == RUNNING and not kernel.dying and link.is_open(self):
             assert kernel.actor is not None
             link.moved(self)
             link.used(kernel.actor)
@@ -225,7 +225,7 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
 def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
     """Make the real call, again after each virtual wait that follows a refusal; record what became of the transaction."""
     kernel = link.kernel
-    if kernel.tracing and kernel.operations and kernel.operations[-1].detail != shape.sql:
+    if kernel.tracing and kernel.record.operations and kernel.record.operations[-1].detail != shape.sql:
         kernel.note(shape.sql)
     fault, link.fault = link.fault, None
     while True:

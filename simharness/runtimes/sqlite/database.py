@@ -13,7 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from simharness.engine.kernel import Kernel
-from simharness.engine.record import SETUP
+from simharness.engine.phases import SETUP
 from simharness.runtimes.sqlite.remembered import memory_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Database:
         self.commits = kernel.names.bit(f"commits of {label}") if f"snapshots of {label}" in shared else 0
         faults = None if private else kernel.faults
         self.fine = EVERY_STATEMENT in shared or (faults is not None and faults.limit("db_error") > 0)
-        several = (faults is not None and (kernel.crashes() or faults.limit("lost_ack"))) or shared & {
+        several = (faults is not None and (kernel.movers.may_crash or faults.limit("lost_ack"))) or shared & {
             f"several on {label}",
             f"checks of {label}",
         }
@@ -91,7 +91,7 @@ class Database:
 
     def changed_schema(self, *how: Any) -> None:
         """The schema is another one: what was learned under the last one does not hold."""
-        if self.kernel.mode == SETUP:
+        if self.kernel.phase == SETUP:
             self.schema = memory_of(self.kernel).schema(self.schema, *how)
         else:
             self.volatile = True

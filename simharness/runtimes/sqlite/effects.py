@@ -11,7 +11,7 @@ import sqlite3
 
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING
+from simharness.engine.phases import RUNNING
 from simharness.runtimes.sqlite.database import Database
 from simharness.runtimes.sqlite.locking import WRITERS, Points, busy
 from simharness.runtimes.sqlite.statements import COMMIT, LOCAL, READ, RELEASE, ROLLBACK, ROLLBACK_TO, SAVEPOINT, SCHEMA, UNKNOWN, Shape
@@ -102,12 +102,12 @@ class Link(Points):
         self.touched = 0
         self.savepoints.clear()
         kernel, database = self.kernel, self.database
-        if held and kind == UNKNOWN and kernel.mode == RUNNING and not database.alone:
+        if held and kind == UNKNOWN and kernel.phase == RUNNING and not database.alone:
             shared = self.bit if self.exposed else 0
             kernel.step(Operation("sqlite.rollback", reads=database.every, writes=database.lock.bit | database.file.bit | shared))
         if held or (sharing and not database.wal):
             self.put_lock(None if held or database.lock.state == self.name else database.lock.state)
-            if not held and not database.private and not (kernel.mode == RUNNING and database.alone):
+            if not held and not database.private and not (kernel.phase == RUNNING and database.alone):
                 kernel.put(database.file, database.file.state + 1)
         if altered:
             database.changed_schema("ended", kind)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from simharness.engine.faults import DATABASE_ERRORS
 from simharness.engine.operations import Operation, State
-from simharness.engine.record import INSPECTING, RUNNING
+from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.runtimes.sqlite.sharing import Use
 from simharness.runtimes.sqlite.statements import (
     BEGIN,
@@ -58,7 +58,7 @@ class Points(Use):
         if database.unread:
             database.look_again()
             self.tell_what_is_held()
-        if kernel.mode != RUNNING:
+        if kernel.phase != RUNNING:
             self._aside(shape)
             return
         actor = kernel.actor
@@ -66,7 +66,7 @@ class Points(Use):
         self.used(actor)
         if database.alone and not self.exposed and database.lock.state in (None, self.name):
             return
-        declared = kernel.n
+        declared = kernel.record.n
         if self.exposed:
             self._exposed(shape)
         elif shape.kind == UNKNOWN:
@@ -75,13 +75,13 @@ class Points(Use):
             self._wal(shape)
         elif not database.private:
             self._journal(shape)
-        if kernel.n == declared and database.fine:
+        if kernel.record.n == declared and database.fine:
             self._step(Operation(_kind(shape), reads=database.every, detail=shape.sql))
 
     def _aside(self, shape: Shape) -> None:
         """Set-up and checks: no points; a check tells what it reads."""
         kernel, database = self.kernel, self.database
-        if kernel.mode != INSPECTING:
+        if kernel.phase != INSPECTING:
             return
         reads = database.every | shape.reads | shape.writes
         if self.exposed:
@@ -122,13 +122,13 @@ class Points(Use):
     def before_whole(self, what: str) -> None:
         """One step that conflicts with everything on the database."""
         kernel, database = self.kernel, self.database
-        if kernel.mode == RUNNING:
+        if kernel.phase == RUNNING:
             assert kernel.actor is not None
             self.used(kernel.actor)
             if database.alone and not self.exposed:
                 return
             kernel.step(Operation(f"sqlite.{what}", writes=database.every | database.commits | self.bit))
-        elif kernel.mode == INSPECTING:
+        elif kernel.phase == INSPECTING:
             self._aside(Shape("", READ, ""))
 
     # WAL
@@ -230,7 +230,7 @@ class Points(Use):
     def try_again(self, shape: Shape, error: sqlite3.Error) -> bool:
         """After a refusal without WAL: wait until a lock is dropped; False when the library would not wait (any longer)."""
         kernel, database = self.kernel, self.database
-        if kernel.mode != RUNNING or database.wal or database.private or not self.waits or self.deadline is None:
+        if kernel.phase != RUNNING or database.wal or database.private or not self.waits or self.deadline is None:
             return False
         if not busy(error) or kernel.clock.now >= self.deadline:
             return False
@@ -273,7 +273,7 @@ class Points(Use):
     def fetching(self) -> None:
         """A fetch from an unfinished SELECT of a shared connection."""
         kernel, database = self.kernel, self.database
-        if kernel.mode != RUNNING:
+        if kernel.phase != RUNNING:
             return
         assert kernel.actor is not None
         self.used(kernel.actor)

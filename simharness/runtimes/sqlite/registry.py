@@ -36,7 +36,7 @@ def registry_of(kernel: Kernel) -> Registry:
     found: Registry | None = kernel.context.get("sqlite")
     if found is None:
         found = kernel.context["sqlite"] = Registry()
-        kernel.when_crashed.append(lambda process: crash(kernel, process))
+        kernel.movers.when_crashed.append(lambda process: crash(kernel, process))
     return found
 
 
@@ -54,7 +54,7 @@ def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, 
     path = os.path.abspath(text)
     labels = registry_of(kernel).labels
     label = labels.get(path)
-    folder = kernel.fresh_folder
+    folder = kernel.workspace.path
     if label is None and os.path.dirname(path) == folder and not os.path.islink(path):
         label = labels[path] = os.path.basename(path)
     if label is None:

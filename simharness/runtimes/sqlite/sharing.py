@@ -14,7 +14,7 @@ from typing import Any
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING, SETUP
+from simharness.engine.phases import RUNNING, SETUP
 from simharness.errors import Misuse
 from simharness.places import Place, caller
 from simharness.runtimes.sqlite import statements as footprint
@@ -96,7 +96,7 @@ class Use:
             raise closed()
         if self.over:
             raise elsewhere(self)
-        if self.maker is not None and kernel.mode == RUNNING and kernel.actor is not self.maker:
+        if self.maker is not None and kernel.phase == RUNNING and kernel.actor is not self.maker:
             self._check_thread()
 
     def _check_thread(self) -> None:
@@ -113,7 +113,7 @@ class Use:
 
     def _dropped(self, _: object) -> None:
         """The connection was garbage: SQLite has rolled its transaction back."""
-        if self.holds and not self.closed and self.kernel.mode == RUNNING and not self.kernel.dying:
+        if self.holds and not self.closed and self.kernel.phase == RUNNING and not self.kernel.dying:
             self.put_lock(None)
 
     # Cursors
@@ -131,7 +131,7 @@ class Use:
     def moved(self, cursor: Any) -> None:
         """An actor starts a statement on a cursor, or fetches from it: note whether several do so with one cursor."""
         actor = self.kernel.actor
-        if cursor.mover is not actor and self.kernel.mode == RUNNING:
+        if cursor.mover is not actor and self.kernel.phase == RUNNING:
             if cursor.mover is not None and not self.moves_cursors:
                 self.kernel.learned.share(f"moved cursors of {self.name}")
             cursor.mover = actor
@@ -191,19 +191,19 @@ class Use:
         if not database.alone or self.exposed or kernel.tracing:
             return False
         actor = kernel.actor
-        if kernel.mode != RUNNING:
-            return database.private and (kernel.mode == SETUP or not kernel.checking)
+        if kernel.phase != RUNNING:
+            return database.private and (kernel.phase == SETUP or not kernel.checking)
         assert actor is not None
         self.used(actor)
         if database.lock.state is None or database.lock.state == self.name:
-            self.passed = kernel.n
+            self.passed = kernel.record.n
             return True
         return False
 
     def passing(self) -> bool:
         """Whether the actor that moves has been told by `quick` in this very step that it needs no point."""
         kernel = self.kernel
-        return self.passed == kernel.n and self.user is kernel.actor and kernel.mode == RUNNING and not self.closed
+        return self.passed == kernel.record.n and self.user is kernel.actor and kernel.phase == RUNNING and not self.closed
 
     def _unprotected(self) -> None:
         if self.name in self.memory.shared and not self.memory.locksets.get(self.name, frozenset()):
@@ -212,13 +212,13 @@ class Use:
     def _ordered(self, actor: Actor) -> bool:
         """Whether all other actors have ended and the current one has joined each of them: nothing of theirs can come later."""
         kernel = self.kernel
-        if len(kernel.live) > 1:
+        if len(kernel.cast.live) > 1:
             return False
-        for other in kernel.actors.values():
+        for other in kernel.cast.actors.values():
             if other is not actor:
-                end = other.done.history[-1][0] if other.done.history else kernel.n
-                steps = range(end + 1, kernel.n)
-                if not any(kernel.reads[n] & other.bit and kernel.keys[n] == actor.key for n in steps):
+                end = other.done.history[-1][0] if other.done.history else kernel.record.n
+                steps = range(end + 1, kernel.record.n)
+                if not any(kernel.record.reads[n] & other.bit and kernel.record.keys[n] == actor.key for n in steps):
                     return False
         return True
 
@@ -283,14 +283,14 @@ class Use:
     def tell_what_is_held(self) -> None:
         """Say which locks a crash of the process frees: with WAL the write lock, if it is held; without, those of the file change often."""
         kernel, database = self.kernel, self.database
-        if self.process is not None and not database.private and kernel.crashes():
+        if self.process is not None and not database.private and kernel.movers.may_crash:
             lock = database.lock if database.wal else None
-            kernel.may_hold(self.process, lock, self.name, database.lock.bit | database.file.bit)
+            kernel.movers.may_hold(self.process, lock, self.name, database.lock.bit | database.file.bit)
 
     def put_lock(self, holder: str | None) -> None:
         """Record who holds the database's write lock; None also tells those who wait that locks of the file were dropped."""
         database, kernel = self.database, self.kernel
-        if database.private or (kernel.mode == RUNNING and database.alone):
+        if database.private or (kernel.phase == RUNNING and database.alone):
             return
         if database.lock.state != holder:
             kernel.put(database.lock, holder)

@@ -71,7 +71,7 @@ def _wait(self: Barrier, timeout: float | None = None) -> int:
 
 def _let_through(kernel: Kernel, view: _View, action: Any) -> None:
     """The last to arrive calls the action and opens the barrier: in the step of its arrival unless the action makes steps."""
-    arrival = kernel.n
+    arrival = kernel.record.n
     resource = view.resource
     if action:
         try:
@@ -79,11 +79,11 @@ def _let_through(kernel: Kernel, view: _View, action: Any) -> None:
         except GreenletExit:
             raise
         except BaseException:
-            if kernel.n != arrival:
+            if kernel.record.n != arrival:
                 kernel.step(view.write)
             _break(kernel, view)
             raise
-    if kernel.n != arrival:
+    if kernel.record.n != arrival:
         kernel.step(view.write)
     generation, _, broken, spoiled = resource.state
     kernel.put(resource, (generation + 1, 0, broken, spoiled))

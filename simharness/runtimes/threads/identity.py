@@ -15,7 +15,7 @@ from typing import Any
 from simharness.engine.actors import ROOT, Actor
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.operations import Operation
-from simharness.engine.record import RUNNING
+from simharness.engine.phases import RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import call_alike
 
@@ -42,7 +42,7 @@ def ident_of(name: str) -> int:
 def current_actor(kernel: Kernel) -> Actor | None:
     """Return the running actor; None stands for the main thread: set-up, checks, and the root actor of plain threaded code."""
     actor = kernel.actor
-    if kernel.mode != RUNNING or actor is None or actor.name == ROOT:
+    if kernel.phase != RUNNING or actor is None or actor.name == ROOT:
         return None
     return actor
 
@@ -58,7 +58,7 @@ def _main(kernel: Kernel) -> Thread:
     if found is None:
         from simharness.runtimes.threads.thread_views import adopt
 
-        root = next((actor for actor in kernel.actors.values() if actor.name == ROOT), kernel.actor)
+        root = next((actor for actor in kernel.cast.actors.values() if actor.name == ROOT), kernel.actor)
         if root is None or root.name != ROOT:
             root = Actor(kernel.names, kernel.hub, ROOT, lambda: None, False, "main")
         found = kernel.context[THREAD] = adopt(kernel, root, ROOT)
@@ -103,10 +103,10 @@ def _enumerate() -> list[Thread]:
     if kernel is None:
         return _genuine_enumerate()
     mask = 0
-    for actor in kernel.actors.values():
+    for actor in kernel.cast.actors.values():
         mask |= actor.bit
     kernel.step(Operation("thread.enumerate", reads=mask))
-    alive = [actor for actor in kernel.actors.values() if not actor.finished and actor.host is actor]
+    alive = [actor for actor in kernel.cast.actors.values() if not actor.finished and actor.host is actor]
     threads = [_thread_of(kernel, None if actor.name == ROOT else actor) for actor in alive]
     main = _main(kernel)
     return threads if main in threads else [main, *threads]

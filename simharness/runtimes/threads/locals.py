@@ -13,7 +13,7 @@ from typing import Any
 
 from simharness.engine.actors import ROOT
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import RUNNING
+from simharness.engine.phases import RUNNING
 from simharness.errors import Misuse
 from simharness.runtimes.patching import Patches
 
@@ -27,7 +27,7 @@ _NO_ARGUMENTS: Arguments = ((), {})
 def space_of(kernel: Kernel) -> dict[Any, Any]:
     """Return what the running actor keeps for itself; set-up, checks and the root actor share the main thread's."""
     actor = kernel.actor
-    if kernel.mode != RUNNING or actor is None or actor.host.name == ROOT:
+    if kernel.phase != RUNNING or actor is None or actor.host.name == ROOT:
         space: dict[Any, Any] = kernel.context.setdefault("main thread", {})
         return space
     return actor.locals

@@ -81,11 +81,7 @@ def _actor_name(kernel: Kernel, thread: Thread) -> str:
     name = thread.name
     if parent is not None and parent.name != ROOT and not name.startswith(f"{parent.name}/"):
         name = f"{parent.name}/{name}"
-    number, unique = 1, name
-    while f"actor {unique}" in kernel.created:
-        number += 1
-        unique = f"{name} {number}"
-    return unique
+    return kernel.labels.free(name)
 
 
 def _start(self: Thread) -> None:
@@ -174,7 +170,7 @@ def _is_alive(self: Thread) -> bool:
     actor = _view(kernel, self).actor
     if actor is None:
         return _genuine_is_alive(self) if self._started._flag else False  # type: ignore[attr-defined]  # not in the stubs
-    if actor.index not in kernel.actors:
+    if actor.index not in kernel.cast.actors:
         return True
     kernel.step(Operation("thread.is_alive", actor.done, reads=actor.bit, detail=actor.name))
     return not actor.done.state

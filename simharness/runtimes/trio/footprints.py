@@ -19,7 +19,7 @@ from trio import _channel, _sync
 from trio._core import _run
 
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import RUNNING, SETUP
+from simharness.engine.phases import RUNNING, SETUP
 from simharness.runtimes.patching import Patches
 
 GROWING = "trio steps"
@@ -95,7 +95,7 @@ def bit_of(kernel: Kernel, thing: object) -> int:
 
 def _inside() -> Growing | None:
     kernel = current()
-    if kernel is None or kernel.mode != RUNNING or kernel.dying:
+    if kernel is None or kernel.phase != RUNNING or kernel.dying:
         return None
     found: Growing | None = kernel.context.get(INSIDE)
     return found
@@ -134,7 +134,7 @@ def _made(genuine: Callable[..., None]) -> Callable[..., None]:
 
     def make(thing: Any, *arguments: Any, **options: Any) -> None:
         kernel = current()
-        if kernel is not None and grows(kernel) and kernel.mode in (RUNNING, SETUP) and not kernel.dying:
+        if kernel is not None and grows(kernel) and kernel.phase in (RUNNING, SETUP) and not kernel.dying:
             bit = kernel.names.bit(kernel.new_name(f"trio.{type(thing).__name__}"))
             named(kernel)[id(thing)] = Thing(bit, thing)
         holder[0](thing, *arguments, **options)

@@ -50,21 +50,19 @@ class GrowingRun(Run):
             self.misfit()
             return False
         reads, writes = operation.footprint(state)
-        kernel.reads[-1] |= reads
-        kernel.writes[-1] |= writes
+        kernel.record.amend(reads, writes)
         kernel.note(f"{operation.kind} {operation.detail or ('' if resource is None else resource.name)}".strip())
         return True
 
     def touch(self, bit: int, write: bool) -> None:
         """The step under way reads or writes something with this bit."""
-        masks = self.kernel.writes if write else self.kernel.reads
-        masks[-1] |= bit
+        self.kernel.record.amend(0 if write else bit, bit if write else 0)
 
     def misfit(self) -> None:
         """Something happens whose footprint is not known: from the next execution on all steps of a run conflict."""
         kernel = self.kernel
         kernel.learned.share(footprints.POINTS)
-        kernel.abandoned = kernel.over = True
+        kernel.abandon()
 
     def starts(self, nursery: Any) -> None:
         """A task starts a child in a nursery; who is not the nursery's owner may find it closed, because all children have ended."""
@@ -126,7 +124,7 @@ class GrowingRun(Run):
         self._put(end, True)
         for index, awaited in self.awaits.items():
             if awaited is nursery:
-                parent = self.kernel.actors[index]
+                parent = self.kernel.cast.actors[index]
                 parent.pending = self.operation(parent, "trio", "nursery")
         return actor
 
@@ -145,8 +143,7 @@ class GrowingRun(Run):
         kernel.context.pop(footprints.INSIDE, None)
         if not fits(self):
             self.misfit()
-        if kernel.n <= kernel.known:
-            kernel.as_before(kernel.n - 1)
+        kernel.loop.as_before()
 
     def _occupy(self) -> None:
         kernel, mover = self.kernel, self.kernel.actor

@@ -61,12 +61,12 @@ class Run:
         self.started = self.abandoned = self.judged = False
         self.workers: list[Actor] = []
         self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "trio's loop", host)
-        kernel.created[f"actor {self.loop.name}"] = 1
+        kernel.labels.reserve(self.loop.name)
         self.loop.mark |= self.both.bit
         self.loop.pending = self._loop_operation()
         self._calls = Operation("queues a callback", self.queue, writes=self.queue.bit)
-        kernel.when_crashed.append(self._crashed)
-        kernel.when_suspended.append(self._suspended)
+        kernel.movers.when_crashed.append(self._crashed)
+        kernel.movers.when_suspended.append(self._suspended)
 
     def operation(self, actor: Actor, kind: str, detail: str) -> Operation:
         """Return the next step of a task."""
@@ -105,7 +105,7 @@ class Run:
         self._settle()
         mover = kernel.actor
         assert mover is not None
-        alternative = kernel.turn(mover)
+        alternative = kernel.loop.turn(mover)
         mover = kernel.actor
         assert mover is not None
         due = self.loop.deadline is not None and kernel.clock.now >= self.loop.deadline
@@ -202,7 +202,7 @@ class Run:
         self._settled()
         if kernel.tracing:
             for index, found in self.tasks.items():
-                actor = kernel.actors[index]
+                actor = kernel.cast.actors[index]
                 if not actor.finished:
                     actor.calls = internals.places(found)
 
@@ -255,14 +255,11 @@ class Run:
             base = task.name.rpartition(".")[2] or task.name
             if spawner.name != ROOT:
                 base = f"{spawner.name}/{base}"
-            number, name = 1, base
-            while f"actor {name}" in kernel.created:
-                number += 1
-                name = f"{base} {number}"
-            kernel.created[f"actor {name}"] = 1
+            name = kernel.labels.free(base)
+            kernel.labels.reserve(name)
             actor = TaskActor(kernel, name, self.host)
             actor.mark |= self.marks[1]
-            actor.born = kernel.n - 1
+            actor.born = kernel.record.n - 1
             actor.pending = self.operation(actor, "starts", "")
             actor.places = lambda: internals.places(task)
             kernel.register(actor)
@@ -274,14 +271,15 @@ class Run:
         callbacks = self.queue.state
         if self.batches and not self.left:
             options = 2 if len(self.runnable) + bool(callbacks) > 1 else 1
-            self.kernel.concurrent = self.kernel.concurrent or options > 1
+            if options > 1:
+                self.kernel.notice(concurrent=True)
             return loop_operation(self.both, self.loop.name, True, "takes a batch", options)
         what = "runs callbacks" if callbacks else "wakes who waits" if self.state.state.idle else "expires deadlines"
         return loop_operation(self.both, self.loop.name, self.batches, what)
 
     def _declare_loop(self) -> None:
         """Have the loop among the movers if it has something to do, now or later."""
-        state, live, loop = self.state.state, self.kernel.live, self.loop
+        state, loop = self.state.state, self.loop
         if not state.free:
             return
         operation = loop.pending = self._loop_operation()
@@ -289,13 +287,9 @@ class Run:
         assert operation.enabled is not None
         loop.deadline = operation.due((state, self.queue.state))
         if loop.deadline is not None:
-            self.kernel.timed = True
+            self.kernel.notice(timed=True)
         needed = loop.deadline is not None or operation.enabled((state, self.queue.state))
-        if needed and loop not in live:
-            self.kernel.actors[loop.index] = loop
-            live.append(loop)
-        elif not needed and loop in live:
-            live.remove(loop)
+        self.kernel.cast.attend(loop, needed)
 
     # Beginning and end
 
@@ -309,28 +303,25 @@ class Run:
         """The run is over: the host goes on as it was."""
         kernel, host, loop = self.kernel, self.host, self.loop
         for index in list(self.tasks):
-            actor = kernel.actors[index]
+            actor = kernel.cast.actors[index]
             if actor is not host and not actor.finished:
                 kernel.end(actor)
-        if loop in kernel.live:
-            kernel.live.remove(loop)
+        kernel.cast.attend(loop, False)
         mover = kernel.actor
         assert mover is not None
         if mover is not host:
             host.pending = Operation("trio.run returns", writes=self.state.bit)
-            kernel.turn(mover)
+            kernel.loop.turn(mover)
         host.places = None
         host.mark = host.bit
         for actor in self.workers:
             if not actor.finished and not actor.daemon:
-                actor.daemon = True
-                kernel.unfinished -= 1
-                kernel.learned.daemon()
+                kernel.make_daemon(actor)
 
     def _crashed(self, process: str) -> None:
         """The process has died: its loop, which may have waited for nothing, is dead with it."""
         if process == self.host.process and not self.loop.finished:
-            self.loop.finished, self.loop.crashed = True, self.kernel.n - 1
+            self.loop.finished, self.loop.crashed = True, self.kernel.record.n - 1
 
     def _suspended(self, process: str, length: int) -> None:
         """The process stands still for so many nanoseconds, and so does the clock that its deadlines are of."""
@@ -342,7 +333,7 @@ class Run:
     def abandon(self) -> None:
         """The execution is dying."""
         for index in self.tasks:
-            actor = self.kernel.actors[index]
+            actor = self.kernel.cast.actors[index]
             if actor is not self.host:
                 actor.finished = True
         self.loop.finished = self.abandoned = True
@@ -374,6 +365,6 @@ def fits(run: Run) -> bool:
         and not internals.waits_for_idle(runner, timeout)
         and not runner.entry_queue.size()
         and not runner.instruments["_all"]
-        and all(actor.host is run.host for actor in kernel.actors.values())
+        and all(actor.host is run.host for actor in kernel.cast.actors.values())
         and all(internals.is_instrumented(task) for task in run.tasks.values())
     )

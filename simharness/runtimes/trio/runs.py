@@ -7,7 +7,7 @@ from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.record import INSPECTING
+from simharness.engine.phases import INSPECTING
 from simharness.errors import Misuse
 from simharness.places import caller
 from simharness.runtimes.trio import internals
@@ -19,7 +19,7 @@ from simharness.runtimes.trio.state import TaskActor
 
 def run(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...], clock: Any, instruments: Any, strict: bool) -> Any:
     """Run a Trio program as part of the kernel's execution; return or raise what it comes to."""
-    if kernel.mode == INSPECTING:
+    if kernel.phase == INSPECTING:
         raise Misuse(f"{caller() or '?'}: a check cannot call trio.run: look at what the tasks have left behind")
     if kernel.setting_up:
         kernel.move_root()

@@ -52,14 +52,14 @@ class Wanted(Explorer):
     def find(self):
         with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
             simulation.kernel.learned.share(LOG_LINES)
-            simulation.kernel.on_log = lambda record: self.heard(simulation.kernel, record)
+            simulation.kernel.route_log_lines(lambda record: self.heard(simulation.kernel, record))
             self._rounds(simulation)
         return self
 
     def heard(self, kernel, record):
         from simharness.engine.operations import Operation
 
-        if kernel.n == 0 or not any(operation.kind == "log" for operation in kernel.operations):
+        if kernel.record.n == 0 or not any(operation.kind == "log" for operation in kernel.record.operations):
             self.said.clear()
         kernel.step(Operation("log", detail=record.name))
         actor = kernel.actor
@@ -70,7 +70,7 @@ class Wanted(Explorer):
     def _next(self, simulation, strategy, plan):
         execution = super()._next(simulation, strategy, plan)
         if execution.status in ("complete", "deadlock") and self.wanted(self.said, execution):
-            connection = sqlite3.connect(f"{simulation.kernel.fresh_folder}/state.db")
+            connection = sqlite3.connect(f"{simulation.kernel.workspace.path}/state.db")
             self.dump = list(connection.iterdump())
             connection.close()
             self.gave_up = "found"
@@ -185,15 +185,15 @@ def stalled():
     with Simulation(wanted.scenario, wanted.parameters, wanted.settings) as simulation, informative():
         kernel = simulation.kernel
         kernel.learned.share(LOG_LINES)
-        kernel.on_log = lambda record: wanted.heard(kernel, record)
+        kernel.route_log_lines(lambda record: wanted.heard(kernel, record))
         for place, instant in product(range(60), range(6)):
 
             def choose(enabled, place=place, instant=instant):
-                names = {key: actor.name for key in enabled for actor in [kernel.actors.get(key >> SHIFT)] if actor is not None}
-                strike = kernel.fault_key("stall", "gateway") + instant
-                if kernel.n >= place and strike in enabled and not kernel.struck:
+                names = {key: actor.name for key in enabled for actor in [kernel.cast.actors.get(key >> SHIFT)] if actor is not None}
+                strike = kernel.movers.fault_key("stall", "gateway") + instant
+                if kernel.record.n >= place and strike in enabled and not kernel.record.struck:
                     return strike
-                first = [key for key, name in names.items() if name == ("cli" if kernel.struck else "gateway")]
+                first = [key for key, name in names.items() if name == ("cli" if kernel.record.struck else "gateway")]
                 return next(iter([*first, *names, *enabled]))
 
             wanted.said.clear()

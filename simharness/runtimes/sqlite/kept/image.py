@@ -307,7 +307,7 @@ class Kept:
 
     def _park(self, kernel: Kernel) -> bool:
         """Move the file away from its path; return whether it is still the one that was opened."""
-        folder = kernel.fresh_folder
+        folder = kernel.workspace.path
         if folder is None or self._file is None or _identity(self.path) != self._file:
             return False
         self._parked = self.keeper.place(self.path, os.path.dirname(folder))

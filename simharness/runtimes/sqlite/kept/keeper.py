@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simharness.engine.kernel import Kernel
-from simharness.engine.record import SETUP
+from simharness.engine.phases import SETUP
 from simharness.runtimes.sqlite.kept.image import FILES, Kept
 from simharness.runtimes.sqlite.kept.tape import words
 
@@ -46,7 +46,7 @@ class Keeper:
         kept = self._kept(kernel, arguments, options)
         if kept is not None and kept.goes_on:
             return kept
-        if kernel.mode != SETUP:
+        if kernel.phase != SETUP:
             return None
         if kept is not None:
             begins = not kept.used and not kept.refused
@@ -60,8 +60,8 @@ class Keeper:
         if not self.wanted or len(arguments) != 1 or "factory" in options or "uri" in options:
             return None
         if arguments[0] == ":memory:":
-            return self._store(str(kernel.created.get("connection", 0)), "")
-        path, folder = _path(arguments[0]), kernel.fresh_folder
+            return self._store(str(kernel.labels.counted("connection")), "")
+        path, folder = _path(arguments[0]), kernel.workspace.path
         if not path or folder is None or not path.startswith(folder + os.sep):
             return None
         return self._store(path, path)
