@@ -18,9 +18,13 @@ ROUNDS_OF_ONE = 20
 """Where one daemon moves alone, more rounds cost no more orderings."""
 
 
-def only_for_ever(record: Record) -> bool:
-    """Whether every daemon that moves has come round so often since another actor last moved; marks an unfair execution as cut."""
+def repeat_without_progress(record: Record) -> bool:
+    """Whether every daemon that moves has repeated its round so often since another actor last moved; marks an unfair execution as cut."""
     now = record.clock.now
+    # Asked only where no worker can move. A worker that still waits for an instant is not stuck: the clock will free it, however long the
+    # daemons repeat. Only steps since a worker's last step count, as that step may have changed what the daemons react to. An advance of
+    # the clock in between does not end the count: a daemon that polls with a sleep moves only after one. All states that have changed
+    # since are compared, and not only those that the daemon uses: a change in any of them may be progress.
     if not record.learned.daemons or any(a.deadline is not None or now < a.wakes for a in record.live if not a.daemon):
         return False
     daemons = {actor.index: actor for actor in record.live if actor.daemon}

@@ -411,7 +411,7 @@ class Kernel(Striking):
                 keys.extend(range(actor.key, actor.key + operation.options))
         if movers > 1:
             self.concurrent = True
-        if not workers and daemons.only_for_ever(self):
+        if not workers and daemons.repeat_without_progress(self):
             keys = []
         elif (self.timed or self.clock.timescales) and self.next_instant(not keys) is not None:
             keys.append(self.clock_key)

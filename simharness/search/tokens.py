@@ -6,8 +6,8 @@ names the scenario, its parameters, who moved for how many steps (`a` is the fir
 the clock; `b=2` is one step of b that takes alternative 2 of a data choice, or has that fault; `!crash.0.1` is a crash of the first
 process) and ends with a check on what those steps were. A token holds every choice, forced ones too, so it does not depend on how any
 strategy thinks. Where exploring has learned facts that decide what is a scheduling point (a connection is used by several actors), they
-follow as a fifth part. Where the execution rests on something that another version of Python may do otherwise (the numbers of `random`,
-code of the standard library that makes steps, an exception in the interpreter's words), the version is the last part, such as `py3.11`,
+follow as a fifth part. Where the execution depends on something that may differ in another version of Python (the numbers of `random`,
+code of the standard library that makes steps, the interpreter's text of an exception), the version is the last part, such as `py3.11`,
 and other versions refuse the token.
 """
 
@@ -72,7 +72,7 @@ def write_choices(kernel: Kernel) -> str:
 
 
 def fingerprint(kernel: Kernel) -> str:
-    """Return six hex digits that tell whether the steps of an execution are those the token was written for."""
+    """Return six hex digits that show whether the steps of an execution are those for which the token was written."""
     text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.record.operations)
     return hashlib.sha256(kernel.canonical(text).encode(errors="backslashreplace")).hexdigest()[:6]
 
@@ -105,8 +105,8 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
     if version and version != this_python():
         raise TokenError(
-            f"this token was written under Python {version[2:]} and rests on what may be otherwise in another version, such as Python "
-            f"{this_python()[2:]}, which this is: replay it under Python {version[2:]}, or explore again"
+            f"this token was written under Python {version[2:]} and depends on what may differ in Python {this_python()[2:]}, which is "
+            f"running now: replay it under Python {version[2:]}, or explore again"
         )
     cell: dict[str, Any] = {}
     for pair in filter(None, parts[1].split(",")):
@@ -130,7 +130,7 @@ def scenario_of(token: str) -> str:
 
 
 class Replay:
-    """A strategy that follows a token's choices, under the facts that it tells; it refuses to go on when they do not fit."""
+    """A strategy that follows a token's choices, under the token's facts; it raises where they do not fit."""
 
     def __init__(self, kernel: Kernel, token: Token) -> None:
         kernel.learned.shared |= token.facts
@@ -162,7 +162,7 @@ class Replay:
             actor = actors[rank] if rank < len(actors) else None
             key, who = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that is not there")
         if key not in enabled:
-            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot: has the code changed?")
+            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot move: has the code changed?")
         return key
 
     def finish(self) -> None:
@@ -172,7 +172,7 @@ class Replay:
                 f"this token does not fit: the execution ended after {self.taken} of its {len(self.queue)} steps: has the code changed?"
             )
         if fingerprint(self.kernel) != self.check:
-            raise TokenError("this token does not fit: its choices can be made, but the steps are others now: the code has changed")
+            raise TokenError("this token does not fit: its choices can be made, but lead to other steps: the code has changed")
 
 
 ABSENT = -2
@@ -180,11 +180,11 @@ ABSENT = -2
 
 def _fault(kernel: Kernel, key: int) -> str | None:
     """Return a token's text for a fault that is a mover: `!crash.0.` is a crash of the first process; None for other movers."""
-    found = kernel.movers.faults.get(key >> SHIFT)
-    if found is None:
+    mover = kernel.movers.faults.get(key >> SHIFT)
+    if mover is None:
         return None
     processes = list(dict.fromkeys(actor.process for actor in kernel.cast.actors.values()))
-    kind, process = found
+    kind, process = mover
     return f"!{kind}.{processes.index(process)}." if process else "!nothing.0."
 
 
@@ -195,8 +195,8 @@ def text_of(value: Any) -> str:
 
 def value_of(text: str) -> Any:
     """Return the value that a token's text stands for, if it is not one of a known few: a literal, or else the text itself."""
-    found = _literal(text)
-    return text if found is None else found[0]
+    literal = _literal(text)
+    return text if literal is None else literal[0]
 
 
 def _literal(text: str) -> tuple[Any] | None:
