@@ -144,7 +144,7 @@ def test_a_bug_is_found_from_its_number_of_preemptions_or_delays_on_and_missed_b
 def test_the_first_violation_of_a_bounded_search_has_the_fewest_preemptions():
     within = simharness.explore(in_turn(2), settings=Settings(preemptions=7))
     assert within.verdict is Verdict.VIOLATED
-    assert "2 interrupt an actor that could go on" in within.counterexample.shortness
+    assert "2 interrupt an actor that could continue" in within.counterexample.shortness
     assert within.executions < simharness.explore(in_turn(2), stop_on_first=False).executions
 
 
@@ -230,10 +230,10 @@ def test_when_the_clock_moves_the_running_actor_is_still_the_one_that_a_switch_i
 @pytest.mark.parametrize(
     ("strategy", "options", "words"),
     [
-        ("dpor", {"preemptions": 1, "delays": 1}, "leave the other out"),
-        ("dpor", {"preemptions": -1}, "preemptions=-1: a bound is 0 or more"),
-        ("exhaustive", {"delays": -2}, "delays=-2: a bound is 0 or more"),
-        ("pct", {"preemptions": 1}, "a sampler is not bounded"),
+        ("dpor", {"preemptions": 1, "delays": 1}, "preemptions and delays cannot be combined"),
+        ("dpor", {"preemptions": -1}, "preemptions=-1: must be at least 0"),
+        ("exhaustive", {"delays": -2}, "delays=-2: must be at least 0"),
+        ("pct", {"preemptions": 1}, "a sampler takes no bound"),
         ("pct", {"depth": 0}, "depth=0"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_promise_that_nothing_keeps_is_broken_at_the_end():
         world.eventually(is_one, within=1)
 
     result = simharness.explore(idle)
-    assert "is_one does not hold: it never held, and nobody moves any more" in result.counterexample.failure
+    assert "is_one does not hold: it never held, and no actor moves any more" in result.counterexample.failure
 
 
 def test_a_promise_about_a_database_is_kept_at_a_moment_in_between():

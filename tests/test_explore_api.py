@@ -70,7 +70,7 @@ def test_a_violation_has_every_field_of_the_contract():
     assert [step.actor for step in found.steps] in (["a", "b", "b", "a"], ["b", "a", "a", "b"], ["a", "b", "a", "b"])
     assert "set counter: 0 → 1" in found.timeline
     assert found.token.startswith("lost_update::")
-    assert found.shortness.startswith("2 context switches (1 interrupts an actor that could go on): no schedule with fewer fails")
+    assert found.shortness.startswith("2 context switches (1 interrupts an actor that could continue): no failing schedule has fewer")
 
 
 def test_a_verified_result_says_what_it_covers():

@@ -201,7 +201,7 @@ def test_a_switch_that_is_not_needed_is_taken_out():
     for strategy in ("dpor", "exhaustive"):
         found = simharness.explore(late, strategy=strategy).counterexample
         assert found.trace.switches == 2
-        assert found.shortness.startswith("2 context switches (1 interrupts an actor that could go on): no schedule with fewer fails")
+        assert found.shortness.startswith("2 context switches (1 interrupts an actor that could continue): no failing schedule has fewer")
 
 
 def test_switches_that_nobody_can_avoid_are_told_from_interruptions():
@@ -223,7 +223,7 @@ def test_switches_that_nobody_can_avoid_are_told_from_interruptions():
 
     found = simharness.explore(hand_over).counterexample
     assert found.trace.switches == 3
-    assert "none interrupts an actor that could go on" in found.shortness
+    assert "none interrupts an actor that could continue" in found.shortness
 
 
 def test_sequential_runs_that_fail_say_that_none_has_fewer_switches():
@@ -237,7 +237,7 @@ def test_sequential_runs_that_fail_say_that_none_has_fewer_switches():
             assert cell.get() == 0
 
     found = simharness.explore(apart).counterexample
-    assert found.shortness == "2 context switches (none interrupts an actor that could go on): no schedule that ends has fewer"
+    assert found.shortness == "2 context switches (none interrupts an actor that could continue): no schedule that ends has fewer"
 
 
 def test_what_comes_after_the_failure_is_not_counted():
@@ -308,4 +308,4 @@ def test_beginnings_that_differ_by_independent_steps_are_tried_once():
 
     found = simharness.explore(crowd).counterexample
     assert found.trace.switches == 5
-    assert "no schedule with fewer fails" in found.shortness
+    assert "no failing schedule has fewer" in found.shortness

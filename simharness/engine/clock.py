@@ -1,11 +1,11 @@
-"""Virtual time: one clock for everybody, which moves only to instants.
+"""Virtual time: one clock for all actors, which moves only to instants.
 
 The model is partial synchrony. An instant is a pending deadline (a sleep, a timed wait, a timer) of an actor that cannot move
 before it, or, for each timescale the scenario declares, the moments just before and just after a value that was read from the
 clock plus that timescale (a lease whose row says `expires_at < now` has no timer; this is how its expiry is explored). When
-nobody can move, the clock goes to the next deadline for free. It may also move while actors can: a thread can always be late.
-The time by which actors were passed over, summed over one execution, stays below `max_delay`:
-a timeout as long as `max_delay` is not run into by lateness alone.
+no actor can move, the clock advances to the next deadline for free. It may also advance while actors can move: a thread can always be
+late. The time by which actors were passed over, summed over one execution, stays below `max_delay`: lateness alone never makes a timeout
+of `max_delay` expire.
 
 Times are integers, in nanoseconds since the start of the execution.
 """
@@ -24,19 +24,19 @@ BOOT = 1_000 * SECOND
 """Monotonic clock at the start of every execution."""
 CLOCK_STEPS = Family("clock")
 EDGE = 1_000_000
-"""How far just before and just after lie from a passive expiry: one millisecond."""
+"""How far "just before" and "just after" are from a passive expiry: one millisecond."""
 
 
 _wall, _processor = time.perf_counter, time.process_time
 
 
 def real_seconds() -> float:
-    """Return genuine seconds that pass, also inside a simulation: for measuring the simulation itself."""
+    """Return real seconds, even inside a simulation: for measuring the simulation itself."""
     return _wall()
 
 
 def processor_seconds() -> float:
-    """Return genuine seconds of this process on a processor, also inside a simulation."""
+    """Return this process's real processor seconds, even inside a simulation."""
     return _processor()
 
 

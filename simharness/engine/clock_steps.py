@@ -24,7 +24,7 @@ def read_clock(kernel: Kernel, wall: bool = False) -> int:
     """Read the virtual clock as a step of the current actor; return nanoseconds since the start of the execution.
 
     Args:
-        wall: it is the wall clock that is read, which may jump.
+        wall: read the wall clock, which may jump.
     """
     if wall and kernel.faults is not None and kernel.faults.limit("clock_jump"):
         taken = kernel.step(Operation(READ, reads=CLOCK | kernel.movers.wall_bit, faults=("clock_jump", "clock_jump")))

@@ -32,12 +32,15 @@ class Daemons(Enum):
 
 def judge(cast: Cast, record: Record, resources: Iterable[Resource], now: int, clock_key: int) -> Daemons:
     """Say what the daemons do, which alone can move."""
+    # A worker that still waits for an instant is not stuck: the clock will free it, however long the daemons repeat. Only steps since a
+    # worker's last step count, as that step may have changed what the daemons react to. An advance of the clock in between does not end
+    # the count: a daemon that polls with a sleep moves only after one. All states that have changed since are compared, and not only
+    # those that the daemon uses: a change in any of them may be progress.
     if any(actor.deadline is not None or now < actor.wakes for actor in cast.live if not actor.daemon):
         return Daemons.WORK
     daemons = {actor.index: actor for actor in cast.live if actor.daemon}
     visits: dict[int, list[int]] = {index: [] for index in daemons}
     start = 0
-    # The steps since another actor last moved are the daemons' own; the clock may move between them.
     for position in range(record.n - 1, -1, -1):
         index = record.keys[position] >> SHIFT
         if index in daemons:

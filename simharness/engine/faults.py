@@ -1,7 +1,7 @@
 """Fault models: which faults an exploration allows, and how many of each in one execution.
 
 A fault is a choice like any other: nothing strikes unless a strategy takes it, and every place where it can strike is explored. A
-budget counts within one execution, so `crash=1` asks for all executions without a crash and all with one.
+budget counts within one execution, so `crash=1` asks for all executions without a crash and all with one crash.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Faults:
         error: a callable raises instead of being called: `"1@package.module.function:OSError"`, several joined by `+`.
 
     Raises:
-        Misuse: a budget is not a number from 0 on, or what it is limited to does not fit.
+        Misuse: a budget is not a number of at least 0, or its limitation does not fit.
 
     >>> str(Faults(crash=1, clock_jump=(1, 60)))
     'crash=1,clock_jump=1@60'
@@ -69,10 +69,10 @@ class Faults:
 
     @classmethod
     def of(cls, value: Faults | str | None) -> Faults | None:
-        """Return the fault model that `value` tells, such as `"crash=1,stall=1"`; None when it allows no fault.
+        """Return the fault model that `value` describes, such as `"crash=1,stall=1"`; None when it allows no fault.
 
         Raises:
-            Misuse: it is no fault model.
+            Misuse: it is not a fault model.
         """
         if value is None or (isinstance(value, str) and value in {"", "none", "None"}):
             return None
@@ -83,7 +83,7 @@ class Faults:
                 if kind not in KINDS:
                     raise Misuse(f"faults {value!r}: there is no fault {kind!r}; there are: {', '.join(KINDS)}")
                 if not equals or kind in budgets:
-                    raise Misuse(f"faults {value!r}: say once how many: {kind}=1")
+                    raise Misuse(f"faults {value!r}: give each kind once, with a count, such as {kind}=1")
                 budgets[kind] = budget
             value = cls(**budgets)
         if not isinstance(value, Faults):
@@ -100,8 +100,8 @@ class Faults:
 
     @cached_property
     def _budgets(self) -> dict[str, tuple[int, tuple[str, ...]]]:
-        found = {kind: _taken_apart(kind, getattr(self, kind)) for kind in KINDS}
-        return {kind: (count, tuple(filter(None, limited.split("+")))) for kind, (count, limited) in found.items()}
+        budgets = {kind: _taken_apart(kind, getattr(self, kind)) for kind in KINDS}
+        return {kind: (count, tuple(filter(None, limited.split("+")))) for kind, (count, limited) in budgets.items()}
 
     def concerns(self, kind: str, process: str) -> bool:
         """Whether faults of this kind may strike this process."""
@@ -145,16 +145,16 @@ def _taken_apart(kind: str, budget: Any) -> tuple[int, str]:
     else:
         count, limited = budget, ""
     if type(count) is not int or count < 0:
-        raise Misuse(f"faults: {kind}={budget!r}: a budget is a number from 0 on, such as {kind}=1")
+        raise Misuse(f"faults: {kind}={budget!r}: a budget must be a number, at least 0, such as {kind}=1")
     return count, limited
 
 
 def _check(kind: str, count: int, limited: str) -> None:
     """Refuse what a budget cannot be limited to."""
     if kind == "lost_ack" and limited:
-        raise Misuse(f"faults: {kind}={count}@{limited}: this kind cannot be limited; say {kind}={count}")
+        raise Misuse(f"faults: {kind}={count}@{limited}: this kind cannot be limited; write {kind}={count}")
     if kind == "error" and count and not all(name.rpartition(":")[0] and name.rpartition(":")[2] for name in limited.split("+")):
-        raise Misuse(f"faults: {kind}={count}: name what raises, and what: error={count}@package.module.function:OSError")
+        raise Misuse(f"faults: {kind}={count}: name the callable and what it raises: error={count}@package.module.function:OSError")
     if kind == "db_error":
         for name in filter(None, limited.split("+")):
             if name not in DATABASE_ERRORS:
@@ -165,4 +165,4 @@ def _check(kind: str, count: int, limited: str) -> None:
         except ValueError:
             positive = False
         if not positive:
-            raise Misuse(f"faults: {kind}={count}@{limited}: the size of a jump is a positive number of seconds")
+            raise Misuse(f"faults: {kind}={count}@{limited}: the size of a jump must be a positive number of seconds")

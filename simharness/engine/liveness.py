@@ -1,12 +1,12 @@
-"""What must come about: checks that hold at some moment, within a time, once faults have stopped.
+"""Liveness: checks that must eventually hold, within a time, once faults have stopped.
 
-A promise is looked at after every step. Its time runs from the last fault of the execution, a stall being over at its end, or from the
-start; every fault makes it run anew. It is broken when that much virtual time has gone by, or everything has ended, without a moment at
-which the check held. What goes on for ever without time going by is broken too where it is *fair*: every actor that could move does, in
-a cycle that repeats up to the last step allowed. (Fairness in time is the clock's: nobody is late by more than `max_delay` without a
-fault.)
+A promise is checked after every step. Its time runs from the last fault of the execution (for a stall, from its end), or from the start;
+every fault restarts it. It is broken when that much virtual time has passed, or everything has ended, without a moment at which the check
+held. A cycle that repeats up to the last allowed step without the clock advancing breaks it, too, if the cycle is *fair*: every actor that
+could move does. (Fairness in time is up to the clock: without a fault, no actor is late by more than `max_delay`.)
 
-Schedules go on fairly where nothing else is asked for: from step `PATIENCE` on actors take turns, and what goes on for ever soon repeats.
+Schedules continue fairly unless a strategy decides otherwise: from step `PATIENCE` on actors take turns, so an endless execution soon
+repeats.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from simharness.engine.kinds import Kind
 
 PATIENCE = 20
 ROUNDS = 3
-"""How often a cycle must have come round to be called one."""
+"""How often a sequence of steps must repeat to count as a cycle."""
 LONGEST_CYCLE = 60
 
 
@@ -36,13 +36,13 @@ class Promise:
         self._faults = 0
 
     def look(self, kernel: Kernel, over: bool = False) -> None:
-        """Look whether the check holds now; give the execution up when it is too late.
+        """Run the check now; end the execution when it is too late.
 
         Args:
-            over: nothing moves any more, not even who is stalled.
+            over: nothing moves any more, not even a stalled actor.
 
         Raises:
-            whatever the check raises but AssertionError.
+            whatever the check raises, except AssertionError.
         """
         if len(kernel.record.struck) != self._faults:
             self._faults, self.kept = len(kernel.record.struck), False
@@ -60,12 +60,12 @@ class Promise:
             return
 
     def judge(self, kernel: Kernel, cut: bool) -> None:
-        """The execution is over, or was cut at the last step allowed: say whether the promise is broken."""
+        """The execution is over, or was cut at the last allowed step: report the promise if it is broken."""
         self.look(kernel, over=True)
         if self.kept or kernel.failure is not None:
             return
         if not cut:
-            self._broken(kernel, "it never held, and nobody moves any more")
+            self._broken(kernel, "it never held, and no actor moves any more")
         elif _fair(kernel):
             self._broken(kernel, "livelock")
 
@@ -95,7 +95,7 @@ def repeating(kernel: Kernel) -> list[tuple[int, Kind]]:
 
 
 def _fair(kernel: Kernel) -> bool:
-    """Whether the execution ends in a cycle in which all that could move do, and for which no time has to go by."""
+    """Whether the execution ends in a cycle in which all actors that could move do, and for which no time has to pass."""
     movers = {key >> SHIFT for key, _ in repeating(kernel)}
     now = kernel.clock.now
     waits = any(actor.deadline is not None and not actor.ready(now) for actor in kernel.cast.live)
@@ -103,7 +103,7 @@ def _fair(kernel: Kernel) -> bool:
 
 
 def whose_turn(kernel: Kernel, enabled: list[int]) -> int | None:
-    """Return the choice of the actor that has waited longest, once an execution goes on for long; None before."""
+    """Return the choice of the actor that has waited longest, once an execution has become long; None before."""
     if kernel.record.n < PATIENCE:
         return None
     waiting = [key for key in enabled if key >> SHIFT in kernel.cast.actors]

@@ -38,10 +38,10 @@ class Names:
     def bit(self, name: str) -> int:
         """Return the mask with the one bit of `name` set."""
         bits = self._bits
-        found = bits.get(name)
-        if found is None:
-            found = bits[name] = 1 << (self._reserved + len(bits))
-        return found
+        bit = bits.get(name)
+        if bit is None:
+            bit = bits[name] = 1 << (self._reserved + len(bits))
+        return bit
 
     def index(self, name: str) -> int:
         """Return the position of the bit of `name`, a small integer."""
@@ -78,7 +78,7 @@ class Resource:
         self.history.append((step, state))
 
     def state_without(self, i: int, before: Sequence[int], end: int) -> State:
-        """Return the state after the steps up to `end` but for i and what happens after it, as the masks `before` tell."""
+        """Return the state after the steps up to `end` except i and what happens after it according to the masks `before`."""
         bit = 1 << i
         for step, state in reversed(self.history):
             if step < i or (i < step < end and not before[step] & bit):
@@ -94,7 +94,7 @@ class Resource:
 
 
 class Every(Resource):
-    """Several resources seen as one, for an operation that depends on the states of all: its state is the tuple of theirs."""
+    """Several resources as a single one, for an operation that depends on the states of all: its state is the tuple of theirs."""
 
     __slots__ = ("parts",)
 
@@ -128,10 +128,10 @@ class Operation:
         reads, writes: masks of the resources read and written whatever the state.
         enabled: when given, the operation can be done only in these states of `resource` (or once its deadline has passed).
         writes_when: when given, the operation writes `resource` in these states and reads it in the others.
-        also: mask of what is written besides where `writes_when` holds.
+        also: mask of what else is written where `writes_when` holds.
         options: number of alternatives of a data choice; 1 for everything else.
-        due: when given, the deadline as it is in a state of `resource`; for operations that wait for what others may postpone.
-        faults: kinds of faults that can strike it: alternative k is that the k-th of them (from 1) does.
+        due: when given, the deadline as a function of the state of `resource`; for deadlines that other actors may postpone.
+        faults: kinds of faults that can strike it: with alternative k, the k-th of them (from 1) does.
         detail: what to show beside the kind, such as the SQL text.
     """
 

@@ -1,9 +1,9 @@
 """Hypothesis as the engine of an exploration: it draws a cell's open parameters and the schedule, and shrinks both together.
 
-Each example is one execution. What Hypothesis finds is kept in its example database, under the name of the scenario, and is what the next
-exploration begins with. The first failure ends the search and begins the shrinking; failures are the same if the check or actor and the
-kind of exception are (`shrink.kind_of`). What is left then is handed on as any failing execution is. Examples are drawn from the
-exploration's seed; the profile that is current says which database is used.
+Each example is one execution. What Hypothesis finds is kept in its example database, under the name of the scenario, and the next
+exploration begins with it. The first failure ends the search and begins the shrinking; two failures are the same if the check or actor and
+the kind of exception are (`shrink.kind_of`). The result is then treated as any failing execution. Examples are drawn from the
+exploration's seed; the current profile of Hypothesis says which database is used.
 
 Hypothesis is imported only here and in `simharness.hypothesis`, and before the standard library is patched.
 """
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 SHRINKS = 5
-"""Hypothesis may spend this many times `Settings.shrink` executions: it makes parameters smaller, too."""
+"""Hypothesis may spend this many times `Settings.shrink` executions, as it also makes parameters smaller."""
 MANY = 1_000_000
-"""Examples, where there is no limit on executions but on seconds."""
+"""The number of examples where only seconds are limited, not executions."""
 
 
 class Enough(BaseException):
-    """Ends Hypothesis' run from inside an example; a BaseException, so that it is not taken for a failure."""
+    """Ends Hypothesis' run from inside an example; a BaseException, so that it does not count as a failure."""
 
 
 class Failed(Exception):
-    """An execution failed; Hypothesis takes each subclass for a bug of its own."""
+    """An execution failed; Hypothesis treats each subclass as a separate bug."""
 
 
 def open_cell(scenario: Scenario, given: Parameters | None) -> dict[str, Any]:
-    """Return the cell for Hypothesis to draw from: parameters that are not given, but for `faults`, are drawn from their values."""
+    """Return the cell for Hypothesis to draw from: parameters that are not given, except `faults`, are drawn from their values."""
     from hypothesis.strategies import sampled_from
 
     import simharness.hypothesis  # noqa: F401  # now, before the standard library is patched
@@ -114,7 +114,7 @@ class Examples:
 
         def example(values: Mapping[str, Any], schedule: Schedule) -> None:
             cell = {name: fixed[name] if name in fixed else values[name] for name in self._cell}
-            self._one(cell, schedule, stop_on_first)
+            self._example(cell, schedule, stop_on_first)
 
         scenario = simulation.scenario
         name = simulation.kernel.canonical(f"{scenario.__module__} {scenario.name} {self._cell}")
@@ -132,8 +132,8 @@ class Examples:
         whole = given(values=fixed_dictionaries(drawn), schedule=schedules())(example)
         return limits(hypothesis.seed(simulation.settings.seed)(whole))
 
-    def _one(self, cell: Parameters, schedule: Schedule, stop_on_first: bool) -> None:
-        """Run one example's execution; raise what Hypothesis is to know."""
+    def _example(self, cell: Parameters, schedule: Schedule, stop_on_first: bool) -> None:
+        """Run one example's execution; raise what Hypothesis has to see."""
         from hypothesis import reject
 
         simulation, shrinking = self._simulation, stop_on_first and self.failing is not None

@@ -1,6 +1,6 @@
-"""The explorer: next execution, run it, look at it, until nothing is left, something fails, or a limit is reached.
+"""The explorer: runs and checks one execution after another, until nothing is left, something fails, or a limit is reached.
 
-A verdict is "verified" only when the strategy has exhausted its space and nothing was cut, left out or never looked at; `bounds` says
+A verdict is "verified" only when the strategy has exhausted its space and nothing was cut, left out or never checked; `bounds` says
 in words what that space was.
 """
 
@@ -39,7 +39,7 @@ from simharness.verdicts.covered import Tally, bounds, reasons
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
 BATCHES_TRIED = 1_000
-"""Executions spent on whether a counterexample under any order of Trio's tasks has a like under its batches."""
+"""Executions spent on finding out whether a program that fails under some order of Trio's tasks also fails under Trio's batches."""
 _monotonic = time.monotonic
 
 _MANY_ROUNDS = 50
@@ -140,12 +140,12 @@ class Explorer:
                 return False
 
     def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
-        """Run one execution, count it, and look at it unless it has taught something about what conflicts."""
+        """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
         kernel, tally = simulation.kernel, self.tally
         mark = kernel.learned.mark()
         execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
-            strategy.end()  # the races of a livelock take long to find, and nothing is explored after it
+            strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
         if strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
         if mark.holds:
@@ -156,7 +156,7 @@ class Explorer:
         return execution
 
     def _examples(self, simulation: Simulation, strategy: Drawn, mark: Mark) -> None:
-        """Let Hypothesis explore; what it has shrunk stands for the first failure."""
+        """Let Hypothesis explore; the failure that it has shrunk counts as the first."""
 
         def execute() -> Execution:
             self._report(strategy, None)
@@ -170,7 +170,7 @@ class Explorer:
             self.gave_up = "Hypothesis drew nothing new"
 
     def _report(self, strategy: Strategy, tree: Tree | None) -> None:
-        """Tell how far the exploration is, if it is time to."""
+        """Report how far the exploration is, if it is time to."""
         now = _monotonic()
         if now < self._next_report:
             return
@@ -210,17 +210,17 @@ class Explorer:
         failing = self.tally.first_failure
         return None if failing is None else counterexample(simulation, failing)
 
-    def _in_batches(self, found: Counterexample, cell: Parameters) -> Counterexample:
+    def _in_batches(self, counterexample: Counterexample, cell: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
         limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None)
         other = Explorer(self.scenario, cell, "dpor", True, limits).run()
         if other.counterexample is not None:
             said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
         elif other.verdict is Verdict.VERIFIED:
-            said = f"no order of the batches of {trio.used()} fails (all {other.executions} tried): it takes what Trio leaves open"
+            said = f"no order of the batches of {trio.used()} fails (all {other.executions} tried): it takes an order that Trio leaves open"
         else:
             said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
-        return replace(found, shortness=f"{found.shortness}; {said}")
+        return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
 
     def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
         tally = self.tally
@@ -252,7 +252,7 @@ class Explorer:
         )
 
     def _cell(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:
-        """Return the parameters to report: those of the counterexample, and where there is none, what open ones were drawn from."""
+        """Return the parameters to report: those of the counterexample or, where there is none, what open parameters were drawn from."""
         cell = self.parameters if counterexample is None else simulation.parameters
         return {name: str(value) if is_drawn(value) else value for name, value in cell.items()}
 
@@ -272,8 +272,8 @@ def explore(
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
         strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos", "hypothesis".
         parameters: of the cell; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
-            what is not given is drawn, too.
-        stop_on_first: end at the first violation; otherwise go on and count.
+            what is not given is drawn as well.
+        stop_on_first: end at the first violation; otherwise continue and count.
         faults: those that may strike, and how many in one execution: `Faults(crash=1, stall=1)` or `"crash=1,stall=1"`. Default: the
             first value of the scenario's parameter `faults`, or none.
         settings: limits, and what they are for.
@@ -318,7 +318,7 @@ def explore_all(
 ) -> list[Result]:
     """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`.
 
-    `faults` takes the place of the scenario's own parameter of that name.
+    `faults` replaces the scenario's own parameter of that name.
     """
     scenario = as_scenario(target)
     settings = settings or Settings()
@@ -370,9 +370,9 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
         TokenError: the token belongs to another scenario or cell, or no longer fits the code.
     """
     scenario = as_scenario(target)
-    told = scenario.read_token(token, None if parameters is None else fixed_cell(scenario, parameters))
-    with Simulation(scenario, fixed_cell(scenario, told.cell), settings or Settings()) as simulation:
-        follow = tokens.Replay(simulation.kernel, told)
+    parsed = scenario.read_token(token, None if parameters is None else fixed_cell(scenario, parameters))
+    with Simulation(scenario, fixed_cell(scenario, parsed.cell), settings or Settings()) as simulation:
+        follow = tokens.Replay(simulation.kernel, parsed)
         execution, account = watched(simulation, (), follow.choose)
         follow.finish()
         said = describe(execution.failure)

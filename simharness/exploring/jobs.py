@@ -1,7 +1,7 @@
-"""Explores the cells that a command line asks for: one after the other here, or spread over worker processes.
+"""Explores the cells that a command line asks for: one after the other in this process, or spread over worker processes.
 
-A worker is handed one cell at a time and answers with its result; the parent only waits, and starts no thread. Whatever
-happens to a worker, each cell ends in a result.
+A worker gets one cell at a time and answers with its result; the parent only waits, and starts no thread. Whatever happens to a worker,
+each cell ends in a result.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _job(address: str, parameters: dict[str, Any]) -> Job:
 
 
 def run(job: Job, how: How, progress: Progress | None = None) -> Result:
-    """Explore one cell; an error, also one of ours, becomes a result that carries it."""
+    """Explore one cell; an error, even a bug of the harness, becomes a result that carries it."""
     began = _monotonic()
     try:
         return explore_cell(job.scenario, how.strategy, job.parameters, how.stop_on_first, how.settings, progress)
@@ -87,7 +87,7 @@ class Workers:
 
     Args:
         number: how many; each is forked where the platform can, so that it has the scenarios imported already.
-        show: is told the job that a worker begins.
+        show: called with each job that a worker begins.
     """
 
     def __init__(self, number: int, jobs: Sequence[Job], how: How, show: Callable[[Job], None] = lambda job: None) -> None:
@@ -133,7 +133,7 @@ class Workers:
         self._hand_out(ours, process)
 
     def _hand_out(self, pipe: Any, process: Any) -> None:
-        """Give a worker its next job, or let it go."""
+        """Give a worker its next job, or end it."""
         if self._next >= len(self._jobs):
             self._running.pop(pipe, None)
             pipe.close()
@@ -169,7 +169,7 @@ def _context() -> Any:
 
 
 def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any]) -> None:
-    """Answer with a result for each index that comes, until the parent goes."""
+    """Answer each index with a result, until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in inherited:
@@ -183,16 +183,16 @@ def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any]) ->
 
 
 def _packed(result: Result) -> bytes:
-    """Pickle a result; values of the scenario's own that cannot be pickled are sent as their text."""
+    """Pickle a result; where the scenario's values cannot be pickled, send their text."""
     try:
         return pickle.dumps(result)
     except Exception:
-        found = result.counterexample
+        counterexample = result.counterexample
         words = {name: str(value) for name, value in result.parameters.items()}
-        if found is not None:
-            found = replace(found, trace=replace(found.trace, parameters=words))
+        if counterexample is not None:
+            counterexample = replace(counterexample, trace=replace(counterexample.trace, parameters=words))
         outcomes = frozenset(map(repr, result.outcomes))
-        return pickle.dumps(replace(result, parameters=words, outcomes=outcomes, counterexample=found))
+        return pickle.dumps(replace(result, parameters=words, outcomes=outcomes, counterexample=counterexample))
 
 
 def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
@@ -200,7 +200,7 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
 
     Args:
         paths: PATH or PATH::SCENARIO.
-        selections: NAME=VALUE; of several with one name, one has to hold.
+        selections: NAME=VALUE; of several with the same name, one has to hold.
         faults: one fault model for all, instead of the scenarios' own.
 
     Raises:
@@ -212,6 +212,9 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
         if not equals:
             raise Misuse(f"--parameter {selection}: write NAME=VALUE")
         wanted.setdefault(name.strip(), []).append(value.strip())
+    # A mistyped name or value must be an error: it would select fewer cells or none, and the run would exit with 0 without having explored
+    # what was asked for. One scenario that knows the name is enough; scenarios without that parameter are left out. Values are compared as
+    # text, as a command line has nothing else. A scenario that two paths name (file.py and file.py::scenario) is explored once.
     scenarios = [scenario for path in paths for scenario in load(path)]
     for name, values in wanted.items():
         known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]

@@ -1,4 +1,4 @@
-"""Being told how far an exploration is."""
+"""Callbacks that report how far an exploration is."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Progress:
         """A cell begins."""
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
-        """So far the cell has been explored; called at most some ten times a second.
+        """Report how far the cell has been explored; called at most some ten times a second.
 
         Args:
-            executions: run to their end so far. When exploring teaches what conflicts it starts over, and so does this.
+            executions: run to their end so far. When exploring learns what conflicts it starts over, and so does this count.
             seconds: since the cell began.
-            estimate: of what there is to do; None where nothing sensible can be said.
+            estimate: of the whole; None where no sensible estimate exists.
         """
 
     def finished(self, result: Result) -> None:

@@ -1,8 +1,8 @@
 """Bounds on a schedule's preemptions or delays, and the strategy that stays within one by not being offered anything else.
 
-A *preemption* is a switch away from an actor that could have gone on (Musuvathi, Qadeer: Iterative context bounding, PLDI 2007). A *delay*
-passes over the actor whose turn it is under a fixed scheduler: the one that moved last, for as long as it can, then the next in the order
-in which they came into being (Emmi, Qadeer, Rakamarić: Delay-bounded scheduling, POPL 2011). Neither counts the clock, whose moves
+A *preemption* is a switch away from an actor that could have continued (Musuvathi, Qadeer: Iterative context bounding, PLDI 2007). A
+*delay* passes over the actor whose turn it is under a fixed scheduler: the one that moved last, for as long as it can, then the next in the
+order in which they came into being (Emmi, Qadeer, Rakamarić: Delay-bounded scheduling, POPL 2011). Neither counts the clock, whose moves
 `max_delay` bounds, nor faults, which have budgets, nor the alternatives of a data choice. At every point some choice is free, so no
 execution gets stuck on its bound.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from simharness.engine.kernel import Kernel
 
 NOBODY = -1
-"""In the place of an actor: nobody is interrupted by the next step."""
+"""Instead of an actor: the next step interrupts none."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Bound:
     most: int
 
     def running(self, enabled: Sequence[int], last: int) -> int:
-        """Return the actor that a switch would interrupt, given who moved last: what costs depend on."""
+        """Return the actor that a switch would interrupt, given the actor that moved last: costs depend on it."""
         if self.kind == "delays" or any(key >> SHIFT == last for key in enabled):
             return last
         return NOBODY
@@ -52,7 +52,7 @@ class Bound:
 
 
 class Within:
-    """Has a strategy choose only among what its bound allows; what that strategy exhausts is then the space within the bound."""
+    """Offers a strategy only the choices that the bound allows; what the strategy exhausts is then the space within the bound."""
 
     def __init__(self, strategy: Strategy, kernel: Kernel, bound: Bound) -> None:
         self.strategy = strategy
@@ -102,7 +102,7 @@ class Within:
 
 
 def within(bound: Bound, left_out: bool) -> str:
-    """Say what a bound makes of a claim."""
+    """Say how a bound limits a claim."""
     return (
         f"only schedules with {bound}: what needs more was not run"
         if left_out

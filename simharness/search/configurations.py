@@ -1,7 +1,7 @@
-"""What may happen after some of the steps of an execution, instead of what did.
+"""What else could happen after some of the steps of an execution.
 
-A *configuration* is a set of steps of the kernel's last execution that holds with each step what happens before it, as a mask of their
-indices. The states of resources after it are recorded (`Resource.state_in`), so what could have come next there can be asked without
+A *configuration* is a set of steps of the kernel's last execution, as a mask of their indices, that contains with each step all that
+happens before it. The states of resources after it are recorded (`Resource.state_in`), so what could have come next is known without
 running anything.
 """
 
@@ -44,7 +44,7 @@ def _alive(steps_of: dict[int, int], actor: Actor, done: int) -> bool:
 
 
 def _asleep(kernel: Kernel, actor: Actor, done: int, now: int) -> int:
-    """Return when the stall ends in which the actor's process is after the steps in `done`; 0 if it is in none."""
+    """Return when the stall of the actor's process ends that holds after the steps in `done`; 0 if there is none."""
     for step, process, until, _ in kernel.record.stalled:
         if process == actor.process and step > actor.born and done >> step & 1 and now < until:
             return until
@@ -52,9 +52,9 @@ def _asleep(kernel: Kernel, actor: Actor, done: int, now: int) -> int:
 
 
 def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) -> tuple[list[int], list[str]]:
-    """Return what waits after the steps in `done`: the deadlines of actors that cannot move, and the processes of those that can.
+    """Return the deadlines of the actors that cannot move after the steps in `done`, and the processes of those that can.
 
-    Of an actor of a stalled process the deadline is the end of the stall.
+    The deadline of an actor of a stalled process is the end of the stall.
     """
     deadlines: list[int] = []
     ready: list[str] = []
@@ -64,6 +64,10 @@ def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) ->
         if until := _asleep(kernel, actor, done, now):
             deadlines.append(until)
             continue
+        # What the actor waits to do is its first step that is not in `done`, or what it was about to do at the end. Its deadline was
+        # recorded in an execution with all its stalls. A suspension postpones the deadlines of its process, so one that struck while the
+        # actor waited, and is not in `done`, has to be taken off again; one before it declared the operation is part of its past.
+        # An actor whose deadline has passed can move, even if what it waits for has not happened.
         own = steps_of.get(actor.index, 0)
         left = own & ~done
         position = (left & -left).bit_length() - 1 if left else kernel.record.n

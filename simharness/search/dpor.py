@@ -6,11 +6,11 @@ need not be taken there, with their footprints) and what is left of a *wakeup tr
 besides the one under way). Each race of a maximal execution is reversed: the reversal `v` is inserted at the depth of
 its first step, unless a sleeping choice is a weak initial of it, or the tree covers it.
 
-Where there are daemons, source sets without wakeup sequences are used (section 5): whether a step is the last of its actor, which
-is what daemons conflict with, is known only when it has been done, and wakeup trees need footprints that are exact. So too where steps
-grow (`Learned.late`): what the reversing step is without the other is only known if it has been made there.
+With daemons, source sets without wakeup sequences are used (section 5): daemons conflict with the last step of an actor, whether a
+step is the last is known only once it has been made, and wakeup trees need exact footprints. The same holds where steps grow
+(`Learned.late`): what the reversing step is without the other is known only if it has been made there.
 
-Departures: races of blocked and of state-dependent operations and of the clock as `simharness.races` tells; data choices
+Departures: races of blocked and of state-dependent operations and of the clock are those of `simharness.search.races`; data choices
 are branches whose keys differ only in the alternative. Races are looked for among all steps of each execution, not only the new
 ones, and `v` is the whole of notdep: cheaper variants lose orderings.
 """
@@ -67,7 +67,7 @@ class Dpor:
         return self.known
 
     def choose(self, enabled: list[int]) -> int:
-        """Follow the wakeup tree; beyond it, go on with the same actor where that is not asleep."""
+        """Follow the wakeup tree; beyond it, continue with the same actor unless it is asleep."""
         kernel = self.kernel
         n = kernel.record.n
         asleep: dict[int, tuple[int, int]] = {}
@@ -165,7 +165,7 @@ class Dpor:
     def _covered(self, i: int, rest: int, last: Event, rests_on: int) -> str:
         """Whether a sleeping choice at depth i is a weak initial of the reversal: "no", "now" or "for good".
 
-        For good means that it stays so as long as the first `rests_on` steps do.
+        "For good" means: as long as the first `rests_on` steps stay the same.
         """
         sleeping = self.sleep[i]
         if not sleeping:
@@ -220,7 +220,7 @@ class Dpor:
         return events
 
     def _add_source(self, i: int, events: list[Event]) -> None:
-        """Have an initial of the reversal tried at depth i, unless one of them is or was: source sets (article, section 5)."""
+        """Plan an initial of the reversal at depth i, unless one is planned or was tried: source sets (article, section 5)."""
         sleeping = self.sleep[i]
         tried = {branch.key for branch in self.left[i]}
         tried.update(sleeping)
@@ -257,7 +257,7 @@ class Dpor:
 def _without(branch: Branch, events: list[Event], never_has_to: bool) -> list[Event] | None:
     """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it.
 
-    A step that never has to happen, a fault, must occur in the sequence.
+    A step that never has to happen, which is a fault, must occur in the sequence.
     """
     wanted, reads, writes = branch.key, branch.reads, branch.writes
     if events[0][0] == wanted:

@@ -1,9 +1,9 @@
 """The schedules that Hypothesis draws: at each choice an index into what is possible, 0 being the simplest.
 
-The simplest is that the actor goes on that moved last; then come the others, the clock, and faults at the end. So what Hypothesis does to
-make an example smaller makes a schedule one with fewer context switches. Hypothesis runs the executions (`simharness.examples`), and its
-part of a choice is done outside of the simulation: its clocks, locks and random numbers are the real ones. It gives no probability for what
-it draws, so it is a sampler that promises nothing.
+The simplest choice is the actor that moved last; then come the others, the clock, and last the faults. So when Hypothesis makes an example
+smaller, the schedule gets fewer context switches. Hypothesis runs the executions (`simharness.exploring.examples`), and its part of a
+choice is done outside of the simulation, with real clocks, locks and random numbers. It gives no probability for what it draws, so it is
+a sampler that guarantees nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Schedule:
         return "<schedule, drawn as it goes>"
 
     def choose(self, kernel: Kernel, enabled: list[int]) -> int:
-        """Return one of the enabled choices, or give the execution up if the example has ended."""
+        """Return one of the enabled choices, or abandon the execution if the example has ended."""
         if len(enabled) == 1:
             return enabled[0]
         try:
@@ -43,13 +43,13 @@ class Schedule:
         return simplest_first(kernel, enabled)[index]
 
     def finish(self) -> None:
-        """The execution is over: raise what ended the example in the middle of it, if something did."""
+        """The execution is over: raise the exception that ended the example early, if there was one."""
         if self._stopped is not None:
             raise self._stopped
 
 
 class Drawn(Sampler):
-    """Takes its choices from `schedule`, which is another one for each execution."""
+    """Takes its choices from `schedule`, which is replaced for each execution."""
 
     name = "hypothesis"
     schedule = Schedule(lambda limit: 0)
@@ -69,6 +69,6 @@ class Drawn(Sampler):
 
 
 def simplest_first(kernel: Kernel, enabled: list[int]) -> list[int]:
-    """Return the choices in the order in which they are to be preferred: whoever moved last, the others, the clock, faults."""
+    """Return the choices in order of preference: the actor that moved last, the others, the clock, faults."""
     last = next((key >> SHIFT for key in reversed(kernel.record.keys) if key >> SHIFT in kernel.cast.actors), -1)
     return sorted(enabled, key=lambda key: (kernel.movers.strikes(key) is not None, key == kernel.movers.clock_key, key >> SHIFT != last))

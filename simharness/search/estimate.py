@@ -1,4 +1,4 @@
-"""How large the tree is that a depth-first search walks, told from the part it has walked.
+"""How large the tree is that a depth-first search walks, estimated from the part it has walked.
 
 Weighted tree estimates: what an unvisited branch holds is guessed from its siblings (Knuth: Estimating the efficiency of backtrack
 programs, 1975; Kilby, Slaney, Thiébaux, Walsh: Estimating search tree size, AAAI 2006, the recursive estimator). The open nodes are those
@@ -7,12 +7,12 @@ branches that are known and not begun. Two things are different under partial or
 been closed:
 
 - sleep sets make later children smaller than earlier ones: the *decay* is how much smaller the last one was than those before it;
-- branches are inserted late, while a child is being explored: a node with m movers still to come is given as many more as closed nodes
-  with m movers came to have beyond those known now.
+- branches are inserted late, while a child is being explored: a node with m movers still to come is expected to get as many more as
+  closed nodes with m movers got beyond those known now.
 
-The estimate is the geometric mean of what the known branches come to and of that with the expected late ones. Those two, each moved away
-by the share that is still to be explored, are the range. It is a heuristic: `benchmarks/estimates.py` measures how often the truth is in
-it.
+The estimate is the geometric mean of two totals: of the known branches alone, and with the expected late ones. Those two, each moved
+away by the share that is still to be explored, are the range. It is a heuristic: `benchmarks/estimates.py` measures how often the true
+number lies in the range.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from simharness.engine.actors import SHIFT
 
 FEWEST = 10
-"""Leaves before which nothing sensible can be said."""
+"""With fewer leaves no sensible estimate exists."""
 SAMPLE = 3
-"""Closed nodes with as many movers that are needed to expect of another what they were like."""
+"""How many closed nodes with as many movers are needed to expect the same of another node."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Estimate:
 
     @property
     def known(self) -> bool:
-        """Whether the total is no guess."""
+        """Whether the total is exact."""
         return self.low == self.high
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ def in_words(number: int) -> str:
 
 
 class Branching:
-    """How widely a depth-first search branches: in how many ways it went on from the points at which it went on in more than one."""
+    """How widely a depth-first search branches: how many branches it took at the points at which it took more than one."""
 
     def __init__(self) -> None:
         self.points = 0
@@ -167,7 +167,7 @@ class Tree:
         return low, max(low, best), max(low, grown * away)
 
     def _total(self, pending: Sequence[int], grow: bool) -> float:
-        """Sum up from the deepest open node: the closed children, the open one, and as much for each branch to come as those had."""
+        """Sum up from the deepest open node: the closed children, the open one, and for each branch to come as much as those had."""
         decay = min(1.0, self._last / self._mean) if self._mean else 1.0
         depth = len(self.closed) - 1
         total = self.leaves[depth] / self.closed[depth] * decay

@@ -34,7 +34,7 @@ class Exhaustive:
         return enabled[0]
 
     def end(self) -> None:
-        """Go to the next alternative of the last point that has one."""
+        """Move to the next alternative of the last point that has any left."""
         kernel, left = self.kernel, self.left
         del left[kernel.record.n :]
         while left and not left[-1]:

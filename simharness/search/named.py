@@ -1,4 +1,4 @@
-"""The strategies that can be asked for, by name, and within a bound."""
+"""The strategies by name, and within a bound."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ STRATEGIES: dict[str, Callable[[Kernel, Settings], Strategy]] = {
     "hypothesis": lambda kernel, settings: Drawn(kernel, settings.seed),
 }
 BOUNDED = ("dpor", "exhaustive")
-"""The strategies that a bound on preemptions or delays can be asked of."""
+"""The strategies that take a bound on preemptions or delays."""
 
 
 def check(name: str, settings: Settings) -> None:
-    """Refuse what cannot be asked for.
+    """Check a strategy's name and the settings for it.
 
     Raises:
         Misuse: no such strategy, or settings that make no sense with it.
@@ -45,20 +45,20 @@ def check(name: str, settings: Settings) -> None:
         raise Misuse("strategy 'hypothesis' needs the package of that name: python -m pip install hypothesis")
     given = {kind: most for kind in ("preemptions", "delays") if (most := getattr(settings, kind)) is not None}
     if len(given) == 2:
-        raise Misuse("preemptions and delays: one of the two bounds a search; leave the other out")
+        raise Misuse("preemptions and delays cannot be combined: pass only one of them")
     for kind, most in given.items():
         if most < 0:
-            raise Misuse(f"{kind}={most}: a bound is 0 or more")
+            raise Misuse(f"{kind}={most}: must be at least 0")
         if name not in BOUNDED:
-            raise Misuse(f"{kind}={most} with {name}: a sampler is not bounded (pct preempts depth - 1 times); use {' or '.join(BOUNDED)}")
+            raise Misuse(f"{kind}={most} with {name}: a sampler takes no bound (pct preempts depth - 1 times); use {' or '.join(BOUNDED)}")
     if settings.depth < 1:
-        raise Misuse(f"depth={settings.depth}: a bug has depth 1 at least")
+        raise Misuse(f"depth={settings.depth}: must be at least 1")
 
 
 def made(name: str, kernel: Kernel, settings: Settings) -> Strategy:
     """Return a new strategy for one round of executions.
 
-    A bound is a wrapper, but for `dpor`: reduction and bounds do not combine, so a search made for bounds stands in for it.
+    A bound is a wrapper, except for `dpor`: reduction and bounds do not combine, so a search made for bounds replaces it.
     """
     bound = None
     if settings.preemptions is not None:

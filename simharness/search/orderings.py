@@ -1,10 +1,10 @@
 """Which ordering an execution belongs to, as a value that can be compared, built up step by step.
 
 Two executions belong to one ordering (Mazurkiewicz trace) when one becomes the other by swapping neighbouring steps that do not conflict. A
-step is identified by its key, its footprint and, for each resource that it reads or writes, the last step before it that wrote that: from
-whom each step read and who overwrote whom tell the order of all conflicting steps. An actor's steps all write the actor's own bit, so its
-last one tells them all, and the last steps of all movers tell the ordering. An advance of the clock, or a stall, follows whatever was done.
-Equal values mean equal states, and so equal futures, also where the executions are not over.
+step is identified by its key, its footprint and, for each resource that it reads or writes, the last step before it that wrote that:
+which step each step read and which it overwrote determine the order of all conflicting steps. An actor's steps all write the actor's own
+bit, so its last one determines them all, and the last steps of all movers determine the ordering. An advance of the clock, or a stall,
+follows all steps before it. Equal values mean equal states, and so equal futures, even where the executions are not over.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Ordering = tuple[int, ...]
 
 
 class Exactly:
-    """Gives each description of a step a number of its own: no two are taken for one."""
+    """Gives each description of a step its own number: different ones are never confused."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, ...], int] = {}
@@ -30,10 +30,10 @@ class Exactly:
 
 
 class Orderings:
-    """The ordering of the kernel's execution, as far as it has come.
+    """The ordering of the kernel's execution so far.
 
     Args:
-        identify: `Exactly()` where a mistake would lose an ordering; `hash` where orderings are only counted, which keeps nothing.
+        identify: `Exactly()` where a mistake would lose an ordering; `hash` where orderings are only counted, which stores nothing.
     """
 
     def __init__(self, kernel: Kernel, identify: Callable[[tuple[int, ...]], int]) -> None:
@@ -65,7 +65,7 @@ class Orderings:
         return tuple(sorted(self._last.values()))
 
     def after(self, key: int, reads: int, writes: int) -> Ordering:
-        """Return what `so_far`, which has been asked, would be after a step with this footprint."""
+        """Return what `so_far`, which must have been called here, would be after a step with this footprint."""
         last = self._last.copy()
         last[key >> SHIFT] = self._step(key, reads, writes)
         return tuple(sorted(last.values()))

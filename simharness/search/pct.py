@@ -1,12 +1,12 @@
 """Probabilistic concurrency testing: Burckhardt, Kothari, Musuvathi, Nagarakatte (ASPLOS 2010).
 
-Each actor has a random priority of its own, and of those who can move the highest goes on. At d - 1 steps drawn evenly from the k of an
+Each actor has its own random priority, and of the actors that can move the highest does. At d - 1 steps drawn evenly from the k of an
 execution, the actor that has just moved falls below all that have not fallen. A bug has *depth* d when d constraints on the order of
-steps make it show; an execution of at most k steps by n actors finds it with probability at least 1/(n·k^(d-1)): d = 1 is a matter of
-who is first, d = 2 of one preemption at the right step, d = 3 of two.
+steps are enough to show it; an execution of at most k steps by n actors finds it with probability at least 1/(n·k^(d-1)): d = 1 depends
+on which actor is first, d = 2 on a preemption at the right step, d = 3 on two of them.
 
-The first execution has no falls: it tells n and k. When a later one has more of either, they are raised, and the guarantee is given for
-those drawn since. The clock is an actor with a priority, too. An actor that comes into being later draws its priority then.
+The first execution has no falls: it measures n and k. When a later execution has more of either, they are raised, and the guarantee is
+given for the executions drawn since. The clock is an actor with a priority, too. An actor that is created later draws its priority then.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Pct(Sampler):
         self.falls: dict[int, int] = {}
 
     def begin(self) -> Sequence[int] | None:
-        """Draw at which steps somebody falls, and how low."""
+        """Draw at which steps an actor falls, and how low."""
         self.priority.clear()
         self.falls = {1 + self.below(self.steps): low - self.depth for low in range(1, self.depth)} if self.steps else {}
         return super().begin()
 
     def pick(self, movers: list[int]) -> int:
-        """Return the one with the highest priority, after the last to move has fallen if this was its step."""
+        """Return the mover with the highest priority, after the last mover has fallen if this is a step to fall at."""
         kernel, priority = self.kernel, self.priority
         fall = self.falls.get(kernel.record.n)
         if fall is not None:
@@ -51,7 +51,7 @@ class Pct(Sampler):
         return max(movers, key=priority.__getitem__)
 
     def guarantee(self) -> str:
-        """Each execution finds a bug of this depth with probability 1/(n·k^(d-1)) at least."""
+        """Each execution finds a bug of this depth with probability at least 1/(n·k^(d-1))."""
         actors, steps, depth = max(1, self._actors), max(1, self.steps), self.depth
         bound = actors * steps ** (depth - 1)
         power = str(depth - 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")) if depth > 2 else ""

@@ -1,13 +1,13 @@
 """Partial order sampling: Yuan, Yang, Gu: Partial order aware concurrency sampling (CAV 2018).
 
-Each pending step has a random priority, and of those that can be done the highest is. A step that was done loses its priority, and so
-does every pending one that conflicts with it: who comes first in one race says nothing about the next. Steps that conflict with nothing
-keep theirs, so that no chance is spent on orders that make no difference.
+Each pending step has a random priority, and of those that can be done the highest is done. A step that was done loses its priority, and
+so does every pending step that conflicts with it: the order in one race says nothing about the next. Steps that conflict with nothing
+keep theirs, so that no probability is spent on orders that make no difference.
 
 An ordering is drawn with probability at least n^-k · R^U with R ≥ 1 and U ≥ 0 that grow with the share of steps that do not race: never
-worse than a random walk's n^-k, and better by far for programs with few races.
+worse than a random walk's n^-k, and far better for programs with few races.
 
-What a pending operation would conflict with is asked of its declared footprint, in the present state of its resource.
+What a pending operation would conflict with follows from its declared footprint in the present state of its resource.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Pos(Sampler):
         return super().begin()
 
     def pick(self, movers: list[int]) -> int:
-        """Return the one with the highest priority, after those that the last step raced with have drawn another."""
+        """Return the mover with the highest priority, after those that conflict with the last step have drawn new ones."""
         kernel, priority = self.kernel, self.priority
         if kernel.record.n:
             self._forget(kernel.record.keys[-1] >> SHIFT, kernel.record.reads[-1], kernel.record.writes[-1])
@@ -53,7 +53,7 @@ class Pos(Sampler):
                 del priority[index]
 
     def guarantee(self) -> str:
-        """Each ordering has probability n^-k at least, and more where few steps race."""
+        """Each ordering has probability at least n^-k, and more where few steps race."""
         chance = power_of_ten(-self.steps * math.log10(max(1, self._actors)))
         return (
             f"pos draws a given ordering with probability at least n^-k·R^U ≥ n^-k = {chance} ({self.size()}), "

@@ -47,7 +47,7 @@ class Second(NamedTuple):
 
 
 class Reversal(NamedTuple):
-    """A race for those who want to see it reversed: its first step i, its second one j (the execution's length: still waiting at the end).
+    """A race to be reversed for its own sake: its first step i, its second step j (the execution's length: still waiting at the end).
 
     `key` is the choice that makes the second step, `past` the mask of the steps that happen before it, `shared` that of the resources on
     which the two conflict. For a data choice i is j, and `key` another alternative.
@@ -89,29 +89,34 @@ class Races:
             index = key >> SHIFT
             past, direct = self.past(j, index, reads, writes)
             self.before.append(past)
-            found: list[Race] = []
+            races: list[Race] = []
             if kernel.record.stalled and direct:
                 direct = self._awake(direct, kernel.cast.actors.get(index))
+            # Most steps take the third branch: no state decides whether they can be made or what they write, so without i they have the
+            # footprint that was recorded. For the others `_races` asks what they would have been. An advance or a stall conflicts with
+            # every step, which says nothing about whether it could have come earlier: `_clock_races` asks that of configurations. What a
+            # crash writes depends on the locks held at that point. No actor moves before the step that started it (`born`).
+            # Beside daemons `_races` is needed for all: without i, the step might be its actor's last and so conflict with the daemons.
             if not direct or key == kernel.movers.clock_key or (index in movers and writes & CLOCK):
                 pass
             elif index in movers:
-                found = [(i, key, *kernel.movers.footprint_without(i, j, self.before)) for i in direct]
+                races = [(i, key, *kernel.movers.footprint_without(i, j, self.before)) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
                 born = kernel.cast.actors[index].born
-                found = [(i, key, reads, writes) for i in direct if i != born]
+                races = [(i, key, reads, writes) for i in direct if i != born]
             else:
                 again = key if operation.due is None else index << SHIFT
-                found = self._races(
+                races = self._races(
                     Second(j, again, kernel.cast.actors[index], operation, kernel.record.deadlines[j], reads, writes), direct
                 )
             if operation.options > 1:
                 if daemons:
                     reads |= ENDING
                 first = index << SHIFT
-                found += [(j, other, reads, writes) for other in range(first, first + operation.options) if other != key]
+                races += [(j, other, reads, writes) for other in range(first, first + operation.options) if other != key]
             if kernel.faults is not None:
-                found += self._faults_instead(j)
-            self.races.append(found)
+                races += self._faults_instead(j)
+            self.races.append(races)
             self.steps_of[index] = self.steps_of.get(index, 0) | 1 << j
         self.end = kernel.record.n - (kernel.record.n > 0 and keys[-1] == kernel.movers.nothing_key)
         self.tail = self._pending_races()
@@ -144,15 +149,15 @@ class Races:
         None of them lets a fault strike that has not struck.
 
         Between the steps of such a pair lie others that have to come after the first one and before the second one; with the pair they are
-        reversed too. What its second step needs from its own actor does not come after the first.
+        reversed too. What the second step needs from its own actor does not come after the first.
         """
         kernel = self.kernel
-        found: set[tuple[int, int]] = set()
+        yielded: set[tuple[int, int]] = set()
         for races, j in self.all():
             for i, key, reads, writes in races:
                 if self._strikes_anew(i, j, key):
                     continue
-                found.add((i, key if j == kernel.record.n else j))
+                yielded.add((i, key if j == kernel.record.n else j))
                 past = (1 << j) - 1 if writes & CLOCK else self.past(min(j, self.end), key >> SHIFT, reads, writes)[0]
                 yield Reversal(i, j, key, past, self._shared(i, reads, writes))
         pending = [(kernel.record.n, actor.key, *actor.footprint(kernel.learned.checked)) for actor in self._waiting()]
@@ -167,7 +172,7 @@ class Races:
             settled = (self.before[last] | 1 << last) if last >= 0 else 0
             past = self.before[j] if j < kernel.record.n else self.past(self.end, key >> SHIFT, reads, writes)[0]
             for i in range(j):
-                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.record.n else j) not in found:
+                if not settled >> i & 1 and self._shared(i, reads, writes) and (i, key if j == kernel.record.n else j) not in yielded:
                     yield Reversal(i, j, key, past, self._shared(i, reads, writes))
 
     def _strikes_anew(self, i: int, j: int, key: int) -> bool:
@@ -212,7 +217,7 @@ class Races:
 
     def _races(self, second: Second, direct: list[int]) -> list[Race]:
         """Return the reversible races of a step with those directly before it, or with the write that would have allowed it."""
-        found: list[Race] = []
+        races: list[Race] = []
         refused = False
         born = second.actor.born
         for i in direct:
@@ -222,20 +227,20 @@ class Races:
             if footprint is None:
                 refused = True
             else:
-                found.append((i, second.key, *footprint))
+                races.append((i, second.key, *footprint))
         if refused:
-            self._walk_back(second, found)
-        return found
+            self._walk_back(second, races)
+        return races
 
-    def _walk_back(self, second: Second, found: list[Race]) -> None:
-        """Find the latest write of the guarding resource before which the operation could have been done."""
+    def _walk_back(self, second: Second, races: list[Race]) -> None:
+        """Add the race with the latest write of the guarding resource before which the operation could have been done."""
         resource, actor = second.operation.resource, second.actor
         if resource is None:
             return
         kernel = self.kernel
         last = max(self.steps_of.get(actor.index, 0).bit_length() - 1, actor.born)
         settled = (self.before[last] | 1 << last) if last >= 0 else 0
-        tried = {race[0] for race in found}
+        tried = {race[0] for race in races}
         for i in range(second.j - 1, -1, -1):
             if settled >> i & 1:
                 if kernel.record.writes[i] & resource.bit:
@@ -247,7 +252,7 @@ class Races:
                 return
             footprint = self._reversed(i, second)
             if footprint is not None:
-                found.append((i, second.key, *footprint))
+                races.append((i, second.key, *footprint))
                 return
 
     def _reversed(self, i: int, second: Second) -> tuple[int, int] | None:
@@ -274,7 +279,7 @@ class Races:
     def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
         """Add to the reads of a reversing step that its actor may end with it, if what it learns may be different without i.
 
-        That it does is known only when it has been done, and an ordering tried in vain is better than one lost.
+        Whether it does is known only once the step has been made, and an ordering tried in vain is better than an ordering lost.
         """
         kernel = self.kernel
         shared = (reads | writes) & kernel.record.writes[i] | writes & kernel.record.reads[i]
@@ -283,7 +288,7 @@ class Races:
     def _pending_races(self) -> list[Race]:
         """Races of the operations that were still waiting when the execution ended."""
         kernel = self.kernel
-        found: list[Race] = []
+        races: list[Race] = []
         for actor in self._waiting():
             operation = actor.pending
             assert operation is not None
@@ -294,8 +299,8 @@ class Races:
             if direct:
                 alternatives = operation.options if operation.due is None else 1
                 for key in range(actor.key, actor.key + alternatives):  # of a daemon's data choice one may be asleep, another not
-                    found += self._races(Second(self.end, key, actor, operation, actor.deadline, reads, writes), direct)
-        return found
+                    races += self._races(Second(self.end, key, actor, operation, actor.deadline, reads, writes), direct)
+        return races
 
     # Faults
 
@@ -362,9 +367,9 @@ class Races:
                     target += [(i, key, 0, writes) for key, writes in instead(kernel, self.steps_of, done, (now, lateness))]
                 if end < self.end:
                     done = (1 << end) - 1
-                    found = instead(kernel, self.steps_of, done, (now, lateness))
+                    others = instead(kernel, self.steps_of, done, (now, lateness))
                     target += [
-                        (end, key, 0, writes) for key, writes in found if key not in (kernel.record.keys[end], kernel.movers.clock_key)
+                        (end, key, 0, writes) for key, writes in others if key not in (kernel.record.keys[end], kernel.movers.clock_key)
                     ]
             if end < self.end:
                 start = end + 1

@@ -1,8 +1,7 @@
-"""The random walk: at every step, whoever can move is as likely as the others to do so.
+"""The random walk: at every step, all movers that can move are equally likely.
 
-An interleaving of k steps among at most n movers is drawn with probability at least n^-k, which is next to nothing for all but the
-smallest programs: a bug that needs one actor to be passed over many times in a row is not found this way. It is the measure for the other
-samplers.
+An interleaving of k steps among at most n movers is drawn with probability at least n^-k, which is tiny for all but the smallest
+programs: a bug that needs an actor to be passed over many times in a row is not found this way. It is the baseline for the other samplers.
 """
 
 from __future__ import annotations
@@ -22,6 +21,6 @@ class RandomWalk(Sampler):
         return movers[self.below(len(movers))]
 
     def guarantee(self) -> str:
-        """Each interleaving has probability n^-k at least."""
+        """Each interleaving has probability at least n^-k."""
         chance = power_of_ten(-self.steps * math.log10(max(1, len(self.movers))))
         return f"a random walk draws a given interleaving with probability at least n^-k = {chance} ({self.size()})"

@@ -1,9 +1,8 @@
-"""What the samplers share: random numbers of their own, what a sample has been like so far, and words for what it is worth.
+"""What the samplers share: random numbers of their own, figures about the executions drawn so far, and the words for what they prove.
 
-A sampler draws executions for ever and exhausts nothing: the explorer gives it a budget, and when it has found nothing the verdict is
-inconclusive. The papers' guarantees speak of n actors (the clock, where it can move, is one of them) and k steps; both are the most seen
-so far, the first execution's to begin with. The orderings met are counted by hash, which may take two for one but is not known to have
-done so.
+A sampler draws executions until its budget ends and exhausts nothing: if it finds no failure the verdict is inconclusive. The papers'
+guarantees speak of n actors (including the clock where it can move) and k steps; both are the most seen so far, beginning with those of
+the first execution. The orderings met are counted by hash: a collision would count two as one, which has not been seen to happen.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from simharness.search.orderings import Ordering, Orderings
 from simharness.search.strategy import Expected
 
 DEFAULT_EXECUTIONS = 10_000
-"""The budget of a sampler that was given no limit."""
+"""The budget of a sampler without a limit."""
 
 
 class Sampler:
@@ -50,7 +49,7 @@ class Sampler:
         return ()
 
     def expected(self) -> Expected:
-        """Nothing is known beforehand."""
+        """Return nothing: no step is known beforehand."""
         return (), ()
 
     def choose(self, enabled: list[int]) -> int:
@@ -63,7 +62,7 @@ class Sampler:
         return keys[self.below(len(keys))]
 
     def pick(self, movers: list[int]) -> int:
-        """Return who of the enabled movers goes next."""
+        """Return which of the enabled movers goes next."""
         raise NotImplementedError
 
     def below(self, limit: int) -> int:
@@ -71,7 +70,7 @@ class Sampler:
         return int(self.random() * limit)
 
     def end(self) -> None:
-        """Take in what the execution was like; `alike` counts those since n and k were last raised."""
+        """Record the execution's figures; `alike` counts the executions since n or k was last raised."""
         kernel = self.kernel
         self.drawn += 1
         self.alike += 1
@@ -86,12 +85,12 @@ class Sampler:
         return None
 
     def words(self, executions: int, verified: bool) -> Sequence[str]:
-        """Say how much was drawn and what the paper guarantees for it."""
+        """Say how much was drawn, and what the paper guarantees."""
         met = f"{len(self.met):,} distinct orderings" if len(self.met) != 1 else "one ordering"
         return [f"{executions} executions", f"drawn with seed {self.seed}: {met}", self.guarantee(), *self._about_choices()]
 
     def guarantee(self) -> str:
-        """Say what the paper promises of one execution."""
+        """Say what the paper guarantees for each execution."""
         raise NotImplementedError
 
     def _about_choices(self) -> list[str]:
@@ -105,5 +104,5 @@ class Sampler:
 
 
 def power_of_ten(exponent: float) -> str:
-    """Write 10 to a negative power for people: 0.0012, or 10^-17."""
+    """Write 10 to a negative power in a readable form: 0.0012, or 10^-17."""
     return f"{10**exponent:.2g}" if exponent > -6 else f"10^{math.floor(exponent)}"

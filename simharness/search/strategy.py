@@ -1,9 +1,9 @@
-"""Ways to choose who goes next, behind one protocol.
+"""Ways to choose which actor moves next, behind one protocol.
 
 The explorer calls `begin` for a plan (the choices to start the next execution with; None: nothing is left to explore), then the
-kernel calls `choose` at every scheduling point beyond the plan, then the explorer calls `end`. A strategy that promises to
-have explored everything when `begin` returns None says so with `exhausts`; what that everything is, and what a strategy that only
-samples promises instead, it says in `words`.
+kernel calls `choose` at every scheduling point beyond the plan, then the explorer calls `end`. A strategy that has explored everything
+when `begin` returns None says so with `exhausts`; `words` says what that everything is, or what a strategy that only samples guarantees
+instead.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Strategy(Protocol):
     grows: bool
 
     def begin(self) -> Sequence[int] | None:
-        """Return the choices with which the next execution starts, or None when there is no next one."""
+        """Return the choices with which the next execution starts, or None when there is none."""
 
     def expected(self) -> Expected:
-        """Return the footprints that the steps of the plan, but the last, are known to have."""
+        """Return the footprints that the steps of the plan, except the last, are known to have."""
 
     def choose(self, enabled: list[int]) -> int:
         """Return one of the enabled choices, or a negative number to abandon the execution."""
@@ -38,7 +38,7 @@ class Strategy(Protocol):
         """The execution is over; its record is in the kernel."""
 
     def pending(self) -> Sequence[int] | None:
-        """Return how many branches are known and not begun at each depth of the next plan; None if this is no walk of a tree."""
+        """Return how many branches are known and not begun at each depth of the next plan; None if the search does not walk a tree."""
 
     def words(self, executions: int, verified: bool) -> Sequence[str]:
-        """Say what so many executions that ran to their end cover: all that there is, if `verified`, or some of it."""
+        """Say what so many executions that ran to their end cover: everything, if `verified`, or a part of it."""

@@ -73,7 +73,7 @@ def write_choices(kernel: Kernel) -> str:
 
 
 def fingerprint(kernel: Kernel) -> str:
-    """Return six hex digits that tell whether the steps of an execution are those the token was written for."""
+    """Return six hex digits that show whether the steps of an execution are those for which the token was written."""
     text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.record.operations)
     return hashlib.sha256(kernel.canonical(text).encode(errors="backslashreplace")).hexdigest()[:6]
 
@@ -106,8 +106,8 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
     if version and version != this_python():
         raise TokenError(
-            f"this token was written under Python {version[2:]} and rests on what may be otherwise in another version, such as Python "
-            f"{this_python()[2:]}, which this is: replay it under Python {version[2:]}, or explore again"
+            f"this token was written under Python {version[2:]} and depends on what may differ in Python {this_python()[2:]}, which is "
+            f"running now: replay it under Python {version[2:]}, or explore again"
         )
     cell: dict[str, Any] = {}
     for pair in filter(None, parts[1].split(",")):
@@ -163,7 +163,7 @@ class Replay:
             actor = actors[rank] if rank < len(actors) else None
             key, who = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that is not there")
         if key not in enabled:
-            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot: has the code changed?")
+            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot move: has the code changed?")
         return key
 
     def finish(self) -> None:
@@ -173,7 +173,7 @@ class Replay:
                 f"this token does not fit: the execution ended after {self.taken} of its {len(self.queue)} steps: has the code changed?"
             )
         if fingerprint(self.kernel) != self.check:
-            raise TokenError("this token does not fit: its choices can be made, but the steps are others now: the code has changed")
+            raise TokenError("this token does not fit: its choices can be made, but lead to other steps: the code has changed")
 
 
 ABSENT = -2
@@ -181,11 +181,11 @@ ABSENT = -2
 
 def _fault(kernel: Kernel, key: int) -> str | None:
     """Return a token's text for a fault that is a mover: `!crash.0.` is a crash of the first process; None for other movers."""
-    found = kernel.movers.faults.get(key >> SHIFT)
-    if found is None:
+    mover = kernel.movers.faults.get(key >> SHIFT)
+    if mover is None:
         return None
     processes = list(dict.fromkeys(actor.process for actor in kernel.cast.actors.values()))
-    kind, process = found
+    kind, process = mover
     return f"!{kind}.{processes.index(process)}." if process else "!nothing.0."
 
 
@@ -196,8 +196,8 @@ def text_of(value: Any) -> str:
 
 def value_of(text: str) -> Any:
     """Return the value that a token's text stands for, if it is not one of a known few: a literal, or else the text itself."""
-    found = _literal(text)
-    return text if found is None else found[0]
+    literal = _literal(text)
+    return text if literal is None else literal[0]
 
 
 def _literal(text: str) -> tuple[Any] | None:

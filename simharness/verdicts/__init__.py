@@ -1,1 +1,1 @@
-"""What was found: results, and counterexamples that are made short, explained and confirmed in a fresh process."""
+"""Results, and counterexamples that are made short, explained and confirmed in a fresh process."""

@@ -1,14 +1,13 @@
-"""Finds the races that a failure is due to, by letting them come out the other way.
+"""Finds the races that cause a failure, by reversing them.
 
-The failing execution's conflicting pairs of steps that could have come the other way round, as its happens-before relation tells
-them, are reversed one at a time: the schedule is run again with what the second step needs, and then that step, moved before the
-first, and everything else in its order as far as it still can be. A pair whose reversal passes is to blame, unless another that
-passes reverses less; one whose reversal fails too is not. Where no single reversal passes,
-failing ones are reversed further, so that sets of two and more races are found, the smallest first. A data choice is reversed by
-taking another alternative, a crash or a stall by leaving it out.
+The happens-before relation of the failing execution says which conflicting pairs of steps could have come in the other order. They are
+reversed one at a time: the schedule is run again with the second step, and what it needs, moved before the first, and with everything
+else in its old order as far as possible. A pair whose reversal passes is to blame, unless another reversal that passes changes less; a
+pair whose reversal still fails is not. Where no single reversal passes, failing ones are reversed further, which finds sets of two and
+more races, the smallest first. A data choice is reversed by taking another alternative, a crash or a stall by leaving it out.
 
-Delta debugging between a failing and a passing run is this search's ancestor (Choi, Zeller: Isolating failure-inducing thread schedules,
-ISSTA 2002); here the differences are races, and orderings that were met before are not looked at twice.
+The method comes from delta debugging between a failing and a passing run (Choi, Zeller: Isolating failure-inducing thread schedules,
+ISSTA 2002); here the differences are races, and an ordering is examined only once.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from simharness.trace.data import Blame, Passing, Race, Why
 from simharness.verdicts.shrink import Shrinker, follow, kind_of
 
 MOST = 40
-"""Executions that finding the races takes at most."""
+"""At most so many executions are spent on finding the races."""
 ENOUGH = 3
 """Single races to blame after which no more are looked for: each says where the failure can be cut off."""
 DEEPEST = 3
-"""Races reversed together at most."""
+"""At most so many races are reversed together."""
 WITHOUT = -1
-"""In the place of a choice: the fault does not strike."""
+"""Instead of a choice: the fault does not strike."""
 NO_FAULT = "no fault"
 
 Event = tuple[int, int]
@@ -44,7 +43,7 @@ Flip = tuple[Event, Event]
 
 
 class _Run(NamedTuple):
-    """What is kept of an execution: its steps up to the failure and beyond, their order, what can be reversed, and what led to it."""
+    """What is kept of an execution: all its steps, their order, what can be reversed, and the reversals that led to it."""
 
     keys: Sequence[int]
     events: Sequence[Event]
@@ -67,7 +66,7 @@ class _Passed(NamedTuple):
 
 
 def explain(simulation: Simulation, shrinker: Shrinker, budget: int) -> Why:
-    """Return what the shrinker's best execution is due to, found with at most so many executions."""
+    """Return what causes the failure of the shrinker's best execution, spending at most `budget` executions."""
     return _Explainer(simulation, shrinker, min(budget, MOST)).run()
 
 
@@ -100,16 +99,16 @@ class _Explainer:
             if self._passed or self._left <= 0:
                 break
         least: list[_Passed] = []
-        for found in sorted(self._passed):
-            if not any(found.pairs >= smaller.pairs for smaller in least):
-                least.append(found)
-        blame = tuple(Blame(found.races, self._token(found.keys)) for found in least)
+        for passed in sorted(self._passed):
+            if not any(passed.pairs >= smaller.pairs for smaller in least):
+                least.append(passed)
+        blame = tuple(Blame(passed.races, self._token(passed.keys)) for passed in least)
         return Why(blame, self._passing(), self._singles, all_singles, self._tried + self._shrinker.ran)
 
     def _widen(self, frontier: Sequence[_Run], depth: int) -> tuple[list[_Run], bool]:
         """Reverse one more race of each execution; return those that still fail the same way, and whether all races were tried."""
         failing: list[_Run] = []
-        for run, reversal, order in sorted(self._candidates(frontier), key=lambda found: self._disorder(*found)):
+        for run, reversal, order in sorted(self._candidates(frontier), key=lambda candidate: self._disorder(*candidate)):
             if len(self._passed) >= (ENOUGH if depth == 1 else 1):
                 return failing, False
             if tuple(order) in self._planned:
@@ -120,9 +119,9 @@ class _Explainer:
             self._left -= 1
             self._tried += 1
             self._singles += depth == 1
-            found = self._try(run, reversal, order)
-            if found is not None:
-                failing.append(found)
+            still_failing = self._try(run, reversal, order)
+            if still_failing is not None:
+                failing.append(still_failing)
         return failing, True
 
     def _candidates(self, frontier: Sequence[_Run]) -> Iterator[tuple[_Run, Reversal, list[int]]]:
@@ -146,11 +145,11 @@ class _Explainer:
             return None
         if kind_of(execution.failure) != self._wanted:
             return None
-        found = self._look(flips, execution)
-        return found if len(found.events) else None
+        run_again = self._look(flips, execution)
+        return run_again if len(run_again.events) else None
 
     def _look(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> _Run:
-        """Take down the kernel's last execution, which failed; one whose ordering was met before is taken down as having no steps."""
+        """Record the kernel's last execution, which failed; without steps if its ordering was met before."""
         kernel = self._kernel
         self._orderings.begin()
         name = self._orderings.so_far()
@@ -161,8 +160,10 @@ class _Explainer:
         races.update(0)
         footprints = list(zip(kernel.record.reads, kernel.record.writes, strict=True))
         assert execution.failure is not None
-        found = [Reversal(i, i, WITHOUT, 0, 0) for i, _ in kernel.record.struck if kernel.record.keys[i] >> SHIFT in kernel.movers.faults]
-        reversals = [reversal for reversal in [*found, *races.reversals()] if reversal.i <= execution.failure.step]
+        without_fault = [
+            Reversal(i, i, WITHOUT, 0, 0) for i, _ in kernel.record.struck if kernel.record.keys[i] >> SHIFT in kernel.movers.faults
+        ]
+        reversals = [reversal for reversal in [*without_fault, *races.reversals()] if reversal.i <= execution.failure.step]
         return _Run(list(kernel.record.keys), _events(kernel.record.keys), footprints, races.before, reversals, flips)
 
     def _flip(self, run: _Run, reversal: Reversal) -> Flip:
@@ -175,7 +176,7 @@ class _Explainer:
         return first, (index, sum(1 for mover, _ in run.events if mover == index))
 
     def _is_reversed(self, flip: Flip, key: int) -> bool:
-        """Whether the race came out the other way in the kernel's last execution."""
+        """Whether the race is reversed in the kernel's last execution."""
         keys = self._kernel.record.keys
         at = {event: position for position, event in enumerate(_events(keys))}
         first, second = flip
@@ -230,14 +231,14 @@ class _Explainer:
             for x in range(y):
                 if conflict(*failing.footprints[x], *failing.footprints[y]) and at.get(failing.events[x], beyond) > at.get(second, beyond):
                     pairs.add((x, y))
-        return _Passed(flips, len(pairs), -_parting(failing.keys, keys), len(self._passed), list(keys), races, frozenset(pairs))
+        return _Passed(flips, len(pairs), -_divergence(failing.keys, keys), len(self._passed), list(keys), races, frozenset(pairs))
 
     def _passing(self) -> Passing | None:
-        """Return the nearest passing execution: of those found by reversing races, else of those met while shrinking."""
-        found = self._passed or [self._measured(0, keys, ()) for keys in self._shrinker.passing[-MOST:]]
-        if not found:
+        """Return the nearest passing execution: from the reversals, or else from shrinking."""
+        passed = self._passed or [self._measured(0, keys, ()) for keys in self._shrinker.passing[-MOST:]]
+        if not passed:
             return None
-        nearest = min(found)
+        nearest = min(passed)
         token = self._token(nearest.keys)
         step = -nearest.late
         key = nearest.keys[step] if step < len(nearest.keys) else -1
@@ -254,7 +255,7 @@ class _Explainer:
 
     @staticmethod
     def _disorder(run: _Run, reversal: Reversal, order: Sequence[int]) -> tuple[int, int, int]:
-        """How much a reversal changes, as far as can be told before: conflicting pairs that it turns round; late ones first."""
+        """How much a reversal changes, as far as is known beforehand: conflicting pairs that it reverses; late ones first."""
         moved = _needed(run, reversal) + ([reversal.j] if reversal.j < len(run.keys) else [])
         pairs = 0
         for y in moved:
@@ -271,7 +272,7 @@ def _needed(run: _Run, reversal: Reversal) -> list[int]:
 
 
 def _order(run: _Run, reversal: Reversal) -> list[int]:
-    """Return the schedule in which the race comes out the other way and as little else as can be."""
+    """Return the schedule that reverses the race and changes as little else as possible."""
     keys, i, j = run.keys, reversal.i, reversal.j
     first = _needed(run, reversal)
     moved = {*first, j}
@@ -288,12 +289,12 @@ def _events(keys: Sequence[int]) -> list[Event]:
     return events
 
 
-def _parting(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return the position at which two schedules part."""
-    for position, (mine, yours) in enumerate(zip(one, other, strict=False)):
+def _divergence(keys: Sequence[int], other: Sequence[int]) -> int:
+    """Return the position at which two schedules diverge."""
+    for position, (mine, yours) in enumerate(zip(keys, other, strict=False)):
         if mine != yours:
             return position
-    return min(len(one), len(other))
+    return min(len(keys), len(other))
 
 
 def _first(enabled: list[int]) -> int:

@@ -1,10 +1,10 @@
 """Confirms results in a fresh process: same scenario, same token, another hash seed, nothing left over from exploring.
 
-What is confirmed is a cell's counterexample or, where there is none, its first execution; the trace hashes must be equal. Few processes
-serve all cells that are confirmed together: each imports the scenarios' files once and then forks for each replay, so that none meets what
+A cell's counterexample is confirmed or, where there is none, its first execution; the trace hashes must be equal. A few processes serve
+all cells that are confirmed together: each imports the scenarios' files once and then forks for each replay, so that no replay sees what
 another has left behind. It has this process's interpreter options, module path, working directory and arguments, and gets everything
-else on its standard input. A fresh process that cannot answer (the file cannot be imported there, it crashes) proves nothing: the
-result says so and stays what it was. One that answers otherwise makes the cell an error: not deterministic.
+else on its standard input. A fresh process that gives no answer (the file cannot be imported there, it crashes) proves nothing: the
+result says so and is otherwise unchanged. A different answer makes the cell an error: not deterministic.
 """
 
 from __future__ import annotations
@@ -33,37 +33,37 @@ from simharness.simulation.transcript import Account, Witness, from_plain, to_pl
 from simharness.verdicts.results import FRESH, HERE, Result, Verdict
 
 LONGEST = 300.0
-"""Real seconds after which a fresh process is given up."""
+"""Real seconds to wait for a fresh process."""
 _START = (
     "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']; import simharness.verdicts.confirm as c; c.answer(given)"
 )
 
 
 def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings: Settings, workers: int = 1) -> list[Result]:
-    """Replay what the results rest on in a fresh process, for scenarios that were loaded from a file; return what the results are then.
+    """Replay in a fresh process what the results depend on, for scenarios that were loaded from a file; return the judged results.
 
     Args:
         scenarios: for each result, its scenario.
         settings: with which they were explored.
         workers: how many fresh processes may run at once.
     """
-    found = list(results)
-    asked = [(n, witness) for n, result in enumerate(found) if _can_be_told(scenarios[n], result) and (witness := _witness(result))]
+    judged = list(results)
+    asked = [(n, witness) for n, result in enumerate(judged) if _is_addressable(scenarios[n], result) and (witness := _witness(result))]
     answers = _ask([(scenarios[n].address, witness.token) for n, witness in asked], settings, workers)
     for (n, witness), answer in zip(asked, answers, strict=True):
-        found[n] = _judged(found[n], witness, answer)
-    return found
+        judged[n] = _judged(judged[n], witness, answer)
+    return judged
 
 
-def _can_be_told(scenario: Scenario, result: Result) -> bool:
-    """Whether an address and a token say which cell it is: its values are told apart by their texts, or are literals that were drawn."""
+def _is_addressable(scenario: Scenario, result: Result) -> bool:
+    """Whether an address and a token identify the cell: its values have distinct texts, or are literals that were drawn."""
     if "::" not in scenario.address:
         return False
     for name, value in result.parameters.items():
         known = [known for known in scenario.matrix.get(name, ()) if not is_drawn(known)]
         text = tokens.text_of(value)
         if name == "faults" and text not in map(tokens.text_of, known):
-            continue  # any fault model can be told by its text
+            continue  # any fault model can be made from its text
         if known and [other for other in known if tokens.text_of(other) == text] != [value]:
             return False
         if not known and repr(tokens.value_of(text)) != repr(value):
@@ -78,15 +78,15 @@ def _witness(result: Result) -> Witness | None:
 
 def _judged(result: Result, witness: Witness, answer: Mapping[str, Any]) -> Result:
     """Return the result, confirmed, not confirmed because there is no answer, or refuted."""
-    found = result.counterexample
+    counterexample = result.counterexample
     if "account" not in answer:
         why = f"a fresh process gave no answer: {answer['error']}"
-        if found is None:
+        if counterexample is None:
             return replace(result, bounds=f"{result.bounds}; not replayed: {why}")
-        return replace(result, counterexample=replace(found, confirmed=f"{HERE}; {why}"))
+        return replace(result, counterexample=replace(counterexample, confirmed=f"{HERE}; {why}"))
     error = differ(witness.account, from_plain(answer["account"]), FRESH, ("this process", "a fresh one, another hash seed"))
     if error is None:
-        return result if found is None else replace(result, counterexample=replace(found, confirmed=FRESH))
+        return result if counterexample is None else replace(result, counterexample=replace(counterexample, confirmed=FRESH))
     return replace(
         result,
         verdict=Verdict.INCONCLUSIVE,
@@ -114,7 +114,7 @@ def _ask(replays: Sequence[tuple[str, str]], settings: Settings, workers: int) -
 def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Have a fresh process replay for the length of a block; yield what waits for it and returns its answers.
 
-    It reads from a file and writes to another, so that nobody waits for anybody.
+    It reads from a file and writes to another, so that neither process waits for the other.
     """
     given = {
         "path": list(map(str, sys.path)),
@@ -149,13 +149,13 @@ def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes]) -
         why = f"it ended with status {process.returncode}{': ' if said else ''}{said}"
     except subprocess.TimeoutExpired as error:
         why = f"it did not end: {error}"
-    found: dict[int, dict[str, Any]] = {}
+    answers: dict[int, dict[str, Any]] = {}
     output.seek(0)
     for line in output:
         with contextlib.suppress(ValueError):
             answer = json.loads(line)
-            found[answer["number"]] = answer
-    return [found.get(n, {"error": why}) for n in range(number)]
+            answers[answer["number"]] = answer
+    return [answers.get(n, {"error": why}) for n in range(number)]
 
 
 # In the fresh process
@@ -177,8 +177,8 @@ def answer(given: Mapping[str, Any]) -> None:
     with control.installed():
         for number, (address, token) in enumerate(given["replays"]):
             scenario = scenarios[address]
-            told = {"error": scenario} if isinstance(scenario, str) else _apart(scenario, token, settings)
-            os.write(output, (json.dumps({"number": number, **told}) + "\n").encode())
+            reply = {"error": scenario} if isinstance(scenario, str) else _apart(scenario, token, settings)
+            os.write(output, (json.dumps({"number": number, **reply}) + "\n").encode())
 
 
 def _apart(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]:
@@ -201,12 +201,12 @@ def _apart(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]
     _, status = os.waitpid(child, 0)
     if not data:
         return {"error": f"it ended with status {os.waitstatus_to_exitcode(status)}"}
-    told: dict[str, Any] = pickle.loads(data)
-    return told
+    reply: dict[str, Any] = pickle.loads(data)
+    return reply
 
 
 def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]:
-    """Follow a token as far as it can be followed, and give an account."""
+    """Follow a token as far as possible, and return the account."""
     try:
         return {"account": to_plain(_account(scenario, token, settings))}
     except SimharnessError as error:
@@ -216,9 +216,9 @@ def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, A
 
 
 def _account(scenario: Scenario, token: str, settings: Settings) -> Account:
-    told = scenario.read_token(token)
-    with Simulation(scenario, scenario.cell(told.cell), settings) as simulation:
-        follow = tokens.Replay(simulation.kernel, told)
+    parsed = scenario.read_token(token)
+    with Simulation(scenario, scenario.cell(parsed.cell), settings) as simulation:
+        follow = tokens.Replay(simulation.kernel, parsed)
 
         def choose(enabled: list[int]) -> int:
             try:

@@ -1,4 +1,4 @@
-"""From the first execution that failed to what is reported: a short one, what it is due to, its token and its trace."""
+"""From the first execution that failed to what is reported: a short counterexample, what causes it, its token and its trace."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from simharness.verdicts.results import HERE, Counterexample
 from simharness.verdicts.shrink import Shrinker
 
 FOR_BLAME = 2
-"""One execution in so many of `Settings.shrink` is kept for finding what a failure is due to."""
+"""One in so many of the executions of `Settings.shrink` is reserved for finding what causes the failure."""
 
 
 def counterexample(simulation: Simulation, failing: Execution) -> Counterexample | None:
-    """Return the counterexample, or None if exploring has to start over: what is a scheduling point has turned out to be something else.
+    """Return the counterexample, or None if exploring has to start over because the set of scheduling points has changed.
 
     Raises:
         Nondeterminism: the failing schedule does something else when it is repeated.

@@ -1,4 +1,4 @@
-"""What a round of executions came to: its counts, why it may prove nothing, and what it covers, in words."""
+"""The outcome of a round of executions: its counts, why it may prove nothing, and what it covers, in words."""
 
 from __future__ import annotations
 
@@ -58,27 +58,27 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
         gave_up: the limit that was reached, in words, or None.
         exhausted: whether the strategy has explored all that it promises to.
     """
-    found = []
+    why = []
     if gave_up:
-        found.append(gave_up)
+        why.append(gave_up)
     elif not exhausted:
-        found.append("the space was not exhausted")
+        why.append("the space was not exhausted")
     if tally.cut:
         kernel = simulation.kernel
         tail = ", ".join(dict.fromkeys(str(operation.kind) for operation in kernel.record.operations[-20:]))
         where = f"at max_steps={simulation.settings.max_steps}, or where daemons kept others from moving"
-        found.append(f"{tally.cut} executions were cut {where if kernel.learned.daemons else where.partition(',')[0]} (repeating: {tail})")
+        why.append(f"{tally.cut} executions were cut {where if kernel.learned.daemons else where.partition(',')[0]} (repeating: {tail})")
     if not tally.executions:
-        found.append("every execution was left out" if tally.blocked else "no execution ended")
+        why.append("every execution was left out" if tally.blocked else "no execution ended")
     elif not tally.steps and not tally.touched:
-        found.append("no actor ever made a step")
+        why.append("no actor ever made a step")
     elif simulation.checks and not simulation.checked:
-        found.append("no at_end check was ever evaluated")
+        why.append("no at_end check was ever evaluated")
     movers = {key >> SHIFT for key in tally.moved}
     idle = [name for name, index in tally.stuck.items() if index not in movers]
     if idle:
-        found.append(f"{' and '.join(idle)} never made a step")
-    return found
+        why.append(f"{' and '.join(idle)} never made a step")
+    return why
 
 
 def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Verdict, why: Sequence[str], stopped: bool) -> str:

@@ -1,4 +1,4 @@
-"""What explorations and replays come to: verdicts, counterexamples, results."""
+"""What explorations and replays return: verdicts, counterexamples, results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRESH = "replayed in a fresh process with another hash seed"
 
 
 class Verdict(StrEnum):
-    """What an exploration came to."""
+    """The outcome of an exploration."""
 
     VERIFIED = "verified"
     VIOLATED = "violated"
@@ -29,9 +29,9 @@ class Replayed:
 
     Attributes:
         failure: one line that says what went wrong, or None.
-        token: replays it: `simharness.replay(scenario, token)`.
+        token: for `simharness.replay(scenario, token)`, which repeats it.
         trace: its record; `timeline` renders it, `steps` lists its steps.
-        account: what it did, in words that are equal in every process.
+        account: what it did, in words that are the same in every process.
         error: the exception behind the failure, if it was repeated by `replay`.
     """
 
@@ -61,7 +61,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Counterexample(Replayed):
-    """An execution that fails; `shortness` says what is known about how short it is, `confirmed` where it was replayed and was the same."""
+    """An execution that fails; `shortness` says what is known about its length, `confirmed` where a replay was the same."""
 
     failure: str
     shortness: str
@@ -69,12 +69,12 @@ class Counterexample(Replayed):
 
     @property
     def blame(self) -> Sequence[Blame]:
-        """The races (or data choices) that decide it: each was tried the other way round, and that passed."""
+        """The races (or data choices) that decide it: each was reversed, and that execution passed."""
         return self.trace.why.blame if self.trace.why is not None else ()
 
     @property
     def passing(self) -> Passing | None:
-        """The passing execution that differs least, among those tried; None if none was found."""
+        """The passing execution that differs least, among those tried; None if no execution passed."""
         return self.trace.why.passing if self.trace.why is not None else None
 
     @property
@@ -87,11 +87,11 @@ class Counterexample(Replayed):
 
 @dataclass(frozen=True)
 class Result:
-    """What exploring one cell came to; DESIGN's contract gives each field's meaning.
+    """The result of exploring one cell.
 
     `difference` holds two runs that were not the same, if that is the `error`; `first` the execution that was run first; `branching` at how
-    many points a depth-first search branched, and in how many ways on the average; `never_reached` the scheduling points, in functions that
-    ran, that no execution came to (`Settings.reached`).
+    many points a depth-first search branched, and in how many ways on average; `never_reached` the scheduling points, in functions that
+    ran, that no execution reached (`Settings.reached`).
     """
 
     scenario: str

@@ -1,12 +1,11 @@
 """Makes a counterexample short: the same failure with fewer context switches.
 
-What the failure does not need is left out first: each fault in turn. Then two searches, cheapest first. *Merging* takes the failing
-schedule and lets, at each switch in turn, the actor go on that was stopped there; what still fails the same way and is shorter is kept.
-*Bounded search* then runs schedules in the order of their context switches, until those with fewer than the best one found are exhausted,
-or the budget ends. It is the search of Musuvathi, Qadeer (Iterative context bounding, PLDI 2007) with another measure: they count
-preemptions (switches away from an actor that could go on), a reader meets every switch. Beginnings that are equal up to swapping
-independent neighbours lead to the same states, so one that was met before at no higher cost is not entered again; that is what
-`Shrinker.run` means by "tried".
+First, each fault in turn is left out if the failure does not need it. Then follow two searches. *Merging* takes the failing schedule and,
+at each switch in turn, lets the actor continue that was stopped there; what still fails the same way and is shorter is kept. *Bounded
+search* then runs schedules in the order of their context switches, until those with fewer than the best are exhausted or the budget
+ends. It is the search of Musuvathi, Qadeer (Iterative context bounding, PLDI 2007) with another measure: they count preemptions
+(switches away from an actor that could continue), but a reader has to follow every switch. Prefixes that are equal up to swapping
+independent neighbours lead to the same states, so equivalent prefixes are tried once, at the lowest cost.
 
 What comes after the failure is neither counted nor varied.
 """
@@ -14,7 +13,6 @@ What comes after the failure is neither counted nor varied.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,7 +20,8 @@ from simharness.engine.actors import ALTERNATIVES, SHIFT, Failure
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CLOCK
 from simharness.engine.plan import ABANDON
-from simharness.search.orderings import Exactly, Ordering, Orderings
+from simharness.search.least_cost import Choice, LeastCost, Spent
+from simharness.search.orderings import Ordering
 from simharness.simulation.execution import Execution
 from simharness.simulation.repeating import strictly
 from simharness.simulation.simulation import Simulation
@@ -30,13 +29,13 @@ from simharness.simulation.transcript import following
 
 
 class Cost(NamedTuple):
-    """What makes one counterexample shorter than another, the weightiest first; all of it up to the failure.
+    """What makes a counterexample shorter than another, the weightiest first; only steps up to the failure count.
 
     Attributes:
-        switches: how often another actor moves than before.
-        faults: how many strike.
+        switches: how often a different actor moves than before.
+        faults: how many faults strike.
         early: how often the clock moves while an actor could.
-        steps: how many there are.
+        steps: how many steps there are.
     """
 
     switches: int
@@ -58,12 +57,12 @@ def cost_of(execution: Execution, kernel: Kernel) -> Cost:
 
 
 def kind_of(failure: Failure | None) -> tuple[Any, ...] | None:
-    """Return what makes two failures the same: the check or the actor, and the kind of exception."""
+    """Return what two failures have in common if they are the same: the check or the actor, and the kind of exception."""
     return None if failure is None else (failure.check, failure.actor, type(failure.error))
 
 
 def follow(simulation: Simulation, order: Sequence[int]) -> Execution:
-    """Run a schedule as near to `order` as can be: what cannot move yet is passed over until it can."""
+    """Run a schedule as close to `order` as possible: a choice that is not possible yet is postponed until it is."""
     waiting = list(order)
     kernel = simulation.kernel
 
@@ -92,7 +91,7 @@ class Shrinker:
         self._repeat()
 
     def _repeat(self) -> None:
-        """Run the best schedule again for its cost, and for the switches away from an actor that could have gone on."""
+        """Run the best schedule again to measure its cost, and the switches away from an actor that could have continued."""
         kernel, keys = self.simulation.kernel, self.best
         preempted: list[int] = []
         last = -1
@@ -114,11 +113,11 @@ class Shrinker:
 
     @property
     def spent(self) -> bool:
-        """Whether no execution may be run any more: what is a scheduling point has changed, or the budget is used up."""
+        """Whether to run no more executions: the set of scheduling points has changed, or the budget is used up."""
         return not self._mark.holds or self.ran >= self._budget
 
     def run(self) -> str:
-        """Shrink; afterwards `best` holds the choices. Returns what is known about the result, in words."""
+        """Shrink; afterwards `best` holds the choices. Return what is known about the result, in words."""
         self._spare()
         self._merge()
         search = _Search(self)
@@ -129,20 +128,20 @@ class Shrinker:
         return self._words(search)
 
     def _words(self, search: _Search) -> str:
-        """Say how short it is: what was searched, and no more."""
+        """Say how short it is, and no more than the search has proved."""
         switches, interrupting = self.cost.switches, self.preemptions
         if not switches:
             return "no context switch"
-        kind = "none interrupts an actor that could go on"
+        kind = "none interrupts an actor that could continue"
         if interrupting:
-            kind = f"{interrupting} {'interrupts' if interrupting == 1 else 'interrupt'} an actor that could go on"
+            kind = f"{interrupting} {'interrupts' if interrupting == 1 else 'interrupt'} an actor that could continue"
         text = f"{switches} context {'switch' if switches == 1 else 'switches'} ({kind})"
         if search.fewest < switches:
             fewer = f"; none with fewer than {search.fewest} fails" if search.fewest > search.least else ""
             return f"{text}: the fewest among {self.ran} schedules tried{fewer}"
         if search.least >= switches:
             return f"{text}: no schedule that ends has fewer"
-        return f"{text}: no schedule with fewer fails ({search.tried} tried, those that begin alike once)"
+        return f"{text}: no failing schedule has fewer ({search.tried} tried; equivalent prefixes tried once)"
 
     def attempt(self, run: Callable[[], Execution]) -> bool:
         """Spend one execution; keep it if it fails in the same way and is shorter."""
@@ -194,31 +193,18 @@ class Shrinker:
                     break
 
 
-class _Node(NamedTuple):
-    """A beginning of schedules. `bound`: the fewest switches of a failing schedule that begins so."""
-
-    bound: int
-    faults: int
-    early: int
-    number: int
-    switches: int
-    mover: int
-    keys: Sequence[int]
-
-
 class _Search:
-    """The bounded search, by the least number of switches.
+    """The bounded search: `simharness.search.least_cost` by the number of switches, of which the best counterexample's is the limit.
 
-    When it has run, every schedule with fewer than `fewest` switches has been tried; `least` is what counting the actors alone proves.
+    Where the failure can show only once all actors have ended, each other actor that has not costs one more switch at least. When the
+    search has run, every schedule with fewer than `fewest` switches has been tried; `least` is what counting the actors alone proves.
     """
 
     def __init__(self, shrinker: Shrinker) -> None:
         self._shrinker = shrinker
         self._kernel = shrinker.simulation.kernel
-        self._orderings = Orderings(self._kernel, Exactly())
-        self._met: dict[Ordering, list[tuple[int, tuple[int, int, int]]]] = {}
-        self._numbers = 0
-        self._queue: list[_Node] = [_Node(0, 0, 0, 0, 0, -1, ())]
+        self._search = LeastCost(self._kernel, self, (0, 0, 0), only_free=False, newest_first=False)
+        self._met: dict[Ordering, list[tuple[int, Spent]]] = {}
         world = shrinker.simulation.world
         assert world is not None
         assert shrinker.wanted is not None
@@ -228,63 +214,52 @@ class _Search:
 
     def run(self) -> None:
         """Search until schedules with fewer switches than the best are exhausted, or the budget ends."""
-        shrinker, queue = self._shrinker, self._queue
-        while queue and queue[0].bound < shrinker.cost.switches and not shrinker.spent:
-            node = heappop(queue)
-            self._switches, self._faults, self._early, self._mover = node.switches, node.faults, node.early, node.mover
-            self._orderings.begin()
-            shrinker.attempt(lambda node=node: shrinker.simulation.execute(node.keys, self._choose))  # type: ignore[misc]  # bound now
+        shrinker, search = self._shrinker, self._search
+        while search.least is not None and search.least[0] < shrinker.cost.switches and not shrinker.spent:
+            plan = search.next().plan
+            shrinker.attempt(lambda plan=plan: shrinker.simulation.execute(plan, self._choose))  # type: ignore[misc]  # bound now
             self.tried += 1
-        self.fewest = min(queue[0].bound, shrinker.cost.switches) if queue else shrinker.cost.switches
+        self.fewest = min(search.least[0] if search.least is not None else shrinker.cost.switches, shrinker.cost.switches)
 
     def _choose(self, enabled: list[int]) -> int:
-        """Take the cheapest choice that leads to something new, and put the others by."""
-        kernel, shrinker = self._kernel, self._shrinker
-        failed = kernel.failure is not None
-        if failed and kind_of(kernel.failure) != shrinker.wanted:
+        """Abandon an execution that fails in another way; make the cheapest choice in others."""
+        failure = self._kernel.failure
+        if failure is not None and kind_of(failure) != self._shrinker.wanted:
             return ABANDON
-        self._orderings.so_far()
-        choices = len(enabled) if kernel.faults is None else kernel.movers.peaceful
-        options = [self._node(key, failed, choices) for key in enabled]
-        if not kernel.record.n:
-            self.least = min(option.bound for option in options)
-        taken: _Node | None = None
-        for option in sorted(options):
-            if option.bound >= shrinker.cost.switches:
-                break
-            if self._met_before(option):
-                continue
-            if taken is None:
-                taken = option
-            else:
-                heappush(self._queue, option._replace(keys=(*kernel.record.keys, option.keys[-1])))
-        if taken is None:
-            return ABANDON
-        self._switches, self._faults, self._early, self._mover = taken.switches, taken.faults, taken.early, taken.mover
-        return taken.keys[-1]
+        return self._search.choose(enabled)
 
-    def _node(self, key: int, failed: bool, choices: int) -> _Node:
-        """Return the node that a choice leads to; its `keys` are that choice alone."""
+    def choices(self, so_far: Ordering, enabled: list[int], before: Choice) -> list[Choice]:
+        """Return the choices after which fewer switches than the best has are possible, the cheapest first."""
+        kernel, limit = self._kernel, self._shrinker.cost.switches
+        costs = [(key, *self._costs(key, enabled, before)) for key in enabled]
+        if not kernel.record.n:
+            self.least = min(least[0] for *_, least in costs)
+        affordable = [Choice(*cost, self._search.after(cost[0])) for cost in costs if cost[-1][0] < limit]
+        return sorted(affordable, key=lambda choice: choice.least)
+
+    def _costs(self, key: int, enabled: list[int], before: Choice) -> tuple[int, Spent, Spent]:
+        """Return who has moved last after a choice, what has then been spent, and what a failing schedule that begins so costs at least."""
         kernel = self._kernel
-        switches, faults, early, mover = self._switches, self._faults, self._early, self._mover
+        failed = kernel.failure is not None
+        (switches, faults, early), mover = before.spent, before.mover
         faults += not failed and kernel.movers.strikes(key) is not None
         if key == kernel.movers.clock_key:
-            early += not failed and choices > 1
+            early += not failed and (len(enabled) if kernel.faults is None else kernel.movers.peaceful) > 1
         elif key >> SHIFT in kernel.cast.actors:
             switches += not failed and mover not in (key >> SHIFT, -1)
             mover = key >> SHIFT
         others = sum(1 for actor in kernel.cast.live if not actor.daemon and actor.index != mover) if self._all_end and not failed else 0
         others -= bool(others) and mover < 0  # the first actor to move costs no switch
-        self._numbers += 1
-        return _Node(switches + others, faults, early, self._numbers, switches, mover, (key,))
+        return mover, (switches, faults, early), (switches + others, faults, early)
 
-    def _met_before(self, node: _Node) -> bool:
-        """Whether the ordering that a choice leads to was met at no higher cost; if not, it is now."""
-        key = node.keys[-1]
-        met = self._met.setdefault(self._orderings.after(key, *self._kernel.movers.footprint(key)), [])
-        cost = node.switches, node.faults, node.early
+    def enters(self, choice: Choice, now: bool) -> bool:
+        """Whether the ordering that a choice leads to was not met at any cost as low; it is now.
+
+        Met with another actor moving last, it can be continued in the same ways for one switch more.
+        """
+        met = self._met.setdefault(choice.ordering, [])
         for mover, (switches, faults, early) in met:
-            if (switches + (mover != node.mover), faults, early) <= cost:
-                return True
-        met.append((node.mover, cost))
-        return False
+            if (switches + (mover != choice.mover), faults, early) <= choice.spent:
+                return False
+        met.append((choice.mover, choice.spent))
+        return True

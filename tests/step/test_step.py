@@ -176,7 +176,7 @@ def test_between_two_looks_the_standard_library_is_itself():
         ([RACES], "has no scenario"),
         (["scenarios/compression_fork.py"], "scenarios; name one"),
         ([f"{RACES}::lost_update", "rotation::a1:000000"], "belongs to scenario 'rotation'"),
-        ([f"{RACES}::lost_update", "lost_update::b1:000000"], "the steps are others now"),
+        ([f"{RACES}::lost_update", "lost_update::b1:000000"], "but lead to other steps"),
         ([f"{RACES}::lost_update", "--parameter", "x=1"], "lost_update has no parameters"),
         (["scenarios/compression_fork.py::two_contenders", "--parameter", "protocol=none"], "protocol: unlocked, lease"),
         ([f"{RACES}::lost_update", "--faults", "flood=1"], "flood"),
