@@ -17,16 +17,16 @@ class Progress:
     """
 
     def started(self, scenario: Scenario, parameters: Parameters) -> None:
-        """A cell begins."""
+        """A case begins."""
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
-        """So far the cell has been explored; called at most some ten times a second.
+        """So far the case has been explored; called at most some ten times a second.
 
         Args:
             executions: run to their end so far. When exploring teaches what conflicts it starts over, and so does this.
-            seconds: since the cell began.
+            seconds: since the case began.
             estimate: of what there is to do; None where nothing sensible can be said.
         """
 
     def finished(self, result: Result) -> None:
-        """A cell has ended."""
+        """A case has ended."""

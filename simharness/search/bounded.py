@@ -1,6 +1,6 @@
 """Every ordering that a schedule within a bound reaches, those with the fewest preemptions or delays first.
 
-A search over states, by cost, as Dijkstra's. What is to come depends on the ordering of the steps so far (`simharness.orderings`), on the
+A search over states, by cost, as Dijkstra's. What is to come depends on the ordering of the steps so far (`search.orderings`), on the
 actor that a switch would interrupt, and on what has been spent; of two schedules that agree in the first two, the cheaper one can be
 continued in every way the other can. So each pair (ordering so far, running actor) is gone on from once, at its least cost. This is the
 caching of happens-before relations of Musuvathi and Qadeer (Iterative context bounding, PLDI 2007; Partial-order reduction for

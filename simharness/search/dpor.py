@@ -10,7 +10,7 @@ Where there are daemons, source sets without wakeup sequences are used (section 
 is what daemons conflict with, is known only when it has been done, and wakeup trees need footprints that are exact. So too where steps
 grow (`Learned.late`): what the reversing step is without the other is only known if it has been made there.
 
-Departures: races of blocked and of state-dependent operations and of the clock as `simharness.races` tells; data choices
+Departures: races of blocked and of state-dependent operations and of the clock as `simharness.search.races` tells; data choices
 are branches whose keys differ only in the alternative. Races are looked for among all steps of each execution, not only the new
 ones, and `v` is the whole of notdep: cheaper variants lose orderings.
 """

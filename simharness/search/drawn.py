@@ -1,7 +1,7 @@
 """The schedules that Hypothesis draws: at each choice an index into what is possible, 0 being the simplest.
 
 The simplest is that the actor goes on that moved last; then come the others, the clock, and faults at the end. So what Hypothesis does to
-make an example smaller makes a schedule one with fewer context switches. Hypothesis runs the executions (`simharness.examples`), and its
+make an example smaller makes a schedule one with fewer context switches. Hypothesis runs the executions (`exploring.examples`), and its
 part of a choice is done outside of the simulation: its clocks, locks and random numbers are the real ones. It gives no probability for what
 it draws, so it is a sampler that promises nothing.
 """
