@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simharness
 from benchmarks.store_workload import contenders
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.runtimes import control
 from tests.programs import Stage, readers
 

@@ -1,7 +1,8 @@
-"""How long `import simharness` takes, and entering a simulation, in a small process and beside pytest and Hypothesis.
+"""What simharness costs when it starts: a bare run of pytest with the plugin and without it, imports, the command line, a simulation.
 
-Each figure is the median over fresh processes (min–max), in processor seconds, which other programs disturb less than those that
-pass. The modules' byte code is cached, as it is after the first import of what is installed.
+Pairs first: `pytest` on one empty test, and `pytest -p no:simharness`, one after the other in turn; the ratio is the median of the pairs'
+ratios. The other figures are medians over fresh processes (min–max). All are processor seconds, which other programs disturb less than
+those that pass. The modules' byte code is cached, as it is after the first import of what is installed; pytest loads no other plugin.
 
     python benchmarks/startup.py [PROCESSES]
 """
@@ -9,10 +10,12 @@ pass. The modules' byte code is cached, as it is after the first import of what 
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +24,9 @@ TIMED = (
 )
 ENTER = "exec('with control.installed(): pass')"
 FIGURES = (
-    ("import simharness", "pass", "import simharness", 0.1),
+    ("import simharness", "pass", "import simharness", 0.03),
+    ("import simharness, and use explore", "pass", "import simharness; simharness.explore", None),
+    ("import the pytest plugin, after pytest", "import pytest", "import simharness.pytest_plugin", None),
     ("enter and leave, small process", "from simharness.runtimes import control", ENTER, None),
     (
         "enter and leave, with pytest and Hypothesis",
@@ -30,29 +35,75 @@ FIGURES = (
         None,
     ),
 )
+OTHERS = ("hypothesispytest", "trio", "xdist", "xdist.looponfail")
+"""Plugins of the development environment, which would make the bare run slower, and so the ratio smaller."""
+PYTEST = ("-m", "pytest", "-q", *(word for name in (*OTHERS, "cacheprovider") for word in ("-p", f"no:{name}")), "test_bare.py")
+COMMAND = ("-c", "from simharness.cli.main import main; main()")
+COMMANDS = (
+    ("simharness --version", (*COMMAND, "--version")),
+    ("simharness list, one file", (*COMMAND, "list", str(ROOT / "scenarios" / "tutorial.py"))),
+)
+MOST_RATIO = 1.05
+
+
+def environment(cache: str) -> dict[str, str]:
+    """Return the variables of a process that may cache byte code, in a place of its own."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS")}
+    return {**kept, "PYTHONPYCACHEPREFIX": cache, "PYTHONPATH": str(ROOT)}
 
 
 def seconds(before: str, what: str, cache: str) -> float:
     """Time `what` in a fresh process, after `before`."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = cache
     code = TIMED.format(root=str(ROOT), before=before, what=what)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment(cache))
     return float(done.stdout)
+
+
+def whole(arguments: Sequence[str], folder: str, cache: str) -> float:
+    """Time a whole process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True, cwd=folder, env=environment(cache))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def pairs(number: int, folder: str, cache: str) -> tuple[list[float], list[float]]:
+    """Run a bare pytest so many times without the plugin and with it, in turn; which of the two is first changes each time."""
+    kinds = ((*PYTEST, "-p", "no:simharness"), PYTEST)
+    found: tuple[list[float], list[float]] = ([], [])
+    for kind in kinds:
+        whole(kind, folder, cache)
+    for pair in range(number):
+        for which in (0, 1) if pair % 2 else (1, 0):
+            found[which].append(whole(kinds[which], folder, cache))
+    return found
+
+
+def line(name: str, found: Sequence[float], wanted: str = "") -> None:
+    """Print a figure."""
+    print(f"{name:46} {statistics.median(found) * 1000:6.1f} ms  ({min(found) * 1000:.1f}–{max(found) * 1000:.1f}{wanted})")
 
 
 def main(processes: int) -> int:
     off = 0
-    for name, before, what, target in FIGURES:
-        with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as folder:
+        Path(folder, "test_bare.py").write_text("def test_nothing():\n    pass\n", encoding="utf-8")
+        without, with_it = pairs(processes, folder, cache)
+        ratio = statistics.median(after / before for before, after in zip(without, with_it, strict=True))
+        line("pytest, one test, without the plugin", without)
+        line("pytest, one test, with the plugin", with_it)
+        print(f"{'the second / the first':46} {ratio:6.3f}     (target ≤ {MOST_RATIO})")
+        off += ratio > MOST_RATIO
+        for name, before, what, target in FIGURES:
             seconds(before, what, cache)
             found = [seconds(before, what, cache) for _ in range(processes)]
-        middle = statistics.median(found)
-        wanted = f"; target ≤ {target * 1000:.0f} ms" if target is not None else ""
-        off += target is not None and middle > target
-        print(f"{name:46} {middle * 1000:6.1f} ms  ({min(found) * 1000:.1f}–{max(found) * 1000:.1f}{wanted})")
+            line(name, found, f"; target ≤ {target * 1000:.0f} ms" if target is not None else "")
+            off += target is not None and statistics.median(found) > target
+        for name, command in COMMANDS:
+            whole(command, folder, cache)
+            line(name, [whole(command, folder, cache) for _ in range(processes)])
     return 1 if off else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 9))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 12))

@@ -357,7 +357,7 @@ BROKEN = {
 
 
 def expected_under_faults(protocol, property, faults):
-    """The verdict that a cell is expected to have."""
+    """The verdict that a case is expected to have."""
     broken = BROKEN[property]
     kind = str(faults).partition("=")[0]
     return "violated" if protocol in (*broken.get("", ()), *broken.get(kind, ())) else "verified"

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
 )
 
-from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_cell
+from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_case
 from simharness.authoring.world import World
 from simharness.engine.facts import Mark, until_settled
 from simharness.errors import Misuse
@@ -59,14 +59,14 @@ def execute(target: Any, schedule: Schedule, parameters: Parameters | None = Non
 
     Args:
         target: a scenario, or any function that `simharness.explore` takes.
-        parameters: of the cell; default: the first value of each.
+        parameters: of the case; default: the first value of each.
 
     Raises:
         Misuse: the scenario is wrong.
     """
     scenario = as_scenario(target)
-    cell = fixed_cell(scenario, parameters)
-    with Simulation(scenario, cell, settings or Settings()) as simulation:
+    case = fixed_case(scenario, parameters)
+    with Simulation(scenario, case, settings or Settings()) as simulation:
         kernel = simulation.kernel
 
         def draw(_: Mark) -> Execution:
@@ -78,7 +78,7 @@ def execute(target: Any, schedule: Schedule, parameters: Parameters | None = Non
         failure = execution.failure
         if failure is not None:
             text = kernel.canonical(describe(failure) or "")
-            token = tokens.write(scenario.name, cell, kernel)
+            token = tokens.write(scenario.name, case, kernel)
             failed = Replayed(text, token, simulation.record(list(execution.keys), text, failure.step + 1))
     if failure is not None:
         failure.error.add_note(f"{failed.timeline}\nreplay: simharness.replay({scenario.name}, {token!r})")

@@ -110,7 +110,7 @@ def test_a_matrix_as_expected_is_a_table_of_parameter_by_property_and_status_0(f
     assert run.returncode == 0, run.stderr
     assert re.search(r"protocol +counted +bounded", run.stdout)
     assert re.search(r"racy +violated \d+ \d+\.\ds +verified 4 \d+\.\ds", run.stdout)
-    assert "4 cells: 3 verified, 1 violated; all as expected" in run.stdout
+    assert "4 cases: 3 verified, 1 violated; all as expected" in run.stdout
     assert "violated, as expected" in run.stdout
     assert "✗ 4 │ set counter: 1 → 1" in run.stdout
     assert run.stderr.count("\n") == 4
@@ -149,7 +149,7 @@ def test_a_scenario_that_is_not_deterministic_is_status_4(file):
 def test_the_status_is_the_highest_of_all_cells(file):
     run = simharness("explore", f"{file}::counters", f"{file}::unexpected", f"{file}::undecided", "--no-timelines")
     assert run.returncode == 3
-    assert "6 cells" in run.stdout
+    assert "6 cases" in run.stdout
     assert "═" not in run.stdout
     assert "replay" not in run.stdout
 
@@ -193,7 +193,7 @@ def test_an_undecorated_function_can_be_named(file):
 def test_list_shows_scenarios_parameters_and_what_they_are_about(file):
     run = simharness("list", file)
     assert run.returncode == 0
-    assert f"{file}::counters  (4 cells)\n    Two bumps of one counter.\n    protocol: racy, atomic" in run.stdout
+    assert f"{file}::counters  (4 cases)\n    Two bumps of one counter.\n    protocol: racy, atomic" in run.stdout
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -212,7 +212,7 @@ def test_a_row_for_each_scenario_says_where_it_fails_and_where_it_does_not(file,
     assert rows[0].split() == ["scenario", "violated", "verified", "inconclusive"]
     assert any(re.match(r"Two bumps of one.* racy( counted)? +\d \d+\.\ds  racy( bounded)? +\d \d+\.\ds$", row) for row in rows)
     assert any(re.match(r"undecided +! +\d \d+\.\ds$", row) for row in rows)
-    assert "beside the cells: orderings run, seconds" in rows
+    assert "beside the cases: orderings run, seconds" in rows
 
 
 # JSON
@@ -279,7 +279,7 @@ def test_workers_find_the_same_as_one_process(file, tmp_path):
 def test_a_worker_that_dies_is_a_result_and_the_other_cells_go_on(file):
     run = simharness("explore", f"{file}::dies", f"{file}::counters", "--workers", 2)
     refused(run, 5, "dies", "ended with status -11", "please report this")
-    assert "5 cells: 3 verified, 1 violated, 1 not explored" in run.stdout
+    assert "5 cases: 3 verified, 1 violated, 1 not explored" in run.stdout
 
 
 @pytest.mark.parametrize(
@@ -306,9 +306,9 @@ def test_ctrl_c_prints_what_is_known_and_is_inconclusive(file, tmp_path, options
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 3, err
-    assert "interrupted: 1 of 2 cells finished" in err
+    assert "interrupted: 1 of 2 cases finished" in err
     assert "Traceback" not in err
-    assert "2 cells: 1 violated, 1 inconclusive" in out
+    assert "2 cases: 1 violated, 1 inconclusive" in out
     assert re.search(how_far, out)
     assert json.loads(target.read_text())["interrupted"] is True
 
@@ -337,6 +337,138 @@ def test_a_file_that_is_not_python(tmp_path):
     path.write_text("def (:\n")
     refused(simharness("explore", path), 2, "cannot be imported", "SyntaxError")
     refused(simharness("explore", tmp_path / "broken.txt"), 2, "no such file")
+
+
+SMALL = """
+import simharness
+
+@simharness.scenario(expect="violated")
+def {name}(world):
+    count = world.shared(0, "count")
+
+    def bump():
+        count.set(count.get() + 1)
+
+    world.actor("a", bump)
+    world.actor("b", bump)
+
+    @world.at_end
+    def counted():
+        assert count.get() == 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with scenarios at two depths, a file without any, and what is not looked at."""
+    (tmp_path / "races/deeper").mkdir(parents=True)
+    (tmp_path / "races/second.py").write_text(SMALL.format(name="two"))
+    (tmp_path / "races/deeper/first.py").write_text(SMALL.format(name="one") + "\nfrom races import second\n\ntwo = second.two\n")
+    (tmp_path / "races/none.py").write_text("import simharness\n# no scenario here\n")
+    (tmp_path / "races/unrelated.py").write_text("raise LookupError('this has nothing to do with a scenario')\n")
+    for hidden in (".hidden", "__pycache__", "venv"):
+        (tmp_path / "races" / hidden).mkdir()
+        (tmp_path / "races" / hidden / "skipped.py").write_text("import simharness\nraise LookupError('scenario')\n")
+    (tmp_path / "races/venv/pyvenv.cfg").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize("named", ["races", "races/", "./races"])
+def test_a_folder_stands_for_all_scenarios_below_it_and_what_is_printed_replays(folder, named):
+    run = simharness("explore", named, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    assert "2 cases: 2 violated; all as expected" in run.stdout
+    commands = re.findall(r"simharness replay (\S+) '(\S+)'$", run.stdout, re.MULTILINE)
+    assert [address for address, _ in commands] == ["races/deeper/first.py::one", "races/second.py::two"]
+    for command in commands:
+        assert "counted does not hold" in simharness("replay", *command, cwd=folder).stdout
+    token = commands[1][1]
+    assert "counted does not hold" in simharness("replay", "races", token, cwd=folder).stdout
+    assert "counted does not hold" in simharness("replay", "races::two", token, cwd=folder).stdout
+
+
+def test_workers_and_confirmation_take_scenarios_of_folders_and_modules(folder):
+    for named in ("races", "races.second"):
+        run = simharness("explore", named, "--workers", "2", cwd=folder)
+        assert run.returncode == 0, run.stderr
+        assert "replayed in a fresh process" in " ".join(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("named", "address"), [("races.second", "races.second::two"), ("races.deeper.first::one", "races.deeper.first::one")]
+)
+def test_a_dotted_name_stands_for_a_module_and_what_is_printed_replays(folder, named, address):
+    run = simharness("explore", named, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    command = re.search(r"simharness replay (\S+) '(\S+)'$", run.stdout, re.MULTILINE).groups()
+    assert address in [found for found, _ in re.findall(r"simharness replay (\S+) '(\S+)'$", run.stdout, re.MULTILINE)]
+    assert "counted does not hold" in simharness("replay", *command, cwd=folder).stdout
+    assert simharness("list", named, cwd=folder).stdout.startswith(command[0])
+
+
+def test_a_package_elsewhere_stands_for_the_modules_in_it(folder, tmp_path_factory):
+    (folder / "races/__init__.py").write_text("")
+    (folder / "races/deeper/__init__.py").write_text("from . import first\n")
+    run = simharness("list", "races", cwd=tmp_path_factory.mktemp("elsewhere"), PYTHONPATH=f"{folder}{os.pathsep}{ROOT}")
+    assert re.findall(r"^\S+::\S+", run.stdout, re.MULTILINE) == ["races.deeper.first::one", "races.second::two"]
+
+
+def test_a_module_is_instrumented_and_its_relative_imports_work(folder):
+    (folder / "package").mkdir()
+    (folder / "package/base.py").write_text("START = 0\n")
+    (folder / "package/lost.py").write_text(
+        "from .base import START\n\nN = START\n\n"
+        + SMALL.format(name="lost")
+        .replace("count.set(count.get() + 1)", "global N; N += 1")
+        .replace("count.get()", "N")
+        .replace('count = world.shared(0, "count")', "global N; N = START")
+    )
+    run = simharness("explore", "package.lost", cwd=folder)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "1 case: 1 violated; all as expected" in run.stdout
+
+
+ALL_REFUSED = """
+import sys
+from simharness import Misuse, load
+
+for address in sys.argv[1:]:
+    try:
+        load(address)
+    except Misuse as error:
+        print(error)
+"""
+
+
+def test_a_folder_or_module_that_cannot_be_used_is_refused(folder):
+    (folder / "empty").mkdir()
+    (folder / "races/third.py").write_text(SMALL.format(name="two"))
+    (folder / "broken").mkdir()
+    (folder / "broken/file.py").write_text("import simharness\nraise LookupError('no scenario')\n")
+    words = {
+        "empty": "empty has no scenario",
+        "races::two": "races has 2 scenarios 'two': name one, races/second.py::two or races/third.py::two",
+        "races::three": "races has no scenario 'three'; it has: one, two",
+        "races.fourth": "races.fourth: no such file, folder or module",
+        "races.second.two": "races.second.two: no such file, folder or module",
+        "races.unrelated": "races.unrelated cannot be imported: LookupError",
+        "broken": "broken/file.py cannot be imported: LookupError: no scenario (at broken/file.py:2)",
+        "math": "math: it has no Python source",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_REFUSED, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(words), done.stderr
+    for line, expected in zip(lines, words.values(), strict=True):
+        assert line.startswith(expected)
+    refused(simharness("explore", "races", cwd=folder), 2, "two scenarios are called two", "races/second.py::two", "races/third.py::two")
+    refused(simharness("replay", "races", "two::a1:000000", cwd=folder), 2, "the token fits 2 of them: name one")
 
 
 def test_a_scenario_that_is_not_there(file):

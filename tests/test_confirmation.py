@@ -13,7 +13,7 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.verdicts.results import FRESH, HERE
 
 ROOT = Path(__file__).parent.parent

@@ -27,7 +27,7 @@ import pytest
 
 import simharness
 from simharness import Nondeterminism, Verdict
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.runtimes.control import installed
 
 CLOCKS = (time.time_ns, time.monotonic_ns)

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import simharness
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.cli.main import app
 from simharness.places import without_addresses
 from simharness.timeline.render import render

@@ -9,7 +9,7 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.engine.actors import SHIFT
 from simharness.engine.facts import until_settled
 from simharness.runtimes import control

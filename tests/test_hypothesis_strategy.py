@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 import simharness
 import simharness.search.named
 from simharness import Misuse, Nondeterminism, Settings, TokenError, Verdict
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.hypothesis import Schedule, execute, rules_as_actors, schedules
 from simharness.search import named
 from simharness.verdicts.results import FRESH
@@ -246,7 +246,7 @@ def test_a_token_says_what_a_drawn_value_was(value):
     given = {"value": st.just(value)}
     token = simharness.explore(scenario, "hypothesis", given, settings=Settings(confirm=False)).counterexample.token
     assert repr(value) in simharness.replay(scenario, token).failure
-    with pytest.raises(TokenError, match="cell"):
+    with pytest.raises(TokenError, match="case"):
         simharness.replay(scenario, token, {"value": "another"})
 
 

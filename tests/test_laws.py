@@ -6,6 +6,7 @@ import ast
 import asyncio
 import datetime
 import gc
+import inspect
 import itertools
 import logging
 import os
@@ -23,7 +24,7 @@ from pathlib import Path
 import pytest
 
 import simharness
-from simharness import Verdict
+from simharness import Verdict, World
 from simharness.engine.kinds import declared
 from simharness.runtimes.control import installed
 
@@ -45,8 +46,10 @@ CLASSES = [
     subprocess.Popen,
     asyncio.AbstractEventLoop,
 ]
-MODULE_LINES, FUNCTION_LINES = 420, 65
-LARGER: dict[str, int] = {}
+MODULE_LINES, FUNCTION_LINES, PARAMETERS = 400, 60, 7
+LARGER = {"runtimes/sqlite/connection.py": 420, "runtimes/trio/internals.py": 420}
+LONGER = {"runtimes/trio/patches.py": 65}
+"""TEMPORARY, until these are taken apart (issue 11): they may be so large, no other module may. Both tables end empty, and then go."""
 DRAWN = (random.random,)
 """A reference that no runtime replaces: it is kept in a tuple."""
 
@@ -77,12 +80,35 @@ def test_a_package_imports_none_of_the_others(package, foreign):
 
 def test_modules_and_functions_of_the_engine_are_small():
     for file in sources("simharness"):
-        text = file.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= LARGER.get(file.name, MODULE_LINES), file
+        text, name = file.read_text(encoding="utf-8"), file.relative_to(ROOT / "simharness").as_posix()
+        assert len(text.splitlines()) <= LARGER.get(name, MODULE_LINES), file
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 size = (node.end_lineno or node.lineno) - node.lineno + 1
-                assert size <= FUNCTION_LINES, f"{file}: {node.name} has {size} lines"
+                assert size <= LONGER.get(name, FUNCTION_LINES), f"{file}: {node.name} has {size} lines"
+
+
+def public_calls():
+    """The functions of the face, and the methods of its classes.
+
+    A record's constructor is none: a `Settings` is where options are gathered so that calls need few, and results are made by the harness.
+    A scenario is made by `scenario`. A command's options are no parameters of a public call either: typer makes an option of each.
+    """
+    for name in simharness.__all__:
+        value = getattr(simharness, name)
+        if inspect.isclass(value):
+            yield from (method for key, method in inspect.getmembers(value, inspect.isroutine) if not key.startswith("_"))
+        else:
+            yield value
+
+
+def test_public_calls_have_few_parameters():
+    calls = [call for call in public_calls() if str(call.__module__).startswith("simharness.")]
+    assert simharness.explore in calls
+    assert World.actor in calls
+    for call in calls:
+        names = [name for name in inspect.signature(call).parameters if name != "self"]
+        assert len(names) <= PARAMETERS, f"{call.__qualname__} has {len(names)} parameters"
 
 
 def _base(node):

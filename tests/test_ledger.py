@@ -33,8 +33,8 @@ reports = pytest.mark.parametrize(
 
 
 def explored(report, **changed):
-    """Explore the cell that had the bug, with these parameters changed."""
-    return simharness.explore(report, parameters={**next(report.cells()), **changed})
+    """Explore the case that had the bug, with these parameters changed."""
+    return simharness.explore(report, parameters={**next(report.cases()), **changed})
 
 
 def test_the_ledger_has_the_eight_reports_each_with_a_protocol_that_had_it_and_the_reference():
@@ -42,7 +42,7 @@ def test_the_ledger_has_the_eight_reports_each_with_a_protocol_that_had_it_and_t
     for report in REPORTS:
         number = report.name.rpartition("_")[2]
         assert report.about.startswith(f"#{number}: ")
-        assert [report.expected(cell) for cell in report.cells()] == ["violated", "verified"]
+        assert [report.expected(case) for case in report.cases()] == ["violated", "verified"]
         protocol, twin = report.matrix["protocol"]
         faults = "".join(f"`{model}`" for model in report.matrix.get("faults", ()))
         assert twin == "fenced"

@@ -17,7 +17,7 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.runtimes.control import installed
 
 ROOT = Path(__file__).parent.parent

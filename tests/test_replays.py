@@ -9,17 +9,17 @@ import pytest
 
 import simharness
 from simharness import Verdict
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.runtimes.control import installed
 from tests import portable, test_planted_bugs
 from tests.replays import MANY, assert_identical
 
 SCENARIOS = [
-    pytest.param(scenario, cell, id="-".join([scenario.name, *map(str, cell.values())]))
+    pytest.param(scenario, case, id="-".join([scenario.name, *map(str, case.values())]))
     for file in sorted((Path(__file__).parent.parent / "scenarios").glob("*.py"))
     for scenario in (load(str(file)) if "@simharness.scenario" in file.read_text(encoding="utf-8") else ())
-    for cell in scenario.cells()
-    if scenario.expected(cell) == "violated"
+    for case in scenario.cases()
+    if scenario.expected(case) == "violated"
 ]
 
 
@@ -29,8 +29,8 @@ def _runtimes_in_place() -> Iterator[None]:
         yield
 
 
-def violated(scenario, cell=None):
-    result = simharness.explore(scenario, parameters=cell, settings=simharness.Settings(confirm=False))
+def violated(scenario, case=None):
+    result = simharness.explore(scenario, parameters=case, settings=simharness.Settings(confirm=False))
     assert result.verdict is Verdict.VIOLATED
     return result.counterexample
 
@@ -41,9 +41,9 @@ def test_a_counterexample_replays_identically(program):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("scenario", "cell"), SCENARIOS)
-def test_the_counterexample_of_a_cell_replays_identically_a_hundred_times(scenario, cell):
-    assert_identical(scenario, violated(scenario, cell), MANY)
+@pytest.mark.parametrize(("scenario", "case"), SCENARIOS)
+def test_the_counterexample_of_a_cell_replays_identically_a_hundred_times(scenario, case):
+    assert_identical(scenario, violated(scenario, case), MANY)
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The scenario files come out as they say: every quick cell, the numbers that can be reasoned, and brute force beside the reduction.
+"""The scenario files come out as they say: every quick case, the numbers that can be reasoned, and brute force beside the reduction.
 
 Counting. Under `unlocked` each contender does two transactions of the one store (it ends the parent, it inserts the child), and nothing
 else that another could see; so the orderings of n contenders are those of n times two critical sections: (2n)! / 2!^n, 6 for two
@@ -26,16 +26,16 @@ from tests.replays import assert_identical
 PROPERTIES = tuple(compression_fork.CASTS)
 
 
-def cells(*scenarios):
-    """The cells of these scenarios as pytest's parameters."""
+def cases(*scenarios):
+    """The cases of these scenarios as pytest's parameters."""
     return [
-        pytest.param(scenario, dict(cell), id="-".join([scenario.name, *map(str, cell.values())]))
+        pytest.param(scenario, dict(case), id="-".join([scenario.name, *map(str, case.values())]))
         for scenario in scenarios
-        for cell in scenario.cells()
+        for case in scenario.cases()
     ]
 
 
-SMALL = cells(
+SMALL = cases(
     compression_fork.two_contenders,
     compression_fork.event_turn,
     compression_fork.late_contender,
@@ -45,8 +45,8 @@ SMALL = cells(
     fault_tutorial.one_child,
     fault_tutorial.given_back,
 )
-LARGE = cells(compression_fork.three_contenders)
-UNDER_FAULTS = cells(
+LARGE = cases(compression_fork.three_contenders)
+UNDER_FAULTS = cases(
     compression_fork.under_faults,
     compression_fork.holder_used_twice,
     compression_fork.abandoned_lease,
@@ -61,7 +61,7 @@ QUICK_UNDER_FAULTS = {
     ("fenced", "lock_released", "clock_jump=1"),
     ("fenced", "loser_unchanged", "lost_ack=1"),
 }
-"""The cells that tell the lease from the fence, and where it takes a fault; all others are long."""
+"""The cases that tell the lease from the fence, and where it takes a fault; all others are long."""
 LONG = {
     ("lease", "lock_released"),
     *itertools.product(
@@ -70,16 +70,16 @@ LONG = {
     ),
     *(("fenced", name) for name in PROPERTIES if name not in ("one_compression_child", "no_message_lost")),
 }
-"""The large cells that take seconds or minutes; two of the fenced ones are not left out."""
+"""The large cases that take seconds or minutes; two of the fenced ones are not left out."""
 
 
-def check(scenario, cell):
-    result = simharness.explore(scenario, parameters=cell)
+def check(scenario, case):
+    result = simharness.explore(scenario, parameters=case)
     assert result.verdict == result.expected, result.bounds
     assert result.as_expected
     if result.verdict is Verdict.VIOLATED:
         assert_identical(scenario, result.counterexample)
-        assert result.counterexample.failure.startswith(cell.get("property", ""))
+        assert result.counterexample.failure.startswith(case.get("property", ""))
         assert " does not hold: " in result.counterexample.failure
     else:
         assert result.deadlocks == result.blocked == 0
@@ -87,41 +87,41 @@ def check(scenario, cell):
     return result
 
 
-@pytest.mark.parametrize(("scenario", "cell"), SMALL)
-def test_a_small_cell_comes_out_as_its_author_expects_and_its_counterexample_replays(scenario, cell):
-    check(scenario, cell)
+@pytest.mark.parametrize(("scenario", "case"), SMALL)
+def test_a_small_cell_comes_out_as_its_author_expects_and_its_counterexample_replays(scenario, case):
+    check(scenario, case)
 
 
-@pytest.mark.parametrize(("scenario", "cell"), [found for found in LARGE if tuple(found.values[1].values()) not in LONG])
-def test_a_cell_of_three_contenders_comes_out_as_its_author_expects_and_its_counterexample_replays(scenario, cell):
-    check(scenario, cell)
+@pytest.mark.parametrize(("scenario", "case"), [found for found in LARGE if tuple(found.values[1].values()) not in LONG])
+def test_a_cell_of_three_contenders_comes_out_as_its_author_expects_and_its_counterexample_replays(scenario, case):
+    check(scenario, case)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("scenario", "cell"), [found for found in LARGE if tuple(found.values[1].values()) in LONG])
-def test_a_large_cell_of_three_contenders_comes_out_as_its_author_expects(scenario, cell):
-    check(scenario, cell)
+@pytest.mark.parametrize(("scenario", "case"), [found for found in LARGE if tuple(found.values[1].values()) in LONG])
+def test_a_large_cell_of_three_contenders_comes_out_as_its_author_expects(scenario, case):
+    check(scenario, case)
 
 
 def is_quick(parameters):
     return tuple(parameters.values[1].values()) in QUICK_UNDER_FAULTS
 
 
-@pytest.mark.parametrize(("scenario", "cell"), [found for found in UNDER_FAULTS if is_quick(found)])
-def test_a_cell_that_tells_the_lease_from_the_fence_comes_out_as_its_author_expects(scenario, cell):
-    check(scenario, cell)
+@pytest.mark.parametrize(("scenario", "case"), [found for found in UNDER_FAULTS if is_quick(found)])
+def test_a_cell_that_tells_the_lease_from_the_fence_comes_out_as_its_author_expects(scenario, case):
+    check(scenario, case)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("scenario", "cell"), [found for found in UNDER_FAULTS if not is_quick(found)])
-def test_a_cell_under_faults_comes_out_as_its_author_expects(scenario, cell):
-    check(scenario, cell)
+@pytest.mark.parametrize(("scenario", "case"), [found for found in UNDER_FAULTS if not is_quick(found)])
+def test_a_cell_under_faults_comes_out_as_its_author_expects(scenario, case):
+    check(scenario, case)
 
 
 def test_under_faults_the_reference_keeps_every_property_and_one_child_parts_the_rungs_as_the_ladder_says():
     """What is expected is looked at here; that it comes out so, above."""
     scenario = compression_fork.under_faults
-    expected = {tuple(cell.values()): scenario.expected(cell) for cell in scenario.cells()}
+    expected = {tuple(case.values()): scenario.expected(case) for case in scenario.cases()}
     assert {verdict for (protocol, *_), verdict in expected.items() if protocol == "fenced"} == {"verified"}
     forks = {
         str(faults).partition("=")[0]: [protocol for protocol in PROTOCOLS if expected[protocol, PROPERTIES[0], faults] == "violated"]
@@ -137,7 +137,7 @@ def test_under_faults_the_reference_keeps_every_property_and_one_child_parts_the
 def test_every_property_is_expected_to_hold_under_fenced_and_the_strictest_under_fenced_only():
     """What is expected is looked at here; that it comes out so, above."""
     scenario = compression_fork.three_contenders
-    expected = {tuple(cell.values()): scenario.expected(cell) for cell in scenario.cells()}
+    expected = {tuple(case.values()): scenario.expected(case) for case in scenario.cases()}
     assert set(expected) == {(protocol, name) for protocol in PROTOCOLS for name in PROPERTIES}
     assert {expected["fenced", name] for name in PROPERTIES} == {"verified"}
     for name in ("no_message_lost", "no_write_to_a_closed_session"):
@@ -150,7 +150,7 @@ def test_every_property_is_expected_to_hold_under_fenced_and_the_strictest_under
 
 
 @pytest.mark.parametrize(
-    ("scenario", "cell", "orderings"),
+    ("scenario", "case", "orderings"),
     [
         (tutorial.guarded, {}, 2),
         (tutorial.unguarded, {}, 6),
@@ -165,14 +165,14 @@ def test_every_property_is_expected_to_hold_under_fenced_and_the_strictest_under
         (compression_fork.long_compression, {"protocol": "fenced", "property": "one_compression_child"}, 1),
     ],
 )
-def test_the_orderings_are_as_many_as_counting_by_hand_gives(scenario, cell, orderings):
-    result = simharness.explore(scenario, parameters=cell, stop_on_first=False)
+def test_the_orderings_are_as_many_as_counting_by_hand_gives(scenario, case, orderings):
+    result = simharness.explore(scenario, parameters=case, stop_on_first=False)
     assert (result.executions, result.redundant) == (orderings, 0)
 
 
 def test_a_forked_session_shows_in_the_number_of_children_and_a_guarded_one_never_does():
-    def children(scenario, **cell):
-        return simharness.explore(scenario, parameters=cell or None, stop_on_first=False).outcomes
+    def children(scenario, **case):
+        return simharness.explore(scenario, parameters=case or None, stop_on_first=False).outcomes
 
     assert children(tutorial.guarded) == {1}
     assert children(tutorial.unguarded) == {1, 2}
@@ -188,10 +188,10 @@ def test_a_forked_session_shows_in_the_number_of_children_and_a_guarded_one_neve
 # Brute force
 
 
-def same_both_ways(scenario, cell):
-    """Explore a cell by both exhaustive strategies; outcomes and verdicts must be the same."""
-    reduced = simharness.explore(scenario, "dpor", parameters=cell, stop_on_first=False)
-    brute = simharness.explore(scenario, "exhaustive", parameters=cell, stop_on_first=False)
+def same_both_ways(scenario, case):
+    """Explore a case by both exhaustive strategies; outcomes and verdicts must be the same."""
+    reduced = simharness.explore(scenario, "dpor", parameters=case, stop_on_first=False)
+    brute = simharness.explore(scenario, "exhaustive", parameters=case, stop_on_first=False)
     assert reduced.outcomes == brute.outcomes
     assert reduced.verdict == brute.verdict
     assert (reduced.deadlocks, reduced.blocked, reduced.redundant) == (0, 0, 0)
@@ -243,7 +243,7 @@ def test_every_interleaving_of_two_stores_on_one_file_gives_what_their_orderings
 
 def test_checks_at_the_end_teach_nothing_about_what_is_a_scheduling_point():
     scenario = compression_fork.two_contenders
-    cell = {"protocol": "lease", "property": "one_compression_child"}
-    found = simharness.explore(scenario, parameters=cell).counterexample
+    case = {"protocol": "lease", "property": "one_compression_child"}
+    found = simharness.explore(scenario, parameters=case).counterexample
     assert found.token.count(":") == 3, "the store's lock protects its connection: its statements are no points"
     assert len(found.steps) < 40

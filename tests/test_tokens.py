@@ -68,7 +68,7 @@ def test_a_token_holds_its_cell_whatever_its_values_look_like(size, label):
 
 def test_a_token_of_another_cell_is_refused():
     token = token_of(cells, size=1, label="plain")
-    with pytest.raises(TokenError, match="belongs to the cell size=1,label=plain"):
+    with pytest.raises(TokenError, match="belongs to the case size=1,label=plain"):
         simharness.replay(cells, token, parameters={"size": 2})
 
 

@@ -15,7 +15,7 @@ from replays import assert_identical
 
 import simharness
 from simharness import Settings, Verdict
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.runtimes import control
 from simharness.verdicts.results import FRESH
 
@@ -109,10 +109,10 @@ SCENARIOS = load("scenarios/trio_races.py")
 @pytest.mark.parametrize("order", ["any", "batches"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_the_races_of_the_scenarios_are_found_and_their_twins_verified(scenario, order):
-    for cell in scenario.cells():
-        result = simharness.explore(scenario, parameters=cell, settings=Settings(trio_order=order, shrink=0, confirm=False))
+    for case in scenario.cases():
+        result = simharness.explore(scenario, parameters=case, settings=Settings(trio_order=order, shrink=0, confirm=False))
         if order == "any" or scenario.name != "lost_wake_up":
-            assert result.verdict == scenario.expected(cell)
+            assert result.verdict == scenario.expected(case)
         else:
             assert result.verdict is Verdict.VERIFIED
 

@@ -11,7 +11,8 @@ import trio_programs
 
 import simharness
 from simharness import Settings
-from simharness.authoring.scenario import Scenario, load
+from simharness.authoring.loading import load
+from simharness.authoring.scenario import Scenario
 from simharness.engine.facts import until_settled
 from simharness.engine.operations import CLOCK
 from simharness.instrument.loader import compiled

@@ -1,1 +1,1 @@
-"""What the author of a scenario holds: the world, scenarios and their cells."""
+"""What the author of a scenario holds: the world, scenarios and their cases."""

@@ -8,20 +8,15 @@ Anything callable is a scenario: an undecorated function, a closure, a plain thr
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import itertools
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 from simharness.engine.faults import Faults
 from simharness.errors import Misuse
-from simharness.places import last_place
 from simharness.runtimes.trio.order import require
 from simharness.runtimes.trio.patches import run_async
 from simharness.search import tokens
@@ -39,7 +34,8 @@ class Scenario:
         function: what sets the world up; called with the world (if it takes one) and the parameters.
         name: the function's name.
         address: how the command line names it, PATH::NAME, where it was loaded from a file.
-        matrix: for each parameter, the values it takes; the scenario's cells are their product.
+        matrix: for each parameter, the values it takes; the scenario's cases are their product.
+        expect: the verdict that the author expects, as `scenario` takes it.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is no violation.
         trio_order: in which orders Trio's tasks are resumed: "any", or those of its "batches".
@@ -88,14 +84,14 @@ class Scenario:
         """The first line of the function's docstring; empty if it has none."""
         return next(iter((self.__doc__ or "").strip().splitlines()), "")
 
-    def cells(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the parameters of each cell of the matrix; with one fault model for all, if it is given."""
+    def cases(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the parameters of each case of the matrix; with one fault model for all, if it is given."""
         matrix = self.matrix if faults is None else {**self.matrix, "faults": [faults]}
         for values in itertools.product(*matrix.values()):
             yield dict(zip(matrix, values, strict=True))
 
-    def cell(self, parameters: Parameters | None) -> dict[str, Any]:
-        """Return the parameters of one cell: those given, and the only or first value of the others.
+    def case(self, parameters: Parameters | None) -> dict[str, Any]:
+        """Return the parameters of one case: those given, and the only or first value of the others.
 
         Raises:
             Misuse: a parameter that the scenario does not have.
@@ -111,7 +107,7 @@ class Scenario:
         return {**{name: values[0] for name, values in self.matrix.items()}, **given}
 
     def expected(self, parameters: Parameters) -> str:
-        """Return the verdict that the author expects of this cell; "verified" where nothing is said."""
+        """Return the verdict that the author expects of this case; "verified" where nothing is said."""
         expect = self.expect
         if isinstance(expect, str):
             return expect
@@ -148,10 +144,10 @@ class Scenario:
         return {name: value for name, value in parameters.items() if name != "faults" or takes}
 
     def read_token(self, token: str, parameters: Parameters | None = None) -> tokens.Token:
-        """Take a token of this scenario apart; `parameters`, if given, are the cell's.
+        """Take a token of this scenario apart; `parameters`, if given, are the case's.
 
         Raises:
-            TokenError: not a token, or one of another scenario, cell or version of Python.
+            TokenError: not a token, or one of another scenario, case or version of Python.
         """
         texts = {name: {tokens.text_of(value): value for value in values if not is_drawn(value)} for name, values in self.matrix.items()}
         return tokens.read(token, self.name, parameters, texts)
@@ -176,7 +172,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Mark a function as a scenario; use bare or with options.
 
     Args:
-        expect: the expected verdict of every cell, or a mapping from a cell's parameter value (a tuple of them, or
+        expect: the expected verdict of every case, or a mapping from a case's parameter value (a tuple of them, or
             "name=value,name=value") to it, or a function of the parameters.
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
@@ -191,7 +187,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> @simharness.scenario(size=[1, 2], expect={2: "violated"})
     ... def small(world, size):
     ...     world.at_end(lambda: None)
-    >>> list(small.cells())
+    >>> list(small.cases())
     [{'size': 1}, {'size': 2}]
     """
     named = ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order", "log")
@@ -223,71 +219,17 @@ def is_drawn(value: Any) -> bool:
     return any(cls.__name__ == "SearchStrategy" and cls.__module__.startswith("hypothesis.") for cls in type(value).__mro__)
 
 
-def fixed_cell(scenario: Scenario, parameters: Parameters | None) -> dict[str, Any]:
-    """Return the parameters of one cell, none of which is left to be drawn.
+def fixed_case(scenario: Scenario, parameters: Parameters | None) -> dict[str, Any]:
+    """Return the parameters of one case, none of which is left to be drawn.
 
     Raises:
         Misuse: one is.
     """
-    cell = scenario.cell(parameters)
-    for name, value in cell.items():
+    case = scenario.case(parameters)
+    for name, value in case.items():
         if is_drawn(value):
             raise Misuse(f"scenario {scenario.name}: {name} is drawn by Hypothesis: use strategy='hypothesis', or give it a value")
-    return cell
-
-
-def load(address: str) -> list[Scenario]:
-    """Import the file of `PATH` or `PATH::NAME` and return its scenarios, in the order of the file.
-
-    Raises:
-        Misuse: no such file, no such scenario, none at all, or the file cannot be imported.
-    """
-    path, _, name = address.partition("::")
-    if not os.path.isfile(path):
-        raise Misuse(f"{path}: no such file; give a Python file, with ::NAME for one scenario of it")
-    module = _import_file(path)
-    found = {key: value for key, value in vars(module).items() if isinstance(value, Scenario)}
-    if name:
-        chosen = found.get(name)
-        if chosen is None and callable(getattr(module, name, None)):
-            chosen = Scenario(getattr(module, name))
-        if chosen is None:
-            raise Misuse(f"{path} has no scenario {name!r}; it has: {', '.join(found) or 'none'}")
-        chosen.address = address
-        return [chosen]
-    if not found:
-        raise Misuse(f"{path} has no scenario: mark a function with @simharness.scenario, or name one: {path}::FUNCTION")
-    for key, value in reversed(found.items()):
-        value.address = f"{path}::{key}"
-    return list(dict.fromkeys(found.values()))
-
-
-def _import_file(path: str) -> ModuleType:
-    full = os.path.abspath(path)
-    name = "simharness_scenarios_" + os.path.splitext(os.path.basename(full))[0]
-    loaded = sys.modules.get(name)
-    if loaded is not None and loaded.__file__ == full:
-        return loaded
-    for folder in (os.getcwd(), os.path.dirname(full)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(name, full)
-    if spec is None or spec.loader is None:
-        raise Misuse(f"{path} is not a Python file")
-    from simharness.instrument.loader import Loader
-
-    spec.loader = Loader(name, full)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, KeyboardInterrupt | Misuse):
-            raise
-        where = error.lineno if isinstance(error, SyntaxError) else (last_place(error) or "?")
-        raise Misuse(f"{path} cannot be imported: {type(error).__name__}: {error} (at {where})") from error
-    return module
+    return case
 
 
 def _parameter_names(function: Callable[..., Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """`simharness incident LOG… --scenario PATH::NAME`: from log files to the orderings that explain them.
 
-Exit status: 0 reproduced (by some cell), 1 not (harmless, or impossible under this code), 2 misuse, 3 undecided within the budget, 4 the
+Exit status: 0 reproduced (by some case), 1 not (harmless, or impossible under this code), 2 misuse, 3 undecided within the budget, 4 the
 scenario is not deterministic, 5 a bug of the harness. Nothing is written unless the answer is there.
 """
 
@@ -41,7 +41,7 @@ def incident(  # typer makes an option of each
     logs: Annotated[list[str], typer.Argument(metavar="LOG…", help="Log files; rotated and gzipped ones too, in any order.")],
     scenario: Annotated[str, typer.Option(metavar="PATH::SCENARIO", help="The scenario that is to explain them.")],
     parameter: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")
     ] = None,
     db: Annotated[str | None, typer.Option(metavar="FILE", help="The incident's database; a copy is read, with its -wal.")] = None,
     skew: Annotated[float, typer.Option(min=0.0, help="Seconds by which clocks of different logs or processes may differ.")] = SKEW,
@@ -64,8 +64,8 @@ def incident(  # typer makes an option of each
     pytest: Annotated[str | None, typer.Option(metavar="FILE", help="Write a test that reproduces the incident.")] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the answer here, too.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the explanation step by step.")] = None,
-    max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
-    max_seconds: Annotated[float, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = SECONDS,
+    max_executions: Annotated[int | None, typer.Option(min=1, help="Give a case up after so many executions.")] = None,
+    max_seconds: Annotated[float, typer.Option(min=0.0, help="Give a case up after so many seconds.")] = SECONDS,
     seed: Annotated[int, typer.Option(help="Of random numbers.")] = 0,
 ) -> int:
     """Find the orderings of a scenario that log what an incident's log files say."""
@@ -81,15 +81,15 @@ def incident(  # typer makes an option of each
     wanted = None if db is None else database.wanted(db, described, _first_session(found))
     _tell_lines(reading, found, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
-    cells = list({repr(cell): cell for cell in ({k: v for k, v in job.parameters.items() if k != "faults"} for job in jobs)}.values())
+    cases = list({repr(case): case for case in ({k: v for k, v in job.parameters.items() if k != "faults"} for job in jobs)}.values())
     answers = []
-    for cell in cells:
+    for case in cases:
         answers.append(
             answer(
-                jobs[0].scenario, cell, found, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session or ())
+                jobs[0].scenario, case, found, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session or ())
             )
         )
-        _tell_answer(answers[-1], found, full or len(cells) == 1, full)
+        _tell_answer(answers[-1], found, full or len(cases) == 1, full)
     _write(found, reading, jobs[0].scenario, answers, json, pytest, html)
     statuses = {EXIT_STATUS[one.verdict] for one in answers}
     return 0 if 0 in statuses else max(statuses)
@@ -154,8 +154,8 @@ def _tell_lines(reading: Reading, found: Incident, log: Log, unknown_lines: bool
 
 
 def _tell_answer(one: Answer, found: Incident, timeline: bool, full: bool) -> None:
-    cell = " ".join(f"{name}={value}" for name, value in one.parameters.items())
-    print(f"\n{one.scenario} {cell}: {one.verdict.upper()}")
+    case = " ".join(f"{name}={value}" for name, value in one.parameters.items())
+    print(f"\n{one.scenario} {case}: {one.verdict.upper()}")
     print(f"  searched {one.executions:,} executions in {one.seconds:.1f} s; {one.allowed}")
     if one.gave_up:
         print(f"  not exhausted: {one.gave_up}")

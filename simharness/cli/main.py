@@ -1,6 +1,6 @@
 """The command line: `simharness explore`, `replay`, `incident` and `list`; `simharness step` has a module of its own.
 
-Exit status, the highest of all cells: 0 every cell as expected, 1 a cell is not as expected (or a replayed execution fails),
+Exit status, the highest of all cases: 0 every case as expected, 1 a case is not as expected (or a replayed execution fails),
 2 misuse, 3 inconclusive, 4 the scenario is not deterministic, 5 a bug of the harness. Errors are one line on stderr; only a bug
 of the harness shows a traceback, for the report.
 """
@@ -19,18 +19,18 @@ from typing import Annotated, Any
 
 import typer
 
-from simharness.authoring.scenario import Scenario, load
+from simharness import __version__
+from simharness.authoring.loading import load, only_of
 from simharness.cli import step as command
 from simharness.cli.exits import INCONCLUSIVE
 from simharness.cli.exits import errors as _errors
 from simharness.cli.exits import say as _say
 from simharness.cli.incident import incident
 from simharness.engine.faults import KINDS, Faults
-from simharness.errors import Misuse
 from simharness.exploring.explore import replay
 from simharness.exploring.jobs import How, Job, Workers, interrupted, jobs_of, one_by_one
 from simharness.report import files, html_report, json_report
-from simharness.report.table import Shown, cell_name, console_for, report, words_of
+from simharness.report.table import Shown, case_name, console_for, report, words_of
 from simharness.search import tokens
 from simharness.search.named import STRATEGIES, check
 from simharness.settings import TRIO_ORDERS, Settings
@@ -75,18 +75,33 @@ class _Interrupt:
         self.pressed = True
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"simharness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None: ...
+
+
 @app.command()
 def explore(  # typer makes an option of each
-    paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
+    ],
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
     faults: Annotated[
         str | None,
         typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Spread the cells over this many processes.")] = 1,
-    keep_going: Annotated[bool, typer.Option("--all", help="Go on after a cell's first violation, and count.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Spread the cases over this many processes.")] = 1,
+    keep_going: Annotated[bool, typer.Option("--all", help="Go on after a case's first violation, and count.")] = False,
     parameter: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cells with this value; may be given several times.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
@@ -94,21 +109,21 @@ def explore(  # typer makes an option of each
         list[str] | None,
         typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
     ] = None,
-    max_executions: Annotated[int | None, typer.Option(min=1, help="Give a cell up after so many executions.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a cell up after so many seconds.")] = None,
+    max_executions: Annotated[int | None, typer.Option(min=1, help="Give a case up after so many executions.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a case up after so many seconds.")] = None,
     preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many preemptions.")] = None,
     delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many delays.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
     by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: where it fails, and where not.")] = False,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table, no timelines.")] = False,
-    all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also of cells that others explain.")] = False,
+    all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also of cases that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
     trio_order: Annotated[
         str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
     ] = None,
 ) -> None:
-    """Explore every ordering of every cell; print verdicts, and a counterexample for each violation."""
+    """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
         settings = Settings(
             max_executions=max_executions,
@@ -125,29 +140,33 @@ def explore(  # typer makes an option of each
         files.check_writable(("--json", json), ("--html", html))
         Faults.of(faults)
         jobs = jobs_of(paths, parameter or [], faults)
-        results, stopped = _explore(jobs, How(strategy, not keep_going, replace(settings, confirm=False)), workers)
-        if not stopped:
-            try:
-                results = confirmed(results, [job.scenario for job in jobs], settings, workers)
-            except KeyboardInterrupt:
-                stopped = True
+        results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
-        shown = Shown(
-            not no_timelines, full, all_timelines, {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
-        )
-        report(console_for(sys.stdout, _width()), results, addresses, shown)
+        about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
+        report(console_for(sys.stdout, _width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))
         _complain(results)
         _write(results, addresses, json, html, stopped)
         raise typer.Exit(_status(results, stopped, len(jobs)))
 
 
-def _status(results: list[Result], stopped: bool, cells: int) -> int:
+def _explored(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result], bool]:
+    """Explore all jobs and confirm the results; return them, and whether Ctrl-C ended it early."""
+    results, stopped = _explore(jobs, replace(how, settings=replace(how.settings, confirm=False)), workers)
+    if not stopped:
+        try:
+            results = confirmed(results, [job.scenario for job in jobs], how.settings, workers)
+        except KeyboardInterrupt:
+            stopped = True
+    return results, stopped
+
+
+def _status(results: list[Result], stopped: bool, cases: int) -> int:
     """Return the exit status; say how far an exploration came that was stopped."""
     status = max((result.exit_status for result in results), default=0)
     if not stopped:
         return status
     finished = sum(not result.bounds.startswith("interrupted") for result in results)
-    _say(f"interrupted: {finished} of {cells} cells finished; the others prove nothing")
+    _say(f"interrupted: {finished} of {cases} cases finished; the others prove nothing")
     return max(status, INCONCLUSIVE)
 
 
@@ -170,7 +189,7 @@ def replay_command(
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
         files.check_writable(("--html", html))
-        scenario = _scenario_of(path, token)
+        scenario = only_of(load(path), path, tokens.scenario_of(token))
         execution = replay(scenario, token)
         print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
@@ -193,12 +212,12 @@ def incident_command(**options: Any) -> None:
 
 @app.command("list")
 def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCENARIO]")]) -> None:
-    """List the scenarios of a file, their parameters, and what each is about."""
+    """List the scenarios of files, folders or modules, their parameters, and what each is about."""
     with _errors():
         for path in paths:
             for scenario in load(path):
-                cells = list(scenario.cells())
-                print(f"{scenario.address}  ({len(cells)} {'cell' if len(cells) == 1 else 'cells'})")
+                cases = list(scenario.cases())
+                print(f"{scenario.address}  ({len(cases)} {'case' if len(cases) == 1 else 'cases'})")
                 if scenario.about:
                     print(f"    {scenario.about}")
                 for name, values in scenario.matrix.items():
@@ -242,31 +261,19 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
     return [found[index] for index in sorted(found)], stopped
 
 
-def _scenario_of(path: str, token: str) -> Scenario:
-    """Return the scenario that is named, or the one of the file that the token names."""
-    scenarios = load(path)
-    if len(scenarios) == 1:
-        return scenarios[0]
-    name = tokens.scenario_of(token)
-    for scenario in scenarios:
-        if scenario.name == name:
-            return scenario
-    raise Misuse(f"{path} has {len(scenarios)} scenarios and the token fits none of them: name one, {path}::{scenarios[0].name}")
-
-
 def _complain(results: Sequence[Result]) -> None:
-    """Print the errors of cells, each text once."""
+    """Print the errors of cases, each text once."""
     told: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result.error is not None:
             told.setdefault((result.scenario, result.error), []).append(result)
-    for (_, error), cells in told.items():
-        also = f" (and {len(cells) - 1} more cells)" if len(cells) > 1 else ""
-        _say(f"{cell_name(cells[0])}{also}: {error}")
-        if cells[0].difference is not None:
-            sys.stderr.write(side_by_side(cells[0].difference, min(_width(), 160)) + "\n")
-        if cells[0].bounds.startswith("Traceback"):
-            sys.stderr.write(cells[0].bounds)
+    for (_, error), cases in told.items():
+        also = f" (and {len(cases) - 1} more cases)" if len(cases) > 1 else ""
+        _say(f"{case_name(cases[0])}{also}: {error}")
+        if cases[0].difference is not None:
+            sys.stderr.write(side_by_side(cases[0].difference, min(_width(), 160)) + "\n")
+        if cases[0].bounds.startswith("Traceback"):
+            sys.stderr.write(cases[0].bounds)
 
 
 def _name(job: Job) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from simharness.authoring.scenario import Scenario, load
+from simharness.authoring.loading import load, only_of
+from simharness.authoring.scenario import Scenario
 from simharness.cli.exits import errors
 from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
@@ -26,17 +27,17 @@ def step(
     path: Annotated[str, typer.Argument(metavar="PATH::SCENARIO", help="The scenario to step through.")],
     token: Annotated[str | None, typer.Argument(help="Of an execution, or of its beginning, to go along.")] = None,
     parameter: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the cell; may be given several times.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the case; may be given several times.")
     ] = None,
     faults: Annotated[str | None, typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}.")] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Read choices from standard input, one a line, also on a terminal.")] = False,
 ) -> None:
     """Pick who moves next, forwards and backwards; print the token of what was stepped."""
     with errors():
-        scenario = _scenario(path, token)
+        scenario = only_of(load(path), path, None if token is None else tokens.scenario_of(token))
         if token is not None and (parameter or faults):
-            raise Misuse("the token says which cell it belongs to: leave --parameter and --faults out")
-        stepper = Stepper(scenario, _cell(scenario, parameter or [], faults), token, Settings())
+            raise Misuse("the token says which case it belongs to: leave --parameter and --faults out")
+        stepper = Stepper(scenario, _case(scenario, parameter or [], faults), token, Settings())
         if not lines and sys.stdin.isatty() and sys.stdout.isatty():
             from simharness.step.screen import Screen
 
@@ -65,31 +66,21 @@ def farewell(stepper: Stepper, address: str) -> list[str]:
     ]
 
 
-def _scenario(path: str, token: str | None) -> Scenario:
-    scenarios = load(path)
-    name = tokens.scenario_of(token) if token is not None else ""
-    found = scenarios if len(scenarios) == 1 else [scenario for scenario in scenarios if scenario.name == name]
-    if not found:
-        fits = "the token fits none of them: " if token is not None else ""
-        raise Misuse(f"{path} has {len(scenarios)} scenarios; {fits}name one, {path}::{scenarios[0].name}")
-    return found[0]
-
-
-def _cell(scenario: Scenario, selections: Sequence[str], faults: str | None) -> dict[str, Any]:
+def _case(scenario: Scenario, selections: Sequence[str], faults: str | None) -> dict[str, Any]:
     """Return the parameters that were asked for; the first value of each is taken where none was.
 
     Raises:
         Misuse: a parameter or value that the scenario does not have.
     """
-    cell: dict[str, Any] = {}
+    case: dict[str, Any] = {}
     for selection in selections:
         name, equals, text = selection.partition("=")
         known = {str(value): value for value in scenario.matrix.get(name.strip(), ())}
         if not equals or text.strip() not in known:
             has = "; ".join(f"{key}: {', '.join(map(str, values))}" for key, values in scenario.matrix.items()) or "no parameters"
             raise Misuse(f"--parameter {selection}: write NAME=VALUE; {scenario.name} has {has}")
-        cell[name.strip()] = known[text.strip()]
+        case[name.strip()] = known[text.strip()]
     if faults is not None:
         Faults.of(faults)
-        cell["faults"] = faults
-    return cell
+        case["faults"] = faults
+    return case

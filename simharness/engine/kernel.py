@@ -272,8 +272,6 @@ class Kernel:
         if self.error is not None and self.error is not before:
             raise self.error
 
-    # Outside the actors' run
-
     def inspect(self, check: Callable[[], Any]) -> int:
         """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
         before, self.phase, self.inspected = self.phase, INSPECTING, 0

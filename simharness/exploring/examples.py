@@ -1,4 +1,4 @@
-"""Hypothesis as the engine of an exploration: it draws a cell's open parameters and the schedule, and shrinks both together.
+"""Hypothesis as the engine of an exploration: it draws a case's open parameters and the schedule, and shrinks both together.
 
 Each example is one execution. What Hypothesis finds is kept in its example database, under the name of the scenario, and the next
 exploration begins with it. The first failure ends the search and begins the shrinking; two failures are the same if the check or actor and
@@ -38,16 +38,16 @@ class Failed(Exception):
     """An execution failed; Hypothesis treats each subclass as a separate bug."""
 
 
-def open_cell(scenario: Scenario, given: Parameters | None) -> dict[str, Any]:
-    """Return the cell for Hypothesis to draw from: parameters that are not given, except `faults`, are drawn from their values."""
+def open_case(scenario: Scenario, given: Parameters | None) -> dict[str, Any]:
+    """Return the case for Hypothesis to draw from: parameters that are not given, except `faults`, are drawn from their values."""
     from hypothesis.strategies import sampled_from
 
     import simharness.hypothesis  # noqa: F401  # now, before the standard library is patched
 
-    cell = scenario.cell(given)
+    case = scenario.case(given)
     return {
         name: sampled_from(scenario.matrix[name]) if name not in {*(given or {}), "faults"} and len(scenario.matrix[name]) > 1 else value
-        for name, value in cell.items()
+        for name, value in case.items()
     }
 
 
@@ -55,7 +55,7 @@ class Examples:
     """One run of Hypothesis: a round of an exploration.
 
     Args:
-        cell: values, and strategies for those that are drawn.
+        case: values, and strategies for those that are drawn.
         execute: runs, checks and counts one execution.
         enough: whether a limit has been reached.
     """
@@ -64,13 +64,13 @@ class Examples:
         self,
         simulation: Simulation,
         strategy: Drawn,
-        cell: Parameters,
+        case: Parameters,
         execute: Callable[[], Execution],
         enough: Callable[[], bool],
     ) -> None:
         self._simulation = simulation
         self._strategy = strategy
-        self._cell = cell
+        self._case = case
         self._execute = execute
         self._enough = enough
         self._kinds: dict[Any, type[Failed]] = {}
@@ -109,15 +109,15 @@ class Examples:
         from simharness.hypothesis import schedules
 
         simulation = self._simulation
-        drawn: dict[str, SearchStrategy[Any]] = {name: value for name, value in self._cell.items() if is_drawn(value)}
-        fixed = {name: value for name, value in self._cell.items() if name not in drawn}
+        drawn: dict[str, SearchStrategy[Any]] = {name: value for name, value in self._case.items() if is_drawn(value)}
+        fixed = {name: value for name, value in self._case.items() if name not in drawn}
 
         def example(values: Mapping[str, Any], schedule: Schedule) -> None:
-            cell = {name: fixed[name] if name in fixed else values[name] for name in self._cell}
-            self._example(cell, schedule, stop_on_first)
+            case = {name: fixed[name] if name in fixed else values[name] for name in self._case}
+            self._example(case, schedule, stop_on_first)
 
         scenario = simulation.scenario
-        name = simulation.kernel.canonical(f"{scenario.__module__} {scenario.name} {self._cell}")
+        name = simulation.kernel.canonical(f"{scenario.__module__} {scenario.name} {self._case}")
         example._hypothesis_internal_add_digest = name.encode()  # type: ignore[attr-defined]  # names the examples in the database
         phases = [Phase.reuse, Phase.generate, *([Phase.shrink] if simulation.settings.shrink else [])]
         limits = hypothesis.settings(
@@ -132,12 +132,12 @@ class Examples:
         whole = given(values=fixed_dictionaries(drawn), schedule=schedules())(example)
         return limits(hypothesis.seed(simulation.settings.seed)(whole))
 
-    def _example(self, cell: Parameters, schedule: Schedule, stop_on_first: bool) -> None:
+    def _example(self, case: Parameters, schedule: Schedule, stop_on_first: bool) -> None:
         """Run one example's execution; raise what Hypothesis has to see."""
         from hypothesis import reject
 
         simulation, shrinking = self._simulation, stop_on_first and self.failing is not None
-        simulation.parameters = dict(cell)
+        simulation.parameters = dict(case)
         self._strategy.schedule = schedule
         try:
             if self._shrinks == 0 if shrinking else self._enough():
@@ -154,7 +154,7 @@ class Examples:
         if execution.failure is None:
             return
         if self.failing is None or shrinking:
-            self.failing = execution, cell
+            self.failing = execution, case
         if stop_on_first:
             kind = kind_of(execution.failure)
             raise self._kinds.setdefault(kind, type("Failed", (Failed,), {}))

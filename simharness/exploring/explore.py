@@ -14,11 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_cell, is_drawn
+from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_case, is_drawn
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.faults import Faults
 from simharness.errors import Nondeterminism, SimharnessError
-from simharness.exploring.examples import Examples, open_cell
+from simharness.exploring.examples import Examples, open_case
 from simharness.exploring.progress import Progress
 from simharness.runtimes import control
 from simharness.runtimes.trio import order as trio
@@ -47,7 +47,7 @@ _ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or o
 
 
 class Explorer:
-    """Explores one cell."""
+    """Explores one case."""
 
     def __init__(
         self,
@@ -210,10 +210,10 @@ class Explorer:
         failing = self.tally.first_failure
         return None if failing is None else counterexample(simulation, failing)
 
-    def _in_batches(self, counterexample: Counterexample, cell: Parameters) -> Counterexample:
+    def _in_batches(self, counterexample: Counterexample, case: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
         limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None)
-        other = Explorer(self.scenario, cell, "dpor", True, limits).run()
+        other = Explorer(self.scenario, case, "dpor", True, limits).run()
         if other.counterexample is not None:
             said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
         elif other.verdict is Verdict.VERIFIED:
@@ -234,7 +234,7 @@ class Explorer:
             verdict = Verdict.VERIFIED
         return Result(
             scenario=self.scenario.name,
-            parameters=self._cell(simulation, counterexample),
+            parameters=self._case(simulation, counterexample),
             strategy=self.strategy,
             verdict=verdict,
             expected=self.scenario.expected(simulation.parameters),
@@ -251,10 +251,10 @@ class Explorer:
             never_reached=None if self.reached is None else self.reached.missing(),
         )
 
-    def _cell(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:
+    def _case(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:
         """Return the parameters to report: those of the counterexample or, where there is none, what open parameters were drawn from."""
-        cell = self.parameters if counterexample is None else simulation.parameters
-        return {name: str(value) if is_drawn(value) else value for name, value in cell.items()}
+        case = self.parameters if counterexample is None else simulation.parameters
+        return {name: str(value) if is_drawn(value) else value for name, value in case.items()}
 
 
 def explore(
@@ -266,12 +266,12 @@ def explore(
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Run a scenario's cell under every ordering (or as the strategy says) and return the verdict.
+    """Run a scenario's case under every ordering (or as the strategy says) and return the verdict.
 
     Args:
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
         strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos", "hypothesis".
-        parameters: of the cell; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
+        parameters: of the case; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
             what is not given is drawn as well.
         stop_on_first: end at the first violation; otherwise continue and count.
         faults: those that may strike, and how many in one execution: `Faults(crash=1, stall=1)` or `"crash=1,stall=1"`. Default: the
@@ -299,8 +299,8 @@ def explore(
     settings = settings or Settings()
     named.check(strategy, settings)
     given = parameters if faults is None else {**(parameters or {}), "faults": faults}
-    cell = open_cell(scenario, given) if strategy == "hypothesis" else fixed_cell(scenario, given)
-    result = Explorer(scenario, cell, strategy, stop_on_first, settings, progress).run()
+    case = open_case(scenario, given) if strategy == "hypothesis" else fixed_case(scenario, given)
+    result = Explorer(scenario, case, strategy, stop_on_first, settings, progress).run()
     if settings.confirm:
         [result] = confirmed([result], [scenario], settings)
         if result.error is not None:
@@ -316,40 +316,44 @@ def explore_all(
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> list[Result]:
-    """Explore every cell of a scenario's matrix; a cell that cannot be explored gives a result with an `error`.
+    """Explore every case of a scenario's matrix; a case that cannot be explored gives a result with an `error`.
 
-    `faults` replaces the scenario's own parameter of that name.
+    Args:
+        target, strategy: as for `explore`.
+        stop_on_first: end each case at its first violation; otherwise go on and count.
+        faults: one fault model for all cases, in place of the scenario's own parameter of that name.
+        settings, progress: as for `explore`; limits are those of each case.
     """
     scenario = as_scenario(target)
     settings = settings or Settings()
     apart = replace(settings, confirm=False)
     with control.installed():
-        results = [explore_cell(scenario, strategy, cell, stop_on_first, apart, progress) for cell in scenario.cells(faults)]
+        results = [explore_case(scenario, strategy, case, stop_on_first, apart, progress) for case in scenario.cases(faults)]
     return confirmed(results, [scenario] * len(results), settings) if settings.confirm else results
 
 
-def explore_cell(
-    scenario: Scenario, strategy: str, cell: Mapping[str, Any], stop_on_first: bool, settings: Settings, progress: Progress | None = None
+def explore_case(
+    scenario: Scenario, strategy: str, case: Mapping[str, Any], stop_on_first: bool, settings: Settings, progress: Progress | None = None
 ) -> Result:
-    """Explore one cell of a matrix; an error becomes a result that carries it."""
+    """Explore one case of a matrix; an error becomes a result that carries it."""
     began = _monotonic()
     try:
-        return explore(scenario, strategy, cell, stop_on_first, settings=settings, progress=progress)
+        return explore(scenario, strategy, case, stop_on_first, settings=settings, progress=progress)
     except SimharnessError as error:
-        result = failed(scenario, cell, strategy, error, _monotonic() - began)
+        result = failed(scenario, case, strategy, error, _monotonic() - began)
         if progress is not None:
             progress.finished(result)
         return result
 
 
-def failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: SimharnessError, seconds: float) -> Result:
-    """Return the result of a cell that could not be explored."""
+def failed(scenario: Scenario, case: Mapping[str, Any], strategy: str, error: SimharnessError, seconds: float) -> Result:
+    """Return the result of a case that could not be explored."""
     return Result(
         scenario=scenario.name,
-        parameters=dict(cell),
+        parameters=dict(case),
         strategy=strategy,
         verdict=Verdict.INCONCLUSIVE,
-        expected=scenario.expected(cell),
+        expected=scenario.expected(case),
         executions=0,
         deadlocks=0,
         blocked=0,
@@ -366,12 +370,18 @@ def failed(scenario: Scenario, cell: Mapping[str, Any], strategy: str, error: Si
 def replay(target: Any, token: str, parameters: Parameters | None = None, settings: Settings | None = None) -> Replayed:
     """Repeat one execution from its token, with its trace.
 
+    Args:
+        target: the scenario that the token belongs to, or its function.
+        token: from a counterexample, or from a result's first execution.
+        parameters: of the case, to check that the token is one of it; default: those that the token names.
+        settings: as for `explore`.
+
     Raises:
-        TokenError: the token belongs to another scenario or cell, or no longer fits the code.
+        TokenError: the token belongs to another scenario or case, or no longer fits the code.
     """
     scenario = as_scenario(target)
-    parsed = scenario.read_token(token, None if parameters is None else fixed_cell(scenario, parameters))
-    with Simulation(scenario, fixed_cell(scenario, parsed.cell), settings or Settings()) as simulation:
+    parsed = scenario.read_token(token, None if parameters is None else fixed_case(scenario, parameters))
+    with Simulation(scenario, fixed_case(scenario, parsed.case), settings or Settings()) as simulation:
         follow = tokens.Replay(simulation.kernel, parsed)
         execution, account = watched(simulation, (), follow.choose)
         follow.finish()

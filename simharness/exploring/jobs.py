@@ -1,7 +1,7 @@
-"""Explores the cells that a command line asks for: one after the other in this process, or spread over worker processes.
+"""Explores the cases that a command line asks for: one after the other in this process, or spread over worker processes.
 
-A worker gets one cell at a time and answers with its result; the parent only waits, and starts no thread. Whatever happens to a worker,
-each cell ends in a result.
+A worker gets one case at a time and answers with its result; the parent only waits, and starts no thread. Whatever happens to a worker,
+each case ends in a result.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simharness.authoring.scenario import Scenario, is_drawn, load
+from simharness.authoring.loading import load
+from simharness.authoring.scenario import Scenario, is_drawn
 from simharness.errors import HarnessBug, Misuse, SimharnessError
-from simharness.exploring.explore import explore_cell, failed
+from simharness.exploring.explore import explore_case, failed
 from simharness.exploring.progress import Progress
 from simharness.settings import Settings
 from simharness.verdicts.results import Result, Verdict
@@ -30,7 +31,7 @@ _monotonic = time.monotonic
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to explore. Pickled as its scenario's address: a worker that was not forked imports the file itself."""
+    """A case to explore. Pickled as its scenario's address: a worker that was not forked imports the file itself."""
 
     scenario: Scenario
     parameters: Mapping[str, Any]
@@ -41,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True)
 class How:
-    """What is the same for all cells."""
+    """What is the same for all cases."""
 
     strategy: str
     stop_on_first: bool
@@ -53,10 +54,10 @@ def _job(address: str, parameters: dict[str, Any]) -> Job:
 
 
 def run(job: Job, how: How, progress: Progress | None = None) -> Result:
-    """Explore one cell; an error, even a bug of the harness, becomes a result that carries it."""
+    """Explore one case; an error, even a bug of the harness, becomes a result that carries it."""
     began = _monotonic()
     try:
-        return explore_cell(job.scenario, how.strategy, job.parameters, how.stop_on_first, how.settings, progress)
+        return explore_case(job.scenario, how.strategy, job.parameters, how.stop_on_first, how.settings, progress)
     except Exception as error:
         bug = HarnessBug(f"unexpected {type(error).__name__}: {error}")
         result = failed(job.scenario, job.parameters, how.strategy, bug, _monotonic() - began)
@@ -70,7 +71,7 @@ def one_by_one(jobs: Sequence[Job], how: How, progress: Progress) -> Iterator[tu
 
 
 def interrupted(job: Job, how: How, executions: int, so_far: str) -> Result:
-    """Return the result of a cell whose exploration was stopped by hand; `so_far` says how far it was."""
+    """Return the result of a case whose exploration was stopped by hand; `so_far` says how far it was."""
     result = failed(job.scenario, job.parameters, how.strategy, SimharnessError(""), 0.0)
     return replace(
         result,
@@ -83,7 +84,7 @@ def interrupted(job: Job, how: How, executions: int, so_far: str) -> Result:
 
 
 class Workers:
-    """Processes that explore cells. Use as a context; leaving it ends them.
+    """Processes that explore cases. Use as a context; leaving it ends them.
 
     Args:
         number: how many; each is forked where the platform can, so that it has the scenarios imported already.
@@ -109,7 +110,7 @@ class Workers:
         self._running.clear()
 
     def results(self, interrupted: Callable[[], bool]) -> Iterator[tuple[int, Result]]:
-        """Yield (index, result) as cells end, in whatever order; raise KeyboardInterrupt when `interrupted` says so."""
+        """Yield (index, result) as cases end, in whatever order; raise KeyboardInterrupt when `interrupted` says so."""
         for _ in range(self._number):
             self._start()
         while self._running:
@@ -153,14 +154,14 @@ class Workers:
         except (EOFError, OSError):
             del self._running[pipe]
             process.join()
-            died = HarnessBug(f"the worker process that explored this cell ended with status {process.exitcode}")
+            died = HarnessBug(f"the worker process that explored this case ended with status {process.exitcode}")
             result = failed(job.scenario, job.parameters, self._how.strategy, died, 0.0)
             if self._next < len(self._jobs):
                 self._start()
         else:
             self._hand_out(pipe, process)
-        cell = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}
-        return index, replace(result, parameters=cell)
+        case = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}
+        return index, replace(result, parameters=case)
 
 
 def _context() -> Any:
@@ -196,15 +197,15 @@ def _packed(result: Result) -> bytes:
 
 
 def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
-    """Return the cells to explore: those of all scenarios that have the selected values.
+    """Return the cases to explore: those of all scenarios that have the selected values.
 
     Args:
-        paths: PATH or PATH::SCENARIO.
+        paths: addresses as `simharness.load` takes them.
         selections: NAME=VALUE; of several with the same name, one has to hold.
         faults: one fault model for all, instead of the scenarios' own.
 
     Raises:
-        Misuse: no such file, scenario, parameter or value.
+        Misuse: no such file, scenario, parameter or value, or two scenarios of one name.
     """
     wanted: dict[str, list[str]] = {}
     for selection in selections:
@@ -216,6 +217,7 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
     # what was asked for. One scenario that knows the name is enough; scenarios without that parameter are left out. Values are compared as
     # text, as a command line has nothing else. A scenario that two paths name (file.py and file.py::scenario) is explored once.
     scenarios = [scenario for path in paths for scenario in load(path)]
+    _check_names(scenarios)
     for name, values in wanted.items():
         known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]
         if not known:
@@ -225,11 +227,20 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
             if value not in known:
                 raise Misuse(f"--parameter {name}={value}: {name} is one of {', '.join(dict.fromkeys(known))}")
     jobs = [
-        Job(scenario, cell)
+        Job(scenario, case)
         for scenario in dict.fromkeys(scenarios)
-        for cell in scenario.cells(faults)
-        if all(name in cell and str(cell[name]) in values for name, values in wanted.items())
+        for case in scenario.cases(faults)
+        if all(name in case and str(case[name]) in values for name, values in wanted.items())
     ]
     if not jobs:
-        raise Misuse(f"no cell has {' and '.join(selections)}: leave one --parameter out")
+        raise Misuse(f"no case has {' and '.join(selections)}: leave one --parameter out")
     return jobs
+
+
+def _check_names(scenarios: Sequence[Scenario]) -> None:
+    """Refuse two scenarios of one name: tables, results and tokens would take one for the other."""
+    addresses: dict[str, str] = {}
+    for scenario in scenarios:
+        other = addresses.setdefault(scenario.name, scenario.address)
+        if other != scenario.address:
+            raise Misuse(f"two scenarios are called {scenario.name}, {other} and {scenario.address}: explore one at a time, or rename one")

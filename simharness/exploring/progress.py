@@ -17,16 +17,16 @@ class Progress:
     """
 
     def started(self, scenario: Scenario, parameters: Parameters) -> None:
-        """A cell begins."""
+        """A case begins."""
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
-        """Report how far the cell has been explored; called at most some ten times a second.
+        """Report how far the case has been explored; called at most some ten times a second.
 
         Args:
             executions: run to their end so far. When exploring learns what conflicts it starts over, and so does this count.
-            seconds: since the cell began.
+            seconds: since the case began.
             estimate: of the whole; None where no sensible estimate exists.
         """
 
     def finished(self, result: Result) -> None:
-        """A cell has ended."""
+        """A case has ended."""

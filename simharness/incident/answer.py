@@ -1,4 +1,4 @@
-"""The answer to "what happened here": one of four verdicts for each cell of a scenario, and what it rests on.
+"""The answer to "what happened here": one of four verdicts for each case of a scenario, and what it rests on.
 
 - *reproduced*: executions log what the incident's did, every line of it, and something goes wrong in them.
 - *consistent but harmless*: executions log it, and nothing goes wrong in any of them.
@@ -74,7 +74,7 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found for one cell.
+    """What was found for one case.
 
     Attributes:
         level: what had to be assumed: the level that decided.
@@ -111,7 +111,7 @@ def answer(
     wanted: Wanted | None = None,
     with_skew: Callable[[float], Incident] | None = None,
 ) -> Answer:
-    """Search one cell of a scenario for the executions that explain the incident.
+    """Search one case of a scenario for the executions that explain the incident.
 
     Args:
         wanted: what its database answers.
@@ -121,16 +121,16 @@ def answer(
         Misuse: the scenario is wrong. Nondeterminism: equal choices gave different runs.
     """
     began = _monotonic()
-    cell = {name: value for name, value in parameters.items() if name != "faults"}
+    case = {name: value for name, value in parameters.items() if name != "faults"}
     searched: list[Found] = []
     for level in levels(allowed.faults, allowed.missing):
         if level.faults is not None:
-            quick = Search(scenario, cell, _quick(_left(allowed.settings, began, searched)), incident, level, wanted).find()
+            quick = Search(scenario, case, _quick(_left(allowed.settings, began, searched)), incident, level, wanted).find()
             searched.append(quick)
             if quick.harmful:
                 quick.gave_up = quick.gave_up or QUICK
                 break
-        found = Search(scenario, cell, _left(allowed.settings, began, searched), incident, level, wanted).find()
+        found = Search(scenario, case, _left(allowed.settings, began, searched), incident, level, wanted).find()
         searched.append(found)
         if found.fits or found.gave_up:
             break
@@ -139,7 +139,7 @@ def answer(
     made = Answer(
         scenario.name,
         scenario.address,
-        cell,
+        case,
         _verdict(last),
         last.level,
         len(last.fits),
@@ -154,7 +154,7 @@ def answer(
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
     if made.verdict is Verdict.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
-        return replace(made, least_skew=_least_skew(scenario, cell, allowed.settings, with_skew, incident))
+        return replace(made, least_skew=_least_skew(scenario, case, allowed.settings, with_skew, incident))
     return made
 
 
@@ -201,7 +201,7 @@ def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: S
 
 
 def _least_skew(
-    scenario: Scenario, cell: Mapping[str, Any], settings: Settings, with_skew: Callable[[float], Incident], incident: Incident
+    scenario: Scenario, case: Mapping[str, Any], settings: Settings, with_skew: Callable[[float], Incident], incident: Incident
 ) -> float | None:
     """Return the smallest skew, to the millisecond, with which executions are found to fit; None if none is.
 
@@ -209,7 +209,7 @@ def _least_skew(
     """
 
     def fits(skew: float) -> bool:
-        return bool(Search(scenario, cell, limited, with_skew(skew), Level(None, 0), None).find(evidence_too=False).fits)
+        return bool(Search(scenario, case, limited, with_skew(skew), Level(None, 0), None).find(evidence_too=False).fits)
 
     limited = replace(settings, max_executions=min(settings.max_executions or MOST_FOR_SKEW, MOST_FOR_SKEW))
     times = [(line.source, line.process, line.time, line.precision) for line in incident.lines]

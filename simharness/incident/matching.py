@@ -59,8 +59,8 @@ class Search(Explorer):
     def __init__(
         self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings, incident: Incident, level: Level, wanted: Wanted | None
     ) -> None:
-        cell = {**parameters, "faults": str(level.faults)} if level.faults is not None else dict(parameters)
-        super().__init__(scenario, cell, "dpor", False, settings)
+        case = {**parameters, "faults": str(level.faults)} if level.faults is not None else dict(parameters)
+        super().__init__(scenario, case, "dpor", False, settings)
         self.incident = incident
         self.log: Log = scenario.log
         self.wanted = wanted

@@ -1,7 +1,7 @@
 """What makes the difference: between the orderings that fit and those that do not harm, and between those that fit.
 
 Where orderings of both kinds fit, the two that differ least are compared. Where all that fit are harmful, the races that decide the harm
-are found by reversing them (`simharness.blame`). Where all are harmless, the scenario is explored for the harmful ordering that differs
+are found by reversing them (`verdicts.blame`). Where all are harmless, the scenario is explored for the harmful ordering that differs
 least.
 The difference is the number of pairs of conflicting steps that come the other way round.
 """
@@ -81,7 +81,7 @@ def _reversed(mine: int, other: int, known: dict[Pair, int]) -> list[Pair]:
 
 
 class _Nearest(Explorer):
-    """Explores a cell, without the incident, for the failing execution that differs least from a fit."""
+    """Explores a case, without the incident, for the failing execution that differs least from a fit."""
 
     def __init__(self, simulation: Simulation, fit: Fit, known: dict[Pair, int]) -> None:
         given = simulation.settings
@@ -103,7 +103,7 @@ class _Nearest(Explorer):
         """What was found, in sentences."""
         if self._best is None:
             return [
-                "no ordering of this cell is harmful"
+                "no ordering of this case is harmful"
                 if self._exhausted
                 else f"none of the {self.tally.runs} orderings looked at is harmful ({self.gave_up})"
             ]

@@ -24,12 +24,10 @@ _TEST = '''"""An incident, reproduced. {about}
 Written by `simharness incident`; run it from the folder in which that was done.
 """
 
-from pathlib import Path
-
-import simharness
+{imports}import simharness
 from simharness import load
 
-SCENARIO = Path(__file__).parent / {path!r}
+SCENARIO = {place}
 NAME = {name!r}
 TOKEN = {token!r}
 FAILURE = {failure!r}
@@ -161,14 +159,23 @@ def as_test(path: str, incident: Incident, one: Answer) -> str:
     loggers = [f" {line.logger}: " for line in incident.lines]
     for (actor, _), logger in zip(wanted, loggers, strict=True):
         logged.append(next(found for found in steps if found[0] == actor and logger in found[1]))
-    cell = ", ".join(f"{key}={value}" for key, value in one.parameters.items())
-    about = f"{one.scenario} {cell}: {one.orderings} orderings fit the log of {os.path.basename(incident.lines[0].source)}."
+    case = ", ".join(f"{key}={value}" for key, value in one.parameters.items())
+    about = f"{one.scenario} {case}: {one.orderings} orderings fit the log of {os.path.basename(incident.lines[0].source)}."
+    imports, place = _found_from(file, path)
     return _TEST.format(
+        imports=imports,
+        place=place,
         about="\n".join(textwrap.wrap(about, 100)),
-        path=os.path.relpath(file, os.path.dirname(os.path.abspath(path))),
         name=name or one.scenario,
         token=evidence.token,
         failure=(evidence.failure or "").partition(" at ")[0],
         logged="[\n" + "".join(f"    {entry!r},\n" for entry in logged) + "]",
         function="".join(letter if letter.isalnum() else "_" for letter in one.scenario),
     )
+
+
+def _found_from(place: str, path: str) -> tuple[str, str]:
+    """Return how a test at `path` names the scenario's file or module: its imports, and an expression."""
+    if not os.path.isfile(place):
+        return "", repr(place)
+    return "from pathlib import Path\n\n", f"Path(__file__).parent / {os.path.relpath(place, os.path.dirname(os.path.abspath(path)))!r}"

@@ -24,7 +24,7 @@ import ast
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes, mangled, targets_of
+from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes, mangled, names_of, targets_of
 
 HOOKS = "@simharness"
 """The global under which a rewritten module has the hooks; no program can use this name."""
@@ -122,7 +122,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def _assigned(self, value: ast.expr, targets: Iterable[ast.AST]) -> ast.expr:
         """Announce the writing of the variables among the targets, after the value has been evaluated."""
-        told = [part for target in targets for name in _names(target) for part in self._variable(name.id, name)]
+        told = [part for target in targets for name in names_of(target) for part in self._variable(name.id, name)]
         return self._hook("assigned", value, value, *told) if told else value
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
@@ -279,7 +279,7 @@ class _Rewriter(ast.NodeTransformer):
     def visit_For(self, node: ast.For) -> ast.AST:
         self.generic_visit(node)
         if self._scope is not None:
-            told = [part for name in _names(node.target) for part in self._variable(name.id, name)]
+            told = [part for name in names_of(node.target) for part in self._variable(name.id, name)]
             node.iter = self._hook("walk", node.iter, node.iter, *told) if told else self._through("walk", node.iter)
         return node
 
@@ -338,7 +338,7 @@ class _Rewriter(ast.NodeTransformer):
         node.targets = self._every(node.targets)
         if self._scope is None:
             return node
-        told = [part for target in node.targets for name in _names(target) for part in self._variable(name.id, name)]
+        told = [part for target in node.targets for name in names_of(target) for part in self._variable(name.id, name)]
         if not told:
             return node
         announced = self._hook("assigned", node, ast.Constant(None), *told)
@@ -387,15 +387,6 @@ def _explains_an_assert(node: ast.If) -> bool:
     """Whether pytest has put a statement here that tells why an assert fails: it reads again what the assert has read."""
     test = node.test.operand if isinstance(node.test, ast.UnaryOp) else None
     return isinstance(test, ast.Name) and test.id.startswith("@py_assert") and isinstance(node.body[-1], ast.Raise)
-
-
-def _names(target: ast.AST) -> list[ast.Name]:
-    """Return the names among what an assignment stores to."""
-    if isinstance(target, ast.Name):
-        return [target]
-    if isinstance(target, ast.Tuple | ast.List):
-        return [name for element in target.elts for name in _names(element)]
-    return _names(target.value) if isinstance(target, ast.Starred) else []
 
 
 def _name_it(value: ast.expr, target: ast.AST) -> None:

@@ -246,3 +246,12 @@ class Scopes(ast.NodeVisitor):
 def targets_of(node: Comprehension) -> set[str]:
     """Return the names that a comprehension binds for itself."""
     return {name.id for generator in node.generators for name in ast.walk(generator.target) if isinstance(name, ast.Name)}
+
+
+def names_of(target: ast.AST) -> list[ast.Name]:
+    """Return the names among what an assignment stores to."""
+    if isinstance(target, ast.Name):
+        return [target]
+    if isinstance(target, ast.Tuple | ast.List):
+        return [name for element in target.elts for name in names_of(element)]
+    return names_of(target.value) if isinstance(target, ast.Starred) else []

@@ -12,13 +12,13 @@ execution sets up the fixtures of function scope, runs the test, and tears them 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from simharness.pytest_plugin.corpus import FOLDER, INI
-from simharness.pytest_plugin.options import wanted
+from simharness.pytest_plugin.asked import CORPUS_FOLDER, CORPUS_INI, INI, MARKER, wanted
 
 if TYPE_CHECKING:
     from simharness.pytest_plugin.exploring import Exploration
@@ -33,15 +33,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("interleave", "every ordering of threads (simharness)")
     group.addoption("--interleave", action="store_true", help="run every test under every ordering of its threads, not only marked ones")
     group.addoption("--interleave-replay", metavar="TOKEN", help="run only the execution that this token of a failing test names")
-    parser.addini("interleave", "options for every test that is run under every ordering, as name=value", type="args", default=[])
-    parser.addini(INI, "folder for tokens of failing executions, relative to rootdir", default=FOLDER)
+    parser.addini(INI, "options for every test that is run under every ordering, as name=value", type="args", default=[])
+    parser.addini(CORPUS_INI, "folder for tokens of failing executions, relative to rootdir", default=CORPUS_FOLDER)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        "interleave(**options): run the test under every ordering of its threads; options: strategy, max_seconds, inconclusive, …",
+        f"{MARKER}(**options): run the test under every ordering of its threads; options: strategy, max_seconds, inconclusive, …",
     )
 
 
@@ -130,6 +130,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_enter_pdb(config: pytest.Config) -> None:
     """Refuse breakpoints while exploring, which would stop in every execution."""
+    if "simharness.engine.kernel" not in sys.modules:  # nothing has been explored
+        return
     from simharness.engine.kernel import current
     from simharness.errors import Misuse
 

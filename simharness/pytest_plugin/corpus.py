@@ -12,8 +12,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-INI = "interleave_corpus"
-FOLDER = ".simharness"
 MOST_TOKENS = 5
 MOST_FILES = 200
 LONGEST = 20_000

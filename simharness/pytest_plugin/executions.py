@@ -32,7 +32,7 @@ from simharness.engine.kernel import Kernel, current, outside
 from simharness.engine.phases import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.places import last_place
-from simharness.pytest_plugin.options import is_async
+from simharness.pytest_plugin.asked import is_async
 
 FUNCTION = "function"
 RAISED = "_excinfo"

@@ -24,7 +24,7 @@ from simharness.engine.clock import real_seconds
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, TokenError
 from simharness.places import is_foreign, is_ours, last_place
 from simharness.pytest_plugin import memory
-from simharness.pytest_plugin.corpus import INI as CORPUS_INI
+from simharness.pytest_plugin.asked import CORPUS_INI
 from simharness.pytest_plugin.corpus import Corpus
 from simharness.pytest_plugin.executions import Ended, Executions
 from simharness.pytest_plugin.options import Options, check_runnable, name_of
@@ -170,9 +170,9 @@ class Exploration:
     def _again(self, kept: str, settings: Settings) -> simharness.Counterexample | None:
         """Try a kept token; return the counterexample if it still fails. One that does not fit the test any more is dropped."""
         try:
-            cell = {} if self.options.faults is None else {"faults": self.options.faults}
-            told = self._scenario.read_token(kept, cell)
-            with Simulation(self._scenario, cell, settings) as simulation:
+            case = {} if self.options.faults is None else {"faults": self.options.faults}
+            told = self._scenario.read_token(kept, case)
+            with Simulation(self._scenario, case, settings) as simulation:
                 follow = tokens.Replay(simulation.kernel, told)
                 execution = simulation.execute((), follow.choose)
                 follow.finish()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import inspect
-import unittest
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,17 +11,14 @@ import pytest
 
 from simharness.engine.faults import Faults
 from simharness.errors import Misuse
+from simharness.pytest_plugin.asked import INI, MARKER, another_library, is_async
 from simharness.runtimes.trio.order import require
 from simharness.search import named
 from simharness.settings import Settings
 
-MARKER = "interleave"
-INI = "interleave"
 MOST_SECONDS = 60.0
 """Real seconds after which a test is given up, unless it says otherwise: a test run has to end."""
 _SETTINGS = frozenset(field.name for field in fields(Settings)) - {"confirm"}
-_OTHERS = ("asyncio", "anyio", "twisted", "tornado")
-"""Markers of tests that another library than Trio runs."""
 _OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock", "timescales"})
 LATE = 5.0
 """Virtual seconds by which actors may be late where nothing else is said."""
@@ -51,28 +45,6 @@ class Options:
     timescales: tuple[float, ...]
     settings: Settings
     marked: bool
-
-
-def wanted(item: pytest.Item) -> bool:
-    """Whether a test is to be run under every ordering."""
-    if not isinstance(item, pytest.Function):
-        return False
-    if item.get_closest_marker(MARKER) is not None:
-        return True
-    asked = item.config.getoption("interleave") or item.config.getoption("interleave_replay")
-    return bool(asked) and (not is_async(item) or (_another_library(item) is None and importlib.util.find_spec("trio") is not None))
-
-
-def is_async(item: pytest.Function) -> bool:
-    """Whether a test is an `async def`."""
-    return inspect.iscoroutinefunction(item.function)
-
-
-def _another_library(item: pytest.Function) -> str | None:
-    """Return what runs an `async def` in place of Trio, if the test says so."""
-    if item.cls is not None and issubclass(item.cls, unittest.TestCase):
-        return "asyncio"
-    return next((name for name in _OTHERS if item.get_closest_marker(name) is not None), None)
 
 
 def options_of(item: pytest.Function) -> Options:
@@ -135,7 +107,7 @@ def check_runnable(item: pytest.Function) -> None:
         Misuse: it is one, or Trio is not installed.
     """
     if is_async(item):
-        library = _another_library(item)
+        library = another_library(item)
         if library is not None:
             raise Misuse(f"{_place(item)}: {item.name} is an async def for {library}: there is a runtime for Trio only")
         require()

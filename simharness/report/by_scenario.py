@@ -1,4 +1,4 @@
-"""A table with a row for each scenario: what it is about, the cells in which it was violated, and beside them those that were verified."""
+"""A table with a row for each scenario: what it is about, the cases in which it was violated, and beside them those that were verified."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def by_scenario(results: Sequence[Result], about: Mapping[str, str], width: int)
 
 
 def _columns(results: Sequence[Result], together: str) -> list[Column]:
-    """Return two columns for each verdict that there is: the cells, and what each took; a text for each scenario."""
+    """Return two columns for each verdict that there is: the cases, and what each took; a text for each scenario."""
     columns: list[Column] = []
     for verdict in (Verdict.VIOLATED, Verdict.VERIFIED, Verdict.INCONCLUSIVE):
         found = [result for result in results if _counts_as(result) is verdict]
@@ -84,7 +84,7 @@ def _counts_as(result: Result) -> Verdict:
 
 
 def _cell(result: Result, together: str) -> tuple[Text, Text]:
-    """Return the values of a cell's parameters, and what it took, as texts of equally many lines."""
+    """Return the values of a case's parameters, and what it took, as texts of equally many lines."""
     values = [_value(name, value) for name, value in result.parameters.items()]
     style = STYLES[_counts_as(result)] if result.as_expected else f"bold {STYLES[_counts_as(result)]}"
     label = Text(" ".join(filter(None, (together.join(values), "" if result.as_expected else MARK))), style)

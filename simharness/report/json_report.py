@@ -37,7 +37,7 @@ def document(results: Sequence[Result], interrupted: bool = False) -> dict[str, 
 
 
 def entry(result: Result) -> dict[str, Any]:
-    """Return one cell's entry."""
+    """Return one case's entry."""
     return {
         "scenario": result.scenario,
         "parameters": {name: plain(value) for name, value in result.parameters.items()},

@@ -1,4 +1,4 @@
-"""Progress while exploring: a line that is redrawn on a terminal, one plain line for each finished cell elsewhere.
+"""Progress while exploring: a line that is redrawn on a terminal, one plain line for each finished case elsewhere.
 
 No thread draws: a simulation replaces what threads and clocks are, so the line is redrawn when the explorer, between two
 executions, says how far it is.
@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from simharness.exploring.progress import Progress
-from simharness.report.table import cell_name, words_of
+from simharness.report.table import case_name, words_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 _monotonic = time.monotonic
 SHORTEST = 6
-"""Columns that are left to a cell's name in any case."""
+"""Columns that are always left to a case's name."""
 
 
 class LiveProgress(Progress):
     """Draws on `stream`; use as a context.
 
     Args:
-        total: how many cells there are.
+        total: how many cases there are.
         interrupted: asked between executions; when it says so, the exploration ends with KeyboardInterrupt.
     """
 
@@ -62,12 +62,12 @@ class LiveProgress(Progress):
             self._live.stop()
 
     def started(self, scenario: Scenario, parameters: Parameters) -> None:
-        """A cell begins."""
+        """A case begins."""
         self.working_on(f"{scenario.name} {words_of(parameters)}".strip())
 
-    def working_on(self, cell: str) -> None:
+    def working_on(self, case: str) -> None:
         """Show what is being explored."""
-        self.current, self.executions, self.estimate = cell, 0, None
+        self.current, self.executions, self.estimate = case, 0, None
         self._draw(0.0)
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
@@ -78,26 +78,26 @@ class LiveProgress(Progress):
         self._draw(seconds)
 
     def so_far(self) -> str:
-        """Say, for the end of a sentence, how far the current cell is; nothing where only a worker process knows."""
+        """Say, for the end of a sentence, how far the current case is; nothing where only a worker process knows."""
         if not self.executions:
             return ""
         total = "" if self.estimate is None else f" of {self.estimate}"
         return f" after {self.executions:,}{total} executions"
 
     def finished(self, result: Result) -> None:
-        """A cell has ended."""
+        """A case has ended."""
         self.done += 1
         verdict = f"error: {result.error}" if result.error is not None else str(result.verdict)
         odd = "" if result.as_expected or result.error is not None else f" (expected: {result.expected})"
         if self._live is None:
             effort = f"{result.executions} executions, {result.seconds:.1f} s"
-            line = f"[{self.done}/{self.total}] {cell_name(result)}: {verdict}{odd}, {effort}"
+            line = f"[{self.done}/{self.total}] {case_name(result)}: {verdict}{odd}, {effort}"
             self.console.print(Text(line), soft_wrap=True)
         else:
             self._draw(0.0)
 
     def _draw(self, seconds: float) -> None:
-        """Draw the line; where it is too long for the terminal, the cell's name is shortened and the numbers stay."""
+        """Draw the line; where it is too long for the terminal, the case's name is shortened and the numbers stay."""
         if self._live is None:
             return
         so_far = f": {how_far(self.executions, seconds, self.estimate)}" if self.executions else ""

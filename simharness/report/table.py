@@ -1,4 +1,4 @@
-"""The end of an exploration in text: a table of its cells, then each violated cell's counterexample and how to replay it."""
+"""The end of an exploration in text: a table of its cases, then each violated case's counterexample and how to replay it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Shown:
     Attributes:
         timelines: the counterexamples, too.
         full: every step of them.
-        every: those of all violated cells, not only those that explain the others.
+        every: those of all violated cases, not only those that explain the others.
         about: for each scenario's name, a line that says what it is about: then there is one table, with a row for each scenario.
     """
 
@@ -58,41 +58,41 @@ def report(console: Console, results: Sequence[Result], addresses: Addresses, sh
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Say in one line how many cells came to what, and how many of them as expected."""
+    """Say in one line how many cases came to what, and how many of them as expected."""
     counts = [f"{sum(r.verdict is verdict and r.error is None for r in results)} {verdict}" for verdict in Verdict]
     errors = sum(result.error is not None for result in results)
     parts = [count for count in counts if not count.startswith("0 ")] + ([f"{errors} not explored"] if errors else [])
     odd = sum(not result.as_expected for result in results)
-    cells = "1 cell" if len(results) == 1 else f"{len(results)} cells"
-    return f"{cells}: {', '.join(parts)}; {'all as expected' if not odd else f'{odd} not as expected ({MARK})'}"
+    cases = "1 case" if len(results) == 1 else f"{len(results)} cases"
+    return f"{cases}: {', '.join(parts)}; {'all as expected' if not odd else f'{odd} not as expected ({MARK})'}"
 
 
 def tables(console: Console, results: Sequence[Result]) -> None:
-    """Print tables of parameter by property for the scenarios that have such, and one with a row for each cell of the others."""
+    """Print tables of parameter by property for the scenarios that have such, and one with a row for each case of the others."""
     others: list[Result] = []
     timed = False
     for name in dict.fromkeys(result.scenario for result in results):
-        cells = [result for result in results if result.scenario == name]
-        grids = _grids(cells, console) if len(cells) > 1 else []
+        cases = [result for result in results if result.scenario == name]
+        grids = _grids(cases, console) if len(cases) > 1 else []
         for grid in grids:
             console.print(grid)
             _put(console, "")
         if not grids:
-            others += cells
+            others += cases
         timed |= len(grids) > 0 and grids[-1].show_header
     if others:
         console.print(_rows(others))
         _put(console, "")
     if len(others) < len(results):
         seconds = ", seconds" if timed else ""
-        _put(console, f"in the cells: verdict, {_runs(results)} run{seconds}", "dim")
+        _put(console, f"in the cases: verdict, {_runs(results)} run{seconds}", "dim")
     _put(console, summary(results))
 
 
 def _by_scenario(console: Console, results: Sequence[Result], about: Mapping[str, str]) -> None:
     console.print(by_scenario(results, about, console.width))
     _put(console, "")
-    _put(console, f"beside the cells: {_runs(results)} run, seconds", "dim")
+    _put(console, f"beside the cases: {_runs(results)} run, seconds", "dim")
     _put(console, summary(results))
 
 
@@ -101,7 +101,7 @@ def _runs(results: Sequence[Result]) -> str:
 
 
 def counterexamples(console: Console, results: Sequence[Result], addresses: Addresses, shown: Shown) -> None:
-    """Print violated cells' failures, timelines and replay commands: of those that explain the others, unless `shown.every` is set.
+    """Print violated cases' failures, timelines and replay commands: of those that explain the others, unless `shown.every` is set.
 
     An equal timeline is printed once.
     """
@@ -112,7 +112,7 @@ def counterexamples(console: Console, results: Sequence[Result], addresses: Addr
     for result in telling:
         found = result.counterexample
         assert found is not None
-        name = cell_name(result)
+        name = case_name(result)
         _rule(console, f"{name}: {'violated, as expected' if result.as_expected else 'VIOLATED ' + MARK}", width)
         body = render(found.trace, width, console.color_system is not None, shown.full).partition("\n")[2].strip("\n")
         if body in seen:
@@ -127,12 +127,12 @@ def counterexamples(console: Console, results: Sequence[Result], addresses: Addr
         _rule(console, f"violated, as expected, and much like those above: {len(others)} (--all-timelines shows them)", width)
     for result in others:
         assert result.counterexample is not None
-        _put(console, f"{cell_name(result)}:")
+        _put(console, f"{case_name(result)}:")
         _put(console, f"  {replay_command(result, result.counterexample, addresses)}")
 
 
 def _telling(violated: Sequence[Result]) -> list[Result]:
-    """Return the cells whose counterexamples explain the others'.
+    """Return the cases whose counterexamples explain the others'.
 
     All that are not as expected. Of the others those that are not violated under a smaller fault model as well, and of these the
     shortest for each scenario, property and fault model.
@@ -159,7 +159,7 @@ def _steps(result: Result) -> int:
 
 
 def _property_of(parameters: Mapping[str, Any]) -> str:
-    """Return the name of the parameter that says which property a cell is about; empty if there is none."""
+    """Return the name of the parameter that says which property a case is about; empty if there is none."""
     return next((name for name in parameters if name in PROPERTY_NAMES), "")
 
 
@@ -168,37 +168,37 @@ def replay_command(result: Result, found: Counterexample, addresses: Addresses) 
     return f"simharness replay {shlex.quote(addresses.get(result.scenario, result.scenario))} '{found.token}'"
 
 
-def cell_name(result: Result) -> str:
+def case_name(result: Result) -> str:
     """Return the scenario and its parameters in words."""
     return f"{result.scenario} {words_of(result.parameters)}".strip()
 
 
 def words_of(parameters: Mapping[str, Any]) -> str:
-    """Return a cell's parameters in words."""
+    """Return a case's parameters in words."""
     return " ".join(f"{name}={value}" for name, value in parameters.items())
 
 
-def _grids(cells: Sequence[Result], console: Console) -> list[Table]:
+def _grids(cases: Sequence[Result], console: Console) -> list[Table]:
     """Return tables of one parameter by the fault models or the properties, if the scenario has just such; one table if that fits.
 
     With both there is a section for each property. Parameters of one value are told in the title.
     """
-    names = [name for name in cells[0].parameters if len({str(cell.parameters[name]) for cell in cells}) > 1]
-    across = next((name for name in (FAULTS, *PROPERTY_NAMES) if name in names), _property_of(cells[0].parameters))
+    names = [name for name in cases[0].parameters if len({str(case.parameters[name]) for case in cases}) > 1]
+    across = next((name for name in (FAULTS, *PROPERTY_NAMES) if name in names), _property_of(cases[0].parameters))
     sections = _property_of(dict.fromkeys(names)) if across == FAULTS else ""
     down = [name for name in names if name not in (across, sections)]
     if not across or len(down) != 1:
         return []
-    fixed = [f"{name}={value}" for name, value in cells[0].parameters.items() if name not in (across, *names)]
-    title = ", ".join([f"{cells[0].scenario}: {down[0]} by {across}", *fixed])
+    fixed = [f"{name}={value}" for name, value in cases[0].parameters.items() if name not in (across, *names)]
+    title = ", ".join([f"{cases[0].scenario}: {down[0]} by {across}", *fixed])
     layout = Layout(down[0], across, sections)
-    columns = list(dict.fromkeys(str(cell.parameters[across]) for cell in cells))
+    columns = list(dict.fromkeys(str(case.parameters[across]) for case in cases))
     for pieces in range(1, len(columns) + 1):
         size = -(-len(columns) // pieces)
         chunks = [columns[start : start + size] for start in range(0, len(columns), size)]
         for form in ("words", "marks") if sections else ("line", "lines"):
             told = f"{title}\n({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())})" if form == "marks" else title
-            grids = [grid for chunk in chunks for grid in _grid(told, layout, chunk, cells, form)]
+            grids = [grid for chunk in chunks for grid in _grid(told, layout, chunk, cases, form)]
             if all(_least_width(grid) <= console.width for grid in grids):
                 return grids
     return []
@@ -212,15 +212,15 @@ class Layout(NamedTuple):
     sections: str
 
 
-def _grid(title: str, layout: Layout, columns: Sequence[str], cells: Sequence[Result], form: str) -> list[Table]:
+def _grid(title: str, layout: Layout, columns: Sequence[str], cases: Sequence[Result], form: str) -> list[Table]:
     """Return a table, or with sections one that has only the heads of the columns, and one for each section."""
-    lines = list(dict.fromkeys(str(cell.parameters[layout.down]) for cell in cells))
-    parts = list(dict.fromkeys(str(cell.parameters.get(layout.sections, "")) for cell in cells))
-    at = {tuple(str(cell.parameters.get(name, "")) for name in layout): cell for cell in cells}
+    lines = list(dict.fromkeys(str(case.parameters[layout.down]) for case in cases))
+    parts = list(dict.fromkeys(str(case.parameters.get(layout.sections, "")) for case in cases))
+    at = {tuple(str(case.parameters.get(name, "")) for name in layout): case for case in cases}
     heads = {column: _heading(column) if layout.across == FAULTS else column.replace("_", " ") for column in columns}
     widths = {}
     for column, words in heads.items():
-        texts = [part for place, cell in at.items() if place[1] == column for part in _cell(cell, form).plain.split("\n")]
+        texts = [part for place, case in at.items() if place[1] == column for part in _cell(case, form).plain.split("\n")]
         widths[column] = max(map(len, [*texts, *words.split()]))
     grids: list[Table] = []
     for part in ["", *parts] if layout.sections else parts:
@@ -265,24 +265,24 @@ def _cell(result: Result | None, form: str) -> Text:
     return text
 
 
-def _rows(cells: Sequence[Result]) -> Table:
-    """Return a table with a row for each cell."""
+def _rows(cases: Sequence[Result]) -> Table:
+    """Return a table with a row for each case."""
     table = _table("")
     table.add_column("scenario", overflow="fold")
-    parameters = any(cell.parameters for cell in cells)
+    parameters = any(case.parameters for case in cases)
     if parameters:
         table.add_column("parameters", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    table.add_column(_runs(cells), justify="right", no_wrap=True)
+    table.add_column(_runs(cases), justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
-    for cell in cells:
-        verdict = _verdict(cell)
-        if not cell.as_expected:
+    for case in cases:
+        verdict = _verdict(case)
+        if not case.as_expected:
             verdict.append(f" {MARK}", "bold red")
-            if cell.error is None:
-                verdict.append(f" not {cell.expected}", "dim")
-        middle = [words_of(cell.parameters)] if parameters else []
-        table.add_row(cell.scenario, *middle, verdict, str(cell.executions), f"{cell.seconds:.1f}")
+            if case.error is None:
+                verdict.append(f" not {case.expected}", "dim")
+        middle = [words_of(case.parameters)] if parameters else []
+        table.add_row(case.scenario, *middle, verdict, str(case.executions), f"{case.seconds:.1f}")
     return table
 
 
@@ -299,19 +299,19 @@ def _verdict(result: Result) -> Text:
 
 
 def _bounds(console: Console, results: Sequence[Result]) -> None:
-    """Say what the verdicts mean: why cells are inconclusive, and the bounds of those verified: what all have, then what some have."""
+    """Say what the verdicts mean: why cases are inconclusive, and the bounds of those verified: what all have, then what some have."""
     width = min(console.width, LONGEST)
     for result in results:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
-            _put(console, _wrapped(f"{cell_name(result)}: inconclusive: {result.bounds}", width))
+            _put(console, _wrapped(f"{case_name(result)}: inconclusive: {result.bounds}", width))
     verified = [result.bounds.split("; ")[1:] for result in results if result.verdict is Verdict.VERIFIED]
     shared = [part for part in (verified[0] if verified else []) if all(part in parts for parts in verified)]
     if verified:
         _put(console, _wrapped(f"verified: {'; '.join(shared) or 'within these bounds'}", width), "dim")
     others = Counter("; ".join(part for part in parts if part not in shared) for parts in verified)
-    for bounds, cells in others.items():
+    for bounds, cases in others.items():
         if len(others) > 1:
-            _put(console, _wrapped(f"  {cells} {'cell' if cells == 1 else 'cells'}: {bounds or 'nothing else'}", width), "dim")
+            _put(console, _wrapped(f"  {cases} {'case' if cases == 1 else 'cases'}: {bounds or 'nothing else'}", width), "dim")
 
 
 def _rule(console: Console, title: str, width: int) -> None:

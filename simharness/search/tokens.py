@@ -37,7 +37,7 @@ _RUN = re.compile(r"([a-zA-Z]|\.\d+\.|![a-z]+\.\d+\.)(?:=(\d+)|(\d+))")
 
 def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
     """Return the token of the kernel's last execution."""
-    parts = [quote(name), _cell(parameters), write_choices(kernel), fingerprint(kernel)]
+    parts = [quote(name), _case(parameters), write_choices(kernel), fingerprint(kernel)]
     parts += stated.write(kernel)
     if VERSIONED in kernel.context:
         parts.append(this_python())
@@ -81,7 +81,7 @@ def fingerprint(kernel: Kernel) -> str:
 class Token(NamedTuple):
     """A token taken apart."""
 
-    cell: dict[str, Any]
+    case: dict[str, Any]
     choices: str
     check: str
     stated: Stated
@@ -92,11 +92,11 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
 
     Args:
         name: of the scenario that is to replay it.
-        parameters: if given, the cell that is to replay it; a token of another cell is refused.
+        parameters: if given, the case that is to replay it; a token of another case is refused.
         texts: for each parameter, its known values by their text.
 
     Raises:
-        TokenError: not a token, or one of another scenario, cell or version of Python.
+        TokenError: not a token, or one of another scenario, case or version of Python.
     """
     parts = token.strip().split(":")
     version = parts.pop() if len(parts) > 4 and _VERSION.fullmatch(parts[-1]) else ""
@@ -109,19 +109,19 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
             f"this token was written under Python {version[2:]} and depends on what may differ in Python {this_python()[2:]}, which is "
             f"running now: replay it under Python {version[2:]}, or explore again"
         )
-    cell: dict[str, Any] = {}
+    case: dict[str, Any] = {}
     for pair in filter(None, parts[1].split(",")):
         key, _, text = pair.partition("=")
         key, text = unquote(key), unquote(text)
         known = texts.get(key, {})
         if known and text not in known and key != "faults":
             raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
-        cell[key] = known[text] if text in known else value_of(text)
+        case[key] = known[text] if text in known else value_of(text)
     if parameters is not None:
-        if _cell(parameters) != parts[1]:
-            raise TokenError(f"this token belongs to the cell {parts[1] or '(no parameters)'}, not to {_cell(parameters)}")
-        cell = dict(parameters)
-    return Token(cell, parts[2], parts[3], stated.read(parts[4:]))
+        if _case(parameters) != parts[1]:
+            raise TokenError(f"this token belongs to the case {parts[1] or '(no parameters)'}, not to {_case(parameters)}")
+        case = dict(parameters)
+    return Token(case, parts[2], parts[3], stated.read(parts[4:]))
 
 
 def scenario_of(token: str) -> str:
@@ -209,7 +209,7 @@ def _literal(text: str) -> tuple[Any] | None:
     return (value,) if repr(value) == text else None
 
 
-def _cell(parameters: Mapping[str, Any]) -> str:
+def _case(parameters: Mapping[str, Any]) -> str:
     return ",".join(f"{quote(name, safe='')}={quote(text_of(value), safe='')}" for name, value in parameters.items())
 
 

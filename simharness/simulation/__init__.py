@@ -1,1 +1,1 @@
-"""One execution of a cell with the runtimes in place, judged, and repeatable."""
+"""One execution of a case with the runtimes in place, judged, and repeatable."""

@@ -110,7 +110,7 @@ class Repeats:
         self._next = 1
         self._start = 0
         self._first: Sequence[int] = ()
-        self._cell: Mapping[str, Any] = {}
+        self._case: Mapping[str, Any] = {}
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
@@ -124,7 +124,7 @@ class Repeats:
         if number == 1 and execution.status != "cut":
             simulation = self._simulation
             token = tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
-            self._cell, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
+            self._case, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
         return execution
 
     def check(self, execution: Execution, failing: bool) -> None:
@@ -153,7 +153,7 @@ class Repeats:
             Nondeterminism: it differs from the first time.
         """
         if self.first is not None and runs >= FEW:
-            self._simulation.parameters = dict(self._cell)
+            self._simulation.parameters = dict(self._case)
             same_again(self._simulation, self._first, self.first.account)
 
 

@@ -1,4 +1,4 @@
-"""Runs single executions of one cell of a scenario, with the runtimes in place; exploring, replaying and shrinking build on it."""
+"""Runs single executions of one case of a scenario, with the runtimes in place; exploring, replaying and shrinking build on it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLLECT_ALL_EVERY = 20_000
 
 
 class Simulation:
-    """A context in which a cell's executions are run; patches the standard library on entry and puts it back on leaving."""
+    """A context in which a case's executions are run; patches the standard library on entry and puts it back on leaving."""
 
     def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings) -> None:
         self.scenario = scenario

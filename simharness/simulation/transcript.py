@@ -1,6 +1,6 @@
 """An account of one execution: what it did, in words that are equal in every process. Same schedule, same account, or something leaks.
 
-It covers what DESIGN §9 asks for: the choices that were possible, operations with their footprints and times, the values that steps wrote,
+It covers the choices that were possible, operations with their footprints and times, the values that steps wrote,
 log lines, the rows that databases ended with, outcomes, failure. What cannot be equal between processes is put in a common form first:
 addresses and temporary folders are left out, sets are sorted. Source lines are not part of it, so that it is equal on every Python.
 """

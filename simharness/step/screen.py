@@ -138,8 +138,8 @@ class Screen(App[None]):
 
     def _show(self) -> None:
         point = self.stepper.point
-        cell = "  ".join(f"{name}={value}" for name, value in point.trace.parameters.items())
-        top = Text.assemble((point.trace.scenario, "bold"), f"  {cell}  ", (words.title(point), "bold"))
+        case = "  ".join(f"{name}={value}" for name, value in point.trace.parameters.items())
+        top = Text.assemble((point.trace.scenario, "bold"), f"  {case}  ", (words.title(point), "bold"))
         if point.notice:
             top.append(f"\n{point.notice}", "italic")
         self.query_one("#top", Static).update(top)

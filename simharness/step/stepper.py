@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simharness.authoring.scenario import Scenario, fixed_cell
+from simharness.authoring.scenario import Scenario, fixed_case
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
 from simharness.errors import Misuse, Nondeterminism, SimharnessError, TokenError
@@ -90,7 +90,7 @@ class Point:
 
 
 class Stepper:
-    """Steps through one cell of a scenario.
+    """Steps through one case of a scenario.
 
     Args:
         token: of an execution, or of its beginning, to go along; None: there is nothing ahead.
@@ -101,9 +101,9 @@ class Stepper:
 
     def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], token: str | None, settings: Settings) -> None:
         told = None if token is None else scenario.read_token(token)
-        cell = fixed_cell(scenario, parameters if told is None else told.cell)
+        case = fixed_case(scenario, parameters if told is None else told.case)
         self.scenario = scenario
-        self._simulation = Simulation(scenario, cell, settings)
+        self._simulation = Simulation(scenario, case, settings)
         self._strategy = Interactive()
         self._notice = ""
         with self._simulation as simulation:

@@ -154,12 +154,12 @@ class Timeline:
 
     def _title(self) -> None:
         trace = self.trace
-        cell = "  ".join(f"{name}={value}" for name, value in trace.parameters.items())
+        case = "  ".join(f"{name}={value}" for name, value in trace.parameters.items())
         movers = [step.actor for step in trace.steps[: trace.failed_at] if step.actor in self.columns]
         shown = sum(1 for before, after in pairwise(movers) if before != after)
         switches = trace.switches
         steps = f"{len(trace.steps)} {'step' if len(trace.steps) == 1 else 'steps'}"
-        title = f"{trace.scenario}  {cell}".rstrip()
+        title = f"{trace.scenario}  {case}".rstrip()
         size = f"{steps}, {switches} context {'switch' if switches == 1 else 'switches'}"
         if shown != switches:
             size = f"{steps}, {switches} switches, {shown} shown"

@@ -154,7 +154,11 @@ class Trace:
     """The record of one execution.
 
     Attributes:
+        scenario, parameters: what was run.
         actors: names in the order in which they came into being, with their processes.
+        steps: what was done, first to last.
+        waiting: the actors that were stuck at the end.
+        failure: one line that says what went wrong, or None.
         failed_at: number of the step after which the failure showed (0: in the initial state), or None.
         initial, tables: the values of `world.show` and the committed rows before the first step.
         until: when the initial values run out.

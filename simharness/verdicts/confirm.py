@@ -1,10 +1,10 @@
 """Confirms results in a fresh process: same scenario, same token, another hash seed, nothing left over from exploring.
 
-A cell's counterexample is confirmed or, where there is none, its first execution; the trace hashes must be equal. A few processes serve
-all cells that are confirmed together: each imports the scenarios' files once and then forks for each replay, so that no replay sees what
+A case's counterexample is confirmed or, where there is none, its first execution; the trace hashes must be equal. A few processes serve
+all cases that are confirmed together: each imports the scenarios' files once and then forks for each replay, so that no replay sees what
 another has left behind. It has this process's interpreter options, module path, working directory and arguments, and gets everything
 else on its standard input. A fresh process that gives no answer (the file cannot be imported there, it crashes) proves nothing: the
-result says so and is otherwise unchanged. A different answer makes the cell an error: not deterministic.
+result says so and is otherwise unchanged. A different answer makes the case an error: not deterministic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import IO, Any
 
-from simharness.authoring.scenario import Scenario, is_drawn, load
+from simharness.authoring.loading import load
+from simharness.authoring.scenario import Scenario, is_drawn
 from simharness.errors import Nondeterminism, SimharnessError, TokenError
 from simharness.runtimes import control
 from simharness.search import tokens
@@ -56,7 +57,7 @@ def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings
 
 
 def _is_addressable(scenario: Scenario, result: Result) -> bool:
-    """Whether an address and a token identify the cell: its values have distinct texts, or are literals that were drawn."""
+    """Whether an address and a token identify the case: its values have distinct texts, or are literals that were drawn."""
     if "::" not in scenario.address:
         return False
     for name, value in result.parameters.items():
@@ -217,7 +218,7 @@ def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, A
 
 def _account(scenario: Scenario, token: str, settings: Settings) -> Account:
     parsed = scenario.read_token(token)
-    with Simulation(scenario, scenario.cell(parsed.cell), settings) as simulation:
+    with Simulation(scenario, scenario.case(parsed.case), settings) as simulation:
         follow = tokens.Replay(simulation.kernel, parsed)
 
         def choose(enabled: list[int]) -> int:

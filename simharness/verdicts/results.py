@@ -87,7 +87,7 @@ class Counterexample(Replayed):
 
 @dataclass(frozen=True)
 class Result:
-    """The result of exploring one cell.
+    """The result of exploring one case.
 
     `difference` holds two runs that were not the same, if that is the `error`; `first` the execution that was run first; `branching` at how
     many points a depth-first search branched, and in how many ways on average; `never_reached` the scheduling points, in functions that
@@ -121,7 +121,7 @@ class Result:
 
     @property
     def exit_status(self) -> int:
-        """The command line's exit status for this cell alone."""
+        """The command line's exit status for this case alone."""
         if self.error is not None:
             return self.error_status
         if self.as_expected:

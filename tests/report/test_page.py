@@ -174,15 +174,15 @@ def test_a_page_holds_its_data_and_asks_for_nothing_from_elsewhere():
 
     result = explored(marked_up)
     text = html_report.of_results([result], {})
-    [cell] = embedded(text)["cells"]
-    assert cell["counterexample"]["steps"] == entry(marked_up)["counterexample"]["steps"]
-    assert cell["counterexample"]["failure"] == result.counterexample.failure
+    [case] = embedded(text)["cases"]
+    assert case["counterexample"]["steps"] == entry(marked_up)["counterexample"]["steps"]
+    assert case["counterexample"]["failure"] == result.counterexample.failure
     assert text.count("<script") == 2
     assert "<b>bold" not in text
     assert "\u2028" not in text
     assert "default-src 'none'" in text
     assert not re.findall(r"""(?:src|href|action)=["'](?!#)|@import|url\(|https?://(?!www.w3.org/2000/svg)""", text)
-    assert result.counterexample.token in cell["command"]
+    assert result.counterexample.token in case["command"]
 
 
 def test_a_page_of_no_counterexample_and_of_one_execution_can_be_made():
@@ -193,21 +193,21 @@ def test_a_page_of_no_counterexample_and_of_one_execution_can_be_made():
         def holds():
             assert True
 
-    assert embedded(html_report.of_results([explored(fine)], {}))["cells"][0]["verdict"] == "verified"
+    assert embedded(html_report.of_results([explored(fine)], {}))["cases"][0]["verdict"] == "verified"
     token = explored(small_races.lost_update).counterexample.token
     execution = simharness.replay(small_races.lost_update, token)
-    [cell] = embedded(html_report.of_execution(execution, "races.py::lost_update"))["cells"]
-    assert cell["command"] == f"simharness replay races.py::lost_update '{token}'"
-    assert embedded(page([]))["cells"] == []
+    [case] = embedded(html_report.of_execution(execution, "races.py::lost_update"))["cases"]
+    assert case["command"] == f"simharness replay races.py::lost_update '{token}'"
+    assert embedded(page([]))["cases"] == []
 
 
 def test_an_execution_can_stand_beside_another_with_notes_on_top():
     found = explored(small_races.rotation).counterexample
     one, other = (simharness.replay(small_races.rotation, token) for token in (found.token, found.passing.token))
     told = html_report.executed(one, "races.py::rotation", [("Log", ["two lines", "fit"])], beside=other)
-    [cell] = embedded(page([told]))["cells"]
-    assert cell["notes"] == [["Log", ["two lines", "fit"]]]
-    passing = cell["counterexample"]["passing"]
+    [case] = embedded(page([told]))["cases"]
+    assert case["notes"] == [["Log", ["two lines", "fit"]]]
+    passing = case["counterexample"]["passing"]
     assert (passing["parts_at"], passing["actor"]) == (found.passing.parts_at, found.passing.actor)
     assert [step["text"] for step in passing["trace"]["steps"]] == [step["text"] for step in recorded(found.passing.trace)["steps"]]
 
@@ -217,10 +217,10 @@ def test_the_command_line_writes_pages_whole_or_not_at_all(tmp_path):
     file = tmp_path / "page.html"
     done = runner.invoke(app, ["explore", f"{RACES}::lost_update", "--html", str(file), "--no-timelines"])
     assert done.exit_code == 1
-    token = embedded(file.read_text())["cells"][0]["counterexample"]["token"]
+    token = embedded(file.read_text())["cases"][0]["counterexample"]["token"]
     again = tmp_path / "again.html"
     assert runner.invoke(app, ["replay", f"{RACES}::lost_update", token, "--html", str(again)]).exit_code == 1
-    assert embedded(again.read_text())["cells"][0]["counterexample"]["token"] == token
+    assert embedded(again.read_text())["cases"][0]["counterexample"]["token"] == token
     missing = tmp_path / "none" / "page.html"
     for command in (["explore", f"{RACES}::lost_update"], ["replay", f"{RACES}::lost_update", token]):
         done = runner.invoke(app, [*command, "--html", str(missing)])
@@ -356,8 +356,8 @@ def test_every_step_can_be_shown_and_a_link_keeps_the_place(browser, pages):
 @pytest.mark.long
 def test_several_counterexamples_are_chosen_from_a_list(browser, pages):
     browser.open(pages / "all.html")
-    assert "4 counterexamples in 4 cells" in read(browser, "#cells summary")
-    browser.click("#cells tbody tr:nth-child(3) .link")
+    assert "4 counterexamples in 4 cases" in read(browser, "#cases summary")
+    browser.click("#cases tbody tr:nth-child(3) .link")
     assert "deadlock" in read(browser, "h1")
     assert browser.run("location.hash").startswith("#3/")
     assert "orderings run" in read(browser, "#numbers")

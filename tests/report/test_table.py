@@ -63,7 +63,7 @@ def test_a_table_of_fault_models_has_a_section_for_each_property_and_says_how_ma
 @pytest.mark.parametrize("width", [34, 44, 60, 120])
 def test_a_table_of_fault_models_keeps_to_the_width_by_marks_and_then_by_pieces(results, width):
     text = printed(results, width, timelines=False)
-    grid = text.partition("in the cells")[0]
+    grid = text.partition("in the cases")[0]
     assert all(len(line) <= width for line in grid.splitlines())
     assert ("✗ 1" in grid) == (width < 50)
 

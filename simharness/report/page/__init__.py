@@ -33,7 +33,7 @@ def page(entries: Sequence[Entry], title: str = "") -> str:
     texts = {mark: "\n".join((folder / name).read_text(encoding="utf-8") for name in names) for mark, names in _FILES.items()}
     texts["<!--TITLE-->"] = html.escape(said)
     texts["<!--PLAIN-->"] = _plain(entries)
-    texts["{/*DATA*/}"] = _embedded({"title": title, "cells": list(entries)})
+    texts["{/*DATA*/}"] = _embedded({"title": title, "cases": list(entries)})
     template = (folder / "page.html").read_text(encoding="utf-8")
     return re.sub("|".join(map(re.escape, texts)), lambda mark: texts[mark.group()], template)
 

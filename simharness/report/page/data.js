@@ -1,8 +1,8 @@
 "use strict";
-// The state is what is shown: a cell, one of its orderings, a position in it (how many steps have been made), and whether every step has a row.
+// The state is what is shown: a case, one of its orderings, a position in it (how many steps have been made), and whether every step has a row.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const state = { cell: 0, side: "failing", position: 0, every: false };
+const state = { case: 0, side: "failing", position: 0, every: false };
 let views = {};
 let parts = [];
 const NOTHING = ["", "None", "-", "–"];
@@ -31,7 +31,7 @@ const soft = (text) => String(text).split(/(?<=[_/])/).flatMap((word) => [word, 
 const seconds = (value) => `${Number(value.toFixed(9))} s`;
 const plural = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
 const same = (one, two) => JSON.stringify(one) === JSON.stringify(two);
-const current = () => data.cells[state.cell];
+const current = () => data.cases[state.case];
 const found = () => current().counterexample;
 const view = () => views[state.side];
 const fails = () => Boolean(found().failure);

@@ -1,15 +1,15 @@
-// The top, the list of cells, the numbers
+// The top, the list of cases, the numbers
 
 function words(parameters) {
   return Object.entries(parameters).map(([name, value]) => `${name}=${value ?? "none"}`).join("  ");
 }
 
 function showTop() {
-  const cell = current(), seen = found();
-  $("crumb").replaceChildren("simharness · ", el("b", {}, cell.scenario), ` ${words(cell.parameters)}`);
+  const entry = current(), seen = found();
+  $("crumb").replaceChildren("simharness · ", el("b", {}, entry.scenario), ` ${words(entry.parameters)}`);
   const title = $("failure");
   title.className = seen && seen.failure ? "fails" : "";
-  const said = seen ? (seen.failure ? `✗ ${seen.failure}` : "This execution does not fail") : data.title || `${cell.verdict}: no counterexample`;
+  const said = seen ? (seen.failure ? `✗ ${seen.failure}` : "This execution does not fail") : data.title || `${entry.verdict}: no counterexample`;
   const place = said.match(/^(.*) at (\S+:\d+)$/);
   title.replaceChildren(el("span", {}, soft(place ? place[1] : said)), place ? el("span", { class: "place" }, ` at ${place[2]}`) : "");
   const cause = el("div", { class: "cause" });
@@ -20,15 +20,15 @@ function showTop() {
     if (seen.passing && seen.passing.trace) {
       cause.append(el("p", { class: "passes" }, `▸ The nearest ordering that passes parts at step ${seen.passing.parts_at}${seen.passing.reversed ? ` and orders ${plural(seen.passing.reversed, "pair")} of conflicting steps otherwise` : ""}.`));
     }
-    for (const [heading, lines] of cell.notes || []) cause.append(el("h3", {}, heading), ...lines.map((line) => el("p", {}, line)));
-    cause.append(repeat(cell, seen));
+    for (const [heading, lines] of entry.notes || []) cause.append(el("h3", {}, heading), ...lines.map((line) => el("p", {}, line)));
+    cause.append(repeat(entry, seen));
   }
   $("cause").replaceChildren(cause);
-  document.title = data.title || (seen && seen.failure ? `${cell.scenario}: ${seen.failure}` : cell.scenario);
+  document.title = data.title || (seen && seen.failure ? `${entry.scenario}: ${seen.failure}` : entry.scenario);
 }
 
-function repeat(cell, seen) {
-  const text = el("code", {}, cell.command || seen.token);
+function repeat(entry, seen) {
+  const text = el("code", {}, entry.command || seen.token);
   const copy = el("button", { type: "button" }, "copy");
   copy.addEventListener("click", async () => {
     try {
@@ -42,37 +42,37 @@ function repeat(cell, seen) {
 }
 
 function showCells() {
-  const list = $("cells");
-  list.hidden = data.cells.length < 2;
+  const list = $("cases");
+  list.hidden = data.cases.length < 2;
   if (list.hidden) return;
   const head = ["scenario", "parameters", "verdict", "orderings", "seconds", "failure"].map((name) => el("th", { scope: "col" }, name));
-  const lines = data.cells.map((cell, rank) => {
-    const seen = cell.counterexample;
-    const name = el("button", { type: "button", class: "link", onclick: () => choose(rank) }, cell.scenario);
-    const odd = cell.as_expected === false;
-    const verdict = cell.error ? "error" : `${cell.verdict || ""}${odd ? ` (expected ${cell.expected})` : ""}`;
-    const said = cell.error || (seen ? seen.failure || "does not fail" : "");
-    return el("tr", { "aria-current": rank === state.cell ? "true" : null }, el("td", {}, name), el("td", {}, words(cell.parameters)), el("td", { class: odd || cell.error ? "odd" : null }, verdict),
-      el("td", {}, cell.executions === undefined ? "" : cell.executions.toLocaleString("en")), el("td", {}, cell.seconds === undefined ? "" : cell.seconds.toFixed(1)), el("td", {}, said));
+  const lines = data.cases.map((entry, rank) => {
+    const seen = entry.counterexample;
+    const name = el("button", { type: "button", class: "link", onclick: () => choose(rank) }, entry.scenario);
+    const odd = entry.as_expected === false;
+    const verdict = entry.error ? "error" : `${entry.verdict || ""}${odd ? ` (expected ${entry.expected})` : ""}`;
+    const said = entry.error || (seen ? seen.failure || "does not fail" : "");
+    return el("tr", { "aria-current": rank === state.case ? "true" : null }, el("td", {}, name), el("td", {}, words(entry.parameters)), el("td", { class: odd || entry.error ? "odd" : null }, verdict),
+      el("td", {}, entry.executions === undefined ? "" : entry.executions.toLocaleString("en")), el("td", {}, entry.seconds === undefined ? "" : entry.seconds.toFixed(1)), el("td", {}, said));
   });
-  const number = data.cells.filter((cell) => cell.counterexample).length;
+  const number = data.cases.filter((entry) => entry.counterexample).length;
   const open = list.querySelector("details") ? list.querySelector("details").open : true;
-  list.replaceChildren(el("details", { open }, el("summary", {}, `${plural(number, "counterexample")} in ${plural(data.cells.length, "cell")}`),
-    el("div", { class: "list", tabindex: "0", role: "region", "aria-label": "List of cells" }, el("table", { "aria-label": "Cells" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, lines)))));
+  list.replaceChildren(el("details", { open }, el("summary", {}, `${plural(number, "counterexample")} in ${plural(data.cases.length, "case")}`),
+    el("div", { class: "list", tabindex: "0", role: "region", "aria-label": "List of cases" }, el("table", { "aria-label": "Cases" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, lines)))));
 }
 
 function showNumbers() {
-  const cell = current(), seen = found();
+  const entry = current(), seen = found();
   const pairs = [];
   const add = (name, value) => { if (value !== undefined && value !== null && value !== "") pairs.push(el("dt", {}, name), el("dd", {}, value)); };
-  if (cell.verdict) {
-    add("verdict", `${cell.verdict}${cell.as_expected ? ", as expected" : `, expected: ${cell.expected}`}`);
-    add(cell.strategy === "dpor" ? "orderings run" : "executions run", cell.executions.toLocaleString("en"));
-    if (cell.deadlocks) add("deadlocks", cell.deadlocks.toLocaleString("en"));
-    add("time", `${cell.seconds.toFixed(2)} s`);
-    if (cell.branching) add("branching", cell.branching.points ? `${plural(cell.branching.points, "point")} with ${cell.branching.mean.toFixed(1)} ways each` : "none: one way through");
-    if (cell.never_reached) add("scheduling points never reached", cell.never_reached.length ? el("ul", {}, cell.never_reached.map((text) => el("li", { class: "code" }, text))) : "none in the functions that ran");
-    add("bounds", cell.bounds);
+  if (entry.verdict) {
+    add("verdict", `${entry.verdict}${entry.as_expected ? ", as expected" : `, expected: ${entry.expected}`}`);
+    add(entry.strategy === "dpor" ? "orderings run" : "executions run", entry.executions.toLocaleString("en"));
+    if (entry.deadlocks) add("deadlocks", entry.deadlocks.toLocaleString("en"));
+    add("time", `${entry.seconds.toFixed(2)} s`);
+    if (entry.branching) add("branching", entry.branching.points ? `${plural(entry.branching.points, "point")} with ${entry.branching.mean.toFixed(1)} ways each` : "none: one way through");
+    if (entry.never_reached) add("scheduling points never reached", entry.never_reached.length ? el("ul", {}, entry.never_reached.map((text) => el("li", { class: "code" }, text))) : "none in the functions that ran");
+    add("bounds", entry.bounds);
   }
   if (seen) {
     const choosing = seen.steps.filter((step) => step.choices > 1).length;
@@ -81,8 +81,8 @@ function showNumbers() {
     add("repeated", seen.confirmed);
     add("token", el("code", {}, seen.token));
   }
-  const text = cell.timeline ? el("details", {}, el("summary", {}, "the timeline as text"), el("pre", { tabindex: "0", "aria-label": "Timeline as text" }, cell.timeline)) : null;
-  $("numbers").replaceChildren(el("h2", {}, cell.verdict ? "The exploration" : "The execution"), el("dl", {}, pairs), ...(text ? [text] : []));
+  const text = entry.timeline ? el("details", {}, el("summary", {}, "the timeline as text"), el("pre", { tabindex: "0", "aria-label": "Timeline as text" }, entry.timeline)) : null;
+  $("numbers").replaceChildren(el("h2", {}, entry.verdict ? "The exploration" : "The execution"), el("dl", {}, pairs), ...(text ? [text] : []));
 }
 
 // Moving
@@ -131,7 +131,7 @@ function show(scroll) {
   showState();
   draw();
   try {
-    history.replaceState(null, "", `#${state.cell + 1}/${state.side}/${state.position}`);
+    history.replaceState(null, "", `#${state.case + 1}/${state.side}/${state.position}`);
   } catch { /* a page that may not have an address of its own still works */ }
 }
 
@@ -169,7 +169,7 @@ function build() {
 }
 
 function choose(rank, side = "failing", position = null) {
-  state.cell = rank;
+  state.case = rank;
   showTop();
   showCells();
   const seen = found();
@@ -216,10 +216,10 @@ function start() {
   }).observe($("orders"));
   window.addEventListener("beforeprint", draw);
   window.addEventListener("afterprint", draw);
-  const [cell, side, position] = location.hash.slice(1).split("/");
-  const first = data.cells.findIndex((one) => one.counterexample);
-  const rank = data.cells[Number(cell) - 1] ? Number(cell) - 1 : Math.max(0, first);
-  if (data.cells.length) choose(rank, side, position ? Number(position) : null);
+  const [entry, side, position] = location.hash.slice(1).split("/");
+  const first = data.cases.findIndex((one) => one.counterexample);
+  const rank = data.cases[Number(entry) - 1] ? Number(entry) - 1 : Math.max(0, first);
+  if (data.cases.length) choose(rank, side, position ? Number(position) : null);
 }
 
 start();

@@ -1,7 +1,7 @@
 """What rewritten code calls around its accesses. Outside a simulation, and on other OS threads, each hook returns what it was given.
 
 `simharness.instrument.rewriting` says which hook stands where. A hook that returns its argument has announced the access that follows; one
-that returns a stand-in has it announced when it happens (`simharness.instrument.guards`).
+that returns a stand-in has it announced when it happens (`simharness.runtimes.memory.guards`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A *location* is an object and a key. Its name decides its bit, so it must be the same in every execution and for every equivalent
 schedule. Objects are therefore named by who made them, and as his how many-th of that kind: an actor does the same in all equivalent
-schedules. What set-up made is numbered in its order; what was there before is named by the path to it (`simharness.runtimes.memory_names`);
+schedules. What set-up made is numbered in its order; what was there before is named by the path to it (`simharness.runtimes.memory.names`);
 what cannot be told, since code that is not instrumented made it, goes by its class: a coarse name is sound, it only makes more steps
 conflict.
 

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from simharness.authoring.scenario import load
+from simharness.authoring.loading import load
 from simharness.engine.actors import SHIFT
 from simharness.exploring.explore import Explorer
 from simharness.incident.matching import informative
@@ -42,9 +42,9 @@ class Said(NamedTuple):
 class Wanted(Explorer):
     """Explores until an execution logs what is asked for."""
 
-    def __init__(self, name, cell, wanted):
+    def __init__(self, name, case, wanted):
         [scenario] = load(f"{SCENARIOS}::{name}")
-        super().__init__(scenario, scenario.cell(cell), "dpor", False, Settings())
+        super().__init__(scenario, scenario.case(case), "dpor", False, Settings())
         self.wanted = wanted
         self.said = []
         self.dump = []
