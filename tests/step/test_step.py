@@ -130,7 +130,7 @@ def test_rows_log_lines_and_the_timeline_are_shown_when_asked_for():
     assert "    PARENT | – | 1.5 | compression" in text
     assert "   3  INFO agent: main_turn has rotated" in text
     assert re.search(r"^  3 │ INSERT INTO sessions", text, re.MULTILINE)
-    assert re.search(r"^> t\nrotation::a3:[0-9a-f]{6}:several\+on\+state.db$", text, re.MULTILINE)
+    assert re.search(r"^> t\nrotation::a3:[0-9a-f]{6}:facts1=several-on\+state.db$", text, re.MULTILINE)
     assert "forward along the token" in text
 
 
