@@ -172,7 +172,7 @@ def test_samplers_and_bounds_are_asked_for_by_options(file):
     assert "verified: only schedules with at most 1 preemption: what needs more was not run" in run.stdout
     run = simharness("explore", f"{file}::fine", "--delays", 0)
     assert run.returncode == 1
-    refused(simharness("explore", f"{file}::fine", "--delays", 0, "--preemptions", 1), 2, "leave the other out")
+    refused(simharness("explore", f"{file}::fine", "--delays", 0, "--preemptions", 1), 2, "pass only one of them")
 
 
 def test_all_counts_every_execution(file):
