@@ -87,11 +87,27 @@ class Counterexample(Replayed):
 
 @dataclass(frozen=True)
 class Result:
-    """The result of exploring one case.
+    """The result of exploring a scenario with one combination of its parameters.
 
-    `difference` holds two runs that were not the same, if that is the `error`; `first` the execution that was run first; `branching` at how
-    many points a depth-first search branched, and in how many ways on average; `never_reached` the scheduling points, in functions that
-    ran, that no execution reached (`Settings.reached`).
+    Attributes:
+        scenario, parameters: what was explored.
+        strategy: how.
+        verdict: "verified", "violated" or "inconclusive".
+        expected: the verdict that the scenario's author expects.
+        executions: how many ran to their end; under "dpor" each is another ordering.
+        deadlocks: how many of them ended in a deadlock.
+        blocked: how many were left out because an `assume` did not hold.
+        redundant: how many repeated an ordering that had been run.
+        outcomes: the values of `world.outcome`.
+        bounds: what was explored, in words; of an inconclusive result, why it proves nothing.
+        seconds: how long it took, in real seconds.
+        counterexample: a failing execution, if there is one.
+        error: why it could not be explored, if it could not; `error_status` is the command line's exit status for that.
+        error_status: 0 without an error.
+        difference: two runs that should have been the same, if that is the error.
+        first: the execution that was run first; a fresh process repeats it.
+        branching: at how many points a depth-first search branched, and in how many ways on average.
+        never_reached: the scheduling points, in functions that ran, that no execution reached (`Settings.reached`).
     """
 
     scenario: str
