@@ -85,6 +85,70 @@ def test_modules_and_functions_of_the_engine_are_small():
                 assert size <= FUNCTION_LINES, f"{file}: {node.name} has {size} lines"
 
 
+def module_name(file):
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules_imported(file, modules):
+    """Yield the modules of the project that a file imports anywhere in it: also inside functions and under `TYPE_CHECKING`."""
+    package = file.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            source = ".".join((*start, *filter(None, [node.module])))
+            for name in node.names:
+                yield from [module for module in (f"{source}.{name.name}", source) if module in modules][:1]
+
+
+def circles(imports):
+    """Return the strongly connected components of more than one node (Tarjan, 1972), as sorted lists."""
+    index, lowest, stack, components = {}, {}, [], []
+
+    def visit(node):
+        index[node] = lowest[node] = len(index)
+        stack.append(node)
+        for other in imports[node]:
+            if other not in index:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], index[other])
+        if lowest[node] == index[node]:
+            first = stack.index(node)
+            component = sorted(stack[first:])
+            del stack[first:]
+            if len(component) > 1:
+                components.append(component)
+
+    for node in imports:
+        if node not in index:
+            visit(node)
+    return components
+
+
+def test_a_circle_is_found_with_all_that_is_in_it():
+    assert circles({"a": ["b"], "b": ["c"], "c": []}) == []
+    assert circles({"a": ["b"], "b": ["c", "d"], "c": ["b"], "d": ["e"], "e": ["d", "c"], "f": ["a"]}) == [["b", "c", "d", "e"]]
+
+
+def test_no_modules_of_the_engine_import_each_other_in_a_circle():
+    files = {module_name(file): file for file in sources("simharness")}
+    imports = {name: sorted({*modules_imported(file, files)} - {name}) for name, file in files.items()}
+    assert "simharness.engine.record" in imports["simharness.engine.kernel"]
+    assert circles(imports) == []
+
+
+def test_kept_databases_know_nothing_of_the_runtime_around_them():
+    files = {module_name(file): file for file in sources("simharness")}
+    kept = "simharness.runtimes.sqlite.kept"
+    for name, file in files.items():
+        if name.startswith(kept):
+            assert [other for other in modules_imported(file, files) if "runtimes" in other and not other.startswith(kept)] == []
+
+
 def _base(node):
     """The expression that an assignment's target hangs on, and the names on the way to it, outermost first."""
     names = []
