@@ -41,8 +41,6 @@ from simharness.runtimes.sqlite.statements import COMMITS, ROLLS_BACK, Shape
 _new_cursor: Any = sqlite3.Connection.cursor
 _Connection = sqlite3.Connection
 _Cursor = sqlite3.Cursor
-
-
 _subclasses: dict[tuple[Any, type], Any] = {}
 
 
@@ -96,9 +94,9 @@ class SimConnection(_Connection):
             database, timeout=0, detect_types=detect_types, isolation_level=isolation_level, check_same_thread=False,
             cached_statements=cached_statements, uri=uri, **options,
         )  # fmt: skip
-        self.join(kernel, name, place, timeout, isolation_level, check_same_thread, known=known, **options)
+        self._join(kernel, name, place, timeout, isolation_level, check_same_thread, known=known, **options)
 
-    def join(
+    def _join(
         self,
         kernel: Kernel,
         name: str,

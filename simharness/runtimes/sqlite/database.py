@@ -190,7 +190,7 @@ class Link:
     closed: bool = False
     over: bool = False
 
-    # What the package `kept` notes, but for `spoilt`: something was done that outlasts the image of the database
+    # What the package `kept` notes; `spoilt`: something was done to the connection that outlasts the image of the database
     kept: KeptDatabase | None = None
     tape: KeptDatabase | None = None
     number: int | str = 0

@@ -60,7 +60,7 @@ def _for_keeping(kernel: Kernel, kept: KeptDatabase, database: Any, options: dic
         connection.row_factory, connection.text_factory = None, str
         set_level.__set__(connection, options.get("isolation_level", ""))
         name = name_of_next(kernel)
-        connection.join(kernel, name, identify(kernel, database, False, name), known=True, **options)
+        connection._join(kernel, name, identify(kernel, database, False, name), known=True, **options)
     else:
         connection = SimConnection(database, known=kept.image is not None, **options)
     link = connection._link
