@@ -111,6 +111,82 @@ def test_public_calls_have_few_parameters():
         assert len(names) <= PARAMETERS, f"{call.__qualname__} has {len(names)} parameters"
 
 
+def module_name(file):
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules_imported(file, modules):
+    """Yield what a file imports of the project: the module, and whether a comment there says why that may be a circle.
+
+    Imports inside functions and under `TYPE_CHECKING` count.
+    """
+    package, text = file.relative_to(ROOT).parent.parts, file.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            comments = [line.partition("#")[2] for line in text.splitlines()[node.lineno - 1 : node.end_lineno]]
+            yield from ((name, any("circle" in comment for comment in comments)) for name in names_of(node, package, modules))
+
+
+def names_of(node, package, modules):
+    if isinstance(node, ast.Import):
+        yield from (name.name for name in node.names if name.name in modules)
+    else:
+        start = package[: len(package) - node.level + 1] if node.level else ()
+        source = ".".join((*start, *filter(None, [node.module])))
+        for name in node.names:
+            yield from [module for module in (f"{source}.{name.name}", source) if module in modules][:1]
+
+
+def circles(imports):
+    """Return the strongly connected components of more than one node (Tarjan, 1972), as sorted lists."""
+    index, lowest, stack, components = {}, {}, [], []
+
+    def visit(node):
+        index[node] = lowest[node] = len(index)
+        stack.append(node)
+        for other in imports[node]:
+            if other not in index:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], index[other])
+        if lowest[node] == index[node]:
+            first = stack.index(node)
+            component = sorted(stack[first:])
+            del stack[first:]
+            if len(component) > 1:
+                components.append(component)
+
+    for node in imports:
+        if node not in index:
+            visit(node)
+    return components
+
+
+def test_a_circle_is_found_with_all_that_is_in_it():
+    assert circles({"a": ["b"], "b": ["c"], "c": []}) == []
+    assert circles({"a": ["b"], "b": ["c", "d"], "c": ["b"], "d": ["e"], "e": ["d", "c"], "f": ["a"]}) == [["b", "c", "d", "e"]]
+
+
+def test_no_modules_import_each_other_in_a_circle_unless_a_comment_at_the_import_says_why():
+    files = {module_name(file): file for file in sources("simharness")}
+    imports = {name: [*modules_imported(file, files)] for name, file in files.items()}
+    assert ("simharness.engine.record", False) in imports["simharness.engine.kernel"]
+    assert circles({name: [other for other, excused in found if not excused] for name, found in imports.items()}) == []
+    whole = circles({name: [other for other, _ in found] for name, found in imports.items()})
+    excuses = [(name, other) for name, found in imports.items() for other, excused in found if excused]
+    assert [pair for pair in excuses if not any({*pair} <= {*circle} for circle in whole)] == []
+
+
+def test_kept_databases_know_nothing_of_the_runtime_around_them():
+    files = {module_name(file): file for file in sources("simharness")}
+    kept = "simharness.runtimes.sqlite.kept"
+    for name, file in files.items():
+        if name.startswith(kept):
+            assert [other for other, _ in modules_imported(file, files) if "runtimes" in other and not other.startswith(kept)] == []
+
+
 def _base(node):
     """The expression that an assignment's target hangs on, and the names on the way to it, outermost first."""
     names = []

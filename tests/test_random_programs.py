@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simharness.errors import Misuse
-from simharness.runtimes.sqlite.kept.image import Kept
+from simharness.runtimes.sqlite.kept.image import KeptDatabase
 from simharness.runtimes.sqlite.kept.keeper import Keeper
 from simharness.search.dpor import Dpor
 from simharness.search.exhaustive import Exhaustive
@@ -142,9 +142,9 @@ def test_many_random_programs_on_databases_do_the_same_whether_databases_are_kep
 def compare_keeping(monkeypatch: pytest.MonkeyPatch, first: int, count: int) -> int:
     """Compare so many programs; return how often a connection was one of an earlier execution."""
     taken = 0
-    take = Kept.take
+    take = KeptDatabase.take
 
-    def counting(self: Kept, which: int | str) -> Any:
+    def counting(self: KeptDatabase, which: int | str) -> Any:
         nonlocal taken
         connection = take(self, which)
         taken += connection is not None
@@ -155,7 +155,7 @@ def compare_keeping(monkeypatch: pytest.MonkeyPatch, first: int, count: int) -> 
         found = []
         for wanted in (True, False):
             with monkeypatch.context() as patch:
-                patch.setattr(Kept, "take", counting)
+                patch.setattr(KeptDatabase, "take", counting)
                 patch.setattr(Keeper, "may_keep", wanted)
                 try:
                     kept = explored(program, Dpor, 300)

@@ -9,8 +9,8 @@ from simharness.engine.kernel import Kernel
 from simharness.runtimes import imports, logs, randomness, refused, time
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.sqlite import connection
-from simharness.runtimes.sqlite.kept import files
+from simharness.runtimes.sqlite import files
+from simharness.runtimes.sqlite import install as sqlite
 from simharness.runtimes.threads import install as primitives
 from simharness.runtimes.threads import queues, thread
 from simharness.runtimes.trio import patches as tasks
@@ -20,7 +20,7 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, connection, files, time, randomness, refused, logs, imports, tasks)
+_MODULES = (primitives, thread, queues, sqlite, files, time, randomness, refused, logs, imports, tasks)
 _blocks: list[Patches] = []
 """One entry for each block that has the replacements in place; all the same ones."""
 
@@ -59,25 +59,25 @@ def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
 
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
-    connection.end_execution(kernel)
+    sqlite.end_execution(kernel)
     shared.end_execution(kernel)
 
 
 def collects(kernel: Kernel) -> bool:
     """Whether what executions keep is free for the next one only when garbage was collected."""
-    return connection.collects(kernel)
+    return sqlite.collects(kernel)
 
 
 def where(kernel: Kernel, path: str) -> str:
     """Return where a file is that the last execution, which is over, had at this path."""
-    return connection.where(kernel, path)
+    return sqlite.where(kernel, path)
 
 
 def forget(kernel: Kernel) -> None:
     """The exploration is over: let go of what was kept from one execution to the next."""
-    connection.forget(kernel)
+    sqlite.forget(kernel)
 
 
 def snapshot(kernel: Kernel) -> Tables:
     """Return the committed rows of every database of the execution: label, table, columns and rows."""
-    return connection.snapshot(kernel)
+    return sqlite.snapshot(kernel)

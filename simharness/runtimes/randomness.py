@@ -27,7 +27,7 @@ from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import INSPECTING
 from simharness.engine.record import VERSIONED
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.sqlite.kept import files as sqlite_files
+from simharness.runtimes.sqlite import files as sqlite_files
 
 PARENT = 999
 """What `os.getppid` returns in a simulation."""

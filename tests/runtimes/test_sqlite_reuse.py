@@ -279,14 +279,14 @@ def test_a_connection_that_the_program_still_has_is_not_handed_out_again() -> No
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each connection that could have been an earlier execution's whether it was."""
     found: list[bool] = []
-    take = sqlite_kept.Kept.take
+    take = sqlite_kept.KeptDatabase.take
 
-    def watched(self: sqlite_kept.Kept, which: int | str) -> object:
+    def watched(self: sqlite_kept.KeptDatabase, which: int | str) -> object:
         connection = take(self, which)
         found.append(connection is not None)
         return connection
 
-    monkeypatch.setattr(sqlite_kept.Kept, "take", watched)
+    monkeypatch.setattr(sqlite_kept.KeptDatabase, "take", watched)
     return found
 
 

@@ -1,9 +1,9 @@
-"""SQLite: the real `sqlite3`, with its statements and transaction borders as scheduling points.
+"""A connection: the real one of `sqlite3`, with its statements and transaction borders as scheduling points.
 
 Inside a simulation `sqlite3.connect` returns an instance of a subclass of the wanted factory and of `SimConnection`. It is
 a genuine connection to the genuine file; only waiting is virtual: the real busy timeout is 0, and what would wait is an
 operation that the kernel lets happen when the lock is free, or when the virtual timeout has passed, in which case the
-library's own "database is locked" comes out. Footprints and locking are in `sqlite_footprint` and `sqlite_locks`.
+library's own "database is locked" comes out. Footprints are in `statements`, locking is in `locking` and `effects`.
 
 Promises: outside a simulation `connect` is the genuine one; a dying execution does nothing to a database; at the end of an
 execution (`end_execution`) no lock, cursor or connection is left.
@@ -14,10 +14,8 @@ express exactly (`backup`, blobs, schema changes) conflicts with everything on t
 
 from __future__ import annotations
 
-import _sqlite3
 import contextlib
 import sqlite3
-import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from types import TracebackType
@@ -29,83 +27,24 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
-from simharness.runtimes.patching import Patches
 from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.cursor import LEGACY, SimCursor, TalkingCursor, attempt, execute, set_level, statement
-from simharness.runtimes.sqlite.database import Database
-from simharness.runtimes.sqlite.effects import Link
-from simharness.runtimes.sqlite.kept.image import MEMORY, Kept
+from simharness.runtimes.sqlite.database import Database, Link
+from simharness.runtimes.sqlite.kept.image import SHARED_MEMORY
 from simharness.runtimes.sqlite.kept.playing import ALTERS, Closed, Noting, Played
-from simharness.runtimes.sqlite.kept.tape import words
-from simharness.runtimes.sqlite.registry import end_execution, holders, identify, registry_of, retire, snapshot
-from simharness.runtimes.sqlite.remembered import forget, memory_of
+from simharness.runtimes.sqlite.learning import end_keeping, end_tape
+from simharness.runtimes.sqlite.locking import declare, declare_whole
+from simharness.runtimes.sqlite.registry import identify, registry_of, retire
+from simharness.runtimes.sqlite.sharing import enter, passing, quick
 from simharness.runtimes.sqlite.statements import COMMITS, ROLLS_BACK, Shape
 
-__all__ = ["SimConnection", "connect", "end_execution", "forget", "holders", "install", "registry_of", "snapshot"]
-
-_genuine = sqlite3.connect
 _new_cursor: Any = sqlite3.Connection.cursor
 _Connection = sqlite3.Connection
 _Cursor = sqlite3.Cursor
-
-
-def install(patches: Patches) -> None:
-    """Plan the replacement of `sqlite3.connect`, wherever it is bound."""
-    patches.everywhere(_genuine, connect)
-    for module in (sqlite3, sqlite3.dbapi2, _sqlite3):
-        patches.attribute(module, "connect", connect)
-
-
-def collects(kernel: Kernel) -> bool:
-    """Whether garbage is to be collected before each execution: it holds connections that are kept."""
-    return memory_of(kernel).keeper.collects
-
-
-def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
-    """Open a database: a controlled connection inside a simulation, a genuine one outside."""
-    kernel = current()
-    if kernel is None:
-        genuine: sqlite3.Connection = _genuine(*arguments, **options)
-        return genuine
-    kept = memory_of(kernel).keeper.find(kernel, arguments, options)
-    if kept is not None:
-        return _for_keeping(kernel, kept, arguments[0], options)
-    factory = arguments[5] if len(arguments) > 5 else options.get("factory", _Connection)
-    connection: sqlite3.Connection = _controlled(factory, SimConnection)(*arguments, **options)
-    return connection
-
-
-def _for_keeping(kernel: Kernel, kept: Kept, database: Any, options: dict[str, Any]) -> SimConnection:
-    """Return a connection that the next execution may have again, or the one that was kept for this one."""
-    told = words(options)
-    connection = kept.take(len(kept.links) if kept.open else told)
-    if connection is not None:
-        connection.__class__ = SimConnection
-        connection.row_factory, connection.text_factory = None, str
-        set_level.__set__(connection, options.get("isolation_level", ""))
-        name = _name_of_next(kernel)
-        connection._join(kernel, name, identify(kernel, database, False, name), known=True, **options)
-    else:
-        connection = SimConnection(database, known=kept.image is not None, **options)
-    link = connection._link
-    link.references = sys.getrefcount(connection)
-    link.options = {**options, "timeout": 0, "check_same_thread": False}
-    kept.opened(link, told)
-    if kept.open:
-        connection.__class__ = NotingConnection
-    found: SimConnection = connection
-    return found
-
-
-def where(kernel: Kernel, path: str) -> str:
-    """Return where a database's file is now that the execution which had it at this path is over."""
-    return memory_of(kernel).keeper.where(path)
-
-
 _subclasses: dict[tuple[Any, type], Any] = {}
 
 
-def _controlled(factory: Any, base: type) -> Any:
+def controlled(factory: Any, base: type) -> Any:
     """Return a subclass of the user's connection or cursor class that is controlled."""
     found = _subclasses.get((factory, base))
     if found is None:
@@ -121,7 +60,8 @@ def _controlled(factory: Any, base: type) -> Any:
     return found
 
 
-def _name_of_next(kernel: Kernel) -> str:
+def name_of_next(kernel: Kernel) -> str:
+    """Return the name of a connection that is about to be opened."""
     return "check's connection" if kernel.phase == INSPECTING else kernel.new_name("connection")
 
 
@@ -148,7 +88,7 @@ class SimConnection(_Connection):
             raise Refused(f"{caller() or '?'}: a controlled connection is opened outside the simulation")
         if kernel.dying:
             kernel.step(Operation(kinds.CONNECT))
-        name = _name_of_next(kernel)
+        name = name_of_next(kernel)
         place = identify(kernel, database, uri, name)
         super().__init__(
             database, timeout=0, detect_types=detect_types, isolation_level=isolation_level, check_same_thread=False,
@@ -179,7 +119,7 @@ class SimConnection(_Connection):
             found = registry.databases[label] = Database(kernel, label, path, private)
             if not known:
                 found.read_schema(self)
-        if not private and not path.startswith(MEMORY):
+        if not private and not path.startswith(SHARED_MEMORY):
             with contextlib.suppress(sqlite3.Error):  # not a database, or locked for now
                 _Cursor(self).execute("PRAGMA synchronous=OFF")
         link = self._link = Link(kernel, found, name, self)
@@ -187,7 +127,6 @@ class SimConnection(_Connection):
         link.autocommit = autocommit
         link.timeout = max(0, nanoseconds(timeout))
         link.maker = kernel.actor if check_same_thread and kernel.phase != INSPECTING else None
-        link.registry = registry
         link.cursors = TalkingCursor if link.exposed or kernel.tracing else SimCursor
         registry.links.append(link)
 
@@ -196,11 +135,11 @@ class SimConnection(_Connection):
     def cursor(self, factory: Any = None) -> Any:
         """Return a controlled cursor."""
         link = self._link
-        link.enter()
+        enter(link)
         base = link.cursors
         if factory is not None and factory is not _Cursor:
             if isinstance(factory, type):
-                factory = _controlled(factory, base)
+                factory = controlled(factory, base)
         else:
             factory = base
         cursor = super().cursor(factory)
@@ -237,19 +176,19 @@ class SimConnection(_Connection):
 
     def _border(self, shape: Shape, call: Callable[[], None]) -> None:
         link = self._link
-        if link.passing():
+        if passing(link):
             call()
             return
         if link.over and shape is ROLLS_BACK:
             return  # a pool's finaliser: what this execution left open was rolled back at its end
-        link.enter()
+        enter(link)
         if link.autocommit is True or (not link.exposed and not self.in_transaction):
             call()
             return
-        if link.quick():
+        if quick(link):
             call()
             return
-        link.before(shape)
+        declare(link, shape)
         attempt(link, shape, call)
 
     def close(self) -> None:
@@ -258,9 +197,9 @@ class SimConnection(_Connection):
         if link is not None and link.over:
             return  # a finaliser: the connection is closed or kept, and no longer its execution's
         if link is not None and not link.closed:
-            link.enter()
+            enter(link)
             if self.in_transaction and (link.holds or link.snapshot):
-                link.before(ROLLS_BACK)
+                declare(link, ROLLS_BACK)
                 attempt(link, ROLLS_BACK, super().rollback)
                 if self.in_transaction and link.autocommit is not False:
                     return
@@ -270,12 +209,12 @@ class SimConnection(_Connection):
         super().close()
 
     def __enter__(self) -> Any:
-        self._link.enter()
+        enter(self._link)
         return super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /) -> Any:
         link = self._link
-        link.enter()
+        enter(link)
         if link.autocommit is not True:
             if kind is not None:
                 self._border(ROLLS_BACK, super().rollback)
@@ -297,8 +236,8 @@ class SimConnection(_Connection):
     def isolation_level(self, level: Any) -> None:
         link: Link | None = getattr(self, "_link", None)
         if link is not None:
-            link.enter()
-            link.settles()
+            enter(link)
+            end_tape(link)
             if level is None and self.in_transaction and link.autocommit == LEGACY:
                 self._border(COMMITS, super().commit)
         set_level.__set__(self, level)
@@ -310,7 +249,7 @@ class SimConnection(_Connection):
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
         """Copy into another database."""
         self._whole("backup")
-        self._link.remembers(file=True)
+        end_keeping(self._link, file=True)
         if isinstance(target, SimConnection):
             target._whole("backup")
             target._link.database.changed_schema("backup", target._link.name)
@@ -330,7 +269,7 @@ class SimConnection(_Connection):
     def serialize(self, **options: Any) -> bytes:
         """Return the database as bytes."""
         self._whole("serialize")
-        self._link.remembers(file=True)
+        end_keeping(self._link, file=True)
         return super().serialize(**options)
 
     def deserialize(self, data: Any, /, **options: Any) -> None:
@@ -343,13 +282,13 @@ class SimConnection(_Connection):
 
     def _whole(self, what: str) -> None:
         link = self._link
-        link.enter()
-        link.before_whole(what)
+        enter(link)
+        declare_whole(link, what)
 
     def set_authorizer(self, authorizer_callback: Any) -> None:
         """Set the authorizer; learning footprints does not disturb it."""
         link = self._link
-        link.enter()
+        enter(link)
         super().set_authorizer(authorizer_callback)
         link.authorizer = authorizer_callback
         link.spoilt = True
@@ -357,7 +296,7 @@ class SimConnection(_Connection):
     @property
     def total_changes(self) -> int:
         """How many rows were changed on this connection."""
-        self._link.remembers()
+        end_keeping(self._link)
         return super().total_changes
 
 
@@ -402,8 +341,8 @@ if "autocommit" in vars(_Connection):
     def _set_autocommit(self: SimConnection, value: Any) -> None:
         link: Link | None = getattr(self, "_link", None)
         if link is not None:
-            link.enter()
-            link.settles()
+            enter(link)
+            end_tape(link)
             link.spoilt = True
             if value is True and self.in_transaction:
                 self._border(COMMITS, lambda: _Connection.commit(self))

@@ -11,9 +11,12 @@ from typing import Any
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
-from simharness.runtimes.sqlite import statements as footprint
-from simharness.runtimes.sqlite.effects import Link, database_error
-from simharness.runtimes.sqlite.locking import LOST_ACK
+from simharness.runtimes.sqlite.database import Link
+from simharness.runtimes.sqlite.effects import database_error, fail, record, record_script
+from simharness.runtimes.sqlite.kept.scripts import statements as split
+from simharness.runtimes.sqlite.learning import end_keeping, end_keeping_if_seen, end_tape, learn
+from simharness.runtimes.sqlite.locking import LOST_ACK, declare, declare_fetch, try_again
+from simharness.runtimes.sqlite.sharing import enter, note_mover, note_use, passing, quick
 from simharness.runtimes.sqlite.statements import COMMIT, ROLLBACK, TIMEOUT, UNKNOWN, WRITE, Shape
 
 Cursor = sqlite3.Cursor
@@ -44,20 +47,20 @@ class SimCursor(Cursor):
     def executescript(self, script: str, /) -> Any:
         """Do the statements of a script one after the other, each a step of its own."""
         link = self._link
-        link.enter()
+        enter(link)
         connection = link.connection
-        link.settles()
+        end_tape(link)
         link.spoilt = link.spoilt or link.tape is None
-        link.asks(script)
+        end_keeping_if_seen(link, script)
         if link.autocommit == LEGACY and connection.in_transaction:
             connection.commit()
-        scripts = link.memory.scripts
+        scripts = link.remembered.scripts
         statements = scripts.get(script)
         if statements is None:
-            statements = scripts[script] = footprint.statements(script)
+            statements = scripts[script] = split(script)
         if link.kernel.phase not in (RUNNING, INSPECTING) and not any("BEGIN" in text.upper() for text in statements):
             Cursor.executescript(self, script)
-            link.after_script(script)
+            record_script(link, script)
             return self
         level, link.level = link.level, None
         if level is not None:
@@ -94,20 +97,20 @@ class SimCursor(Cursor):
     def _uses(self) -> None:
         link = self._link
         kernel = link.kernel
-        if self.mover is kernel.actor and link.passing():
+        if self.mover is kernel.actor and passing(link):
             return
         if link.closed:
-            link.enter()
+            enter(link)
         if kernel.phase == RUNNING and not kernel.dying and link.is_open(self):
             assert kernel.actor is not None
-            link.moved(self)
-            link.used(kernel.actor)
+            note_mover(link, self)
+            note_use(link, kernel.actor)
 
     def close(self) -> None:
         """Close; an open transaction is rolled back first."""
         link = self._link
         if link.kernel.dying or link.closed:
-            link.enter()
+            enter(link)
         super().close()
 
     @property
@@ -116,7 +119,7 @@ class SimCursor(Cursor):
         link: Link | None = getattr(self, "_link", None)
         own = self.shape is not None and self.shape.inserts and self.rowcount > 0
         if link is not None and not own:
-            link.remembers()
+            end_keeping(link)
         found: int | None = _lastrowid(self)
         return found
 
@@ -152,9 +155,9 @@ class TalkingCursor(SimCursor):
 
     def _fetches(self) -> bool:
         link = self._link
-        link.enter()
+        enter(link)
         if link.exposed and link.is_open(self):
-            link.fetching()
+            declare_fetch(link)
         return True
 
     def _tell(self, *rows: Any) -> None:
@@ -176,17 +179,17 @@ def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., 
         link = cursor._link
     except AttributeError:
         raise Refused(f"{caller() or '?'}: make cursors with connection.cursor(), not with the class") from None
-    passing = link.passing()
-    if not passing:
-        link.enter()
-    if link.tape is not None:
-        link.settles()
+    known = passing(link)
+    if not known:  # a tape ends before actors move
+        enter(link)
+        if link.tape is not None:
+            end_tape(link)
     if type(sql) is not str:
         return call(cursor, sql, parameters)
-    shape = link.learn(sql)
+    shape = learn(link, sql)
     cursor.shape = shape if call is execute else None
-    link.moved(cursor)
-    if shape.plain and (passing or link.quick()):
+    note_mover(link, cursor)
+    if shape.plain and (known or quick(link)):
         call(cursor, sql, parameters)
         if shape.rows:
             link.opened(cursor)
@@ -198,16 +201,16 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
     """Declare a statement, wait for its turn, do it, and record what became of the transaction."""
     sql = shape.sql
     while True:
-        link.before(shape, cursor)
+        declare(link, shape, cursor)
         if shape.kind != UNKNOWN or link.fault is not None:
             break
-        shape = link.learn(sql)
+        shape = learn(link, sql)
         if shape.kind == UNKNOWN:
             break
     text = sql
     if not shape.plain and link.tape is None:
         link.spoilt = True
-        link.asks(sql)
+        end_keeping_if_seen(link, sql)
     if shape.kind == TIMEOUT:
         text = _busy_timeout(link, shape)
     elif shape.verb == "ATTACH" and not _ATTACHED.match(shape.argument):
@@ -231,22 +234,22 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
     while True:
         try:
             if fault is not None and fault != LOST_ACK:
-                link.fail(fault)
+                fail(link, fault)
             call()
         except BaseException as error:
-            link.after(shape, error)
-            if isinstance(error, sqlite3.Error) and link.try_again(shape, error):
+            record(link, shape, error)
+            if isinstance(error, sqlite3.Error) and try_again(link, shape, error):
                 continue
             link.kernel.note(f"{type(error).__name__}: {error}")
             raise
         break
-    committed = link.names
-    link.after(shape)
+    committed = link.written
+    record(link, shape)
     if shape.kind in (COMMIT, ROLLBACK) and link.kernel.tracing:
         done = "committed" if shape.kind == COMMIT else "rolled back"
         tables = {name: committed.count(name) for name in committed}
         link.kernel.note(f"{done}: {', '.join(f'{name} ({count})' for name, count in tables.items()) or 'nothing'}")
-        link.names = []
+        link.written = []
     if fault == LOST_ACK:
         kernel.note("the caller is told that it failed")
         raise database_error("IOERR")
@@ -265,6 +268,6 @@ def _tell(link: Link, shape: Shape, cursor: sqlite3.Cursor) -> None:
     if shape.kind == WRITE:
         rows = cursor.rowcount
         if rows > 0:
-            link.names.extend(list(shape.tables[:1]) * rows)
+            link.written.extend(list(shape.tables[:1]) * rows)
         if rows >= 0:
             link.kernel.note(f"{rows} row{'' if rows == 1 else 's'}")

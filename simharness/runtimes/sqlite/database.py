@@ -1,4 +1,4 @@
-"""A database in one execution, and what is remembered of it from one execution to the next.
+"""A database in one execution, and the connections to it: their state, on which the other modules work.
 
 Resources of a database: `every` (read by all steps on it, written by schema changes), one for each table, the write lock
 (its state is the name of the connection that holds it), `commits` (written by each commit that changed something, read by a
@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Any
+import weakref
+from dataclasses import InitVar, dataclass, field
+from typing import Any
 
+from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
-from simharness.engine.phases import SETUP
-from simharness.runtimes.sqlite.facts import ChecksOf, SeveralOn, SnapshotsOf
-from simharness.runtimes.sqlite.remembered import memory_of
-
-if TYPE_CHECKING:
-    from simharness.runtimes.sqlite.effects import Link
+from simharness.engine.phases import RUNNING, SETUP
+from simharness.places import Place
+from simharness.runtimes.sqlite.facts import ChecksOf, Inspected, MovedCursors, OpenCursors, SeveralOn, SnapshotsOf, Unprotected
+from simharness.runtimes.sqlite.kept.image import KeptDatabase
+from simharness.runtimes.sqlite.remembered import Remembered, remembered_of
+from simharness.runtimes.sqlite.statements import RELEASE, Shape
 
 Real = sqlite3.Connection
 _open = open
@@ -29,11 +32,12 @@ class Database:
 
     def __init__(self, kernel: Kernel, label: str, path: str, private: bool) -> None:
         learned = kernel.learned
-        self.several, self.checks, self.snapshots = SeveralOn(label), ChecksOf(label), SnapshotsOf(label)  # made once: learned often
         self.kernel = kernel
+        self.remembered = remembered_of(kernel)
         self.label = label
         self.path = path
         self.private = private
+        self.several, self.checks, self.snapshots = SeveralOn(label), ChecksOf(label), SnapshotsOf(label)  # made once: learned often
         self.every = kernel.names.bit(label)
         self.lock = kernel.resource(f"write lock of {label}", None)
         self.file = kernel.resource(f"file locks of {label}", 0)
@@ -83,18 +87,32 @@ class Database:
             return
         try:
             rows = sqlite3.Cursor(connection).execute("SELECT coalesce(sql, name) FROM sqlite_master").fetchall()
-            self.schema = memory_of(self.kernel).schema("found", *[row[0] for row in rows])
+            self.schema = self.remembered.schema("found", *[row[0] for row in rows])
         except sqlite3.Error:
             self.volatile = True
 
     def changed_schema(self, *how: Any) -> None:
         """The schema is another one: what was learned under the last one does not hold."""
         if self.kernel.phase == SETUP:
-            self.schema = memory_of(self.kernel).schema(self.schema, *how)
+            self.schema = self.remembered.schema(self.schema, *how)
         else:
             self.volatile = True
+        self.forget_shapes()
+
+    def forget_shapes(self) -> None:
+        """Have the shapes of statements be learned anew on every connection."""
         for link in self.links:
             link.book = None
+
+    def put_lock(self, holder: str | None) -> None:
+        """Record who holds the write lock; None also informs those who wait that locks of the file were dropped."""
+        kernel = self.kernel
+        if self.private or (kernel.phase == RUNNING and self.alone):
+            return
+        if self.lock.state != holder:
+            kernel.put(self.lock, holder)
+        if holder is None and not self.wal:
+            kernel.put(self.file, self.file.state + 1)
 
     def really_locked(self) -> bool:
         """Whether somebody holds the write lock of the file; asked on a connection of its own."""
@@ -109,6 +127,130 @@ class Database:
         return False
 
 
-def closed() -> sqlite3.ProgrammingError:
-    """Return what the library raises for a connection that was closed."""
-    return sqlite3.ProgrammingError("Cannot operate on a closed database.")
+@dataclass(slots=True, eq=False)
+class Link:
+    """One connection in one execution: its state, which the functions of this package read and change.
+
+    `sharing` notes who uses it, `learning` finds out what its statements are, `locking` declares them, and `effects` records what
+    became of its transaction.
+    """
+
+    kernel: Kernel
+    database: Database
+    name: str
+    genuine: InitVar[sqlite3.Connection]
+    reference: weakref.ref[sqlite3.Connection] = field(init=False)
+    remembered: Remembered = field(init=False)
+    bit: int = field(init=False)
+
+    # What exploring has learned: whether several actors use it unprotected, keep its cursors open, or move one cursor
+    exposed: bool = field(init=False)
+    keeps_cursors: bool = field(init=False)
+    moves_cursors: bool = field(init=False)
+
+    # Who uses it: the last actor, the only actor that may, the process and where it first did; `passed`: see `sharing.quick`
+    user: Actor | None = None
+    maker: Actor | None = None
+    process: str | None = None
+    place: Place | None = None
+    passed: int = -1
+
+    # How it was opened and set
+    timeout: int = 0
+    level: str | None = ""
+    autocommit: Any = -1
+    authorizer: Any = None
+    cursors: Any = None
+    flags: tuple[str, ...] = ()  # the statements and pragmas that change what others mean on this connection
+    book: dict[str, Shape] | None = None  # the shapes of statements under these flags and the present schema
+
+    # Unfinished statements; `probed`: whether SQLite has the function by which we ask for them
+    open: list[weakref.ref[sqlite3.Cursor]] = field(default_factory=list)
+    executing: weakref.ref[sqlite3.Cursor] | None = None
+    probed: bool = False
+
+    # The transaction: whether there is one, whether it holds the write lock, a snapshot, a shared lock, and what it has changed
+    inside: bool = False
+    holds: bool = False
+    snapshot: bool = False
+    sharing: bool = False
+    touched: int = 0  # the mask of tables
+    base: int = 0  # how many rows the connection had changed before
+    altered: bool = False  # the schema
+    savepoints: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)  # a table for each row, for timelines
+
+    # The statement that is declared: whether and how long it waits, and the fault that strikes it
+    declaring: Shape | None = None
+    waits: bool = False
+    deadline: int | None = None
+    fault: str | None = None
+
+    # Its end: closed by the program, or over with its execution
+    closed: bool = False
+    over: bool = False
+
+    # What the package `kept` notes; `spoilt`: something was done to the connection that outlasts the image of the database
+    kept: KeptDatabase | None = None
+    tape: KeptDatabase | None = None
+    number: int | str = 0
+    references: int = 0
+    spoilt: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self, genuine: sqlite3.Connection) -> None:
+        kernel, name = self.kernel, self.name
+        learned = kernel.learned
+        self.reference = weakref.ref(genuine, self._dropped)
+        self.remembered = self.database.remembered
+        self.bit = kernel.names.bit(name)
+        self.exposed = name in learned.of(Unprotected) or name in learned.of(Inspected)
+        self.keeps_cursors = name in learned.of(OpenCursors)
+        self.moves_cursors = name in learned.of(MovedCursors)
+        self.database.links.append(self)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself."""
+        connection = self.reference()
+        assert connection is not None
+        return connection
+
+    def _dropped(self, _: object) -> None:
+        """The connection was garbage: SQLite has rolled its transaction back."""
+        if self.holds and not self.closed and self.kernel.phase == RUNNING and not self.kernel.dying:
+            self.database.put_lock(None)
+
+    def opened(self, cursor: sqlite3.Cursor) -> None:
+        """A statement has been started that returns rows."""
+        if len(self.open) > 32:
+            self.open = [reference for reference in self.open if reference() is not None]
+        self.open.append(weakref.ref(cursor))
+
+    def is_open(self, cursor: sqlite3.Cursor) -> bool:
+        """Whether rows of this cursor may be left."""
+        return any(reference() is cursor for reference in reversed(self.open))  # the last one is nearly always it
+
+    def was_inside(self) -> bool:
+        """Whether a transaction was open on this connection when last looked at."""
+        return self.inside or self.holds or self.snapshot
+
+    def implicit(self, shape: Shape) -> bool:
+        """Whether Python opens a transaction for this statement of its own accord."""
+        return shape.dml and not self.inside and self.level is not None
+
+    def ends(self, shape: Shape) -> bool:
+        """Whether this border, if it succeeds, ends the transaction: a RELEASE ends it when its savepoint began it."""
+        return shape.kind != RELEASE or (
+            bool(self.savepoints)
+            and self.savepoints[0] == ""
+            and shape.argument in self.savepoints
+            and self.savepoints.index(shape.argument) == 1
+        )
+
+    def report_held(self) -> None:
+        """Say which locks a crash of the process frees: with WAL the write lock, if it is held; without, those of the file change often."""
+        kernel, database = self.kernel, self.database
+        if self.process is not None and not database.private and kernel.movers.may_crash:
+            lock = database.lock if database.wal else None
+            kernel.movers.may_hold(self.process, lock, self.name, database.lock.bit | database.file.bit)

@@ -16,8 +16,9 @@ from simharness.engine.faults import DATABASE_ERRORS
 from simharness.engine.operations import Operation, State
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.runtimes.sqlite import kinds
+from simharness.runtimes.sqlite.database import Link
 from simharness.runtimes.sqlite.facts import Inspected
-from simharness.runtimes.sqlite.sharing import Use
+from simharness.runtimes.sqlite.sharing import note_use, reading
 from simharness.runtimes.sqlite.statements import (
     BEGIN,
     BEGIN_WRITE,
@@ -41,263 +42,265 @@ _BUSY = 5
 _total_changes = vars(sqlite3.Connection)["total_changes"].__get__
 
 
-class Points(Use):
-    """Declares the statements of a connection."""
+def declare(link: Link, shape: Shape, cursor: sqlite3.Cursor | None = None) -> None:
+    """Declare the statement and wait for its turn. Nothing has happened when this raises."""
+    link.executing = None if cursor is None else weakref.ref(cursor)
+    _declare_point(link, shape)
+    connection = link.connection
+    link.inside = connection.in_transaction
+    if not link.holds and shape.kind in WRITERS:
+        link.base = _total_changes(connection)
 
-    def before(self, shape: Shape, cursor: sqlite3.Cursor | None = None) -> None:
-        """Declare the statement and wait for its turn. Nothing has happened when this raises."""
-        self.executing = None if cursor is None else weakref.ref(cursor)
-        self._declare(shape)
-        connection = self.connection
-        self.inside = connection.in_transaction
-        if not self.holds and shape.kind in WRITERS:
-            self.base = _total_changes(connection)
 
-    def _declare(self, shape: Shape) -> None:
-        kernel, database = self.kernel, self.database
-        self.inside = self.connection.in_transaction
-        self.waits, self.deadline, self.fault, self.declaring = False, None, None, shape
-        if database.unread:
-            database.look_again()
-            self.tell_what_is_held()
-        if kernel.phase != RUNNING:
-            self._aside(shape)
-            return
-        actor = kernel.actor
-        assert actor is not None
-        self.used(actor)
-        if database.alone and not self.exposed and database.lock.state in (None, self.name):
-            return
-        declared = kernel.record.n
-        if self.exposed:
-            self._exposed(shape)
-        elif shape.kind == UNKNOWN:
-            self._step(Operation(kinds.STATEMENT, reads=database.every, detail=shape.sql))
-        elif database.wal:
-            self._wal(shape)
-        elif not database.private:
-            self._journal(shape)
-        if kernel.record.n == declared and database.fine:
-            self._step(Operation(kinds.of_verb(shape.verb), reads=database.every, detail=shape.sql))
+def _declare_point(link: Link, shape: Shape) -> None:
+    kernel, database = link.kernel, link.database
+    link.inside = link.connection.in_transaction
+    link.waits, link.deadline, link.fault, link.declaring = False, None, None, shape
+    if database.unread:
+        database.look_again()
+        link.report_held()
+    if kernel.phase != RUNNING:
+        _aside(link, shape)
+        return
+    actor = kernel.actor
+    assert actor is not None
+    note_use(link, actor)
+    if database.alone and not link.exposed and database.lock.state in (None, link.name):
+        return
+    declared = kernel.record.n
+    if link.exposed:
+        _on_shared(link, shape)
+    elif shape.kind == UNKNOWN:
+        _step(link, Operation(kinds.STATEMENT, reads=database.every, detail=shape.sql))
+    elif database.wal:
+        _wal(link, shape)
+    elif not database.private:
+        _journal(link, shape)
+    if kernel.record.n == declared and database.fine:
+        _step(link, Operation(kinds.of_verb(shape.verb), reads=database.every, detail=shape.sql))
 
-    def _aside(self, shape: Shape) -> None:
-        """Set-up and checks: no points; a check tells what it reads."""
-        kernel, database = self.kernel, self.database
-        if kernel.phase != INSPECTING:
-            return
-        reads = database.every | shape.reads | shape.writes
-        if self.exposed:
-            reads |= self.bit
-        if kernel.checking:
-            kernel.learned.learn(database.checks)
-            if self.user is not None or database.private:
-                kernel.learned.learn(Inspected(self.name))
-        kernel.step(Operation(kinds.CHECK, reads=reads, detail=shape.sql))
 
-    def _step(self, operation: Operation, deadline: int | None = None) -> None:
-        self.deadline = deadline
-        if self.kernel.faults is not None and not self.database.private:
-            names = self._can_fail()
-            operation.faults = [name if name == LOST_ACK else DB_ERROR for name in names]
-            taken = self.kernel.step(operation, deadline)
-            self.fault = names[taken - 1] if taken else None
-            return
-        self.kernel.step(operation, deadline)
+def _aside(link: Link, shape: Shape) -> None:
+    """Set-up and checks: no points; a check tells what it reads."""
+    kernel, database = link.kernel, link.database
+    if kernel.phase != INSPECTING:
+        return
+    reads = database.every | shape.reads | shape.writes
+    if link.exposed:
+        reads |= link.bit
+    if kernel.checking:
+        kernel.learned.learn(database.checks)
+        if link.user is not None or database.private:
+            kernel.learned.learn(Inspected(link.name))
+    kernel.step(Operation(kinds.CHECK, reads=reads, detail=shape.sql))
 
-    def _can_fail(self) -> list[str]:
-        """Return the faults that can strike at the statement being declared: names of errors, and a lost acknowledgement."""
-        faults, shape = self.kernel.faults, self.declaring
-        assert faults is not None
-        assert shape is not None
-        found: list[str] = []
-        if faults.limit(DB_ERROR) and shape.kind not in (ROLLBACK, ROLLBACK_TO, LOCAL, TIMEOUT):
-            found += faults.limited_to(DB_ERROR) or DATABASE_ERRORS
-        if faults.limit(LOST_ACK):
-            at_once = shape.kind in (WRITE, SCHEMA) and not self.inside and not self.implicit(shape)
-            if at_once or (shape.kind in (COMMIT, RELEASE) and self.inside and self.ends(shape)):
-                found.append(LOST_ACK)
-        return found
 
-    def _until(self) -> int:
-        return self.kernel.clock.now + self.timeout
+def _step(link: Link, operation: Operation, deadline: int | None = None) -> None:
+    link.deadline = deadline
+    if link.kernel.faults is not None and not link.database.private:
+        names = _can_fail(link)
+        operation.faults = [name if name == LOST_ACK else DB_ERROR for name in names]
+        taken = link.kernel.step(operation, deadline)
+        link.fault = names[taken - 1] if taken else None
+        return
+    link.kernel.step(operation, deadline)
 
-    def before_whole(self, what: str) -> None:
-        """One step that conflicts with everything on the database."""
-        kernel, database = self.kernel, self.database
-        if kernel.phase == RUNNING:
-            assert kernel.actor is not None
-            self.used(kernel.actor)
-            if database.alone and not self.exposed:
-                return
-            kernel.step(Operation(kinds.of_verb(what), writes=database.every | database.commits | self.bit))
-        elif kernel.phase == INSPECTING:
-            self._aside(Shape("", READ, ""))
 
-    # WAL
+def _can_fail(link: Link) -> list[str]:
+    """Return the faults that can strike at the statement being declared: names of errors, and a lost acknowledgement."""
+    faults, shape = link.kernel.faults, link.declaring
+    assert faults is not None
+    assert shape is not None
+    found: list[str] = []
+    if faults.limit(DB_ERROR) and shape.kind not in (ROLLBACK, ROLLBACK_TO, LOCAL, TIMEOUT):
+        found += faults.limited_to(DB_ERROR) or DATABASE_ERRORS
+    if faults.limit(LOST_ACK):
+        at_once = shape.kind in (WRITE, SCHEMA) and not link.inside and not link.implicit(shape)
+        if at_once or (shape.kind in (COMMIT, RELEASE) and link.inside and link.ends(shape)):
+            found.append(LOST_ACK)
+    return found
 
-    def _wal(self, shape: Shape) -> None:
-        database, kind = self.database, shape.kind
-        if kind == READ:
-            if not self.inside:
-                commits = self._sees_snapshot() if self.keeps_cursors or self.reading() else 0
-                self._step(Operation(kinds.READ, reads=shape.reads | database.every | commits, detail=shape.sql))
-            elif not self.holds and not self.snapshot:
-                commits = self._sees_snapshot()
-                self._step(Operation(kinds.SNAPSHOT, reads=database.every | commits, detail=shape.sql))
-                self.snapshot = True
-        elif kind in (WRITE, SCHEMA):
-            if self.holds:
-                return
-            if self.inside or self.implicit(shape):
-                self._acquire(shape)
-            else:
-                self._write_at_once(shape)
-        elif kind == BEGIN_WRITE:
-            if not self.holds:
-                self._acquire(shape)  # inside a transaction too: SQLite takes the lock before it says that there is one already
-        elif kind in (COMMIT, ROLLBACK, RELEASE) and self.holds and self.ends(shape):
-            writes = database.lock.bit
-            if kind != ROLLBACK:
-                writes |= self._changes()
-            self._step(Operation(kinds.of_verb(shape.verb), reads=database.every, writes=writes, detail=shape.sql))
 
-    def _sees_snapshot(self) -> int:
-        """Return the mask of `commits`, which from now on is written by commits."""
-        self.kernel.learned.learn(self.database.snapshots)
-        return self.database.commits
+def _until(link: Link) -> int:
+    return link.kernel.clock.now + link.timeout
 
-    def _changes(self) -> int:
-        """Return the mask of what the commit of the open transaction writes."""
-        database = self.database
-        if self.altered:
-            return database.every | database.commits | self.touched
-        if _total_changes(self.connection) != self.base:
-            return database.commits | self.touched
-        return 0
 
-    def _acquire(self, shape: Shape) -> None:
-        """Take the write lock for a transaction. Who has a read snapshot does not wait: SQLite would refuse at once."""
-        database = self.database
-        snapshot = self.snapshot or self.reading()
-        self.waits = self.timeout > 0 and not snapshot
-        reads = database.every | (self._sees_snapshot() if snapshot else 0)
-        enabled = _free if self.waits else None
-        operation = Operation(kinds.of_verb(shape.verb), database.lock, reads, enabled=enabled, writes_when=_free, detail=shape.sql)
-        self._step(operation, self._until() if self.waits else None)
-
-    def _write_at_once(self, shape: Shape) -> None:
-        """An autocommit write: one step, which needs the write lock free and leaves it so."""
-        database = self.database
-        snapshot = self.reading()
-        self.waits = self.timeout > 0 and not snapshot
-        reads = database.every | shape.reads | database.lock.bit | (self._sees_snapshot() if snapshot else 0)
-        writes = shape.writes | database.commits | (database.every if shape.kind == SCHEMA else 0)
-        operation = Operation(kinds.of_verb(shape.verb), database.lock, reads, writes, _free if self.waits else None, detail=shape.sql)
-        self._step(operation, self._until() if self.waits else None)
-
-    # Rollback journal
-
-    def _journal(self, shape: Shape) -> None:
-        """Without WAL: all that takes or drops a lock for longer than a step writes the file's locks; BUSY is tried again."""
-        database, kind = self.database, shape.kind
-        border = kind in (COMMIT, ROLLBACK, RELEASE) and self.inside and self.ends(shape)
-        if kind == READ:
-            if self.sharing or self.holds:
-                return
-            reads, writes = database.every | shape.reads | database.file.bit, 0
-            if self.inside or self.keeps_cursors or self.reading():
-                writes = database.file.bit
-            self.waits = self.timeout > 0
-        elif kind in (WRITE, SCHEMA):
-            if self.holds:
-                return
-            reads, writes = database.every | shape.reads, database.file.bit
-            if not self.inside and not self.implicit(shape):
-                writes |= shape.writes | (database.every if kind == SCHEMA else 0)
-            self.waits = self.timeout > 0 and not self.sharing and not self.reading()
-        elif kind == BEGIN_WRITE and not self.holds:
-            reads, writes = database.every, database.file.bit
-            self.waits = self.timeout > 0 and not self.sharing and not self.reading()
-        elif border and (self.holds or self.sharing):
-            reads, writes = database.every, database.file.bit
-            if kind != ROLLBACK and self.holds:
-                writes |= self._changes()
-                self.waits = self.timeout > 0
-        else:
-            return
-        until = self._until() if self.waits else None
-        self._step(Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
-        self.deadline = until
-
-    def try_again(self, shape: Shape, error: sqlite3.Error) -> bool:
-        """After a refusal without WAL: wait until a lock is dropped; False when the library would not wait (any longer)."""
-        kernel, database = self.kernel, self.database
-        if kernel.phase != RUNNING or database.wal or database.private or not self.waits or self.deadline is None:
-            return False
-        if not busy(error) or kernel.clock.now >= self.deadline:
-            return False
-        seen, until = database.file.state, self.deadline
-        bit = database.file.bit | (self._changes() if shape.kind == COMMIT else shape.writes) | (self.bit if self.exposed else 0)
-        kernel.note("busy: waits")
-        kind = kinds.waiting(shape.verb)
-        kernel.step(Operation(kind, database.file, 0, bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
-        return True
-
-    # A connection that several actors share
-
-    def _exposed(self, shape: Shape) -> None:
-        """A statement on a shared connection conflicts with the others there; it joins the transaction that is open by then."""
-        database, kind = self.database, shape.kind
-        several = not database.private and not database.alone
-        commits = self._sees_snapshot() if several else 0
-        if kind == READ:
-            reads = self.bit | database.every | shape.reads | commits
-            journal = database.file.bit if several and not database.wal else 0
-            writes = journal | (self.bit if self.moves_cursors else 0)
-            self.waits = bool(journal) and self.timeout > 0
-            until = self._until() if self.waits else None
-            self._step(Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
-            self.deadline = until
-            return
-        writes = self.bit
-        if kind in (LOCAL, BEGIN, TIMEOUT, UNKNOWN, SAVEPOINT, ROLLBACK_TO) or not several:
-            self._step(Operation(kinds.of_verb(shape.verb), reads=database.every, writes=writes | shape.writes, detail=shape.sql))
-            return
-        writes |= database.every | commits | database.lock.bit | database.file.bit
-        self.waits = self.timeout > 0 and kind not in (ROLLBACK, RELEASE) and not self.snapshot
-        if not database.wal or not self.waits or kind == COMMIT:
-            until = self._until() if self.waits else None
-            self._step(Operation(kinds.of_verb(shape.verb), writes=writes, detail=shape.sql))
-            self.deadline = until
-            return
-        enabled = _free_or(self.name)
-        self._step(Operation(kinds.of_verb(shape.verb), database.lock, 0, writes, enabled, detail=shape.sql), self._until())
-
-    def fetching(self) -> None:
-        """A fetch from an unfinished SELECT of a shared connection."""
-        kernel, database = self.kernel, self.database
-        if kernel.phase != RUNNING:
-            return
+def declare_whole(link: Link, what: str) -> None:
+    """One step that conflicts with everything on the database."""
+    kernel, database = link.kernel, link.database
+    if kernel.phase == RUNNING:
         assert kernel.actor is not None
-        self.used(kernel.actor)
-        writes = 0 if database.wal or database.private or database.alone else database.file.bit
-        moves = self.bit if self.moves_cursors else 0
-        kernel.step(Operation(kinds.FETCH, reads=self.bit | database.every, writes=writes | moves))
-        if writes:
-            kernel.put(database.file, database.file.state + 1)
+        note_use(link, kernel.actor)
+        if database.alone and not link.exposed:
+            return
+        kernel.step(Operation(kinds.of_verb(what), writes=database.every | database.commits | link.bit))
+    elif kernel.phase == INSPECTING:
+        _aside(link, Shape("", READ, ""))
 
-    def implicit(self, shape: Shape) -> bool:
-        """Whether Python opens a transaction for this statement of its own accord."""
-        return shape.dml and not self.inside and self.level is not None
 
-    def ends(self, shape: Shape) -> bool:
-        """Whether this border, if it succeeds, ends the transaction: a RELEASE ends it when its savepoint began it."""
-        return shape.kind != RELEASE or (
-            bool(self.savepoints)
-            and self.savepoints[0] == ""
-            and shape.argument in self.savepoints
-            and self.savepoints.index(shape.argument) == 1
-        )
+# WAL
+
+
+def _wal(link: Link, shape: Shape) -> None:
+    database, kind = link.database, shape.kind
+    if kind == READ:
+        if not link.inside:
+            commits = _sees_snapshot(link) if link.keeps_cursors or reading(link) else 0
+            _step(link, Operation(kinds.READ, reads=shape.reads | database.every | commits, detail=shape.sql))
+        elif not link.holds and not link.snapshot:
+            commits = _sees_snapshot(link)
+            _step(link, Operation(kinds.SNAPSHOT, reads=database.every | commits, detail=shape.sql))
+            link.snapshot = True
+    elif kind in (WRITE, SCHEMA):
+        if link.holds:
+            return
+        if link.inside or link.implicit(shape):
+            _acquire(link, shape)
+        else:
+            _write_at_once(link, shape)
+    elif kind == BEGIN_WRITE:
+        if not link.holds:
+            _acquire(link, shape)  # inside a transaction too: SQLite takes the lock before it says that there is one already
+    elif kind in (COMMIT, ROLLBACK, RELEASE) and link.holds and link.ends(shape):
+        writes = database.lock.bit
+        if kind != ROLLBACK:
+            writes |= _changes(link)
+        _step(link, Operation(kinds.of_verb(shape.verb), reads=database.every, writes=writes, detail=shape.sql))
+
+
+def _sees_snapshot(link: Link) -> int:
+    """Return the mask of `commits`, which from now on is written by commits."""
+    link.kernel.learned.learn(link.database.snapshots)
+    return link.database.commits
+
+
+def _changes(link: Link) -> int:
+    """Return the mask of what the commit of the open transaction writes."""
+    database = link.database
+    if link.altered:
+        return database.every | database.commits | link.touched
+    if _total_changes(link.connection) != link.base:
+        return database.commits | link.touched
+    return 0
+
+
+def _acquire(link: Link, shape: Shape) -> None:
+    """Take the write lock for a transaction. Who has a read snapshot does not wait: SQLite would refuse at once."""
+    database = link.database
+    snapshot = link.snapshot or reading(link)
+    link.waits = link.timeout > 0 and not snapshot
+    reads = database.every | (_sees_snapshot(link) if snapshot else 0)
+    enabled = _free if link.waits else None
+    operation = Operation(kinds.of_verb(shape.verb), database.lock, reads, enabled=enabled, writes_when=_free, detail=shape.sql)
+    _step(link, operation, _until(link) if link.waits else None)
+
+
+def _write_at_once(link: Link, shape: Shape) -> None:
+    """An autocommit write: one step, which needs the write lock free and leaves it so."""
+    database = link.database
+    snapshot = reading(link)
+    link.waits = link.timeout > 0 and not snapshot
+    reads = database.every | shape.reads | database.lock.bit | (_sees_snapshot(link) if snapshot else 0)
+    writes = shape.writes | database.commits | (database.every if shape.kind == SCHEMA else 0)
+    operation = Operation(kinds.of_verb(shape.verb), database.lock, reads, writes, _free if link.waits else None, detail=shape.sql)
+    _step(link, operation, _until(link) if link.waits else None)
+
+
+# Rollback journal
+
+
+def _journal(link: Link, shape: Shape) -> None:
+    """Without WAL: all that takes or drops a lock for longer than a step writes the file's locks; BUSY is tried again."""
+    database, kind = link.database, shape.kind
+    border = kind in (COMMIT, ROLLBACK, RELEASE) and link.inside and link.ends(shape)
+    if kind == READ:
+        if link.sharing or link.holds:
+            return
+        reads, writes = database.every | shape.reads | database.file.bit, 0
+        if link.inside or link.keeps_cursors or reading(link):
+            writes = database.file.bit
+        link.waits = link.timeout > 0
+    elif kind in (WRITE, SCHEMA):
+        if link.holds:
+            return
+        reads, writes = database.every | shape.reads, database.file.bit
+        if not link.inside and not link.implicit(shape):
+            writes |= shape.writes | (database.every if kind == SCHEMA else 0)
+        link.waits = link.timeout > 0 and not link.sharing and not reading(link)
+    elif kind == BEGIN_WRITE and not link.holds:
+        reads, writes = database.every, database.file.bit
+        link.waits = link.timeout > 0 and not link.sharing and not reading(link)
+    elif border and (link.holds or link.sharing):
+        reads, writes = database.every, database.file.bit
+        if kind != ROLLBACK and link.holds:
+            writes |= _changes(link)
+            link.waits = link.timeout > 0
+    else:
+        return
+    until = _until(link) if link.waits else None
+    _step(link, Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
+    link.deadline = until
+
+
+def try_again(link: Link, shape: Shape, error: sqlite3.Error) -> bool:
+    """After a refusal without WAL: wait until a lock is dropped; False when the library would not wait (any longer)."""
+    kernel, database = link.kernel, link.database
+    if kernel.phase != RUNNING or database.wal or database.private or not link.waits or link.deadline is None:
+        return False
+    if not busy(error) or kernel.clock.now >= link.deadline:
+        return False
+    seen, until = database.file.state, link.deadline
+    bit = database.file.bit | (_changes(link) if shape.kind == COMMIT else shape.writes) | (link.bit if link.exposed else 0)
+    kernel.note("busy: waits")
+    kind = kinds.waiting(shape.verb)
+    kernel.step(Operation(kind, database.file, 0, bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
+    return True
+
+
+# A connection that several actors share
+
+
+def _on_shared(link: Link, shape: Shape) -> None:
+    """A statement on a shared connection conflicts with the others there; it joins the transaction that is open by then."""
+    database, kind = link.database, shape.kind
+    several = not database.private and not database.alone
+    commits = _sees_snapshot(link) if several else 0
+    if kind == READ:
+        reads = link.bit | database.every | shape.reads | commits
+        journal = database.file.bit if several and not database.wal else 0
+        writes = journal | (link.bit if link.moves_cursors else 0)
+        link.waits = bool(journal) and link.timeout > 0
+        until = _until(link) if link.waits else None
+        _step(link, Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
+        link.deadline = until
+        return
+    writes = link.bit
+    if kind in (LOCAL, BEGIN, TIMEOUT, UNKNOWN, SAVEPOINT, ROLLBACK_TO) or not several:
+        _step(link, Operation(kinds.of_verb(shape.verb), reads=database.every, writes=writes | shape.writes, detail=shape.sql))
+        return
+    writes |= database.every | commits | database.lock.bit | database.file.bit
+    link.waits = link.timeout > 0 and kind not in (ROLLBACK, RELEASE) and not link.snapshot
+    if not database.wal or not link.waits or kind == COMMIT:
+        until = _until(link) if link.waits else None
+        _step(link, Operation(kinds.of_verb(shape.verb), writes=writes, detail=shape.sql))
+        link.deadline = until
+        return
+    enabled = _free_or(link.name)
+    _step(link, Operation(kinds.of_verb(shape.verb), database.lock, 0, writes, enabled, detail=shape.sql), _until(link))
+
+
+def declare_fetch(link: Link) -> None:
+    """A fetch from an unfinished SELECT of a shared connection."""
+    kernel, database = link.kernel, link.database
+    if kernel.phase != RUNNING:
+        return
+    assert kernel.actor is not None
+    note_use(link, kernel.actor)
+    writes = 0 if database.wal or database.private or database.alone else database.file.bit
+    moves = link.bit if link.moves_cursors else 0
+    kernel.step(Operation(kinds.FETCH, reads=link.bit | database.every, writes=writes | moves))
+    if writes:
+        kernel.put(database.file, database.file.state + 1)
 
 
 def _free(holder: State) -> bool:

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from simharness.engine.kernel import Kernel
 from simharness.errors import Refused
 from simharness.places import caller
-from simharness.runtimes.sqlite.database import Database
-from simharness.runtimes.sqlite.effects import Link
-from simharness.runtimes.sqlite.remembered import memory_of
+from simharness.runtimes.sqlite.database import Database, Link
+from simharness.runtimes.sqlite.effects import record_loss
+from simharness.runtimes.sqlite.remembered import remembered_of
 from simharness.trace.tables import Table, Tables
 
 _Connection = sqlite3.Connection
@@ -79,14 +79,14 @@ def end_execution(kernel: Kernel) -> None:
     for link in registry.links:
         connection = link.reference()
         link.over = True
-        link.user = link.maker = link.registry = None
+        link.user = link.maker = None
         if connection is None:
             continue
         link.reference = weakref.ref(connection, _own)
         if not link.closed and (link.kept is None or not link.kept.keep(link, connection)):
             _close(link, connection)
         link.closed = True
-    memory_of(kernel).keeper.end(kernel)
+    remembered_of(kernel).keeper.end(kernel)
 
 
 def _own(_: object) -> None:
@@ -123,7 +123,7 @@ def crash(kernel: Kernel, process: str) -> None:
             connection = link.reference()
             if connection is not None and not retire(link, connection):
                 _close(link, connection)
-            link.lost()
+            record_loss(link)
 
 
 def snapshot(kernel: Kernel) -> Tables:

@@ -9,10 +9,10 @@ from simharness.engine.kernel import Kernel
 from simharness.runtimes.sqlite.kept.keeper import Keeper
 from simharness.runtimes.sqlite.statements import Shape
 
-_memories: weakref.WeakKeyDictionary[Kernel, Memory] = weakref.WeakKeyDictionary()
+_explorations: weakref.WeakKeyDictionary[Kernel, Remembered] = weakref.WeakKeyDictionary()
 
 
-class Memory:
+class Remembered:
     """What outlives executions: shapes of statements, locksets, the identity of schemas."""
 
     def __init__(self) -> None:
@@ -24,20 +24,20 @@ class Memory:
         self.keeper = Keeper()
 
     def schema(self, *history: Any) -> int:
-        """Return a small number for a schema that is told by the statements that made it."""
+        """Return a small number for a schema that is identified by the statements that made it."""
         return self.schemas.setdefault(history, len(self.schemas) + 1)
 
 
-def memory_of(kernel: Kernel) -> Memory:
+def remembered_of(kernel: Kernel) -> Remembered:
     """Return what is remembered for this kernel's exploration."""
-    found = _memories.get(kernel)
-    if found is None:
-        found = _memories[kernel] = Memory()
-    return found
+    remembered = _explorations.get(kernel)
+    if remembered is None:
+        remembered = _explorations[kernel] = Remembered()
+    return remembered
 
 
 def forget(kernel: Kernel) -> None:
     """The exploration is over: close what was kept for it."""
-    found = _memories.pop(kernel, None)
-    if found is not None:
-        found.keeper.close()
+    remembered = _explorations.pop(kernel, None)
+    if remembered is not None:
+        remembered.keeper.close()

@@ -14,12 +14,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from simharness.runtimes.sqlite.kept.scripts import VERB
+
 LOCAL, READ, WRITE, SCHEMA, BEGIN, BEGIN_WRITE, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ROLLBACK_TO, TIMEOUT, UNKNOWN = range(13)
 """Kinds of statement. LOCAL touches nothing but its connection, SCHEMA conflicts with everything on the database, UNKNOWN could
 not be prepared."""
 
 _set_authorizer = sqlite3.Connection.set_authorizer
-_VERB = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]+)(.*)", re.DOTALL)
 _PRAGMA = re.compile(r"\s*(?:\w+\s*\.\s*)?(\w+)\s*(?:(?:=|\()\s*([^;)]*?)\s*\)?\s*;?\s*)?(?:--.*|;)?$", re.DOTALL)
 _NAME = re.compile(r"\s*(?:TO\s+)?(?:SAVEPOINT\s+)?[\"'`\[]?([^\"'`\];\s]+)", re.IGNORECASE)
 _USES = re.compile(r"uses (\d+)")
@@ -176,7 +177,7 @@ def learn(connection: sqlite3.Connection, sql: str, bit: Callable[[str], int], a
         bit: gives the mask of a table's name.
         authorizer: the user's own, put back afterwards.
     """
-    match = _VERB.match(sql)
+    match = VERB.match(sql)
     verb = match[1].upper() if match else ""
     rest = match[2] if match else ""
     border = _border(sql, verb, rest)
@@ -289,17 +290,3 @@ def _explain(connection: sqlite3.Connection, sql: str) -> list[tuple[Any, ...]]:
     rows = cursor.fetchall()
     cursor.close()
     return rows
-
-
-def statements(script: str) -> list[str]:
-    """Split a script into statements, as `executescript` would run them."""
-    found: list[str] = []
-    pending = ""
-    for piece in script.split(";"):
-        pending += piece + ";"
-        if sqlite3.complete_statement(pending):
-            found.append(pending)
-            pending = ""
-    if pending.rstrip(";"):
-        found.append(pending[:-1])
-    return [statement for statement in found if _VERB.match(statement)]

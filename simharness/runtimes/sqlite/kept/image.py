@@ -17,16 +17,14 @@ import os
 import sqlite3
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from simharness.engine.kernel import Kernel
-from simharness.runtimes.sqlite.kept.tape import Entry, do
+from simharness.engine.operations import Resource
+from simharness.runtimes.sqlite.kept.policy import Policy
+from simharness.runtimes.sqlite.kept.tape import TapeEntry, do
 
-if TYPE_CHECKING:
-    from simharness.runtimes.sqlite.effects import Link
-    from simharness.runtimes.sqlite.kept.keeper import Keeper
-
-MEMORY = "/dev/shm/"
+SHARED_MEMORY = "/dev/shm/"
 """What is in memory needs no `synchronous=OFF`; the world's own folder is there, where there is such a place."""
 FILES = ("", "-wal", "-shm", "-journal")
 """What the names of a database's files end with."""
@@ -37,20 +35,58 @@ _in_transaction = vars(_Connection)["in_transaction"].__get__
 _level: Any = vars(_Connection)["isolation_level"]
 
 
-class Kept:
+class OpenedDatabase(Protocol):
+    """What keeping reads and puts back of a database in one execution."""
+
+    lock: Resource
+    file: Resource
+    schema: int
+    volatile: bool
+    unread: bool
+    wal: bool
+
+    def forget_shapes(self) -> None:
+        """Have the shapes of statements be learned anew."""
+
+
+class OpenedConnection(Protocol):
+    """What keeping reads and notes of a connection in one execution: `kept`, `tape` and `number` are its own notes."""
+
+    reference: weakref.ref[sqlite3.Connection]
+    open: list[weakref.ref[sqlite3.Cursor]]
+    flags: tuple[str, ...]
+    kept: KeptDatabase | None
+    tape: KeptDatabase | None
+    number: int | str
+    references: int
+    spoilt: bool
+    options: dict[str, Any]
+    cursors: Any
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself."""
+
+    @property
+    def database(self) -> OpenedDatabase:
+        """Its database."""
+
+
+class KeptDatabase:
     """A database, `path` or in memory (""): how set-up makes it, its image, and the connections that wait for the next execution.
 
     The tape is *open* from the first connection of an execution on, until it is settled.
     """
 
-    def __init__(self, keeper: Keeper, path: str) -> None:
-        self.keeper = keeper
+    def __init__(self, policy: Policy, path: str, name: str) -> None:
         self.path = path
-        self.entries: list[Entry] = []
+        self.entries: list[TapeEntry] = []
         self.image: Any = None
         self.refused = self.open = self.used = self.second_hand = False
-        self.links: list[Link] = []
+        self.links: list[OpenedConnection] = []
         self.played = self._whole = self._schema = self._cookie = 0
+        self._policy = policy
+        self._name = name
         self._locks: list[list[Any]] = []
         self._waiting: dict[int | str, list[Any]] = {}
         self._restorer: sqlite3.Connection | None = None
@@ -78,7 +114,7 @@ class Kept:
 
     def may_open(self, options: str) -> bool:
         """Whether the tape goes on with another connection."""
-        return self.image is None or self.entries[self.played : self.played + 1] == [Entry(len(self.links), "open", options, "")]
+        return self.image is None or self.entries[self.played : self.played + 1] == [TapeEntry(len(self.links), "open", options, "")]
 
     def take(self, which: int | str) -> Any:
         """Return a connection that waits for being opened, if nobody else has it; None if there is none.
@@ -94,13 +130,13 @@ class Kept:
             return None
         if sys.getrefcount(connection) > connection._link.references:
             _Connection.close(connection)
-            self.keeper.found_held(True)
+            self._policy.found_held(True)
             return None
-        self.keeper.found_held(False)
+        self._policy.found_held(False)
         self.second_hand = True
         return connection
 
-    def opened(self, link: Link, options: str) -> None:
+    def opened(self, link: OpenedConnection, options: str) -> None:
         """A connection has been opened: as the tape tells, or later."""
         link.kept, link.number = self, options
         if not self.open:
@@ -108,7 +144,7 @@ class Kept:
         link.tape, link.number = self, len(self.links)
         self.links.append(link)
         if self.image is None:
-            self.note(Entry(link.number, "open", options, ""))
+            self.note(TapeEntry(link.number, "open", options, ""))
         else:
             self.played += 1
         if self.path and link.number == 0:
@@ -118,9 +154,9 @@ class Kept:
         """Return where the file is, now that an execution is over."""
         return self._parked or self.path
 
-    def keep(self, link: Link, connection: Any) -> bool:
+    def keep(self, link: OpenedConnection, connection: Any) -> bool:
         """Keep a connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
-        if not self.keeper.wanted or self.image is None or self.open or link.spoilt:
+        if not self._policy.wanted or self.image is None or self.open or link.spoilt:
             return False
         if weakref.getweakrefcount(connection) > 1:  # somebody may ask whether it is still there
             return False
@@ -148,7 +184,7 @@ class Kept:
         if self.image is None:  # set-up was not finished
             self.entries.clear()
             self._whole = 0
-        if self.image is None or not self.keeper.wanted or (self.path and (changed or not self._park(kernel))):
+        if self.image is None or not self._policy.wanted or (self.path and (changed or not self._park(kernel))):
             self.drop()
 
     def drop(self) -> None:
@@ -173,7 +209,7 @@ class Kept:
 
     # The tape
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: TapeEntry) -> None:
         """Set-up has done something, for real; what is outside of a transaction then is whole."""
         self.entries.append(entry)
         database = self.links[0].database
@@ -182,11 +218,11 @@ class Kept:
             self._whole, self._schema = len(self.entries), database.schema
             self._locks = [list(lock.history) for lock in (database.lock, database.file)]
 
-    def play(self, number: int | str, method: str, text: str, told: str) -> Entry | None:
+    def play(self, number: int | str, method: str, text: str, wording: str) -> TapeEntry | None:
         """Return what set-up did at this place before, if it does the same now."""
         if self.played < len(self.entries):
             entry = self.entries[self.played]
-            if entry[:4] == (number, method, text, told):
+            if entry[:4] == (number, method, text, wording):
                 self.played += 1
                 return entry
         return None
@@ -251,8 +287,7 @@ class Kept:
             self.second_hand = True
         database = first.database
         database.schema, database.wal, database.unread = self._schema, self._wal, False
-        for link in database.links:
-            link.book = None
+        database.forget_shapes()
         for lock, history in zip((database.lock, database.file), self._locks, strict=True):
             for step, state in history:
                 lock.put(step, state)
@@ -263,7 +298,7 @@ class Kept:
         restorer = self._restorer
         if restorer is None:
             restorer = self._restorer = _Connection(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-            if not self.path.startswith(MEMORY):
+            if not self.path.startswith(SHARED_MEMORY):
                 restorer.execute("PRAGMA synchronous=OFF")
             if self._wal:
                 restorer.execute("PRAGMA journal_mode=WAL")
@@ -310,7 +345,7 @@ class Kept:
         folder = kernel.workspace.path
         if folder is None or self._file is None or _identity(self.path) != self._file:
             return False
-        self._parked = self.keeper.place(self.path, os.path.dirname(folder))
+        self._parked = self._policy.place(self._name, os.path.dirname(folder))
         self._move(self.path, self._parked)
         return True
 

@@ -1,18 +1,14 @@
-"""What connections are while what is done on them goes on a tape (`sqlite_kept`), and when they are closed and kept."""
+"""What connections are while what is done on them goes on a tape (`image`), and when they are closed and kept."""
 
 from __future__ import annotations
 
 import copy
 import sqlite3
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from simharness.runtimes.sqlite.database import closed
-from simharness.runtimes.sqlite.kept.image import Kept
-from simharness.runtimes.sqlite.kept.tape import LONGEST, Entry, do, only_writes, only_writes_all, sets, told
-
-if TYPE_CHECKING:
-    from simharness.runtimes.sqlite.effects import Link
+from simharness.runtimes.sqlite.kept.image import KeptDatabase, OpenedConnection
+from simharness.runtimes.sqlite.kept.tape import LONGEST, TapeEntry, do, only_writes, only_writes_all, sets, wording
 
 ALTERS = (
     "create_aggregate",
@@ -44,7 +40,7 @@ class Noting:
 
     normal: Any
     played: Any
-    _link: Link
+    _link: Any  # an OpenedConnection; the class that this is mixed into declares it
     _WORKS = frozenset(("_link", "execute", "executemany", "executescript", "commit", "normal", "played", *_OWN))
 
     def __getattribute__(self, name: str) -> Any:
@@ -57,7 +53,7 @@ class Noting:
         if not isinstance(self, Noting):  # bound while the tape was open
             return self.execute(sql, parameters)
         if type(sql) is str and (only_writes(sql) or (sets(sql) and not _in_transaction(self))):  # there, some do nothing
-            return self._do("execute", sql, parameters, told(parameters))
+            return self._do("execute", sql, parameters, wording(parameters))
         settle(self)
         return self.execute(sql, parameters)
 
@@ -66,7 +62,7 @@ class Noting:
         if not isinstance(self, Noting):
             return self.executemany(sql, parameters)
         if type(sql) is str and type(parameters) in (list, tuple) and only_writes(sql):
-            words = [told(values) for values in parameters]
+            words = [wording(values) for values in parameters]
             return self._do("executemany", sql, parameters, None if None in words else repr(words))
         settle(self)
         return self.executemany(sql, parameters)
@@ -87,15 +83,15 @@ class Noting:
         else:
             self._do("commit", "", (), "")
 
-    def _do(self, method: str, text: str, parameters: Any, told: str | None) -> Any:
-        link: Link = self._link
+    def _do(self, method: str, text: str, parameters: Any, words: str | None) -> Any:
+        link: OpenedConnection = self._link
         tape = link.tape
-        if tape is None or told is None or (tape.image is None and len(tape.entries) > LONGEST):
+        if tape is None or words is None or (tape.image is None and len(tape.entries) > LONGEST):
             settle(self)
             return do(self, method, text, parameters)
         if tape.image is None:
-            return self._note(tape, method, text, parameters, told)
-        entry = tape.play(link.number, method, text, told)
+            return self._note(tape, method, text, parameters, words)
+        entry = tape.play(link.number, method, text, words)
         if entry is None:
             settle(self)
             return do(self, method, text, parameters)
@@ -108,7 +104,7 @@ class Noting:
         cursor.entry = entry
         return cursor
 
-    def _note(self, tape: Kept, method: str, text: str, parameters: Any, told: str) -> Any:
+    def _note(self, tape: KeptDatabase, method: str, text: str, parameters: Any, words: str) -> Any:
         link = self._link
         assert type(link.number) is int
         try:
@@ -118,7 +114,7 @@ class Noting:
             tape.settle()
             raise
         last = (-1, None) if cursor is None else (sqlite3.Cursor.rowcount.__get__(cursor), _lastrowid(cursor))
-        tape.note(Entry(link.number, method, text, told, copy.deepcopy(parameters), *last))
+        tape.note(TapeEntry(link.number, method, text, words, copy.deepcopy(parameters), *last))
         return cursor
 
     def _for_real(self, method: str, text: str, parameters: Any) -> Any:
@@ -150,7 +146,7 @@ def settle(connection: Any) -> None:
     """The tape of this connection has ended."""
     if not issubclass(type(connection), Noting):
         return  # a `with` binds both of its methods before it calls the first, which settles
-    link: Link = object.__getattribute__(connection, "_link")
+    link: OpenedConnection = object.__getattribute__(connection, "_link")
     tape = link.tape
     if tape is not None:
         tape.settle()
@@ -159,8 +155,8 @@ def settle(connection: Any) -> None:
 class Played:
     """Mixed into the class of a cursor whose statement was known, and not done: it shows what that statement's cursor showed."""
 
-    _link: Link
-    entry: Entry
+    _link: Any  # an OpenedConnection; the class that this is mixed into declares it
+    entry: TapeEntry
 
     @property
     def rowcount(self) -> int:
@@ -219,3 +215,8 @@ class Closed:
 
 def _refuses(*arguments: object, **options: object) -> None:
     raise closed()
+
+
+def closed() -> sqlite3.ProgrammingError:
+    """Return what the library raises for a connection that was closed."""
+    return sqlite3.ProgrammingError("Cannot operate on a closed database.")

@@ -1,4 +1,4 @@
-"""What set-up did to a database, as it is told from other things that it could have done: the entries of a tape (`sqlite_kept`)."""
+"""What set-up did to a database, as it is told from other things that it could have done: the entries of a tape (`image`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from simharness.runtimes.sqlite.statements import statements
+from simharness.runtimes.sqlite.kept.scripts import statements
 
 LASTS = re.compile(r"last_insert_rowid|changes\s*\(|data_version|wal_checkpoint", re.IGNORECASE)
 """SQL that asks for what outlasts an image."""
@@ -27,13 +27,13 @@ _SETS = re.compile(
 _PLAIN = (int, str, bytes, float, bool, type(None))
 
 
-class Entry(NamedTuple):
-    """What set-up did on a connection, told by its number: `told` is `parameters` in words; a cursor showed the last two."""
+class TapeEntry(NamedTuple):
+    """What set-up did on a connection, given by its number: `wording` is `parameters` in words; a cursor showed the last two."""
 
     number: int
     method: str
     text: str
-    told: str
+    wording: str
     parameters: Any = ()
     rowcount: int = -1
     lastrowid: int | None = None
@@ -57,7 +57,7 @@ def only_writes_all(script: str) -> bool:
     return all(map(only_writes, statements(script)))
 
 
-def told(parameters: Any) -> str | None:
+def wording(parameters: Any) -> str | None:
     """Return parameters in words that no others have, or None if they are not plain values."""
     kind = type(parameters)
     if kind is dict:

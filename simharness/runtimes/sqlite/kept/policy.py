@@ -1,0 +1,48 @@
+"""Whether databases are kept in an exploration, and where their files wait: what the keeper hands to each of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+
+STUBBORN = 20
+"""How often more connections were still held than free, after garbage was collected, before keeping them ends."""
+
+
+class Policy:
+    """What holds for all kept databases of one exploration.
+
+    Attributes:
+        wanted: whether anything is kept at all.
+        collects: whether connections are free for the next execution only when the garbage of the last was collected.
+    """
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self.collects = False
+        self._held = 0
+        self._folder: str | None = None
+        self._remove: Callable[[], object] = bool
+
+    def found_held(self, held: bool) -> None:
+        """Learn whether something still refers to a connection of the execution before: perhaps only garbage does."""
+        if held and not self.collects:
+            self.collects = True
+        elif self.collects:
+            self._held = self._held + 1 if held else max(0, self._held - 1)
+            self.wanted = self.collects = self._held < STUBBORN
+
+    def place(self, name: str, folder: str) -> str:
+        """Return where to put a file that is kept: under this name, on the same file system as this folder."""
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix="simharness-kept-", dir=folder)
+            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return os.path.join(self._folder, name)
+
+    def remove(self) -> None:
+        """Remove the files that wait."""
+        self._remove()
+        self._folder = None
