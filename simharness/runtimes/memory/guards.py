@@ -128,7 +128,7 @@ class Update:
 
     def __getattribute__(self, name: str) -> Any:
         memory, owner = _parts(self)
-        point = _touch(memory, owner, name, False)
+        point = touch_attribute(memory, owner, name, False)
         value = getattr(owner, name)
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(value))
@@ -136,7 +136,7 @@ class Update:
 
     def __setattr__(self, name: str, value: Any) -> None:
         memory, owner = _parts(self)
-        if _touch(memory, owner, name, True) and memory.kernel.tracing:
+        if touch_attribute(memory, owner, name, True) and memory.kernel.tracing:
             memory.kernel.note(shown(value))
         setattr(owner, name, value)
 
@@ -154,7 +154,7 @@ def _parts(update: Update) -> tuple[Memory, Any]:
     return object.__getattribute__(update, "_memory"), object.__getattribute__(update, "_owner")
 
 
-def _touch(memory: Memory, owner: Any, name: str, write: bool) -> bool:
+def touch_attribute(memory: Memory, owner: Any, name: str, write: bool) -> bool:
     """Announce an access to an attribute, unless it only runs code; return whether that was a scheduling point."""
     rules = memory.rules(type(owner))
     if rules.kind == EXEMPT or not rules.touches(name, write):
@@ -162,9 +162,6 @@ def _touch(memory: Memory, owner: Any, name: str, write: bool) -> bool:
     if rules.kind == MODULE:
         return memory.touch(memory.global_spot(owner.__name__, name), write)
     return memory.attribute(owner, name, write)
-
-
-touch_attribute = _touch
 
 
 class InPlace:

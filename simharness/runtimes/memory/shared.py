@@ -244,6 +244,7 @@ class Memory(Locations):
             return
         present = (dict if isinstance(container, dict) else set).__contains__(container, key)
         actor = self.kernel.actor
+        # Only the adding of an absent key, or the removing of a present one, changes the order.
         if present is (done == REMOVE):
             if order.actor is not None and order.actor is not actor:
                 tracked.disorder = True
