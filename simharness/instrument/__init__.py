@@ -1,1 +1,1 @@
-"""Rewrites modules so that their reads and writes of shared memory are announced; `loader` is the door."""
+"""Rewrites modules so that their reads and writes of shared memory are announced; `loader` is the entry point."""

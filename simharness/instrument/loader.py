@@ -1,8 +1,7 @@
-"""Gets modules instrumented: at their import, or, where they have been imported already, by giving their functions the rewritten code.
+"""Instruments modules at their import or, if they have been imported already, by giving their functions the rewritten code.
 
-A name stands for that module and all below it. Which modules are instrumented is said by the modules themselves: each has the hooks
-among its globals. What is rewritten is compiled under the original file name, and nodes keep their positions: tracebacks,
-coverage and debuggers show the original lines.
+A name stands for that module and all below it. An instrumented module has the hooks among its globals. Rewritten code is compiled under
+the original file name, and nodes keep their positions: tracebacks, coverage and debuggers show the original lines.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Loader(importlib.machinery.SourceFileLoader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds what the other finders find, and has it rewritten when its name is wanted."""
+    """Finds the modules that the other finders find, and has the wanted ones rewritten."""
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = wanted
@@ -61,10 +60,10 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 @contextmanager
 def importing(names: Sequence[str]) -> Iterator[None]:
-    """Have the modules of these names, and those below them, instrumented: those imported already at once, others when they are.
+    """Instrument the modules of these names and those below them: at once if they are imported, else at their import.
 
     Raises:
-        Misuse: there is no such module, or it has no source that could be rewritten.
+        Misuse: there is no such module, or it has no source to rewrite.
     """
     if not names:
         yield
@@ -85,7 +84,7 @@ def is_wanted(module: str, names: Sequence[str]) -> bool:
 
 
 def _have(name: str) -> None:
-    """Import a module, or rewrite it and those below it where they have been imported."""
+    """Import a module; rewrite it and those below it if they had been imported before."""
     if name.partition(".")[0] == "simharness":
         raise Misuse(f"instrument={name!r}: the harness itself cannot be instrumented")
     if name not in sys.modules:
@@ -93,7 +92,7 @@ def _have(name: str) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             raise Misuse(f"instrument={name!r}: there is no module of this name ({error}); write it as in `import {name}`") from error
-    for module in [found for found in list(sys.modules) if is_wanted(found, (name,))]:
+    for module in [imported for imported in list(sys.modules) if is_wanted(imported, (name,))]:
         if not is_instrumented(module):
             _convert(sys.modules[module], required=module == name)
 
@@ -107,12 +106,12 @@ def _convert(module: ModuleType, required: bool) -> None:
 
 
 def convert(module: ModuleType) -> None:
-    """Give the functions of an imported module the code that they would have, had it been rewritten at its import.
+    """Give the functions of an imported module the code that rewriting at import would have given them.
 
-    Nothing happens if it is instrumented already. Asserts that pytest has rewritten explain themselves as before.
+    Nothing happens if it is instrumented already. Asserts that pytest has rewritten still explain themselves.
 
     Raises:
-        OSError, SyntaxError, ValueError: its source cannot be had.
+        OSError, SyntaxError, ValueError: its source is not available.
     """
     space = vars(module)
     if HOOKS in space:
@@ -125,7 +124,7 @@ def convert(module: ModuleType) -> None:
     same: dict[CodeType, CodeType] = {}
     alike: dict[tuple[str, int], list[CodeType]] = {}
     _pair(before, after, same, alike)
-    for function in [found for found in gc.get_objects() if type(found) is FunctionType and found.__globals__ is space]:
+    for function in [thing for thing in gc.get_objects() if type(thing) is FunctionType and thing.__globals__ is space]:
         code = function.__code__
         others = alike.get((code.co_qualname, code.co_firstlineno), [])
         new = same.get(code) or (others[0] if len(others) == 1 and code.co_filename == file else None)
@@ -145,7 +144,7 @@ def _as_imported(module: ModuleType, source: bytes, file: str) -> ast.Module:
 
 
 def _pair(before: CodeType, after: CodeType, same: dict[CodeType, CodeType], alike: dict[tuple[str, int], list[CodeType]]) -> None:
-    """Find for each function's code in a module what it has become."""
+    """Pair each code object of a module with its rewritten one."""
     ours = [code for code in after.co_consts if isinstance(code, CodeType) and CELL not in code.co_varnames]
     for old, new in zip([code for code in before.co_consts if isinstance(code, CodeType)], ours, strict=True):
         same[old] = new

@@ -11,8 +11,8 @@ HOOKS = "@simharness"
 
 def is_instrumented(module: str) -> bool:
     """Whether the module of this name has been imported and announces its accesses."""
-    found = sys.modules.get(module)
-    return found is not None and announces(vars(found))
+    imported = sys.modules.get(module)
+    return imported is not None and announces(vars(imported))
 
 
 def announces(space: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Rewrites a module so that its reads and writes of shared memory are announced just before they happen.
 
-Each access keeps its own syntax; what it is done to passes through a hook of `simharness.runtimes.memory.hooks`, which announces the
-access and returns the same object, or a stand-in that announces it when it happens:
+Each access keeps its own syntax; the object that it concerns passes through a hook of `simharness.runtimes.memory.hooks`, which announces
+the access and returns the same object, or a stand-in that announces it when it happens:
 
     self.n                  attr(self, "n").n
     self.n = v              store(self, "n").n = v
@@ -14,8 +14,8 @@ access and returns the same object, or a stand-in that announces it when it happ
     n (of a closure)        variable("n", lambda: n) or n
 
 So evaluation order, exceptions and the meaning of `super()`, `locals()` and `__class__` stay what they are; nodes keep their
-positions. Outside a simulation every hook returns what it was given. Only the bodies of functions are rewritten: a module's level and class
-bodies run when nobody else does. The lambda is never called: it is how a function gets hold of its own cell.
+positions. Outside a simulation every hook returns its argument. Only the bodies of functions are rewritten: module level and class bodies
+run when no other actor does. The lambda is never called: through its closure a function gets hold of its own cell.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes,
 HOOKS = "@simharness"
 """The global under which a rewritten module has the hooks; no program can use this name."""
 CELL = "@cell"
-"""Parameter that marks the lambdas whose only use is their closure."""
+"""The parameter that marks the lambdas that serve only as a closure."""
 _UNTOUCHED = frozenset(
     {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "callable", "property"}
     | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
 )
-"""Builtins whose calls read no container, or look at the frame that calls them."""
+"""Builtins whose calls read no container, or inspect the calling frame."""
 _COMBINING = ast.Add | ast.Sub | ast.Mult | ast.BitOr | ast.BitAnd | ast.BitXor
 N = TypeVar("N", bound=ast.AST)
 
@@ -46,7 +46,7 @@ def rewrite(source: str | bytes, filename: str) -> ast.Module:
 
 
 def instrumented(tree: ast.Module) -> ast.Module:
-    """Rewrite a module's syntax tree, which may have been rewritten for other ends already."""
+    """Rewrite a module's syntax tree, which may have been rewritten for other purposes already."""
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt | ast.expr) and getattr(node, "end_lineno", None) is None:
             node.end_lineno, node.end_col_offset = node.lineno, node.col_offset
@@ -93,7 +93,7 @@ class _Rewriter(ast.NodeTransformer):
         return ast.fix_missing_locations(ast.copy_location(call, at))
 
     def _through(self, name: str, node: ast.expr) -> ast.expr:
-        """Return the expression handed through a hook, if it can be a container at all."""
+        """Pass the expression through a hook, if its value can be a container at all."""
         return self._hook(name, node, node) if self._scope is not None and _may_be_container(node) else node
 
     def _every(self, nodes: Sequence[N]) -> list[N]:
@@ -102,7 +102,7 @@ class _Rewriter(ast.NodeTransformer):
     # Variables
 
     def _variable(self, name: str, at: ast.AST) -> list[ast.expr]:
-        """Return what tells hooks which variable a name means, where it is one that can change; else nothing."""
+        """Return the arguments by which hooks identify the variable of this name; none if the variable cannot change."""
         scope = self._scope
         assert scope is not None
         if any(name in hidden for hidden in self._hidden):
@@ -122,16 +122,16 @@ class _Rewriter(ast.NodeTransformer):
 
     def _assigned(self, value: ast.expr, targets: Iterable[ast.AST]) -> ast.expr:
         """Announce the writing of the variables among the targets, after the value has been evaluated."""
-        told = [part for target in targets for name in names_of(target) for part in self._variable(name.id, name)]
-        return self._hook("assigned", value, value, *told) if told else value
+        variables = [part for target in targets for name in names_of(target) for part in self._variable(name.id, name)]
+        return self._hook("assigned", value, value, *variables) if variables else value
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if self._scope is None or not isinstance(node.ctx, ast.Load):
             return node
-        told = self._variable(node.id, node)
-        if not told:
+        variables = self._variable(node.id, node)
+        if not variables:
             return node
-        return ast.copy_location(ast.BoolOp(ast.Or(), [self._hook("variable", node, *told), node]), node)
+        return ast.copy_location(ast.BoolOp(ast.Or(), [self._hook("variable", node, *variables), node]), node)
 
     # Attributes, subscripts, calls
 
@@ -163,14 +163,14 @@ class _Rewriter(ast.NodeTransformer):
         return node
 
     def _untouched(self, function: ast.expr) -> bool:
-        """Whether a call is of a builtin that is best called as it stands."""
+        """Whether the called function is a builtin whose calls are not rewritten."""
         scope = self._scope
         if not isinstance(function, ast.Name) or function.id not in _UNTOUCHED or scope is None:
             return False
         return scope.owner(function.id) is None and function.id not in self._scopes.module.bound
 
     def _is_import(self, node: ast.expr) -> bool:
-        """Whether an expression names what a module-level import bound for good: its functions are called, not looked at."""
+        """Whether a name was bound by a module-level import for good: getting a function from it reads nothing that changes."""
         scope = self._scope
         if not isinstance(node, ast.Name) or scope is None or scope.owner(node.id) is not None or node.id in self._scopes.variables:
             return False
@@ -197,7 +197,7 @@ class _Rewriter(ast.NodeTransformer):
             if not _constant(node.right) or isinstance(node.op, ast.Mult):
                 node.left = self._through("compared", node.left)
         elif isinstance(node.op, ast.Mult | ast.Mod):
-            node.right = self._through("told", node.right)
+            node.right = self._through("contents", node.right)
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
@@ -226,7 +226,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
         self.generic_visit(node)
-        node.value = self._through("told", node.value)
+        node.value = self._through("contents", node.value)
         return node
 
     def visit_Starred(self, node: ast.Starred) -> ast.AST:
@@ -236,7 +236,7 @@ class _Rewriter(ast.NodeTransformer):
         return node
 
     def visit_Match(self, node: ast.Match) -> ast.AST:
-        node.subject = self._through("told", self.visit(node.subject))
+        node.subject = self._through("contents", self.visit(node.subject))
         for case in node.cases:
             case.guard = self._through("truth", self.visit(case.guard)) if case.guard is not None else None
             case.body = self._statements(case.body)
@@ -279,8 +279,8 @@ class _Rewriter(ast.NodeTransformer):
     def visit_For(self, node: ast.For) -> ast.AST:
         self.generic_visit(node)
         if self._scope is not None:
-            told = [part for name in names_of(node.target) for part in self._variable(name.id, name)]
-            node.iter = self._hook("walk", node.iter, node.iter, *told) if told else self._through("walk", node.iter)
+            variables = [part for name in names_of(node.target) for part in self._variable(name.id, name)]
+            node.iter = self._hook("walk", node.iter, node.iter, *variables) if variables else self._through("walk", node.iter)
         return node
 
     def visit_YieldFrom(self, node: ast.YieldFrom) -> ast.AST:
@@ -320,11 +320,11 @@ class _Rewriter(ast.NodeTransformer):
         if self._scope is None:
             node.target = self.visit(target)
         elif isinstance(target, ast.Name):
-            told = self._variable(target.id, target)
+            variables = self._variable(target.id, target)
             now = ast.copy_location(ast.Name(target.id, ast.Load()), target)
-            if told:
+            if variables:
                 again = self._variable(target.id, target)
-                node.value = self._hook("augmented", node.value, now, node.value, *told)
+                node.value = self._hook("augmented", node.value, now, node.value, *variables)
                 return [ast.copy_location(ast.Expr(self._hook("variable", target, *again)), node), node]
             if isinstance(node.op, _COMBINING) and not _constant(node.value):
                 node.value = self._hook("augmented", node.value, now, node.value)
@@ -338,10 +338,10 @@ class _Rewriter(ast.NodeTransformer):
         node.targets = self._every(node.targets)
         if self._scope is None:
             return node
-        told = [part for target in node.targets for name in names_of(target) for part in self._variable(name.id, name)]
-        if not told:
+        variables = [part for target in node.targets for name in names_of(target) for part in self._variable(name.id, name)]
+        if not variables:
             return node
-        announced = self._hook("assigned", node, ast.Constant(None), *told)
+        announced = self._hook("assigned", node, ast.Constant(None), *variables)
         return [ast.copy_location(ast.Expr(announced), node), node]
 
     # Functions and classes
@@ -384,13 +384,13 @@ class _Rewriter(ast.NodeTransformer):
 
 
 def _explains_an_assert(node: ast.If) -> bool:
-    """Whether pytest has put a statement here that tells why an assert fails: it reads again what the assert has read."""
+    """Whether pytest has inserted this statement to explain why an assert fails: it repeats the reads of the assert."""
     test = node.test.operand if isinstance(node.test, ast.UnaryOp) else None
     return isinstance(test, ast.Name) and test.id.startswith("@py_assert") and isinstance(node.body[-1], ast.Raise)
 
 
 def _name_it(value: ast.expr, target: ast.AST) -> None:
-    """Tell the hook that is handed a new container what the user calls it."""
+    """Pass the name of the variable or attribute to the hook that receives a new container."""
     name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
     if name and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "made":
         if isinstance(value.func.value, ast.Name) and value.func.value.id == HOOKS:

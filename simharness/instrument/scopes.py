@@ -1,8 +1,8 @@
-"""Which variables of a module can change while somebody else looks: the rules of Python's scopes, applied to a syntax tree.
+"""Which variables of a module can change while other actors can see them: the rules of Python's scopes, applied to a syntax tree.
 
-A global counts when it is assigned by something other than an import, a `def` or a `class`, at the module's level or under a `global`
-statement. A closure variable counts unless it is bound once, outside loops, before the first function that captures it is defined:
-then nobody can see it change. List, set and dict comprehensions and generator expressions belong to the function around them.
+A global counts if it is assigned by something other than an import, a `def` or a `class`, at module level or under a `global` statement. A
+closure variable counts unless it is bound once, outside loops, before the first function that captures it is defined: then no other actor
+can see it change. List, set and dict comprehensions and generator expressions belong to the function around them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 @dataclass
 class Binding:
-    """One place that binds a name: what kind of place, where, and whether in a loop."""
+    """A place that binds a name: its kind, its position, and whether it is in a loop."""
 
     kind: str
     position: Position
@@ -28,7 +28,7 @@ class Binding:
 class Scope:
     """A function, class or module: the names it binds, those it declares global or nonlocal, and the functions within.
 
-    `used` holds the names that are mentioned in it and in what it contains, `class_name` the class that mangles private names.
+    `used` holds the names that it mentions, `class_name` is the class that mangles private names.
     """
 
     node: ast.AST
@@ -42,11 +42,11 @@ class Scope:
 
     @property
     def is_function(self) -> bool:
-        """Whether it is a function, whose variables functions within can see."""
+        """Whether it is a function: functions within can see its variables."""
         return isinstance(self.node, Function)
 
     def path(self) -> str:
-        """Return the names of the functions and classes that it is in, and its own."""
+        """Return its dotted path: the names of the functions and classes around it, and its own."""
         names: list[str] = []
         scope: Scope | None = self
         while scope is not None and not isinstance(scope.node, ast.Module):
@@ -106,9 +106,9 @@ def mangled(name: str, class_name: str) -> str:
 
 
 class Scopes(ast.NodeVisitor):
-    """The scopes of a module; `of` finds that of a function or class.
+    """The scopes of a module; `of` maps a function or class to its scope.
 
-    `variables` are the globals that can change, `imported` those that are modules and what was imported from them, for good.
+    `variables` are the globals that can change, `imported` those that only imports bind.
     """
 
     def __init__(self, module: ast.Module) -> None:
@@ -136,7 +136,7 @@ class Scopes(ast.NodeVisitor):
         scope.bound.setdefault(mangled(name, scope.class_name), []).append(Binding(kind, position, self._loops > 0))
 
     def visit_Name(self, node: ast.Name) -> None:
-        """A name is mentioned, and perhaps bound."""
+        """Record that a name is mentioned, and perhaps bound."""
         if any(node.id in hidden for hidden in self._hidden):
             return
         self._scope.used.add(mangled(node.id, self._scope.class_name))
@@ -144,11 +144,11 @@ class Scopes(ast.NodeVisitor):
             self._bind(node.id, node)
 
     def visit_Global(self, node: ast.Global) -> None:
-        """Names of the module."""
+        """Record names of the module."""
         self._scope.globals.update(mangled(name, self._scope.class_name) for name in node.names)
 
     def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
-        """Names of a function around."""
+        """Record names of an enclosing function."""
         names = {mangled(name, self._scope.class_name) for name in node.names}
         self._scope.nonlocals |= names
         self._scope.used |= names
@@ -199,7 +199,7 @@ class Scopes(ast.NodeVisitor):
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        """`name := value` binds in the function around, also within a comprehension."""
+        """`name := value` binds in the enclosing function, also within a comprehension."""
         self._scope.used.add(mangled(node.target.id, self._scope.class_name))
         self._bind(node.target.id, node.target)
         self.visit(node.value)
@@ -221,7 +221,7 @@ class Scopes(ast.NodeVisitor):
     visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _function
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        """A class binds its name; names bound in its body are nobody else's."""
+        """A class binds its name; names bound in its body stay within it."""
         self._bind(node.name, node, "definition")
         for part in (*node.decorator_list, *node.bases, *node.keywords):
             self.visit(part)

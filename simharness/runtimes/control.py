@@ -1,4 +1,4 @@
-"""Puts the runtimes under control: makes all their replacements, takes them back, and asks each what an execution has left."""
+"""Installs all runtimes: makes their replacements, undoes them, and closes what an execution has opened."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ NAMES = ("threads", "sqlite", "time", "explicit")
 
 _MODULES = (primitives, thread, queues, sqlite, files, time, randomness, refused, logs, imports, tasks)
 _blocks: list[Patches] = []
-"""One entry for each block that has the replacements in place; all the same ones."""
+"""An entry for each active block of `installed`; all entries are the same object."""
 
 
 @contextmanager
 def installed() -> Iterator[None]:
     """Have the replacements in place for the length of a block.
 
-    Every exploration does this for itself; around many small ones it saves finding everything to replace again for each. Blocks may
-    overlap: the last to end takes the replacements back, whichever began first.
+    Every exploration does this itself; a block around many small ones saves each the search for everything to replace. Blocks may
+    overlap: the last to end undoes the replacements, whichever began first.
     """
     patches = _blocks[0] if _blocks else Patches()
     if not _blocks:
@@ -47,7 +47,7 @@ def installed() -> Iterator[None]:
 
 
 def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
-    """Say what was a scheduling point: the runtimes, Trio only where it was used, and the memory of which modules."""
+    """Return a sentence on the scheduling points: the runtimes (Trio only if it was used), and the instrumented modules."""
     order = "one batch" if BATCHES in kernel.modes else "one task"
     conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
     used = (f"{name} ({order} at a time; {conflicts})" for name in sorted(kernel.learned.runtimes))
@@ -64,17 +64,17 @@ def end_execution(kernel: Kernel) -> None:
 
 
 def collects(kernel: Kernel) -> bool:
-    """Whether what executions keep is free for the next one only when garbage was collected."""
+    """Whether the next execution can reuse what this one keeps only after a garbage collection."""
     return sqlite.collects(kernel)
 
 
 def where(kernel: Kernel, path: str) -> str:
-    """Return where a file is that the last execution, which is over, had at this path."""
+    """Return where the file is now that the last execution, which is over, had at this path."""
     return sqlite.where(kernel, path)
 
 
 def forget(kernel: Kernel) -> None:
-    """The exploration is over: let go of what was kept from one execution to the next."""
+    """The exploration is over: release what was kept between executions."""
     sqlite.forget(kernel)
 
 

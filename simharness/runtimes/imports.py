@@ -1,7 +1,7 @@
-"""Imports inside a simulation: what a module does when it is first imported is no part of an execution.
+"""Imports inside a simulation: the first import of a module is not part of an execution.
 
-It happens in the first execution only, so it would be nondeterminism; and steps inside it would be taken under the interpreter's import
-locks, which are real. So it is done outside: it makes no steps, what it makes is as if made before the simulation, its clocks are real.
+It happens in the first execution only, so it would be nondeterministic; and its steps would be made under the interpreter's import locks,
+which are real. So it runs outside: it makes no steps, its objects count as made before the simulation, its clocks are real.
 """
 
 from __future__ import annotations

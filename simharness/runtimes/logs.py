@@ -1,10 +1,10 @@
-"""Logging while exploring: what the code under test logs is part of its trace, not of the terminal.
+"""Logging while exploring: the log lines of the code under test go to its trace, not to the terminal.
 
 Handlers that existed before the exploration are not called for records of a simulation, or each line would be printed once for every
-ordering. Handlers that the code under test adds itself work as always, and are not shown what only the recorder of a trace wants.
+ordering. Handlers that the code under test adds itself work as always; records that only the recorder of a trace wants do not reach them.
 
-In the mode `LOG_LINES` (searching for an incident, and replaying what was found), each line is a scheduling point which
-conflicts with nothing: between what an actor has done and the line that tells of it, others may move. `Record.on_log`, if set, makes
+In the mode `LOG_LINES` (searching for an incident, and replaying the result), each line is a scheduling point that
+conflicts with nothing: between an actor's action and the line that reports it, other actors may move. `Record.on_log`, if set, makes
 the step.
 """
 
@@ -27,8 +27,8 @@ LOG_LINES = Mode("log", "points")
 
 
 def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bool:
-    """Whether the record was made only because a trace is kept, which wants more lines than the program does."""
-    keeper = next((found for found in logging.getLogger().handlers if isinstance(found, LogLines)), None)
+    """Whether the record was made only for the recorder of a trace, which wants more lines than the program does."""
+    keeper = next((candidate for candidate in logging.getLogger().handlers if isinstance(candidate, LogLines)), None)
     if keeper is None or keeper is handler or record.levelno >= keeper.wanted:
         return False
     logger: logging.Logger | None = logging.getLogger(record.name)
@@ -38,7 +38,7 @@ def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bo
 
 
 def install(patches: Patches) -> None:
-    """Plan to keep the handlers that there are now silent inside simulations."""
+    """Plan to silence, inside simulations, the handlers that exist now."""
     genuine = logging.Handler.handle
     references = list(vars(logging)["_handlerList"])  # weak references to every handler there is
     silenced = weakref.WeakSet(handler for handler in (reference() for reference in references) if handler is not None)

@@ -1,7 +1,7 @@
-"""Replaces what the standard library offers, wherever it is already bound, and puts it back.
+"""Replaces objects of the standard library wherever they are bound, and restores them.
 
 `Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures, class attributes and attributes of
-objects, by asking the garbage collector who refers to the originals. A replacement in a class stays a plain callable, as the builtin
+objects, by asking the garbage collector for references to the originals. A replacement in a class stays a plain callable, as the builtin
 was. References inside tuples, lists and sets are not covered.
 """
 
@@ -16,7 +16,7 @@ _MISSING = object()
 
 
 class Patches:
-    """A set of replacements; `apply` makes them, `undo` takes them back, also after an error."""
+    """A set of replacements; `apply` makes them, `undo` reverts them, also after an error."""
 
     def __init__(self) -> None:
         self._originals: list[Any] = []
@@ -30,7 +30,7 @@ class Patches:
         self._swaps[id(original)] = replacement
 
     def planned(self, original: Any) -> bool:
-        """Whether somebody has planned to replace `original` everywhere."""
+        """Whether a replacement of `original` everywhere is planned."""
         return id(original) in self._swaps
 
     def attribute(self, owner: Any, name: str, value: Any) -> None:
@@ -38,7 +38,7 @@ class Patches:
         self._attributes.append((owner, name, value))
 
     def afterwards(self, restore: Callable[[], None]) -> None:
-        """Have `restore` called when the replacements are taken back."""
+        """Have `restore` called when the replacements are undone."""
         self._undo.append(restore)
 
     def apply(self) -> None:
@@ -52,7 +52,7 @@ class Patches:
             raise
 
     def undo(self) -> None:
-        """Put everything back, last change first."""
+        """Revert everything, last change first."""
         while self._undo:
             self._undo.pop()()
 
@@ -62,7 +62,7 @@ class Patches:
         self._undo.append(lambda: delattr(owner, name) if before is _MISSING else setattr(owner, name, before))
 
     def _swap_references(self) -> None:
-        """Sort those who refer to an original by what they are, and swap there."""
+        """Swap the references to originals, each according to the type of its holder."""
         if not self._originals:
             return
         mine = {id(self._originals), id(self.__dict__)}

@@ -1,9 +1,9 @@
 """What every replaced primitive needs: a stable name, its state in the execution under way, and ways to declare its steps.
 
-A primitive lives longer than an execution: it may be made at import, in one execution, or outside any. Its *view* is what it
-is in one execution; views are made on first use and dropped when the next execution begins, so each starts afresh. The name
-of its resource does not depend on the interleaving: something made inside an execution is named after its maker and the line
-that made it, something that was there before keeps a number for good.
+A primitive outlives executions: it may be made at import, in one execution, or outside any. Its *view* represents it in one
+execution; views are made on first use and dropped when the next execution begins, so each starts fresh. The name of its
+resource does not depend on the interleaving: a primitive made inside an execution is named after its maker and the line that
+made it; one that existed before keeps a number for good.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ def made_here(kernel: Kernel, kind: str, depth: int = 2) -> tuple[str, str]:
 
 def number_of(owner: Any) -> int:
     """Return the number that something made outside an execution keeps for good."""
-    found: int | None = getattr(owner, NUMBER, None)
-    if found is None:
-        found = next(_numbers)
-        setattr(owner, NUMBER, found)
-    return found
+    number: int | None = getattr(owner, NUMBER, None)
+    if number is None:
+        number = next(_numbers)
+        setattr(owner, NUMBER, number)
+    return number
 
 
 class View:
-    """What one primitive is in one execution; the identity of `execution`, the kernel's resources, tells executions apart."""
+    """A primitive in one execution; `execution` is the kernel's resources, whose identity distinguishes executions."""
 
     family: Family
 
@@ -98,13 +98,13 @@ class Views(Generic[V]):
 
 
 def me(kernel: Kernel) -> str:
-    """Return the name under which the running code holds things."""
+    """Return the name of the running code as the holder of locks."""
     actor = kernel.actor
     return actor.host.name if actor is not None and kernel.phase != INSPECTING else "a check"
 
 
 def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
-    """Make a step that is given up after this many virtual seconds; in checks, where time stands still, and in set-up at once."""
+    """Make a step that is given up after this many virtual seconds; in set-up and in checks, at once."""
     if kernel.phase != RUNNING and not kernel.dying:
         resource, enabled = operation.resource, operation.enabled
         if enabled is not None and resource is not None and not enabled(resource.state):
@@ -115,14 +115,14 @@ def step_until(kernel: Kernel, operation: Operation, seconds: float) -> None:
 
 
 def took(kernel: Kernel, resource: Resource) -> None:
-    """Note, for people, that the current actor holds a lock from here on. Call only while tracing."""
+    """Note for reports that the current actor now holds a lock. Call only while tracing."""
     actor = kernel.actor
     if actor is not None and kernel.phase != INSPECTING:
         kernel.context.setdefault("held", {}).setdefault(actor.index, []).append(resource.name)
 
 
 def gave_back(kernel: Kernel, resource: Resource) -> None:
-    """Note, for people, that a lock is free again, whoever held it. Call only while tracing."""
+    """Note for reports that a lock is free again, whichever actor held it. Call only while tracing."""
     if kernel.phase != INSPECTING:
         for names in kernel.context.get("held", {}).values():
             if resource.name in names:
@@ -131,7 +131,7 @@ def gave_back(kernel: Kernel, resource: Resource) -> None:
 
 
 def replace(patches: Patches, owner: Any, replacements: Mapping[str, Any]) -> None:
-    """Plan to replace attributes of a class; functions are called as what they replace, since thread names show it."""
+    """Plan to replace attributes of a class; functions take the names of those they replace, since thread names show them."""
     for name, replacement in replacements.items():
         if isinstance(replacement, FunctionType):
             call_alike(replacement, getattr(owner, name))

@@ -1,8 +1,8 @@
 """Deterministic randomness and identity: `random`, `secrets`, `os.urandom`, `uuid`, process ids, temporary names.
 
 In a simulation each actor draws from streams of its own, which live for one execution and are seeded from the exploration's
-seed and the actor's name. So what an actor draws does not depend on who moved before it, draws of different actors commute, and
-drawing is no scheduling point. Two kinds are kept apart: `random.seed(5)` makes the module's functions repeat themselves, as it
+seed and the actor's name. So an actor's draws do not depend on which actor moved before it, draws of different actors commute, and
+drawing is not a scheduling point. Two kinds are kept apart: `random.seed(5)` makes the module's functions repeat themselves, as it
 really does, but not `os.urandom` and what is built on it (`secrets`, `uuid4`, `SystemRandom`, `Random()` without a seed).
 
 A process has a stable virtual id made from its name. Temporary files whose folder is not given go to a folder that is empty at
@@ -32,7 +32,7 @@ from simharness.runtimes.sqlite import files as sqlite_files
 PARENT = 999
 """What `os.getppid` returns in a simulation."""
 NODE = 0x0315_6861_726E
-"""What `uuid.getnode` returns in a simulation; the multicast bit says that it is no real hardware address."""
+"""What `uuid.getnode` returns in a simulation; the multicast bit marks it as no real hardware address."""
 _GREGORIAN = 0x01B2_1DD2_1381_4000
 _RFC_VARIANT = 1 << 63
 
@@ -64,17 +64,17 @@ def _drawer(kernel: Kernel) -> str:
 def stream(kernel: Kernel, kind: str) -> random.Random:
     """Return the current actor's stream of this kind, "random" or "entropy"."""
     key = (kind, _drawer(kernel))
-    found = kernel.context.get(key)
-    if found is None:
+    generator = kernel.context.get(key)
+    if generator is None:
         if kind == "random":
             kernel.context.setdefault(VERSIONED, "random numbers")
-        found = kernel.context[key] = random.Random(f"{kernel.context.get('seed', 0)} {kind} {key[1]}")
-    assert isinstance(found, random.Random)
-    return found
+        generator = kernel.context[key] = random.Random(f"{kernel.context.get('seed', 0)} {kind} {key[1]}")
+    assert isinstance(generator, random.Random)
+    return generator
 
 
 def _function(name: str) -> Callable[..., Any]:
-    """Return what stands in for the function `name` of the random module."""
+    """Return the stand-in for the function `name` of the random module."""
 
     def draw(*arguments: Any, **options: Any) -> Any:
         kernel = current()
@@ -86,7 +86,7 @@ def _function(name: str) -> Callable[..., Any]:
 
 
 def _made_here() -> bool:
-    """Whether it is this module that makes a generator, for one of its streams."""
+    """Whether this module makes the generator, for one of its streams."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__") == "random":
         frame = frame.f_back
@@ -142,11 +142,11 @@ def virtual_getnode() -> int:
 
 
 def _later_than_last(kernel: Kernel, kind: str, value: int) -> int:
-    """Return `value`, or one more than what was last returned here to this actor if that is later."""
+    """Return `value`, or if that is later one more than the last result for this actor."""
     key = (kind, _drawer(kernel))
-    found: int = max(value, kernel.context.get(key, -1) + 1)
-    kernel.context[key] = found
-    return found
+    later: int = max(value, kernel.context.get(key, -1) + 1)
+    kernel.context[key] = later
+    return later
 
 
 def _gregorian(kernel: Kernel) -> int:
@@ -175,9 +175,9 @@ def virtual_uuid6(node: int | None = None, clock_seq: int | None = None) -> uuid
     """Return a version 6 UUID, `uuid1` with its fields in order of time."""
     kernel = current()
     if kernel is None:
-        found = _uuid6(node, clock_seq)
-        assert isinstance(found, uuid.UUID)
-        return found
+        genuine = _uuid6(node, clock_seq)
+        assert isinstance(genuine, uuid.UUID)
+        return genuine
     moment = _gregorian(kernel)
     sequence = stream(kernel, "entropy").getrandbits(14) if clock_seq is None else clock_seq & 0x3FFF
     last = NODE if node is None else node & 0xFFFF_FFFF_FFFF
@@ -185,12 +185,12 @@ def virtual_uuid6(node: int | None = None, clock_seq: int | None = None) -> uuid
 
 
 def virtual_uuid7() -> uuid.UUID:
-    """Return a version 7 UUID: milliseconds, a counter that grows for each of the actor's within one, and 32 random bits."""
+    """Return a version 7 UUID: milliseconds, a counter of the actor's UUIDs within one, and 32 random bits."""
     kernel = current()
     if kernel is None:
-        found = _uuid7()
-        assert isinstance(found, uuid.UUID)
-        return found
+        genuine = _uuid7()
+        assert isinstance(genuine, uuid.UUID)
+        return genuine
     source = stream(kernel, "entropy")
     milliseconds = (EPOCH + kernel.clock.now) // 1_000_000
     ordered = _later_than_last(kernel, "uuid7", milliseconds << 42 | source.getrandbits(41))

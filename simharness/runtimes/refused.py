@@ -1,7 +1,7 @@
-"""What no runtime controls is refused: in a simulation it raises `Refused`, which names call and line, and ends the exploration.
+"""Refuses calls that no runtime controls: in a simulation they raise `Refused`, which names call and line, and end the exploration.
 
-Both ends are guarded: the doors that users know (`subprocess.Popen`, `asyncio.run`), so that nothing has been half done, and
-the calls beneath them (`fork_exec`, `epoll`), for modules that are imported later. A refusal that is caught is not unseen: it
+Both ends are guarded: the calls that users know (`subprocess.Popen`, `asyncio.run`), so that nothing is left half done, and
+the calls beneath them (`fork_exec`, `epoll`), for modules that are imported later. Catching a refusal does not hide it: it
 ends the exploration nevertheless. Outside a simulation everything works as always.
 """
 
@@ -30,7 +30,7 @@ _GUEST = "there is no runtime for the loop that hosts it: call trio.run"
 
 
 class Door(NamedTuple):
-    """Attributes of a module, or of a class in it, that are refused; and what to do instead."""
+    """Attributes of a module, or of a class in it, that are refused, and what to do instead."""
 
     module: str
     owner: str
@@ -76,7 +76,7 @@ FUNCTIONS = (
 _ALWAYS = ("_multiprocessing", "_posixsubprocess", "_thread", "select", "signal", "socket", "subprocess")
 """Modules to load, because they cost little and a later import of them would escape; the others lead to these."""
 _INERT = {"asyncio.base_events.BaseEventLoop": ("_closed", True), "multiprocessing.pool.Pool": ("_state", "CLOSE")}
-"""What the finalisers of these classes read, for objects whose making was refused."""
+"""The attributes that the finalisers of these classes read, for objects whose construction was refused."""
 
 
 class Refusal:
@@ -108,7 +108,7 @@ class Refusal:
 
 
 def _method(called: str, genuine: Any, instead: str) -> Any:
-    """Return what stands in for a method: a function, which binds to instances."""
+    """Return the stand-in for a method: a function, which binds to instances."""
 
     def refused(*arguments: Any, **options: Any) -> Any:
         kernel = current()
@@ -126,11 +126,11 @@ def refuse(kernel: Kernel, called: str, instead: str, frame: FrameType, argument
     """Raise `Refused`.
 
     Args:
-        called: what was called; if the standard library did, its function that the user called is named instead.
+        called: the refused call; if the standard library made it, the error names the function that the user called.
         frame: of the caller.
 
     Raises:
-        Refused: kept in the kernel too, so that code which catches it does not make it unseen.
+        Refused: the kernel keeps it, too, so that catching it does not hide it.
     """
     outer: FrameType | None = frame
     door = None
@@ -162,7 +162,7 @@ _kill: Any = os.kill
 
 
 def virtual_kill(pid: int, number: int, /) -> None:
-    """Answer whether a virtual process lives (signal 0); refuse real signals, which would hit a stranger who has that id."""
+    """Report whether a virtual process lives (signal 0); refuse real signals, which could hit an unrelated process with that id."""
     kernel = current()
     if kernel is None:
         _kill(pid, number)
@@ -174,7 +174,7 @@ def virtual_kill(pid: int, number: int, /) -> None:
 
 
 def install(patches: Patches) -> None:
-    """Plan the refusals, but of what another runtime has planned to replace."""
+    """Plan the refusals, except of calls that another runtime has planned to replace."""
     for name in _ALWAYS:
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name)

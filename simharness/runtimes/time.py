@@ -3,10 +3,10 @@
 In a simulation each reading of a clock, and each sleep, is a step; the value is the virtual one. The wall clock starts at
 `clock.EPOCH`, the monotonic ones at `clock.BOOT`, CPU time at 0; one wall clock serves all processes, as on one machine, and each
 process has a monotonic clock. Readings that `logging` and the standard library's own threading
-code make for themselves are no steps, and the harness itself reads the real clocks. Conversions of a given time (`localtime(x)`,
+code make for themselves are not steps, and the harness itself reads the real clocks. Conversions of a given time (`localtime(x)`,
 `fromtimestamp(x)`) are left alone: the time zone is the machine's.
 
-`datetime.datetime` and `datetime.date` are not exchanged for other classes: `now`, `utcnow` and `today` are exchanged *in* them.
+`datetime.datetime` and `datetime.date` are not replaced by other classes: `now`, `utcnow` and `today` are replaced *in* them.
 So `type(x) is datetime` stays true, subclasses made before (`pendulum.DateTime`) are covered, and pickling, adapters and dispatch
 tables keyed by the class know nothing of a simulation. The classes are C types that refuse assignment, hence `_Builtin`.
 """
@@ -62,19 +62,19 @@ _datetime_fromtimestamp = _datetime.datetime.__dict__["fromtimestamp"]
 
 
 def _wall(asker: FrameType) -> int | None:
-    """Read the wall clock for the code of this frame, in nanoseconds since 1970; None when it is to get the real time."""
+    """Read the wall clock for the code of this frame, in nanoseconds since 1970; None when that code gets the real time."""
     kernel = _read(asker, True)
     return None if kernel is None else kernel.movers.wall()
 
 
 def _steady(asker: FrameType) -> int | None:
-    """Read the monotonic clock for the code of this frame, in nanoseconds; None when it is to get the real time."""
+    """Read the monotonic clock for the code of this frame, in nanoseconds; None when that code gets the real time."""
     kernel = _read(asker, False)
     return None if kernel is None else kernel.monotonic()
 
 
 def _read(asker: FrameType, wall: bool) -> Kernel | None:
-    """Read a clock for the code of this frame; return the kernel, or None when that code is to get the real time."""
+    """Read a clock for the code of this frame; return the kernel, or None when that code gets the real time."""
     kernel = current()
     if kernel is None:
         return None
@@ -96,7 +96,7 @@ _roots: dict[Any, str] = {}
 
 
 def virtual_sleep(seconds: float, /) -> None:
-    """Wait in virtual time. In set-up nobody else can move, so the clock just goes on."""
+    """Wait in virtual time. In set-up no other actor can move, so the clock just advances."""
     kernel = current()
     if kernel is None:
         _sleep(seconds)
@@ -267,7 +267,7 @@ class _Builtin:
     """The attributes of a class written in C, which refuses assignment, as an object that `Patches.attribute` can work on.
 
     CPython keeps a class's attributes in a dictionary, which a mappingproxy hides and the garbage collector shows. After a change
-    the interpreter has to be told, for it caches what it has looked up.
+    `PyType_Modified` makes the interpreter drop its cached look-ups.
     """
 
     __slots__ = ("_owner",)
@@ -278,9 +278,9 @@ class _Builtin:
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # `vars(self)` shows the class's
-        found = gc.get_referents(self._owner.__dict__)[0]
-        assert type(found) is dict
-        return found
+        attributes = gc.get_referents(self._owner.__dict__)[0]
+        assert type(attributes) is dict
+        return attributes
 
     def __setattr__(self, name: str, value: object) -> None:
         self.__dict__[name] = value
@@ -296,12 +296,12 @@ _METHODS: tuple[tuple[type, str, Callable[..., Any]], ...] = (
 
 
 def _bound_before() -> list[tuple[Any, Any]]:
-    """Return the bound methods of the two classes that somebody keeps (`default_factory=datetime.now`) and what replaces them."""
+    """Return the bound methods of the two classes that code has kept (`default_factory=datetime.now`), with their replacements."""
     replacements: dict[tuple[object, str], Callable[..., Any]] = {(owner, name): function for owner, name, function in _METHODS}
     return [
-        (found, MethodType(replacements[found.__self__, found.__name__], found.__self__))
-        for found in gc.get_referrers(_datetime.datetime, _datetime.date)
-        if type(found) is BuiltinFunctionType and (found.__self__, found.__name__) in replacements
+        (method, MethodType(replacements[method.__self__, method.__name__], method.__self__))
+        for method in gc.get_referrers(_datetime.datetime, _datetime.date)
+        if type(method) is BuiltinFunctionType and (method.__self__, method.__name__) in replacements
     ]
 
 
@@ -329,8 +329,8 @@ def install(patches: Patches) -> None:
     ):
         if original is not None:
             patches.everywhere(original, replacement)
-    for found, method in _bound_before():
-        patches.everywhere(found, method)
+    for bound, method in _bound_before():
+        patches.everywhere(bound, method)
     for owner, name, function in _METHODS:
         if name in owner.__dict__:
             patches.attribute(_Builtin(owner), name, classmethod(function))

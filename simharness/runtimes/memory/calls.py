@@ -1,5 +1,5 @@
-"""Calls that touch shared memory though the code that is called is not instrumented: methods of containers, builtins that are given
-containers, `getattr` and its kin, and classes, whose results are new objects.
+"""Calls that touch shared memory although the called code is not instrumented: methods of containers, builtins that receive containers,
+`getattr` and the like, and classes, whose results are new objects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from simharness.runtimes.memory.shared import Memory
 _LIST_READS = {"index": ALL, "count": ALL, "__contains__": ALL, "__len__": ALL, "copy": WALK}
 _LIST_ITEMS = {"__getitem__": READ, "__setitem__": WRITE}
 _COMPARING = frozenset({"index", "count", "remove", "sort", "__contains__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
-"""Methods of lists and comparisons of containers, which compare what these hold."""
+"""Methods of lists, and comparisons of containers, that compare the elements."""
 _LIST_STORES = frozenset({"append", "appendleft", "insert", "__setitem__"})
 _KEYED = {
     DICT: {
@@ -55,9 +55,9 @@ _READS: dict[int, dict[str, int | None]] = {
         "__eq__": ALL,
     },
 }
-_NEITHER = frozenset({"__init__", "__class__", "__sizeof__", "__reduce__", "__reduce_ex__", "__init_subclass__", "__dir__", "fromkeys"})
-_ONE_BY_ONE = (len, list, tuple, dict, set, frozenset, bytearray, deque, OrderedDict, defaultdict, Counter)
-"""What looks at containers, but not at what is in them."""
+_NO_ACCESS = frozenset({"__init__", "__class__", "__sizeof__", "__reduce__", "__reduce_ex__", "__init_subclass__", "__dir__", "fromkeys"})
+_SHALLOW = (len, list, tuple, dict, set, frozenset, bytearray, deque, OrderedDict, defaultdict, Counter)
+"""Callables that read containers, but nothing of their elements."""
 _COPYING = frozenset({"copy", "dataclasses", "pickle", "_pickle"})
 _SIZES = (len, sorted, set, frozenset, min, max, any, all, sum, bool)
 _LAZY = (enumerate, zip)
@@ -66,22 +66,22 @@ _METHODS = (BuiltinFunctionType, MethodWrapperType)
 
 
 def called(memory: Memory, function: Any, kind: type) -> Any:
-    """Return what to call instead of a function that is called next, or the function itself."""
+    """Return the callable to call in place of a function that is called next; that may be the function itself."""
     if issubclass(kind, type):
         return _class(memory, function)
     if kind in _METHODS:
         owner = source_of(function.__self__)
-        plan = memory.plan(type(owner))
+        rules = memory.rules(type(owner))
         if type(function.__self__) in SHOWING and owner is not function.__self__:
             return _shown(memory, function, owner)
-        if plan.kind >= LIST:
+        if rules.kind >= LIST:
             return _method(memory, function, owner, function.__name__)
         if kind is MethodWrapperType:
             return _slot(memory, function, owner)
         return _builtin(memory, function)
     if kind is MethodType:
         owner = function.__self__
-        if memory.plan(type(owner)).kind >= LIST and function.__func__.__module__ == "collections":
+        if memory.rules(type(owner)).kind >= LIST and function.__func__.__module__ == "collections":
             return _method(memory, function, owner, function.__name__)
         return function
     if kind is FunctionType:
@@ -111,11 +111,11 @@ def _shown(memory: Memory, function: Any, owner: Any) -> Any:
 
 def _method(memory: Memory, function: Any, owner: Any, name: str) -> Any:
     """A bound method of a container."""
-    if name in _NEITHER:
+    if name in _NO_ACCESS:
         return function
     if name in ("__setattr__", "__delattr__", "__getattribute__"):
         return _slot(memory, function, owner)
-    kind = memory.plan(type(owner)).kind
+    kind = memory.rules(type(owner)).kind
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         parts = [*_done(owner, kind, name, arguments), *_read_too(memory, owner, kind, name, arguments)]
@@ -126,15 +126,15 @@ def _method(memory: Memory, function: Any, owner: Any, name: str) -> Any:
         if name == "__iter__":
             return guards.Walk(memory, owner, value)
         if point and memory.kernel.tracing:
-            told = ", ".join(guards.shown(argument) for argument in arguments)
-            memory.kernel.note(f"{name}({told})" + (f" = {guards.shown(value)}" if value is not None else ""))
+            shown_arguments = ", ".join(guards.shown(argument) for argument in arguments)
+            memory.kernel.note(f"{name}({shown_arguments})" + (f" = {guards.shown(value)}" if value is not None else ""))
         return value
 
     return call
 
 
 def _done(owner: Any, kind: int, name: str, arguments: tuple[Any, ...]) -> list[Part]:
-    """Return what a method does to its container."""
+    """Return the accesses that a method makes to its container."""
     if name == "__iter__":
         return []
     if kind == LIST:
@@ -151,7 +151,7 @@ def _done(owner: Any, kind: int, name: str, arguments: tuple[Any, ...]) -> list[
 
 
 def _read_too(memory: Memory, owner: Any, kind: int, name: str, arguments: tuple[Any, ...]) -> list[Part]:
-    """Return the containers among the arguments that a method reads; those that it only stores are not read."""
+    """Return the accesses to the arguments that a method reads; those that it only stores are not read."""
     if name in _COMPARING and name not in _KEYED.get(kind, ()):
         return all_of(memory, (owner, *arguments))
     if (kind == LIST and name in _LIST_STORES) or (kind != LIST and name in _KEYED[kind]):
@@ -166,10 +166,10 @@ def _unbound(memory: Memory, function: Any) -> Any:
     def call(*arguments: Any, **keywords: Any) -> Any:
         if arguments:
             owner, rest = arguments[0], arguments[1:]
-            kind = memory.plan(type(owner)).kind
+            kind = memory.rules(type(owner)).kind
             if name in ("__setattr__", "__delattr__", "__getattribute__") and rest:
                 guards.touch_attribute(memory, owner, rest[0], name != "__getattribute__")
-            elif kind >= LIST and name not in _NEITHER:
+            elif kind >= LIST and name not in _NO_ACCESS:
                 return _method(memory, function.__get__(owner), owner, name)(*rest, **keywords)
         return function(*arguments, **keywords)
 
@@ -177,7 +177,7 @@ def _unbound(memory: Memory, function: Any) -> Any:
 
 
 def _slot(memory: Memory, function: Any, owner: Any) -> Any:
-    """`super().__setattr__` and its kin."""
+    """`super().__setattr__` and the like."""
     name = function.__name__
     if name not in ("__setattr__", "__delattr__", "__getattribute__"):
         return function
@@ -193,7 +193,7 @@ def _slot(memory: Memory, function: Any, owner: Any) -> Any:
 
 
 def _builtin(memory: Memory, function: Any) -> Any:
-    """A function of the interpreter: it reads the containers that it is given."""
+    """A function of the interpreter: it reads the containers among its arguments."""
     if function in (getattr, setattr, delattr, hasattr):
 
         def attribute(owner: Any, *rest: Any) -> Any:
@@ -205,7 +205,7 @@ def _builtin(memory: Memory, function: Any) -> Any:
     if function is vars:
 
         def attributes(*owner: Any) -> Any:
-            if owner and memory.plan(type(owner[0])).kind == OBJECT:
+            if owner and memory.rules(type(owner[0])).kind == OBJECT:
                 memory.as_dictionary(owner[0])
             return function(*owner)
 
@@ -222,7 +222,7 @@ def _builtin(memory: Memory, function: Any) -> Any:
 
 
 def _getting(memory: Memory, getter: Any) -> Any:
-    """An `attrgetter` or its kin: reads what it is given."""
+    """An `attrgetter` or the like: it reads its argument."""
 
     def call(owner: Any) -> Any:
         parts = all_of(memory, (owner,), copying=True)
@@ -236,23 +236,23 @@ def _getting(memory: Memory, getter: Any) -> Any:
 def _iterated(memory: Memory, arguments: tuple[Any, ...]) -> Any:
     if len(arguments) == 1:
         source = source_of(arguments[0])
-        plan = memory.plan(type(source))
-        if plan.kind >= LIST and plan.native("__iter__"):
+        rules = memory.rules(type(source))
+        if rules.kind >= LIST and rules.native("__iter__"):
             return guards.Walk(memory, source, arguments[0])
     return iter(*arguments)
 
 
 def _reading(memory: Memory, function: Any, done: int) -> Any:
-    """Return the function as one that announces the reading, or changing, of the containers among its arguments."""
+    """Wrap a function so that it announces that it reads, or changes, the containers among its arguments."""
 
     def call(*arguments: Any, **keywords: Any) -> Any:
-        if function in _ONE_BY_ONE or done == BULK:
+        if function in _SHALLOW or done == BULK:
             parts = parts_of(memory, arguments, done)[: 1 if done == BULK else None]
         else:
             parts = all_of(memory, (*arguments, *keywords.values()), done, _goes_deep(function, keywords))
         point = bool(parts) and memory.access(parts)
         value = function(*arguments, **keywords)
-        if memory.plan(type(value)).kind >= LIST:
+        if memory.rules(type(value)).kind >= LIST:
             memory.made(value)
         if point and memory.kernel.tracing:
             memory.kernel.note(f"{function.__name__}(…) = {guards.shown(value)}")
@@ -270,16 +270,16 @@ def _goes_deep(function: Any, keywords: dict[str, Any]) -> bool:
 
 
 def _class(memory: Memory, cls: Any) -> Any:
-    """A class that is called makes an object, or reads the container that it is given."""
+    """Calling a class makes an object, or reads the container that it receives."""
     if cls in (map, filter):
-        return lambda applied, *sources: cls(_handed_on(memory, applied), *(_lazily(memory, source) for source in sources))
+        return lambda applied, *sources: cls(_announced(memory, applied), *(_lazily(memory, source) for source in sources))
     if cls in _LAZY or cls.__module__ == "itertools":
         return lambda *arguments, **keywords: cls(*(_lazily(memory, argument) for argument in arguments), **keywords)
     if cls is reversed:
         return lambda argument: _backwards(memory, argument)
     if cls.__module__ in ("builtins", "collections"):
-        return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.plan(cls).kind >= LIST or cls in _CONSUMERS else cls
-    if memory.plan(cls).kind == EXEMPT or memory.plan(type(cls)).kind != CLASS or issubclass(cls, BaseException):
+        return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.rules(cls).kind >= LIST or cls in _CONSUMERS else cls
+    if memory.rules(cls).kind == EXEMPT or memory.rules(type(cls)).kind != CLASS or issubclass(cls, BaseException):
         return cls
     return _maker(memory, cls)
 
@@ -287,27 +287,27 @@ def _class(memory: Memory, cls: Any) -> Any:
 _CONSUMERS: frozenset[Any] = frozenset({tuple, frozenset, str, bytes, bool})
 
 
-def _handed_on(memory: Memory, function: Any) -> Any:
-    """Return a function that other code will call as one that announces what it does; the user's own do already."""
+def _announced(memory: Memory, function: Any) -> Any:
+    """Wrap a function that other code will call so that it announces its accesses; the user's own functions already do."""
     return called(memory, function, type(function)) if callable(function) and type(function) is not FunctionType else function
 
 
 def _lazily(memory: Memory, argument: Any) -> Any:
     source = source_of(argument)
-    plan = memory.plan(type(source))
-    return guards.Walk(memory, source, argument) if plan.kind >= LIST and plan.native("__iter__") else argument
+    rules = memory.rules(type(source))
+    return guards.Walk(memory, source, argument) if rules.kind >= LIST and rules.native("__iter__") else argument
 
 
 def _backwards(memory: Memory, argument: Any) -> Any:
     source = source_of(argument)
-    plan = memory.plan(type(source))
-    if plan.kind >= LIST and plan.native("__reversed__"):
+    rules = memory.rules(type(source))
+    if rules.kind >= LIST and rules.native("__reversed__"):
         return guards.Walk(memory, source, reversed(argument))
     return reversed(argument)
 
 
 def _maker(memory: Memory, cls: Any) -> Callable[..., Any]:
-    """Return a class as a function that names what it makes, and the containers that a dataclass makes with it."""
+    """Wrap a class in a function that names the new object, and the containers that a dataclass makes with it."""
 
     def make(*arguments: Any, **keywords: Any) -> Any:
         actor = memory.kernel.actor
@@ -329,7 +329,7 @@ def _maker(memory: Memory, cls: Any) -> Callable[..., Any]:
 
 
 def _factories(cls: Any) -> list[tuple[str, Any]]:
-    """Return the fields of a dataclass that are made anew for each instance, with the classes that make them."""
+    """Return the fields of a dataclass that are made for each instance, with the classes that make them."""
     fields = getattr(cls, "__dataclass_fields__", None)
     if not isinstance(fields, dict):
         return []

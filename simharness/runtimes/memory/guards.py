@@ -1,6 +1,6 @@
-"""Stand-ins for objects in the expressions that are about to use them: each announces what is done to the object, and does it.
+"""Stand-ins for objects in the expressions that are about to use them: each announces an access to the object, then makes it.
 
-Nobody else sees a stand-in: an expression uses it once and is left with the result.
+No other code sees a stand-in: an expression uses it once and continues with the result.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from simharness.runtimes.memory.reach import compared, parts_of, sought, source_
 from simharness.runtimes.memory.shared import Memory
 
 WALKERS = frozenset({"copy", "json", "pprint", "heapq", "bisect", "statistics", "dataclasses", "pickle", "_pickle", "_json"})
-"""Modules whose functions go through the values that they are given."""
+"""Modules whose functions iterate over the values that they receive."""
 LONGEST = 40
 
 
 def look(memory: Memory | None, value: Any, done: int) -> None:
-    """Announce that a container is read as a whole; other values are nothing to announce."""
+    """Announce that a container is read as a whole; do nothing for other values."""
     if memory is None:
         return
     source = source_of(value)
-    if memory.plan(type(source)).kind >= LIST:
+    if memory.rules(type(source)).kind >= LIST:
         memory.access([(source, done, None)])
 
 
@@ -48,13 +48,13 @@ class Guard:
 
     def _announce(self, method: str, done: int, key: Any = None) -> bool:
         memory, owner = self.memory, source_of(self.owner)
-        return memory.plan(type(owner)).native(method) and memory.access([(owner, done, key)])
+        return memory.rules(type(owner)).native(method) and memory.access([(owner, done, key)])
 
     def __getitem__(self, key: Any) -> Any:
         memory, owner = self.memory, self.owner
         point = self._announce("__getitem__", READ, key)
         if isinstance(owner, defaultdict) and owner.default_factory is not None:
-            if memory.plan(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
+            if memory.rules(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
                 self._announce("__missing__", WRITE, key)
                 value = owner[key]
                 memory.made(value)
@@ -68,13 +68,13 @@ class Guard:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         parts = [(self.owner, WRITE, key), *(parts_of(self.memory, (value,)) if type(key) is slice else ())]
-        point = self.memory.plan(type(self.owner)).native("__setitem__") and self.memory.access(parts)
+        point = self.memory.rules(type(self.owner)).native("__setitem__") and self.memory.access(parts)
         if point and self.memory.kernel.tracing:
             self.memory.kernel.note(shown(value))
         self.owner[key] = value
 
     def __delitem__(self, key: Any) -> None:
-        if self.memory.plan(type(self.owner)).kind == LIST:
+        if self.memory.rules(type(self.owner)).kind == LIST:
             self._announce("__delitem__", BULK)
         else:
             self._announce("__delitem__", REMOVE, key)
@@ -83,12 +83,12 @@ class Guard:
     def __contains__(self, key: Any) -> bool:
         parts = sought(self.memory, self.owner, key)
         point = bool(parts) and self.memory.access(parts)
-        found = key in self.owner
+        present = key in self.owner
         if point and self.memory.kernel.tracing:
-            self.memory.kernel.note(f"{shown(key)} is {'in it' if found else 'not in it'}")
-        return found
+            self.memory.kernel.note(f"{shown(key)} is {'in it' if present else 'not in it'}")
+        return present
 
-    __hash__ = None  # type: ignore[assignment]  # nobody keeps it
+    __hash__ = None  # type: ignore[assignment]  # no code keeps it
 
 
 def _comparing(name: str) -> Callable[[Guard, Any], Any]:
@@ -104,7 +104,7 @@ def _comparing(name: str) -> Callable[[Guard, Any], Any]:
         else:
             combine(self.memory, self.owner, other, ALL if name in _UNORDERED else WALK)
         value = combining(self.owner, other)
-        self.memory.made(value) if self.memory.plan(type(value)).kind >= LIST else None
+        self.memory.made(value) if self.memory.rules(type(value)).kind >= LIST else None
         return value
 
     method.__name__ = name
@@ -128,43 +128,40 @@ class Update:
 
     def __getattribute__(self, name: str) -> Any:
         memory, owner = _parts(self)
-        point = _touch(memory, owner, name, False)
+        point = touch_attribute(memory, owner, name, False)
         value = getattr(owner, name)
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(value))
-        return InPlace(memory, value) if memory.plan(type(value)).kind >= LIST else value
+        return InPlace(memory, value) if memory.rules(type(value)).kind >= LIST else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         memory, owner = _parts(self)
-        if _touch(memory, owner, name, True) and memory.kernel.tracing:
+        if touch_attribute(memory, owner, name, True) and memory.kernel.tracing:
             memory.kernel.note(shown(value))
         setattr(owner, name, value)
 
     def __getitem__(self, key: Any) -> Any:
         memory, owner = _parts(self)
-        value = (Guard(memory, owner) if memory.plan(type(owner)).kind >= LIST else owner)[key]
-        return InPlace(memory, value) if memory.plan(type(value)).kind >= LIST else value
+        value = (Guard(memory, owner) if memory.rules(type(owner)).kind >= LIST else owner)[key]
+        return InPlace(memory, value) if memory.rules(type(value)).kind >= LIST else value
 
     def __setitem__(self, key: Any, value: Any) -> None:
         memory, owner = _parts(self)
-        (Guard(memory, owner) if memory.plan(type(owner)).kind >= LIST else owner)[key] = value
+        (Guard(memory, owner) if memory.rules(type(owner)).kind >= LIST else owner)[key] = value
 
 
 def _parts(update: Update) -> tuple[Memory, Any]:
     return object.__getattribute__(update, "_memory"), object.__getattribute__(update, "_owner")
 
 
-def _touch(memory: Memory, owner: Any, name: str, write: bool) -> bool:
+def touch_attribute(memory: Memory, owner: Any, name: str, write: bool) -> bool:
     """Announce an access to an attribute, unless it only runs code; return whether that was a scheduling point."""
-    plan = memory.plan(type(owner))
-    if plan.kind == EXEMPT or not plan.touches(name, write):
+    rules = memory.rules(type(owner))
+    if rules.kind == EXEMPT or not rules.touches(name, write):
         return False
-    if plan.kind == MODULE:
+    if rules.kind == MODULE:
         return memory.touch(memory.global_spot(owner.__name__, name), write)
     return memory.attribute(owner, name, write)
-
-
-touch_attribute = _touch
 
 
 class InPlace:
@@ -191,8 +188,8 @@ for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"
     setattr(InPlace, f"__i{_name}__", _in_place(f"__i{_name}__"))
 
 
-class Noting:
-    """An object of which an attribute is written in an execution that is recorded: notes the value."""
+class Store:
+    """An object whose attribute is written in an execution that is recorded: notes the value."""
 
     __slots__ = ("_memory", "_owner")
 
@@ -214,7 +211,7 @@ class Noting:
 class Walk:
     """An iterator over a container; each of its steps reads the container.
 
-    Making it reads the container, too (its size, for a dictionary); a loop does that in one go with its first step.
+    Making it reads the container, too (its size, for a dictionary); a loop does that together with its first step.
     """
 
     __slots__ = ("memory", "source", "steps", "value")
@@ -225,7 +222,7 @@ class Walk:
         self.value = value
         self.steps: Iterator[Any] | None = None
         if not looping:
-            if memory.plan(type(source)).kind != LIST or isinstance(source, deque):
+            if memory.rules(type(source)).kind != LIST or isinstance(source, deque):
                 memory.access([(source, ALL, None)])
             self.steps = iter(value)
 
@@ -250,17 +247,17 @@ class Walk:
         return operator.length_hint(self.steps or self.value)
 
 
-# Values in words
+# Values as text
 
 
 def shown(value: Any, depth: int = 1) -> str:
-    """Return a value for people, without running any code of theirs."""
+    """Return a short text for a value, without running any code of the user's."""
     kind = type(value)
     if kind in SIMPLE:
         text = repr(value)
     elif depth and kind in (list, tuple, set, dict) and len(value) <= 4:
         pairs = value.items() if kind is dict else ()
-        inner = [f"{shown(key, 0)}: {shown(one, 0)}" for key, one in pairs] or [shown(one, 0) for one in value]
+        inner = [f"{shown(key, 0)}: {shown(element, 0)}" for key, element in pairs] or [shown(element, 0) for element in value]
         opening, closing = "[]" if kind is list else "()" if kind is tuple else "{}"
         text = f"{opening}{', '.join(inner)}{',' if kind is tuple and len(value) == 1 else ''}{closing}"
     elif kind in (list, tuple, set, dict):
@@ -271,18 +268,18 @@ def shown(value: Any, depth: int = 1) -> str:
 
 
 def note_read(kernel: Kernel, owner: Any, name: str) -> None:
-    """Note the value of an attribute that is read next, as far as it can be had without running code."""
+    """Note the value of an attribute that is read next, unless getting it runs code."""
     held = getattr(owner, "__dict__", {}) if not isinstance(owner, type) else vars(owner)
     if name in held:
         kernel.note(shown(held[name]))
         return
     for base in type(owner).__mro__:
         if name in vars(base):
-            found = vars(base)[name]
-            if type(found).__name__ == "member_descriptor":
+            value = vars(base)[name]
+            if type(value).__name__ == "member_descriptor":
                 try:
-                    found = found.__get__(owner)
+                    value = value.__get__(owner)
                 except AttributeError:
                     return
-            kernel.note(shown(found))
+            kernel.note(shown(value))
             return

@@ -1,7 +1,7 @@
-"""What rewritten code calls around its accesses. Outside a simulation, and on other OS threads, each hook returns what it was given.
+"""The hooks that rewritten code calls around its accesses. Outside a simulation, and on other OS threads, each returns its argument.
 
-`simharness.instrument.rewriting` says which hook stands where. A hook that returns its argument has announced the access that follows; one
-that returns a stand-in has it announced when it happens (`simharness.runtimes.memory.guards`).
+`simharness.instrument.rewriting` says which hook stands where. A hook that returns its argument has announced the access that follows;
+one that returns a stand-in leaves that to the stand-in (`simharness.runtimes.memory.guards`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 
 ANNOUNCING = True
-"""Tells these hooks from silent ones."""
+"""Distinguishes these hooks from silent ones."""
 
 
 def _here() -> Memory | None:
@@ -30,8 +30,8 @@ def _here() -> Memory | None:
     kernel = current()
     if kernel is None:
         return None
-    found: Memory | None = kernel.context.get(MEMORY)
-    return found if found is not None else runtime.of(kernel)
+    memory: Memory | None = kernel.context.get(MEMORY)
+    return memory if memory is not None else runtime.of(kernel)
 
 
 def attr(owner: Any, name: str) -> Any:
@@ -39,15 +39,15 @@ def attr(owner: Any, name: str) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
-            plan = memory.plans.get(type(owner)) or memory.plan(type(owner))
-            if plan.kind != EXEMPT and (plan.reads.get(name) or plan.touches(name, False)):
-                if plan.kind == MODULE:
+            rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
+            if rules.kind != EXEMPT and (rules.reads.get(name) or rules.touches(name, False)):
+                if rules.kind == MODULE:
                     made = memory.touch(memory.global_spot(owner.__name__, name), False)
                 else:
                     made = memory.attribute(owner, name, False)
                 if made and memory.kernel.tracing:
                     guards.note_read(memory.kernel, owner, name)
-            elif name == "__dict__" and plan.kind == OBJECT:
+            elif name == "__dict__" and rules.kind == OBJECT:
                 memory.as_dictionary(owner)
     return owner
 
@@ -57,14 +57,14 @@ def store(owner: Any, name: str) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
-            plan = memory.plans.get(type(owner)) or memory.plan(type(owner))
-            if plan.kind != EXEMPT and plan.touches(name, True):
-                if plan.kind == MODULE:
+            rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
+            if rules.kind != EXEMPT and rules.touches(name, True):
+                if rules.kind == MODULE:
                     made = memory.touch(memory.global_spot(owner.__name__, name), True)
                 else:
                     made = memory.attribute(owner, name, True)
                 if made and memory.kernel.tracing:
-                    return guards.Noting(memory.kernel, owner)
+                    return guards.Store(memory.kernel, owner)
     return owner
 
 
@@ -72,36 +72,36 @@ def update(owner: Any) -> Any:
     """An attribute or an item of `owner` is read and then written next."""
     if _active:
         memory = _here()
-        if memory is not None and memory.plan(type(owner)).kind != EXEMPT:
+        if memory is not None and memory.rules(type(owner)).kind != EXEMPT:
             return guards.Update(memory, owner)
     return owner
 
 
 def on(owner: Any) -> Any:
-    """Something is done next with `owner`, if it is a container: a subscript, `in`, a comparison, a combination."""
+    """`owner` is subscripted next; that is an access if it is a container."""
     if _active:
         memory = _here()
-        if memory is not None and (memory.plan(type(owner)).kind >= LIST or type(owner) in SHOWING):
+        if memory is not None and (memory.rules(type(owner)).kind >= LIST or type(owner) in SHOWING):
             return guards.Guard(memory, owner)
     return owner
 
 
 def compared(owner: Any) -> Any:
-    """`owner` is compared next, or combined, or something is looked for in it."""
+    """`owner` is compared, combined or searched (`in`) next."""
     if _active:
         memory = _here()
         if memory is not None:
             kind = type(owner)
-            plan = memory.plan(kind)
-            if plan.kind >= LIST or plan.generated or kind in SHOWING or issubclass(kind, frozenset):
+            rules = memory.rules(kind)
+            if rules.kind >= LIST or rules.generated or kind in SHOWING or issubclass(kind, frozenset):
                 return guards.Guard(memory, owner)
             if issubclass(kind, tuple) and not SIMPLE.issuperset(map(type, tuple.__iter__(owner))):
                 return guards.Guard(memory, owner)
     return owner
 
 
-def told(value: Any) -> Any:
-    """`value` is shown next, or taken apart: what it holds is read, too."""
+def contents(value: Any) -> Any:
+    """`value` is formatted or matched next: its contents are read, too."""
     if _active:
         memory = _here()
         if memory is not None and type(value) not in SIMPLE:
@@ -129,7 +129,7 @@ def function(called_next: Any) -> Any:
 
 
 def _meet(file: str, module: str | None) -> None:
-    """Code is called that is not instrumented."""
+    """Code that is not instrumented is called."""
     memory = _here()
     if memory is not None:
         root = str(module).partition(".")[0]
@@ -160,17 +160,17 @@ def made(value: Any, hint: str = "") -> Any:
 
 
 def iterator(value: Any) -> Any:
-    """An iterator over `value` is made next, to be gone through some time."""
+    """An iterator over `value` is made next, for use later."""
     return walk(value, looping=False)
 
 
 def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
-    """`value` is gone through next, and each element assigned to the variables told."""
+    """About to iterate over `value`, assigning each element to these variables."""
     if _active:
         memory = _here()
         if memory is not None:
             source = source_of(value)
-            tracked = memory.plan(type(source)).kind >= LIST and memory.plan(type(source)).native("__iter__")
+            tracked = memory.rules(type(source)).kind >= LIST and memory.rules(type(source)).native("__iter__")
             if tracked or variables:
                 return _walking(memory, value, guards.Walk(memory, source, value, looping) if tracked else iter(value), variables)
     return value
@@ -183,15 +183,15 @@ def _walking(memory: Memory, value: Any, steps: Iterable[Any], variables: tuple[
 
 
 def _spots(memory: Memory, variables: tuple[Any, ...]) -> list[Spot]:
-    """Return the locations of variables, each told by its name and its module or a function that has its cell."""
-    found = []
+    """Return the locations of variables, each given by its name and either its module or a function with its cell."""
+    spots = []
     for position in range(0, len(variables), 2):
         name, place = variables[position], variables[position + 1]
         if type(place) is str:
-            found.append(memory.global_spot(place, name))
+            spots.append(memory.global_spot(place, name))
         else:
-            found.append(memory.cell_spot(place.__closure__[0], name))
-    return found
+            spots.append(memory.cell_spot(place.__closure__[0], name))
+    return spots
 
 
 def variable(name: str, place: Any) -> None:
@@ -227,7 +227,7 @@ def assigned(value: Any, *variables: Any) -> Any:
             if len(spots) == 1:
                 point = memory.touch(spots[0], True)
             else:
-                point = memory.touch_all([(spot, True) for spot in spots], ", ".join(spot.entry.label + spot.key for spot in spots))
+                point = memory.touch_all([(spot, True) for spot in spots], ", ".join(spot.tracked.label + spot.key for spot in spots))
             if point and memory.kernel.tracing and len(spots) == 1:
                 memory.kernel.note(guards.shown(value))
     return value

@@ -1,7 +1,7 @@
-"""What a class's instances are to shared memory: a container with items, an object with attributes, or nothing that can be shared.
+"""How shared memory treats the instances of a class: as a container with items, an object with attributes, or nothing that is shared.
 
-Exempt are immutable values, what the runtimes control already (locks, threads, queues, connections), the harness's own objects,
-thread-locals, and iterators and generators, whose state cannot be seen from outside.
+Immutable values, objects that the runtimes control (locks, threads, queues, connections), the harness's own objects, thread-locals,
+iterators and generators (whose state cannot be seen from outside) are exempt.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _CONTROLLED = frozenset(
     | {"weakref", "functools", "itertools", "operator", "_operator", "typing", "abc"}
 )
 OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "pathlib", "posix", "nt", "shelve", "shutil", "tempfile"})
-"""Modules of the standard library whose functions and objects keep what no location shows: files, above all."""
+"""Modules of the standard library whose functions and objects have state outside any location, above all files."""
 _BY_IDENTITY: Any = object.__eq__
 SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
 """Types whose instances hold nothing."""
 
 
-class Plan:
+class ClassRules:
     """How accesses to the instances of one class are announced.
 
     Attributes:
         kind: one of the constants of this module.
-        generated: whether methods that the class has been given compare and show its fields.
-        genuine: whether each operation on items is the container's own; `native` then need not be asked.
+        generated: whether generated methods compare and format its fields.
+        genuine: whether every operation on items is the container's own; then `native` is true of all.
         reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
     """
 
@@ -59,23 +59,23 @@ class Plan:
         self._native: dict[str, bool] = {}
 
     def native(self, method: str) -> bool:
-        """Whether a method of a container is the container's own, not one that a subclass has put in its place."""
+        """Whether a method of a container is the container's own, not overridden by a subclass."""
         if self.genuine:
             return True
-        found = self._native.get(method)
-        if found is None:
-            found = self._native[method] = any(
+        own = self._native.get(method)
+        if own is None:
+            own = self._native[method] = any(
                 base in _GENUINE for base in self.cls.__mro__ if method in vars(base) and base is _first(self.cls, method)
             )
-        return found
+        return own
 
     def touches(self, name: str, write: bool) -> bool:
-        """Whether an attribute is memory: not a property, or a class's own way to read or write attributes, of instrumented code."""
+        """Whether an attribute is memory, and not a property or `__getattribute__` or `__setattr__` of instrumented code."""
         known = self.writes if write else self.reads
-        found = known.get(name)
-        if found is None:
-            found = known[name] = self._touches(name, write)
-        return found
+        touches = known.get(name)
+        if touches is None:
+            touches = known[name] = self._touches(name, write)
+        return touches
 
     def _touches(self, name: str, write: bool) -> bool:
         if self.kind in (MODULE, CLASS):

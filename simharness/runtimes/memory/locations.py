@@ -1,12 +1,11 @@
 """The locations of shared memory in one execution, and their names.
 
 A *location* is an object and a key. Its name decides its bit, so it must be the same in every execution and for every equivalent
-schedule. Objects are therefore named by who made them, and as his how many-th of that kind: an actor does the same in all equivalent
-schedules. What set-up made is numbered in its order; what was there before is named by the path to it (`simharness.runtimes.memory.names`);
-what cannot be told, since code that is not instrumented made it, goes by its class: a coarse name is sound, it only makes more steps
-conflict.
+schedule. Objects are therefore named by their maker and a per-maker counter: an actor does the same in all equivalent schedules. Objects
+that set-up made are numbered in order; older ones are named by the path to them (`simharness.runtimes.memory.names`); an object of unknown
+origin, made by code that is not instrumented, is named by its class. Such a coarse name is sound: it only makes more steps conflict.
 
-Objects are known by identity. One that can be referred to weakly is, and is forgotten when it goes; others are held.
+Objects are identified by identity. An object that supports weak references is held weakly and forgotten when it goes; others are kept.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
-from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, Plan
+from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, ClassRules
 
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
 SCENARIOS = "simharness_scenarios_"
-"""What the names of modules begin with that were loaded from the path of a scenario file."""
+"""The prefix of the names of modules that were loaded from the path of a scenario file."""
 SWEEP = 2_000
-"""Objects known in one execution, after which those that nobody else holds are forgotten."""
+"""After this many objects in one execution, those that no other code holds are forgotten."""
 
 
-_plans: weakref.WeakKeyDictionary[Kernel, dict[type, Plan]] = weakref.WeakKeyDictionary()
-"""How accesses to the instances of classes are announced, of classes that outlive executions."""
+_known_rules: weakref.WeakKeyDictionary[Kernel, dict[type, ClassRules]] = weakref.WeakKeyDictionary()
+"""The rules of classes that outlive executions."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +60,16 @@ class OneLocation(Fact, word="memory-as-a-whole"):
 
 @dataclass(frozen=True)
 class MadeBefore(Fact, word="memory-made-before"):
-    """Names matter of objects that neither set-up nor an actor has made: they are looked for when set-up is over."""
+    """The names of objects matter that neither set-up nor an actor has made: they are looked up when set-up is over."""
 
 
 class Spot:
-    """A location in one execution: its bit if it is a scheduling point, else who has touched it so far and whether it was written."""
+    """A location in one execution: its bit if it is a scheduling point, else the actor that has touched it and whether it was written."""
 
-    __slots__ = ("actor", "bit", "entry", "key", "operations", "written")
+    __slots__ = ("actor", "bit", "key", "operations", "tracked", "written")
 
-    def __init__(self, entry: Entry, key: str, bit: int) -> None:
-        self.entry = entry
+    def __init__(self, tracked: TrackedObject, key: str, bit: int) -> None:
+        self.tracked = tracked
         self.key = key
         self.bit = bit
         self.actor: Actor | None = None
@@ -78,10 +77,10 @@ class Spot:
         self.operations: tuple[Operation, Operation] | None = None
 
 
-class Entry:
-    """An object in one execution: its name, its locations, and what keeps its identity from being given to another.
+class TrackedObject:
+    """An object in one execution: its name, its locations, and the reference that keeps its identity from being reused.
 
-    `coarse`: nobody has looked for a name of its own yet, which only matters once it is shared.
+    `coarse`: no name of its own has been looked up yet, which only matters once it is shared.
     """
 
     __slots__ = (
@@ -120,25 +119,25 @@ class Entry:
 
 
 class _Reference(weakref.ref[Any]):
-    __slots__ = ("entries", "key")
-    entries: dict[int, Entry]
+    __slots__ = ("key", "objects")
+    objects: dict[int, TrackedObject]
     key: int
 
 
 def _gone(reference: Any) -> None:
-    reference.entries.pop(reference.key, None)
+    reference.objects.pop(reference.key, None)
 
 
 class Locations:
-    """What has been touched in one execution, by identity."""
+    """The objects touched in one execution, by identity."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self._shared, self._wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
-        self.entries: dict[int, Entry] = {}
-        self.named: dict[str, Entry] = {}
-        self._lasting = _plans.setdefault(kernel, {})
-        self.plans: dict[type, Plan] = self._lasting.copy()
+        self.objects: dict[int, TrackedObject] = {}
+        self.named: dict[str, TrackedObject] = {}
+        self._lasting = _known_rules.setdefault(kernel, {})
+        self.known_rules: dict[type, ClassRules] = self._lasting.copy()
         self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
@@ -146,26 +145,26 @@ class Locations:
         self._sweep_at = SWEEP
 
     def close(self) -> None:
-        """The execution is over: let go of every object."""
-        for entry in self.entries.values():
-            if type(entry.reference) is _Reference:
-                entry.reference.entries = {}
-        for known in (self.entries, self.named, self.plans, self.constructing, self.kept):
+        """The execution is over: release every object."""
+        for tracked in self.objects.values():
+            if type(tracked.reference) is _Reference:
+                tracked.reference.objects = {}
+        for known in (self.objects, self.named, self.known_rules, self.constructing, self.kept):
             known.clear()
 
-    def plan(self, cls: type) -> Plan:
+    def rules(self, cls: type) -> ClassRules:
         """Return how accesses to the instances of a class are announced."""
-        found = self.plans.get(cls)
-        if found is None:
-            found = self.plans[cls] = Plan(cls)
+        rules = self.known_rules.get(cls)
+        if rules is None:
+            rules = self.known_rules[cls] = ClassRules(cls)
             files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
             files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
             for file in files:
                 self.meets(file)
-            told_each_time = any(file is not None and _is_strange(file) for file in files)
-            if not told_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
-                self._lasting[cls] = found
-        return found
+            reported_each_time = any(file is not None and _is_strange(file) for file in files)
+            if not reported_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+                self._lasting[cls] = rules
+        return rules
 
     def meets(self, file: str | None) -> None:
         """Instrumented code uses what is defined in this file, which is not instrumented, or in this module of the standard library."""
@@ -177,9 +176,9 @@ class Locations:
     # Names
 
     def made(self, thing: Any, hint: str = "") -> None:
-        """The current actor has just made an object: name it after him."""
+        """The current actor has just made an object: name it after the actor."""
         kernel = self.kernel
-        if id(thing) in self.entries or kernel.phase > SETUP or kernel.dying:
+        if id(thing) in self.objects or kernel.phase > SETUP or kernel.dying:
             return
         kind = hint or type(thing).__name__
         maker = kernel.actor.name if kernel.phase == RUNNING and kernel.actor is not None else ""
@@ -188,63 +187,63 @@ class Locations:
         label = kind if maker in ("", ROOT) else base
         self.register(thing, f"{base} {number}", label if number == 1 else f"{label} #{number}")
 
-    def register(self, thing: Any, name: str, label: str) -> Entry:
+    def register(self, thing: Any, name: str, label: str) -> TrackedObject:
         """Give an object its name."""
-        entries = self.entries
+        objects = self.objects
         key = id(thing)
         reference: Any = thing
         if type(thing).__weakrefoffset__ and not isinstance(thing, type):
             reference = _Reference(thing, _gone)
-            reference.entries, reference.key = entries, key
-        entry = entries[key] = Entry(name, label, reference)
+            reference.objects, reference.key = objects, key
+        tracked = objects[key] = TrackedObject(name, label, reference)
         if name in self._wholes:
-            entry.whole = self.spot(entry, "")
-        if len(entries) > self._sweep_at:
+            tracked.whole = self.spot(tracked, "")
+        if len(objects) > self._sweep_at:
             self._sweep()
-        return entry
+        return tracked
 
     def _sweep(self) -> None:
-        """Forget what nobody else holds: nobody can touch it any more."""
-        for key, entry in list(self.entries.items()):
-            if type(entry.reference) is not _Reference and sys.getrefcount(entry.reference) <= _ALONE:
-                del self.entries[key]
-        self._sweep_at = max(SWEEP, 2 * len(self.entries))
+        """Forget the objects that no other code holds: none can be touched any more."""
+        for key, tracked in list(self.objects.items()):
+            if type(tracked.reference) is not _Reference and sys.getrefcount(tracked.reference) <= _ALONE:
+                del self.objects[key]
+        self._sweep_at = max(SWEEP, 2 * len(self.objects))
 
-    def entry(self, thing: Any) -> Entry | None:
-        """Return what is known of an object, which may be touched for the first time; None where only a check looks at it."""
-        found = self.entries.get(id(thing))
-        return found if found is not None else self._met(thing)
+    def tracked(self, thing: Any) -> TrackedObject | None:
+        """Return the record of an object, perhaps a new one; None where only a check looks at the object."""
+        tracked = self.objects.get(id(thing))
+        return tracked if tracked is not None else self._met(thing)
 
-    def _met(self, thing: Any) -> Entry | None:
+    def _met(self, thing: Any) -> TrackedObject | None:
         kernel = self.kernel
         if kernel.phase > SETUP and not kernel.dying:
             return None
-        kind = self.plan(type(thing)).kind
+        kind = self.rules(type(thing)).kind
         if kind == MODULE:
-            return self.global_entry(thing.__name__)
+            return self.globals_of(thing.__name__)
         if kind == CLASS or isinstance(thing, FunctionType):
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
         if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
-            return self.entries[id(thing)]
+            return self.objects[id(thing)]
         name = type(thing).__name__
-        found = self.register(thing, f"some {name}", name)
-        found.coarse = not kernel.learned.of(MadeBefore)
-        return found
+        tracked = self.register(thing, f"some {name}", name)
+        tracked.coarse = not kernel.learned.of(MadeBefore)
+        return tracked
 
-    def refine(self, entry: Entry) -> bool:
+    def refine(self, tracked: TrackedObject) -> bool:
         """The name of an object matters from here on; return whether it must be looked for, which starts exploring over."""
-        if entry.coarse:
+        if tracked.coarse:
             self.kernel.learned.learn(MadeBefore())
-        return entry.coarse
+        return tracked.coarse
 
-    def global_entry(self, module: str) -> Entry:
-        """Return what is known of a module's globals."""
-        found = self.named.get(module)
-        if found is None:
-            found = self.named[module] = Entry(module, shown(module), None)
-        return found
+    def globals_of(self, module: str) -> TrackedObject:
+        """Return the record of a module's globals."""
+        tracked = self.named.get(module)
+        if tracked is None:
+            tracked = self.named[module] = TrackedObject(module, shown(module), None)
+        return tracked
 
     def as_dictionary(self, owner: Any) -> None:
         """The attributes of an object are used as a dictionary from here on: both are one location."""
@@ -252,16 +251,16 @@ class Locations:
         if kernel.phase > SETUP and not kernel.checking:
             return
         names = getattr(owner, "__dict__", None)
-        entry = self.entry(owner) if type(names) is dict else None
-        if entry is not None and id(names) not in self.entries and not self.refine(entry):
-            kernel.learned.learn(OneLocation(entry.name))
+        tracked = self.tracked(owner) if type(names) is dict else None
+        if tracked is not None and id(names) not in self.objects and not self.refine(tracked):
+            kernel.learned.learn(OneLocation(tracked.name))
             self.kept.append(names)
-            self.entries[id(names)] = entry
+            self.objects[id(names)] = tracked
 
-    def spot(self, entry: Entry, key: str) -> Spot:
+    def spot(self, tracked: TrackedObject, key: str) -> Spot:
         """Make a location of an object; it is a scheduling point if exploring has learned that it is shared."""
-        name = entry.name + key
-        return Spot(entry, key, self.bit(name) if name in self._shared else 0)
+        name = tracked.name + key
+        return Spot(tracked, key, self.bit(name) if name in self._shared else 0)
 
     def bit(self, location: str) -> int:
         """Return the bit of the location of this name."""
@@ -269,40 +268,40 @@ class Locations:
 
     def global_spot(self, module: str, name: str) -> Spot:
         """Return the location of a module's global."""
-        entry = self.named.get(module) or self.global_entry(module)
-        spot = entry.spots.get(name)
+        tracked = self.named.get(module) or self.globals_of(module)
+        spot = tracked.spots.get(name)
         if spot is None:
-            spot = entry.spots[name] = self.spot(entry, f".{name}")
+            spot = tracked.spots[name] = self.spot(tracked, f".{name}")
         return spot
 
-    def cell_spot(self, cell: Any, told: str) -> Spot:
-        """Return the location of a closure variable; `told` is "own" or "of", the function's path and the variable's name."""
-        entry = self.entries.get(id(cell))
-        if entry is None:
-            whose, _, name = told.partition(" ")
+    def cell_spot(self, cell: Any, description: str) -> Spot:
+        """Return the location of a closure variable; `description` is "own" or "of", the function's path and the variable's name."""
+        tracked = self.objects.get(id(cell))
+        if tracked is None:
+            whose, _, name = description.partition(" ")
             if whose == "own" or self.kernel.phase == SETUP:
                 self.made(cell, name)
-                entry = self.entries[id(cell)]
+                tracked = self.objects[id(cell)]
             else:
-                entry = self.register(cell, name, name)
-            entry.label = name.rpartition(".")[2]
-        spot = entry.spots.get("")
+                tracked = self.register(cell, name, name)
+            tracked.label = name.rpartition(".")[2]
+        spot = tracked.spots.get("")
         if spot is None:
-            spot = entry.spots[""] = self.spot(entry, "")
+            spot = tracked.spots[""] = self.spot(tracked, "")
         return spot
 
 
 def _count_alone() -> int:
-    """Return the references to an object that only its entry holds, as `_sweep` counts them."""
-    entry = Entry("", "", [])
-    return sys.getrefcount(entry.reference)
+    """Return the references to an object that only its record holds, as `_sweep` counts them."""
+    tracked = TrackedObject("", "", [])
+    return sys.getrefcount(tracked.reference)
 
 
 _ALONE = _count_alone()
 
 
 def _is_being_made(thing: Any) -> bool:
-    """Whether the running code is in the constructor of this very object; another of its class may have been there before."""
+    """Whether the running code is in the constructor of this very object, not of an older one of its class."""
     frame = sys._getframe(1).f_back
     while frame is not None:
         code = frame.f_code
@@ -316,7 +315,7 @@ _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__setattr__"})
 
 
 def _is_strange(file: str) -> bool:
-    """Whether what is defined there, a file or a module of the standard library, may share what nobody announces."""
+    """Whether code in this file, or module of the standard library, may share memory without announcing it."""
     return file.partition(".")[0] in OUTSIDE or not is_foreign(file)
 
 
@@ -327,5 +326,5 @@ def _plain_module(cls: type) -> ModuleType | None:
 
 
 def shown(module: str) -> str:
-    """Return a module's name as people know it."""
+    """Return a module's name as users know it."""
     return module.removeprefix(SCENARIOS)

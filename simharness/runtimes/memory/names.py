@@ -1,7 +1,7 @@
-"""Names for objects that were there before the actors began and that nobody has touched: the path to each from what has a name.
+"""Names for objects that existed before the actors began and that no actor has touched: the path to each from an object with a name.
 
-Looked for when set-up is over, and only if exploring has met one that is shared, or whose name matters otherwise: then the walk finds the
-same objects under the same paths in each execution, whoever touches them first.
+They are looked up when set-up is over, and only if exploring has met such an object that is shared, or whose name matters otherwise. The
+walk finds the same objects under the same paths in each execution, whichever actor touches them first.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from simharness.runtimes.memory.locations import MadeBefore
 from simharness.runtimes.memory.shared import Memory, of
 
 MOST = 20_000
-"""Objects looked at; what is further away goes by its class."""
+"""Objects to visit; those further away are named by their class."""
 
 
 def _name_all(memory: Memory, works: Iterable[Any]) -> None:
-    """Set-up is over: name what the instrumented modules, the named objects and the actors' functions lead to."""
+    """Set-up is over: name the objects that instrumented modules, named objects and the actors' functions lead to."""
     seen: set[int] = set()
     waiting = deque(_roots(memory, works, seen))
     while waiting and len(seen) < MOST:
@@ -33,18 +33,18 @@ def _name_all(memory: Memory, works: Iterable[Any]) -> None:
         if id(thing) in seen or not _leads_on(memory, thing):
             continue
         seen.add(id(thing))
-        kind = memory.plan(type(thing)).kind
-        if (kind >= LIST or (kind == OBJECT and not isinstance(thing, FunctionType))) and id(thing) not in memory.entries:
+        kind = memory.rules(type(thing)).kind
+        if (kind >= LIST or (kind == OBJECT and not isinstance(thing, FunctionType))) and id(thing) not in memory.objects:
             memory.register(thing, name, label)
         waiting.extend((f"{name}{key}", f"{label}{key}", value) for key, value in _within(memory, thing))
 
 
 def _roots(memory: Memory, works: Iterable[Any], seen: set[int]) -> Iterator[tuple[str, str, Any]]:
-    """Yield where the walk begins, each thing with its name and label; add the things that need no name to `seen`."""
-    for entry in list(memory.entries.values()):
-        thing = entry.reference() if isinstance(entry.reference, weakref.ref) else entry.reference
+    """Yield the objects where the walk begins, each with its name and label; add those that need no name to `seen`."""
+    for tracked in list(memory.objects.values()):
+        thing = tracked.reference() if isinstance(tracked.reference, weakref.ref) else tracked.reference
         seen.add(id(thing))
-        yield from ((f"{entry.name}{key}", f"{entry.label}{key}", value) for key, value in _within(memory, thing))
+        yield from ((f"{tracked.name}{key}", f"{tracked.label}{key}", value) for key, value in _within(memory, thing))
     for name in sorted(sys.modules):
         if is_instrumented(name):
             for key, value in list(vars(sys.modules[name]).items()):
@@ -54,16 +54,16 @@ def _roots(memory: Memory, works: Iterable[Any], seen: set[int]) -> Iterator[tup
 
 
 def _leads_on(memory: Memory, thing: Any) -> bool:
-    """Whether a thing can be touched, or leads to what can."""
-    kind = memory.plan(type(thing)).kind
+    """Whether a thing can be touched, or leads to others that can."""
+    kind = memory.rules(type(thing)).kind
     if kind == CLASS:
         return is_instrumented(thing.__module__)
     return kind not in (MODULE, EXEMPT) or isinstance(thing, MethodType | CellType | tuple | partial)
 
 
 def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a thing leads to, each with the last part of its path. What sets hold goes by its class: their order tells nothing."""
-    kind = memory.plan(type(thing)).kind
+    """Yield what a thing leads to, each with the last part of its path; not elements of sets, as their order means nothing."""
+    kind = memory.rules(type(thing)).kind
     if isinstance(thing, FunctionType):
         for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
             yield f" {name}", cell
@@ -86,6 +86,6 @@ def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def settle(kernel: Kernel) -> None:
-    """Set-up is over: name what was there before, if exploring has met something that nobody could name."""
+    """Set-up is over: name the objects that existed before, if exploring has met one without a name."""
     if kernel.learned.of(MadeBefore):
         _name_all(of(kernel), [actor.work for actor in kernel.cast.waiting])

@@ -1,7 +1,7 @@
-"""What an operation reads of the values that it is given: containers, those within containers, and the fields of dataclasses.
+"""What an operation reads of its arguments: containers, those within containers, and the fields of dataclasses.
 
-A view or a proxy of a dictionary is that dictionary. Code that is not instrumented goes through values at once: comparing, showing and
-copying them reads what they hold, and what that holds. The methods that a dataclass has been given read its fields.
+A view or a proxy of a dictionary is that dictionary. Code that is not instrumented reads values in a single step: comparing, formatting and
+copying a value reads its contents, and theirs. The generated methods of a dataclass read its fields.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ _ORDERED: OrderedDict[Any, Any] = OrderedDict()
 _ITEMS: frozenset[type] = frozenset({type({}.items()), type(_ORDERED.items())})
 _KEYS: frozenset[type] = frozenset({type({}.keys()), type(_ORDERED.keys()), MappingProxyType})
 SHOWING: frozenset[type] = _ITEMS | _KEYS | {type({}.values()), type(_ORDERED.values())}
-"""Types whose instances show what a dictionary holds."""
+"""Types whose instances are views or proxies of a dictionary."""
 
 
 def source_of(value: Any) -> Any:
     """Return the dictionary that a view or proxy shows; anything else is its own source."""
     if type(value) in SHOWING:
-        for found in gc.get_referents(value):
-            if isinstance(found, dict):
-                return found
+        for referent in gc.get_referents(value):
+            if isinstance(referent, dict):
+                return referent
     return value
 
 
 def parts_of(memory: Memory, values: Iterable[Any], done: int = WALK) -> list[Part]:
-    """Return what going through these values reads: the containers among them."""
+    """Return what iterating over these values reads: the containers among them."""
     sources = [source_of(value) for value in values]
-    return [(source, done, None) for source in sources if memory.plan(type(source)).kind >= LIST]
+    return [(source, done, None) for source in sources if memory.rules(type(source)).kind >= LIST]
 
 
 def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: bool = False) -> list[Part]:
-    """Return what comparing or showing these values reads: containers, what they hold, and fields of dataclasses.
+    """Return what comparing or formatting these values reads: containers, their contents, and fields of dataclasses.
 
     Copying reads the attributes of every object.
     """
@@ -52,14 +52,14 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
         if type(source) in SIMPLE or id(source) in seen:
             continue
         seen.add(id(source))
-        plan = memory.plan(type(source))
-        if plan.kind >= LIST:
+        rules = memory.rules(type(source))
+        if rules.kind >= LIST:
             parts.append((source, how, None))
-            waiting.extend((held, WALK) for held in _held(source, plan.kind))
+            waiting.extend((held, WALK) for held in _held(source, rules.kind))
         elif isinstance(source, tuple | frozenset):
             parts_within: Iterator[Any] = tuple.__iter__(source) if isinstance(source, tuple) else frozenset.__iter__(source)
             waiting.extend((held, WALK) for held in parts_within)
-        elif plan.kind == OBJECT and (copying or plan.generated):
+        elif rules.kind == OBJECT and (copying or rules.generated):
             for name, held in attributes(source):
                 parts.append((source, ATTRIBUTE, name))
                 waiting.append((held, WALK))
@@ -69,7 +69,7 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
 def _held(source: Any, kind: int) -> Iterator[Any]:
     if isinstance(source, bytearray):
         return
-    base: Any = next(found for found in (list, deque, dict, set) if isinstance(source, found))
+    base: Any = next(cls for cls in (list, deque, dict, set) if isinstance(source, cls))
     for held in base.__iter__(source):
         if type(held) not in SIMPLE:
             yield held
@@ -78,19 +78,19 @@ def _held(source: Any, kind: int) -> Iterator[Any]:
 
 
 def sought(memory: Memory, owner: Any, key: Any) -> list[Part]:
-    """Return what looking for a key in a container, a view, a proxy or a tuple reads."""
+    """Return what a search for a key in a container, view, proxy or tuple reads."""
     source = source_of(owner)
-    plan = memory.plan(type(source))
-    if plan.kind >= LIST and not plan.native("__contains__"):
+    rules = memory.rules(type(source))
+    if rules.kind >= LIST and not rules.native("__contains__"):
         return []
     if type(owner) in _ITEMS and isinstance(key, tuple) and len(key) == 2:
         return [(source, READ, key[0])]
-    if plan.kind > LIST and (source is owner or type(owner) in _KEYS):
+    if rules.kind > LIST and (source is owner or type(owner) in _KEYS):
         return [(source, READ, key)]
     return all_of(memory, (owner, key), ALL)
 
 
 def compared(memory: Memory, left: Any, right: Any) -> list[Part]:
     """Return what comparing two values reads."""
-    ordered = memory.plan(type(source_of(left))).kind == LIST
+    ordered = memory.rules(type(source_of(left))).kind == LIST
     return [*all_of(memory, (left,), WALK if ordered else ALL), *all_of(memory, (right,))]

@@ -1,12 +1,12 @@
 """Shared memory: reads and writes of attributes, items and variables that instrumented code announces, as operations.
 
-What one actor alone has touched is no scheduling point, nor is what everybody only reads; that is taken for granted until an
-execution shows otherwise, and then `kernel.learned` makes exploring start over. (The states of a location are those of Savage et al.,
-Eraser, TOCS 1997, without the lockset: exclusive, shared, shared and modified.)
+A location that a single actor touches is not a scheduling point, nor is one that actors only read. This is assumed until an execution
+shows otherwise; then `kernel.learned` makes exploring start over. (The states of a location are those of Savage et al., Eraser, TOCS 1997,
+without the lockset: exclusive, shared, shared and modified.)
 
-A container has a location for itself, read by every operation and written by those that change more than one item (for lists: by
-all but `items[i] = v`), one for each key, and one for the order of its keys. The order is written by what adds or removes keys, and
-counts only where somebody goes through the container. Going through it, or asking for its length, reads all its items.
+A container has a location for itself, read by every operation and written by those that change more than one item (for lists: by all
+except `items[i] = v`), one for each key, and one for the order of its keys. Operations that add or remove keys write the order, which
+counts only where code iterates over the container. Iterating, or asking for the length, reads all items.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, BULK, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of
-from simharness.runtimes.memory.locations import Entry, Locations, SharedLocation, Spot, WrittenOnClass
+from simharness.runtimes.memory.locations import Locations, SharedLocation, Spot, TrackedObject, WrittenOnClass
 
 MEMORY = "memory"
 _STEPS = Family(MEMORY, said=False)
@@ -34,12 +34,12 @@ LEAST_ADDRESS = 1 << 16
 MANY = Actor.__new__(Actor)
 """Stands for more than one actor."""
 CHECK = Actor.__new__(Actor)
-"""Stands for the `always` checks: what they read and an actor writes is shared."""
+"""Stands for the `always` checks: a location that they read and an actor writes is shared."""
 
 
 @dataclass(frozen=True)
 class Addresses(Fact, word="memory-at-addresses"):
-    """Code that is not instrumented has asked for an `id` too, so that keys that may be addresses go by one name."""
+    """Code that is not instrumented has asked for an `id`, too: all keys that may be addresses share one name."""
 
 
 class Memory(Locations):
@@ -54,23 +54,23 @@ class Memory(Locations):
     @property
     def touched(self) -> bool:
         """Whether an actor has touched any memory."""
-        entries = (*self.entries.values(), *self.named.values())
-        return any(spot.actor is not None for entry in entries for spot in (*entry.spots.values(), *filter(None, (entry.base,))))
+        objects = (*self.objects.values(), *self.named.values())
+        return any(spot.actor is not None for tracked in objects for spot in (*tracked.spots.values(), *filter(None, (tracked.base,))))
 
     # Attributes and variables: one location each
 
     def attribute(self, owner: Any, name: str, write: bool) -> bool:
         """An attribute is about to be read or written; return whether that was a scheduling point."""
-        entry = self.entries.get(id(owner))
-        if entry is None:
-            entry = self._met(owner)
-            if entry is None:
+        tracked = self.objects.get(id(owner))
+        if tracked is None:
+            tracked = self._met(owner)
+            if tracked is None:
                 return False
         if self.kernel.phase == SETUP:
             return False
-        spot = entry.spots.get(name)
+        spot = tracked.spots.get(name)
         if spot is None:
-            spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
+            spot = tracked.spots[name] = tracked.whole or self.spot(tracked, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
         if write and isinstance(owner, type) and self.kernel.phase == RUNNING:
@@ -78,20 +78,20 @@ class Memory(Locations):
         return self.touch(spot, write)
 
     def _through_classes(self, owner: Any, name: str, spot: Spot, write: bool) -> bool:
-        """Touch an attribute that somebody writes on a class: reading it reads each class in which it is looked for."""
+        """Touch an attribute that is also written on a class: reading it reads each class in which Python looks for it."""
         if write:
             return self.touch(spot, True)
-        return self.touch_all([(one, False) for one in (spot, *self._in_classes(owner, name))], spot.entry.label + spot.key)
+        return self.touch_all([(read, False) for read in (spot, *self._in_classes(owner, name))], spot.tracked.label + spot.key)
 
     def _in_classes(self, owner: Any, name: str) -> list[Spot]:
         spots = []
         for base in (owner if isinstance(owner, type) else type(owner)).__mro__[:-1]:
-            entry = self.entry(base)
-            if entry is None:
+            tracked = self.tracked(base)
+            if tracked is None:
                 continue
-            known = entry.spots.get(name)
+            known = tracked.spots.get(name)
             if known is None:
-                known = entry.spots[name] = self.spot(entry, f".{name}")
+                known = tracked.spots[name] = self.spot(tracked, f".{name}")
             spots.append(known)
         return spots
 
@@ -110,14 +110,14 @@ class Memory(Locations):
             return False
         operations = spot.operations
         if operations is None:
-            label = spot.entry.label + spot.key
+            label = spot.tracked.label + spot.key
             reading = Operation(_READING, reads=spot.bit, detail=label)
             operations = spot.operations = reading, Operation(_WRITING, writes=spot.bit, detail=label)
         kernel.step(operations[write])
         return True
 
     def _aside(self, touched: Sequence[tuple[Spot, bool]]) -> bool:
-        """Outside the actors' run, tell what a check reads; return whether the kernel has to know."""
+        """Outside the actors' run, record what a check reads; return whether the kernel has to know."""
         kernel = self.kernel
         if kernel.dying:
             return True
@@ -129,7 +129,7 @@ class Memory(Locations):
         return any(spot.bit for spot, _ in touched)
 
     def _meet(self, spot: Spot, actor: Actor | None, write: bool) -> None:
-        """Somebody touches a location that is no scheduling point yet."""
+        """Record that an actor, or a check, touches a location that is not a scheduling point yet."""
         if spot.actor is None:
             spot.actor, spot.written = actor, write
         elif spot.actor is not actor:
@@ -140,51 +140,51 @@ class Memory(Locations):
             spot.written = True
 
     def _learn(self, spot: Spot) -> None:
-        if not self.refine(spot.entry):
-            self.kernel.learned.learn(SharedLocation(spot.entry.name + spot.key))
+        if not self.refine(spot.tracked):
+            self.kernel.learned.learn(SharedLocation(spot.tracked.name + spot.key))
 
     # Containers
 
     def access(self, parts: Sequence[Part]) -> bool:
-        """Things are about to be done to containers, in one step; return whether that was a scheduling point."""
+        """Containers are about to be read or changed, in one step; return whether that was a scheduling point."""
         kernel = self.kernel
         if kernel.phase == SETUP:
             for container, _, _ in parts:
-                self.entry(container)
+                self.tracked(container)
             return False
         label = ""
         touched: list[tuple[Spot, bool]] = []
         for container, done, key in parts:
-            entry = self.entry(container)
-            if entry is None:
+            tracked = self.tracked(container)
+            if tracked is None:
                 continue
             if done == ATTRIBUTE:
-                spot = entry.spots.get(key)
+                spot = tracked.spots.get(key)
                 if spot is None:
-                    spot = entry.spots[key] = entry.whole or self.spot(entry, f".{key}")
+                    spot = tracked.spots[key] = tracked.whole or self.spot(tracked, f".{key}")
                 held = (spot, *self._in_classes(container, key)) if key in self.classes else (spot,)
-                touched.extend((one, False) for one in held)
-                label = label or entry.label
+                touched.extend((read, False) for read in held)
+                label = label or tracked.label
                 continue
-            if entry.whole is not None:
-                touched.append((entry.whole, done in (WRITE, REMOVE, BULK)))
-                label = label or entry.label
+            if tracked.whole is not None:
+                touched.append((tracked.whole, done in (WRITE, REMOVE, BULK)))
+                label = label or tracked.label
                 continue
-            base = entry.base
+            base = tracked.base
             if base is None:
-                base = entry.base = self.spot(entry, "")
+                base = tracked.base = self.spot(tracked, "")
             if done <= REMOVE:
-                text = self._item(entry, container, done, key, touched)
+                text = self._item(tracked, container, done, key, touched)
             else:
-                text = "" if done == BULK else self._all(entry, container, done, touched)
+                text = "" if done == BULK else self._all(tracked, container, done, touched)
             touched.append((base, done == BULK or text is None))
-            label = label or f"{entry.label}{text or ''}"
+            label = label or f"{tracked.label}{text or ''}"
         return self.touch_all(touched, label)
 
-    def _item(self, entry: Entry, container: Any, done: int, key: Any, touched: list[tuple[Spot, bool]]) -> str | None:
-        """Note the reading or writing of one item; return its text, or None when it counts as a change of the whole."""
+    def _item(self, tracked: TrackedObject, container: Any, done: int, key: Any, touched: list[tuple[Spot, bool]]) -> str | None:
+        """Record the reading or writing of an item; return its text, or None if that counts as a change of the whole."""
         known: Any
-        kind = self.plan(type(container)).kind
+        kind = self.rules(type(container)).kind
         write = done != READ
         if kind != LIST:
             known = self._named(key_of(key), key)
@@ -195,32 +195,32 @@ class Memory(Locations):
         if known == OTHER:
             if write:
                 return None
-            self._all(entry, container, ALL, touched)
+            self._all(tracked, container, ALL, touched)
             return f"[{'…' if kind != LIST else key!r}]" if isinstance(key, int | slice | type(None)) else "[…]"
-        spot = entry.items.get(known)
+        spot = tracked.items.get(known)
         if spot is None:
-            spot = entry.items[known] = self.spot(entry, f"[{_text(known)}]")
+            spot = tracked.items[known] = self.spot(tracked, f"[{_text(known)}]")
             if spot.bit:
-                entry.points.append(spot)
-        if write and entry.written_by is not self.kernel.actor:
-            entry.written_by = self.kernel.actor if entry.written_by is None else MANY
+                tracked.points.append(spot)
+        if write and tracked.written_by is not self.kernel.actor:
+            tracked.written_by = self.kernel.actor if tracked.written_by is None else MANY
         touched.append((spot, write))
         if write and kind != LIST:
-            self._reorder(entry, container, key, done, touched)
-        everybody = entry.all_by
-        if write and not spot.bit and everybody is not None and everybody is not self.kernel.actor:
+            self._reorder(tracked, container, key, done, touched)
+        reader = tracked.all_by
+        if write and not spot.bit and reader is not None and reader is not self.kernel.actor:
             self._learn(spot)
         return spot.key
 
     def _named(self, known: Any, key: Any) -> Any:
-        """Return what stands for a key with the names of objects in the place of the objects and their `id`."""
+        """Return what stands for a key, with the names of objects in place of the objects and their `id`s."""
         if type(known) is int and known >= LEAST_ADDRESS:
             if self.kernel.learned.of(Addresses):
                 return ("object", "some address")
             if known not in self.identified:
                 self._numbers.add(known)
         if known == IDENTITY or (type(known) is int and known in self.identified):
-            owner = self.entries.get(known if type(known) is int else id(key))
+            owner = self.objects.get(known if type(known) is int else id(key))
             if owner is not None:
                 self.refine(owner)
             return ("object", owner.name if owner is not None else f"some {type(key).__name__}")
@@ -229,72 +229,73 @@ class Memory(Locations):
         return known
 
     def identify(self, thing: Any) -> int:
-        """Return the `id` of an object, which differs from execution to execution: as a key it goes by the object's name."""
-        self.entry(thing)
+        """Return the `id` of an object; it differs between executions, so as a key the object's name stands for it."""
+        self.tracked(thing)
         self.identified.add(id(thing))
         if id(thing) in self._numbers:
             self.kernel.learned.learn(Addresses())
         return id(thing)
 
-    def _reorder(self, entry: Entry, container: Any, key: Any, done: int, touched: list[tuple[Spot, bool]]) -> None:
-        """A key may be added or removed: that writes the order of the keys, if it is one that anybody could see."""
-        order = self._order(entry)
+    def _reorder(self, tracked: TrackedObject, container: Any, key: Any, done: int, touched: list[tuple[Spot, bool]]) -> None:
+        """A key may be added or removed: that writes the order of the keys, if code iterates over them."""
+        order = self._order(tracked)
         if order.bit:
             touched.append((order, True))
             return
         present = (dict if isinstance(container, dict) else set).__contains__(container, key)
         actor = self.kernel.actor
+        # Only the adding of an absent key, or the removing of a present one, changes the order.
         if present is (done == REMOVE):
             if order.actor is not None and order.actor is not actor:
-                entry.disorder = True
-                if entry.observed:
+                tracked.disorder = True
+                if tracked.observed:
                     self._learn(order)
             order.actor = actor
 
-    def _order(self, entry: Entry) -> Spot:
-        order = entry.order
+    def _order(self, tracked: TrackedObject) -> Spot:
+        order = tracked.order
         if order is None:
-            order = entry.order = self.spot(entry, " order")
+            order = tracked.order = self.spot(tracked, " order")
         return order
 
-    def _all(self, entry: Entry, container: Any, done: int, touched: list[tuple[Spot, bool]]) -> str:
-        """Note the reading of all items, and of their order when somebody goes through them."""
+    def _all(self, tracked: TrackedObject, container: Any, done: int, touched: list[tuple[Spot, bool]]) -> str:
+        """Record the reading of all items, and of their order if code iterates over them."""
         kernel = self.kernel
-        if done == WALK and self.plan(type(container)).kind in (DICT, SET):
-            order = self._order(entry)
+        if done == WALK and self.rules(type(container)).kind in (DICT, SET):
+            order = self._order(tracked)
             if order.bit:
                 touched.append((order, False))
-            elif not entry.observed and not kernel.tracing:
-                entry.observed = True
-                if entry.disorder:
+            elif not tracked.observed and not kernel.tracing:
+                tracked.observed = True
+                if tracked.disorder:
                     self._learn(order)
         if kernel.phase != RUNNING and not kernel.checking:
             return ""
         reader = kernel.actor if kernel.phase == RUNNING else CHECK
-        touched.extend((spot, False) for spot in self._learned_items(entry))
+        touched.extend((spot, False) for spot in self._learned_items(tracked))
         if reader is CHECK and kernel.tracing:
             return ""
-        if entry.written_by is not None and entry.written_by is not reader:
-            for spot in entry.items.values():
+        if tracked.written_by is not None and tracked.written_by is not reader:
+            for spot in tracked.items.values():
                 if not spot.bit and spot.written and spot.actor is not reader:
                     self._learn(spot)
-        if entry.all_by is not reader:
-            entry.all_by = reader if entry.all_by is None else MANY
+        if tracked.all_by is not reader:
+            tracked.all_by = reader if tracked.all_by is None else MANY
         return ""
 
-    def _learned_items(self, entry: Entry) -> Sequence[Spot]:
-        """Return the items of a container that are scheduling points, whether this execution has met them or not."""
+    def _learned_items(self, tracked: TrackedObject) -> Sequence[Spot]:
+        """Return the items of a container that are scheduling points, also those that this execution has not met."""
         kernel = self.kernel
-        if entry.learned != kernel.learned.version:
-            prefix = f"{entry.name}["
-            known = {spot.key for spot in entry.points}
+        if tracked.learned != kernel.learned.version:
+            prefix = f"{tracked.name}["
+            known = {spot.key for spot in tracked.points}
             for location in self._shared:
                 if location.startswith(prefix):
                     key = location[len(prefix) - 1 :]
                     if key not in known:
-                        entry.points.append(Spot(entry, key, self.bit(location)))
-            entry.learned = kernel.learned.version
-        return entry.points
+                        tracked.points.append(Spot(tracked, key, self.bit(location)))
+            tracked.learned = kernel.learned.version
+        return tracked.points
 
     def touch_all(self, touched: Sequence[tuple[Spot, bool]], label: str) -> bool:
         """Locations are about to be read (False) or written (True), in one step; return whether that was a scheduling point."""
@@ -321,22 +322,22 @@ class Memory(Locations):
 
 
 def _text(known: Any) -> str:
-    """Return the text of a key, in which facts can be told: short, and without what tokens are written with."""
+    """Return the text of a key as facts in tokens can hold it: short, and without the token's own separators."""
     text = repr(known[1:] if isinstance(known, tuple) and known[0] == "tuple" else known).replace("+", " plus ")
     return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…{zlib.crc32(text.encode(errors='replace')):08x}"
 
 
 def of(kernel: Kernel) -> Memory:
     """Return the shared memory of the execution under way."""
-    found: Memory | None = kernel.context.get(MEMORY)
-    if found is None:
-        found = kernel.context[MEMORY] = Memory(kernel)
-    return found
+    memory: Memory | None = kernel.context.get(MEMORY)
+    if memory is None:
+        memory = kernel.context[MEMORY] = Memory(kernel)
+    return memory
 
 
 def end_execution(kernel: Kernel) -> None:
-    """Let go of the objects of an execution."""
-    found: Memory | None = kernel.context.pop(MEMORY, None)
-    if found is not None:
-        kernel.notice(touched=kernel.record.n == 0 and found.touched)
-        found.close()
+    """Release the objects of an execution."""
+    memory: Memory | None = kernel.context.pop(MEMORY, None)
+    if memory is not None:
+        kernel.notice(touched=kernel.record.n == 0 and memory.touched)
+        memory.close()

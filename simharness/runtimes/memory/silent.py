@@ -1,4 +1,4 @@
-"""Hooks that announce nothing: those of modules that have been instrumented for another simulation of this process than the one at hand."""
+"""Hooks that announce nothing, for modules that were instrumented for another simulation of this process."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from simharness.runtimes.memory import hooks
 
 
 def attr(value: Any, *rest: Any, **options: Any) -> Any:
-    """Return what was given."""
+    """Return the value."""
     return value
 
 
-store = update = on = compared = told = function = whole = truth = made = iterator = walk = assigned = attr
+store = update = on = compared = contents = function = whole = truth = made = iterator = walk = assigned = attr
 
 
 def variable(name: str, place: Any) -> None:
-    """Nothing is told."""
+    """Do nothing."""
 
 
 def augmented(now: Any, value: Any, *variables: Any) -> Any:
@@ -31,7 +31,7 @@ def augmented(now: Any, value: Any, *variables: Any) -> Any:
 
 @contextlib.contextmanager
 def only(own: str, names: Sequence[str]) -> Iterator[None]:
-    """Have no other module announce anything, so that a test does not depend on which tests were run before it."""
+    """Silence all other modules, so that a test does not depend on which tests ran before it."""
     others = [
         vars(module)
         for name, module in list(sys.modules.items())

@@ -1,9 +1,9 @@
 """Stand-ins for the genuine locks and thread-locals that the code under test made before the simulation began.
 
 A module-level `lock = threading.Lock()` of a module imported earlier is a C object that cannot be patched, and a genuine
-RLock or local would silently do nothing between actors, which share one OS thread. So what refers to it in the user's code (a
-module, a class, an instance, a default argument, a closure) refers to a stand-in while the patches last; outside a simulation
-that uses the genuine one. What only a list, a tuple, a slot or C code holds is not reached.
+RLock or local would silently do nothing between actors, which share one OS thread. So while the patches last, references to it in the
+user's code (in a module, class, instance, default argument or closure) are replaced by a stand-in, which outside a simulation uses the
+genuine object. References only from a list, a tuple, a slot or C code are not replaced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def install(patches: Patches) -> None:
 
 
 class _Adoption:
-    """Finds who refers to genuine objects. The same object has the same stand-in everywhere."""
+    """Finds references to genuine objects. An object has the same stand-in everywhere."""
 
     def __init__(self, patches: Patches) -> None:
         self._patches = patches
@@ -40,12 +40,12 @@ class _Adoption:
         self._targets: dict[int, Any] = {}
 
     def plan(self) -> None:
-        """Ask the garbage collector who refers to genuine objects, and who owns the namespaces and tuples that do: it is slow."""
+        """Ask the garbage collector for references to genuine objects, and for owners of namespaces and tuples with one. It is slow."""
         kinds = (_LOCK, _RLOCK, _LOCAL)
-        genuine = [found for found in gc.get_referrers(*kinds) if type(found) in kinds]
+        genuine = [thing for thing in gc.get_referrers(*kinds) if type(thing) in kinds]
         if not genuine:
             return
-        targets = self._targets = {id(found): found for found in genuine}
+        targets = self._targets = {id(thing): thing for thing in genuine}
         indirect: dict[int, Any] = {}
         for holder in gc.get_referrers(*genuine):
             if type(holder) not in (dict, tuple):
@@ -108,7 +108,7 @@ class _Adoption:
                     self._everywhere(value, f"of {function.__name__}")
 
     def _in_condition(self, condition: threading.Condition) -> None:
-        """Give a stand-in to the lock of a condition that was made before, whose methods are bound to it."""
+        """Give a stand-in to the lock of a condition made before: the condition has bound methods of the lock."""
         lock = vars(condition).get("_lock")
         if id(lock) not in self._targets:
             return

@@ -1,8 +1,8 @@
 """`threading.Barrier`: its methods, replaced in place on the class.
 
 The state is (generation, arrived, broken, spoiled): how often the barrier has let its parties through, how many have arrived
-since, whether it is broken, and the generations that a reset turned away. Arriving is a step; so is going on, for all but the
-last to arrive. Those who go on do not conflict with one another.
+since, whether it is broken, and the generations that a reset turned away. Arriving is a step; so is passing, for all except the
+last to arrive. Passing steps do not conflict with one another.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _wait(self: Barrier, timeout: float | None = None) -> int:
     if index + 1 == view.parties:
         _let_through(kernel, view, self._action)  # type: ignore[attr-defined]  # not in the stubs
     else:
-        _go_on(kernel, view, generation, self._timeout if timeout is None else timeout)  # type: ignore[attr-defined]  # not in the stubs
+        _pass(kernel, view, generation, self._timeout if timeout is None else timeout)  # type: ignore[attr-defined]  # not in the stubs
     return index
 
 
@@ -100,7 +100,7 @@ def _let_through(kernel: Kernel, view: _View, action: Any) -> None:
         raise BrokenBarrierError
 
 
-def _go_on(kernel: Kernel, view: _View, generation: int, timeout: float | None) -> None:
+def _pass(kernel: Kernel, view: _View, generation: int, timeout: float | None) -> None:
     """Wait until the others have arrived."""
     resource = view.resource
 

@@ -2,9 +2,9 @@
 
 The state of a condition is the tuple of the actors that wait for it and have not been notified, first come first served as in
 CPython. A wait is two steps: one gives the lock up and queues (it writes both), one takes the lock again, which can be done
-when the lock is free and the actor has been notified. With a timeout there is one step between them: the actor is notified or
-its time is over. An actor whose time is over stays in the queue until it has its lock back, and a notification that reaches
-it then is lost, as it is in CPython.
+when the lock is free and the actor has been notified. With a timeout there is a step between them: the actor is notified or
+its time is over. An actor whose time is over stays in the queue until it has its lock back; a notification that reaches it
+meanwhile is lost, as it is in CPython.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _genuine_notify = Condition.notify
 _genuine_notify_all = Condition.notify_all
 
 CONDITION = Family("condition", in_memory=True)
-_UNHEARD = "nobody has notified it"
+_NOT_NOTIFIED = "no actor has notified it"
 WAIT = Kind(CONDITION, "wait", Role.AWAITS, calls=("wait", "wait_for", "result()"))
 NOTIFY = Kind(CONDITION, "notify", calls=("notify", "notify_all"))
 POLL = Kind(CONDITION, "poll")
-WAKE = Kind(CONDITION, "wake", blocked=_UNHEARD, held="its lock is held by {holder}")
-NOTIFIED = Kind(CONDITION, "notified", blocked=_UNHEARD)
+WAKE = Kind(CONDITION, "wake", blocked=_NOT_NOTIFIED, held="its lock is held by {holder}")
+NOTIFIED = Kind(CONDITION, "notified", blocked=_NOT_NOTIFIED)
 LAPSE = Kind(CONDITION, "lapse")
 
 
 class _View(View):
-    """A condition in one execution; `lock` is the simulated lock it uses, None for one that is not ours."""
+    """A condition in one execution; `lock` is the simulated lock that it uses, None for a lock of another class."""
 
     family = CONDITION
 
@@ -57,14 +57,14 @@ class _View(View):
 
     def wake(self, name: str) -> Operation:
         """Return the step in which this actor, notified, takes its lock again."""
-        found = self._wakes.get(name)
-        if found is None:
+        wake = self._wakes.get(name)
+        if wake is None:
             assert self.guard is not None
             both = Every(self.resource.name, (self.guard, self.resource))
             reads, writes = self.resource.bit, self.guard.bit
-            found = Operation(WAKE, both, reads, writes, enabled=lambda s: not s[0] and name not in s[1])
-            self._wakes[name] = found
-        return found
+            wake = Operation(WAKE, both, reads, writes, enabled=lambda s: not s[0] and name not in s[1])
+            self._wakes[name] = wake
+        return wake
 
     def notified(self, name: str, detail: str = "") -> Operation:
         """Return the step that waits until this actor is notified and leaves the lock alone."""
@@ -99,7 +99,7 @@ def _wait(self: Condition, timeout: float | None = None) -> bool:
     view = _views.of(kernel, self)
     lock, guard = view.lock, view.guard
     if lock is None or guard is None:
-        return _wait_on_a_strange_lock(kernel, view, self, timeout)
+        return _wait_on_another_lock(kernel, view, self, timeout)
     name = me(kernel)
     kernel.step(view.wait)
     if guard.state != name and (isinstance(lock, RLock) or not guard.state):
@@ -126,7 +126,7 @@ def _wait(self: Condition, timeout: float | None = None) -> bool:
 
 
 def _await_notification(kernel: Kernel, view: _View, name: str, timeout: float) -> bool:
-    """Wait, for a time, until notified; return whether that was so in the end."""
+    """Wait, for a limited time, until notified; return whether the actor was notified."""
     if timeout > 0:
         step_until(kernel, view.notified(name, f"{view.resource.name} for {timeout:g} s"), timeout)
     else:
@@ -137,8 +137,8 @@ def _await_notification(kernel: Kernel, view: _View, name: str, timeout: float) 
     return notified
 
 
-def _wait_on_a_strange_lock(kernel: Kernel, view: _View, condition: Any, timeout: float | None) -> bool:
-    """Wait with a lock that has the methods of one and is not ours: it is given up and taken again by calling them."""
+def _wait_on_another_lock(kernel: Kernel, view: _View, condition: Any, timeout: float | None) -> bool:
+    """Wait with a lock of another class: it is given up and taken again by calling its methods."""
     if not condition._is_owned():
         raise RuntimeError("cannot wait on un-acquired lock")
     name = me(kernel)
@@ -209,7 +209,7 @@ def _notify_some(kernel: Kernel, view: _View, condition: Any, n: int | None) -> 
         if kernel.tracing:
             kernel.note(f"wakes {', '.join(waiters[:number])}")
     elif kernel.tracing:
-        kernel.note("nobody waits")
+        kernel.note("no actor waits")
 
 
 def install(patches: Patches) -> None:

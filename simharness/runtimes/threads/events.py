@@ -1,8 +1,8 @@
 """`threading.Event`, `Semaphore` and `BoundedSemaphore`: their methods, replaced in place on the classes.
 
-The state of an event is its flag, that of a semaphore its count. Everything that may block is one step, which can be done
+The state of an event is its flag, that of a semaphore its count. Every operation that may block is one step, enabled
 when the flag is set or the count is positive. One step is enough for `Event.wait`: a thread that a pulse (set, clear) leaves
-behind had not called it yet.
+waiting is one that had not called it yet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _genuine_set = Event.set
 _genuine_clear = Event.clear
 _genuine_wait = Event.wait
 _thread_init = Thread.__init__.__code__
-"""Whoever makes an event there is never asked for it."""
+"""The code of `Thread.__init__`: its event never gets a view, as the replaced methods do not use it."""
 _genuine_semaphore_init = Semaphore.__init__
 _genuine_acquire = Semaphore.acquire
 _genuine_release = Semaphore.release

@@ -1,7 +1,7 @@
 """`concurrent.futures.ThreadPoolExecutor`: the standard library's own code over the replaced primitives.
 
-What that code keeps for the whole program, or orders by address, is replaced here: the lock and the table that its exit
-handler uses, the counter in its threads' names, the order in which sets of futures are walked and their locks taken.
+Its state that is shared by the whole program, or ordered by address, is replaced here: the lock and the table that its exit
+handler uses, the counter in its threads' names, the order in which sets of futures are iterated over and their locks taken.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _executor_init(self: ThreadPoolExecutor, *arguments: Any, **options: Any) ->
 
 
 def _submit(self: ThreadPoolExecutor, *arguments: Any, **options: Any) -> Future[Any]:
-    """Refuse, in a simulation, executors that were made before it or in another execution: they have threads that are no actors."""
+    """Refuse, in a simulation, executors made before it or in another execution: their threads are not actors."""
     kernel = current()
     if kernel is not None and self.__dict__.get(MADE_IN) is not kernel.resources:
         refuse(kernel, "ThreadPoolExecutor.submit", "make the executor in the scenario, so that its threads are actors", sys._getframe(1))
@@ -45,7 +45,7 @@ def _submit(self: ThreadPoolExecutor, *arguments: Any, **options: Any) -> Future
 
 
 def _counter() -> Any:
-    """Number executors per maker, starting from 0; the maker is part of its threads' actors' names."""
+    """Number executors per maker, from 0; the names of their threads' actors contain the maker."""
     kernel = current()
     if kernel is None:
         return _genuine_counter()
@@ -63,8 +63,8 @@ def _future_init(self: Future[Any]) -> None:
 
 
 def _future_hash(self: Future[Any]) -> int:
-    found: int | None = self.__dict__.get(HASH)
-    return object.__hash__(self) if found is None else found
+    number: int | None = self.__dict__.get(HASH)
+    return object.__hash__(self) if number is None else number
 
 
 def _acquire_all(self: Any, futures: Any) -> None:

@@ -1,4 +1,4 @@
-"""Who is running: `current_thread`, `get_ident`, `enumerate` and their kin, answered for actors.
+"""Which thread is running: `current_thread`, `get_ident`, `enumerate` and the like, answered for actors.
 
 Thread identifiers are made from the actor's name, so they are the same in every execution.
 """
@@ -22,7 +22,7 @@ from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import call_alike
 
 THREAD = "threading.Thread"
-"""Where an actor keeps its Thread object, among its locals."""
+"""The key of an actor's Thread object among its locals."""
 
 ENUMERATE = Kind(THREADS, "enumerate", Role.ABOUT_ACTORS)
 
@@ -37,10 +37,10 @@ _idents: dict[str, int] = {}
 
 def ident_of(name: str) -> int:
     """Return the thread identifier of the actor of this name."""
-    found = _idents.get(name)
-    if found is None:
-        found = _idents[name] = 0x10000 + zlib.crc32(name.encode())
-    return found
+    ident = _idents.get(name)
+    if ident is None:
+        ident = _idents[name] = 0x10000 + zlib.crc32(name.encode())
+    return ident
 
 
 def current_actor(kernel: Kernel) -> Actor | None:
@@ -52,32 +52,32 @@ def current_actor(kernel: Kernel) -> Actor | None:
 
 
 def _current_host(kernel: Kernel) -> Actor | None:
-    """Return the actor whose thread is running: the same, but for tasks, which share one; None stands for the main thread."""
+    """Return the actor whose thread is running: for a task, the actor that called `trio.run`; None stands for the main thread."""
     actor = current_actor(kernel)
     return None if actor is None or actor.host.name == ROOT else actor.host
 
 
 def _main(kernel: Kernel) -> Thread:
-    found: Thread | None = kernel.context.get(THREAD)
-    if found is None:
+    thread: Thread | None = kernel.context.get(THREAD)
+    if thread is None:
         from simharness.runtimes.threads.thread_views import adopt
 
         root = next((actor for actor in kernel.cast.actors.values() if actor.name == ROOT), kernel.actor)
         if root is None or root.name != ROOT:
             root = Actor(kernel.names, kernel.greenlets.hub, ROOT, lambda: None, False, "main")
-        found = kernel.context[THREAD] = adopt(kernel, root, ROOT)
-    return found
+        thread = kernel.context[THREAD] = adopt(kernel, root, ROOT)
+    return thread
 
 
 def _thread_of(kernel: Kernel, actor: Actor | None) -> Thread:
     if actor is None:
         return _main(kernel)
-    found: Thread | None = actor.locals.get(THREAD)
-    if found is None:
+    thread: Thread | None = actor.locals.get(THREAD)
+    if thread is None:
         from simharness.runtimes.threads.thread_views import adopt
 
-        found = actor.locals[THREAD] = adopt(kernel, actor, actor.name)
-    return found
+        thread = actor.locals[THREAD] = adopt(kernel, actor, actor.name)
+    return thread
 
 
 def _current_thread() -> Thread:
@@ -121,7 +121,7 @@ def _active_count() -> int:
 
 
 def _outside_only(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what does nothing inside a simulation, where there is no thread to trace."""
+    """Wrap a function so that it does nothing inside a simulation, where there is no thread to trace."""
     owner, name = threading, original.__name__
 
     def nothing(function: Any) -> None:

@@ -1,4 +1,4 @@
-"""The synchronisation primitives of `threading` and `_thread`: which of them are replaced, and how.
+"""Which synchronisation primitives of `threading` and `_thread` are replaced, and how.
 
 Factories of locks are replaced wherever they are bound; classes written in Python have their methods replaced in place, so
 that subclasses and instances that existed before are covered. Genuine locks that the code under test made before (at import)
@@ -11,8 +11,7 @@ import _thread
 import threading
 
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.threads import adoption, barriers, conditions
-from simharness.runtimes.threads import events as signals
+from simharness.runtimes.threads import adoption, barriers, conditions, events
 from simharness.runtimes.threads.locks import Lock, RLock
 
 _lock_factory = threading.Lock
@@ -29,6 +28,6 @@ def install(patches: Patches) -> None:
     for rlock in (_rlock_factory, _rlock_type):
         patches.everywhere(rlock, RLock)
     conditions.install(patches)
-    signals.install(patches)
+    events.install(patches)
     barriers.install(patches)
     adoption.install(patches)

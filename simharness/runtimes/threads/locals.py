@@ -1,4 +1,4 @@
-"""`threading.local`: each actor has its own values, in each execution anew.
+"""`threading.local`: each actor has its own values, fresh in each execution.
 
 `Local` stands in for the class; instances made before get a `Local` around them (see `adoption`), and subclasses defined
 before have their attribute access replaced in place. The main actor starts with the values of the OS thread that explores, as
@@ -25,7 +25,7 @@ _NO_ARGUMENTS: Arguments = ((), {})
 
 
 def space_of(kernel: Kernel) -> dict[Any, Any]:
-    """Return what the running actor keeps for itself; set-up, checks and the root actor share the main thread's."""
+    """Return the running actor's own storage; set-up, checks and the root actor share the main thread's."""
     actor = kernel.actor
     if kernel.phase != RUNNING or actor is None or actor.host.name == ROOT:
         space: dict[Any, Any] = kernel.context.setdefault("main thread", {})
@@ -34,7 +34,7 @@ def space_of(kernel: Kernel) -> dict[Any, Any]:
 
 
 def _enter(kernel: Kernel, local: Any, native: Namespace, arguments: Arguments, made_now: bool) -> Namespace:
-    """Give the running actor its namespace of a local; as for a thread, `__init__` is called for each but the maker's."""
+    """Give the running actor its namespace of a local; as for threads, `__init__` is called for each except the maker's."""
     space = space_of(kernel)
     is_main = space is kernel.context.get("main thread")
     namespace: Namespace = dict(native) if is_main else {}
@@ -52,36 +52,36 @@ def _enter(kernel: Kernel, local: Any, native: Namespace, arguments: Arguments, 
 
 
 def _get(local: Any, namespace: Namespace, name: str) -> Any:
-    """Look an attribute up as `object.__getattribute__` does, in this namespace."""
+    """Look up an attribute as `object.__getattribute__` does, in this namespace."""
     if name == "__dict__":
         return namespace
     cls = type(local)
-    found = _in_class(cls, name)
-    kind = type(found)
-    if found is not _MISSING and hasattr(kind, "__get__") and (hasattr(kind, "__set__") or hasattr(kind, "__delete__")):
-        return kind.__get__(found, local, cls)
+    attribute = _in_class(cls, name)
+    kind = type(attribute)
+    if attribute is not _MISSING and hasattr(kind, "__get__") and (hasattr(kind, "__set__") or hasattr(kind, "__delete__")):
+        return kind.__get__(attribute, local, cls)
     if name in namespace:
         return namespace[name]
-    if found is _MISSING:
+    if attribute is _MISSING:
         shown = "_thread._local" if cls is Local else cls.__name__
         raise AttributeError(f"'{shown}' object has no attribute '{name}'", name=name, obj=local)
-    return kind.__get__(found, local, cls) if hasattr(kind, "__get__") else found
+    return kind.__get__(attribute, local, cls) if hasattr(kind, "__get__") else attribute
 
 
 def _put(local: Any, namespace: Namespace, name: str, value: Any) -> None:
     if name == "__dict__":
         raise AttributeError(f"'{type(local).__name__}' object attribute '__dict__' is read-only")
-    found = _in_class(type(local), name)
-    if found is not _MISSING and hasattr(type(found), "__set__"):
-        type(found).__set__(found, local, value)
+    attribute = _in_class(type(local), name)
+    if attribute is not _MISSING and hasattr(type(attribute), "__set__"):
+        type(attribute).__set__(attribute, local, value)
     else:
         namespace[name] = value
 
 
 def _delete(local: Any, namespace: Namespace, name: str) -> None:
-    found = _in_class(type(local), name)
-    if found is not _MISSING and hasattr(type(found), "__delete__"):
-        type(found).__delete__(found, local)
+    attribute = _in_class(type(local), name)
+    if attribute is not _MISSING and hasattr(type(attribute), "__delete__"):
+        type(attribute).__delete__(attribute, local)
     elif namespace.pop(name, _MISSING) is _MISSING:
         raise AttributeError(name, name=name, obj=local)
 
@@ -99,7 +99,7 @@ class Local:
     __slots__ = ("__weakref__", "_simharness_arguments", "_simharness_genuine", "_simharness_ready")
 
     def __new__(cls, /, *args: Any, **kwargs: Any) -> Local:
-        """Make one, with the arguments that `__init__` gets in every thread."""
+        """Make a local; `__init__` gets these arguments in every thread."""
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")
         self = cls._wrap(_genuine_local(), (args, kwargs))
@@ -120,7 +120,7 @@ class Local:
 
     @classmethod
     def around(cls, genuine: Any) -> Local:
-        """Return a stand-in for a genuine local; outside a simulation they are one."""
+        """Return a stand-in for a genuine local; outside a simulation it uses that local."""
         return cls._wrap(genuine, _NO_ARGUMENTS)
 
     def __getattribute__(self, name: str) -> Any:
@@ -139,8 +139,8 @@ def _namespace(local: Local) -> Namespace:
     if kernel is not None:
         entry = space_of(kernel).get(id(local))
         if entry is not None:
-            found: Namespace = entry[1]
-            return found
+            own: Namespace = entry[1]
+            return own
         return _enter(kernel, local, native.__dict__, object.__getattribute__(local, "_simharness_arguments"), made_now=False)
     ready = object.__getattribute__(local, "_simharness_ready")
     cls = type(local)
@@ -158,8 +158,8 @@ def _namespace(local: Local) -> Namespace:
 def _namespace_of_genuine(kernel: Kernel, local: Any) -> Namespace:
     entry = space_of(kernel).get(id(local))
     if entry is not None:
-        found: Namespace = entry[1]
-        return found
+        namespace: Namespace = entry[1]
+        return namespace
     known = kernel.context.get("arguments of locals", {}).get(id(local))
     native = {} if known else _genuine_local.__getattribute__(local, "__dict__")
     return _enter(kernel, local, native, known or _NO_ARGUMENTS, made_now=False)

@@ -1,7 +1,7 @@
 """`threading.Lock` and `threading.RLock` whose operations are scheduling points inside a simulation.
 
-A lock's state is the name of the actor that holds it, or None. Acquiring writes it and can be done when it is free; trying is
-a write where it succeeds and a read where it fails. An actor that enters an RLock it holds makes no step: nobody else can see
+A lock's state is the name of the actor that holds it, or None. Acquiring writes it and is enabled when it is free; trying is
+a write if it succeeds and a read if it fails. An actor that enters an RLock it holds makes no step: no other actor can see
 it. Outside a simulation, and on other OS threads, a genuine lock does the work.
 """
 
@@ -19,22 +19,12 @@ from simharness.engine.kinds import Family, Kind, Role, Sends
 from simharness.engine.operations import Operation, Resource
 from simharness.runtimes.primitives import gave_back, made_here, me, number_of, step_until, took
 
-_INTERNAL = frozenset(
-    {
-        "logging",
-        "logging.handlers",
-        "logging.config",
-        "queue",
-        "importlib._bootstrap",
-        "_frozen_importlib",
-        "warnings",
-    }
-)
-"""Modules whose own locks stay genuine: no step may come from them, and nothing in them waits while an actor is switched away."""
+_INTERNAL = frozenset({"logging", "logging.handlers", "logging.config", "queue", "importlib._bootstrap", "_frozen_importlib", "warnings"})
+"""Modules whose own locks stay genuine: they must make no steps, and no actor is switched away while it holds one."""
 
 
 class _Kinds(NamedTuple):
-    """What is done to the locks of one family."""
+    """The kinds of steps of one family of locks."""
 
     family: Family
     acquire: Kind
@@ -58,7 +48,7 @@ _making = _genuine_lock()
 
 
 class _Base:
-    """What the two kinds of lock share: the resource and operations of the execution under way, and the genuine lock behind."""
+    """What the two classes of locks share: the resource and operations of the execution under way, and the genuine lock."""
 
     __slots__ = (
         "__weakref__",
@@ -91,7 +81,7 @@ class _Base:
 
     @classmethod
     def around(cls, genuine: Any, label: str) -> Self:
-        """Return a stand-in for a genuine lock; outside a simulation they are one."""
+        """Return a stand-in for a genuine lock; outside a simulation it uses that lock."""
         self = object.__new__(cls)
         self._execution = None
         self._label = label
@@ -106,30 +96,30 @@ class _Base:
         self._rare: dict[str, Operation] = {}
 
     def _attached(self, kernel: Kernel) -> Resource:
-        """Return the lock's resource in this execution; a lock that was there before starts free."""
+        """Return the lock's resource in this execution; a lock made before starts free."""
         if self._execution is not kernel.resources:
             name = f"{self._kinds.family.name} made before, no. {number_of(self)}"
             self._attach(kernel, name, self._label or name)
         return self._resource
 
     def _try(self) -> Operation:
-        found = self._rare.get("try")
-        if found is None:
-            found = self._rare["try"] = Operation(self._kinds.try_acquire, self._resource, writes_when=not_)
-        return found
+        attempt = self._rare.get("try")
+        if attempt is None:
+            attempt = self._rare["try"] = Operation(self._kinds.try_acquire, self._resource, writes_when=not_)
+        return attempt
 
     def _timed(self, seconds: float) -> Operation:
         detail = f"{self._resource.name} for {seconds:g} s"
         return Operation(self._kinds.acquire, self._resource, enabled=not_, writes_when=not_, detail=detail)
 
     def _look(self) -> Operation:
-        found = self._rare.get("look")
-        if found is None:
-            found = self._rare["look"] = Operation(self._kinds.locked, self._resource, reads=self._resource.bit)
-        return found
+        look = self._rare.get("look")
+        if look is None:
+            look = self._rare["look"] = Operation(self._kinds.locked, self._resource, reads=self._resource.bit)
+        return look
 
     def _take(self, kernel: Kernel, blocking: bool, timeout: float) -> bool:
-        """Acquire, as one step."""
+        """Acquire the lock in one step."""
         resource = self._attached(kernel)
         if blocking and timeout == -1:
             kernel.step(self._acquire)
@@ -152,7 +142,7 @@ class _Base:
         return True
 
     def _native(self) -> Any:
-        """Return the genuine lock behind this one."""
+        """Return the genuine lock behind the stand-in."""
         if self._genuine is None:
             with _making:
                 if self._genuine is None:
@@ -188,7 +178,7 @@ class Lock(_Base):
     __slots__ = ()
 
     def __new__(cls, *_: Any, **__: Any) -> Lock:
-        """Make one; the standard library's own locks are genuine."""
+        """Make a lock; the standard library's own are genuine."""
         module = sys._getframe(1).f_globals.get("__name__")
         if module in _INTERNAL or module == "threading":
             return _genuine_lock()  # type: ignore[return-value]  # as a factory function would
@@ -208,7 +198,7 @@ class Lock(_Base):
         return self._take(kernel, blocking, timeout)
 
     def release(self) -> None:
-        """Give the lock back; anybody may."""
+        """Release the lock; any actor may."""
         kernel = current()
         if kernel is None:
             self._native().release()
@@ -222,7 +212,7 @@ class Lock(_Base):
             gave_back(kernel, resource)
 
     def locked(self) -> bool:
-        """Whether somebody holds it."""
+        """Whether an actor holds it."""
         return self._is_held()
 
     __enter__ = acquire
@@ -244,7 +234,7 @@ class RLock(_Base):
     _new_genuine = staticmethod(_GenuineRLock)
 
     def __new__(cls, *_: Any, **__: Any) -> RLock:
-        """Make one; the standard library's own locks are genuine."""
+        """Make a lock; the standard library's own are genuine."""
         if sys._getframe(1).f_globals.get("__name__") in _INTERNAL:
             return _GenuineRLock()  # type: ignore[return-value]  # as a factory function would
         return object.__new__(cls)
@@ -326,5 +316,5 @@ class RLock(_Base):
     if hasattr(_GenuineRLock(), "locked"):
 
         def locked(self) -> bool:
-            """Whether somebody holds it."""
+            """Whether an actor holds it."""
             return self._is_held()

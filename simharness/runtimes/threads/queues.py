@@ -1,8 +1,8 @@
-"""`queue.Queue` and its kin: every operation is one step.
+"""`queue.Queue` and the like: every operation is one step.
 
-What a queue holds is where the genuine class keeps it, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
+The items stay where the genuine class keeps them, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
 The state is (length, whether shut down); the count of unfinished tasks is a resource of its own, so that `task_done` does not
-conflict with `get`. A queue made before the simulation has its contents back at the start of every execution. `mutex` and the
+conflict with `get`. The contents of a queue made before the simulation are restored at the start of every execution. `mutex` and the
 conditions of a queue are not used inside a simulation.
 """
 
@@ -48,11 +48,11 @@ _genuine_full = Queue.full
 _genuine_shutdown = getattr(Queue, "shutdown", None)
 _genuine_simple = _queue.SimpleQueue
 _changed: list[Any] = []
-"""The queues made before the simulation that it has used: their contents are put back when it is over."""
+"""The queues made before the simulation that it has used: their contents are restored when it is over."""
 
 
 def _contents(owner: Any) -> dict[str, Any]:
-    """Return copies of what a queue keeps its items and counts in."""
+    """Return copies of the attributes in which a queue keeps its items and counts."""
     kinds = (list, deque, dict, set, int, bool)
     return {name: copy.copy(value) for name, value in vars(owner).items() if isinstance(value, kinds)}
 
@@ -105,7 +105,7 @@ def _is_zero(state: State) -> bool:
 
 
 class _QueueViews(Views[_View]):
-    """The views of queues; one made before the simulation begins each execution with what it held then."""
+    """The views of queues; a queue made before the simulation begins each execution with its contents of then."""
 
     def of(self, kernel: Kernel, owner: Any) -> _View:
         if "_simharness_view" not in owner.__dict__ and CONTENTS not in owner.__dict__:
@@ -120,7 +120,7 @@ def _restore(owner: Any) -> None:
 
 
 def end_execution() -> None:
-    """Put back what the queues held that were made before the simulation."""
+    """Restore the contents of queues made before the simulation."""
     while _changed:
         owner = _changed.pop()
         _restore(owner)
@@ -302,8 +302,8 @@ class SimpleQueue(Generic[T]):
         """Remove and return the oldest item, waiting for one if need be."""
         kernel = current()
         if kernel is None:
-            found: T = self._genuine.get(block, timeout)
-            return found
+            item: T = self._genuine.get(block, timeout)
+            return item
         resource = self._attached(kernel)
         if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")

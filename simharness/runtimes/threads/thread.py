@@ -1,8 +1,8 @@
 """`threading.Thread` and `Timer`: inside a simulation a thread is an actor.
 
-Starting one is a step; the new actor runs to its first scheduling point at once. A child of the root actor is called as its
-thread is; a child of another actor carries its parent's name before its own, since whether a name is free must not depend on
-what other actors do. Joining reads the end of the actor. Daemon flag and process are inherited.
+Starting one is a step; the new actor runs to its first scheduling point at once. A child of the root actor has the name
+of its thread; that of another actor's child starts with the parent's name, since whether a name is free must not depend on
+other actors. Joining reads the end of the actor. Daemon flag and process are inherited.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _genuine_hook = threading.__excepthook__
 HASH = "_simharness_hash"
 
 
-def _init(  # the genuine one's signature
+def _init(  # the genuine signature
     self: Thread,
     group: None = None,
     target: Any = None,
@@ -71,7 +71,7 @@ def _init(  # the genuine one's signature
 
 
 def _default_name(kernel: Kernel, target: Any) -> str:
-    """Return a name as CPython gives one, counted per maker and not for the whole program."""
+    """Return a name as CPython would, but counted per maker and not for the whole program."""
     maker = identity.current_actor(kernel)
     numbers = kernel.context.setdefault("thread numbers", {})
     number = numbers[maker] = numbers.get(maker, 0) + 1
@@ -81,7 +81,7 @@ def _default_name(kernel: Kernel, target: Any) -> str:
 
 
 def _actor_name(kernel: Kernel, thread: Thread) -> str:
-    """Return a name for the actor that is unique in this execution, whatever actors other than its parent do."""
+    """Return a name for the actor that is unique in this execution and depends on no actor except its parent."""
     parent = kernel.actor
     name = thread.name
     if parent is not None and parent.name != ROOT and not name.startswith(f"{parent.name}/"):
@@ -113,7 +113,7 @@ def _launch(kernel: Kernel, thread: Thread, view: _View, work: Callable[[], Any]
 
 
 def _work(thread: Thread) -> None:
-    """What a thread's actor does: `run`, and the user's `threading.excepthook` if that fails."""
+    """Do the work of a thread's actor: call `run`, and the user's `threading.excepthook` if that fails."""
     try:
         thread.run()
     except (GreenletExit, SystemExit, SimharnessError, Stuck, KeyboardInterrupt):
@@ -135,7 +135,7 @@ def _run(self: Thread) -> None:
     if current() is None:
         _genuine_run(self)
         return
-    # The genuine one deletes these; a Thread made before the simulation starts once in every execution.
+    # The genuine method deletes these; a Thread made before the simulation starts once in every execution.
     if self._target is not None:  # type: ignore[attr-defined]  # not in the stubs
         self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]  # not in the stubs
 
@@ -214,15 +214,15 @@ def _repr(self: Thread) -> str:
 
 def _hash(self: Thread) -> int:
     """Order sets of threads by name and not by address, inside a simulation."""
-    found = self.__dict__.get(HASH)
-    return object.__hash__(self) if found is None else cast(int, found)
+    number = self.__dict__.get(HASH)
+    return object.__hash__(self) if number is None else cast(int, number)
 
 
 def _timer_run(self: Timer) -> None:
     if current() is None:
         _genuine_timer_run(self)
         return
-    # The genuine one waits and then looks again; one step that does both sees every outcome.
+    # The genuine method waits and then looks again; a step that does both sees every outcome.
     if not self.finished.wait(self.interval):
         self.function(*self.args, **self.kwargs)
     self.finished.set()

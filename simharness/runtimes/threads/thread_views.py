@@ -1,4 +1,4 @@
-"""What a `Thread` object is in one execution."""
+"""The views of `Thread` objects: what each is in one execution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _view(kernel: Kernel, thread: Thread) -> _View:
 
 
 def adopt(kernel: Kernel, actor: Actor, name: str) -> Thread:
-    """Return a Thread object for an actor that was not started as one."""
+    """Return a Thread object for an actor that was not started as a thread."""
     thread = Thread.__new__(Thread)
     _genuine_init(thread, name=name, daemon=actor.daemon)
     view = thread.__dict__[VIEW] = _View(kernel)

@@ -1,7 +1,7 @@
-"""What pytest-trio keeps in sets, whose order depends on addresses: in a simulation it depends on the order of insertion.
+"""Gives pytest-trio's sets, whose order depends on addresses, the order of insertion in a simulation.
 
-Its fixtures are tasks that wait for one another by events; in which order they are started, waited for and cancelled is that of three
-sets of its own. `tests/test_trio_internals.py` fails when a release of pytest-trio has others.
+Its fixtures are tasks that wait for one another by events; the order of three of its sets decides the order in which they are started,
+awaited and cancelled. `tests/test_trio_internals.py` fails when a release of pytest-trio has other sets.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from simharness.engine.kernel import current
 from simharness.runtimes.patching import Patches
 
 REACHED = {"TrioFixture": ("user_done_events",), "TrioTestContext": ("active_cancel_scopes",)}
-"""Classes of pytest-trio and the attributes in which their objects keep sets."""
+"""Classes of pytest-trio and those of their attributes that hold sets."""
 
 
 class InOrder:
-    """A set that is gone through in the order of insertion."""
+    """A set that iterates in the order of insertion."""
 
     def __init__(self) -> None:
         self._members: dict[int, Any] = {}
 
     def add(self, member: Any) -> None:
-        """Have a member."""
+        """Add a member."""
         self._members[id(member)] = member
 
     def remove(self, member: Any) -> None:
-        """Have it no more."""
+        """Remove a member."""
         del self._members[id(member)]
 
     def __iter__(self) -> Iterator[Any]:
@@ -39,7 +39,7 @@ class InOrder:
 
 
 def trio_test(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that runs an `async def` with Trio, as `trio.testing.trio_test` does."""
+    """Wrap an `async def` in a function that runs it with Trio, as `trio.testing.trio_test` does."""
     from trio import testing
 
     return testing.trio_test(function)

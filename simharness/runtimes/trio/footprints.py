@@ -1,9 +1,9 @@
-"""What steps touch of Trio: its events, locks, channels, limiters, cancel scopes and nurseries, seen from their attributes.
+"""What steps touch of Trio: its events, locks, channels, limiters, cancel scopes and nurseries, observed through their attributes.
 
-The classes below are Trio's own. In a simulation in which the steps of tasks grow (`trio_steps.py`) each object of theirs has a bit.
-Getting an attribute reads it; setting one writes it, and so does getting a container, which may be changed; but tasks that begin to wait
-for an event, or stop, do not hinder one another. Of a nursery only what orders tasks counts: who starts children,
-who looks whether there are any.
+The classes below are Trio's own. In a simulation in which the steps of tasks grow (`growing.py`) each of their objects has a bit.
+Getting an attribute reads the object; setting one writes it, and so does getting a container, which may be changed. An exception: tasks
+that begin to wait for an event, or stop waiting, commute. Of a nursery only two things count, as they order tasks: starting children, and
+looking whether there are any.
 
 `tests/test_trio_internals.py` fails when a release of Trio changes what is used here.
 """
@@ -42,12 +42,12 @@ NURSERY = trio.Nursery
 CONTAINERS = (set, dict, list)
 CALLED = (MethodType, FunctionType, BuiltinMethodType)
 COMMUTING = frozenset({(trio.Event, "_tasks")})
-"""Containers whose changes do not hinder one another: what an event's `set` does writes its flag."""
+"""Containers whose changes commute; an event's `set` writes its flag, which orders it against them."""
 OBSERVING = "statistics"
 
 
 class Growing(Protocol):
-    """What the objects ask of the run whose step is under way."""
+    """What the objects report to the run whose step is under way."""
 
     def touch(self, bit: int, write: bool) -> None:
         """Something with this bit is read or written."""
@@ -59,10 +59,10 @@ class Growing(Protocol):
         """A task starts a child in a nursery."""
 
     def looks(self, nursery: Any, write: bool, children: bool) -> None:
-        """A task looks at a nursery, or changes what is no child's end; `children`: at whether its children have ended, too."""
+        """A task looks at a nursery, or changes it except by a child's end; `children`: it also looks whether children have ended."""
 
     def aborts(self, task: Any) -> None:
-        """A task looks whether another one can be cancelled."""
+        """A task looks whether another task can be cancelled."""
 
 
 class Thing(NamedTuple):
@@ -80,22 +80,22 @@ def grows(kernel: Kernel) -> bool:
 
 def named(kernel: Kernel) -> dict[int, Thing]:
     """Return the objects of the execution that have bits."""
-    found: dict[int, Thing] = kernel.context.setdefault(NAMED, {})
-    return found
+    things: dict[int, Thing] = kernel.context.setdefault(NAMED, {})
+    return things
 
 
 def bit_of(kernel: Kernel, thing: object) -> int:
     """Return an object's bit; 0 if it was made outside the execution."""
-    found = named(kernel).get(id(thing))
-    return 0 if found is None else found.bit
+    known = named(kernel).get(id(thing))
+    return 0 if known is None else known.bit
 
 
 def _inside() -> Growing | None:
     kernel = current()
     if kernel is None or kernel.phase != RUNNING or kernel.dying:
         return None
-    found: Growing | None = kernel.context.get(INSIDE)
-    return found
+    run: Growing | None = kernel.context.get(INSIDE)
+    return run
 
 
 def _touch(thing: object, write: bool) -> None:
@@ -140,22 +140,22 @@ def _made(genuine: Callable[..., None]) -> Callable[..., None]:
 
 
 def install(patches: Patches) -> None:
-    """Plan to have the objects of Trio's classes tell what is done to them."""
+    """Plan to have the objects of Trio's classes report how they are used."""
     for kind in (*TRACKED, NURSERY):
         patches.attribute(kind, "__init__", _made(vars(kind)["__init__"]))
     for kind in TRACKED:
         patches.attribute(kind, "__getattribute__", _get)
         patches.attribute(kind, "__setattr__", _set)
-    for name, told in _TOLD.items():
-        patches.attribute(NURSERY, name, _telling(vars(NURSERY)[name], told))
+    for name, report in _REPORTS.items():
+        patches.attribute(NURSERY, name, _reporting(vars(NURSERY)[name], report))
     children = vars(NURSERY)["child_tasks"].fget
-    patches.attribute(NURSERY, "child_tasks", property(_telling(children, lambda run, nursery: run.looks(nursery, False, True))))
+    patches.attribute(NURSERY, "child_tasks", property(_reporting(children, lambda run, nursery: run.looks(nursery, False, True))))
     attempt = _run.Task._attempt_delivery_of_any_pending_cancel
-    patches.attribute(_run.Task, attempt.__name__, _telling(attempt, lambda run, task: run.aborts(task)))
-    patches.attribute(trio.lowlevel.RunVar, "set", _telling(trio.lowlevel.RunVar.set, lambda run, _: run.misfit()))
+    patches.attribute(_run.Task, attempt.__name__, _reporting(attempt, lambda run, task: run.aborts(task)))
+    patches.attribute(trio.lowlevel.RunVar, "set", _reporting(trio.lowlevel.RunVar.set, lambda run, _: run.misfit()))
 
 
-_TOLD: dict[str, Callable[[Growing, Any], None]] = {
+_REPORTS: dict[str, Callable[[Growing, Any], None]] = {
     "start_soon": lambda run, nursery: run.starts(nursery),
     "start": lambda run, _: run.misfit(),
     "_add_exc": lambda run, nursery: run.looks(nursery, True, False),
@@ -163,13 +163,13 @@ _TOLD: dict[str, Callable[[Growing, Any], None]] = {
 }
 
 
-def _telling(genuine: Callable[..., Any], told: Callable[[Growing, Any], None]) -> Callable[..., Any]:
+def _reporting(genuine: Callable[..., Any], report: Callable[[Growing, Any], None]) -> Callable[..., Any]:
     holder = (genuine,)
 
-    def telling(self: Any, *arguments: Any, **options: Any) -> Any:
+    def reporting(self: Any, *arguments: Any, **options: Any) -> Any:
         run = _inside()
         if run is not None:
-            told(run, self)
+            report(run, self)
         return holder[0](self, *arguments, **options)
 
-    return telling
+    return reporting

@@ -1,15 +1,15 @@
-"""A `trio.run` whose tasks are alone with each other: a task's step is one step of the kernel, and its footprint is what it touched.
+"""A `trio.run` with no other actors besides its tasks: a task's step is one step of the kernel, whose footprint is what it touched.
 
-With nobody else about, nothing can come between two points of a task's step, so they are no steps of their own: the step *absorbs* their
-operations. Its footprint is the union of theirs, with what it touches of Trio (`trio_footprints.py`) and of instrumented memory; two
-steps that touch nothing in common commute. It is complete only when the step is over (`Learned.late`).
+Without other actors, nothing can come between two points of a task's step, so they are not steps of their own: the step *absorbs* their
+operations. Its footprint is the union of theirs, with what it touches of Trio (`footprints.py`) and of instrumented memory; two steps that
+touch nothing in common commute. The footprint is complete only when the step is over (`Learned.late`).
 
-A task that waits for its turn waits for its *wake-up*, which whoever wakes it writes, and whoever looks whether it can be cancelled reads.
-A task that waits for the children of a nursery waits for the *end* of each of them, so that children may end in any order. The steps of a
-task read all cancel scopes around it.
+A task that waits for its turn waits for its *wake-up*: waking the task writes it, looking whether the task can be cancelled reads it. A
+task that waits for the children of a nursery waits for the *end* of each child, so that children may end in any order. The steps of a task
+read all cancel scopes around it.
 
-This is begun (`StepsGrow`) when an execution has shown several tasks whose code is instrumented, and given up (`StepsCannotGrow`) as
-soon as something happens whose footprint is not known or that does not fit into one step: a deadline, a worker thread, another actor, a
+This mode begins (`StepsGrow`) when an execution has shown several tasks whose code is instrumented, and ends (`StepsCannotGrow`) as soon as
+something happens whose footprint is unknown or that does not fit into a single step: a deadline, a worker thread, another actor, a
 callback, a choice, an operation that has to wait, code under test that is not instrumented (a task's, or what instrumented code calls or
 handles), faults, checks after every step. Then all steps of a run conflict.
 """
@@ -42,7 +42,7 @@ class GrowingRun(Run):
     # What steps touch
 
     def absorb(self, operation: Operation) -> bool:
-        """Make an operation part of the step under way; give up where that cannot be."""
+        """Make an operation part of the step under way; end this mode if that is impossible."""
         kernel, resource = self.kernel, operation.resource
         if kernel.context.get(footprints.INSIDE) is not self:
             return False
@@ -67,13 +67,13 @@ class GrowingRun(Run):
         kernel.abandon()
 
     def starts(self, nursery: Any) -> None:
-        """A task starts a child in a nursery; who is not the nursery's owner may find it closed, because all children have ended."""
+        """A task starts a child in a nursery; it may find another task's nursery closed, because all children have ended."""
         running = internals.running()
         self.looks(nursery, True, running is None or nursery.parent_task is not running)
         self._read_scopes(nursery)
 
     def looks(self, nursery: Any, write: bool, children: bool) -> None:
-        """A task looks at a nursery, or changes what is no child's end; `children`: at whether its children have ended, too."""
+        """A task looks at a nursery, or changes it except by a child's end; `children`: it also looks whether children have ended."""
         self.touch(footprints.bit_of(self.kernel, nursery), write)
         for end in self.ends.get(id(nursery), ()) if children else ():
             self.touch(end.bit, False)
@@ -87,10 +87,10 @@ class GrowingRun(Run):
     # Steps
 
     def _wake(self, actor: Actor) -> Resource:
-        found = self.wakes.get(actor.index)
-        if found is None:
-            found = self.wakes[actor.index] = self.kernel.resource(f"turn of {actor.name}", False, "trio")
-        return found
+        wake = self.wakes.get(actor.index)
+        if wake is None:
+            wake = self.wakes[actor.index] = self.kernel.resource(f"turn of {actor.name}", False, "trio")
+        return wake
 
     def operation(self, actor: Actor, kind: Kind, detail: str) -> Operation:
         """Return the next step of a task."""
@@ -159,7 +159,7 @@ class GrowingRun(Run):
             self._read_scopes(task)
 
     def _read_scopes(self, inside: Any) -> None:
-        """Cancelling a scope does something to each task in it, now or at its next checkpoint."""
+        """Read the cancel scopes around: cancelling one affects each task in it, now or at its next checkpoint."""
         for scope in internals.scopes_around(inside):
             bit = footprints.bit_of(self.kernel, scope)
             if bit:
@@ -174,7 +174,7 @@ class GrowingRun(Run):
         self._occupy()
 
     def finish(self) -> None:
-        """The run is over: the host goes on as it was."""
+        """The run is over: the host continues as before."""
         self.kernel.context.pop(footprints.INSIDE, None)
         super().finish()
         self.host.absorbs = None

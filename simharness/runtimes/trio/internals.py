@@ -1,21 +1,15 @@
-"""All that simharness reaches into Trio's internals for; `tests/test_trio_internals.py` fails when a release of Trio changes it.
+"""Access to Trio's internals: making a runner with the stand-ins, running Trio's loop, and asking about tasks, scopes and nurseries.
 
-Trio's own loop runs: it expires deadlines, steps tasks, ends nurseries. Four of the things that it works with are exchanged, for one
-`trio.run`: the run queue (`RunQueue`, which hands out the task whose turn it is), what waits for I/O (`Waiting`, where the loop stops
-until somebody has a turn), the queue of callbacks from other threads (`Callbacks`), and the deadlines (`Deadlines`, which orders equal
-ones by their making and not by address). No socket, no selector and no signal handler is made.
+`REACHED` lists what is used here and by the stand-ins; `tests/test_trio_internals.py` fails when a release of Trio changes it.
 """
 
 from __future__ import annotations
 
-import itertools
 import sys
-from _thread import RLock
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
-from heapq import heappush
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple
 
 import outcome
 import trio
@@ -25,198 +19,20 @@ from trio._core import _asyncgens, _entry_queue, _instrumentation, _ki, _run, _t
 
 from simharness.instrument.marks import HOOKS
 from simharness.places import Place, is_foreign
+from simharness.runtimes.trio.stand_ins import Callbacks, Deadlines, Driver, IOManager, RunQueue
 
 Task = trio.lowlevel.Task
 Context = _run.GLOBAL_RUN_CONTEXT
-MANY = 100
-"""How often an abandoned task is told to end before it is given up."""
+ATTEMPTS = 100
+"""How often an exception is thrown into an abandoned task to end it, before it is left alone."""
 _OWN = frozenset(
-    {
-        "Runner.init",
-        "EntryQueue.task",
-        "EntryQueue.task.<locals>.run_cb.<locals>.kill_everything",
-        "AsyncGenerators._finalize_one",
-    }
+    {"Runner.init", "EntryQueue.task", "EntryQueue.task.<locals>.run_cb.<locals>.kill_everything", "AsyncGenerators._finalize_one"}
 )
-"""Trio's own system tasks, whose steps are no points; system tasks that somebody else spawned are tasks like all others."""
-
-
-class Driver(Protocol):
-    """What the stand-ins ask of the run that they serve."""
-
-    def woke(self, task: Task) -> None:
-        """A task is to be resumed."""
-
-    def stop(self) -> bool:
-        """Return when somebody of this run has a turn; whether anything has happened (else Trio takes the run for idle)."""
-
-    def batch(self) -> list[Task]:
-        """Return the tasks to resume now."""
-
-    def size(self) -> int:
-        """Return how many tasks are to be resumed, now or later."""
-
-    def calls(self) -> None:
-        """A callback is about to be queued, by anybody."""
-
-    def called(self) -> None:
-        """A callback has been queued."""
-
-    def expires(self) -> bool:
-        """Whether Trio would look at its deadlines now."""
-
-    def refuse(self, what: str) -> NoReturn:
-        """Somebody asks for real I/O."""
-
-
-class RunQueue:
-    """Stands in for `Runner.runq`."""
-
-    def __init__(self, run: Driver) -> None:
-        self.run = run
-
-    def append(self, task: Task) -> None:
-        """A task is to be resumed."""
-        self.run.woke(task)
-
-    def __iter__(self) -> Iterator[Task]:
-        return iter(self.run.batch())
-
-    def clear(self) -> None:
-        """What was iterated over is gone already."""
-
-    def __len__(self) -> int:
-        return self.run.size()
-
-
-class Waiting:
-    """Stands in for the I/O manager."""
-
-    def __init__(self, run: Driver) -> None:
-        self.run = run
-
-    def get_events(self, timeout: float) -> bool:
-        """Stop until somebody of this run has a turn."""
-        return self.run.stop()
-
-    def process_events(self, events: bool) -> None:
-        """There is no I/O."""
-
-    def force_wakeup(self) -> None:
-        """Nobody waits for real."""
-
-    def close(self) -> None:
-        """Nothing was opened."""
-
-    def statistics(self) -> Any:
-        """Return what `trio.lowlevel.current_statistics` shows of I/O."""
-        return _run.IOStatistics(tasks_waiting_read=0, tasks_waiting_write=0)  # type: ignore[attr-defined]  # depends on the platform
-
-    async def wait_readable(self, descriptor: object) -> None:
-        """Refuse."""
-        self.run.refuse("trio.lowlevel.wait_readable")
-
-    async def wait_writable(self, descriptor: object) -> None:
-        """Refuse."""
-        self.run.refuse("trio.lowlevel.wait_writable")
-
-    def notify_closing(self, descriptor: object) -> None:
-        """Nobody waits for it."""
-
-
-class _WakeUp:
-    """Stands in for the socket pair by which Trio's callback task is woken."""
-
-    def __init__(self) -> None:
-        self.sleeper: Task | None = None
-
-    async def wait_woken(self) -> None:
-        """Sleep until `wake`."""
-        self.sleeper = trio.lowlevel.current_task()
-
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            self.sleeper = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    def wake(self) -> None:
-        """Have the callbacks run."""
-        sleeper, self.sleeper = self.sleeper, None
-        if sleeper is not None:
-            trio.lowlevel.reschedule(sleeper)
-
-    def wakeup_thread_and_signal_safe(self) -> None:
-        """Do nothing: the kernel decides when the callbacks run."""
-
-    def close(self) -> None:
-        """Nothing was opened."""
-
-
-EntryQueue = _entry_queue.EntryQueue
-_genuine_init = EntryQueue.__init__
-
-
-def with_genuine_lock(queue: Any, *arguments: Any, **options: Any) -> None:
-    """Make a queue of callbacks for a run that is not simulated: Trio insists that its lock is the interpreter's."""
-    _genuine_init(queue, *arguments, **{"lock": RLock(), **options})
-
-
-class Callbacks(EntryQueue):
-    """The genuine queue of callbacks, whose filling is a step and whose emptying another."""
-
-    def __init__(self, run: Driver) -> None:
-        self.waker = _WakeUp()
-        super().__init__(wakeup=self.waker, lock=RLock())  # type: ignore[arg-type]  # a stand-in
-        self.run = run
-
-    def run_sync_soon(self, sync_fn: Callable[..., object], *args: Any, idempotent: bool = False) -> None:  # type: ignore[override]  # less exact
-        """Queue a callback."""
-        self.run.calls()
-        super().run_sync_soon(sync_fn, *args, idempotent=idempotent)
-        self.run.called()
-
-
-class Deadlines(_run.Deadlines):
-    """The genuine deadlines; equal ones expire in the order in which they were made."""
-
-    def __init__(self, run: Driver) -> None:
-        super().__init__()
-        self.run = run
-        self.numbers = itertools.count()
-
-    def add(self, deadline: float, cancel_scope: trio.CancelScope) -> None:
-        """Register a deadline."""
-        heappush(self._heap, (deadline, next(self.numbers), cancel_scope))
-        self._active += 1
-
-    def expire(self, now: float) -> bool:
-        """Cancel what is due, if Trio would look now."""
-        return super().expire(now) if self.run.expires() else False
-
-
-class Order:
-    """Stands in for the random numbers by which Trio shuffles its batches: they stay as they are handed out."""
-
-    def __init__(self, genuine: Any, simulated: Callable[[], bool]) -> None:
-        self.genuine = genuine
-        self.simulated = simulated
-
-    def random(self) -> float:
-        """Return a number that reverses no batch."""
-        return 1.0 if self.simulated() else float(self.genuine.random())
-
-    def shuffle(self, batch: list[Any]) -> None:
-        """Leave the order as it is."""
-        if not self.simulated():
-            self.genuine.shuffle(batch)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.genuine, name)
+"""Trio's own system tasks, whose steps are no points; system tasks that the program spawned are tasks like all others."""
 
 
 class Hooks(NamedTuple):
-    """A run's hooks for asynchronous generators; in a tuple of our own, because the collector does not see into the interpreter's."""
+    """A run's hooks for asynchronous generators, in a tuple of our own: the garbage collector does not see into the interpreter's."""
 
     firstiter: Any
     finalizer: Any
@@ -229,7 +45,7 @@ def make_runner(run: Driver, clock: trio.abc.Clock, instruments: Any, strict: bo
     runner = _run.Runner(
         clock=clock,
         instruments=_instrumentation.Instruments(instruments),
-        io_manager=Waiting(run),  # type: ignore[arg-type]  # a stand-in
+        io_manager=IOManager(run),  # type: ignore[arg-type]  # a stand-in
         system_context=copy_context(),
         ki_manager=_ki.KIManager(),
         strict_exception_groups=strict,
@@ -246,7 +62,7 @@ def make_runner(run: Driver, clock: trio.abc.Clock, instruments: Any, strict: bo
 
 
 def drive(runner: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Run Trio's loop to its end; return or raise what the main task came to. Tasks that are left when an error ends it are ended."""
+    """Run Trio's loop to its end; return or raise the main task's outcome. If an error ends the loop, end the remaining tasks."""
     library, sniffio_library.name = sniffio_library.name, "trio"
     loop = _run.unrolled_run(runner, function, arguments, host_uses_signal_set_wakeup_fd=True)
     events: Any = None
@@ -273,11 +89,11 @@ def _from_below(error: BaseException) -> bool:
 
 
 def _abandon(runner: Any, loop: Any) -> None:
-    """End the coroutines of a run that does not go on, while Trio still knows whose they are; let nurseries go with children in them."""
+    """End the coroutines of a run that will not continue while Trio still knows their tasks; release nurseries with children in them."""
     nurseries = [nursery for task in runner.tasks for nursery in task.child_nurseries]
     for task in sorted(runner.tasks, key=lambda task: -task._counter):
         Context.runner, Context.task = runner, task
-        for _ in range(MANY):
+        for _ in range(ATTEMPTS):
             try:
                 task.context.run(task.coro.throw, GreenletExit())
             except BaseException:
@@ -301,7 +117,7 @@ _KNOWN = frozenset(
     {"contextlib", "outcome", "trio._abc", "trio._channel", "trio._sync", "trio._timeouts", "types"}
     | {f"trio._core.{name}" for name in ("_parking_lot", "_run", "_traps")}
 )
-"""Modules whose coroutines touch nothing but what tells it (`trio_footprints.py`)."""
+"""Modules whose coroutines touch only what reports it (`footprints.py`)."""
 _CORE = _run.__file__.removesuffix("_run.py")
 
 
@@ -311,7 +127,7 @@ def running() -> Task | None:
 
 
 def awaited_nursery(task: Task) -> trio.Nursery | None:
-    """Return the nursery for whose children a task waits in leaving it."""
+    """Return the nursery that a task is leaving, waiting for its children; None if there is none."""
     nursery = task.child_nurseries[-1] if task.child_nurseries else None
     return nursery if nursery is not None and nursery._parent_waiting_in_aexit else None
 
@@ -330,7 +146,7 @@ def scopes_around(inside: Task | trio.Nursery) -> Iterator[trio.CancelScope]:
 
 
 def is_instrumented(task: Task) -> bool:
-    """Whether all that a task waits in is instrumented, or code of Trio whose footprint is known."""
+    """Whether every frame that a task waits in is instrumented, or code of Trio with a known footprint."""
     for frame, _ in task.iter_await_frames():
         if HOOKS not in frame.f_globals and frame.f_globals.get("__name__") not in _KNOWN:
             return False
@@ -363,12 +179,12 @@ def waits_for_idle(runner: Any, timeout: float) -> bool:
 
 def places(task: Task) -> tuple[Place, ...]:
     """Return the user's lines in which a task waits, innermost first."""
-    found = [Place(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in task.iter_await_frames()]
-    return tuple(place for place in reversed(found) if not is_foreign(place.file))
+    lines = [Place(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in task.iter_await_frames()]
+    return tuple(place for place in reversed(lines) if not is_foreign(place.file))
 
 
 def waits_in(task: Task) -> str:
-    """Return what of Trio the user's code waits in: `Event.wait`."""
+    """Return the call of Trio in which the user's code waits, such as `Event.wait`."""
     name = ""
     frames: list[FrameType] = [frame for frame, _ in task.iter_await_frames()]
     for frame in reversed(frames):
@@ -382,21 +198,14 @@ def waits_in(task: Task) -> str:
 
 
 def token_run(token: Any) -> Any:
-    """Return the run that a token belongs to, or None if that is no simulated one."""
+    """Return the simulated run that a token belongs to, or None."""
     return getattr(token._reentry_queue, "run", None)
 
 
 REACHED = {
     _run.Runner: (
-        "runq",
-        "tasks",
-        "deadlines",
-        "entry_queue",
-        "asyncgens",
-        "waiting_for_idle",
-        "clock_autojump_threshold",
-        "instruments",
-        "system_nursery",
+        *("runq", "tasks", "deadlines", "entry_queue", "asyncgens", "waiting_for_idle"),
+        *("clock_autojump_threshold", "instruments", "system_nursery"),
     ),
     _run.Deadlines: ("_heap", "_active", "add", "expire", "next_deadline"),
     _run.Task: ("_cancel_status", "_counter", "_next_send", "child_nurseries", "coro", "context", "parent_nursery"),
@@ -406,4 +215,4 @@ REACHED = {
     _traps: ("wait_task_rescheduled", "cancel_shielded_checkpoint"),
     _run: ("unrolled_run", "_r", "GLOBAL_RUN_CONTEXT", "CancelStatus", "IOStatistics"),
 }
-"""What of Trio's internals is used, for the test that looks for it."""
+"""The attributes of Trio's internals that are used, by owner; a test looks for each."""

@@ -12,7 +12,7 @@ RUN_RETURNS = Kind(_TRIO, "run returns", awaited=_TURN)
 CHECK_CANCELLED = Kind(_TRIO, "check_cancelled")
 
 WAITS = Kind(ALONE, "trio")
-"""A task that is not runnable; the detail is what it waits in."""
+"""A task that is not runnable; the detail is the call in which it waits."""
 STARTS = Kind(ALONE, "starts", awaited=_TURN)
 RESUMES = Kind(ALONE, "resumes", awaited=_TURN)
 IS_CANCELLED = Kind(ALONE, "is cancelled", awaited=_TURN)

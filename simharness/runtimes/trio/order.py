@@ -1,4 +1,4 @@
-"""What can be known of Trio without importing it: the mode that its order is, facts about its tasks, and whether it is installed."""
+"""What is known of Trio without importing it: the mode of its order, facts about its tasks, and whether it is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCHES = Mode("trio", "batches")
 
 @dataclass(frozen=True)
 class StepsGrow(Fact, word="trio-steps-grow"):
-    """Steps of tasks grow: they have the footprints of what they touch."""
+    """Steps of tasks grow: their footprints are what they touch."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class StepsCannotGrow(Fact, word="trio-steps-cannot-grow"):
 
 
 def require() -> None:
-    """Import Trio, which somebody is going to need.
+    """Import Trio, which is about to be used.
 
     Raises:
         Misuse: it is not installed.

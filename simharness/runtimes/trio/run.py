@@ -5,10 +5,10 @@ checkpoints is atomic for its siblings, as it is in Trio, and its siblings share
 resource, the *run*, and any two of them conflict. For other threads and other runs a task's step is not atomic: cells, locks and SQL that
 it uses are steps of their own, during which the run is not *free*.
 
-The run's state says who may be resumed. The order in which tasks are resumed is the kernel's to choose: "any" takes one task at a
+The run's state says which tasks may be resumed. The order in which tasks are resumed is the kernel's to choose: "any" takes one task at a
 time; "batches" takes what is runnable as a batch, forwards or backwards, as Trio's loop does. What Trio's loop does for itself (expiring
-deadlines, which under "any" may come late, running callbacks from other threads, waking who waits until everybody is blocked) are steps
-of a further actor, the *loop*, which is among the movers only while it has something to do.
+deadlines, which under "any" may come late, running callbacks from other threads, waking `wait_all_tasks_blocked`) are steps of a further
+actor, the *loop*, which is among the movers only while it has something to do.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from simharness.runtimes.memory.locations import STRANGE
 from simharness.runtimes.refused import refuse_io
 from simharness.runtimes.trio import internals, kinds
 from simharness.runtimes.trio.order import BATCHES, StepsCannotGrow, StepsGrow
-from simharness.runtimes.trio.state import State, TaskActor, VirtualClock, loop_operation, task_operation
+from simharness.runtimes.trio.state import RunClock, RunState, TaskActor, loop_operation, task_operation
 
 RUNS = "trio runs"
 NUMBERS = "trio numbers"
 FAR = 10**8
-"""Seconds after which a deadline is none: what a clock that stands still says."""
+"""Seconds after which a deadline counts as none; a clock that stands still returns such times."""
 
 
 class Run:
-    """The kernel's side of one `trio.run`, and what Trio's loop finds in place of its own parts."""
+    """The kernel's side of one `trio.run`; it serves the stand-ins that Trio's loop uses."""
 
     def __init__(self, kernel: Kernel, host: Actor, clock: Any) -> None:
         self.kernel = kernel
         self.host = host
-        self.clock = clock or VirtualClock(kernel)
+        self.clock = clock or RunClock(kernel)
         self.batches = BATCHES in kernel.modes
         name = kernel.new_name("trio.run").removeprefix(f"{ROOT}'s ")
-        self.state = kernel.resource(name, State(), "trio")
+        self.state = kernel.resource(name, RunState(), "trio")
         self.queue = kernel.resource(f"callbacks of {name}", 0, "trio")
         self.both = Every(self.queue.name, (self.state, self.queue))
         self.marks = self.both.bit, self.state.bit
@@ -75,7 +75,7 @@ class Run:
     # What Trio's loop asks
 
     def woke(self, task: internals.Task) -> None:
-        """A task is to be resumed: it is one of the movers from the end of this step on."""
+        """A task is to be resumed: from the end of this step on it is one of the movers."""
         if self.kernel.dying:
             return
         if internals.is_own(task):
@@ -95,7 +95,7 @@ class Run:
         return pending.detail if pending is not None and pending.kind is kinds.WAITS else ""
 
     def stop(self) -> bool:
-        """Return when somebody of this run has a turn; Trio's own tasks, and the first step of the main task, need none."""
+        """Wait until an actor of this run has a turn; Trio's own tasks, and the first step of the main task, need none."""
         kernel = self.kernel
         if kernel.dying:
             raise GreenletExit
@@ -151,10 +151,10 @@ class Run:
             if self.forming:
                 self.left.reverse()
             self.forming = None
-        found = [*self.next, *self.own]
+        tasks = [*self.next, *self.own]
         self.next.clear()
         self.own.clear()
-        return found
+        return tasks
 
     def size(self) -> int:
         """Return how many tasks are to be resumed."""
@@ -167,7 +167,7 @@ class Run:
         return expiring
 
     def calls(self) -> None:
-        """A callback is about to be queued: a step of whoever does that, but of Trio itself."""
+        """A callback is about to be queued: a step of the caller, unless the caller is Trio itself."""
         kernel = current()
         task = internals.running()
         if kernel is self.kernel and (task is None or not internals.is_own(task)):
@@ -186,13 +186,13 @@ class Run:
         self._declare_loop()
 
     def refuse(self, what: str) -> NoReturn:
-        """Somebody asks for real I/O."""
+        """Refuse real I/O that the program asks for."""
         refuse_io(self.kernel, what)
 
     # Steps
 
     def _settle(self) -> None:
-        """The step under way is over: say who may be resumed."""
+        """The step under way is over: update which tasks may be resumed."""
         kernel = self.kernel
         mover = kernel.actor
         assert mover is not None
@@ -201,20 +201,20 @@ class Run:
             self._stopped(mover, task)
         self._settled()
         if kernel.tracing:
-            for index, found in self.tasks.items():
+            for index, task in self.tasks.items():
                 actor = kernel.cast.actors[index]
                 if not actor.finished:
-                    actor.calls = internals.places(found)
+                    actor.calls = internals.places(task)
 
     def _settled(self) -> None:
         kernel, runner = self.kernel, self.runner
         deadline, timeout = internals.seconds_to_deadline(runner)
         instant: int | None = None
         if timeout < FAR:
-            exact = isinstance(self.clock, VirtualClock)
+            exact = isinstance(self.clock, RunClock)
             instant = self.clock.instant(deadline) if exact else kernel.clock.now + nanoseconds(timeout)
         idle = not self.runnable and internals.waits_for_idle(runner, timeout)
-        kernel.put(self.state, State(True, tuple(self.runnable), tuple(self.left), idle, instant))
+        kernel.put(self.state, RunState(True, tuple(self.runnable), tuple(self.left), idle, instant))
         waiting = runner.entry_queue.size()
         if waiting != self.queue.state:
             kernel.put(self.queue, waiting)
@@ -223,17 +223,17 @@ class Run:
             self._judge()
 
     def _judge(self) -> None:
-        """Have the steps of tasks grow from the next execution on, if they can."""
+        """Let the steps of tasks grow from the next execution on, if they can."""
         self.judged = True
         if not self.batches and StepsCannotGrow() not in self.kernel.learned and fits(self):
             self.kernel.learned.learn(StepsGrow())
 
     def _occupy(self) -> None:
-        """A step has begun: until it is over the others of this run wait."""
+        """A step has begun: until it is over, the other actors of this run wait."""
         self.kernel.put(self.state, self.state.state._replace(free=False, runnable=tuple(self.runnable), batch=tuple(self.left)))
 
     def _stopped(self, actor: Actor, task: internals.Task) -> None:
-        """A task has come to its next checkpoint, or to its end."""
+        """A task has reached its next checkpoint, or its end."""
         if internals.is_alive(self.runner, task):
             if actor.name not in self.runnable:
                 actor.pending = self.operation(actor, kinds.WAITS, internals.waits_in(task))
@@ -278,7 +278,7 @@ class Run:
         return loop_operation(self.both, self.loop.name, self.batches, kinds.RUNS_CALLBACKS if callbacks else timed)
 
     def _declare_loop(self) -> None:
-        """Have the loop among the movers if it has something to do, now or later."""
+        """Count the loop among the movers if it has something to do, now or later."""
         state, loop = self.state.state, self.loop
         if not state.free:
             return
@@ -300,7 +300,7 @@ class Run:
         self._occupy()
 
     def finish(self) -> None:
-        """The run is over: the host goes on as it was."""
+        """The run is over: the host continues as before."""
         kernel, host, loop = self.kernel, self.host, self.loop
         for index in list(self.tasks):
             actor = kernel.cast.actors[index]
@@ -319,12 +319,12 @@ class Run:
                 kernel.make_daemon(actor)
 
     def _crashed(self, process: str) -> None:
-        """The process has died: its loop, which may have waited for nothing, is dead with it."""
+        """The process has died, and its loop with it, even one that waited for nothing."""
         if process == self.host.process and not self.loop.finished:
             self.loop.finished, self.loop.crashed = True, self.kernel.record.n - 1
 
     def _suspended(self, process: str, length: int) -> None:
-        """The process stands still for so many nanoseconds, and so does the clock that its deadlines are of."""
+        """The process stands still for this many nanoseconds, and so does the clock of its deadlines."""
         state = self.state.state
         if process == self.host.process and state.deadline is not None:
             self.kernel.put(self.state, state._replace(deadline=state.deadline + length))
@@ -340,19 +340,19 @@ class Run:
 
 
 def number(thing: object) -> int:
-    """Return the hash of one of Trio's objects: in a simulation its number, so that sets do not depend on addresses."""
+    """Return the hash of an object of Trio's: in a simulation its number, so that sets do not depend on addresses."""
     kernel = current()
     if kernel is None:
         return object.__hash__(thing)
     numbers: dict[int, tuple[int, object]] = kernel.context.setdefault(NUMBERS, {})
-    found = numbers.get(id(thing))
-    if found is None:
-        found = numbers[id(thing)] = len(numbers), thing
-    return found[0]
+    numbered = numbers.get(id(thing))
+    if numbered is None:
+        numbered = numbers[id(thing)] = len(numbers), thing
+    return numbered[0]
 
 
 def fits(run: Run) -> bool:
-    """Whether nothing has happened that keeps the steps of a run's tasks from being one step each; looked at between steps."""
+    """Whether each step of a run's tasks can be a single step of the kernel, as far as this execution shows; asked between steps."""
     kernel, runner = run.kernel, run.runner
     _, timeout = internals.seconds_to_deadline(runner)
     return (
@@ -360,7 +360,7 @@ def fits(run: Run) -> bool:
         and STRANGE not in kernel.context
         and not kernel.watched
         and not kernel.learned.daemons
-        and isinstance(run.clock, VirtualClock)
+        and isinstance(run.clock, RunClock)
         and timeout >= FAR
         and not internals.waits_for_idle(runner, timeout)
         and not runner.entry_queue.size()

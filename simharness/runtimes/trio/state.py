@@ -1,4 +1,4 @@
-"""What the kernel knows of a `trio.run`: its state, the operations of its tasks and of its loop, and its clock."""
+"""The kernel's model of a `trio.run`: its state, the operations of its tasks and of its loop, and its clock."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from simharness.engine.kinds import Kind
 from simharness.engine.operations import Operation, Resource
 
 
-class State(NamedTuple):
-    """Who may be resumed.
+class RunState(NamedTuple):
+    """Which tasks may be resumed.
 
     Attributes:
         free: no task is in the middle of its step.
-        runnable: names of the actors whose tasks are runnable, in the order in which they became it.
-        batch: what is left of the batch under way.
-        idle: nothing is runnable, and Trio's loop would do something about that.
+        runnable: names of the actors whose tasks are runnable, in the order in which they became so.
+        batch: the rest of the batch under way.
+        idle: nothing is runnable, and Trio's loop would act on that.
         deadline: the next one, in the clock's nanoseconds.
     """
 
@@ -49,15 +49,15 @@ class TaskActor(Actor):
         return self._host
 
 
-class VirtualClock(trio.abc.Clock):
-    """The kernel's clock as a run sees it. A time that was rounded to the kernel's nanoseconds reads as what it was."""
+class RunClock(trio.abc.Clock):
+    """The kernel's clock as a run sees it. A time that was rounded to the kernel's nanoseconds reads as before rounding."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.exact: dict[int, float] = {}
 
     def start_clock(self) -> None:
-        """It runs already."""
+        """Do nothing: it runs already."""
 
     def current_time(self) -> float:
         """Return the monotonic clock in seconds."""
@@ -70,10 +70,10 @@ class VirtualClock(trio.abc.Clock):
         return deadline - self.current_time()
 
     def instant(self, deadline: float) -> int:
-        """Return a time of this clock as one of the kernel's."""
+        """Convert a time of this clock to the kernel's."""
         since = nanoseconds(deadline - BOOT / SECOND)
-        found = BOOT + since
-        self.exact[found] = max(deadline, self.exact.get(found, deadline))
+        monotonic = BOOT + since
+        self.exact[monotonic] = max(deadline, self.exact.get(monotonic, deadline))
         return since + self.kernel.clock.now + BOOT - self.kernel.monotonic()
 
 
@@ -81,14 +81,14 @@ def task_operation(run: Resource, name: str, batches: bool, kind: Kind, detail: 
     """Return the next step of the task whose actor has this name.
 
     Args:
-        run: its run, whose state says who may be resumed.
-        batches: whether it is resumed when the batch has come to it, and not at any time.
+        run: its run, whose state says which tasks may be resumed.
+        batches: whether it is resumed only when the batch has reached it.
     """
 
-    def in_any(state: State) -> bool:
+    def in_any(state: RunState) -> bool:
         return state.free and name in state.runnable
 
-    def in_batches(state: State) -> bool:
+    def in_batches(state: RunState) -> bool:
         return state.free and state.batch[:1] == (name,)
 
     return Operation(kind, run, writes=run.bit, enabled=in_batches if batches else in_any, detail=detail)
@@ -98,21 +98,21 @@ def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options
     """Return the next step of a run's loop, whose actor has this name.
 
     Args:
-        both: the run and the callbacks that wait.
-        batches: whether it takes a batch when the one before is over, and runs callbacks when the batch has come to them.
+        both: the run and the waiting callbacks.
+        batches: whether it takes a batch when the last batch is over, and runs callbacks only when the batch has reached them.
     """
 
-    def in_any(state: tuple[State, int]) -> bool:
+    def in_any(state: tuple[RunState, int]) -> bool:
         run, callbacks = state
         return run.free and (callbacks > 0 or run.idle)
 
-    def in_batches(state: tuple[State, int]) -> bool:
+    def in_batches(state: tuple[RunState, int]) -> bool:
         run, callbacks = state
         if run.batch:
             return run.free and run.batch[0] == name
         return run.free and bool(run.runnable or callbacks or run.idle)
 
-    def due(state: tuple[State, int]) -> int | None:
+    def due(state: tuple[RunState, int]) -> int | None:
         run, _ = state
         return run.deadline if run.free and not run.batch else None
 
