@@ -11,7 +11,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness.engine.actors import Actor, ended
 from simharness.engine.phases import SETUP
-from simharness.errors import SimharnessError, Stuck, told
+from simharness.errors import SimharnessError, Stuck, root_cause
 
 if TYPE_CHECKING:
     from simharness.engine.kernel import Kernel  # they are a part of the kernel, which an actor's end moves on; a circle of types only
@@ -55,7 +55,7 @@ class Greenlets:
         except (GreenletExit, SystemExit):
             pass
         except BaseException as raised:
-            error = told(raised)
+            error = root_cause(raised)
             fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
             if not fatal and kernel.root_may_move():
                 kernel.move_root()
