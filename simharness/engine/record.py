@@ -78,7 +78,7 @@ class Record:
     def readings(self, configuration: int = -1) -> list[int]:
         """Return the instants that the steps whose indices are set in the mask read from clocks.
 
-        A reading of the wall clock before a jump counts twice: at its instant, and at the instant when the wall clock shows that time again.
+        A reading of the wall clock before a jump counts twice: at its instant, and when the wall clock shows that time again.
         Step -1 is set-up.
         """
         readings = [(step, value) for step, value in self.clock_readings if step < 0 or configuration >> step & 1]
