@@ -107,10 +107,7 @@ def explore(  # typer makes an option of each
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
     instrument: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="MODULE",
-            help="Also instrument this module: its reads and writes of shared memory are scheduling points; may be given several times.",
-        ),
+        typer.Option(metavar="MODULE", help="Also make this module's shared memory scheduling points; may be given several times."),
     ] = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give up a case after this many executions.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give up a case after this many seconds.")] = None,
@@ -118,9 +115,7 @@ def explore(  # typer makes an option of each
     delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many delays.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of random numbers and of samplers.")] = 0,
-    by_scenario: Annotated[
-        bool, typer.Option("--by-scenario", help="One row for each scenario, with the cases in which it fails.")
-    ] = False,
+    by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: the cases in which it fails.")] = False,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Print only the table.")] = False,
     all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also show timelines of cases that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show every step in timelines.")] = False,
