@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -18,36 +18,70 @@ from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fix
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.faults import Faults
 from simharness.errors import Nondeterminism, SimharnessError
-from simharness.exploring.examples import Examples, open_case
+from simharness.exploring.examples import open_case
 from simharness.exploring.progress import Progress
+from simharness.exploring.rounds import Rounds, Watcher
 from simharness.runtimes import control
 from simharness.runtimes.trio import order as trio
 from simharness.search import named, tokens
-from simharness.search.drawn import Drawn
-from simharness.search.estimate import Branching, Estimate, Tree
-from simharness.search.sampling import DEFAULT_EXECUTIONS
-from simharness.search.strategy import Strategy
+from simharness.search.estimate import Estimate, Tree
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.execution import Execution, describe
-from simharness.simulation.repeating import Repeats, watched
+from simharness.simulation.execution import describe
+from simharness.simulation.repeating import watched
 from simharness.simulation.simulation import Simulation
 from simharness.trace.reached import Reached
 from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.counterexample import counterexample
-from simharness.verdicts.covered import Tally, bounds, reasons
+from simharness.verdicts.covered import bounds, reasons
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
 BATCHES_TRIED = 1_000
 """Executions spent on finding out whether a program that fails under some order of Trio's tasks also fails under Trio's batches."""
 _monotonic = time.monotonic
 
-_MANY_ROUNDS = 50
-_ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
+
+class Reporter(Watcher):
+    """Calls a progress while exploring, some ten times a second, with an estimate of what there is to do."""
+
+    def __init__(self, progress: Progress | None, began: float) -> None:
+        self.progress = progress or Progress()
+        self._wanted = progress is not None
+        self._began = self._round_began = began
+        self._next_report = 0.0
+        self._tree: Tree | None = None
+
+    def begin(self, rounds: Rounds) -> None:
+        """A round begins: the tree that the search walks is another one."""
+        self._round_began = _monotonic()
+        self._tree = Tree() if self._wanted and rounds.branching is not None else None
+
+    def before(self, rounds: Rounds, branch: int | None) -> None:
+        """An execution is about to be run: report how far the exploration is, if it is time to."""
+        if self._tree is not None and branch is not None and rounds.execution is not None:
+            self._tree.branch(branch, rounds.execution.keys)
+        now = _monotonic()
+        if now >= self._next_report:
+            self._next_report = now + 0.1
+            self.progress.advanced(rounds.tally.executions, now - self._began, self._estimate(rounds, now - self._round_began))
+
+    def _estimate(self, rounds: Rounds, seconds: float) -> Estimate | None:
+        """Return how much there is to do, in executions that run to their end; `seconds` is what those so far took."""
+        tally, strategy, limit = rounds.tally, rounds.strategy, rounds.most_executions
+        if not tally.executions:
+            return None
+        most = math.inf if limit is None else float(limit)
+        pending = strategy.pending()
+        totals = None if self._tree is None or pending is None else self._tree.totals(pending, strategy.grows)
+        if totals is None:
+            return None if strategy.exhausts or limit is None else Estimate.of(tally.executions, (most, most, most), seconds)
+        share = tally.executions / tally.runs
+        low, best, high = (min(total, most) * share for total in totals)
+        return Estimate.of(tally.executions, (low, best, high), seconds)
 
 
 class Explorer:
-    """Explores one case."""
+    """Explores one case and says what the result is."""
 
     def __init__(
         self,
@@ -63,152 +97,34 @@ class Explorer:
         self.strategy = strategy
         self.stop_on_first = stop_on_first
         self.settings = settings
-        self.progress = progress or Progress()
-        self._estimates = progress is not None
-        self.tally = Tally()
-        self.search: Strategy | None = None
-        self.gave_up: str | None = None
-        self.branching: Branching | None = None
         self.reached = Reached() if settings.reached else None
         self._began = _monotonic()
-        self._round_began = self._began
-        self._next_report = 0.0
+        self._reporter = Reporter(progress, self._began)
 
     def run(self) -> Result:
         """Explore and report."""
-        self.progress.started(self.scenario, self.parameters)
+        progress = self._reporter.progress
+        progress.started(self.scenario, self.parameters)
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
-            exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, simulation))
-            result = self._result(simulation, exhausted, counterexample)
+            rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, began=self._began)
+            exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds))
+            result = self._result(rounds, exhausted, counterexample)
             any_order = "trio" in kernel.learned.runtimes and trio.BATCHES not in kernel.modes
         if any_order and result.counterexample is not None:
             result = replace(result, counterexample=self._in_batches(result.counterexample, simulation.parameters))
-        self.progress.finished(result)
+        progress.finished(result)
         return result
 
-    def _attempt(self, simulation: Simulation, mark: Mark) -> tuple[bool, Counterexample | None]:
+    def _attempt(self, rounds: Rounds, mark: Mark) -> tuple[bool, Counterexample | None]:
         """Explore; return whether that was exhausted, and the counterexample, the search for which may teach something, too."""
         with self.reached or nullcontext():
-            exhausted = self._rounds(simulation)
+            exhausted = rounds.run()
         mark.renew()
-        if self.tally.first_failure is None:
-            self.repeats.finish(self.tally.runs)
-        return exhausted, self._counterexample(simulation)
-
-    def _rounds(self, simulation: Simulation) -> bool:
-        """Explore until a round teaches nothing new about what conflicts, or there is a limit; return whether it was exhausted."""
-        rounds = 0
-
-        def whole_round(mark: Mark) -> bool:
-            nonlocal rounds
-            rounds += 1
-            self.tally, self._round_began = Tally(), _monotonic()
-            self.search = named.made(self.strategy, simulation.kernel, self.settings)
-            finished = self._round(simulation, self.search, mark)
-            if self.gave_up is not None:
-                mark.renew()  # what was learned cannot be acted on any more
-                if rounds > _MANY_ROUNDS:
-                    self.gave_up += f"; exploring started over {rounds} times, each time since something else was shared: {_ENDLESS}"
-            return finished
-
-        return until_settled(simulation.kernel.learned, whole_round)
-
-    def _round(self, simulation: Simulation, strategy: Strategy, mark: Mark) -> bool:
-        tally = self.tally
-        self.repeats = Repeats(simulation)
-        if isinstance(strategy, Drawn):
-            self._examples(simulation, strategy, mark)
-            return False
-        walks = strategy.pending() is not None
-        tree = Tree() if self._estimates and walks else None
-        branching = self.branching = Branching() if walks else None
-        execution: Execution | None = None
-        while True:
-            plan = strategy.begin()
-            if plan is None:
-                return strategy.exhausts
-            if branching is not None and execution is not None:
-                branching.branch(len(plan) - 1)
-                if tree is not None:
-                    tree.branch(len(plan) - 1, execution.keys)
-            self._report(strategy, tree)
-            if self._limit_reached(strategy):
-                return False
-            execution = self._next(simulation, strategy, plan)
-            if not mark.holds or (tally.first_failure is not None and self.stop_on_first):
-                return False
-
-    def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
-        """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
-        kernel, tally = simulation.kernel, self.tally
-        mark = kernel.learned.mark()
-        execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
-        if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
-            strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
-        if strategy.exhausts or execution.status != "abandoned":
-            tally.add(execution, kernel)
-        if mark.holds:
-            failing = execution.failure is not None and tally.first_failure is None
-            if failing:
-                tally.first_failure = execution
-            self.repeats.check(execution, failing)
-        return execution
-
-    def _examples(self, simulation: Simulation, strategy: Drawn, mark: Mark) -> None:
-        """Let Hypothesis explore; the failure that it has shrunk counts as the first."""
-
-        def execute() -> Execution:
-            self._report(strategy, None)
-            return self._next(simulation, strategy, strategy.begin() or ())
-
-        examples = Examples(simulation, strategy, self.parameters, execute, lambda: self._limit_reached(strategy))
-        examples.run(self._most_executions(strategy), self.stop_on_first)
-        if examples.failing is not None:
-            self.tally.first_failure = examples.failing[0]
-        elif mark.holds and not self._limit_reached(strategy):
-            self.gave_up = "Hypothesis drew nothing new"
-
-    def _report(self, strategy: Strategy, tree: Tree | None) -> None:
-        """Report how far the exploration is, if it is time to."""
-        now = _monotonic()
-        if now < self._next_report:
-            return
-        self._next_report = now + 0.1
-        self.progress.advanced(self.tally.executions, now - self._began, self._estimate(strategy, tree, now - self._round_began))
-
-    def _estimate(self, strategy: Strategy, tree: Tree | None, seconds: float) -> Estimate | None:
-        """Return how much there is to do, in executions that run to their end; `seconds` is what those so far took."""
-        if not self.tally.executions:
-            return None
-        tally, limit = self.tally, self._most_executions(strategy)
-        most = math.inf if limit is None else float(limit)
-        pending = strategy.pending()
-        totals = None if tree is None or pending is None else tree.totals(pending, strategy.grows)
-        if totals is None:
-            return None if strategy.exhausts or limit is None else Estimate.of(tally.executions, (most, most, most), seconds)
-        share = tally.executions / tally.runs
-        low, best, high = (min(total, most) * share for total in totals)
-        return Estimate.of(tally.executions, (low, best, high), seconds)
-
-    def _most_executions(self, strategy: Strategy) -> int | None:
-        settings = self.settings
-        if strategy.exhausts or settings.max_executions is not None or settings.max_seconds is not None:
-            return settings.max_executions
-        return DEFAULT_EXECUTIONS
-
-    def _limit_reached(self, strategy: Strategy) -> bool:
-        settings, limit = self.settings, self._most_executions(strategy)
-        if limit is not None and self.tally.runs >= limit:
-            default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
-            self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
-        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds:
-            self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
-        return self.gave_up is not None
-
-    def _counterexample(self, simulation: Simulation) -> Counterexample | None:
-        failing = self.tally.first_failure
-        return None if failing is None else counterexample(simulation, failing)
+        failing = rounds.tally.first_failure
+        if failing is None:
+            rounds.repeats.finish(rounds.tally.runs)
+        return exhausted, None if failing is None else counterexample(rounds.simulation, failing)
 
     def _in_batches(self, counterexample: Counterexample, case: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
@@ -222,10 +138,9 @@ class Explorer:
             said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
         return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
 
-    def _result(self, simulation: Simulation, exhausted: bool, counterexample: Counterexample | None) -> Result:
-        tally = self.tally
-        why = reasons(tally, simulation, self.gave_up, exhausted)
-        assert self.search is not None
+    def _result(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None) -> Result:
+        simulation, tally, branching = rounds.simulation, rounds.tally, rounds.branching
+        why = reasons(tally, simulation, rounds.gave_up, exhausted)
         if counterexample is not None:
             verdict = Verdict.VIOLATED
         elif why:
@@ -243,11 +158,11 @@ class Explorer:
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=bounds(tally, simulation, self.search, verdict, why, self.stop_on_first),
+            bounds=bounds(tally, simulation, rounds.strategy, verdict, why, self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
-            first=None if any(map(is_drawn, self.parameters.values())) else self.repeats.first,
-            branching=None if self.branching is None else (self.branching.points, self.branching.mean),
+            first=None if any(map(is_drawn, self.parameters.values())) else rounds.repeats.first,
+            branching=None if branching is None else (branching.points, branching.mean),
             never_reached=None if self.reached is None else self.reached.missing(),
         )
 

@@ -13,16 +13,15 @@ missing from the log are free up to a number, and the search is made with the sm
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
 from simharness.authoring.scenario import Scenario
-from simharness.engine.facts import Mark
 from simharness.engine.faults import KINDS, Faults
 from simharness.engine.kernel import Kernel
-from simharness.exploring.explore import Explorer
+from simharness.exploring.rounds import Rounds, Watcher
 from simharness.incident.database import Wanted, differ
 from simharness.incident.findings import Found, Level, NearMiss, fit_of, ordering_of
 from simharness.incident.gate import Gate, LogLine
@@ -30,7 +29,6 @@ from simharness.incident.separation import evidence
 from simharness.incident.templates import Log
 from simharness.incident.timeline import Incident
 from simharness.runtimes.logs import LOG_LINES
-from simharness.search.strategy import Strategy
 from simharness.settings import Settings
 from simharness.simulation.execution import Execution
 from simharness.simulation.simulation import Simulation
@@ -53,14 +51,15 @@ def levels(faults: Faults | None, missing: int) -> list[Level]:
     return [level for _, _, level in sorted(found, key=lambda entry: entry[:2])]
 
 
-class Search(Explorer):
+class Search(Watcher):
     """Explores one level and keeps what fits."""
 
     def __init__(
         self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings, incident: Incident, level: Level, wanted: Wanted | None
     ) -> None:
-        case = {**parameters, "faults": str(level.faults)} if level.faults is not None else dict(parameters)
-        super().__init__(scenario, case, "dpor", False, settings)
+        self.scenario = scenario
+        self.parameters = {**parameters, "faults": str(level.faults)} if level.faults is not None else dict(parameters)
+        self.settings = settings
         self.incident = incident
         self.log: Log = scenario.log
         self.wanted = wanted
@@ -73,28 +72,32 @@ class Search(Explorer):
             kernel.turn_on(LOG_LINES)
             self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
             kernel.route_log_lines(self.gate)
-            self._rounds(simulation)
-            self.found.executions = self.tally.runs
-            self.found.gave_up = self.gave_up
+            rounds = Rounds(simulation, "dpor", False, self, self.parameters)
+            rounds.run()
+            self.found.executions = rounds.tally.runs
+            self.found.gave_up = rounds.gave_up
             if self.found.fits and evidence_too:
                 self.found.keep_fewest_missing()
                 kernel.route_log_lines(None)
                 self.found.evidence = evidence(simulation, self.found, all(line.thread for line in self.incident.lines))
-            if self.tally.cut and not self.gave_up:
-                self.found.gave_up = f"{self.tally.cut} executions were cut at max_steps={self.settings.max_steps}"
+            if rounds.tally.cut and not rounds.gave_up:
+                self.found.gave_up = f"{rounds.tally.cut} executions were cut at max_steps={self.settings.max_steps}"
         return self.found
 
-    def _round(self, simulation: Simulation, strategy: Strategy, mark: Mark) -> bool:
+    def begin(self, rounds: Rounds) -> None:
+        """A round begins."""
         self.found = Found(self.found.level)
-        return super()._round(simulation, strategy, mark)
 
-    def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
-        execution = super()._next(simulation, strategy, plan)
+    def after(self, rounds: Rounds, execution: Execution) -> None:
+        """Keep an execution that fits, and how near the others come."""
         if execution.status in ("complete", "deadlock") and self.gate.consumed == self.gate.complete:
-            self._fits(simulation, execution)
+            self._fits(rounds.simulation, execution)
         elif execution.status in ("complete", "deadlock", "blocked"):
-            self._misses(simulation.kernel)
-        return execution
+            self._misses(rounds.simulation.kernel)
+
+    def enough(self) -> str | None:
+        """Return why the search ends."""
+        return f"stopped when {MOST_FITS} orderings fitted" if len(self.found.fits) >= MOST_FITS else None
 
     def _fits(self, simulation: Simulation, execution: Execution) -> None:
         kernel, level, state = simulation.kernel, self.found.level, self.gate.state
@@ -107,11 +110,6 @@ class Search(Explorer):
                 return
         fit = fit_of(kernel, self.gate, execution, self.found.pairs)
         self.found.fits.setdefault(ordering_of(kernel, fit.pairs), fit)
-
-    def _limit_reached(self, strategy: Strategy) -> bool:
-        if len(self.found.fits) >= MOST_FITS:
-            self.gave_up = f"stopped when {MOST_FITS} orderings fitted"
-        return super()._limit_reached(strategy)
 
     def _misses(self, kernel: Kernel) -> None:
         consumed, lines = self.gate.consumed, self.incident.lines

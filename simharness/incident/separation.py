@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simharness.exploring.explore import Explorer
+from simharness.exploring.rounds import Rounds, Watcher
 from simharness.incident.findings import Event, Evidence, Fit, Found, Pair, events_of, pairs_of
 from simharness.search import tokens
-from simharness.search.strategy import Strategy
 from simharness.settings import Settings
 from simharness.simulation.execution import Execution
 from simharness.simulation.repeating import witness
@@ -54,7 +53,7 @@ def evidence(simulation: Simulation, found: Found, threads_known: bool) -> Evide
         return replace(made, separating=sentences, other=_token(simulation, nearest.keys))
     if harmful:
         return _blamed(simulation, made, execution)
-    nearest_harm = _Nearest(simulation, best, found.pairs)
+    nearest_harm = _Nearest(best, found.pairs)
     nearest_harm.look(simulation)
     return replace(made, separating=nearest_harm.sentences(names), other=nearest_harm.token)
 
@@ -78,42 +77,37 @@ def _reversed(mine: int, other: int, known: dict[Pair, int]) -> list[Pair]:
     return [pair for pair, bit in known.items() if bit & mine and known.get((pair[1], pair[0]), 0) & other]
 
 
-class _Nearest(Explorer):
+class _Nearest(Watcher):
     """Explores a case, without the incident, for the failing execution that differs least from a fit."""
 
-    def __init__(self, simulation: Simulation, fit: Fit, known: dict[Pair, int]) -> None:
-        given = simulation.settings
-        most = min(MOST_EXECUTIONS, given.max_executions or MOST_EXECUTIONS)
-        settings = Settings(max_executions=most, max_seconds=MOST_SECONDS, seed=given.seed)
-        super().__init__(simulation.scenario, simulation.parameters, "dpor", False, settings)
+    def __init__(self, fit: Fit, known: dict[Pair, int]) -> None:
         self._fit, self._known = fit, known
         self._best: tuple[int, Sequence[int], list[Pair], str] | None = None
-        self._exhausted = False
+        self._nothing = "no ordering of this case is harmful"
         self.token = ""
 
     def look(self, simulation: Simulation) -> None:
         """Explore."""
-        self._exhausted = self._rounds(simulation)
+        most = min(MOST_EXECUTIONS, simulation.settings.max_executions or MOST_EXECUTIONS)
+        limits = Settings(max_executions=most, max_seconds=MOST_SECONDS, seed=simulation.settings.seed)
+        rounds = Rounds(simulation, "dpor", False, self, simulation.parameters, limits)
+        if not rounds.run():
+            self._nothing = f"none of the {rounds.tally.runs} orderings looked at is harmful ({rounds.gave_up})"
         if self._best is not None:
             self.token = _token(simulation, self._best[1])
 
     def sentences(self, names: _Names) -> Sequence[str]:
         """Return the result in sentences."""
         if self._best is None:
-            return [
-                "no ordering of this case is harmful"
-                if self._exhausted
-                else f"none of the {self.tally.runs} orderings looked at is harmful ({self.gave_up})"
-            ]
+            return [self._nothing]
         return names.difference(self._best[2], "harmful")
 
-    def _next(self, simulation: Simulation, strategy: Strategy, plan: Sequence[int]) -> Execution:
-        execution = super()._next(simulation, strategy, plan)
+    def after(self, rounds: Rounds, execution: Execution) -> None:
+        """Keep the failing execution that differs least."""
         if execution.failure is not None:
-            pairs = _reversed(self._fit.pairs, pairs_of(simulation.kernel, self._known), self._known)
+            pairs = _reversed(self._fit.pairs, pairs_of(rounds.simulation.kernel, self._known), self._known)
             if self._best is None or len(pairs) < self._best[0]:
                 self._best = len(pairs), list(execution.keys), pairs, str(execution.failure.error)
-        return execution
 
 
 class _Names:

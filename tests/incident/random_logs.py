@@ -181,9 +181,9 @@ class Shapes(Search):
         super().__init__(*arguments)
         self.shapes = set()
 
-    def _round(self, *arguments):
+    def begin(self, rounds):
+        super().begin(rounds)
         self.shapes = set()
-        return super()._round(*arguments)
 
     def _fits(self, simulation, execution):
         before = len(self.found.fits)

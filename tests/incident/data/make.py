@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from simharness.authoring.loading import load
 from simharness.engine.actors import SHIFT
-from simharness.exploring.explore import Explorer
+from simharness.exploring.rounds import Rounds, Watcher
 from simharness.incident.matching import informative
 from simharness.runtimes.logs import LOG_LINES
 from simharness.settings import Settings
@@ -39,21 +39,21 @@ class Said(NamedTuple):
     message: str
 
 
-class Wanted(Explorer):
+class Wanted(Watcher):
     """Explores until an execution logs what is asked for."""
 
     def __init__(self, name, case, wanted):
         [scenario] = load(f"{SCENARIOS}::{name}")
-        super().__init__(scenario, scenario.case(case), "dpor", False, Settings())
+        self.scenario, self.parameters, self.dumped = scenario, scenario.case(case), False
         self.wanted = wanted
         self.said = []
         self.dump = []
 
     def find(self):
-        with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
+        with Simulation(self.scenario, self.parameters, Settings()) as simulation, informative():
             simulation.kernel.turn_on(LOG_LINES)
             simulation.kernel.route_log_lines(lambda record: self.heard(simulation.kernel, record))
-            self._rounds(simulation)
+            Rounds(simulation, "dpor", False, self, self.parameters).run()
         return self
 
     def heard(self, kernel, record):
@@ -68,17 +68,15 @@ class Wanted(Explorer):
             Said(kernel.clock.now, actor.process, actor.name, record.process, record.levelname, record.name, record.getMessage())
         )
 
-    def _next(self, simulation, strategy, plan):
-        execution = super()._next(simulation, strategy, plan)
+    def after(self, rounds, execution):
         if execution.status in ("complete", "deadlock") and self.wanted(self.said, execution):
-            connection = sqlite3.connect(f"{simulation.kernel.workspace.path}/state.db")
+            connection = sqlite3.connect(f"{rounds.simulation.kernel.workspace.path}/state.db")
             self.dump = list(connection.iterdump())
             connection.close()
-            self.gave_up = "found"
-        return execution
+            self.dumped = True
 
-    def _limit_reached(self, strategy):
-        return self.gave_up is not None
+    def enough(self):
+        return "found" if self.dumped else None
 
 
 def positions(said, word, actor=None):

@@ -1,0 +1,171 @@
+"""The run-loop of an exploration: the next execution, run it, count it, check it, until nothing is left or there is enough.
+
+A *round* rests on what was learned before it about what conflicts; when an execution teaches something new, the next round starts over.
+What is made of the executions is a watcher's: `explore` reports progress and stops at a failure, an incident collects those that fit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from simharness.authoring.scenario import Parameters
+from simharness.engine.facts import Mark, until_settled
+from simharness.exploring.examples import Examples
+from simharness.search import named
+from simharness.search.drawn import Drawn
+from simharness.search.estimate import Branching
+from simharness.search.sampling import DEFAULT_EXECUTIONS
+from simharness.search.strategy import Strategy
+from simharness.settings import Settings
+from simharness.simulation.execution import Execution
+from simharness.simulation.repeating import Repeats
+from simharness.simulation.simulation import Simulation
+from simharness.verdicts.covered import Tally
+
+_monotonic = time.monotonic
+_MANY_ROUNDS = 50
+_ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
+
+
+class Watcher:
+    """What a run-loop calls; override what is needed."""
+
+    def begin(self, rounds: Rounds) -> None:
+        """A round begins: what was seen in earlier ones is out of date."""
+
+    def before(self, rounds: Rounds, branch: int | None) -> None:
+        """An execution is about to be run; `branch` is the depth at which it leaves the one before, in a search that walks a tree."""
+
+    def after(self, rounds: Rounds, execution: Execution) -> None:
+        """An execution has ended; it is the kernel's last."""
+
+    def enough(self) -> str | None:
+        """Return why the exploration stops here, if it does."""
+
+
+class Rounds:
+    """Explores one case.
+
+    Args:
+        parameters: the case, with Hypothesis's strategies for what is drawn.
+        settings: limits; default: those of the simulation.
+        began: when the time of `max_seconds` begins, in seconds of the monotonic clock; default: now.
+
+    Attributes:
+        strategy, tally, repeats, branching: those of the last round.
+        execution: the last one, None at the beginning of a round.
+        gave_up: why the exploration stopped before its end; None if it did not.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        strategy: str,
+        stop_on_first: bool,
+        watcher: Watcher,
+        parameters: Parameters,
+        settings: Settings | None = None,
+        began: float | None = None,
+    ) -> None:
+        self.simulation = simulation
+        self.stop_on_first = stop_on_first
+        self.settings = settings or simulation.settings
+        self.gave_up: str | None = None
+        self._strategy_name = strategy
+        self._watcher = watcher
+        self._parameters = parameters
+        self._began = _monotonic() if began is None else began
+        self._number = 0
+        self._start()
+
+    def _start(self) -> None:
+        simulation = self.simulation
+        self.tally = Tally()
+        self.strategy: Strategy = named.made(self._strategy_name, simulation.kernel, self.settings)
+        self.repeats = Repeats(simulation)
+        self.branching = Branching() if self.strategy.pending() is not None else None
+        self.execution: Execution | None = None
+
+    def run(self) -> bool:
+        """Explore until a round teaches nothing new about what conflicts, or a limit is reached; return whether it was exhausted."""
+        return until_settled(self.simulation.kernel.learned, self._round)
+
+    def _round(self, mark: Mark) -> bool:
+        self._number += 1
+        self._start()
+        self._watcher.begin(self)
+        exhausted = self._draw(self.strategy, mark) if isinstance(self.strategy, Drawn) else self._walk(mark)
+        if self.gave_up is not None:
+            mark.renew()  # what was learned cannot be acted on any more
+            if self._number > _MANY_ROUNDS:
+                self.gave_up += f"; exploring started over {self._number} times, each time since something else was shared: {_ENDLESS}"
+        return exhausted
+
+    def _walk(self, mark: Mark) -> bool:
+        """Run the executions that the strategy plans; return whether that was all of its space."""
+        strategy = self.strategy
+        while True:
+            plan = strategy.begin()
+            if plan is None:
+                return strategy.exhausts
+            branch = None if self.branching is None or self.execution is None else len(plan) - 1
+            if self.branching is not None and branch is not None:
+                self.branching.branch(branch)
+            self._watcher.before(self, branch)
+            if self.limit_reached():
+                return False
+            self._execute(plan)
+            if not mark.holds or (self.tally.first_failure is not None and self.stop_on_first):
+                return False
+
+    def _draw(self, strategy: Drawn, mark: Mark) -> bool:
+        """Let Hypothesis explore; the failure that it has shrunk counts as the first. It never exhausts its space."""
+
+        def execute() -> Execution:
+            self._watcher.before(self, None)
+            return self._execute(strategy.begin() or ())
+
+        examples = Examples(self.simulation, strategy, self._parameters, execute, self.limit_reached)
+        examples.run(self.most_executions, self.stop_on_first)
+        if examples.failing is not None:
+            self.tally.first_failure = examples.failing[0]
+        elif mark.holds and not self.limit_reached():
+            self.gave_up = "Hypothesis drew nothing new"
+        return False
+
+    def _execute(self, plan: Sequence[int]) -> Execution:
+        """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
+        kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
+        mark = kernel.learned.mark()
+        execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
+        if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
+            strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
+        if strategy.exhausts or execution.status != "abandoned":
+            tally.add(execution, kernel)
+        if mark.holds:
+            failing = execution.failure is not None and tally.first_failure is None
+            if failing:
+                tally.first_failure = execution
+            self.repeats.check(execution, failing)
+        self._watcher.after(self, execution)
+        return execution
+
+    @property
+    def most_executions(self) -> int | None:
+        """How many executions there may be; None: as many as there are."""
+        settings = self.settings
+        if self.strategy.exhausts or settings.max_executions is not None or settings.max_seconds is not None:
+            return settings.max_executions
+        return DEFAULT_EXECUTIONS
+
+    def limit_reached(self) -> bool:
+        """Whether there is enough, or a limit is reached; `gave_up` then says which."""
+        settings, limit = self.settings, self.most_executions
+        self.gave_up = self._watcher.enough() or self.gave_up
+        if limit is not None and self.tally.runs >= limit:
+            default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
+            self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
+        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds:
+            self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
+        return self.gave_up is not None
