@@ -1,4 +1,4 @@
-"""The loop that decides who moves: collect what is enabled, ask the strategy, switch, record.
+"""The loop that decides which actor moves: collect what is enabled, ask the strategy, switch, record.
 
 It has no greenlet of its own: each round runs in the greenlet of the actor that has just stopped, so that continuing with the same
 actor costs no switch. The clock and the faults that are movers are not actors: they move within a round.
