@@ -1,4 +1,4 @@
-"""Explores every known program and prints how many executions that took, beside the known number of orderings.
+"""Explores every known program; prints the number of executions beside the known number of orderings.
 
     python -m benchmarks.counts [NAME …]
 
@@ -28,7 +28,7 @@ def explored(row: Row) -> simharness.Result:
 
 
 def is_right(row: Row, result: simharness.Result) -> bool:
-    """Whether each ordering was run once. Known numbers count a wait that never comes true as blocked, results as a deadlock."""
+    """Whether each ordering was run once. A wait that never ends is blocked in the known numbers, and a deadlock in results."""
     complete = result.executions - result.deadlocks
     stuck = result.deadlocks + result.blocked
     exact = row.blocked > 0 or result.deadlocks == row.deadlocked

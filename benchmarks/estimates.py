@@ -1,10 +1,10 @@
-"""How good the estimate of what there is to do is, on programs whose number of orderings is known.
+"""How good the estimate of the remaining work is, on programs whose number of orderings is known.
 
     python -m benchmarks.estimates [NAME …]
 
-For each program, by reduction and without: the estimate divided by the truth when 10, 25, 50 and 75 % were done, with its range; then the
-typical error (the mean factor, up or down), the worst on either side, and how often the truth was in the range, over 50 moments of each
-exploration, evenly apart.
+For each program, with reduction and without: the estimate divided by the true number at 10, 25, 50 and 75 %, with its range; then the
+typical error (the mean factor, up or down), the worst on either side, and how often the true number was in the range, over 50 evenly
+spaced moments of each exploration.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ Totals = tuple[float, float, float]
 
 
 def estimates(program: Any, strategy: str) -> list[Totals | None]:
-    """Explore a program to the end; return what the estimate was after each execution."""
+    """Explore a program to the end; return the estimate after each execution."""
     with Simulation(simharness.Scenario(program, allow_deadlock=True), {}, Settings()) as simulation:
 
         def whole_round(_: Mark) -> list[Totals | None]:
-            found: list[Totals | None] = []
+            totals: list[Totals | None] = []
             keys: Sequence[int] = ()
             tree, search = Tree(), made(strategy, simulation.kernel, simulation.settings)
             while (plan := search.begin()) is not None:
-                if found:
+                if totals:
                     tree.branch(len(plan) - 1, keys)
-                    found[-1] = tree.totals(search.pending() or (), search.grows)
+                    totals[-1] = tree.totals(search.pending() or (), search.grows)
                 keys = simulation.execute(plan, search.choose, search.expected()).keys
                 search.end()
-                found.append(None)
-            return found
+                totals.append(None)
+            return totals
 
         return until_settled(simulation.kernel.learned, whole_round)
 
@@ -76,7 +76,7 @@ def factor(errors: Sequence[float]) -> str:
 
 
 class Space(NamedTuple):
-    """A program, how it is explored, and how many executions that takes."""
+    """A program, its strategy, and the known number of executions."""
 
     name: str
     program: Callable[[simharness.World], Any]
@@ -89,16 +89,16 @@ def space(row: Row, strategy: str, known: int) -> Space:
 
 
 def measure(spaces: Sequence[Space]) -> None:
-    """Print a table of these, and what it comes to."""
+    """Print a table of these programs, and a summary."""
     print(f"{'program':22} {'strategy':10} {'known':>6}  " + "".join(f"{f'at {part:.0%}':>21}" for part in PARTS))
     errors: dict[float, list[float]] = {part: [] for part in PARTS}
     inside: list[bool] = []
     for name, program, strategy, known in spaces:
-        found = estimates(program, strategy)
-        assert len(found) == known, f"{name}: {len(found)} executions, not {known}"
+        after = estimates(program, strategy)
+        assert len(after) == known, f"{name}: {len(after)} executions, not {known}"
         cells = []
         for part in PARTS:
-            totals = found[round(part * known) - 1]
+            totals = after[round(part * known) - 1]
             if totals is None:
                 cells.append("-")
                 continue
@@ -106,12 +106,12 @@ def measure(spaces: Sequence[Space]) -> None:
             errors[part].append(math.log(best))
             cells.append(f"{best:.2f} ({low:.2f}–{high:.2f})")
         for moment in range(1, MOMENTS):
-            totals = found[moment * known // MOMENTS - 1]
+            totals = after[moment * known // MOMENTS - 1]
             if totals is not None:
                 inside.append(totals[0] <= known <= totals[2])
         print(f"{name:22} {strategy:10} {known:6,}  " + "".join(f"{cell:>21}" for cell in cells))
     print("off by, mean (worst): " + "; ".join(f"at {part:.0%} {factor(errors[part])}" for part in PARTS))
-    print(f"the truth was in the range at {sum(inside) / len(inside):.0%} of {len(inside):,} moments")
+    print(f"the true number was in the range at {sum(inside) / len(inside):.0%} of {len(inside):,} moments")
 
 
 def main(names: list[str]) -> None:

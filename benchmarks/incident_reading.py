@@ -28,10 +28,10 @@ UNRELATED = (
 
 
 def unrelated(lines: int) -> str:
-    found: list[str] = []
-    while len(found) < lines:
-        found += UNRELATED[len(found) % len(UNRELATED)].format(len(found)).split("\n")
-    return "\n".join(found[:lines]) + "\n"
+    texts: list[str] = []
+    while len(texts) < lines:
+        texts += UNRELATED[len(texts) % len(UNRELATED)].format(len(texts)).split("\n")
+    return "\n".join(texts[:lines]) + "\n"
 
 
 def main() -> None:
@@ -44,8 +44,8 @@ def main() -> None:
         began = time.process_time()
         reading = read([str(path)], HERMES)
         after = time.process_time()
-        found = incident_of(reading.lines, HERMES, 1.0)
-        print(f"{reading.total:,} lines read in {after - began:.2f} s; {len(found.lines)} lines of the incident found", end=" ")
+        selected = incident_of(reading.lines, HERMES, 1.0)
+        print(f"{reading.total:,} lines read in {after - began:.2f} s; {len(selected.lines)} lines of the incident found", end=" ")
         print(f"in {time.process_time() - after:.2f} s (processor time)")
 
 

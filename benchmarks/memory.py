@@ -1,4 +1,4 @@
-"""Peak memory of one exploration after 30,000 executions, divided by that after 3,000: what an execution leaves behind.
+"""Peak memory of one exploration after 30,000 executions, divided by that after 3,000: shows what an execution leaves behind.
 
 Each is a fresh process that explores `casw(5)`, which has 32,880 orderings, up to that number of executions.
 
@@ -37,8 +37,8 @@ def explore(executions: int) -> int:
 
 def peak_of(executions: int) -> int:
     """Return the peak of a fresh process."""
-    told = subprocess.run([sys.executable, __file__, str(executions)], capture_output=True, text=True, check=True)
-    return int(told.stdout)
+    done = subprocess.run([sys.executable, __file__, str(executions)], capture_output=True, text=True, check=True)
+    return int(done.stdout)
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
-"""What announcing shared memory costs: an access to an attribute, an item or a variable, plain and in rewritten code.
+"""What instrumentation costs: an access to an attribute, an item or a variable, in plain and in rewritten code.
 
-Per access, as the best of five: plain code; rewritten code outside a simulation; in a simulation, touched by one actor alone;
+Per access, the best of five: plain code; rewritten code outside a simulation; in a simulation, touched by one actor alone;
 in a simulation, shared and only read; and a scheduling point, shared and written (the whole exploration, its executions divided
-by the points that they made).
+by their points).
 
     python benchmarks/memory_points.py
 """
@@ -62,13 +62,13 @@ def timed(work: Any, *arguments: Any) -> float:
 
 def in_simulation(space: dict[str, Any], work: Any, readers: int) -> float:
     """Return nanoseconds per access of an actor in a simulation, after `readers` others have read the same."""
-    found: list[float] = []
+    figures: list[float] = []
 
     def scenario(world: simharness.World) -> None:
         box, table = space["Box"](), {"k": 0}
 
         def measure() -> None:
-            found.append(timed(work, box, table))
+            figures.append(timed(work, box, table))
 
         for number in range(readers):
             world.actor(f"reader {number}", work, box, table, 1)
@@ -76,7 +76,7 @@ def in_simulation(space: dict[str, Any], work: Any, readers: int) -> float:
         world.actor("last", lambda: world.step("end"))
 
     simharness.explore(scenario, settings=simharness.Settings(shrink=0))
-    return min(found)
+    return min(figures)
 
 
 def main() -> None:
@@ -91,9 +91,9 @@ def main() -> None:
         for name in ("attribute", "item", "write"):
             figures = [timed(space[name], space["Box"](), table) for space in (plain, rewritten)]
             figures.append(in_simulation(rewritten, rewritten[name], 0))
-            told = "".join(f"{figure:>{width}.0f}" for figure, width in zip(figures, (8, 9, 11), strict=True))
+            columns = "".join(f"{figure:>{width}.0f}" for figure, width in zip(figures, (8, 9, 11), strict=True))
             read = f"{in_simulation(rewritten, rewritten[name], 2):>11.0f}" if name != "write" else f"{'':>11}"
-            print(f"{name:24}{told}{read}")
+            print(f"{name:24}{columns}{read}")
         began = processor_seconds()
         result = simharness.explore(rewritten["points"], settings=simharness.Settings(max_executions=2_000))
         seconds = processor_seconds() - began

@@ -1,15 +1,15 @@
-"""What exploring costs beside running the same code bare, for the contenders of `store_workload`, from one run.
+"""What exploring costs compared with running the same code bare, for the contenders of `store_workload`, in one run.
 
 A: the time per explored ordering, divided by one ordinary run of the same actors on real threads; set-up, check and close are
-included in both. The exploration's own fixed work is included (the watchdog, the first schedule run twice more to see that it
-repeats), the replacing of the standard library is not: it is done once around all, and has a line of its own.
+included in both. The exploration's own fixed work is included (the watchdog, two repetitions of the first schedule), patching the
+standard library is not: it is done once around all, and has its own line.
 
 B: the time per execution of an exploration, divided by the same actors run bare, one after the other; set-up, check and close
 are left out of both, everything else is in: actors, scheduling, the reduction, learning what the statements read and write,
-the two extra runs. What is fixed weighs most with 10 orderings, so the same is told of four contenders, who have 1,200.
+the two extra runs. Fixed costs weigh most with 10 orderings, so B is also measured with four contenders, which have 1,200.
 
-A is told in genuine seconds that pass, since threads wait, and in processor seconds, which other programs disturb less; B, where
-nobody waits, in processor seconds. Each ratio is the median over pairs, measured one right after the other.
+A is measured in wall-clock seconds, since threads wait, and in processor seconds, which other programs disturb less; B, where no
+thread waits, in processor seconds. Each ratio is the median over pairs, measured one right after the other.
 
     python benchmarks/overhead.py [PAIRS]
 """
@@ -34,7 +34,7 @@ from simharness.runtimes import control
 Clock = Callable[[], float]
 MEMORY = ":memory:"
 REPEATS = 200
-"""Explored and ordinary runs in a pair, about."""
+"""The approximate number of explored and ordinary runs in a pair."""
 
 
 ROWS: tuple[tuple[str, int, Clock, float], ...] = (
@@ -50,20 +50,20 @@ def names(count: int) -> list[str]:
 
 
 def check_and_close(store: Store) -> None:
-    """What ends a run on either side."""
+    """The end of a run on either side."""
     assert store.children(PARENT) == 1
     store.connection.close()
 
 
 def prepared(path: str) -> Store:
-    """What begins a run on either side."""
+    """The beginning of a run on either side."""
     store = Store(path)
     store.create(PARENT)
     return store
 
 
 class Explored:
-    """Explorations of the contenders, with the time that went into set-up, check and close kept apart."""
+    """Explorations of the contenders, with the time of set-up, check and close kept apart."""
 
     def __init__(self, count: int, file: bool, clock: Clock) -> None:
         self.count = count
@@ -87,7 +87,7 @@ class Explored:
             self.apart += self.clock() - began
 
     def explore(self, times: int) -> None:
-        """Explore so many times, all orderings each time."""
+        """Explore all orderings this many times."""
         began = self.clock()
         for _ in range(times):
             result = simharness.explore(self.scenario)
@@ -122,7 +122,7 @@ def one_after_the_other(count: int, file: str, clock: Clock) -> float:
 
 
 def fresh(file: str) -> str:
-    """Remove what an earlier run left."""
+    """Remove the files of an earlier run; return the path."""
     for name in (file, f"{file}-wal", f"{file}-shm"):
         Path(name).unlink(missing_ok=True)
     return file
@@ -150,14 +150,14 @@ def report(title: str, pairs: list[tuple[float, float]], target: float) -> None:
 
 
 def entering(times: int) -> float:
-    """Return the seconds that replacing the standard library takes, and putting it back."""
-    found = []
+    """Return the seconds that patching and restoring the standard library takes."""
+    seconds = []
     for _ in range(times):
         began = real_seconds()
         with control.installed():
             pass
-        found.append(real_seconds() - began)
-    return statistics.median(found)
+        seconds.append(real_seconds() - began)
+    return statistics.median(seconds)
 
 
 def main(pairs: int) -> int:

@@ -1,9 +1,9 @@
 """The store workload under simharness and under other tools for Python, side by side, in one run.
 
-Each tool runs in an environment of its own, `.peers/TOOL` (`make peers` makes those that can be had), by a driver of
-`peer_drivers/`; coroutine tools run a port of the contenders that gives way before each store operation. Told are: executions, distinct
-orderings of the store's operations that were covered (all: 10 and 102 for two and three contenders), the tool's own verdict, seconds, and
-the time per execution as a multiple of a bare run (the contenders one after the other, set-up included, same interpreter).
+Each tool runs in its own environment, `.peers/TOOL` (`make peers` creates those that are available), with a driver of `peer_drivers/`;
+coroutine tools run a port of the contenders that yields before each store operation. The columns are: executions, distinct orderings of the
+store's operations that were covered (all: 10 and 102 for two and three contenders), the tool's own verdict, seconds, and the time per
+execution as a multiple of a bare run (the contenders one after the other, set-up included, same interpreter).
 
     python benchmarks/peers.py [SECONDS]
 """
@@ -44,26 +44,26 @@ def command(tool: str, driver: str) -> list[str] | None:
 
 
 def row(tool: str, setting: str, driver: str, extra: tuple[str, ...], count: int, seconds: float) -> str:
-    """Run one tool on so many contenders; return the table's line."""
+    """Run one tool on `count` contenders; return the table's line."""
     title = f"{tool:10}  {setting:36} {count}"
-    how = command(tool, driver)
-    if how is None:
+    call = command(tool, driver)
+    if call is None:
         return f"{title}  not installed"
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "PATH": f"{PEERS / tool / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
     try:
         done = subprocess.run(
-            [*how, str(count), str(seconds), *extra], capture_output=True, text=True, timeout=seconds * 3 + 60, env=environment, check=True
+            [*call, str(count), str(seconds), *extra], capture_output=True, text=True, timeout=seconds * 3 + 60, env=environment, check=True
         )
-        told = json.loads(done.stdout.strip().splitlines()[-1])
+        figures = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
         return f"{title}  did not end in {seconds * 3 + 60:.0f} s"
     except (subprocess.CalledProcessError, ValueError, IndexError) as error:
         said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         return f"{title}  failed: {said[-1] if said else error}"
-    executions = told["executions"] or 0
-    multiple = f"{told['seconds'] / executions / told['bare']:8.1f}" if executions else "       ?"
-    coverage = f"{told['orders']:5} of {ORDERINGS[count]:4}"
-    return f"{title}  {executions:10,}  {coverage}  {told['verdict']:12}  {told['seconds']:8.3f}  {multiple}"
+    executions = figures["executions"] or 0
+    multiple = f"{figures['seconds'] / executions / figures['bare']:8.1f}" if executions else "       ?"
+    coverage = f"{figures['orders']:5} of {ORDERINGS[count]:4}"
+    return f"{title}  {executions:10,}  {coverage}  {figures['verdict']:12}  {figures['seconds']:8.3f}  {multiple}"
 
 
 def main(seconds: float) -> int:

@@ -1,6 +1,6 @@
-"""Where the time of an exploration goes: shares of the time spent in each part, as `cProfile` tells it.
+"""Where the time of an exploration goes: the share of each part, measured by `cProfile`.
 
-A profiler makes Python calls look dearer than they are beside SQLite and other code in C.
+A profiler exaggerates the cost of Python calls compared with SQLite and other code in C.
 
     python benchmarks/shares.py
 """
@@ -24,7 +24,7 @@ from simharness.runtimes import control
 from tests.programs import Stage, readers
 
 ALONE = simharness.Settings(confirm=False)
-"""Another process's time would be waiting here."""
+"""Without confirming: waiting for another process would count as time here."""
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
     "simharness/runtimes/sqlite": "SQLite runtime",
@@ -44,7 +44,7 @@ PARTS = {
 def part_of(file: str, function: str) -> str:
     """Return which part a function belongs to, by its file; functions in C have none."""
     if file == "~":
-        if "sqlite3." in function or "<function Sim" in function:  # what the genuine methods are called that a subclass has
+        if "sqlite3." in function or "<function Sim" in function:  # the names of genuine methods that a subclass overrides
             return "SQLite itself"
         return "collecting garbage" if "gc." in function else "builtins"
     try:
@@ -59,12 +59,12 @@ def shares(explore: Callable[[], Any]) -> Counter[str]:
     explore()
     profile = cProfile.Profile()
     profile.runcall(explore)
-    found: Counter[str] = Counter()
+    seconds_of: Counter[str] = Counter()
     stats: Any = pstats.Stats(profile)
     for (file, _, function), (_, _, seconds, _, _) in stats.stats.items():
-        found[part_of(file, function)] += seconds
-    whole = sum(found.values())
-    return Counter({part: 100 * seconds / whole for part, seconds in found.items()})
+        seconds_of[part_of(file, function)] += seconds
+    whole = sum(seconds_of.values())
+    return Counter({part: 100 * seconds / whole for part, seconds in seconds_of.items()})
 
 
 def main() -> None:
@@ -80,8 +80,8 @@ def main() -> None:
         "readers(13)": lambda: simharness.explore(lambda world: readers(Stage(world), 13), settings=ALONE),
     }
     with control.installed():
-        found = {name: shares(explore) for name, explore in columns.items()}
-    for name, parts in found.items():
+        results = {name: shares(explore) for name, explore in columns.items()}
+    for name, parts in results.items():
         print(f"{name}: " + ", ".join(f"{part} {share:.0f} %" for part, share in parts.most_common() if share >= 0.5))
 
 

@@ -1,8 +1,8 @@
 """What simharness costs when it starts: a bare run of pytest with the plugin and without it, imports, the command line, a simulation.
 
-Pairs first: `pytest` on one empty test, and `pytest -p no:simharness`, one after the other in turn; the ratio is the median of the pairs'
-ratios. The other figures are medians over fresh processes (min–max). All are processor seconds, which other programs disturb less than
-those that pass. The modules' byte code is cached, as it is after the first import of what is installed; pytest loads no other plugin.
+Pairs first: `pytest` on one empty test with and without `-p no:simharness`, in turn; the ratio is the median of the pairs' ratios. The
+other figures are medians over fresh processes (min–max). All are processor seconds, which other programs disturb less than wall-clock
+time. Byte code is cached, as after the first import of installed modules; pytest loads no other plugin.
 
     python benchmarks/startup.py [PROCESSES]
 """
@@ -47,7 +47,7 @@ MOST_RATIO = 1.05
 
 
 def environment(cache: str) -> dict[str, str]:
-    """Return the variables of a process that may cache byte code, in a place of its own."""
+    """Return the environment of a process that caches byte code in its own place."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS")}
     return {**kept, "PYTHONPYCACHEPREFIX": cache, "PYTHONPATH": str(ROOT)}
 
@@ -68,20 +68,20 @@ def whole(arguments: Sequence[str], folder: str, cache: str) -> float:
 
 
 def pairs(number: int, folder: str, cache: str) -> tuple[list[float], list[float]]:
-    """Run a bare pytest so many times without the plugin and with it, in turn; which of the two is first changes each time."""
+    """Run a bare pytest `number` times without the plugin and with it; which of the two is first changes each time."""
     kinds = ((*PYTEST, "-p", "no:simharness"), PYTEST)
-    found: tuple[list[float], list[float]] = ([], [])
+    times: tuple[list[float], list[float]] = ([], [])
     for kind in kinds:
         whole(kind, folder, cache)
     for pair in range(number):
         for which in (0, 1) if pair % 2 else (1, 0):
-            found[which].append(whole(kinds[which], folder, cache))
-    return found
+            times[which].append(whole(kinds[which], folder, cache))
+    return times
 
 
-def line(name: str, found: Sequence[float], wanted: str = "") -> None:
+def line(name: str, times: Sequence[float], wanted: str = "") -> None:
     """Print a figure."""
-    print(f"{name:46} {statistics.median(found) * 1000:6.1f} ms  ({min(found) * 1000:.1f}–{max(found) * 1000:.1f}{wanted})")
+    print(f"{name:46} {statistics.median(times) * 1000:6.1f} ms  ({min(times) * 1000:.1f}–{max(times) * 1000:.1f}{wanted})")
 
 
 def main(processes: int) -> int:
@@ -96,9 +96,9 @@ def main(processes: int) -> int:
         off += ratio > MOST_RATIO
         for name, before, what, target in FIGURES:
             seconds(before, what, cache)
-            found = [seconds(before, what, cache) for _ in range(processes)]
-            line(name, found, f"; target ≤ {target * 1000:.0f} ms" if target is not None else "")
-            off += target is not None and statistics.median(found) > target
+            taken = [seconds(before, what, cache) for _ in range(processes)]
+            line(name, taken, f"; target ≤ {target * 1000:.0f} ms" if target is not None else "")
+            off += target is not None and statistics.median(taken) > target
         for name, command in COMMANDS:
             whole(command, folder, cache)
             line(name, [whole(command, folder, cache) for _ in range(processes)])

@@ -33,7 +33,7 @@ class Store:
             self.connection.execute(table)
 
     def note(self) -> None:
-        """An operation begins; overridden by who wants to know."""
+        """Called when an operation begins; may be overridden."""
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -85,7 +85,7 @@ class Store:
 
 
 def compress(store: Store, name: str, check: str | None) -> None:
-    """What a contender does."""
+    """Compress the session, as a contender does."""
     if check == "early" and store.is_rotated(PARENT):
         return
     if not store.acquire(PARENT, name):

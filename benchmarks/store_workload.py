@@ -1,7 +1,7 @@
 """Contenders that compress one session of a small SQLite store: the workload on which tools are compared.
 
 Every operation of the store takes its `threading.Lock` and runs one transaction, so the orderings are the orders of the store's
-operations. `check` says when a contender looks whether the session has already been rotated: "inside" the lease (right),
+operations. `check` says when a contender checks whether the session has already been rotated: "inside" the lease (correct),
 "early", before it takes the lease (wrong in some orderings), or never (None).
 
     python benchmarks/store_workload.py
@@ -23,7 +23,7 @@ from simharness.runtimes import control
 
 
 def contenders(count: int, check: str | None) -> Callable[[simharness.World], Any]:
-    """Return the scenario of so many contenders."""
+    """Return the scenario of `count` contenders."""
 
     def one_child(world: simharness.World) -> None:
         store = Store()

@@ -4,10 +4,10 @@ Promises, with a store that follows `fenced`:
 
 - A turn reaches the live session of its conversation, however stale the agent's session id is: a message that is
   refused because its session has been rotated is appended to the child instead, which the agent adopts.
-- `_compress_context` changes the session id of the contender that rotates, and of nobody else. Who does not rotate
-  gets its messages back as they were.
-- An agent keeps no messages between turns: what it knows of a conversation is what the store says at the turn's
-  start.
+- `_compress_context` changes the session id of the contender that rotates, and of no other. A contender that does not
+  rotate gets its messages back unchanged.
+- An agent keeps no messages between turns: at the start of each turn it reads the conversation from the
+  store.
 
 One agent serves one thread. Agents that share a session may run at the same time.
 """
@@ -34,15 +34,15 @@ compression_log = logging.getLogger("agent.conversation_compression")
 
 
 class Compressor(Protocol):
-    """What makes a short list of messages out of a long one."""
+    """Makes a short list of messages from a long one."""
 
     def compress(self, messages: list[Message]) -> list[Message]:
-        """The messages that stand for `messages`; an empty list means that it could not."""
+        """The messages that replace `messages`; an empty list if it failed."""
         ...
 
 
 class KeepTail:
-    """The compressor that needs no model: a line that says how much was left out, and the last messages."""
+    """A compressor that needs no model: a line that says how many messages were left out, and the last messages."""
 
     def __init__(self, tail: int = 2) -> None:
         self._tail = tail
@@ -135,11 +135,11 @@ class Agent:
         )
 
     def close(self) -> None:
-        """Take no more turns. The session goes on; the store stays open."""
+        """Take no more turns. The session continues; the store stays open."""
         self.closed = True
 
     def append(self, role: str, content: str) -> int:
-        """Append to the live session of the conversation, adopting it if it is not this agent's any more.
+        """Append to the live session of the conversation, adopting it if it is no longer this agent's.
 
         Each refusal leads further down the chain of children, so this ends.
         """
@@ -181,8 +181,8 @@ class Agent:
         """Compress `messages` and rotate the session: the child's messages, and the system prompt.
 
         A contender that is refused before compressing never calls the compressor; one that loses at publication has
-        called it. Both get the very `messages` back and keep their session id. Keyword arguments that only upstream
-        has a use for are accepted.
+        called it. Both get the same `messages` back and keep their session id. Keyword arguments that only upstream
+        uses are accepted.
         """
         compression_log.info(
             "context compression started: session=%s messages=%d tokens=~%s model=%s focus=%r",

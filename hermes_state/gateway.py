@@ -1,9 +1,9 @@
 """The gateway's routing: which session a chat is on, and the turns that events start there.
 
-An entry is read when an event arrives and written when the event's turn has moved to another session. Between the two
-a rotation of somebody else's is not known here, so an entry may be stale at any time. Promise, with a store that
-follows `fenced`: an event reaches the one live session of its chat all the same, because the agent adopts it, and an
-entry never moves backwards. On the older rungs the last propagation wins, whichever rotation it tells of (#34089).
+An entry is read when an event arrives and written when the event's turn has moved to another session. In between, a
+rotation by another agent is not known here, so an entry may be stale at any time. Promise, with a store that follows
+`fenced`: an event still reaches the one live session of its chat, because the agent adopts it, and an entry never moves
+backwards. On the older rungs the last propagation wins, whichever rotation it reports (#34089).
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Gateway:
             return self._entries[session_key].session_id
 
     def handle_message(self, session_key: str, text: str) -> str:
-        """A user's message has come in: run a turn of the chat with it and return the answer."""
+        """Run a turn of the chat with a user's message; return the answer."""
         entry, session_id = self._look_up(session_key)
         return self._run_turn(entry, session_id, text)
 
     def handle_process_completed(self, session_key: str, process_id: str, exit_code: int = 0) -> str:
-        """A background process of the chat has ended: tell the agent of it, as if it were a message."""
+        """Notify the agent, as by a message, that a background process of the chat has ended; return the answer."""
         entry, session_id = self._look_up(session_key)
         logger.info(
             "Process %s finished — injecting agent notification for session %s chat=%s thread=%s",

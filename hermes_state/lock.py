@@ -1,8 +1,8 @@
 """Compression leases: the statements on the lease row, and the thread that keeps a lease alive.
 
 A lease keeps two paths from doing the same work; it does not keep the one-child invariant: its holder may be stalled
-past the TTL, and then somebody else holds it. What keeps the invariant is the conditional write of the `fenced`
-rotation. The functions here run inside a transaction of the caller's.
+past the TTL, and then another holder may have it. The conditional write of the `fenced` rotation keeps the invariant.
+The functions here run inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ logger = logging.getLogger("hermes_state")
 def acquire(conn: sqlite3.Connection, session_id: str, holder: str, ttl: float, *, open_only: bool) -> bool:
     """Take the lease if it is free, expired, or already the holder's; an expired row goes in the same transaction.
 
-    With `open_only` a session that has ended is refused too: a contender that comes after the winner finds out here,
-    and need not read the parent again.
+    With `open_only` a session that has ended is refused as well, so a contender that comes after the winner need not read
+    the parent again.
     """
     now = time.time()
     conn.execute("DELETE FROM compression_locks WHERE session_id = ? AND expires_at < ?", (session_id, now))
@@ -39,7 +39,7 @@ def acquire(conn: sqlite3.Connection, session_id: str, holder: str, ttl: float, 
 
 
 def next_generation(conn: sqlite3.Connection, session_id: str) -> int:
-    """A fencing token larger than every one that was issued for this session, whatever became of its leases."""
+    """A fencing token larger than all that were issued for this session before, even if their leases are gone."""
     row = conn.execute(
         "INSERT INTO compression_generations (session_id, generation) VALUES (?, 1)"
         " ON CONFLICT (session_id) DO UPDATE SET generation = generation + 1 RETURNING generation",
@@ -49,7 +49,7 @@ def next_generation(conn: sqlite3.Connection, session_id: str) -> int:
 
 
 def is_current(conn: sqlite3.Connection, session_id: str, holder: str, generation: int) -> bool:
-    """Whether the lease row is the holder's and no token was issued since. An expired row that nobody took will do."""
+    """Whether the lease row is the holder's and no token was issued since. An expired row that no other holder took counts."""
     row = conn.execute(
         "SELECT l.holder, g.generation FROM compression_generations g"
         " JOIN compression_locks l ON l.session_id = g.session_id WHERE g.session_id = ?",
@@ -74,7 +74,7 @@ def release(conn: sqlite3.Connection, session_id: str, holder: str) -> None:
 
 
 def current_holder(conn: sqlite3.Connection, session_id: str) -> str | None:
-    """Who holds the lease, an expired row counting as none."""
+    """The holder of the lease; an expired row counts as none."""
     row = conn.execute(
         "SELECT holder FROM compression_locks WHERE session_id = ? AND expires_at >= ?", (session_id, time.time())
     ).fetchone()
@@ -84,8 +84,8 @@ def current_holder(conn: sqlite3.Connection, session_id: str) -> str | None:
 class LeaseRefresher:
     """Keeps one lease alive, from a daemon thread, between entering and leaving a `with` block.
 
-    `refresh` is called a few times within each TTL. That it fails or raises does not end the refresher, unless it did
-    so `give_up_after` times in a row; with None it goes on trying until the block is left. Leaving waits for the
+    `refresh` is called a few times within each TTL. A call that fails or raises does not end the refresher, unless
+    `give_up_after` calls in a row do; with None it keeps trying until the block is left. Leaving waits for the
     thread.
     """
 
@@ -115,6 +115,6 @@ class LeaseRefresher:
     def _refreshed(self) -> bool:
         try:
             return self._refresh()
-        except Exception as error:  # whatever went wrong, the next try may go well; dying here would lose the lease
+        except Exception as error:  # the next try may succeed; dying here would lose the lease
             logger.debug("refreshing the compression lease failed: %s", error)
             return False

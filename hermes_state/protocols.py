@@ -1,6 +1,6 @@
 """The ladder of rotation protocols: what each stage of the store's history does to keep one compression child.
 
-Each rung is a real stage, kept as it was, faults included, so that every incident can be shown on the rung that had it.
+Each rung is a real stage, unchanged, with its faults, so that every incident can be shown on the rung that had it.
 The last rung, `fenced`, is the reference; the others are for comparison. A rung is data: the code that acts on it is in
 `hermes_state.rotation` (rotating), `hermes_state.lock` (leases) and `hermes_state.store` (appending).
 """
@@ -28,7 +28,7 @@ class Rung:
     fenced: bool = False
     """Publishing is one guarded transaction, newer rows are carried into the child, a rotation cut in two is undone."""
     refuses_closed: bool = False
-    """A session that has ended takes no messages (the answer to #71001)."""
+    """A session that has ended takes no messages (the fix of #71001)."""
     refreshes: bool = True
     """A thread refreshes the lease while compressing; what takes no time needs none."""
     refresher_gives_up_after: int | None = None
@@ -46,9 +46,9 @@ LADDER: tuple[Rung, ...] = (
 PROTOCOLS: tuple[str, ...] = tuple(rung.name for rung in LADDER)
 
 BESIDE: tuple[Rung, ...] = (Rung("lease_closed", lease=True, recheck=True, refuses_closed=True, refresher_gives_up_after=5),)
-"""Stages that are no rung, since they changed nothing about rotating: selected by name like the others.
+"""Stages that are not rungs, as they did not change rotating; they are selected by name like the others.
 
-`lease_closed` is `lease_recheck` whose ended sessions refuse messages, before anybody undid a rotation that was cut in two (#80337).
+`lease_closed` is `lease_recheck` whose ended sessions refuse messages, but that does not undo a rotation cut in two (#80337).
 """
 
 

@@ -1,29 +1,29 @@
-"""Rotating a session: ending it and creating the child that goes on from its summary, by any of the five protocols.
+"""Rotating a session: ending it and creating the child that continues from its summary, by any of the five protocols.
 
-The **one-child invariant**: a session has at most one compression child, ever. Only `fenced` keeps it, and it also
-keeps that nothing appended to the parent before its rotation is lost by it, and that no parent is left ended without
+The **one-child invariant**: a session has at most one compression child, ever. Only `fenced` keeps it. It also
+guarantees that a rotation loses nothing that was appended to the parent before, and that no parent is left ended without
 a child.
 
-What each guard of `fenced` is for, and what shows its absence: the counterexample, and the smallest fault budget. The
-tests take each away and have it found (`tests/hermes_state/test_guards.py`).
+What each guard of `fenced` is for, and what exposes its absence: the counterexample, and the smallest fault budget. The
+tests remove each guard and find the counterexample (`tests/hermes_state/test_guards.py`).
 
 1. *The lease* keeps two paths from compressing the same session at once. It saves the work; it does not keep the invariant, because a
    holder that is stalled longer than the TTL loses it without knowing. Without it both compress (no fault).
 2. *The parent is looked at in the transaction that acquires*. Without it a contender that comes after the winner has released gets the
    lease, and compresses a session that is closed already (#38727; no fault). 5, 6 and 8 still keep it from making a second child.
-3. *Errors while acquiring, and while publishing, fail closed*: an error tells nothing about who holds the lease (#63129). Without the
+3. *Errors while acquiring, and while publishing, fail closed*: an error does not say which contender holds the lease (#63129). Without the
    first, a contender whose acquisition fails compresses beside the holder (`error=1`; 5 keeps it from publishing). Without the second it
-   goes on in a child that does not exist (`db_error=1`). An acquisition whose acknowledgement was lost is released again, so that it
+   continues in a child that does not exist (`db_error=1`). An acquisition whose acknowledgement was lost is released again, so that it
    blocks nobody for the TTL (`lost_ack=1`), and so is one whose compressor raises (`error=1`), or that was used (no fault).
-4. *The lease refresher* keeps a long compression from losing its lease: without it who comes later compresses too (no fault). It revives a
-   row that has expired but that nobody took (#71790): without that the lease of a holder that was stalled stays lost (`stall=1`). It never
+4. *The lease refresher* keeps a long compression from losing its lease: without it a later contender compresses too (no fault). It revives
+   an expired row that no contender took (#71790): without that the lease of a holder that was stalled stays lost (`stall=1`). It never
    gives up (#97948).
-5. *Holder and generation are checked at publication*: whoever took the lease over may be compressing newer messages. Its work is the one
-   to keep, also if it has released again meanwhile; for this the token outlives the lease. Without both a holder that was stalled publishes
+5. *Holder and generation are checked at publication*: a contender that took over the lease may be compressing newer messages. Its work
+   must be kept, even if it has released the lease; for this the token outlives the lease. Without both a holder that was stalled publishes
    although another has the lease (`stall=1`). The holder alone is needed because a process that follows an older protocol takes leases
    without drawing tokens (`stall=1`), the generation alone because two may give the same name (no fault); among processes of this protocol
-   with names of their own each backs up the other. An expired lease that nobody took is as good as a live one: finished work is not
-   thrown away.
+   with names of their own each backs up the other. An expired lease that no contender took is as good as a live one: finished work is
+   not thrown away.
 6. *The conditional update of the parent* (`ended_at IS NULL`, exactly one row) is what keeps the invariant against writers that take no
    lease. Without it a session that its user has reset is rotated after that (no fault).
 7. *One transaction* for the parent's end, the child, its messages. In two, a crash or an error between them leaves a parent that has ended
@@ -31,12 +31,12 @@ tests take each away and have it found (`tests/hermes_state/test_guards.py`).
 8. *The unique partial index* on the parent of compression children keeps processes of an older protocol from making a second child
    (no fault). Among contenders of this protocol it backs up 6, as do 2 and 5: a second child needs the absence of 6, of 8, and of 1 or 2
    (no fault) or 5 (`stall=1`; where a name is used twice, of the generation, no fault).
-9. *Rows that the compressor has not seen are carried* into the child: its summary cannot tell of what came later. Without that a message
+9. *Rows that the compressor has not seen are carried* into the child: its summary cannot contain what came later. Without that a message
    that is written while the compressor is at work is lost (no fault).
 10. *The loser's session id is left alone*: it returns its messages as they came, and adopts the child when it next writes. Without adoption
     its later messages are refused for good (no fault).
-11. *A session that has ended takes no messages*: without that check a stale agent writes where nobody reads (#71001; no fault).
-12. *Recovery* reopens a parent that an older protocol has ended without a child; without it nobody can write to that conversation
+11. *A session that has ended takes no messages*: without that check a stale agent writes where it is never read (#71001; no fault).
+12. *Recovery* reopens a parent that an older protocol has ended without a child; without it no agent can write to that conversation
     (`crash=1` of a process of that protocol).
 """
 
@@ -87,7 +87,7 @@ class Reason(Enum):
 
 @dataclass(frozen=True)
 class StepBack:
-    """The contender did not rotate; `holder` is who holds the lease, where that is the reason and is known."""
+    """The contender did not rotate; `holder` holds the lease, if that is the reason and it is known."""
 
     reason: Reason
     holder: str | None = None
@@ -125,10 +125,10 @@ class Rotation:
         self._must_release = False
 
     def claim(self) -> StepBack | None:
-        """Get the right to compress; what made the contender step back otherwise."""
+        """Get the right to compress; the reason to step back if the contender does not get it."""
         if not self._rung.lease:
             return None
-        self._must_release = True  # an acquisition that raises may have happened all the same
+        self._must_release = True  # an acquisition that raises may still have happened
         try:
             acquired = self._db.try_acquire_compression_lock(self._session_id, self._holder, self._ttl)
         except sqlite3.Error as error:
@@ -157,7 +157,7 @@ class Rotation:
         )
 
     def publish(self, seen: list[Message], compressed: list[Message], fields: ChildFields) -> Rotated | StepBack:
-        """End the parent and create its child; `seen` is what the compressor made `compressed` of."""
+        """End the parent and create its child; `seen` is the compressor's input, `compressed` its output."""
         if not self._rung.fenced:
             return self._publish_in_two(compressed, fields)
         try:

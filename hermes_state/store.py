@@ -4,10 +4,10 @@ Promises:
 
 - Every operation takes the store's lock once and runs one transaction (`BEGIN IMMEDIATE` for those that write). It
   either happened as a whole or raised and changed nothing, unless the commit itself was reported wrongly.
-- Nothing is kept between operations but the connection and the fencing tokens of the leases that this object issued.
+- Between operations it keeps only the connection and the fencing tokens of the leases that this object issued.
 - Under the `fenced` protocol a session that has ended takes no messages: `append_message` raises
   `SessionClosedError`.
-- Errors of SQLite are not hidden: what to make of them is for the caller to decide.
+- Errors of SQLite are not hidden: the caller decides how to handle them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logger = logging.getLogger("hermes_state")
 
 
 class SessionClosedError(Exception):
-    """A message was refused: its session has ended. `live_session_id` is where the conversation goes on, if it does."""
+    """A message was refused: its session has ended. `live_session_id` continues the conversation, if any session does."""
 
     def __init__(self, session_id: str, live_session_id: str | None) -> None:
         where = f"it goes on in {live_session_id}" if live_session_id else "no live session continues it"
@@ -117,7 +117,7 @@ class SessionDB:
         kind: str | None = None,
         messages: Sequence[Message] = (),
     ) -> str:
-        """Insert a session, with its first messages, and return its id; one that is there already is left as it is."""
+        """Insert a session, with its first messages, and return its id; one that exists already is left unchanged."""
 
         def body(conn: sqlite3.Connection) -> str:
             now = time.time()
@@ -171,7 +171,7 @@ class SessionDB:
         return [str(row["id"]) for row in rows]
 
     def live_session(self, session_id: str) -> str | None:
-        """Where the conversation of this session goes on: itself or the last of its compression children.
+        """The session that continues this conversation: itself or the last of its compression children.
 
         None when the conversation has ended, or the session is unknown.
         """
@@ -182,8 +182,8 @@ class SessionDB:
         """The live session of the conversation, after undoing a rotation that was cut in two.
 
         A rotation in two transactions that dies between them leaves a parent ended by compression without a child, to
-        which nobody can write (#80337). Its end was not followed by anything, so it is taken back. The `fenced`
-        protocol leaves no such session; it repairs what an older one left in the file.
+        which no agent can write (#80337). Nothing followed its end, so the end is undone. The `fenced` protocol leaves no
+        such session; it repairs those that an older protocol left in the file.
         """
 
         def body(conn: sqlite3.Connection) -> str | None:
@@ -199,10 +199,10 @@ class SessionDB:
         return self.write(body)
 
     def prune_sessions(self, older_than_days: float = 90.0) -> int:
-        """Delete ended sessions that started so long ago, with their messages; how many there were.
+        """Delete ended sessions that started so long ago, with their messages; return their number.
 
         Children of a deleted session lose their parent. Under `fenced` a session that has a compression child is
-        spared: it is how somebody who still has its id finds the live session.
+        spared: an agent that still has its id finds the live session through it.
         """
         old = "ended_at IS NOT NULL AND started_at <= :cutoff"
         if self.rung.fenced:
@@ -213,7 +213,7 @@ class SessionDB:
         def body(conn: sqlite3.Connection) -> int:
             cutoff = time.time() - older_than_days * SECONDS_PER_DAY
             doomed = [(row["id"],) for row in conn.execute(f"SELECT id FROM sessions WHERE {old}", {"cutoff": cutoff})]
-            if self.rung.fenced:  # the parent of a pruned child was rotated all right: not one to be recovered
+            if self.rung.fenced:  # the parent of a pruned child was rotated completely: nothing to recover
                 conn.executemany(
                     "UPDATE sessions SET end_reason = 'pruned' WHERE id ="
                     " (SELECT parent_session_id FROM sessions WHERE id = ? AND kind = 'compression')",
@@ -270,7 +270,7 @@ class SessionDB:
     # Compression leases and rotation
 
     def try_acquire_compression_lock(self, session_id: str, holder: str, ttl_seconds: float = lock.DEFAULT_TTL) -> bool:
-        """Take the session's compression lease; False if somebody else holds it.
+        """Take the session's compression lease; False if another holder has it.
 
         Under `fenced` also False for a session that has ended, and each acquisition draws a fencing token.
         """
@@ -289,18 +289,18 @@ class SessionDB:
     def refresh_compression_lock(self, session_id: str, holder: str, ttl_seconds: float = lock.DEFAULT_TTL) -> bool:
         """Extend the holder's lease; False if it is lost.
 
-        A row that has expired but that nobody took is revived under `fenced`; on the older rungs it is lost (#71790).
+        A row that has expired but that no other holder took is revived under `fenced`; on the older rungs it is lost (#71790).
         """
         revive = self.rung.fenced
         return self.write(lambda conn: lock.refresh(conn, session_id, holder, ttl_seconds, revive=revive))
 
     def release_compression_lock(self, session_id: str, holder: str) -> None:
-        """Give the lease up; no error if it is not the holder's any more. Its fencing token stays used."""
+        """Give up the lease; no error if it is no longer the holder's. Its fencing token stays used."""
         self._generations.pop((session_id, holder), None)
         self.write(lambda conn: lock.release(conn, session_id, holder))
 
     def get_compression_lock_holder(self, session_id: str) -> str | None:
-        """Who holds the session's lease; an expired one counts as none."""
+        """The holder of the session's lease; an expired lease counts as none."""
         return self.read(lambda conn: lock.current_holder(conn, session_id))
 
     def fencing_token(self, session_id: str, holder: str) -> int | None:

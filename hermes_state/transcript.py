@@ -1,4 +1,4 @@
-"""Message rows: writing them, and telling which of them a compressor has not seen.
+"""Message rows: writing them, and finding those that a compressor has not seen.
 
 Functions on an open transaction; they neither begin nor end one.
 """
@@ -19,7 +19,7 @@ _INSERT_COLUMNS = f"session_id, timestamp, {', '.join(_COLUMNS)}"
 
 
 def text_of(value: object) -> str | None:
-    """What a message's field is stored as: strings and None as they are, everything else as JSON."""
+    """A message's field as it is stored: strings and None unchanged, everything else as JSON."""
     return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 

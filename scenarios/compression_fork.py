@@ -1,35 +1,35 @@
 """The compression fork: three paths compress one session at once, on a real `state.db`, under every protocol of the
 ladder, without faults and with them.
 
-The cast is that of the incident. The **main turn** has reached the compression threshold. The **review fork**,
-started when the turn's answer was out, inherits its session id. A **background process** has ended; the gateway looks
-up which session the chat is on and starts a turn there. All three share the gateway's store. Each property of the
-store is a column of the table:
+The actors are those of the incident. The **main turn** has reached the compression threshold. The **review fork**,
+started after the turn's answer, inherits its session id. A **background process** has ended; the gateway looks up the
+chat's current session and starts a turn there. All three share the gateway's store. Each property of the store is a
+column of the table:
 
 - *one compression child*: the session has at most one compression child;
-- *lock released*: when all have ended nobody holds the lease, and its row is gone;
-- *loser unchanged*: who did not rotate got its messages back as they were and kept its session id until it next
-  wrote;
+- *lock released*: when all have ended no contender holds the lease, and its row is gone;
+- *loser unchanged*: a contender that did not rotate got its messages back unchanged and kept its session id until it
+  next wrote;
 - *no message lost*: every acknowledged message is a row of the live session or was given to the winning compressor;
 - *no write to a closed session*: no message is added to a session that has ended;
-- *routing follows the live session*: an event that comes after all is over reaches the one live session of the chat.
+- *routing follows the live session*: an event that arrives when all have ended reaches the chat's one live session.
 
-`under_faults` has the main turn and the review fork, each in a process of its own (`contenders.py`), a column for each
+`under_faults` has the main turn and the review fork, each in its own process (`contenders.py`), a column for each
 kind of fault, and two more properties:
 
-- *no ended parent without a child*: no session stays behind that has ended by a compression and has no child;
-- *later contender completes*: who keeps trying gets the session compressed, whatever happened to the other;
-- *lock released* is then: a lease is given back, but where its owner died or an error kept it from that; then, one TTL
-  after the last refresh (and after a jump backwards the jump), it blocks nobody.
+- *no ended parent without a child*: every session that was ended by a compression has a child;
+- *later contender completes*: a contender that keeps trying gets the session compressed, whatever happened to the other;
+- *lock released* then means: a lease is released unless its owner died or got an error; in that case it blocks no other
+  contender once a TTL has passed since the last refresh (after a jump backwards also the jump's length).
 
-`fenced` keeps them all, in every column. The earlier rungs each break some: the verdicts that are expected of them stand
-beside each scenario. What may surprise:
+`fenced` keeps them all, in every column. Each earlier rung breaks some of them; the expected verdicts stand beside each
+scenario. What may surprise:
 
 - An unlocked session has an heir after every single fault, since the second contender compresses it again.
-- Under a `lease` that is not rechecked who comes after a crash makes the child that is missing (so did release 0.16.0); with the recheck
-  it is told that the parent was rotated, and refuses for good (0.19.0).
-- Who is stalled with the write lock makes the other's statement fail after the 30 s that it waits, so a stall breaks whatever
-  an error between the two transactions does.
+- Under a `lease` without a recheck, a contender that comes after a crash creates the missing child (as release 0.16.0 did); with the
+  recheck it finds that the parent was rotated, and always refuses (0.19.0).
+- A contender that is stalled with the write lock makes the other's statement fail after waiting for 30 s, so a stall breaks all that
+  an error between the two transactions breaks.
 - `lease_fail_open` forks under a lost acknowledgement too: that of a transaction in which a contender was refused.
 
 Reductions. Two contenders; the clock jumps by an hour; only the review fork waits for a lease to expire, so only the main turn is
@@ -47,7 +47,7 @@ HISTORY = ("please finish the migration", "working on it", "run the build too", 
 
 
 class Compressor:
-    """Stands in for the model that summarises; remembers what it was given."""
+    """Stands in for the model that summarises; remembers its input."""
 
     def __init__(self):
         self.given = []
@@ -61,7 +61,7 @@ class Compressor:
 
 
 class Incident:
-    """The store, the three agents and the gateway of the incident, and what its properties ask of them."""
+    """The store, the three agents and the gateway of the incident, and its properties."""
 
     def __init__(self, world, protocol, *, watch_writes=False):
         self.world = world
@@ -134,7 +134,7 @@ class Incident:
         self.compress("review_fork", self.review)
 
     def main_turn_is_routed(self):
-        """The main turn as the gateway sees it: when its session has rotated, the chat's entry follows."""
+        """The main turn as the gateway runs it: when its session has rotated, the chat's entry follows."""
         self.main_turn()
         if self.main.session_id != PARENT:
             self.gateway.follow(CHAT, PARENT, self.main.session_id)
@@ -150,7 +150,7 @@ class Incident:
         self.acknowledged += ["[background process proc_7d1e02c94a1b completed, exit code 0]", answer]
 
     def process_event_compresses(self):
-        """What the event's turn does before the model is asked: look the session up, compress, let the routing follow."""
+        """What the event's turn does before it asks the model: look up the session, compress, let the routing follow."""
         session_id = self.gateway.session_of(CHAT)
         agent = self.make_event_agent(session_id)
         self.compress("process_event", agent)
@@ -158,7 +158,7 @@ class Incident:
             self.gateway.follow(CHAT, session_id, agent.session_id)
 
     def process_event_notifies(self):
-        """What the event's turn does first: look the session up and append the notification."""
+        """What the event's turn does first: look up the session and append the notification."""
         agent = self.make_event_agent(self.gateway.session_of(CHAT))
         self.say(agent, "[background process proc_7d1e02c94a1b completed]")
 
@@ -214,7 +214,7 @@ CASTS = {
     "no_write_to_a_closed_session": ("main_turn", "review_fork_notes", "process_event_notifies"),
     "routing_follows_the_live_session": ("main_turn_is_routed", "review_fork", "process_event_compresses"),
 }
-"""What each of the three does, by the property that is looked at: no more than the property is about."""
+"""What each of the three does, by property: only what the property needs."""
 
 ACTORS = ("main_turn", "review_fork", "process_event")
 NOT_FENCED = ("unlocked", "lease", "lease_recheck", "lease_fail_open")
@@ -223,7 +223,7 @@ LATE = ("unlocked", "lease")
 
 
 def expect(**violated):
-    """For each property the protocols that break it; all else is expected to be verified."""
+    """For each property, the protocols that break it; all other cases are expected to be verified."""
     return {(protocol, name): "violated" for name, protocols in violated.items() for protocol in protocols}
 
 
@@ -273,7 +273,7 @@ def event_turn(world, protocol, property):
 
 
 def compress_and_be_late(world, protocol, property, compression, arrival):
-    """The main turn compresses for so many seconds from the start on; the event comes so many seconds after the start."""
+    """The main turn compresses for `compression` seconds from the start; the event comes `arrival` seconds after the start."""
     incident = Incident(world, protocol)
     incident.main.context_compressor.seconds = compression
 
@@ -353,11 +353,11 @@ BROKEN = {
     "no_write_to_a_closed_session": {"": NOT_FENCED},
     "routing_follows_the_live_session": {"": NOT_FENCED},
 }
-"""For each property which protocols break it: in every column (""), and under which kind of fault besides."""
+"""For each property, the protocols that break it: in every column (""), and under each kind of fault."""
 
 
 def expected_under_faults(protocol, property, faults):
-    """The verdict that a case is expected to have."""
+    """The expected verdict of a case."""
     broken = BROKEN[property]
     kind = str(faults).partition("=")[0]
     return "violated" if protocol in (*broken.get("", ()), *broken.get(kind, ())) else "verified"
@@ -370,7 +370,7 @@ def under_faults(world, protocol, property, faults):
 
 
 def only_fenced_keeps(protocol, property, faults):
-    """The verdict of what only the reference keeps, with faults and without."""
+    """The verdict of a property that only the reference keeps, with faults and without."""
     return "verified" if protocol == "fenced" else "violated"
 
 

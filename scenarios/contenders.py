@@ -1,13 +1,13 @@
-"""Contenders for one session, each in a process of its own: what they do, and the properties of the store that are asked of them.
+"""Contenders for one session, each in its own process: what they do, and the properties that must hold.
 
 For the fault columns of `compression_fork.py`. A process has its own connection to the file, opened before anything moves, and its own
-memory; checks look at the file through connections of their own. What a contender does is no more than a property is about:
+memory; checks read the file through connections of their own. A contender does only what a property needs:
 
 - *a turn*: the main turn compresses the session, once;
 - *keeps trying*: the review fork compresses it too; while it is refused because the lease is held, or because of an error, it tries again
-  after a pause that is longer than a lease lasts. Its waking up is the instant until which somebody can be stalled.
+  after a pause that is longer than a lease lasts. The other can be stalled until the instant at which it wakes up.
 
-Compressing takes no virtual time here, so no refresher runs: it would be a thread of each process, with nothing to do.
+Compressing takes no virtual time here, so no refresher runs: it would be a thread in each process with nothing to do.
 """
 
 import contextlib
@@ -43,17 +43,17 @@ WATCHES = {
     "last_to_acquire_publishes": PUBLICATIONS,
     "what_has_ended_stays_ended": ENDED_AGAIN,
 }
-"""Triggers that note what a property asks for."""
+"""Triggers that record what a property needs."""
 JUMP = 3_600.0
 PAUSE = DEFAULT_TTL + 6.0
 """Longer than a lease lasts from its last refresh, lateness included."""
 PAUSES = {"clock_jump": (PAUSE, JUMP), "stall": (PAUSE, PAUSE)}
-"""Between tries: after a jump backwards a lease may last for the jump longer, and who was stalled may take it late."""
+"""Between tries: after a jump backwards a lease may last longer by the jump, and a stalled contender may take it late."""
 SUMMARY = "summary by "
 
 
 class Summary:
-    """Stands in for the model that summarises; its summary tells whose it is."""
+    """Stands in for the model that summarises; its summary names the contender."""
 
     def __init__(self, name, seconds):
         self.name = name
@@ -68,7 +68,7 @@ class Summary:
 
 
 class Store(SessionDB):
-    """A store that remembers the last lease that it took, and whether it failed to give one up."""
+    """A store that remembers the last lease that it took, and whether it failed to release one."""
 
     gave_back = kept = True
     taken = None
@@ -108,7 +108,7 @@ class Contender(Agent):
 
 
 class Contenders:
-    """The store's file, an agent in each of two processes, and the gateway of the one of the main turn."""
+    """The store's file, an agent in each of two processes, and the gateway of the main turn's process."""
 
     def __init__(self, world, protocol, property, *, faults=None, holder=None, older=None, seconds=0.0, ttl=DEFAULT_TTL, arrivals=()):
         self.world = world
@@ -136,7 +136,7 @@ class Contenders:
         world.show("lease", self.lease)
 
     def contender(self, name):
-        """An agent with a store of its own; another one of the same name when its process is started again."""
+        """An agent with its own store; a new one of the same name when its process is restarted."""
         store = Store(self.path, protocol=(self.older if name == "review_fork" else None) or self.protocol)
         store.rung = replace(store.rung, refreshes=self.seconds > 0)
         compressor = self.compressors[name] = Summary(name, self.seconds)
@@ -165,7 +165,7 @@ class Contenders:
             self.compress(agent)
 
     def say(self, agent, text):
-        """Write to the transcript; what is refused is not acknowledged."""
+        """Write to the transcript; a refused message is not acknowledged."""
         with contextlib.suppress(sqlite3.Error, SessionClosedError):
             agent.append("assistant", text)
             self.acknowledged.append(text)
@@ -221,24 +221,24 @@ class Contenders:
         self.say(self.review, "review: and the test command")
 
     def review_restarts(self):
-        """The process of the review fork is started again some time after it has crashed, and keeps trying."""
+        """The process of the review fork is restarted some time after a crash, and keeps trying."""
         time.sleep(PAUSE)
         self.keep_trying(self.contender("review_fork"))
 
     def somebody_resets(self):
-        """The user ends the session; for that no lease is needed."""
+        """The user ends the session, which needs no lease."""
         with contextlib.suppress(sqlite3.Error):
             self.review.session_db.end_session(PARENT, "reset")
 
     # What must hold
 
     def query(self, sql, *parameters):
-        """Rows of the file, through a connection of the check's own."""
+        """Rows of the file, through the check's own connection."""
         with contextlib.closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(sql, parameters).fetchall()
 
     def lease(self):
-        """Whose the lease row is, for timelines."""
+        """The holder in the lease row, for timelines."""
         names = {f"agent={agent._tag:x}": name for name, agent in self.agents.items()}
         rows = self.query("SELECT holder FROM compression_locks")
         return next(
@@ -265,7 +265,7 @@ class Contenders:
         assert not stuck, "the session has ended and has no child: nobody can write to it"
 
     def lock_released(self):
-        """A lease is given back; one whose owner died or could not, blocks nobody once its time is over."""
+        """A lease is released; one whose owner died or failed blocks no contender once its time is over."""
         assert not (self.review.ended and self.review.why is Reason.HELD), "one TTL after its last refresh the lease still blocks"
         self.leases_are_given_back()
 
@@ -297,7 +297,7 @@ class Contenders:
         assert not rows, f"{len(rows)} message(s) went to a session that had ended"
 
     def routing_follows_the_live_session(self):
-        """A later event, in a process of its own that knows the chat's entry."""
+        """A later event, in its own process, which knows the chat's entry."""
         with contextlib.closing(SessionDB(self.path, protocol=self.protocol)) as store:
             later = Gateway(store, lambda session_id: Agent(store, session_id))
             later.route(SessionEntry(CHAT, self.gateway.session_of(CHAT), user="damien"))
@@ -316,7 +316,7 @@ class Contenders:
         self.no_write_to_a_closed_session()
         self.routing_follows_the_live_session()
 
-    # What else the reference promises
+    # Further promises of the reference
 
     def work_is_done_once(self):
         at_work = [compressor.name for compressor in self.compressors.values() if compressor.given]
@@ -338,7 +338,7 @@ class Contenders:
 
 
 def losers_are_unchanged(results, children):
-    """Fail unless at most one rotated, to a child, and whoever did not has its messages as they were.
+    """Fail unless at most one contender rotated, to a child, and the others have their messages unchanged.
 
     Args:
         results: for each name its session and whether its messages are unchanged.

@@ -1,10 +1,10 @@
 """A lease under faults, small enough to count its orderings by hand.
 
 A session is to get one child. The owner takes the lease (1) and makes the child (2). A contender of another process waits until the
-lease must have run out (3), looks whether there is a child (4), and makes one if there is none (5).
+lease must have expired (3), looks for a child (4), and makes one if there is none (5).
 
 Without faults the owner is done before the contender wakes: 1 ordering. `crash=1@owner`: the owner dies before (1) or before (2), or not
-at all: 3 orderings. Somebody makes the child in each, so a crash alone does no harm.
+at all: 3 orderings. A child is made in each, so a crash alone does no harm.
 
 `stall=1@owner`: the owner stops before (1) or before (2), until the one instant that is pending, when the contender wakes. From there
 on (2) meets (4) and (5): before (4), the contender finds a child; between (4) and (5), or after (5), there are two. That is 3 orderings

@@ -1,7 +1,7 @@
 """What the lines of Hermes' logs mean, for `simharness incident`: templates from upstream's own `logger` calls, and a fork's signature.
 
-Upstream's `logs/agent.log`, `errors.log` and `gateway.log` have one format; its session tag stays the old one after a rotation in some
-releases and follows it in others, so that it says to which conversation a line belongs and no more.
+Upstream's `logs/agent.log`, `errors.log` and `gateway.log` have one format. After a rotation its session tag keeps the old id in some
+releases and changes in others, so it only says to which conversation a line belongs.
 """
 
 from simharness.incident import Log, Rows, Template
@@ -57,7 +57,7 @@ def fork(lines):
             started.setdefault(line.fields["session"], []).append(line)
     done = [line for line in lines if line.event == DONE]
     skipped = [line for line in lines if line.event in (SKIPPED, "late contender steps back")]
-    twice = [line for found in started.values() if len(found) > 1 for line in found]
+    twice = [line for starts in started.values() if len(starts) > 1 for line in starts]
     return [] if skipped or not twice or len({line.fields["session"] for line in done}) < 2 else [*twice, *done]
 
 

@@ -1,10 +1,10 @@
-"""The compression fork as an incident's log tells it: whole turns, with every line that upstream logs, for `simharness incident`.
+"""The compression fork as it shows in an incident's log: whole turns, with every line that upstream logs, for `simharness incident`.
 
 `turns` is one gateway process. A user's message and the end of a background process each start a turn on the chat's session, and when the
 message has been answered a review fork inherits the session id of that moment. `processes` is a turn in each of two processes (the gateway
-and a command line) on one `state.db`; here a crash, or a stall longer than the lease, concerns one of the two.
+and a command line) on one `state.db`; a crash, or a stall longer than the lease, affects one of the two.
 
-Two things must hold at the end: the session has at most one compression child, and if compression has ended it, it has one.
+Two things must hold at the end: the session has at most one compression child, and exactly one if a compression has ended it.
 """
 
 import logging
@@ -35,7 +35,7 @@ class Compressor:
 
 
 def new_store(world, protocol):
-    """The store with the parent session in it, as the incident found it."""
+    """A store with the parent session, as before the incident."""
     db = SessionDB(world.path("state.db"), protocol=protocol)
     db.create_session(PARENT, source="discord")
     for number, text in enumerate(HISTORY):
@@ -48,7 +48,7 @@ def agent_for(db, session_id, answer):
 
 
 def check(world, db):
-    """Make the two properties invariants of the world; `db` gives the store to ask."""
+    """Make the two properties invariants of the world; `db` returns the store to query."""
 
     @world.at_end
     def one_compression_child():

@@ -1,8 +1,8 @@
-"""The ledger: eight reports of one family, each as a scenario that finds it, beside its twin, the repaired protocol, which is verified.
+"""The ledger: eight bug reports of one family, each as a scenario that finds the bug, and the repaired protocol, which is verified.
 
-All were met in production: an ordering, or an ordering plus one fault, of two or three actors on one `state.db`. A scenario's heading
-says what was reported, and what must hold instead. Its first protocol is a stage of the history that had the bug. Where it takes a fault
-to show, it is the smallest budget: without it the same protocol is verified here, too. The twin, `fenced`, is verified within the same
+All occurred in production: an ordering, or an ordering plus one fault, of two or three actors on one `state.db`. A scenario's docstring
+says what was reported. Its first protocol is a stage of the history that had the bug. If the bug needs a fault to show, the budget is the
+smallest one: without it the same protocol is verified here as well. The other protocol, `fenced`, is verified within the same
 budget. `make ledger` prints a row for each report, `simharness explore scenarios/ledger.py::NAME` the ordering.
 
 In each, `parent` is the session that is due for compression. Agents that are threads of one gateway share its store; where one process
@@ -41,7 +41,7 @@ class Summary:
 
 
 class Conversation:
-    """A conversation on a fresh file, the agents that know of it, and what its properties ask of the file."""
+    """A conversation on a fresh file, its agents, and its properties."""
 
     def __init__(self, world, protocol):
         self.world = world
@@ -61,7 +61,7 @@ class Conversation:
         return SessionDB(self.path, self.protocol)
 
     def agent(self, name, *, store=None, seconds=0.0):
-        """An agent on the parent: of the shared store, or of one of its own."""
+        """An agent on the parent, with the shared store or its own."""
         agent = Agent(store or self.store, PARENT, Summary(seconds), platform="discord", lease_ttl=LEASE_SECONDS)
         self.agents[name] = agent
         return agent
@@ -75,17 +75,17 @@ class Conversation:
             self.world.actor(name, self.compress, self.agent(name))
 
     def rows(self, query, *values):
-        """What the file holds, on a connection that no process has: one of a process would die with it."""
+        """Rows of the file, on a connection of no process: a process's connection would die with it."""
         return self._reader.execute(query, values).fetchall()
 
     def parent_is(self):
-        found = self.rows("SELECT ended_at FROM sessions WHERE id = ?", PARENT)
-        return "gone" if not found else "open" if found[0][0] is None else "ended"
+        rows = self.rows("SELECT ended_at FROM sessions WHERE id = ?", PARENT)
+        return "gone" if not rows else "open" if rows[0][0] is None else "ended"
 
     def lease(self):
-        """Whose name the lease's row holds, and until when."""
-        found = self.rows("SELECT holder, expires_at FROM compression_locks")
-        return found[0] if found else ("", None)
+        """The holder in the lease's row, and its expiry."""
+        rows = self.rows("SELECT holder, expires_at FROM compression_locks")
+        return rows[0] if rows else ("", None)
 
     def holder(self):
         holder = self.lease()[0]
@@ -108,7 +108,7 @@ class Conversation:
             assert number <= 1, f"the session has {number} compression children"
 
     def goes_on(self):
-        """Declare that one session of the conversation is live, and that whoever has rotated is on a session that is there."""
+        """Declare that one session of the conversation is live, and that an agent that has rotated is on an existing session."""
         self.world.show("parent", self.parent_is)
 
         @self.world.at_end
@@ -125,7 +125,7 @@ def two_at_once_34351(world, protocol):
     """#34351: two paths compress one session.
 
     The main turn and the review fork that it started both compressed, at once, and nothing kept them apart: the conversation forked into
-    two children, one of which the user never saw again. Without a lease it does not even take an overlap: whoever comes second forks.
+    two children, one of which the user never saw again. Without a lease it does not even take an overlap: the second one forks.
     """
     conversation = Conversation(world, protocol)
     conversation.contend("main_turn", "review_fork")
@@ -136,8 +136,8 @@ def two_at_once_34351(world, protocol):
 def child_not_stored_33906(world, protocol):
     """#33906: the child cannot be stored.
 
-    The database was locked, or the disk full, when the child was inserted, after the parent's end had been committed. The agent went on
-    under the child's id, for which there was no row, and each of its later writes failed.
+    The database was locked, or the disk full, when the child was inserted, after the parent's end had been committed. The agent
+    continued under the child's id, for which there was no row, and each of its later writes failed.
     """
     conversation = Conversation(world, protocol)
     conversation.contend("main_turn")
@@ -148,7 +148,7 @@ def child_not_stored_33906(world, protocol):
 def late_contender_38727(world, protocol):
     """#38727: the contender comes late.
 
-    The winner had let go of the lease before the loser asked, so the loser got it, and compressed a session that had been rotated. It takes
+    The winner had released the lease before the loser asked, so the loser got it, and compressed a session that had been rotated. It takes
     no fault and no overlap: the event comes when the compression, which takes 20 s, is about to end.
     """
     conversation = Conversation(world, protocol)
@@ -167,7 +167,7 @@ def late_contender_38727(world, protocol):
 def error_is_success_63129(world, protocol):
     """#63129: an error counts as the lease.
 
-    The database was busy when a contender asked for the lease. It took the error for a yes and compressed beside the holder.
+    The database was busy when a contender asked for the lease. It took the error for success and compressed beside the holder.
     """
     conversation = Conversation(world, protocol)
     conversation.contend("main_turn", "review_fork")
@@ -179,7 +179,7 @@ def pruned_parent_68929(world, protocol):
     """#68929: the parent is pruned half-way.
 
     The session was older than the pruner keeps, so it was deleted between its end and the insert of its child. The child could not be
-    stored then, for want of a parent: the conversation was gone.
+    stored then, since it had no parent: the conversation was gone.
     """
     conversation = Conversation(world, protocol)
     conversation.contend("main_turn")
@@ -191,7 +191,7 @@ def pruned_parent_68929(world, protocol):
 def write_after_end_71001(world, protocol):
     """#71001: a write to the closed parent.
 
-    The worker had not been told of the rotation. What it wrote was never seen by the conversation, which went on in the child.
+    The worker did not know of the rotation. What it wrote was missing in the conversation, which continued in the child.
     """
     conversation = Conversation(world, protocol)
     conversation.store._conn.executescript(CLOSED_WRITES)
@@ -202,19 +202,19 @@ def write_after_end_71001(world, protocol):
 
     @world.at_end
     def no_write_to_a_closed_session():
-        found = conversation.rows("SELECT message, session_id FROM closed_writes")
-        assert not found, f"the message {found[0][0]!r} went to session {found[0][1]!r}, which had ended"
+        rows = conversation.rows("SELECT message, session_id FROM closed_writes")
+        assert not rows, f"the message {rows[0][0]!r} went to session {rows[0][1]!r}, which had ended"
 
 
 @simharness.scenario(protocol=["lease_recheck", "fenced"], faults=["stall=1@gateway"], expect={"protocol=lease_recheck": "violated"})
 def late_refresher_71790(world, protocol):
     """#71790: an expired lease is not revived.
 
-    The machine slept, while a session was compressed, for longer than the lease lives. Nobody had taken the lease, but no refresh revived
-    it: the owner compressed on without one, for whoever came next to compress the same session. One refresh after the machine has
-    woken the lease must be held again, unless the compression is over.
+    The machine slept, while a session was compressed, for longer than the lease lasts. No other agent had taken the lease, but no refresh
+    revived it: the owner continued without one, and the next agent could compress the same session. One refresh after the machine
+    wakes up the lease must be held again, unless the compression is over.
 
-    The lease lives for 180 s here and is refreshed every 60 s, the compression takes 260 s, and the lid is opened at 200 s.
+    The lease lasts for 180 s here and is refreshed every 60 s, the compression takes 260 s, and the lid is opened at 200 s.
     """
     conversation = Conversation(world, protocol)
     main = conversation.agent("main_turn", seconds=260.0)
@@ -234,8 +234,8 @@ def stuck_for_good_80337(world, protocol):
     """#80337: a crash half-way, stuck for good.
 
     The process died between the parent's end and the insert of its child. Since #71001 a session that has ended refuses messages, because
-    it goes on in its child; this one had none. Compressing it again was refused, too, because it had been rotated "already". The next
-    process comes when the dead one's lease has run out, and tries both.
+    it continues in its child; this one had none. Compressing it again was refused, too, because it had been rotated "already". The next
+    process comes when the dead one's lease has expired, and tries both.
     """
     conversation = Conversation(world, protocol)
     world.actor("main_turn", conversation.compress, conversation.agent("main_turn"), process="gateway")

@@ -1,7 +1,7 @@
 """Races on plain Python objects: no cells, no declared steps; attributes, dictionaries and variables are the scheduling points.
 
-Each scenario has a parameter `guard`: "none" is the bug as it is written every day, "lock" the same with the lock that it
-needs. Loaded from its path (`simharness explore scenarios/plain_objects.py`) this module is instrumented: its reads and writes are
+Each scenario has a parameter `guard`: "none" is an everyday bug, "lock" the same code with the lock that it needs. Loaded from its path
+(`simharness explore scenarios/plain_objects.py`), this module is instrumented: its reads and writes are scheduling points, which are
 explored.
 """
 

@@ -1,8 +1,8 @@
-"""Races of Trio programs, each with a twin that is right.
+"""Races of Trio programs, each with a correct version.
 
-Between two checkpoints a task has everything to itself; at a checkpoint anything may happen, a cancellation included. So these are the
-places where a Trio program goes wrong: what was checked before an `await` and is acted upon after it; what is half done when a
-cancellation arrives; a wake-up that comes before somebody waits; a worker thread, for which a task's step is not atomic at all.
+Between two checkpoints a task runs alone; at a checkpoint anything may happen, even a cancellation. So these are the places where a Trio
+program goes wrong: what is checked before an `await` and used after it; what is half done when a cancellation arrives; a wake-up that
+comes before a task waits; a worker thread, for which a task's step is not atomic at all.
 """
 
 import threading
@@ -76,7 +76,7 @@ def cancelled_while_holding(world, protocol):
 
 
 class _AsLock:
-    """A lock of somebody's own making, on a semaphore: unlike `trio.Lock`, nobody notices when its holder is gone."""
+    """A home-made lock, on a semaphore: unlike with `trio.Lock`, nothing notices that its holder is gone."""
 
     def __init__(self, semaphore):
         self.acquire, self.release = semaphore.acquire, semaphore.release

@@ -1,9 +1,9 @@
 """A first scenario, small enough to count its orderings by hand.
 
 A session store in miniature: one cell that says whether the session has ended, one that counts its children. Two
-contenders compress the session. Each looks whether it has ended (1), ends it (2) and makes a child (3).
+contenders compress the session. Each checks whether it has ended (1), ends it (2) and makes a child (3).
 
-`unguarded`: both steps of looking and ending are apart, so both contenders can find the session open. `guarded`: a
+`unguarded`: checking and ending are two steps, so both contenders can find the session open. `guarded`: a
 compare-and-set looks and ends in one step, so one of them must lose.
 
 Counting `guarded`: the two compare-and-sets conflict, so either `first` wins or `second` does; the loser makes no

@@ -1,8 +1,7 @@
 """The ways in which a run can go wrong that are not a counterexample.
 
-Four families, never one dressed as another: a *violation* is a result, not an exception; `Misuse` is the user's to mend;
-`Nondeterminism` says that the same choices did not give the same run; `HarnessBug` is ours. Each carries the exit status that
-the command line gives it.
+Four families, never mixed: a *violation* is a result, not an exception; `Misuse` is for the user to fix; `Nondeterminism` says
+that the same choices gave different runs; `HarnessBug` is ours. Each exception carries the exit status of the command line.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 
 class SimharnessError(Exception):
-    """Base of everything that simharness raises on its own account."""
+    """Base of all errors that simharness raises about itself or its use."""
 
     exit_status = 2
 
@@ -22,7 +21,7 @@ class Misuse(SimharnessError):
 
 
 class Refused(Misuse):
-    """The code under test reached for something that no runtime controls (an asyncio loop, a socket, a subprocess)."""
+    """The code under test uses something that no runtime controls (an asyncio loop, a socket, a subprocess)."""
 
 
 class TokenError(Misuse):
@@ -30,7 +29,7 @@ class TokenError(Misuse):
 
 
 class Nondeterminism(SimharnessError):
-    """The same choices gave two different runs; the message names the first difference, and `difference`, if known, holds both runs."""
+    """The same choices gave two different runs; the message names the first difference; `difference`, if known, holds both runs."""
 
     exit_status = 4
 
@@ -40,7 +39,7 @@ class Nondeterminism(SimharnessError):
 
 
 class HarnessBug(SimharnessError):
-    """A promise of the harness was broken by the harness itself."""
+    """The harness broke one of its own promises."""
 
     exit_status = 5
 
@@ -52,18 +51,18 @@ class Stuck(BaseException):
     """Raised by the watchdog inside code that blocks the one OS thread. A BaseException, so that `except Exception` lets it through."""
 
 
-def told(error: BaseException) -> BaseException:
-    """Return what an exception group is about: an error of the harness, else an assertion, else the first; other errors as they are."""
-    found = list(leaves(error))
+def root_cause(error: BaseException) -> BaseException:
+    """Return the decisive error of an exception group: one of the harness, else an assertion, else the first. Other errors: themselves."""
+    inner = list(leaves(error))
     for kind in (SimharnessError, Stuck, KeyboardInterrupt, AssertionError, BaseException):
-        for leaf in found:
+        for leaf in inner:
             if isinstance(leaf, kind):
                 return leaf
     return error
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exceptions in a group, however deep; another error as it is."""
+    """Yield the exceptions in a group, at any depth; of another error, the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from leaves(inner)

@@ -1,4 +1,4 @@
-"""Properties of one's own and state machines under schedules that Hypothesis draws; needs the package `hypothesis`.
+"""Hypothesis tests and state machines under schedules that Hypothesis draws; needs the package `hypothesis`.
 
     @given(schedules(), st.integers(1, 5))
     def test_nothing_is_lost(schedule, writers):
@@ -38,24 +38,24 @@ from simharness.verdicts.results import Replayed
 __all__ = ["Schedule", "execute", "rules_as_actors", "schedules"]
 
 NEWEST = 8
-"""A rule that takes a value of a bundle takes one of so many, counted from the newest."""
+"""A rule that takes a value of a bundle takes one of this many newest ones."""
 START = "start"
-"""The name under which a machine's programs hold its initialize rules."""
+"""The key of a machine's initialize rules in its programs."""
 
 Call = tuple[str, Mapping[str, Any]]
 """(rule, arguments)."""
 
 
 def schedules() -> st.SearchStrategy[Schedule]:
-    """Draw schedules, for `execute`; what is drawn shrinks to few context switches. A schedule serves one execution of each example."""
+    """Draw schedules, for `execute`; they shrink to few context switches. A schedule serves one execution of each example."""
     return st.randoms(use_true_random=False).map(lambda random: Schedule(random.randrange))
 
 
 def execute(target: Any, schedule: Schedule, parameters: Parameters | None = None, settings: Settings | None = None) -> frozenset[Hashable]:
     """Run one execution of a scenario under a drawn schedule, inside a Hypothesis test; return its outcomes.
 
-    What fails is raised, as it was raised in the scenario, with the timeline and the replay token as a note. An example whose execution
-    is cut or stuck in a false `assume` is rejected.
+    A failure is raised as in the scenario, with the timeline and the replay token as a note. An example whose execution is cut or stuck in
+    a false `assume` is rejected.
 
     Args:
         target: a scenario, or any function that `simharness.explore` takes.
@@ -91,21 +91,21 @@ def execute(target: Any, schedule: Schedule, parameters: Parameters | None = Non
 def rules_as_actors(machine: type[RuleBasedStateMachine], actors: int | Sequence[str] = 2, rules: int = 5) -> Scenario:
     """Make a scenario of a state machine: each actor performs rules that Hypothesis draws, at the same time as the others.
 
-    Its one parameter, `programs`, holds for each actor the rules that it performs with their arguments; the strategy "hypothesis" draws it,
-    and given a value of it the others can explore every ordering. Initialize rules are performed in set-up. A rule whose precondition does
-    not hold when its turn comes, or that wants a value of a bundle that is empty then, is passed over. Invariants are checked after every
-    step, also in the middle of rules; `teardown` is called when all actors have ended.
+    Its one parameter, `programs`, holds the rules that each actor performs, with their arguments. The strategy "hypothesis" draws it; given
+    a value of it, the other strategies can explore every ordering. Initialize rules are performed in set-up. A rule is skipped if its
+    precondition does not hold when its turn comes, or if it takes a value of a bundle that is empty then. Invariants are checked after
+    every step, also in the middle of rules; `teardown` is called when all actors have ended.
 
     Args:
         actors: how many, or their names.
-        rules: that one of them performs at most.
+        rules: how many each of them performs at most.
 
     Raises:
-        Misuse: the machine has no rules, or takes values from a bundle by another way than naming it.
+        Misuse: the machine has no rules, or takes values from a bundle in another way than by naming it.
     """
     names = [chr(ord("a") + number) for number in range(actors)] if isinstance(actors, int) else list(actors)
     if not names or START in names:
-        raise Misuse(f"rules_as_actors: actors={actors!r}: give how many, or their names, of which none is {START!r}")
+        raise Misuse(f"rules_as_actors: actors={actors!r}: give their number, or their names; {START!r} is not allowed")
     known, first = _marked(machine, RULE_MARKER), _marked(machine, INITIALIZE_RULE_MARKER)
     if not known:
         raise Misuse(f"state machine {machine.__name__} has no rules: mark methods with @rule()")
@@ -140,14 +140,14 @@ def rules_as_actors(machine: type[RuleBasedStateMachine], actors: int | Sequence
 
 
 class _Performer:
-    """A machine and what its bundles hold."""
+    """A machine and the values of its bundles."""
 
     def __init__(self, state: RuleBasedStateMachine) -> None:
         self.state = state
         self._bundles: dict[str, list[Any]] = {}
 
     def perform(self, rule: Any, arguments: Mapping[str, Any]) -> None:
-        """Call a rule, if it may be called now."""
+        """Call a rule, unless it has to be skipped now."""
         if not all(holds(self.state) for holds in rule.preconditions):
             return
         bundles = {name: strategy for name, strategy in rule.arguments.items() if isinstance(strategy, Bundle)}
@@ -169,16 +169,16 @@ class _Performer:
 def _marked(machine: type[RuleBasedStateMachine], marker: str) -> dict[str, Any]:
     """Return the machine's rules or invariants, by name."""
     members = inspect.getmembers(machine)
-    return {name: found for name, member in members if (found := getattr(member, marker, None)) is not None}
+    return {name: mark for name, member in members if (mark := getattr(member, marker, None)) is not None}
 
 
 def _call(machine: type[RuleBasedStateMachine], name: str, rule: Any) -> st.SearchStrategy[Call]:
-    """Draw the arguments of a rule; for a value of a bundle, which one."""
+    """Draw the arguments of a rule; for a value of a bundle, its position."""
     arguments = {}
     for key, strategy in rule.arguments.items():
         if isinstance(strategy, Bundle) and bool(getattr(strategy, "_transformations", False)):
             raise Misuse(
-                f"{machine.__name__}.{name}: {key} maps or filters a bundle, which holds nothing when it is drawn: do it in the rule"
+                f"{machine.__name__}.{name}: {key} maps or filters a bundle, which is empty when arguments are drawn: do it in the rule"
             )
         arguments[key] = st.integers(0, NEWEST - 1) if isinstance(strategy, Bundle) else strategy
     return st.tuples(st.just(name), st.fixed_dictionaries(arguments))

@@ -1,4 +1,4 @@
-"""Where in the user's source something happened: the innermost frame that is neither ours nor the standard library's."""
+"""Places in the user's source: of the innermost frame that is neither ours nor the standard library's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _FOR_THE_USER = tuple(
     os.path.join(_OURS, "runtimes", "memory", f"{name}.py") for name in ("hooks", "guards", "calls", "kinds", "reach", "silent")
 )
-"""Code that does what the user's code says, on its behalf."""
+"""Modules of ours that act on behalf of the user's code: an exception there is the user's."""
 _LIBRARY = tuple(
     {os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")}
     | {sysconfig.get_paths()[key] + os.sep for key in ("stdlib", "platstdlib")}
@@ -22,7 +22,7 @@ _LIBRARY = tuple(
 _RUNNER = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep)
 _SITE = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _DRIVEN = tuple(f"{site}{name}{os.sep}" for site in _SITE for name in ("outcome", "pytest_trio", "trio"))
-"""Packages whose lines say nothing about the user's code, as the standard library's do not."""
+"""Packages whose lines say nothing about the user's code, like those of the standard library."""
 
 
 class Place(NamedTuple):
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
     @property
     def short(self) -> str:
-        """The file, relative to the working directory where it lies below it."""
+        """The file, relative to the working directory if it lies below that."""
         with contextlib.suppress(ValueError, OSError):
             relative = os.path.relpath(self.file)
             if not relative.startswith(".."):
@@ -58,7 +58,7 @@ def is_foreign(file: str) -> bool:
 
 
 def is_our_bug(error: BaseException) -> bool:
-    """Whether an exception came out of the harness by mistake, not because the code under test asked for something impossible."""
+    """Whether an exception comes from a bug of the harness, not from an impossible request of the code under test."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -73,7 +73,7 @@ def is_our_bug(error: BaseException) -> bool:
 
 
 def place_of(frame: FrameType | None) -> Place | None:
-    """Return the innermost user's line at or above `frame`; None when there is none."""
+    """Return the user's innermost line at `frame` or outwards from it; None if there is none."""
     while frame is not None:
         code = frame.f_code
         if not is_foreign(code.co_filename):
@@ -83,44 +83,44 @@ def place_of(frame: FrameType | None) -> Place | None:
 
 
 def asker(frame: FrameType | None) -> FrameType | None:
-    """Return the innermost frame, from this one outwards, that is not the harness's own."""
+    """Return the innermost frame, from this one outwards, that is not the harness's."""
     while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     return frame
 
 
 def caller() -> Place | None:
-    """Return the innermost user's line of the running code."""
+    """Return the user's innermost line of the running code."""
     return place_of(sys._getframe(1))
 
 
 def last_place(error: BaseException) -> Place | None:
-    """Return the innermost user's line of an exception's traceback."""
-    found = None
+    """Return the user's innermost line of an exception's traceback."""
+    last = None
     frame = error.__traceback__
     while frame is not None:
         place = place_of(frame.tb_frame)
         if place is not None and place.file == frame.tb_frame.f_code.co_filename:
-            found = Place(place.file, frame.tb_lineno, place.function)
+            last = Place(place.file, frame.tb_lineno, place.function)
         frame = frame.tb_next
-    return found
+    return last
 
 
 def callers() -> tuple[Place, ...]:
     """Return the user's lines of the running code, innermost first."""
     frame: FrameType | None = sys._getframe(1)
-    found: list[Place] = []
+    places: list[Place] = []
     while frame is not None:
         code = frame.f_code
         if not is_foreign(code.co_filename):
-            found.append(Place(code.co_filename, frame.f_lineno, code.co_name))
+            places.append(Place(code.co_filename, frame.f_lineno, code.co_name))
         frame = frame.f_back
-    return tuple(found)
+    return tuple(places)
 
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 
 
 def without_addresses(text: str) -> str:
-    """Return the text with memory addresses left out, which differ between runs that are the same (`<object at 0x…>`)."""
+    """Return the text without memory addresses, which differ between equal runs (`<object at 0x…>`)."""
     return _ADDRESS.sub("0x…", text) if "0x" in text else text

@@ -1,4 +1,4 @@
-"""The settings of an exploration: plain data, which can be sent to another process as it is."""
+"""The settings of an exploration: plain data that can be sent to another process."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ def check_order(order: str) -> str:
     """Return the value of an option `trio_order`.
 
     Raises:
-        Misuse: there is no such order.
+        Misuse: it is not a known order.
     """
     if order not in TRIO_ORDERS:
-        raise Misuse(f"trio_order={order!r}: it is one of {', '.join(TRIO_ORDERS)}")
+        raise Misuse(f"trio_order={order!r}: it must be one of {', '.join(TRIO_ORDERS)}")
     return order
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of an exploration, and what they are for.
+    """Limits and options of an exploration.
 
     Attributes:
-        max_executions, max_seconds: give up after so many (real) seconds or executions; the verdict is then inconclusive.
+        max_executions, max_seconds: give up after this many executions or real seconds; the verdict is then inconclusive.
         max_steps: an execution with more steps is cut; the verdict is then inconclusive.
-        preemptions, delays: explore only schedules with at most so many (one of the two); "verified" then means within that bound.
-        depth: of the bugs that "pct" looks for: how many constraints on the order of steps make one show.
-        seed: of the random numbers that the code under test draws, and of samplers.
-        watchdog: real seconds without a step after which a blocked simulation is given up.
-        shrink: executions spent on making a counterexample shorter and on finding what it is due to; none of either when 0.
-        confirm: replay results in a fresh process too, where the scenario was loaded from a file.
+        preemptions, delays: explore only schedules with at most this many (only one of the two); "verified" then means within that bound.
+        depth: of the bugs that "pct" looks for: how many ordering constraints a bug needs to show.
+        seed: of the random numbers of the code under test, and of samplers.
+        watchdog: real seconds without a step after which a simulation counts as blocked and is given up.
+        shrink: executions spent on shortening a counterexample and on finding its cause; 0 does neither.
+        confirm: also replay results in a fresh process, if the scenario was loaded from a file.
         instrument: modules, besides the scenario's own, whose reads and writes of shared memory are scheduling points.
-        trio_order: "any" or "batches", in place of the scenario's.
-        reached: note which lines are run, and report the scheduling points that never were.
+        trio_order: "any" or "batches", instead of the scenario's.
+        reached: record which lines run, and report the scheduling points that were never reached.
     """
 
     max_executions: int | None = None

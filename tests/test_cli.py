@@ -453,7 +453,7 @@ def test_a_folder_or_module_that_cannot_be_used_is_refused(folder):
         "races.second.two": "races.second.two: no such file, folder or module",
         "races.unrelated": "races.unrelated cannot be imported: LookupError",
         "broken": "broken/file.py cannot be imported: LookupError: no scenario (at broken/file.py:2)",
-        "math": "math: it has no Python source",
+        "math": "math has no Python source",
     }
     done = subprocess.run(
         [sys.executable, "-c", ALL_REFUSED, *words],

@@ -226,7 +226,7 @@ def test_module_state_that_shows_only_in_a_row_of_a_database_is_flagged():
 
         world.actor("a", inserts)
 
-    flagged(scenario, r"the same steps came to rows of x\.db t «\(1,\)» and, repeated with the same choices, «\(2,\)»")
+    flagged(scenario, r"the same steps ended with rows of x\.db t «\(1,\)» and, repeated with the same choices, «\(2,\)»")
 
 
 def test_state_that_changes_late_is_flagged_when_exploring_is_over():

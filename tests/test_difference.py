@@ -51,7 +51,7 @@ def test_a_run_that_ends_earlier_is_told_by_its_number_of_steps():
 
 
 def test_another_end_after_the_same_steps_is_told_by_what_differs():
-    assert "the same steps came to status «complete» and, repeated with the same choices, «deadlock»" in str(
+    assert "the same steps ended with status «complete» and, repeated with the same choices, «deadlock»" in str(
         differ(account("a"), account("a", end="deadlock"))
     )
 

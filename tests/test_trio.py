@@ -136,7 +136,7 @@ def test_a_token_is_replayed_in_the_order_that_it_was_found_in(order):
 
 def test_an_order_that_there_is_not_is_misuse():
     for wrong in (lambda: Settings(trio_order="fifo"), lambda: simharness.scenario(trio_order="fifo")(two_checkpoints)):
-        with pytest.raises(simharness.Misuse, match=r"trio_order='fifo': it is one of any, batches"):
+        with pytest.raises(simharness.Misuse, match=r"trio_order='fifo': it must be one of any, batches"):
             wrong()
 
 

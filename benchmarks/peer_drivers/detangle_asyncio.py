@@ -19,14 +19,14 @@ def main(count: int, seconds: float) -> None:
         assert world.one_child()
 
     with answering(count) as answer:
-        found, stats = "holds", None
+        verdict, stats = "holds", None
         try:
             stats = detangle.explore(contest, runs=1_000_000, strategy=detangle.DFS(max_delays=1_000), max_duration=seconds, database=False)
         except detangle.BugFound:
-            found = "fails"
+            verdict = "fails"
         exhausted = stats is not None and stats.exhausted
         answer.update(
-            executions=stats.runs if stats else None, orders=orders, verdict=found if exhausted or found == "fails" else "not ended"
+            executions=stats.runs if stats else None, orders=orders, verdict=verdict if exhausted or verdict == "fails" else "not ended"
         )
 
 

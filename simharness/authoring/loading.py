@@ -1,8 +1,8 @@
 """Addresses: from what a command line names to the scenarios there.
 
-An address is a file, a folder or a dotted module name, with `::NAME` for one scenario of it. What is loaded carries the address that
-loads it alone, in this process or in another: FILE::NAME, or MODULE::NAME where a module was named. Modules that hold scenarios are
-imported once and instrumented.
+An address is a file, a folder or a dotted module name, with `::NAME` for one scenario of it. Each loaded scenario carries the address that
+loads it alone, in this process or another: FILE::NAME, or MODULE::NAME if a module was named. Modules with scenarios are imported once
+and instrumented.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def load(address: str) -> list[Scenario]:
         address: `PATH` of a file, of a folder (all files below it), or a dotted `MODULE`; with `::NAME` for one scenario of it.
 
     Raises:
-        Misuse: nothing there, no such scenario, none at all, or a file that cannot be imported.
+        Misuse: there is nothing at the address, or no scenario, or none of that name; or a file cannot be imported.
     """
     place, _, name = address.partition("::")
     if os.path.isfile(place):
         return _named(_import_file(place), place, name)
     if os.path.isdir(place):
-        modules = {file: _import_file(file) for file in _files(place)}  # all first: one may load scenarios of another
+        modules = {file: _import_file(file) for file in _files(place)}  # all files first: one may load scenarios of another
         return _chosen([scenario for file, module in modules.items() for scenario in _own(module, file)], place, name)
     spec = _spec(place)
     if spec is None:
@@ -49,10 +49,10 @@ def load(address: str) -> list[Scenario]:
 
 
 def only_of(scenarios: Sequence[Scenario], address: str, token_names: str | None) -> Scenario:
-    """Return the one scenario that was loaded from an address, or of several the one that a token names.
+    """Return the scenario that was loaded from an address; if there are several, the one that a token names.
 
     Raises:
-        Misuse: there are several, and the token (if there is one) fits none of them, or more than one.
+        Misuse: there are several, and the token (if any) fits none of them, or more than one.
     """
     fitting = list(scenarios) if len(scenarios) == 1 else [scenario for scenario in scenarios if scenario.name == token_names]
     if len(fitting) == 1:
@@ -62,7 +62,7 @@ def only_of(scenarios: Sequence[Scenario], address: str, token_names: str | None
 
 
 def _named(module: ModuleType, place: str, name: str) -> list[Scenario]:
-    """Return a module's scenarios in the order of its source, or the one of this name, which need not be marked."""
+    """Return a module's scenarios in the order of its source, or the one with this name, which need not be marked."""
     marked = {key: value for key, value in vars(module).items() if isinstance(value, Scenario)}
     if name:
         chosen = marked.get(name)
@@ -87,21 +87,21 @@ def _addressed(marked: dict[str, Scenario], place: str) -> list[Scenario]:
 
 
 def _chosen(scenarios: Sequence[Scenario], place: str, name: str) -> list[Scenario]:
-    """Return the scenarios of a folder or a package, or the one of this name."""
+    """Return the scenarios of a folder or a package, or the one with this name."""
     if not scenarios:
         raise Misuse(f"{place} has no scenario: no Python file below it has one; {_MARK}")
     if not name:
         return list(scenarios)
     chosen = [scenario for scenario in scenarios if scenario.address.partition("::")[2] == name]
     if len(chosen) > 1:
-        raise Misuse(f"{place} has {len(chosen)} scenarios {name!r}: name one, {' or '.join(one.address for one in chosen)}")
+        raise Misuse(f"{place} has {len(chosen)} scenarios {name!r}: name one, {' or '.join(scenario.address for scenario in chosen)}")
     if not chosen:
-        raise Misuse(f"{place} has no scenario {name!r}; it has: {', '.join(dict.fromkeys(one.name for one in scenarios))}")
+        raise Misuse(f"{place} has no scenario {name!r}; it has: {', '.join(dict.fromkeys(scenario.name for scenario in scenarios))}")
     return chosen
 
 
 def _own(module: ModuleType, place: str) -> list[Scenario]:
-    """Return the scenarios of a module without those that it imports: they are found where they are defined."""
+    """Return the scenarios that a module defines, without those that it imports."""
     marked = {key: value for key, value in vars(module).items() if isinstance(value, Scenario)}
     return _addressed({key: value for key, value in marked.items() if not _is_imported(value, module)}, place)
 
@@ -112,15 +112,15 @@ def _is_imported(scenario: Scenario, module: ModuleType) -> bool:
 
 
 def _files(folder: str) -> list[str]:
-    """Return the files below a folder that may have scenarios, sorted; hidden folders and virtual environments are left out.
+    """Return the files below a folder that may have scenarios, sorted, without hidden folders and virtual environments.
 
-    Importing a file runs it, so one that does not import simharness and name a scenario is not imported at all.
+    Importing a file runs it, so a file is left out unless it imports simharness and contains "scenario".
     """
-    found = []
+    files = []
     for parent, folders, names in os.walk(os.path.normpath(folder)):
         folders[:] = [name for name in folders if not _is_skipped(os.path.join(parent, name))]
-        found += [os.path.normpath(os.path.join(parent, name)) for name in names if name.endswith(".py") and not name.startswith(".")]
-    return sorted(file for file in found if _may_have_scenarios(file))
+        files += [os.path.normpath(os.path.join(parent, name)) for name in names if name.endswith(".py") and not name.startswith(".")]
+    return sorted(file for file in files if _may_have_scenarios(file))
 
 
 def _is_skipped(folder: str) -> bool:
@@ -135,7 +135,7 @@ def _may_have_scenarios(file: str) -> bool:
         with open(file, "rb") as stream:
             source = stream.read()
     except OSError:
-        return True  # importing it gives the error that says why
+        return True  # importing it then gives the error
     return b"scenario" in source and _IMPORTS_US.search(source) is not None
 
 
@@ -172,7 +172,7 @@ def _import_file(path: str) -> ModuleType:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Return where a module is, by its dotted name; None if there is none. The packages that it is in are imported."""
+    """Return the spec of a module, by its dotted name; None if there is none. Its parent packages are imported."""
     if _DOTTED.fullmatch(name) is None:
         return None
     _on_path(os.getcwd())
@@ -187,10 +187,10 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _import_module(name: str, spec: ModuleSpec) -> ModuleType:
-    """Import a module by its own name, so that relative imports work in it, and instrument it."""
+    """Import a module under its own name, so that relative imports work in it, and instrument it."""
     loaded = sys.modules.get(name)
     if spec.origin is None or not spec.origin.endswith(".py"):
-        raise Misuse(f"{name}: it has no Python source, so it cannot be instrumented; give a module that has")
+        raise Misuse(f"{name} has no Python source, so it cannot be instrumented; give a module with source")
     if loaded is not None:
         try:
             convert(loaded)
@@ -205,7 +205,7 @@ def _import_module(name: str, spec: ModuleSpec) -> ModuleType:
 
 
 def _executed(spec: ModuleSpec, file: str, named: str) -> ModuleType:
-    """Run a module's source, instrumented; `named` is what to call it in an error."""
+    """Run a module's instrumented source; `named` is its name in an error."""
     spec.loader = loader = Loader(spec.name, file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -1,4 +1,4 @@
-"""Scenarios: functions that set a world up, the matrix of their parameters, and the verdicts that their author expects.
+"""Scenarios: functions that set up a world, the matrix of their parameters, and the verdicts that their author expects.
 
     @simharness.scenario(protocol=["lease", "fenced"], expect={"lease": "violated"})
     def one_child(world, protocol): ...
@@ -31,17 +31,17 @@ class Scenario:
     """A function with its parameter matrix.
 
     Attributes:
-        function: what sets the world up; called with the world (if it takes one) and the parameters.
+        function: sets up the world; called with the world (if it takes one) and the parameters.
         name: the function's name.
-        address: how the command line names it, PATH::NAME, where it was loaded from a file.
+        address: PATH::NAME if it was loaded from a file, as on the command line.
         matrix: for each parameter, the values it takes; the scenario's cases are their product.
-        expect: the verdict that the author expects, as `scenario` takes it.
+        expect: the expected verdict, as for `scenario`.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
-        allow_deadlock: whether a stuck actor is no violation.
-        trio_order: in which orders Trio's tasks are resumed: "any", or those of its "batches".
+        allow_deadlock: whether a stuck actor is allowed, not a violation.
+        trio_order: the orders in which Trio's tasks are resumed: "any", or those of its "batches".
         instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
         log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
-        takes_world: whether the function is given a world; one that is not is its own root actor.
+        takes_world: whether the function takes a world; if not, it is the root actor itself.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Scenario:
         log: Any = None,
     ) -> None:
         if inspect.isasyncgenfunction(function):
-            raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def that returns")
+            raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def without yield")
         if inspect.iscoroutinefunction(function):
             require()
         self.trio_order = check_order(trio_order)
@@ -85,13 +85,13 @@ class Scenario:
         return next(iter((self.__doc__ or "").strip().splitlines()), "")
 
     def cases(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the parameters of each case of the matrix; with one fault model for all, if it is given."""
+        """Yield the parameters of each case of the matrix; `faults`, if given, replaces the matrix's fault models."""
         matrix = self.matrix if faults is None else {**self.matrix, "faults": [faults]}
         for values in itertools.product(*matrix.values()):
             yield dict(zip(matrix, values, strict=True))
 
     def case(self, parameters: Parameters | None) -> dict[str, Any]:
-        """Return the parameters of one case: those given, and the only or first value of the others.
+        """Return the parameters of one case: those given, and the first value of each of the others.
 
         Raises:
             Misuse: a parameter that the scenario does not have.
@@ -107,7 +107,7 @@ class Scenario:
         return {**{name: values[0] for name, values in self.matrix.items()}, **given}
 
     def expected(self, parameters: Parameters) -> str:
-        """Return the verdict that the author expects of this case; "verified" where nothing is said."""
+        """Return the expected verdict of this case; "verified" by default."""
         expect = self.expect
         if isinstance(expect, str):
             return expect
@@ -132,7 +132,7 @@ class Scenario:
         return str(verdict)
 
     def _pairs(self, text: str) -> Iterator[tuple[str, str]]:
-        """Take `name=value,name=value` apart; a value may itself look like that (`faults=crash=1,stall=1`)."""
+        """Parse `name=value,name=value`; a value may itself look like that (`faults=crash=1,stall=1`)."""
         names = "|".join(map(re.escape, self.matrix))
         for pair in re.split(rf",\s*(?=(?:{names})\s*=)", text):
             name, _, value = pair.partition("=")
@@ -144,7 +144,7 @@ class Scenario:
         return {name: value for name, value in parameters.items() if name != "faults" or takes}
 
     def read_token(self, token: str, parameters: Parameters | None = None) -> tokens.Token:
-        """Take a token of this scenario apart; `parameters`, if given, are the case's.
+        """Parse a token of this scenario; `parameters`, if given, are the case that it must be of.
 
         Raises:
             TokenError: not a token, or one of another scenario, case or version of Python.
@@ -153,7 +153,7 @@ class Scenario:
         return tokens.read(token, self.name, parameters, texts)
 
     def prepare(self, world: Any, parameters: Parameters) -> Any:
-        """Set a world up for one execution."""
+        """Set up a world for one execution."""
         wanted = self._wanted_by(self.function, parameters) if "faults" in parameters else parameters
         arguments = (world,) if self.takes_world else ()
         if inspect.iscoroutinefunction(self.function):
@@ -161,7 +161,7 @@ class Scenario:
         return self.function(*arguments, **wanted)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        """Call the function as if it had not been marked."""
+        """Call the function directly, as if it were not marked."""
         return self.function(*arguments, **keywords)
 
     def __repr__(self) -> str:
@@ -169,19 +169,19 @@ class Scenario:
 
 
 def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Mark a function as a scenario; use bare or with options.
+    """Mark a function as a scenario; a decorator with or without options.
 
     Args:
         expect: the expected verdict of every case, or a mapping from a case's parameter value (a tuple of them, or
             "name=value,name=value") to it, or a function of the parameters.
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
-        trio_order: "any" (default) takes one task of Trio at a time; "batches" does exactly what the installed Trio's loop can do.
+        trio_order: "any" (default) resumes one of Trio's tasks at a time; "batches" does exactly what the installed Trio's loop can do.
         instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
-            (which is, when it is loaded from its path).
+            (which is instrumented if it is loaded from its path).
         log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
-        options: every other keyword is a parameter with the list of its values, or a Hypothesis strategy to draw them from; one
-            called `faults` lists fault models (None, or text like "crash=1"), which the function need not take.
+        options: every other keyword is a parameter, with a list of values or a Hypothesis strategy to draw them from; one
+            named `faults` lists fault models (None, or text like "crash=1"); the function need not take it.
 
     >>> import simharness
     >>> @simharness.scenario(size=[1, 2], expect={2: "violated"})
@@ -204,14 +204,14 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def as_scenario(target: Any) -> Scenario:
-    """Return the scenario that `target` is, or makes."""
+    """Return the target if it is a scenario, or else the scenario of this function."""
     if isinstance(target, Scenario):
         return target
     if getattr(target, "is_hypothesis_test", False):
         raise Misuse(f"{target.__name__} is a Hypothesis test: call explore in its body, for each example, or use strategy='hypothesis'")
     if callable(target):
         return Scenario(target)
-    raise Misuse(f"{target!r} is no scenario: pass a function")
+    raise Misuse(f"{target!r} is not a scenario: pass a function")
 
 
 def is_drawn(value: Any) -> bool:
@@ -220,10 +220,10 @@ def is_drawn(value: Any) -> bool:
 
 
 def fixed_case(scenario: Scenario, parameters: Parameters | None) -> dict[str, Any]:
-    """Return the parameters of one case, none of which is left to be drawn.
+    """Return the parameters of one case.
 
     Raises:
-        Misuse: one is.
+        Misuse: one of them is to be drawn by Hypothesis.
     """
     case = scenario.case(parameters)
     for name, value in case.items():

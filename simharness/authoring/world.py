@@ -1,7 +1,7 @@
-"""What the author of a scenario holds: actors, cells, choices, invariants, outcomes, files.
+"""The world that a scenario sets up: actors, cells, choices, invariants, outcomes, files.
 
-A world lives for one execution. Code that runs before the first actor moves is set-up: its operations are done at once and are
-no choices. In actors, each operation on a cell, each `step` and each `choose` is a scheduling point.
+A world lives for one execution. Code that runs before the first actor moves is set-up: its operations happen at once and are
+not choices. In actors, each operation on a cell, each `step` and each `choose` is a scheduling point.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Cell:
         return old
 
     def compare_and_set(self, expected: Any, new: Any) -> bool:
-        """Write `new` if the value equals `expected`, in one step; return whether it did. A failed one is a read."""
+        """Write `new` if the value equals `expected`, in one step; return whether it did. If not, the step only reads."""
         resource = self._resource
         self._kernel.step(Operation(COMPARE_AND_SET, resource, writes_when=lambda state: bool(state == expected), detail=resource.name))
         if resource.state == expected:
@@ -88,7 +88,7 @@ class Cell:
         return False
 
     def wait_until(self, predicate: Callable[[Any], bool]) -> Any:
-        """Wait until `predicate(value)` holds; return the value. The predicate must depend on nothing but its argument."""
+        """Wait until `predicate(value)` holds; return the value. The predicate must depend only on its argument."""
         resource = self._resource
         self._kernel.step(Operation(WAIT_UNTIL, resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name))
         self._kernel.note(f"{resource.name} = {resource.state!r}")
@@ -125,7 +125,7 @@ class VirtualClock:
 
 
 class World:
-    """One execution's world, handed to the scenario function."""
+    """One execution's world, the argument of the scenario function."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -138,7 +138,7 @@ class World:
         self.clock = VirtualClock(kernel)
 
     def shared(self, value: Any = None, name: str | None = None) -> Cell:
-        """Return the cell called `name`, made with this value if there is none yet. Not a scheduling point."""
+        """Return the cell called `name`, created with this value if it does not exist. Not a scheduling point."""
         if name is None:
             name = self._kernel.new_name("cell")
         cell = self._cells.get(name)
@@ -153,31 +153,31 @@ class World:
             process: actors of one process share its memory and die together; default: one process for all.
 
         Raises:
-            Misuse: the name is taken, `work` cannot be called, or the scenario has already begun to move.
+            Misuse: the name is taken, `work` cannot be called, or an actor has already moved.
         """
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
         if inspect.iscoroutinefunction(work):
             work = partial(run_async, work)
         if not self._kernel.setting_up:
-            raise Misuse(f"{caller()}: actors are declared before the first one moves; inside actors start a threading.Thread")
+            raise Misuse(f"{caller()}: declare actors before the first of them moves; an actor can start a threading.Thread")
         self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
 
     def on_restart(self, process: str, work: Callable[..., Any], *arguments: Any) -> None:
-        """Say what a process does when it is started again after a crash: an actor of its own calls `work(*arguments)`.
+        """Declare what a process does when it is restarted after a crash: a new actor calls `work(*arguments)`.
 
         Its memory is gone: `work` opens its own connections and makes its own locks. It crashes again only if the budget allows.
 
         Raises:
-            Misuse: no actor belongs to this process, or the scenario has already begun to move.
+            Misuse: no actor belongs to this process, or an actor has already moved.
         """
         kernel = self._kernel
         if not kernel.setting_up:
-            raise Misuse(f"{caller()}: world.on_restart belongs into the scenario function, before the first actor moves")
+            raise Misuse(f"{caller()}: call world.on_restart in the scenario function, before any actor runs")
         processes = list(dict.fromkeys(actor.process for actor in kernel.cast.waiting))
         if process not in processes:
             known = ", ".join(processes) or "none yet"
-            raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare actors first; there are: {known}")
+            raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare its actors first; processes: {known}")
         if inspect.iscoroutinefunction(work):
             work = partial(run_async, work)
         kernel.context.setdefault("restart", {})[process] = partial(work, *arguments) if arguments else work
@@ -186,16 +186,16 @@ class World:
         """Declare an invariant that holds in the initial state and after every step. Use as a decorator.
 
         The cells and tables that the check reads are recorded, and steps that write them are not reordered freely, so that
-        reduction loses no state. What it reads besides (attributes of plain objects) is seen only in the orderings explored.
+        reduction loses no state. What else it reads (attributes of plain objects) is seen only in the orderings explored.
         """
         self._always.append(check)
         self._kernel.watch(self.check_always)
         return check
 
     def eventually(self, check: Check, within: float) -> Check:
-        """Declare what must hold at some moment within this many virtual seconds of the start and, if faults strike, of the last one.
+        """Declare what must hold at some moment within this many virtual seconds of the start or, if faults strike, of the last fault.
 
-        Scheduling is fair. Where the check never holds, the failure names the cycle of steps that repeats.
+        Scheduling is fair. If the check never holds, the failure names the cycle of steps that repeats.
 
         Raises:
             Misuse: `within` is not a positive number of seconds.
@@ -212,7 +212,7 @@ class World:
         return check
 
     def outcome(self, value: Hashable) -> None:
-        """Say what this execution came to; `Result.outcomes` collects the values."""
+        """Record a result of this execution; `Result.outcomes` collects the values."""
         self.outcomes.append(value)
 
     def step(self, label: str, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
@@ -241,32 +241,32 @@ class World:
         return options[taken]
 
     def assume(self, condition: object) -> None:
-        """Leave this execution out unless the condition holds: a false one stops this actor for ever, the others run on."""
+        """Leave out this execution unless the condition holds: a false one stops this actor forever, the others continue."""
         if not condition:
             never = self._kernel.resource("assume", False)
             self._kernel.step(Operation(ASSUME, never, enabled=bool))
 
     def timescale(self, seconds: float) -> None:
-        """Declare that the code compares the clock with values read this long ago (a lease's time to live)."""
+        """Declare that the code compares the clock with values that were read this long ago (a lease's time to live)."""
         self._kernel.clock.expires_after(nanoseconds(seconds))
 
     def show(self, name: str, value: Callable[[], object], until: Callable[[], float | None] | None = None) -> None:
         """Have timelines show `value()` after each step, under this name; it is not evaluated while exploring.
 
         Args:
-            until: what is shown is held for a time, such as a lease by its holder: `until()` is when it runs out, in seconds as
-                `time.time()` counts them, or None while nobody holds it. Timelines draw such a value as a bar.
+            until: for a value that expires, such as the holder of a lease: `until()` is when it expires, in seconds as of `time.time()`,
+                or None while it has no holder. Timelines draw such a value as a bar.
         """
         self._kernel.context.setdefault("shown", {})[name] = value, until
 
     def path(self, name: str) -> str:
-        """Return the path of a file of this execution's own temporary folder, which is empty at the start."""
+        """Return the path of a file in this execution's own temporary folder, which is empty at the start."""
         if self._directory is None:
             self._directory = self._kernel.workspace.empty()
         return os.path.join(self._directory, name)
 
     def release(self) -> None:
-        """The execution is over: let go of the checks, whose closures hold this world."""
+        """Release the checks, whose closures hold this world, when the execution is over."""
         self._always.clear()
         self.promises.clear()
         self.checks_at_end.clear()
@@ -297,12 +297,12 @@ class World:
 
 
 def name_of(check: Check) -> str:
-    """Return what to call a check: its function's name."""
+    """Return the name of a check: its function's."""
     return str(getattr(check, "__name__", None) or type(check).__name__)
 
 
 def broken_check(check: Check, error: BaseException) -> Misuse:
-    """Return the error for a check that did not say yes or no: it raised something other than AssertionError."""
+    """Return the error for a check that raised something other than AssertionError."""
     place = last_place(error)
     said = " ".join(str(error).split())
     if said == "Cannot operate on a closed database.":

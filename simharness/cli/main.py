@@ -1,6 +1,6 @@
-"""The command line: `simharness explore`, `replay`, `incident` and `list`; `simharness step` has a module of its own.
+"""The command line: `simharness explore`, `replay` and `list`; `step` and `incident` have modules of their own.
 
-Exit status, the highest of all cases: 0 every case as expected, 1 a case is not as expected (or a replayed execution fails),
+Exit status, the highest of all cases: 0 every case is as expected, 1 a case is not as expected (or a replayed execution fails),
 2 misuse, 3 inconclusive, 4 the scenario is not deterministic, 5 a bug of the harness. Errors are one line on stderr; only a bug
 of the harness shows a traceback, for the report.
 """
@@ -62,7 +62,7 @@ def main() -> None:
 
 @dataclass
 class _Interrupt:
-    """Ctrl-C: once ends the exploration between two executions, twice at once."""
+    """Handles Ctrl-C: the first one ends the exploration between two executions, the second one at once."""
 
     pressed: bool = False
 
@@ -99,26 +99,26 @@ def explore(  # typer makes an option of each
         typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Spread the cases over this many processes.")] = 1,
-    keep_going: Annotated[bool, typer.Option("--all", help="Go on after a case's first violation, and count.")] = False,
+    keep_going: Annotated[bool, typer.Option("--all", help="Continue after a case's first violation, and count.")] = False,
     parameter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")
     ] = None,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results here, too.")] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the results to this file.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
     instrument: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODULE", help="Make this module's shared memory scheduling points, too; may be given several times."),
+        typer.Option(metavar="MODULE", help="Also make this module's shared memory scheduling points; may be given several times."),
     ] = None,
-    max_executions: Annotated[int | None, typer.Option(min=1, help="Give a case up after so many executions.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give a case up after so many seconds.")] = None,
-    preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many preemptions.")] = None,
-    delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most so many delays.")] = None,
+    max_executions: Annotated[int | None, typer.Option(min=1, help="Give up a case after this many executions.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give up a case after this many seconds.")] = None,
+    preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many preemptions.")] = None,
+    delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many delays.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of random numbers and of samplers.")] = 0,
-    by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: where it fails, and where not.")] = False,
-    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Only the table, no timelines.")] = False,
-    all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also of cases that others explain.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Timelines with every step.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of random numbers and of samplers.")] = 0,
+    by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: the cases in which it fails.")] = False,
+    no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Print only the table.")] = False,
+    all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also show timelines of cases that others explain.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show every step in timelines.")] = False,
     trio_order: Annotated[
         str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
     ] = None,
@@ -150,7 +150,7 @@ def explore(  # typer makes an option of each
 
 
 def _explored(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result], bool]:
-    """Explore all jobs and confirm the results; return them, and whether Ctrl-C ended it early."""
+    """Explore all jobs and confirm the results; return them, and whether Ctrl-C ended the exploration."""
     results, stopped = _explore(jobs, replace(how, settings=replace(how.settings, confirm=False)), workers)
     if not stopped:
         try:
@@ -161,7 +161,7 @@ def _explored(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result]
 
 
 def _status(results: list[Result], stopped: bool, cases: int) -> int:
-    """Return the exit status; say how far an exploration came that was stopped."""
+    """Return the exit status; if the exploration was stopped, print how many cases had finished."""
     status = max((result.exit_status for result in results), default=0)
     if not stopped:
         return status
@@ -171,7 +171,7 @@ def _status(results: list[Result], stopped: bool, cases: int) -> int:
 
 
 def _write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
-    """Write the results where they are wanted."""
+    """Write the results to the files that were asked for."""
     if json is not None:
         json_report.write(json, results, interrupted=stopped)
     if html is not None:
@@ -181,10 +181,10 @@ def _write(results: list[Result], addresses: dict[str, str], json: str | None, h
 @app.command("replay")
 def replay_command(
     path: Annotated[str, typer.Argument(metavar="PATH::SCENARIO", help="The scenario that the token belongs to.")],
-    token: Annotated[str, typer.Argument(help="From a counterexample.")],
+    token: Annotated[str, typer.Argument(help="The token of an execution, from a counterexample.")],
     full: Annotated[bool, typer.Option("--full", help="Show every step.")] = False,
-    source: Annotated[bool, typer.Option("--source", help="Show the lines of source, too.")] = False,
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows it step by step.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="Also show lines of source.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the execution step by step.")] = None,
 ) -> None:
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
@@ -225,11 +225,11 @@ def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCEN
 
 
 def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result], bool]:
-    """Explore all jobs; return the results in the order of the jobs, and whether Ctrl-C ended it early."""
+    """Explore all jobs; return the results in the order of the jobs, and whether Ctrl-C ended the exploration."""
     from simharness.report.live import LiveProgress
 
     interrupt = _Interrupt()
-    found: dict[int, Result] = {}
+    results: dict[int, Result] = {}
     current: list[int] = []
     stopped = False
     previous = signal.signal(signal.SIGINT, interrupt.handle)
@@ -240,34 +240,34 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
                     with Workers(workers, jobs, how, lambda job: progress.working_on(_name(job))) as pool:
                         try:
                             for index, result in pool.results(interrupt):
-                                found[index] = result
+                                results[index] = result
                                 progress.finished(result)
                         except KeyboardInterrupt:
                             current = pool.unfinished
                             raise
                 else:
                     for index, result in one_by_one(jobs, how, progress):
-                        found[index] = result
+                        results[index] = result
                         if interrupt():
                             raise KeyboardInterrupt
             except KeyboardInterrupt:
                 stopped = True
                 if workers == 1 or len(jobs) == 1:
-                    current = [len(found)] if len(found) < len(jobs) else []
+                    current = [len(results)] if len(results) < len(jobs) else []
                 for index in current:
-                    found[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
+                    results[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
     finally:
         signal.signal(signal.SIGINT, previous)
-    return [found[index] for index in sorted(found)], stopped
+    return [results[index] for index in sorted(results)], stopped
 
 
 def _complain(results: Sequence[Result]) -> None:
     """Print the errors of cases, each text once."""
-    told: dict[tuple[str, str], list[Result]] = {}
+    failed: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result.error is not None:
-            told.setdefault((result.scenario, result.error), []).append(result)
-    for (_, error), cases in told.items():
+            failed.setdefault((result.scenario, result.error), []).append(result)
+    for (_, error), cases in failed.items():
         also = f" (and {len(cases) - 1} more cases)" if len(cases) > 1 else ""
         _say(f"{case_name(cases[0])}{also}: {error}")
         if cases[0].difference is not None:

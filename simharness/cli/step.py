@@ -1,4 +1,4 @@
-"""`simharness step`: on a terminal a screen, else line by line; ends by printing the token of what was stepped."""
+"""`simharness step`: a screen on a terminal, else line by line; ends by printing the token of the steps taken."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ WIDTH = 100
 
 def step(
     path: Annotated[str, typer.Argument(metavar="PATH::SCENARIO", help="The scenario to step through.")],
-    token: Annotated[str | None, typer.Argument(help="Of an execution, or of its beginning, to go along.")] = None,
+    token: Annotated[str | None, typer.Argument(help="The token of an execution, or of its first steps, to follow.")] = None,
     parameter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the case; may be given several times.")
     ] = None,
     faults: Annotated[str | None, typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}.")] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Read choices from standard input, one a line, also on a terminal.")] = False,
 ) -> None:
-    """Pick who moves next, forwards and backwards; print the token of what was stepped."""
+    """Pick the actor that moves next, or step backwards; print the token of the steps taken."""
     with errors():
         scenario = only_of(load(path), path, None if token is None else tokens.scenario_of(token))
         if token is not None and (parameter or faults):
-            raise Misuse("the token says which case it belongs to: leave --parameter and --faults out")
+            raise Misuse("the token names its case: leave out --parameter and --faults")
         stepper = Stepper(scenario, _case(scenario, parameter or [], faults), token, Settings())
         if not lines and sys.stdin.isatty() and sys.stdout.isatty():
             from simharness.step.screen import Screen
@@ -52,22 +52,22 @@ def step(
 
 
 def farewell(stepper: Stepper, address: str) -> list[str]:
-    """Return the last lines: the token of what was stepped, and if that is only a beginning, that of a whole execution."""
+    """Return the last lines: the token of the steps taken and, unless the execution has ended, that of a whole one."""
     point = stepper.point
     if point.end:
         return [f"simharness replay {shlex.quote(address)} '{point.token}'"]
     whole, failure = stepper.whole()
-    came_to = f"fails: {failure}" if failure else "does not fail"
+    result = f"fails: {failure}" if failure else "does not fail"
     taken = "this step" if point.position == 1 else f"these {point.position} steps"
     return [
         f"{taken}: simharness step {shlex.quote(address)} '{point.token}'",
-        f"an execution that begins so, whoever moved last going on, {came_to}",
+        f"an execution with this prefix, continued without further switches, {result}",
         f"simharness replay {shlex.quote(address)} '{whole}'",
     ]
 
 
 def _case(scenario: Scenario, selections: Sequence[str], faults: str | None) -> dict[str, Any]:
-    """Return the parameters that were asked for; the first value of each is taken where none was.
+    """Return the parameters that were asked for; each of the others takes its first value.
 
     Raises:
         Misuse: a parameter or value that the scenario does not have.

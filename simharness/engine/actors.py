@@ -1,4 +1,4 @@
-"""Actors, and what is known about them all: how the kernel's players look between the kernel and everybody else."""
+"""Actors: the flows of control that the kernel schedules, as all other modules see them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from simharness.places import Place, place_of
 SHIFT = 16
 ALTERNATIVES = (1 << SHIFT) - 1
 ROOT = "MainThread"
-"""Name of the scenario function's own actor, which it becomes by starting a thread."""
+"""The name of the scenario function's own actor; the function becomes one by starting a thread."""
 
 
 class Actor:
     """One flow of control.
 
-    `key` is its name for choices, `bit` what a join of it reads, `mark` what all its steps write, `base` what all of them read.
-    `wakes` is when a stall of its process ends; `crashed` is the step at which its process died.
+    `key` is its key for choices, `bit` what a join of it reads, `mark` what all its steps write, `base` what all its steps read,
+    `wakes` when a stall of its process ends, `crashed` the step at which its process died.
     """
 
     fresh = True
@@ -33,7 +33,7 @@ class Actor:
     failure: BaseException | None = None
     places: Callable[[], tuple[Place, ...]] | None = None
     absorbs: Callable[[Operation], bool] | None = None
-    """Makes an operation part of the step under way, where it can; there while the actor's steps grow until they are over."""
+    """Makes an operation part of the current step if possible; set while the actor's steps grow until they are over."""
     base = CLOCK
     wakes = 0
     crashed: int | None = None
@@ -57,11 +57,11 @@ class Actor:
 
     @property
     def host(self) -> Actor:
-        """The actor whose thread this one runs on: itself, unless it is a task."""
+        """The actor on whose thread this one runs: itself, unless it is a task."""
         return self
 
     def place(self) -> Place | None:
-        """Return where in the user's source the actor waits."""
+        """Return the user's line at which the actor waits."""
         if self.places is not None:
             return next(iter(self.places()), None)
         return None if self.greenlet is None else place_of(self.greenlet.gr_frame)
@@ -69,7 +69,7 @@ class Actor:
     def footprint(self, checked: int) -> tuple[int, int]:
         """Return (reads, writes) that the pending operation has if it is done now; `checked` is the mask of what checks read.
 
-        Exact, except that a last step beside daemons reads the ending, too, which shows only when it has been done.
+        Exact, except that an actor's last step beside daemons also reads the ending, which shows only when it has been done.
         """
         operation = self.pending
         assert operation is not None
@@ -90,11 +90,11 @@ class Actor:
 
 
 def ended() -> None:
-    """The work of an actor that has ended: its pooled greenlet must not hold on to what it did."""
+    """The work of an actor that has ended, so that its pooled greenlet does not keep its own work alive."""
 
 
 class Failure:
-    """What went wrong in an execution: the step after which it showed, whose it was, and the exception."""
+    """What went wrong in an execution: the step after which it showed, the actor or check that failed, and the exception."""
 
     def __init__(self, step: int, actor: str | None, check: str | None, error: BaseException) -> None:
         self.step = step

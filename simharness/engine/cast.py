@@ -1,4 +1,4 @@
-"""The actors of one execution: who can move, who has ended, who is dead."""
+"""The actors of one execution: which can move, which have ended, which are dead."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ class Cast:
     """The actors of one execution.
 
     Attributes:
-        actors: by index, in the order in which they came into being.
+        actors: by index, in the order in which they were created.
         live: those that have not ended.
         dead: those whose process has crashed.
         waiting: those declared in set-up, until the first of them moves.
-        attending: those that are not waited for, such as Trio's loop.
-        unfinished: how many of the live ones are waited for, being no daemons either; the execution is over when there are none.
-        stuck_at: where those that were stuck stood when the execution ended, by name.
+        attending: those that the execution does not wait for, such as Trio's loop.
+        unfinished: how many live ones the execution waits for, which excludes daemons; it is over when there are none.
+        stuck_at: where the stuck ones were when the execution ended, by name.
     """
 
     __slots__ = ("actors", "attending", "dead", "live", "stuck_at", "unfinished", "waiting")
@@ -39,13 +39,13 @@ class Cast:
             self.unfinished += 1
 
     def leave(self, actor: Actor) -> None:
-        """Take an actor, which has ended or died, from those that can move."""
+        """Remove an actor, which has ended or died, from those that can move."""
         self.live.remove(actor)
         if not actor.daemon and actor not in self.attending:
             self.unfinished -= 1
 
     def attend(self, actor: Actor, needed: bool) -> None:
-        """Have an actor that is not waited for, such as Trio's loop, among those that can move for as long as it is needed."""
+        """Add an actor that the execution does not wait for, such as Trio's loop, to those that can move, or remove it."""
         if needed and actor not in self.live:
             self.actors[actor.index] = actor
             self.attending.add(actor)
@@ -69,7 +69,7 @@ class Cast:
 
     @property
     def left_out(self) -> bool:
-        """Whether an actor is stuck in a false `assume`, or died in one; or in a log line that is not wanted."""
+        """Whether an actor is stuck in a false `assume`, or died in one, or is stuck in a log line that the incident lacks."""
         stuck = {actor.pending.kind.role for actor in self.stuck if actor.pending is not None}
         died = {actor.pending.kind.role for actor in self.dead if actor.pending is not None}
         return Role.ASSUMES in stuck | died or Role.LOGS in stuck

@@ -1,11 +1,11 @@
-"""Virtual time: one clock for all actors, which moves only to instants.
+"""Virtual time: one clock for all actors, which only moves to instants.
 
 The model is partial synchrony. An instant is a pending deadline (a sleep, a timed wait, a timer) of an actor that cannot move
 before it, or, for each timescale the scenario declares, the moments just before and just after a value that was read from the
 clock plus that timescale (a lease whose row says `expires_at < now` has no timer; this is how its expiry is explored). When
 no actor can move, the clock advances to the next deadline for free. It may also advance while actors can move: a thread can always be
-late. The time by which actors were passed over, summed over one execution, stays below `max_delay`: lateness alone never makes a timeout
-of `max_delay` expire.
+late. The lateness of actors, summed over one execution, stays below `max_delay`: lateness alone never makes a timeout of `max_delay`
+expire.
 
 Times are integers, in nanoseconds since the start of the execution.
 """
@@ -62,7 +62,7 @@ class Clock:
         self.timescales = ()
 
     def advance(self, instant: int, free: bool) -> None:
-        """Move to a later instant: for free, or past actors that could move, which are then late."""
+        """Move to a later instant: for free, or past actors that could move and are then late."""
         if not free:
             self.lateness += instant - self.now
         self.now = instant
@@ -72,14 +72,14 @@ class Clock:
         self.now += max(0, duration)
 
     def expires_after(self, *durations: int) -> None:
-        """Something expires so long after a time that is read from the clock: the instants just before and after it are explored."""
+        """Something expires this long after a time that is read from the clock: explore the instants just before and after that."""
         self.timescales += durations
 
     def target(self, deadlines: Iterable[int], idle: bool, readings: Iterable[int] = ()) -> int | None:
         """Return the instant to which the clock may move now, or None.
 
         Args:
-            deadlines: of the actors that cannot move before them.
+            deadlines: those of actors that cannot move before them.
             idle: whether no actor can move.
             readings: values read from the clock.
         """

@@ -1,4 +1,4 @@
-"""Reading the virtual clock and sleeping: the two steps that any runtime may need."""
+"""Reading the virtual clock and sleeping: the two steps that every runtime may need."""
 
 from __future__ import annotations
 

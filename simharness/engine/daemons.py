@@ -23,7 +23,7 @@ ROUNDS_OF_ONE = 20
 
 
 class Daemons(Enum):
-    """What daemons do that alone can move."""
+    """What daemons do while no other actor can move."""
 
     WORK = "they may still change something"
     SPIN = "they repeat a round that changes nothing"
@@ -31,7 +31,7 @@ class Daemons(Enum):
 
 
 def judge(cast: Cast, record: Record, resources: Iterable[Resource], now: int, clock_key: int) -> Daemons:
-    """Say what the daemons do, which alone can move."""
+    """Return what the daemons do, when no other actor can move."""
     # A worker that still waits for an instant is not stuck: the clock will free it, however long the daemons repeat. Only steps since a
     # worker's last step count, as that step may have changed what the daemons react to. An advance of the clock in between does not end
     # the count: a daemon that polls with a sleep moves only after one. All states that have changed since are compared, and not only
@@ -74,7 +74,7 @@ def _could_move(live: Iterable[Actor], since: int, until: int) -> bool:
 
 
 def _last_round(record: Record, visits: list[int], rounds: int, changed: list[Resource]) -> int:
-    """Return where the last round of a daemon begins whose latest step was done so often, with the same states after it; else -1."""
+    """Return where a daemon's last round begins if its last step was done in so many rounds, with the same states after it; else -1."""
     if len(visits) < rounds:
         return -1
     last = record.operations[visits[0]]

@@ -1,9 +1,9 @@
-"""Facts: what executions have shown of a scenario that changes which steps there are, or which of them conflict.
+"""Facts: what executions show about a scenario that changes which steps it has, or which of them conflict.
 
-A fact is a frozen value of a declared kind, such as `Unprotected("connection 1")`; the engine knows none of a runtime's kinds, which are
-declared beside the code that learns them. Everything is taken to be private until an execution shows otherwise. What was explored before
-a fact was learned rests on outdated footprints, so exploring starts over: `until_settled` is the one loop that does. Facts only ever
-grow in number within an exploration. Those that decide what is a scheduling point stand in tokens (`simharness.search.stated`).
+A fact is a frozen value of a declared kind, such as `Unprotected("connection 1")`; the engine does not know a runtime's kinds, which are
+declared beside the code that learns them. Everything counts as private until an execution shows otherwise. What was explored before a
+fact was learned rests on outdated footprints, so exploring starts over: `until_settled` is the one loop that does this. An exploration
+never drops a fact. Facts that decide what is a scheduling point are part of tokens (`simharness.search.stated`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Fact:
-    """A kind of fact is a frozen dataclass that inherits from this one and gives its word; its fields, if any, are texts.
+    """Base of facts: a kind of fact is a frozen dataclass that inherits from this one and gives its word; its fields, if any, are texts.
 
     Attributes:
-        word: names the kind in tokens, which outlive this version: it never changes its meaning. Lower case, with hyphens.
-        in_tokens: whether a replay must know the fact beforehand. Not if each execution shows it before it matters.
+        word: names the kind in tokens, which outlive this version, so its meaning never changes. Lower case, with hyphens.
+        in_tokens: whether a replay must know the fact beforehand; not if each execution shows it before it matters.
         fields: names of the fields.
         known: every kind, by its word.
     """
@@ -41,9 +41,9 @@ class Fact:
         cls.fields = tuple(name for name, kind in cls.__annotations__.items() if "ClassVar" not in str(kind))
         if cls.fields:
             cls.about = property(attrgetter(*cls.fields))  # type: ignore[method-assign,assignment]  # in C: asked for often
-        other = Fact.known.setdefault(word, cls)
-        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"{cls.__qualname__} and {other.__qualname__} are both called {word!r} in tokens")
+        holder = Fact.known.setdefault(word, cls)
+        if (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"{cls.__qualname__} and {holder.__qualname__} are both called {word!r} in tokens")
         Fact.known[word] = cls
 
     @property
@@ -58,15 +58,15 @@ class Daemons(Fact, word="daemons", in_tokens=False):
 
 
 class Learned:
-    """The facts that are known of one scenario's cell, and what else is noted from one execution to the next.
+    """The known facts about one case of a scenario, and what else lasts from one execution to the next.
 
     Attributes:
-        daemons: whether `Daemons` is known: an attribute, since it is asked for at every step.
-        checked: the mask of the resources that `always` checks read. It makes exploring start over, as a fact does, and is a mask since it
-            is asked for at every step; bits differ from process to process, so it stands in no token.
-        late: whether the footprints of some steps are complete only when the steps are over, so that what a step would be elsewhere is
-            not known. The runtime whose steps are such decides it from its facts.
-        runtimes: names of those that were used and that verdicts only name then.
+        daemons: whether `Daemons` is known: an attribute, as every step needs it.
+        checked: the mask of the resources that `always` checks read. Like a new fact, a new bit makes exploring start over; it is a mask as
+            every step needs it. Bits differ between processes, so it is in no token.
+        late: whether the footprints of some steps are complete only when the steps are over, so that a step's footprint at another point
+            is not known. The runtime with such steps decides it from its facts.
+        runtimes: names of runtimes that verdicts mention if they were used.
         version: changes with everything that makes exploring start over; compare moments with `mark`.
     """
 
@@ -79,7 +79,7 @@ class Learned:
         self._facts: defaultdict[type[Fact], dict[Any, Fact]] = defaultdict(dict)
 
     def learn(self, fact: Fact) -> None:
-        """An execution has shown this; unless it is known already, exploring starts over."""
+        """Add a fact that an execution has shown; if it is new, exploring starts over."""
         known, about = self._facts[type(fact)], fact.about
         if about not in known:
             known[about] = fact
@@ -90,7 +90,7 @@ class Learned:
         return fact.about in self._facts[type(fact)]
 
     def of(self, kind: type[F]) -> Mapping[Any, F]:
-        """Return the known facts of a kind by what they are `about`. The mapping is live: code that asks often keeps it."""
+        """Return the known facts of a kind by what they are `about`. The mapping is live, so callers may keep it."""
         return self._facts[kind]  # type: ignore[return-value]  # each kind's own
 
     def for_tokens(self) -> frozenset[Fact]:
@@ -98,31 +98,31 @@ class Learned:
         return frozenset(fact for kind, known in self._facts.items() if kind.in_tokens for fact in known.values())
 
     def know(self, facts: Iterable[Fact]) -> None:
-        """Take facts for known before anything is run."""
+        """Add facts that are known before anything is run."""
         for fact in facts:
             self.learn(fact)
 
     def check_reads(self, mask: int) -> None:
-        """An `always` check reads the resources in `mask`."""
+        """Note that an `always` check reads the resources in `mask`."""
         if mask & ~self.checked:
             self.checked |= mask
             self.version += 1
 
     def start_over(self) -> None:
-        """Exploring has to start over though no fact is new: what executions looked like so far does not hold any more."""
+        """Make exploring start over without a new fact: what is known of the executions so far no longer holds."""
         self.version += 1
 
     def footprints_are_late(self, late: bool) -> None:
-        """The footprints of some steps are, or are not, complete only when the steps are over."""
+        """Say whether the footprints of some steps are complete only when the steps are over."""
         self.late = late
 
     def uses(self, runtime: str) -> None:
-        """A runtime is used that verdicts name only then."""
+        """Note that a runtime is used that verdicts mention."""
         self.runtimes.add(runtime)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """A block in which nothing is learned: what only a timeline looks at must not change what is a scheduling point."""
+        """A block in which nothing is learned: what only a timeline reads must not change what is a scheduling point."""
         before, version = {kind: set(known) for kind, known in self._facts.items()}, self.version
         try:
             yield
@@ -140,7 +140,7 @@ class Learned:
 
 
 class Mark:
-    """A moment in what is learned."""
+    """A moment in the history of what is learned."""
 
     __slots__ = ("_learned", "_version")
 
@@ -154,14 +154,14 @@ class Mark:
         return self._learned.version == self._version
 
     def renew(self) -> None:
-        """What was learned since is accounted for, or no longer matters."""
+        """Move the mark to now: what was learned since is accounted for, or no longer matters."""
         self._version = self._learned.version
 
 
 def until_settled(learned: Learned, run: Callable[[Mark], T]) -> T:
-    """Call `run` again and again until a call has taught nothing new; return what that call returned.
+    """Call `run` until a call teaches nothing new; return the result of that call.
 
-    `run` is given the mark of its beginning: it may stop as soon as that no longer holds, since it is called again.
+    `run` gets the mark of its beginning: it may stop as soon as that no longer holds, since it is called again.
     """
     while True:
         mark = learned.mark()

@@ -1,7 +1,7 @@
 """Fault models: which faults an exploration allows, and how many of each in one execution.
 
-A fault is a choice like any other: nothing strikes unless a strategy takes it, and every place where it can strike is explored. A
-budget counts within one execution, so `crash=1` asks for all executions without a crash and all with one crash.
+A fault is a choice like any other: it strikes only if a strategy takes it, and every place where it can strike is explored. A
+budget counts within one execution: with `crash=1`, all executions without a crash and all with one crash are explored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WORDS = {
 class Faults:
     """How many faults of each kind may strike in one execution.
 
-    A budget is a number, or a pair of a number and what it is limited to, or that as text (`"1@worker"`).
+    A budget is a number, or a pair of a number and what it is limited to, or such a pair as text (`"1@worker"`).
 
     Attributes:
         crash: a process dies between two steps: its memory, locks and timers are gone, SQLite rolls its transaction back.
@@ -63,7 +63,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         for kind in KINDS:
-            count, limited = _taken_apart(kind, getattr(self, kind))
+            count, limited = _parsed(kind, getattr(self, kind))
             _check(kind, count, limited)
             object.__setattr__(self, kind, f"{count}@{limited}" if limited else count)
 
@@ -100,7 +100,7 @@ class Faults:
 
     @cached_property
     def _budgets(self) -> dict[str, tuple[int, tuple[str, ...]]]:
-        budgets = {kind: _taken_apart(kind, getattr(self, kind)) for kind in KINDS}
+        budgets = {kind: _parsed(kind, getattr(self, kind)) for kind in KINDS}
         return {kind: (count, tuple(filter(None, limited.split("+")))) for kind, (count, limited) in budgets.items()}
 
     def concerns(self, kind: str, process: str) -> bool:
@@ -135,8 +135,8 @@ class Faults:
 KINDS = tuple(field.name for field in fields(Faults))
 
 
-def _taken_apart(kind: str, budget: Any) -> tuple[int, str]:
-    """Return the number of a budget, and what it is limited to."""
+def _parsed(kind: str, budget: Any) -> tuple[int, str]:
+    """Return the number of a budget, and its limitation."""
     if type(budget) is str:
         number, _, limited = budget.partition("@")
         count: Any = int(number) if number.isdecimal() else number
@@ -150,7 +150,7 @@ def _taken_apart(kind: str, budget: Any) -> tuple[int, str]:
 
 
 def _check(kind: str, count: int, limited: str) -> None:
-    """Refuse what a budget cannot be limited to."""
+    """Refuse an invalid limitation of a budget."""
     if kind == "lost_ack" and limited:
         raise Misuse(f"faults: {kind}={count}@{limited}: this kind cannot be limited; write {kind}={count}")
     if kind == "error" and count and not all(name.rpartition(":")[0] and name.rpartition(":")[2] for name in limited.split("+")):

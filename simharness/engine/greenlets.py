@@ -1,4 +1,4 @@
-"""The greenlets that actors run in: how an actor begins, ends and dies. They are pooled: making one costs more than a step."""
+"""The greenlets in which actors run: how an actor begins, ends and dies. They are pooled, as making one costs more than a step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness.engine.actors import Actor, ended
 from simharness.engine.phases import SETUP
-from simharness.errors import SimharnessError, Stuck, told
+from simharness.errors import SimharnessError, Stuck, root_cause
 
 if TYPE_CHECKING:
-    from simharness.engine.kernel import Kernel  # they are a part of the kernel, which an actor's end moves on; a circle of types only
+    from simharness.engine.kernel import Kernel  # a part of the kernel, whose loop continues when an actor ends; a circle of types only
 
 MAX_KILLS = 20
-"""How often an actor may catch the exception that ends it; after that its greenlet is set aside."""
+"""How often an actor may catch the exception that ends it before its greenlet is set aside."""
 
 
 class Greenlets:
@@ -41,12 +41,12 @@ class Greenlets:
         kernel.actor = before
 
     def _work(self) -> None:
-        """The body of a greenlet of the pool, which holds on to nothing of an execution while it waits there."""
+        """The body of a pooled greenlet; while it waits in the pool it keeps nothing of an execution alive."""
         while True:
             self._act().switch()
 
     def _act(self) -> greenlet:
-        """Do the work of the current actor; return the greenlet to which control belongs when it has ended."""
+        """Do the work of the current actor; return the greenlet that runs next."""
         kernel = self._kernel
         actor = kernel.actor
         assert actor is not None
@@ -55,7 +55,7 @@ class Greenlets:
         except (GreenletExit, SystemExit):
             pass
         except BaseException as raised:
-            error = told(raised)
+            error = root_cause(raised)
             fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
             if not fatal and kernel.root_may_move():
                 kernel.move_root()
@@ -70,7 +70,7 @@ class Greenlets:
         return after
 
     def _after(self, actor: Actor) -> greenlet:
-        """The actor has ended: return the greenlet that continues."""
+        """End the actor; return the greenlet that runs next."""
         kernel = self._kernel
         actor.work = ended
         if kernel.dying or kernel.error is not None:
@@ -84,7 +84,7 @@ class Greenlets:
         return self.hub if key < 0 else kernel.loop.mover(key)
 
     def die(self, actor: Actor | None) -> NoReturn:
-        """End the running actor, which asks for a step in a dying execution; one that catches that again and again is set aside."""
+        """End the running actor, which declares a step in a dying execution; set it aside if it keeps catching the exception."""
         if actor is not None:
             actor.kills += 1
             if actor.kills > MAX_KILLS:
@@ -94,7 +94,7 @@ class Greenlets:
         raise GreenletExit
 
     def kill(self, actors: Iterable[Actor]) -> None:
-        """End these actors where they stand."""
+        """End these actors where they are."""
         self.hub = getcurrent()
         report = sys.unraisablehook
         # What is raised in the `finally` of a generator cannot reach a caller.
@@ -107,6 +107,6 @@ class Greenlets:
         sys.unraisablehook = report
 
     def close(self) -> None:
-        """Let the pooled greenlets go, which the collector cannot reach."""
+        """Release the pooled greenlets, which the garbage collector cannot reach."""
         while self._pool:
             self._pool.pop().throw()

@@ -1,8 +1,8 @@
 """The kernel: actors are greenlets on one OS thread, and one loop decides which of them moves.
 
-An actor *declares* its next operation (`Kernel.step`) before it does it. So the kernel knows what every actor wants and whether
-it can have it. The kernel is one class that owns its parts: the loop, the record, the cast of actors and their greenlets, the clock,
-and the other movers. The greenlet that called `run` is entered again only when the execution is over.
+An actor *declares* its next operation (`Kernel.step`) before it does it. So the kernel knows what every actor is about to do and
+whether it can. The kernel is one class that owns its parts: the loop, the record, the cast of actors and their greenlets, the clock,
+and the other movers. The greenlet that called `run` continues only when the execution is over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from simharness.places import callers
 THREAD = Family("thread", said=False)
 START = Kind(THREAD, "start", Role.ABOUT_ACTORS, calls=("start()",))
 _active: list[tuple[Kernel, int]] = []
-"""The current world: the kernel whose execution is under way and the OS thread it runs on; at most one."""
+"""The kernel whose execution is under way, and the OS thread that it runs on; at most one."""
 
 
 def current() -> Kernel | None:
@@ -50,7 +50,7 @@ def current() -> Kernel | None:
 
 @contextmanager
 def outside() -> Iterator[None]:
-    """Leave the simulation for the length of a block, which must not wait for its actors."""
+    """A block outside the simulation; it must not wait for actors."""
     active = _active[:]
     _active.clear()
     try:
@@ -63,20 +63,20 @@ class Kernel:
     """Runs executions of one scenario, one after the other.
 
     Args:
-        max_steps: an execution that makes more is cut.
+        max_steps: an execution with more steps is cut.
         max_delay: of the clock, in nanoseconds.
-        plain: the scenario function takes no world: what it does before it starts a thread is its own, not only set-up.
+        plain: the scenario function takes no world: it becomes an actor when it starts a thread, waits or fails.
         faults: those that may strike.
 
     Attributes:
         names, learned, clock, movers, workspace: outlive executions.
-        record, cast: what the execution under way, or the last one, has done, and its actors.
-        resources: its resources, by name; the identity of this dictionary tells executions apart.
-        context: what runtimes keep for the length of an execution.
-        actor, key: the actor that moves, and the choice that it moves by.
+        record, cast: what the current or last execution has done, and its actors.
+        resources: its resources, by name; each execution has its own dictionary.
+        context: what runtimes keep for one execution.
+        actor, key: the actor that moves, and its choice.
         phase: RUNNING, SETUP, INSPECTING or ENDED.
-        failure, error: the first thing that went wrong in the program; what ends the execution and is raised by `run`.
-        cut, abandoned, over: how the execution ended, if not by itself.
+        failure, error: the first thing that went wrong in the program; the exception that ends the execution and that `run` raises.
+        cut, abandoned, over: how the execution was ended, if not by its actors.
     """
 
     def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False, faults: Faults | None = None) -> None:
@@ -124,14 +124,14 @@ class Kernel:
         expected: tuple[Sequence[int], Sequence[int]] = ((), ()),
         tracing: bool = False,
     ) -> None:
-        """Run one execution: set up by calling `prepare`, follow `plan`, then ask `choose`; leave the record in the attributes.
+        """Run one execution: set it up by calling `prepare`, follow `plan`, then ask `choose`; the attributes hold the result.
 
         Args:
             expected: the footprints (reads, writes) of the steps of `plan` except the last, where they are known.
-            tracing: keep what a trace for people needs, too.
+            tracing: also keep what a timeline needs.
 
         Raises:
-            Nondeterminism: a step of the plan is not the one that is expected.
+            Nondeterminism: a step of the plan has another footprint than expected.
             TokenError: a choice of the plan is not possible.
         """
         self.bury()
@@ -162,13 +162,13 @@ class Kernel:
         if self.error is not None:
             raise self.error
 
-    # A step, seen from the actor
+    # Steps
 
     def step(self, operation: Operation, deadline: int | None = None) -> int:
         """Declare the next operation of the current actor and return when it is its turn to do it.
 
         Args:
-            deadline: virtual time at which the operation can be done though its resource does not allow it (a timeout).
+            deadline: virtual time from which the operation can be done even if its resource does not allow it (a timeout).
 
         Returns:
             The alternative taken, for a data choice; else 0.
@@ -201,7 +201,7 @@ class Kernel:
         return actor
 
     def start(self, actor: Actor) -> None:
-        """Launch a thread's actor as a step of the current one; in set-up this makes the scenario function the root actor."""
+        """Launch a thread's actor, as a step of the current one; in set-up this makes the scenario function the root actor."""
         if self.phase == SETUP:
             self.cast.waiting.remove(actor)
             self.move_root()
@@ -209,13 +209,13 @@ class Kernel:
         self._bring_up(actor)
 
     def _bring_up(self, actor: Actor) -> None:
-        """Have an actor come into being as an effect of the last step, and run it to its first scheduling point."""
+        """Add an actor as an effect of the last step, and run it to its first scheduling point."""
         actor.born = self.record.n - 1
         self.register(actor)
         self.greenlets.launch(actor)
 
     def move_root(self) -> None:
-        """The scenario function moves before set-up is over: it is an actor from here on."""
+        """Make the scenario function, which moves during set-up, an actor."""
         root = self.actor
         assert root is not None
         self.leave_set_up()
@@ -227,13 +227,13 @@ class Kernel:
         self.cast.enter(actor)
 
     def make_daemon(self, actor: Actor) -> None:
-        """An actor that was waited for is a daemon from now on."""
+        """Make an actor a daemon."""
         actor.daemon = True
         self.cast.unfinished -= 1
         self.learned.learn(Daemons())
 
     def end(self, actor: Actor) -> None:
-        """The actor has ended, with the step that was made last if that was its own."""
+        """Note that an actor has ended, with the last step if that was its own."""
         actor.finished = True
         self.cast.leave(actor)
         actor.done.put(self.record.n - 1, True)
@@ -241,7 +241,7 @@ class Kernel:
             self.record.amend(ENDING)
 
     def crash(self, process: str) -> None:
-        """End a process: none of its code runs again, and what the operating system and SQLite do for it happens."""
+        """End a process: its code does not run again; what the operating system and SQLite do at its death is done."""
         for actor in self.cast.crash(process, self.record.n - 1):
             for resource in self.held_by(actor.name):
                 self.put(resource, None)
@@ -254,11 +254,11 @@ class Kernel:
             self._bring_up(self.add_actor(name, restart, process=process))
 
     def root_may_move(self) -> bool:
-        """Whether this is set-up that belongs to a plain function, which is an actor as soon as it waits or fails."""
+        """Whether this is the set-up of a plain function, which becomes an actor as soon as it waits or fails."""
         return self.plain and self.phase == SETUP and not self.cast.waiting
 
     def bury(self) -> None:
-        """End what is left of the actors, without letting their `finally` blocks have effects. Call when the execution was judged."""
+        """End the remaining actors, whose `finally` blocks then have no effects. Call when the execution has been judged."""
         left = [*self.cast.live, *self.cast.dead]
         if not left or self.buried:
             return
@@ -273,7 +273,7 @@ class Kernel:
             raise self.error
 
     def inspect(self, check: Callable[[], Any]) -> int:
-        """Call a check, during or after an execution; its operations are done at once. Return the mask of what it read."""
+        """Call a check, during or after an execution; its operations happen at once. Return the mask of what it read."""
         before, self.phase, self.inspected = self.phase, INSPECTING, 0
         self.checking, outside = before != ENDED, not _active
         if outside:
@@ -288,25 +288,25 @@ class Kernel:
 
     @property
     def setting_up(self) -> bool:
-        """Whether the scenario function is still declaring its world."""
+        """Whether the scenario function is still setting up."""
         return self.phase == SETUP
 
     def leave_set_up(self) -> None:
-        """The scenario function has declared its world: from here on actors move."""
+        """End set-up: from here on actors move."""
         if self.phase == SETUP:
             for call in self.when_set_up:
                 call()
         self.phase = RUNNING
 
     def close(self) -> None:
-        """Let go of what outlives executions: the temporary folder and the pooled greenlets."""
+        """Release what outlives executions: the temporary folder and the pooled greenlets."""
         self.bury()
         self.workspace.close()
         self.greenlets.close()
         self.clear()
 
     def clear(self) -> None:
-        """Let go of the record of the last execution."""
+        """Release the record of the last execution."""
         self.bury()
         self._begin(Plan(), False)
 
@@ -315,27 +315,27 @@ class Kernel:
         self.after_step, self.when_asked = after_step, when_asked
 
     def watch(self, check: Callable[[], None], fair: bool = False) -> None:
-        """Something is to be checked after each step; `fair`: long executions are to be scheduled fairly."""
+        """Have `check` called after each step, unless an observer calls it; `fair`: have long executions scheduled fairly."""
         self.watched, self.fair = True, self.fair or fair
         if self.after_step is None:
             self.after_step = check
 
     def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
-        """Note the first failure of this execution, which continues, so that the other actors reach their ends."""
+        """Note the first failure of this execution; it continues, so that the other actors reach their ends."""
         if self.failure is None:
             self.failure = Failure(self.record.n - 1, actor, check, error)
 
     def give_up(self, error: BaseException) -> None:
-        """The execution cannot continue: `run` will raise `error`."""
+        """End the execution, which cannot continue: `run` will raise `error`."""
         if self.error is None and not self.dying:
             self.error = error
 
     def resource(self, name: str, state: Any = None, label: str | None = None, lock: bool = False) -> Resource:
-        """Return this execution's resource of this name, made with this state if there is none yet.
+        """Return this execution's resource of this name, created with this state if it does not exist.
 
         Args:
-            label: its name for people.
-            lock: its state is the name of the actor that holds it, or None, and a crash of that actor's process frees it.
+            label: its name in timelines and messages.
+            lock: its state is the name of the actor that holds it, or None; a crash of that actor's process frees it.
         """
         resource = self.resources.get(name)
         if resource is None:
@@ -350,51 +350,51 @@ class Kernel:
             resource.history.append((self.record.n - 1, state))
 
     def held_by(self, holder: str) -> list[Resource]:
-        """Return the program's locks whose state says that they are held by the actor of this name."""
+        """Return the program's locks that the actor of this name holds."""
         return [resource for resource in self.resources.values() if resource.lock and resource.state == holder]
 
     def abandon(self) -> None:
-        """Give this execution up: what it would show is not known to be right."""
+        """Give up this execution: its results may be wrong."""
         self.abandoned = self.over = True
 
     def interrupt(self, error: BaseException) -> None:
-        """The watchdog ends the execution, also one that is dying."""
+        """End the execution, even a dying one; called by the watchdog."""
         if self.error is None:
             self.error = error
 
     def notice(self, concurrent: bool = False, timed: bool = False, touched: bool = False) -> None:
-        """Two actors could move at once; an operation has a deadline; memory was touched though no step was made."""
+        """Note that two actors could move at once, that an operation has a deadline, or that memory was touched without a step."""
         self.concurrent |= concurrent
         self.timed |= timed
         self.touched |= touched
 
     def turn_on(self, *modes: Mode) -> None:
-        """Have all executions be made in these modes; before the first of them."""
+        """Turn on modes for all executions; call it before the first of them."""
         self.modes.update(modes)
 
     def route_log_lines(self, to: Callable[[Any], None] | None) -> None:
-        """Give the log records of actors to this function, which makes them steps; None: they are no steps."""
+        """Pass the log records of actors to this function, which makes steps of them; None: they are not steps."""
         self.on_log = to
 
     def new_name(self, kind: str) -> str:
-        """Return a name for something the current actor makes, which does not depend on what other actors do."""
+        """Return a name for something that the current actor makes; it does not depend on what other actors do."""
         maker = self.actor.name if self.actor is not None and self.phase == RUNNING else ""
         base = f"{maker}'s {kind}" if maker else kind
         return f"{base} {self.labels.count(base)}"
 
     def note(self, text: str) -> None:
-        """Say, for people, what the step that has just been recorded did."""
+        """Note in words, for the timeline, what the last recorded step did."""
         if self.tracing and self.phase == RUNNING:
             self.record.note(text)
 
     def monotonic(self) -> int:
-        """Return the monotonic clock of the current actor's process, in nanoseconds; it stood still while that was suspended."""
+        """Return the monotonic clock of the current actor's process, in nanoseconds; it stands still during a suspension."""
         return BOOT + self.clock.now - self.movers.behind(self.actor.process if self.actor is not None else "")
 
     def mover(self, key: int) -> str:
-        """Return whose choice a key is, for messages."""
+        """Return the name of the mover of a key, for messages."""
         return next(iter(self.names.of(1 << (key >> SHIFT))), "an unknown actor")
 
     def canonical(self, text: str) -> str:
-        """Return the text without what differs between processes that do the same: addresses and the names of temporary folders."""
+        """Return the text without what differs between equal processes: addresses and the names of temporary folders."""
         return self.workspace.canonical(text, self.context.get("temporary folder", ("",))[1:])

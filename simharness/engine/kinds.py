@@ -1,9 +1,9 @@
 """What a step is: the kind of its operation, declared once, beside the primitive that makes such steps.
 
-A *family* is what steps work on (a lock, a queue, a database), a *kind* what is done to it (`lock.acquire`). Timelines, folding,
-who-waits-for-whom, processes and the search for points that were never reached ask these objects and know no primitive by name,
-so a new primitive needs no change anywhere else. Texts are templates (`str.format`): kinds are plain values that compare by
-value and can be pickled. `str(kind)` is what tokens, JSON and messages hold; it must not change.
+A *family* is what steps work on (a lock, a queue, a database), a *kind* what is done to it (`lock.acquire`). Timelines, folding, wait-for
+graphs, processes and the search for points that were never reached ask these objects and know no primitive by name, so a new primitive
+needs no change anywhere else. Texts are templates (`str.format`), so that kinds are plain values, which compare by value and can be
+pickled. `str(kind)` stands in tokens, JSON and messages; it must not change.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Any
 
 
 class Role(Enum):
-    """What a step is for those who fold a timeline, judge an ending or offer moves; most kinds are just ordinary."""
+    """What a step is for code that folds a timeline, judges an ending or offers moves; most kinds are ordinary."""
 
     ORDINARY = "ordinary"
     OPENS = "opens"
-    """It takes something that a step of the same family gives back; if nobody interrupts the two, a timeline shows what is between."""
+    """It takes something that a step of the same family gives back; if no other actor moves between the two, a timeline folds them."""
     CLOSES = "closes"
     AWAITS = "awaits"
-    """It waits to hear from others and does nothing else."""
+    """It waits for other actors and does nothing else."""
     SIGNALS = "signals"
-    """It is of interest only to those who await the same thing."""
+    """It matters only to actors that await the same thing."""
     ABOUT_ACTORS = "about actors"
-    """It starts an actor, joins it or asks after it; its detail is the actor's name."""
+    """It starts an actor, joins it or checks whether it is alive; its detail is the actor's name."""
     SLEEPS = "sleeps"
     READS_CLOCK = "reads the clock"
     MOVES_CLOCK = "moves the clock"
     STRIKES = "strikes"
-    """It is a fault that is nobody's step, or the decision that none strikes."""
+    """It is a fault that is no actor's step, or the decision that none strikes."""
     LOGS = "logs"
-    """An execution that leaves an actor waiting there is left out: the line is not wanted."""
+    """An execution in which an actor is stuck there is left out: the incident lacks the line."""
     ASSUMES = "assumes"
-    """It can never be done; an execution that leaves an actor there is left out, even if its process crashes there."""
+    """It can never be done; an execution in which an actor is stuck there is left out, even if its process crashes there."""
 
 
 class Border(Enum):
@@ -50,7 +50,7 @@ class Border(Enum):
 
 
 class Sends(Enum):
-    """What the step that lets another one be done sends to it; the values are the kinds of messages."""
+    """What a step sends to the step that it enables; the values are the kinds of messages."""
 
     SIGNAL = "signal"
     HAND_OVER = "hand-over"
@@ -63,10 +63,10 @@ class Family:
 
     Attributes:
         name: such as `lock`; empty for kinds that stand alone, such as `sleep`.
-        said: sentences name it before the object; not where the object's own name says what it is.
-        in_memory: it is memory of one process: others cannot use the same one.
-        statements: the detail of its steps is SQL.
-        held: set where the state of the resource is the name of its holder: why others cannot have it, with `{name}` and `{holder}`.
+        said: whether sentences name it before the object; not if the object's own name says what it is.
+        in_memory: whether it is memory of one process, which others cannot use.
+        statements: whether the detail of its steps is SQL.
+        held: set if the state of the resource is the name of its holder: why other actors cannot have it, with `{name}` and `{holder}`.
     """
 
     name: str = ""
@@ -82,16 +82,16 @@ class Kind:
 
     Attributes:
         name: such as `acquire`.
-        role: what it is for tools; see `Role`.
+        role: see `Role`.
         border: what it does to a transaction.
-        enabled_by: what comes from the step that lets it be done.
+        enabled_by: what the step that enables it sends to it.
         blocked: why it cannot be done, with `{name}` (the resource), `{state}`, `{until}` and, for ends of actors, `{actor}`;
             by default that the resource does not allow it.
-        held: as that of the family, for a kind whose resource's state begins with a holder's name.
+        held: as the family's, for a kind whose resource's state is a tuple that begins with a holder's name.
         awaited: what an actor that is stuck there waits for; by default the kind and the object.
-        done, next: what the step did, and what it would do; `next` is by default as `done`, that as `phrase`. With `{detail}`,
-            in `done` also `{result}` (what came of it, else the detail), in `next` `{choice}` (the alternative).
-        noun: how a sentence that begins with the actor's name and 's calls it; by default as `phrase`.
+        done, next: what the step did, and what it would do; `next` defaults to `done`, and `done` to `phrase`. With `{detail}`,
+            in `done` also `{result}` (the result, else the detail), in `next` `{choice}` (the alternative).
+        noun: its name after the actor's name and 's; by default as `phrase`.
         calls: the methods by which source code makes such steps; `get()` counts only where it is called without arguments.
     """
 
@@ -126,8 +126,8 @@ class Kind:
         """Return a step in words: `acquire lock store.py:55`.
 
         Args:
-            detail: the object and what else there is to say.
-            verb: what to write instead of its own.
+            detail: the object and other details.
+            verb: replaces the kind's own verb.
         """
         verb, family = verb or self.verb, self.family.name
         if not detail:
@@ -136,20 +136,19 @@ class Kind:
             return f"{verb} {detail}"
         return f"{verb} {family} {detail}"
 
-    def wanted(self, what: str) -> str:
-        """Return what an actor waits for that is stuck there, in words; `what`: the detail, or else the object."""
-        return self.awaited or self.phrase(what)
+    def wanted(self, detail: str) -> str:
+        """Return what an actor that is stuck there waits for, in words; `detail`: that of the step, else the object."""
+        return self.awaited or self.phrase(detail)
 
     def holder(self, state: Any) -> str | None:
-        """Return who holds the resource, if its state is a holder's name."""
+        """Return the holder of the resource, if its state is a holder's name."""
         return state if self.family.held and isinstance(state, str) else None
 
     def why_not(self, name: str, state: Any, until: str = "") -> str:
-        """Say why such a step cannot be done now.
+        """Return why such a step cannot be done now.
 
         Args:
-            name: of its resource.
-            state: of its resource.
+            name, state: of its resource.
             until: when its time is over.
         """
         holder = state[0] if self.held and isinstance(state, tuple) and state else state
@@ -161,11 +160,11 @@ class Kind:
 
 
 _declared: dict[str, Kind] = {}
-"""Every kind that was declared, by its text: modules declare theirs when they are imported, so it is complete once they are in place."""
+"""Every declared kind, by its text. Modules declare kinds when they are imported, so it is complete once the runtimes are in place."""
 
 
 def declared() -> Mapping[str, Kind]:
-    """Return the kinds that were declared, by their texts."""
+    """Return the declared kinds, by their texts."""
     return MappingProxyType(_declared)
 
 
@@ -177,4 +176,4 @@ def called() -> tuple[frozenset[str], frozenset[str]]:
 
 
 ALONE = Family()
-"""The family of kinds that belong to none: `sleep`, `step`, `choose`, those of a cell."""
+"""The family of kinds without one: `sleep`, `step`, `choose`, the operations on a cell."""

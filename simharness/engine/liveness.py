@@ -1,12 +1,12 @@
 """Liveness: checks that must eventually hold, within a time, once faults have stopped.
 
 A promise is checked after every step. Its time runs from the last fault of the execution (for a stall, from its end), or from the start;
-every fault restarts it. It is broken when that much virtual time has passed, or everything has ended, without a moment at which the check
-held. A cycle that repeats up to the last allowed step without the clock advancing breaks it, too, if the cycle is *fair*: every actor that
-could move does. (Fairness in time is up to the clock: without a fault, no actor is late by more than `max_delay`.)
+every fault restarts it. It is broken if that much virtual time passes, or everything ends, without a moment at which the check holds. A
+cycle that repeats up to the last allowed step without the clock advancing also breaks it, if the cycle is *fair*: every actor that could
+move does. (The clock provides fairness in time: without a fault, no actor is late by more than `max_delay`.)
 
 Schedules continue fairly unless a strategy decides otherwise: from step `PATIENCE` on actors take turns, so an endless execution soon
-repeats.
+repeats itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_CYCLE = 60
 
 
 class Promise:
-    """One check that must hold at some moment."""
+    """A check that must hold at some moment."""
 
     def __init__(self, check: Callable[[], Any], within: int) -> None:
         self.check = check
@@ -36,13 +36,13 @@ class Promise:
         self._faults = 0
 
     def look(self, kernel: Kernel, over: bool = False) -> None:
-        """Run the check now; end the execution when it is too late.
+        """Run the check now; end the execution if its time is over.
 
         Args:
             over: nothing moves any more, not even a stalled actor.
 
         Raises:
-            whatever the check raises, except AssertionError.
+            Everything that the check raises, except AssertionError.
         """
         if len(kernel.record.struck) != self._faults:
             self._faults, self.kept = len(kernel.record.struck), False
@@ -60,7 +60,7 @@ class Promise:
             return
 
     def judge(self, kernel: Kernel, cut: bool) -> None:
-        """The execution is over, or was cut at the last allowed step: report the promise if it is broken."""
+        """Report the promise if it is broken, when the execution is over or was cut at the last allowed step."""
         self.look(kernel, over=True)
         if self.kept or kernel.failure is not None:
             return
@@ -73,7 +73,7 @@ class Promise:
         after = " after the last fault" if self._faults else ""
         return f"{self.within / SECOND:g} s of virtual time{after}"
 
-    def _broken(self, kernel: Kernel, what: str) -> None:
+    def _broken(self, kernel: Kernel, reason: str) -> None:
         cycle = repeating(kernel)
         clock = kernel.movers.clock_key
         names = [
@@ -81,7 +81,7 @@ class Promise:
             for key, kind in cycle
         ]
         repeats = f"; over and over: {', '.join(names)}" if names else ""
-        kernel.fail(AssertionError(f"{what}{repeats}"), check=str(getattr(self.check, "__name__", "eventually")))
+        kernel.fail(AssertionError(f"{reason}{repeats}"), check=str(getattr(self.check, "__name__", "eventually")))
 
 
 def repeating(kernel: Kernel) -> list[tuple[int, Kind]]:
@@ -95,7 +95,7 @@ def repeating(kernel: Kernel) -> list[tuple[int, Kind]]:
 
 
 def _fair(kernel: Kernel) -> bool:
-    """Whether the execution ends in a cycle in which all actors that could move do, and for which no time has to pass."""
+    """Whether the execution ends in a cycle in which all actors that can move do, without any waiting for a time."""
     movers = {key >> SHIFT for key, _ in repeating(kernel)}
     now = kernel.clock.now
     waits = any(actor.deadline is not None and not actor.ready(now) for actor in kernel.cast.live)
@@ -108,7 +108,7 @@ def whose_turn(kernel: Kernel, enabled: list[int]) -> int | None:
         return None
     waiting = [key for key in enabled if key >> SHIFT in kernel.cast.actors]
     for key in reversed(kernel.record.keys[-LONGEST_CYCLE:]):
-        if len({other >> SHIFT for other in waiting}) < 2:
+        if len({choice >> SHIFT for choice in waiting}) < 2:
             break
-        waiting = [other for other in waiting if other >> SHIFT != key >> SHIFT]
+        waiting = [choice for choice in waiting if choice >> SHIFT != key >> SHIFT]
     return waiting[0] if waiting else None

@@ -1,4 +1,4 @@
-"""The loop that decides who moves: collect what is enabled, ask the strategy, switch, record.
+"""The loop that decides which actor moves: collect what is enabled, ask the strategy, switch, record.
 
 It has no greenlet of its own: each round runs in the greenlet of the actor that has just stopped, so that continuing with the same
 actor costs no switch. The clock and the faults that are movers are not actors: they move within a round.
@@ -32,7 +32,7 @@ class Loop:
         self._kernel = kernel
 
     def turn(self, actor: Actor) -> int:
-        """One round; it returns in the greenlet of the actor whose turn it is: mostly this one's, but Trio's tasks share one."""
+        """Make one round; it returns in the greenlet of the actor whose turn it is: usually this actor's, but Trio's tasks share one."""
         kernel = self._kernel
         if actor.fresh:
             actor.fresh = False
@@ -131,7 +131,7 @@ class Loop:
         return actor.greenlet
 
     def _record(self, actor: Actor) -> bool:
-        """Record an actor's step, which is about to be made; return whether it is what it was before under the same choices."""
+        """Record an actor's step, which is about to be made; return whether it is the same as before under the same choices."""
         kernel, operation = self._kernel, actor.pending
         assert operation is not None
         resource = operation.resource
@@ -162,26 +162,26 @@ class Loop:
         return record.n > kernel.plan.known or actor.absorbs is not None or self.as_before()
 
     def as_before(self) -> bool:
-        """Whether the last step has the footprint that it had before under the same choices; give the execution up where it has not."""
+        """Whether the last step has the same footprint as before under the same choices; if not, give up the execution."""
         kernel = self._kernel
         plan, record = kernel.plan, kernel.record
         if record.n > plan.known:
             return True
         n = record.n - 1
         reads, writes, expected, written = record.reads[n], record.writes[n], plan.reads[n], plan.writes[n]
-        # Whether a step was its actor's last shows only when it is over, so the bit of the ending may come later.
+        # Whether a step is its actor's last shows only when it is over, so the bit of the ending may be added later.
         same = writes == written and (reads == expected or reads | ENDING == expected | ENDING)
         if not same:
             was, is_now = kernel.names.footprint(expected, written), kernel.names.footprint(reads, writes)
-            what = f"step {n + 1} ({kernel.mover(record.keys[n])}) is not what it was under the same choices: it was {was}, it is {is_now}"
-            kernel.give_up(Nondeterminism(what))
+            text = f"step {n + 1} ({kernel.mover(record.keys[n])}) is not what it was under the same choices: it was {was}, it is {is_now}"
+            kernel.give_up(Nondeterminism(text))
         return same
 
     def _check_possible(self, key: int) -> None:
         """Refuse a planned choice that cannot be taken here.
 
         Raises:
-            Nondeterminism: it could be taken before. TokenError: nobody has shown that it can.
+            Nondeterminism: it was possible before. TokenError: the plan is that of a token, and does not fit.
         """
         kernel = self._kernel
         actor = kernel.cast.actors.get(key >> SHIFT)
@@ -198,16 +198,16 @@ class Loop:
         raise TokenError(f"does not fit: at step {step} {kernel.mover(key)} is to move and cannot")
 
     def _daemons_repeat(self) -> bool:
-        """Whether daemons, which alone can move, repeat what changes nothing; cut the execution where the schedule is unfair to others."""
+        """Whether daemons, when only they can move, repeat a round that changes nothing; cut the execution if that starves an actor."""
         kernel = self._kernel
-        what = judge(kernel.cast, kernel.record, kernel.resources.values(), kernel.clock.now, kernel.movers.clock_key)
-        if what is Daemons.WORK:
+        activity = judge(kernel.cast, kernel.record, kernel.resources.values(), kernel.clock.now, kernel.movers.clock_key)
+        if activity is Daemons.WORK:
             return False
-        kernel.cut = what is Daemons.STARVE
+        kernel.cut = activity is Daemons.STARVE
         return True
 
     def step_aside(self, operation: Operation) -> int:
-        """Outside the actors' run (set-up, checks) operations are done at once; in a dying execution they are not done."""
+        """Handle an operation outside the actors' run: in set-up and checks it happens at once, in a dying execution it does not happen."""
         kernel = self._kernel
         if get_ident() != kernel.thread:
             kernel.give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))

@@ -1,7 +1,7 @@
 """Modes: choices about how a kernel's executions are made, set before the first of them; no execution changes them.
 
-A mode is declared beside the code that it switches, and the engine knows none by name. Replaying needs the same modes as exploring, so
-they stand in tokens (`simharness.search.stated`).
+A mode is declared beside the code that it switches; the engine knows no mode by name. Replaying needs the same modes as exploring, so
+they are part of tokens (`simharness.search.stated`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import ClassVar
 
 
 class Mode:
-    """One choice, such as `trio=batches`. A kernel that is in no mode of this name does what is usual.
+    """One choice, such as `trio=batches`. Without a mode of this name a kernel does what is usual.
 
     Attributes:
-        text: how it stands in tokens, which outlive this version: it never changes its meaning.
+        text: names it in tokens, which outlive this version, so its meaning never changes.
         known: every mode, by its text.
     """
 

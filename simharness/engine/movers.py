@@ -1,12 +1,12 @@
-"""The movers that are no actors: the clock, and faults where the fault model allows some.
+"""The movers that are not actors: the clock, and the faults that the fault model allows.
 
-The clock moves to an instant at which an actor can move that cannot now. A crash of a process, and its stall until an instant, can be
-taken whenever the budget allows and the process has not ended; they never have to be. Where no actor can move, the mover
-`nothing strikes` stands beside them, so that an execution which leaves actors stuck ends by a choice as well. Faults that strike at an
-operation (`Operation.faults`) are alternatives of it; alternative 0 is that none does.
+The clock moves to an instant at which an actor can move that cannot move now. A crash of a process, and its stall until an instant, are
+possible whenever the budget allows them and the process has not ended; they never have to be taken. If no actor can move, `nothing
+strikes` is possible beside them, so that an execution that leaves actors stuck also ends by a choice. Faults that strike at an operation
+(`Operation.faults`) are alternatives of it; alternative 0 is no fault.
 
-What conflicts: all faults with each other (they share budgets); a crash with every step of its process and with what depends on the locks
-of databases that the process holds, which it frees; a stall with everything, since which instants are pending depends on everything.
+Conflicts: all faults with each other (they share budgets); a crash with every step of its process, and with what depends on the database
+locks that the process holds, as it frees them; a stall with everything, as the pending instants depend on everything.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Movers:
         nothing_key: the choice that nothing strikes.
         faults: by index, the (kind, process) of each fault that is a mover.
         fault_bit, wall_bit: masks of what every fault, and a jump of the wall clock, write.
-        peaceful: how many of the choices that were offered last are no faults; they come first.
-        offered: the crashes that stood beside `nothing strikes`.
+        peaceful: how many of the last offered choices are not faults; they come first.
+        offered: the crashes that were offered beside `nothing strikes`.
         when_crashed, when_suspended: called with the process (and for how long) after such a fault.
     """
 
@@ -68,7 +68,7 @@ class Movers:
         self.begin(Record(), Cast())
 
     def begin(self, record: Record, cast: Cast) -> None:
-        """An execution begins, of which this is the record and these are the actors."""
+        """Begin an execution with this record and these actors."""
         self._record = record
         self._cast = cast
         self._behind: dict[str, int] = {}
@@ -90,20 +90,20 @@ class Movers:
         return self.clock.instants(self.deadlines(), self._record.readings())
 
     def deadlines(self) -> list[int]:
-        """Return when actors that cannot move now can; those of a stalled process when the stall ends."""
+        """Return the times from which actors that cannot move now can; for actors of a stalled process, when the stall ends."""
         now, live = self.clock.now, self._cast.live
         stalled = [actor.wakes for actor in live if now < actor.wakes] if self._record.stalled else []
         timed = (actor for actor in live if actor.deadline is not None and now >= actor.wakes and not actor.ready(now))
         return [*stalled, *(actor.deadline for actor in timed if actor.deadline is not None)]
 
     def clock_may_move(self, now: int, lateness: int) -> bool:
-        """Whether from this state of the clock the execution has an instant that can be reached past actors that could move."""
+        """Whether the execution has an instant that the clock, in this state, can reach past actors that could move."""
         if self.may_stall or self.clock.timescales:
             return True
         actors = self._cast.actors.values()
         waiting = (actor.pending for actor in actors if actor.pending is not None)
         if any(operation.due is not None for operation in (*self._record.operations, *waiting)):
-            return True  # its deadlines are those of states, which others may have put off
+            return True  # its deadlines depend on states, and other actors may have postponed them
         latest = now + self.clock.max_delay - lateness
         deadlines = (*self._record.deadlines, *(actor.deadline for actor in actors))
         return any(deadline is not None and now < deadline < latest for deadline in deadlines)
@@ -113,11 +113,11 @@ class Movers:
         return EPOCH + self.clock.now + sum(size for _, size in self._record.jumps)
 
     def behind(self, process: str) -> int:
-        """Return for how long the monotonic clock of a process has stood still, in nanoseconds."""
+        """Return how long the monotonic clock of a process has stood still, in nanoseconds."""
         return self._behind.get(process, 0)
 
     def jump(self, alternative: int) -> None:
-        """The wall clock jumps as an effect of the last step, a reading of it: forwards (1) or backwards (2)."""
+        """Make the wall clock jump, as an effect of the last step, which reads it: forwards (1) or backwards (2)."""
         assert self.model is not None
         size = nanoseconds(self.model.jump)
         self._record.jumps.append((self._record.n - 1, size if alternative == 1 else -size))
@@ -126,18 +126,18 @@ class Movers:
     # What can strike
 
     def process_bit(self, process: str) -> int:
-        """Return the mask of what every step of a process reads and its crash writes; nothing where there are no crashes."""
+        """Return the mask of what every step of a process reads and its crash writes; 0 if there are no crashes."""
         return self._names.bit(f"process {process}") if self.may_crash else 0
 
     def may_hold(self, process: str, lock: Resource | None, holder: str, mask: int) -> None:
-        """Say what a crash of this process writes while the state of a lock is this holder; without a lock, always."""
+        """Declare what a crash of this process writes while this holder has the lock; without a lock, always."""
         self._may_be_held.setdefault(process, []).append((lock, holder, mask))
 
     def may_strike(self, kind: str, configuration: int = -1) -> bool:
         """Whether the budget allows one more fault of this kind after the steps whose indices are set in the mask."""
         limit = 0 if self.model is None else self.model.limit(kind)
         struck = self._record.struck
-        return limit > 0 and (not struck or sum(configuration >> step & 1 for step, other in struck if other == kind) < limit)
+        return limit > 0 and (not struck or sum(configuration >> step & 1 for step, struck_kind in struck if struck_kind == kind) < limit)
 
     def fault_key(self, kind: str, process: str) -> int:
         """Return the key of a fault that is a mover."""
@@ -151,11 +151,11 @@ class Movers:
         return fault[0] if fault is not None else None
 
     def is_fault(self, key: int) -> bool:
-        """Whether a key is that of a fault that is a mover, or that nothing strikes."""
+        """Whether a key is that of a fault that is a mover, or of `nothing strikes`."""
         return key >> SHIFT in self.faults
 
     def strikes(self, key: int) -> str | None:
-        """Return the kind of fault that strikes with a choice that is possible now; None where none does."""
+        """Return the kind of fault that strikes with a choice that is possible now; None if none does."""
         actor = self._cast.actors.get(key >> SHIFT)
         if actor is None:
             kind = self.kind_of(key)
@@ -174,11 +174,11 @@ class Movers:
         return 0, CLOCK | self.fault_bit if kind else CLOCK
 
     def writes_of(self, kind: str) -> int:
-        """Return the mask of what a fault of this kind that strikes at an operation writes besides."""
+        """Return the mask of what a fault of this kind adds to the writes of the operation at which it strikes."""
         return self.fault_bit | (self.wall_bit if kind == "clock_jump" else 0)
 
     def crash_footprint(self, process: str, state: Callable[[Resource], State] = _now) -> tuple[int, int]:
-        """Return what a crash of this process reads and writes where locks are in these states."""
+        """Return (reads, writes) of a crash of this process, with locks in these states."""
         writes = self.fault_bit | self.process_bit(process) | (ENDING if self._learned.daemons else 0)
         for lock, holder, mask in self._may_be_held.get(process, ()):
             if lock is None or state(lock) == holder:
@@ -186,25 +186,25 @@ class Movers:
         return CLOCK, writes
 
     def footprint_without(self, i: int, j: int, before: Sequence[int]) -> tuple[int, int]:
-        """Return the footprint of the fault that is step j if it strikes without step i and what happens after that."""
+        """Return the footprint that the fault at step j has without step i and what happens after that."""
         kind, process = self.faults[self._record.keys[j] >> SHIFT]
         if kind != CRASH:
             return self._record.reads[j], self._record.writes[j]
         return self.crash_footprint(process, lambda lock: lock.state_without(i, before, j))
 
     def crash_key(self, process: str) -> int | None:
-        """Return the key of the crash of this process; None where it cannot crash."""
+        """Return the key of the crash of this process; None if it cannot crash."""
         if self.model is None or not self.may_crash or not self.model.concerns(CRASH, process):
             return None
         return self.fault_key(CRASH, process)
 
     def _crash_keys(self) -> list[int]:
-        """Return the crashes that the fault model names, budgets aside, of processes that have not ended."""
+        """Return the crashes that the fault model allows, apart from budgets, of processes that have not ended."""
         keys = map(self.crash_key, dict.fromkeys(actor.process for actor in self._cast.live))
         return [key for key in keys if key is not None]
 
     def with_faults(self, keys: list[int]) -> list[int]:
-        """Return these choices, which are no faults, and after them the faults that can strike now."""
+        """Return these choices, which are not faults, followed by the faults that can strike now."""
         self.peaceful = len(keys)
         if not keys:
             return self._at_the_end()
@@ -219,7 +219,7 @@ class Movers:
         return keys
 
     def _at_the_end(self) -> list[int]:
-        """No actor can move: return what crashes can change."""
+        """Return the choices when no actor can move: the crashes, if any, and `nothing strikes`."""
         stuck, record = self._cast.stuck, self._record
         if not stuck or not self.may_strike(CRASH) or (record.n and record.keys[-1] == self.nothing_key):
             return []
@@ -238,9 +238,9 @@ class Movers:
         return [key for key in keys if self.may_strike(self.faults[key >> SHIFT][0])]
 
     def stalls(self, processes: Iterable[str], instants: list[int], now: int, lateness: int) -> list[int]:
-        """Return the stalls of these processes until these instants that lateness alone does not allow.
+        """Return the stalls of these processes until those of these instants that lateness alone does not allow.
 
-        They are processes of which an actor could move: where none can, a stall makes no difference until one can.
+        An actor of each process could move: otherwise a stall makes no difference until one can.
         """
         model = self.model
         assert model is not None
@@ -254,7 +254,7 @@ class Movers:
     # What happens when one moves
 
     def move(self, key: int) -> str | None:
-        """Record the choice of a mover that is no actor, and move the clock or stall a process; return the process that crashes with it."""
+        """Record a choice that is not an actor's, and move the clock or stall a process; return the process that crashes, if one does."""
         if key == self.clock_key:
             self._advance()
             return None
@@ -299,7 +299,7 @@ class Movers:
                 hook(process, length)
 
     def strike_at(self, operation: Operation, alternative: int) -> int:
-        """Count the fault that strikes at the operation about to be recorded; return the mask of what that writes."""
+        """Count the fault that strikes at the operation about to be recorded; return the mask of what it writes."""
         if not operation.faults or not alternative:
             return 0
         kind = operation.faults[alternative - 1]

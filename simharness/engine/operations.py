@@ -1,13 +1,13 @@
 """Resources, operations and the bits that say when two of them conflict.
 
-An actor declares an `Operation` before it is done. Its *footprint* is a pair of integer masks, the resources read and the
-resources written; two steps conflict when one writes what the other reads or writes. Masks are compared for every pair of
-concurrent steps of every execution, hence integers and not sets.
+An actor declares an `Operation` before it does it. The *footprint* of an operation is a pair of integer masks, the resources that it reads
+and those that it writes; two steps conflict if one writes what the other reads or writes. Masks are compared for every pair of concurrent
+steps of every execution, so they are integers, not sets.
 
 A resource may have a *state*, a small value on which operations depend in two ways: an operation with an `enabled` predicate
-can only be done in the states for which it holds (a lock that is free, an awaited cell); one with a `writes_when` predicate
-writes in those states and only reads in the others (a compare-and-set, a try-lock). States are kept with the step that set
-them, so that the reduction can ask what an operation would have been at an earlier point.
+can be done only in the states for which it holds (a lock that is free, an awaited cell); one with a `writes_when` predicate
+writes in those states and only reads in the others (a compare-and-set, a try-lock). States are kept with the steps that set
+them, so that the reduction can ask what footprint an operation would have had at an earlier point.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from simharness.engine.kinds import Kind
 CLOCK = 1
 """Read by every step, written by an advance of the clock: an advance conflicts with everything."""
 ENDING = 2
-"""Written by every step of a daemon, read by the last step of every other actor: when those have ended, daemons stop."""
+"""Written by every step of a daemon and read by the last step of every other actor: daemons stop when the others have ended."""
 CHECKED = 4
-"""Written by every step that writes what an `always` check reads: such steps do not commute."""
+"""Written by every step that writes what an `always` check reads, since such steps do not commute."""
 
 State = Any
 Predicate = Callable[[State], bool]
 
 
 class Names:
-    """Gives each name one bit, for as long as an exploration lasts: sleep sets and wakeup trees outlive executions."""
+    """Gives each name one bit for the whole exploration: sleep sets and wakeup trees outlive executions."""
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
@@ -48,7 +48,7 @@ class Names:
         return self.bit(name).bit_length() - 1
 
     def of(self, mask: int) -> list[str]:
-        """Return the names whose bits are set in `mask`, in the order in which they were first asked for."""
+        """Return the names whose bits are set in `mask`, in the order in which they got their bits."""
         return [name for name, bit in self._bits.items() if bit & mask]
 
     def footprint(self, reads: int, writes: int) -> str:
@@ -60,7 +60,7 @@ class Resource:
     """Something that steps read and write, in one execution.
 
     `history` lists (step, state) for each change of state, oldest first; the state before the first is `initial`.
-    `lock`: the state is the name of the actor that holds it, or None, and a crash of that actor's process frees it.
+    `lock`: the state is the name of the actor that holds it, or None; a crash of that actor's process frees it.
     """
 
     __slots__ = ("bit", "history", "initial", "lock", "name", "state")
@@ -78,7 +78,7 @@ class Resource:
         self.history.append((step, state))
 
     def state_without(self, i: int, before: Sequence[int], end: int) -> State:
-        """Return the state after the steps up to `end` except i and what happens after it according to the masks `before`."""
+        """Return the state after the steps up to `end` without step i and what happens after it by the masks `before`."""
         bit = 1 << i
         for step, state in reversed(self.history):
             if step < i or (i < step < end and not before[step] & bit):
@@ -94,7 +94,7 @@ class Resource:
 
 
 class Every(Resource):
-    """Several resources as a single one, for an operation that depends on the states of all: its state is the tuple of theirs."""
+    """Several resources as a single one, for an operation that depends on all their states: its state is the tuple of theirs."""
 
     __slots__ = ("parts",)
 
@@ -107,7 +107,7 @@ class Every(Resource):
 
     @property
     def state(self) -> State:
-        """The states of all."""
+        """The states of all parts."""
         return tuple(part.state for part in self.parts)
 
     def state_without(self, i: int, before: Sequence[int], end: int) -> State:
@@ -123,16 +123,16 @@ class Operation:
     """What an actor is about to do at a scheduling point.
 
     Args:
-        kind: what it is, such as `lock.acquire`; declared beside the primitive.
-        resource: the resource whose state decides `enabled` and `writes_when`; None when neither is used.
-        reads, writes: masks of the resources read and written whatever the state.
-        enabled: when given, the operation can be done only in these states of `resource` (or once its deadline has passed).
-        writes_when: when given, the operation writes `resource` in these states and reads it in the others.
-        also: mask of what else is written where `writes_when` holds.
+        kind: such as `lock.acquire`; declared beside the primitive.
+        resource: the resource whose state decides `enabled` and `writes_when`; None if neither is used.
+        reads, writes: masks of the resources that it reads and writes in every state.
+        enabled: if given, the operation can be done only in these states of `resource` (or once its deadline has passed).
+        writes_when: if given, the operation writes `resource` in these states and reads it in the others.
+        also: mask of what else it writes if `writes_when` holds.
         options: number of alternatives of a data choice; 1 for everything else.
-        due: when given, the deadline as a function of the state of `resource`; for deadlines that other actors may postpone.
-        faults: kinds of faults that can strike it: with alternative k, the k-th of them (from 1) does.
-        detail: what to show beside the kind, such as the SQL text.
+        due: if given, the deadline as a function of the state of `resource`; for deadlines that other actors may postpone.
+        faults: kinds of faults that can strike at it: alternative k is the k-th of them (from 1).
+        detail: shown beside the kind, such as the SQL text.
     """
 
     __slots__ = ("also", "detail", "due", "enabled", "faults", "kind", "options", "reads", "resource", "writes", "writes_when")

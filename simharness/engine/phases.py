@@ -1,3 +1,3 @@
-"""What a kernel is doing: running actors, setting up, calling a check, or nothing any more."""
+"""What a kernel is doing: running actors, setting up, calling a check, or nothing."""
 
 RUNNING, SETUP, INSPECTING, ENDED = range(4)

@@ -1,17 +1,17 @@
-"""Where an execution's choices come from: those planned, in order, and then whoever is asked."""
+"""Where an execution's choices come from: first those planned, in order, then a chooser."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 Chooser = Callable[[list[int]], int]
-"""Is given the choices that are possible and returns one of them, or ABANDON."""
+"""A function that takes the possible choices and returns one of them, or ABANDON."""
 ABANDON = -1
-"""What a strategy's `choose` returns to give an execution up."""
+"""What a strategy's `choose` returns to give up an execution."""
 
 
 def first(enabled: list[int]) -> int:
-    """Choose what comes first."""
+    """Choose the first possible choice."""
     return enabled[0]
 
 
@@ -19,9 +19,9 @@ class Plan:
     """The choices of one execution.
 
     Args:
-        keys: those to follow.
-        choose: asked for all that come after them.
-        expected: the footprints (reads, writes) of the steps of `keys` except the last, as far as they are known.
+        keys: the choices to follow.
+        choose: makes all choices after them.
+        expected: the footprints (reads, writes) of the steps of `keys` except the last, if they are known.
     """
 
     __slots__ = ("choose", "keys", "known", "length", "reads", "writes")

@@ -1,4 +1,4 @@
-"""The record of one execution: its steps as parallel lists, and what the clock and faults did in it.
+"""The record of one execution: its steps, as parallel lists, and what the clock and faults did.
 
 `keys`, `reads`, `writes`, `operations`, `times` and `deadlines` have one entry per step. A *key* is a choice: the index of the actor that
 moved, shifted, plus the alternative taken where its operation is a data choice.
@@ -10,7 +10,7 @@ from simharness.engine.operations import Operation
 from simharness.places import Place
 
 VERSIONED = "version"
-"""In a kernel's context: what the execution rests on that another version of Python may do otherwise."""
+"""In a kernel's context: what the execution depends on that another version of Python may do differently."""
 
 
 class Record:
@@ -19,12 +19,12 @@ class Record:
     Attributes:
         n: how many steps it has made.
         calls: the user's lines that led to each step, innermost first; kept only when `tracing`.
-        notes: for people, what steps did, by the step's index; kept only when `tracing`.
-        advances: (instant, lateness) after each step of the clock, stall, or step at which nothing strikes.
+        notes: what steps did, in words, by the step's index; kept only when `tracing`.
+        advances: (instant, lateness) after each step of the clock, each stall, and each `nothing strikes`.
         struck: (step, kind) of each fault.
-        stalled: (step, process, until, for how long its monotonic clock stands still) of each stall.
+        stalled: (step, process, until, how long its monotonic clock stands still) of each stall.
         jumps: (step, nanoseconds) of each jump of the wall clock.
-        clock_readings: (step, instant) of each reading of the clock, where the scenario declares timescales.
+        clock_readings: (step, instant) of each reading of the clock, if the scenario declares timescales.
     """
 
     def __init__(self, tracing: bool = False) -> None:
@@ -66,19 +66,19 @@ class Record:
         self.n += 1
 
     def amend(self, reads: int, writes: int = 0) -> None:
-        """The last step has touched more than was known when it was recorded."""
+        """Add to the footprint of the last step what was not known when it was recorded."""
         self.reads[-1] |= reads
         self.writes[-1] |= writes
 
     def note(self, text: str) -> None:
-        """Say, for people, what the last step did."""
+        """Note in words what the last step did."""
         if self.tracing:
             self.notes.setdefault(self.n - 1, []).append(text)
 
     def readings(self, configuration: int = -1) -> list[int]:
-        """Return when clocks showed what was read from them by the steps whose indices are set in the mask.
+        """Return the instants that the steps whose indices are set in the mask read from clocks.
 
-        What was read from the wall clock before it jumped counts twice: it was then, and it is when the wall clock says that it was.
+        A reading of the wall clock before a jump counts twice: at its instant, and when the wall clock shows that time again.
         Step -1 is set-up.
         """
         readings = [(step, value) for step, value in self.clock_readings if step < 0 or configuration >> step & 1]

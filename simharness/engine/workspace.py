@@ -1,4 +1,4 @@
-"""The temporary folder of an exploration, and texts without what differs between processes that do the same."""
+"""The temporary folder of an exploration, and texts without what differs between equal processes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Iterable
 from simharness.places import without_addresses
 
 MEMORY_FOLDER = "/dev/shm"
-"""Where temporary folders are made, if the machine has it: it is kept in memory."""
+"""Where temporary folders are made, if it exists: it is in memory."""
 
 
 class Workspace:
-    """A folder that is empty at the beginning of each execution that asks for it, at the same path in all of them."""
+    """A folder that is empty at the beginning of each execution that uses it, always at the same path."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def path(self) -> str | None:
-        """The path of the folder that the last execution was given, or None if it asked for none."""
+        """The path of the folder, or None if no execution has used it."""
         return None if self._folder is None else self._folder.name
 
     def empty(self) -> str:
-        """Empty the folder, or make it; return its path."""
+        """Empty the folder, or create it; return its path."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="simharness-", dir=MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None)
         for name in os.listdir(self._folder.name):

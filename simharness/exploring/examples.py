@@ -1,8 +1,8 @@
 """Hypothesis as the engine of an exploration: it draws a case's open parameters and the schedule, and shrinks both together.
 
-Each example is one execution. What Hypothesis finds is kept in its example database, under the name of the scenario, and the next
-exploration begins with it. The first failure ends the search and begins the shrinking; two failures are the same if the check or actor and
-the kind of exception are (`shrink.kind_of`). The result is then treated as any failing execution. Examples are drawn from the
+Each example is one execution. Hypothesis keeps failing examples in its database, under the name of the scenario, and the next
+exploration begins with them. The first failure ends the search and starts shrinking; two failures are the same if the check or actor and
+the kind of exception are (`shrink.kind_of`). The result is then treated like any failing execution. Examples are drawn from the
 exploration's seed; the current profile of Hypothesis says which database is used.
 
 Hypothesis is imported only here and in `simharness.hypothesis`, and before the standard library is patched.
@@ -79,7 +79,7 @@ class Examples:
         self.failing: tuple[Execution, Parameters] | None = None
 
     def run(self, most: int | None, stop_on_first: bool) -> None:
-        """Draw examples until there is enough; afterwards `failing` holds the execution that failed, shrunk if it was the last.
+        """Draw examples until `enough` says so; afterwards `failing` is the failing execution, if any, shrunk if `stop_on_first`.
 
         Raises:
             Misuse: a parameter's strategy is wrong. Nondeterminism: equal draws gave different runs.
@@ -133,7 +133,7 @@ class Examples:
         return limits(hypothesis.seed(simulation.settings.seed)(whole))
 
     def _example(self, case: Parameters, schedule: Schedule, stop_on_first: bool) -> None:
-        """Run one example's execution; raise what Hypothesis has to see."""
+        """Run one example's execution; raise what Hypothesis needs to see."""
         from hypothesis import reject
 
         simulation, shrinking = self._simulation, stop_on_first and self.failing is not None

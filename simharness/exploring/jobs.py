@@ -1,7 +1,7 @@
-"""Explores the cases that a command line asks for: one after the other in this process, or spread over worker processes.
+"""Explores the cases of a command line: one after the other in this process, or spread over worker processes.
 
-A worker gets one case at a time and answers with its result; the parent only waits, and starts no thread. Whatever happens to a worker,
-each case ends in a result.
+A worker gets one case at a time and sends back its result; the parent only waits, and starts no thread. Each case has a result, even if
+its worker dies.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True)
 class How:
-    """What is the same for all cases."""
+    """How to explore: what all cases share."""
 
     strategy: str
     stop_on_first: bool
@@ -54,7 +54,7 @@ def _job(address: str, parameters: dict[str, Any]) -> Job:
 
 
 def run(job: Job, how: How, progress: Progress | None = None) -> Result:
-    """Explore one case; an error, even a bug of the harness, becomes a result that carries it."""
+    """Explore one case; an error, even a bug of the harness, becomes a result with that error."""
     began = _monotonic()
     try:
         return explore_case(job.scenario, how.strategy, job.parameters, how.stop_on_first, how.settings, progress)
@@ -71,7 +71,7 @@ def one_by_one(jobs: Sequence[Job], how: How, progress: Progress) -> Iterator[tu
 
 
 def interrupted(job: Job, how: How, executions: int, so_far: str) -> Result:
-    """Return the result of a case whose exploration was stopped by hand; `so_far` says how far it was."""
+    """Return the result of a case whose exploration was interrupted; `so_far` says how much was explored."""
     result = failed(job.scenario, job.parameters, how.strategy, SimharnessError(""), 0.0)
     return replace(
         result,
@@ -87,7 +87,7 @@ class Workers:
     """Processes that explore cases. Use as a context; leaving it ends them.
 
     Args:
-        number: how many; each is forked where the platform can, so that it has the scenarios imported already.
+        number: how many; they are forked if the platform can, so that the scenarios are already imported.
         show: called with each job that a worker begins.
     """
 
@@ -110,7 +110,7 @@ class Workers:
         self._running.clear()
 
     def results(self, interrupted: Callable[[], bool]) -> Iterator[tuple[int, Result]]:
-        """Yield (index, result) as cases end, in whatever order; raise KeyboardInterrupt when `interrupted` says so."""
+        """Yield (index, result) as cases end, in any order; raise KeyboardInterrupt when `interrupted` returns true."""
         for _ in range(self._number):
             self._start()
         while self._running:
@@ -121,7 +121,7 @@ class Workers:
 
     @property
     def unfinished(self) -> list[int]:
-        """The jobs that workers were busy with."""
+        """The indices of the jobs that workers are busy with."""
         return [index for _, index in self._running.values()]
 
     def _start(self) -> None:
@@ -170,7 +170,7 @@ def _context() -> Any:
 
 
 def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any]) -> None:
-    """Answer each index with a result, until the parent closes the pipe."""
+    """Receive indices and send back results, until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in inherited:
@@ -184,7 +184,7 @@ def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any]) ->
 
 
 def _packed(result: Result) -> bytes:
-    """Pickle a result; where the scenario's values cannot be pickled, send their text."""
+    """Pickle a result; values of the scenario that cannot be pickled are replaced by their texts."""
     try:
         return pickle.dumps(result)
     except Exception:
@@ -213,9 +213,9 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
         if not equals:
             raise Misuse(f"--parameter {selection}: write NAME=VALUE")
         wanted.setdefault(name.strip(), []).append(value.strip())
-    # A mistyped name or value must be an error: it would select fewer cells or none, and the run would exit with 0 without having explored
-    # what was asked for. One scenario that knows the name is enough; scenarios without that parameter are left out. Values are compared as
-    # text, as a command line has nothing else. A scenario that two paths name (file.py and file.py::scenario) is explored once.
+    # A mistyped name or value must be an error: it would select fewer cases or none, and the run would exit with 0 without having explored
+    # what was asked for. One scenario with that parameter is enough; those without it are left out. Values are compared as text, which is
+    # all that a command line has. A scenario that two paths name (file.py and file.py::scenario) is explored once.
     scenarios = [scenario for path in paths for scenario in load(path)]
     _check_names(scenarios)
     for name, values in wanted.items():
@@ -225,7 +225,7 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
             raise Misuse(f"--parameter {name}: no scenario has a parameter {name!r}; there are: {has}")
         for value in values:
             if value not in known:
-                raise Misuse(f"--parameter {name}={value}: {name} is one of {', '.join(dict.fromkeys(known))}")
+                raise Misuse(f"--parameter {name}={value}: {name} must be one of {', '.join(dict.fromkeys(known))}")
     jobs = [
         Job(scenario, case)
         for scenario in dict.fromkeys(scenarios)
@@ -233,12 +233,12 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
         if all(name in case and str(case[name]) in values for name, values in wanted.items())
     ]
     if not jobs:
-        raise Misuse(f"no case has {' and '.join(selections)}: leave one --parameter out")
+        raise Misuse(f"no case has {' and '.join(selections)}: leave out one --parameter")
     return jobs
 
 
 def _check_names(scenarios: Sequence[Scenario]) -> None:
-    """Refuse two scenarios of one name: tables, results and tokens would take one for the other."""
+    """Refuse two scenarios of one name: tables, results and tokens would confuse them."""
     addresses: dict[str, str] = {}
     for scenario in scenarios:
         other = addresses.setdefault(scenario.name, scenario.address)

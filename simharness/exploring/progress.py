@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 class Progress:
     """Called while exploring; override what you need. Give one to `simharness.explore`.
 
-    What a method raises ends the exploration and reaches its caller, with the standard library put back.
+    An exception in a method ends the exploration and reaches its caller; the standard library is restored before.
     """
 
     def started(self, scenario: Scenario, parameters: Parameters) -> None:
         """A case begins."""
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
-        """Report how far the case has been explored; called at most some ten times a second.
+        """The exploration of a case has advanced; called about ten times a second at most.
 
         Args:
-            executions: run to their end so far. When exploring learns what conflicts it starts over, and so does this count.
+            executions: run to their end so far. When exploring learns which steps conflict it starts over, and so does this count.
             seconds: since the case began.
             estimate: of the whole; None where no sensible estimate exists.
         """

@@ -1,4 +1,4 @@
-"""From an incident's log to the orderings that explain it: what a scenario's author says about its log.
+"""From an incident's log to the orderings that explain it. These are the classes with which a scenario describes its log.
 
 The command is `simharness incident LOG… --scenario PATH::NAME`.
 """

@@ -1,13 +1,13 @@
-"""The answer to "what happened here": one of four verdicts for each case of a scenario, and what it rests on.
+"""The answer to "what happened here": one of four conclusions for each case of a scenario, and what it rests on.
 
-- *reproduced*: executions log what the incident's did, every line of it, and something goes wrong in them.
-- *consistent but harmless*: executions log it, and nothing goes wrong in any of them.
-- *impossible under this code*: the search was exhausted, and no execution does.
-- *undecided within the budget*: it was not exhausted.
+- *reproduced*: some executions log every line of the incident, and fail.
+- *consistent but harmless*: some executions log every line of it, and none of these fails.
+- *impossible under this code*: the search was exhausted, and no execution logs them all.
+- *undecided within the budget*: the search was not exhausted.
 
-With faults there are many orderings, so that those without preemptions are searched first; what is found there needs no more.
+With faults there are many orderings, so those without preemptions are searched first; a harmful one among them ends the search.
 
-Each is within the bounds that are printed with it: the faults and the missing lines that were allowed, the skew, and the scenario itself.
+Each conclusion holds within the bounds that are printed with it: the faults and missing lines that were allowed, the skew, the scenario.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from simharness.incident.timeline import Incident
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
 from simharness.verdicts.confirm import confirmed
-from simharness.verdicts.results import HERE, Counterexample, Result
-from simharness.verdicts.results import Verdict as Explored
+from simharness.verdicts.results import HERE, Counterexample, Result, Verdict
 
 _monotonic = time.monotonic
 
 
-class Verdict(StrEnum):
-    """What the search came to."""
+class Conclusion(StrEnum):
+    """The result of the search, in the words that are printed."""
 
     REPRODUCED = "reproduced"
     HARMLESS = "consistent but harmless"
@@ -44,20 +43,20 @@ class Verdict(StrEnum):
 
 
 MOST_FOR_SKEW = 1_000
-"""Executions for each skew that is tried."""
+"""The number of executions for each skew that is tried."""
 QUICK = "only schedules without preemptions were searched"
 MOST_FOR_QUICK = 60.0
-"""Seconds for those, where there is no limit."""
-EXIT_STATUS = {Verdict.REPRODUCED: 0, Verdict.HARMLESS: 1, Verdict.IMPOSSIBLE: 1, Verdict.UNDECIDED: 3}
+"""Seconds for searching these when no limit is given."""
+EXIT_STATUS = {Conclusion.REPRODUCED: 0, Conclusion.HARMLESS: 1, Conclusion.IMPOSSIBLE: 1, Conclusion.UNDECIDED: 3}
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What the search may assume, and how long it may take.
+    """What the search may assume, and its limits.
 
     Attributes:
         faults: those that may have struck; fewer are tried first.
-        missing: how many lines that the code logs may be missing from the log; fewer are tried first.
+        missing: how many of the lines that the code logs the log may lack; fewer are tried first.
     """
 
     faults: Faults | None = None
@@ -74,22 +73,22 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found for one case.
+    """The answer for one case.
 
     Attributes:
-        level: what had to be assumed: the level that decided.
-        orderings: distinct orderings that fit, `harmful` of them with a failure.
-        nearest: how far the executions came that explain nothing.
+        level: what had to be assumed: the level that decided the case.
+        orderings: how many distinct orderings fit; `harmful` of them fail.
+        nearest: of the executions that do not explain the incident, the one that came closest.
         allowed: the bounds, in words.
         gave_up: why the search was not exhausted, if it was not.
-        confirmed: where the evidence was replayed and was the same.
-        least_skew: seconds of skew that would let executions fit, if more than what was given would.
+        confirmed: where the evidence was replayed with the same result.
+        least_skew: the smallest skew, in seconds, with which an execution would fit, if a larger one than given helps.
     """
 
     scenario: str
     address: str
     parameters: Mapping[str, Any]
-    verdict: Verdict
+    conclusion: Conclusion
     level: Level
     orderings: int
     harmful: int
@@ -114,8 +113,8 @@ def answer(
     """Search one case of a scenario for the executions that explain the incident.
 
     Args:
-        wanted: what its database answers.
-        with_skew: the incident with another skew; to find out whether clocks that differ more would explain it.
+        wanted: what the incident's database answers.
+        with_skew: returns the incident with another skew, to find out whether clocks that differ more would explain it.
 
     Raises:
         Misuse: the scenario is wrong. Nondeterminism: equal choices gave different runs.
@@ -130,21 +129,21 @@ def answer(
             if quick.harmful:
                 quick.gave_up = quick.gave_up or QUICK
                 break
-        found = Search(scenario, case, _left(allowed.settings, began, searched), incident, level, wanted).find()
-        searched.append(found)
-        if found.fits or found.gave_up:
+        full = Search(scenario, case, _left(allowed.settings, began, searched), incident, level, wanted).find()
+        searched.append(full)
+        if full.fits or full.gave_up:
             break
     last = searched[-1]
-    nearest = max((found.nearest for found in searched if found.nearest is not None), key=lambda miss: miss.consumed, default=None)
+    nearest = max((search.nearest for search in searched if search.nearest is not None), key=lambda miss: miss.consumed, default=None)
     made = Answer(
         scenario.name,
         scenario.address,
         case,
-        _verdict(last),
+        _conclusion(last),
         last.level,
         len(last.fits),
         len(last.harmful),
-        sum(found.executions for found in searched),
+        sum(search.executions for search in searched),
         _monotonic() - began,
         allowed.words,
         nearest,
@@ -153,46 +152,46 @@ def answer(
     )
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
-    if made.verdict is Verdict.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
+    if made.conclusion is Conclusion.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
         return replace(made, least_skew=_least_skew(scenario, case, allowed.settings, with_skew, incident))
     return made
 
 
-def _verdict(found: Found) -> Verdict:
-    if found.harmful:
-        return Verdict.REPRODUCED
-    if found.gave_up:
-        return Verdict.UNDECIDED
-    return Verdict.HARMLESS if found.fits else Verdict.IMPOSSIBLE
+def _conclusion(search: Found) -> Conclusion:
+    if search.harmful:
+        return Conclusion.REPRODUCED
+    if search.gave_up:
+        return Conclusion.UNDECIDED
+    return Conclusion.HARMLESS if search.fits else Conclusion.IMPOSSIBLE
 
 
 def _left(settings: Settings, began: float, searched: Sequence[Found]) -> Settings:
     """Return the settings with what is left of their limits."""
     most, seconds = settings.max_executions, settings.max_seconds
     if most is not None:
-        most = max(1, most - sum(found.executions for found in searched))
+        most = max(1, most - sum(search.executions for search in searched))
     if seconds is not None:
         seconds = max(0.0, seconds - (_monotonic() - began))
     return replace(settings, max_executions=most, max_seconds=seconds)
 
 
 def _quick(settings: Settings) -> Settings:
-    """Return settings for looking first where an explanation is likely: nobody is interrupted but by the fault."""
+    """Return settings for searching first where an explanation is likely: only faults interrupt an actor."""
     seconds = MOST_FOR_QUICK if settings.max_seconds is None else settings.max_seconds / 2
     return replace(settings, preemptions=0, max_seconds=seconds)
 
 
 def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: Settings) -> str:
-    """Replay the evidence in a fresh process, and say where it was the same.
+    """Replay the evidence in a fresh process; return where it gave the same result.
 
     Raises:
-        Nondeterminism: it was not.
+        Nondeterminism: it gave another one.
     """
     shown = Counterexample(evidence.failure or "", evidence.token, evidence.trace, "", account=evidence.account)
     parameters = {**made.parameters, **({"faults": str(made.level.faults)} if made.level.faults is not None else {})}
     counts = (made.executions, 0, 0, 0)
     result = Result(
-        scenario.name, parameters, "dpor", Explored.VIOLATED, "violated", *counts, frozenset(), "", made.seconds, counterexample=shown
+        scenario.name, parameters, "dpor", Verdict.VIOLATED, "violated", *counts, frozenset(), "", made.seconds, counterexample=shown
     )
     [checked] = confirmed([result], [scenario], settings)
     if checked.error is not None:
@@ -203,9 +202,9 @@ def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: S
 def _least_skew(
     scenario: Scenario, case: Mapping[str, Any], settings: Settings, with_skew: Callable[[float], Incident], incident: Incident
 ) -> float | None:
-    """Return the smallest skew, to the millisecond, with which executions are found to fit; None if none is.
+    """Return the smallest skew, to the millisecond, with which an execution fits; None if there is none.
 
-    Without faults and with no line missing. A larger skew only takes constraints away, so that the smallest is found by halving.
+    Faults and missing lines are not allowed here. A larger skew only removes constraints, so bisection finds the smallest.
     """
 
     def fits(skew: float) -> bool:
@@ -213,9 +212,7 @@ def _least_skew(
 
     limited = replace(settings, max_executions=min(settings.max_executions or MOST_FOR_SKEW, MOST_FOR_SKEW))
     times = [(line.source, line.process, line.time, line.precision) for line in incident.lines]
-    apart = {
-        round(abs(one[2] - other[2]) / SECOND + 0.001, 3) for one in times for other in times if one[:2] != other[:2] and one is not other
-    }
+    apart = {round(abs(first[2] - second[2]) / SECOND + 0.001, 3) for first in times for second in times if first[:2] != second[:2]}
     skews = sorted(skew for skew in apart if skew > incident.skew)
     if not skews or with_skew(skews[-1]).before == incident.before or not fits(skews[-1]):
         return None

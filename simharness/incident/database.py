@@ -1,7 +1,7 @@
 """The incident's database: read from a copy, and compared with the one that an execution leaves.
 
-The database may be open in another process. It is never opened where it is: opening it could replay its write-ahead log into the file, or
-make one. Its bytes and those of its `-wal` are copied to a temporary folder, and the copy is asked.
+The original is never opened, as another process may have it open: opening it could replay its write-ahead log into the file, or create one.
+Instead, its bytes and those of its `-wal` and `-journal` are copied to a temporary folder, and the copy is queried.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ Answers = Sequence[Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the incident's database answers to each question of the scenario; `session` is the one they were asked about."""
+    """What the incident's database answers to each query of the scenario, about the session `session`."""
 
     session: str
     answers: Answers
 
 
 def wanted(path: str, log: Log, session: str) -> Wanted:
-    """Ask the incident's database.
+    """Query the incident's database.
 
     Raises:
-        Misuse: it cannot be read, or is no database of this program.
+        Misuse: it cannot be read, or is not a database of this program.
     """
     if not log.rows:
-        raise Misuse(f"--db {path}: the scenario's log=… says no `rows` to compare")
+        raise Misuse(f"--db {path}: the scenario's log=… gives no `rows` to compare")
     with _copy(path) as copied:
         try:
             return Wanted(session, _ask(copied, log.rows, session))
@@ -56,7 +56,7 @@ def _copy(path: str) -> Iterator[str]:
     except OSError as error:
         raise Misuse(f"--db {path} cannot be read: {error.strerror or error}") from None
     if begins != HEADER:
-        raise Misuse(f"--db {path} is no SQLite database")
+        raise Misuse(f"--db {path} is not an SQLite database")
     with tempfile.TemporaryDirectory(prefix="simharness-") as folder:
         target = os.path.join(folder, "copy.db")
         for ending in ("", "-wal", "-journal"):
@@ -75,21 +75,21 @@ def _ask(path: str, rows: Sequence[Rows], session: str) -> Answers:
 
 
 def differ(wanted: Wanted, kernel: Kernel, log: Log, ids: Sequence[Identity]) -> str:
-    """Say how the database of the kernel's execution, which is over, differs from the incident's; "" if it does not.
+    """Return how the database of the kernel's finished execution differs from the incident's; "" if it does not.
 
     Args:
-        ids: which of the incident's ids is which of the execution's; what they leave open is unified here.
+        ids: which of the incident's ids correspond to which of the execution's; ids that are not among them are unified here.
     """
     folder = kernel.workspace.path
     path = control.where(kernel, os.path.join(folder, log.database)) if folder else ""
     if not os.path.exists(path):
-        raise Misuse(f"the scenario makes no database: log=Log(database={log.database!r}) is the name that it gives to world.path")
-    session = next((other for kind, one, other in ids if (kind, one) == (log.session, wanted.session)), wanted.session)
-    known = {(kind, one): other for kind, one, other in ids}
+        raise Misuse(f"the scenario makes no database: log=Log(database={log.database!r}) must be the name that it gives to world.path")
+    session = next((ours for kind, theirs, ours in ids if (kind, theirs) == (log.session, wanted.session)), wanted.session)
+    known = {(kind, theirs): ours for kind, theirs, ours in ids}
     for question, theirs, ours in zip(log.rows, wanted.answers, _ask(path, log.rows, session), strict=True):
         unified = _unified(list(theirs), list(ours), question.ids, known)
         if unified is None:
-            return f"{question.about}: the incident has {_words(theirs)}, the execution {_words(ours)}"
+            return f"{question.about}: the incident has {_as_text(theirs)}, the execution {_as_text(ours)}"
         known = unified
     return ""
 
@@ -97,7 +97,7 @@ def differ(wanted: Wanted, kernel: Kernel, log: Log, ids: Sequence[Identity]) ->
 def _unified(
     theirs: list[Mapping[str, Any]], ours: list[Mapping[str, Any]], kinds: Mapping[str, str], known: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str], str] | None:
-    """Return the ids with which the two sets of rows are the same; None if there are none."""
+    """Return `known` with the ids that make the two sets of rows equal; None if no ids do."""
     if len(theirs) != len(ours):
         return None
     if not theirs:
@@ -106,33 +106,33 @@ def _unified(
     for position, row in enumerate(ours):
         taken = _same_row(first, row, kinds, known)
         if taken is not None:
-            found = _unified(rest, ours[:position] + ours[position + 1 :], kinds, taken)
-            if found is not None:
-                return found
+            ids = _unified(rest, ours[:position] + ours[position + 1 :], kinds, taken)
+            if ids is not None:
+                return ids
     return None
 
 
 def _same_row(
-    one: Mapping[str, Any], other: Mapping[str, Any], kinds: Mapping[str, str], known: Mapping[tuple[str, str], str]
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], kinds: Mapping[str, str], known: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str], str] | None:
     taken = dict(known)
-    for column, value in one.items():
+    for column, value in theirs.items():
         kind = kinds.get(column)
-        if kind is None or value is None or other[column] is None:
-            if value != other[column]:
+        if kind is None or value is None or ours[column] is None:
+            if value != ours[column]:
                 return None
             continue
         key = kind, str(value)
-        its = str(other[column])
-        if taken.get(key, its) != its or any(
-            found == its for (known_kind, mine), found in taken.items() if known_kind == kind and mine != key[1]
+        own = str(ours[column])
+        if taken.get(key, own) != own or any(
+            ours_too == own for (known_kind, theirs_too), ours_too in taken.items() if known_kind == kind and theirs_too != key[1]
         ):
             return None
-        taken[key] = its
+        taken[key] = own
     return taken
 
 
-def _words(rows: Sequence[Mapping[str, Any]]) -> str:
+def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "none"
     return "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in rows)

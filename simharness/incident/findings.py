@@ -1,4 +1,4 @@
-"""What a search has found: executions that explain the incident, and how far the others came."""
+"""What a search found: the executions that explain the incident, and how close the others came."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simharness.simulation.transcript import Account
 from simharness.trace.data import Trace
 
 Event = tuple[str, str, int]
-"""A step: who, what, and how many times that actor has done it."""
+"""A step: its actor, what it does, and how many times that actor has done it so far."""
 Pair = tuple[Event, Event]
 Ordering = tuple[int, tuple[tuple[str, ...], ...]]
 
@@ -30,12 +30,12 @@ class Evidence:
     Attributes:
         token: replays it.
         failure: what goes wrong in it, or None.
-        account: what it does, in words that are equal in every process.
-        logged: who logs each of the incident's lines.
-        ids: which of the incident's ids is which of the execution's.
-        separating: the smallest reordering known that makes the difference between harmless and harmful, in sentences.
+        account: what it does, in a text that is equal in every process.
+        logged: the actor that logs each of the incident's lines.
+        ids: which of the incident's ids correspond to which of the execution's.
+        separating: the smallest known reordering that separates harmless from harmful, in sentences.
         other: the token of that other ordering, if one was run.
-        unique: what would have told the orderings that fit apart, had it been logged.
+        unique: what would distinguish the orderings that fit, had it been logged.
     """
 
     token: str
@@ -54,13 +54,13 @@ class Fit:
     """An execution that explains the incident.
 
     Attributes:
-        keys: its choices, for a kernel in which log lines are points and nothing waits.
+        keys: its choices, for a kernel in which log lines are scheduling points and none of them waits.
         failure: what went wrong, in words, or None.
-        actors: who logged each of the incident's lines.
-        ids: which id is which.
+        actors: the actor that logged each of the incident's lines.
+        ids: which ids correspond.
         missing: messages that it logged and the incident lacks.
-        pairs: mask of the pairs of conflicting steps that it has; their bits are in `Found.pairs`.
-        switches: how often another actor moves than before.
+        pairs: mask of its ordered pairs of conflicting steps; their bits are in `Found.pairs`.
+        switches: how often a step is of another actor than the step before.
     """
 
     keys: Sequence[int]
@@ -74,13 +74,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class NearMiss:
-    """How far the executions that explain nothing came.
+    """How close the executions that do not explain the incident came.
 
     Attributes:
         consumed: how many of the incident's lines the best of them logged.
         line: the first one that it did not log.
         instead: what its actors were about to log there, as (actor, message); empty: they had ended, or waited for something else.
-        rows: if it logged all, what the database says otherwise.
+        rows: if it logged all of them, how its database differs.
     """
 
     consumed: int
@@ -91,7 +91,7 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class Level:
-    """One search: which faults had to strike, and how many lines were missing from the log, at most."""
+    """The assumptions of one search: which faults have to strike, and how many lines the log may lack."""
 
     faults: Faults | None
     missing: int
@@ -105,7 +105,7 @@ class Level:
 
 @dataclass
 class Found:
-    """What the search of one level came to; `gave_up` says why it is not exhausted."""
+    """The result of the search of one level; `gave_up` says why it is not exhausted."""
 
     level: Level
     fits: dict[Ordering, Fit] = field(default_factory=dict)
@@ -133,8 +133,8 @@ class Found:
 
 
 def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, int]) -> Fit:
-    """Return what is kept of the kernel's last execution, which fits."""
-    who = [""] * gate.complete.bit_length()
+    """Return what to keep of the kernel's last execution, which fits."""
+    actors = [""] * gate.complete.bit_length()
     missing = []
     for resource in gate.resources:
         before = State()
@@ -142,7 +142,7 @@ def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, i
             gained = state.consumed & ~before.consumed
             operation = kernel.record.operations[step]
             if gained:
-                who[gained.bit_length() - 1] = kernel.cast.actors[kernel.record.keys[step] >> SHIFT].name
+                actors[gained.bit_length() - 1] = kernel.cast.actors[kernel.record.keys[step] >> SHIFT].name
             elif isinstance(operation, LogLine):
                 missing.append(operation.message)
             before = state
@@ -155,22 +155,22 @@ def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, i
     ]
     said = describe(execution.failure)
     failure = None if said is None else kernel.canonical(said)
-    switches = sum(one >> SHIFT != other >> SHIFT for one, other in pairwise(keys))
+    switches = sum(before >> SHIFT != after >> SHIFT for before, after in pairwise(keys))
     state = gate.state
     assert state is not None
-    return Fit(keys, failure, who, state.ids, missing, pairs_of(kernel, pairs), switches)
+    return Fit(keys, failure, actors, state.ids, missing, pairs_of(kernel, pairs), switches)
 
 
 def ordering_of(kernel: Kernel, pairs: int) -> Ordering:
-    """Return a name for the ordering of the kernel's last execution: what each mover did, and how conflicting steps were ordered.
+    """Return a name for the ordering of the kernel's last execution: what each mover did, and the order of conflicting steps.
 
-    Only the code's own steps count: not that lines were logged, nor what the incident's order made wait.
+    Only the code's own steps count, not log lines and not what waited for the incident's order.
     """
     own: dict[str, list[str]] = {}
-    for (who, what, _), operation, key in zip(events_of(kernel), kernel.record.operations, kernel.record.keys, strict=True):
+    for (mover, what, _), operation, key in zip(events_of(kernel), kernel.record.operations, kernel.record.keys, strict=True):
         if operation.kind not in (LOG, PICK):
-            own.setdefault(who, []).append(f"{what} {key & ALTERNATIVES}")
-    return pairs, tuple(sorted((who, *steps) for who, steps in own.items()))
+            own.setdefault(mover, []).append(f"{what} {key & ALTERNATIVES}")
+    return pairs, tuple(sorted((mover, *steps) for mover, steps in own.items()))
 
 
 def pairs_of(kernel: Kernel, known: dict[Pair, int]) -> int:
@@ -191,13 +191,13 @@ def pairs_of(kernel: Kernel, known: dict[Pair, int]) -> int:
 
 
 def events_of(kernel: Kernel) -> list[Event]:
-    """Return a name for each step of the kernel's last execution: who did what, and how many times before."""
-    made: dict[tuple[str, str], int] = {}
-    found: list[Event] = []
+    """Return the name of each step of the kernel's last execution."""
+    counts: dict[tuple[str, str], int] = {}
+    events: list[Event] = []
     for key, operation in zip(kernel.record.keys, kernel.record.operations, strict=True):
         actor = kernel.cast.actors.get(key >> SHIFT)
-        who = kernel.mover(key) if actor is None else actor.name
+        mover = kernel.mover(key) if actor is None else actor.name
         what = kernel.canonical(f"{operation.kind} {operation.detail}".strip())
-        count = made[who, what] = made.get((who, what), 0) + 1
-        found.append((who, what, count))
-    return found
+        count = counts[mover, what] = counts.get((mover, what), 0) + 1
+        events.append((mover, what, count))
+    return events

@@ -1,7 +1,7 @@
-"""Reading log files: text in a `logging` format, JSON lines; rotated, compressed, cut off, in several encodings.
+"""Reads log files: text in a `logging` format or JSON lines; rotated, compressed, truncated, in several encodings.
 
 Every line of a file is accounted for: it begins a record, belongs to the record before it (a traceback), or is counted as unreadable. A
-last line without an end was being written when the file was taken: it is not used, and that is said.
+last line without a newline was still being written when the file was copied: it is not used, and a note says so.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ _MARKS = (
 
 @dataclass
 class Reading:
-    """What was read: the lines that are records, in the order of their files, and what else there was.
+    """The result of reading: the records, in the order of their files, and counts of everything else.
 
     Attributes:
-        lines: every record.
-        files: how many were read, and `total` how many lines they had.
+        lines: the records.
+        files, total: how many files were read, and how many lines they have.
         continued: lines that belong to the record before them.
-        unreadable: places and texts of lines that are no records.
-        notes: what the reader ought to know (a line that was cut off, an encoding that was guessed).
+        unreadable: places and texts of lines that are not records.
+        notes: what the user should know (a truncated line, a guessed encoding).
     """
 
     lines: list[Line] = field(default_factory=list)
@@ -78,12 +78,12 @@ def read(paths: Sequence[str], log: Log, layout: str | None = None, zone: str = 
     """Read log files.
 
     Args:
-        log: says what the lines mean, and their format where `layout` does not.
-        layout: the format of text lines, as `logging.Formatter` has it ("%" or "{" style).
-        zone: of times that do not tell theirs: "UTC", "+02:00", "Europe/Berlin".
+        log: says what the lines mean, and their format unless `layout` does.
+        layout: the format of text lines, as for `logging.Formatter` ("%" or "{" style).
+        zone: the time zone of times without one: "UTC", "+02:00", "Europe/Berlin".
 
     Raises:
-        Misuse: a file cannot be read, or is no log.
+        Misuse: a file cannot be read, or is not a log.
     """
     times = Times(_zone(zone))
     reading = Reading()
@@ -95,8 +95,8 @@ def read(paths: Sequence[str], log: Log, layout: str | None = None, zone: str = 
 
 
 def _in_order(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the files with the logs that they are parts of, the older parts of a log first; a file that is named twice once."""
-    found: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    """Return each file once, with the log that it is a part of; the older parts of a log first."""
+    parts: dict[str, tuple[str, tuple[Any, ...]]] = {}
     for path in paths:
         folder, name = os.path.split(path)
         match = _ROTATED.fullmatch(name)
@@ -106,8 +106,8 @@ def _in_order(paths: Sequence[str]) -> list[tuple[str, str]]:
             age: tuple[Any, ...] = (1, "", -int(match["number"]))
         else:
             age = (0, match["date"], 0) if match["date"] else (2, "", 0)
-        found.setdefault(os.path.realpath(path), (path, (source, *age)))
-    return [(path, key[0]) for path, key in sorted(found.values(), key=lambda entry: entry[1])]
+        parts.setdefault(os.path.realpath(path), (path, (source, *age)))
+    return [(path, key[0]) for path, key in sorted(parts.values(), key=lambda entry: entry[1])]
 
 
 def _read_file(path: str, source: str, log: Log, layouts: Sequence[str], times: Times, reading: Reading) -> None:
@@ -120,18 +120,18 @@ def _read_file(path: str, source: str, log: Log, layouts: Sequence[str], times: 
     record = _json_record if first.lstrip().startswith("{") else _text_record(_pattern(layouts[0]))
     before = len(reading.lines)
     if cut:
-        reading.notes.append(f"{path}:{len(texts) + 1} has no end: it was cut off, and is not used")
+        reading.notes.append(f"{path}:{len(texts) + 1} has no newline: it is truncated, and not used")
     last: Line | None = None
     for number, text in enumerate(texts, start=1):
-        found = record(text.rstrip("\r"))
-        stamp = times.of(found[0]) if found is not None else None
-        if found is None or stamp is None:
+        parsed = record(text.rstrip("\r"))
+        stamp = times.of(parsed[0]) if parsed is not None else None
+        if parsed is None or stamp is None:
             if last is not None:
                 reading.continued += 1
             elif text.strip():
                 reading.unreadable.append((f"{path}:{number}", text))
             continue
-        _, logger, level, message, process, thread, tags = found
+        _, logger, level, message, process, thread, tags = parsed
         last = Line(source, f"{path}:{number}", *stamp, logger, level, message, process, thread, tags)
         matched = log.match(logger, message)
         if matched is not None:
@@ -141,7 +141,7 @@ def _read_file(path: str, source: str, log: Log, layouts: Sequence[str], times: 
     reading.total += len(texts) + bool(cut)
     if len(reading.lines) == before:
         raise Misuse(
-            f"{path} is no log, or has another format: none of its {len(texts) + bool(cut):,} lines is like {layouts[0]!r}; "
+            f"{path} is not a log, or has another format: none of its {len(texts) + bool(cut):,} lines matches {layouts[0]!r}; "
             "give its format with --format"
         )
 
@@ -158,12 +158,12 @@ def _text(path: str, notes: list[str]) -> str:
     if data.startswith(b"\x1f\x8b"):
         data, whole = _unpacked(data)
         if not whole:
-            notes.append(f"{path}: the compressed data is damaged or cut off; what could be unpacked is used")
+            notes.append(f"{path}: the compressed data is damaged or truncated; what could be unpacked is used")
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, errors="replace").replace("\r\n", "\n")
     if b"\0" in data[:65_536]:
-        raise Misuse(f"{path} is no log: it holds binary data")
+        raise Misuse(f"{path} is not a log: it holds binary data")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -174,7 +174,7 @@ def _text(path: str, notes: list[str]) -> str:
 
 
 def _unpacked(data: bytes) -> tuple[bytes, bool]:
-    """Unpack gzip data as far as it goes; return whether it was whole."""
+    """Unpack gzip data as far as possible; return whether it was complete."""
     parts: list[bytes] = []
     while data:
         unpacker = zlib.decompressobj(31)
@@ -196,10 +196,10 @@ _Record = tuple[str, str, str, str, str, str, dict[str, str]]
 
 
 def _pattern(layout: str) -> re.Pattern[str]:
-    """Return what matches the lines that a format makes.
+    """Return a pattern for the lines that a format makes.
 
     Raises:
-        Misuse: it is no format, or one without time or message.
+        Misuse: it is not a format, or lacks the time or the message.
     """
     style = _PERCENT if _PERCENT.search(layout) else _BRACE
     parts = style.split(layout)
@@ -207,7 +207,7 @@ def _pattern(layout: str) -> re.Pattern[str]:
     if "message" not in names or not {"asctime", "created"} & set(names):
         raise Misuse(f"--format {layout!r}: it needs a message and a time, such as '%(asctime)s %(levelname)s %(name)s: %(message)s'")
     if len(set(names)) != len(names):
-        raise Misuse(f"--format {layout!r}: it has an attribute twice")
+        raise Misuse(f"--format {layout!r}: an attribute occurs twice")
     texts = [re.escape(text.replace("%%", "%") if style is _PERCENT else text) for text in parts[::2]]
     pattern = texts[0]
     for name, text in zip(names, texts[1:], strict=True):
@@ -221,10 +221,10 @@ def _text_record(pattern: re.Pattern[str]) -> Callable[[str], _Record | None]:
     others = names - set(_ATTRIBUTES) - {"threadName"}
 
     def record(text: str) -> _Record | None:
-        found = pattern.fullmatch(text)
-        if found is None:
+        match = pattern.fullmatch(text)
+        if match is None:
             return None
-        get = found.groupdict().get
+        get = match.groupdict().get
         stamp = get("asctime") or get("created") or ""
         if "msecs" in names and "," not in stamp and "." not in stamp:
             stamp += f".{float(get('msecs') or 0):03.0f}"
@@ -237,17 +237,17 @@ def _text_record(pattern: re.Pattern[str]) -> Callable[[str], _Record | None]:
 
 def _json_record(text: str) -> _Record | None:
     try:
-        found = json.loads(text)
+        fields = json.loads(text)
     except ValueError:
         return None
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         return None
 
     def pick(what: str) -> str:
-        return next((str(found[name]) for name in _JSON[what] if found.get(name) is not None), "")
+        return next((str(fields[name]) for name in _JSON[what] if fields.get(name) is not None), "")
 
     known = {name for names in _JSON.values() for name in names}
-    tags = {name: str(value) for name, value in found.items() if name not in known and isinstance(value, str | int)}
+    tags = {name: str(value) for name, value in fields.items() if name not in known and isinstance(value, str | int)}
     message = pick("message").partition("\n")[0]
     return pick("time"), pick("logger"), pick("level").upper(), message, pick("process"), pick("thread"), tags
 
@@ -256,10 +256,10 @@ def _json_record(text: str) -> _Record | None:
 
 
 def _zone(name: str) -> tzinfo:
-    found = re.fullmatch(r"([+-])(\d\d):?(\d\d)", name)
-    if found is not None:
-        size = timedelta(hours=int(found[2]), minutes=int(found[3]))
-        return timezone(size if found[1] == "+" else -size)
+    offset = re.fullmatch(r"([+-])(\d\d):?(\d\d)", name)
+    if offset is not None:
+        size = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
+        return timezone(size if offset[1] == "+" else -size)
     try:
         return UTC if name.upper() in ("UTC", "Z") else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -267,26 +267,26 @@ def _zone(name: str) -> tzinfo:
 
 
 class Times:
-    """Takes times apart; those that do not tell their zone are in `zone`."""
+    """Parses times; one without a time zone is in `zone`."""
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
         self._seconds: dict[tuple[str, str], int] = {}
 
     def of(self, text: str) -> tuple[int, int] | None:
-        """Return a time in nanoseconds since 1970 and its precision in nanoseconds; None if it is no time."""
-        found = _TIME.fullmatch(text)
-        if found is None:
+        """Return a time and its precision, in nanoseconds (since 1970); None if the text is not a time."""
+        match = _TIME.fullmatch(text)
+        if match is None:
             return self._number(text)
-        fraction = found[2] or ""
-        key = found[1], found[3] or ""
+        fraction = match[2] or ""
+        key = match[1], match[3] or ""
         seconds = self._seconds.get(key)
         if seconds is None:
             try:
-                moment = datetime.fromisoformat(found[1])
+                moment = datetime.fromisoformat(match[1])
             except ValueError:
                 return None
-            moment = moment.replace(tzinfo=_zone(found[3]) if found[3] else self._zone)
+            moment = moment.replace(tzinfo=_zone(match[3]) if match[3] else self._zone)
             if len(self._seconds) > 10_000:
                 self._seconds.clear()
             seconds = self._seconds[key] = int(moment.timestamp())
@@ -303,27 +303,27 @@ class Times:
 
 
 def within(reading: Reading, since: str | None, until: str | None, zone: str) -> None:
-    """Leave out all lines but those from one time to another, both included; a time that is not given does not bound.
+    """Keep only the lines from `since` to `until`, both included; None sets no bound.
 
     Raises:
-        Misuse: what is given is no time.
+        Misuse: one of them is not a time.
     """
     times, bounds = Times(_zone(zone)), []
     for option, text in (("--since", since), ("--until", until)):
-        found = None if text is None else times.of(text)
-        if text is not None and found is None:
-            raise Misuse(f"{option} {text!r} is no time: write one as the log does, such as '2026-11-22 22:34:03'")
-        bounds.append(found)
+        bound = None if text is None else times.of(text)
+        if text is not None and bound is None:
+            raise Misuse(f"{option} {text!r} is not a time: write it as the log does, such as '2026-11-22 22:34:03'")
+        bounds.append(bound)
     first = bounds[0][0] if bounds[0] is not None else 0
     last = sum(bounds[1]) if bounds[1] is not None else None
     whole = len(reading.lines)
     reading.lines = [line for line in reading.lines if line.time >= first and (last is None or line.time < last)]
     if whole != len(reading.lines):
-        reading.notes.append(f"{whole - len(reading.lines):,} records are from before --since or after --until, and left out")
+        reading.notes.append(f"{whole - len(reading.lines):,} records before --since or after --until are left out")
 
 
 def clock_text(time: int) -> str:
-    """Return a time of a line, in UTC, with milliseconds."""
+    """Return a line's time as text, in UTC, with milliseconds."""
     moment = datetime.fromtimestamp(time // SECOND, UTC)
     return f"{moment:%H:%M:%S}.{time % SECOND // 1_000_000:03}"
 

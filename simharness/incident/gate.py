@@ -1,4 +1,4 @@
-"""Lets the log lines of an execution pass in the order of an incident's, and keeps how far it has come."""
+"""Lets the log lines of an execution pass in the order of an incident's, and tracks how far it has got."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from simharness.runtimes.logs import LOG
 
 RESOURCE = "the incident's log"
 PROCESS, THREAD = "a process", "a thread"
-"""Kinds of ids that the line format tells."""
+"""Kinds of ids that come from the line format."""
 DROPPED = "dropped log lines"
-"""In a kernel's context: the indices of steps that only found out that a line comes after the end of its part; none of the code's."""
+"""In a kernel's context: the indices of steps that only showed that a line comes after the end of its part; not steps of the code."""
 PICK = Kind(ALONE, "pick")
-"""The kind of the steps by which actors pick whose lines they log; they are no steps of the code."""
+"""The kind of the steps by which actors pick the part whose lines they log; they are not the code's steps."""
 Identity = tuple[str, str, str]
 """(kind, value in the incident, value in the execution)"""
 
 
 class State(NamedTuple):
-    """How much of the incident an execution has logged: a mask of its lines, how many of its own it lacks, which ids are which."""
+    """How much of the incident an execution has logged: the mask of its lines, the number of lines that the incident lacks, the ids."""
 
     consumed: int = 0
     missing: int = 0
     ids: tuple[Identity, ...] = ()
 
     def unified(self, pairs: Sequence[Identity]) -> tuple[Identity, ...] | None:
-        """Return the ids with these, or None if one of them is taken for something else."""
-        found = list(self.ids)
+        """Return the ids with these added, or None if an id already corresponds to another one."""
+        ids = list(self.ids)
         for pair in pairs:
-            if pair in found:
+            if pair in ids:
                 continue
-            kind, one, other = pair
-            if any(kind == known and (one == mine or other == its) for known, mine, its in found):
+            kind, logged, own = pair
+            if any(kind == known and (logged == mine or own == its) for known, mine, its in ids):
                 return None
-            found.append(pair)
-        return tuple(sorted(found))
+            ids.append(pair)
+        return tuple(sorted(ids))
 
 
 class LogLine(Operation):
-    """The step that a log line is; `message` is what is logged."""
+    """The step of a log line; `message` is what it logs."""
 
     __slots__ = ("message",)
 
@@ -57,13 +57,13 @@ class LogLine(Operation):
 
 
 class Gate:
-    """Lets log lines pass in the incident's order; `Record.on_log` of a kernel.
+    """Lets log lines pass in the incident's order; see `Kernel.route_log_lines`.
 
-    Processes between whose lines nothing is known of the order have a lock each, so that their lines stay independent; each actor then
-    picks, before its first line, whose lines it logs. Which ids are which is brought together when the execution is over.
+    Where no order is known between the lines of two processes, each has its own resource, so that their lines stay independent; each actor
+    then picks, before its first line, the part whose lines it logs. The parts' ids are unified when the execution is over.
 
     Args:
-        missing: lines that the execution may log and the incident lacks, at most.
+        missing: how many lines the execution may log that the incident lacks.
     """
 
     def __init__(self, kernel: Kernel, incident: Incident, log: Log, missing: int) -> None:
@@ -76,12 +76,12 @@ class Gate:
 
     @property
     def resources(self) -> list[Resource]:
-        """One for each part of the incident that has a lock of its own; their states are what has been logged of it."""
+        """The resource of each part of the incident; its state is what has been logged of the part."""
         return [self._kernel.resource(f"{RESOURCE} {number}", State()) for number in range(len(self._parts))]
 
     @property
     def state(self) -> State | None:
-        """How far the kernel's execution has come; None if its parts take ids for different things."""
+        """How far the kernel's execution has got; None if the ids of its parts contradict each other."""
         states: list[State] = [resource.state for resource in self.resources]
         whole = State()
         for state in states:
@@ -131,14 +131,14 @@ class Gate:
             )
 
     def _pass(self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> State | None:
-        """Make the step of a line that may be one of the candidates; return the state that it leads to, None if it is none of them."""
+        """Make the step of a line that may match a candidate; return the state that it leads to, or None if no candidate matches."""
         resource, known = self.resources[part], dict[State, list[State]]()
 
         def ways(state: State) -> list[State]:
-            found = known.get(state)
-            if found is None:
-                found = known[state] = self._ways(state, self._parts[part], candidates)
-            return found
+            states = known.get(state)
+            if states is None:
+                states = known[state] = self._ways(state, self._parts[part], candidates)
+            return states
 
         last = any(not any(before >> index & 1 for before in self._before) for index, _ in candidates)
         most = self._widest([index for index, _ in candidates]) + bool(self._missing)
@@ -153,16 +153,16 @@ class Gate:
                 also=self._ended.bit if last and len(self._parts) > 1 else 0,
             )
         )
-        found = ways(resource.state)
-        return found[taken] if taken < len(found) else None
+        states = ways(resource.state)
+        return states[taken] if taken < len(states) else None
 
     @property
     def _ended(self) -> Resource:
-        """Its state is the mask of the lines of the parts that have been logged to their ends; what comes after all is free."""
+        """The resource whose state is the mask of the lines of the finished parts; once all are finished, further lines are free."""
         return self._kernel.resource(f"the end of {RESOURCE}", 0)
 
     def _part(self) -> int:
-        """Return which part of the incident the current actor logs; before its first line it picks one."""
+        """Return the part of the incident that the current actor logs; it picks one before its first line."""
         actor = self._kernel.actor
         assert actor is not None
         picked: int | None = actor.locals.get(PICK)
@@ -172,18 +172,18 @@ class Gate:
         return picked
 
     def _identities(self, line: Line, record: logging.LogRecord, fields: Mapping[str, str]) -> list[Identity]:
-        """Return what has to be unified if the record is to be that line."""
+        """Return the ids to unify if the record is taken for that line."""
         ids = self._log.ids
-        found = [(ids[name], line.fields[name], value) for name, value in fields.items() if name in ids]
+        pairs = [(ids[name], line.fields[name], value) for name, value in fields.items() if name in ids]
         life = f"{record.process}{self._lives(record)}"
         if line.process:
-            found.append((PROCESS, line.process, life))
+            pairs.append((PROCESS, line.process, life))
         if line.thread:
-            found.append((THREAD, f"{line.source if not line.process else line.process} {line.thread}", f"{life} {record.thread}"))
-        return found
+            pairs.append((THREAD, f"{line.source if not line.process else line.process} {line.thread}", f"{life} {record.thread}"))
+        return pairs
 
     def _lives(self, record: logging.LogRecord) -> str:
-        """Return a mark for each time that the record's process has crashed: started again, it is another one."""
+        """Return a mark for each crash of the record's process: after a restart it is another process."""
         kernel = self._kernel
         process = kernel.actor.process if kernel.actor is not None else ""
         return "'" * sum(
@@ -191,23 +191,23 @@ class Gate:
         )
 
     def _ways(self, state: State, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> list[State]:
-        """Return the states to which the record may lead: as one of the candidates, or as a line that is missing."""
-        found: list[State] = []
+        """Return the states to which the record may lead: as one of the candidates, or as a line that the incident lacks."""
+        states: list[State] = []
         if state.consumed == part:
-            found.append(state)
+            states.append(state)
             if len(self._parts) == 1:
-                return found
+                return states
         for index, identities in candidates:
             if not state.consumed >> index & 1 and not self._before[index] & ~state.consumed:
                 ids = state.unified(identities)
                 if ids is not None:
-                    found.append(State(state.consumed | 1 << index, state.missing, ids))
+                    states.append(State(state.consumed | 1 << index, state.missing, ids))
         if state.missing < self._missing:
-            found.append(state._replace(missing=state.missing + 1))
-        return found
+            states.append(state._replace(missing=state.missing + 1))
+        return states
 
     def _widest(self, indices: Sequence[int]) -> int:
-        """Return how many of these lines may be next at once, at most: the greedy number of chains that they fall into is no less."""
+        """Return an upper bound of how many of these lines can be next at once: the number of chains of a greedy partition."""
         chains: list[int] = []
         for index in indices:
             for position, last in enumerate(chains):
@@ -220,17 +220,17 @@ class Gate:
 
 
 def parts(incident: Incident) -> list[int]:
-    """Return the incident's lines as masks of those whose order is somehow known; all in one where lines do not tell their process.
+    """Return the parts of the incident, as masks of lines: lines of different parts have no known order. One part if a line has no process.
 
-    A process is never taken apart: what an actor logs is all in one part.
+    All lines of a process are in one part, so all lines of an actor are.
     """
     lines = incident.lines
     if not lines or not all(line.process for line in lines):
         return [(1 << len(lines)) - 1]
-    found: list[int] = []
+    masks: list[int] = []
     for index, line in enumerate(lines):
         mask = 1 << index | incident.before[index]
         mask |= sum(1 << other for other in range(index) if lines[other].process == line.process)
-        joined = [part for part in found if part & mask]
-        found = [part for part in found if not part & mask] + [sum(joined) | 1 << index]
-    return found
+        joined = [part for part in masks if part & mask]
+        masks = [part for part in masks if not part & mask] + [sum(joined) | 1 << index]
+    return masks

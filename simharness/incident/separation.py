@@ -1,9 +1,8 @@
-"""What makes the difference: between the orderings that fit and those that do not harm, and between those that fit.
+"""What separates harmful orderings from harmless ones, and the orderings that fit from each other.
 
-Where orderings of both kinds fit, the two that differ least are compared. Where all that fit are harmful, the races that decide the harm
-are found by reversing them (`verdicts.blame`). Where all are harmless, the scenario is explored for the harmful ordering that differs
-least.
-The difference is the number of pairs of conflicting steps that come the other way round.
+If both harmful and harmless orderings fit, the two that differ least are compared. If all that fit are harmful, the races that decide the
+harm are found by reversing them (`verdicts.blame`). If all are harmless, the scenario is explored for the harmful ordering that differs
+least. The difference is the number of pairs of conflicting steps that are reversed.
 """
 
 from __future__ import annotations
@@ -18,27 +17,26 @@ from simharness.settings import Settings
 from simharness.simulation.execution import Execution
 from simharness.simulation.repeating import witness
 from simharness.simulation.simulation import Simulation
-from simharness.timeline.why import explain as sentences
+from simharness.timeline.why import explain as explain_in_words
 from simharness.trace.data import Step, Trace
 from simharness.verdicts.blame import explain
 from simharness.verdicts.shrink import Shrinker
 
 MOST_EXECUTIONS = 2_000
 MOST_SECONDS = 20.0
-"""What looking for a harmful ordering may take, where all that fit are harmless."""
+"""Limits of the search for a harmful ordering, if all that fit are harmless."""
 REVERSALS = 40
 SHOWN = 3
-"""Pairs of steps that are told."""
+"""How many pairs of steps are reported."""
 MOST_FIELDS = 6
 
 
-def evidence(simulation: Simulation, found: Found, threads_told: bool) -> Evidence:
-    """Return one of the executions that fit, a harmful one if there is one, and what is known about it.
-
-    The simulation is the one that the search was made in; nothing waits for the incident's log any more.
+def evidence(simulation: Simulation, found: Found, threads_known: bool) -> Evidence:
+    """Return one of the executions that fit, a harmful one if possible, and what is known about it.
 
     Args:
-        threads_told: whether the incident's lines tell by which thread they were written.
+        simulation: that of the search; log lines no longer wait for the incident's.
+        threads_known: whether the incident's lines name their threads.
     """
     kernel = simulation.kernel
     harmful, harmless = found.harmful, found.harmless
@@ -48,16 +46,16 @@ def evidence(simulation: Simulation, found: Found, threads_told: bool) -> Eviden
     failed_at = None if execution.failure is None else execution.failure.step + 1
     trace = simulation.record(best.keys, best.failure, failed_at)
     names = _Names(trace, events_of(kernel))
-    made = Evidence(token, best.failure, trace, account, best.actors, best.ids, unique=_unique(found, names, threads_told))
+    made = Evidence(token, best.failure, trace, account, best.actors, best.ids, unique=_unique(found, names, threads_known))
     if harmful and harmless:
         nearest = min(harmless, key=lambda fit: len(_reversed(best.pairs, fit.pairs, found.pairs)))
-        told = names.difference(_reversed(best.pairs, nearest.pairs, found.pairs), "harmless; it fits the log as well")
-        return replace(made, separating=told, other=_token(simulation, nearest.keys))
+        sentences = names.difference(_reversed(best.pairs, nearest.pairs, found.pairs), "harmless; it fits the log as well")
+        return replace(made, separating=sentences, other=_token(simulation, nearest.keys))
     if harmful:
         return _blamed(simulation, made, execution)
     nearest_harm = _Nearest(best, found.pairs)
     nearest_harm.look(simulation)
-    return replace(made, separating=nearest_harm.told(names), other=nearest_harm.token)
+    return replace(made, separating=nearest_harm.sentences(names), other=nearest_harm.token)
 
 
 def _blamed(simulation: Simulation, made: Evidence, execution: Execution) -> Evidence:
@@ -66,7 +64,7 @@ def _blamed(simulation: Simulation, made: Evidence, execution: Execution) -> Evi
     shrinker = Shrinker(simulation, execution, 0)
     why = explain(simulation, shrinker, REVERSALS)
     trace = replace(made.trace, why=why)
-    return replace(made, trace=trace, separating=sentences(trace), other=why.passing.token if why.passing is not None else "")
+    return replace(made, trace=trace, separating=explain_in_words(trace), other=why.passing.token if why.passing is not None else "")
 
 
 def _token(simulation: Simulation, keys: Sequence[int]) -> str:
@@ -75,7 +73,7 @@ def _token(simulation: Simulation, keys: Sequence[int]) -> str:
 
 
 def _reversed(mine: int, other: int, known: dict[Pair, int]) -> list[Pair]:
-    """Return the pairs of the one that the other has the other way round."""
+    """Return the pairs in `mine` that are reversed in `other`."""
     return [pair for pair, bit in known.items() if bit & mine and known.get((pair[1], pair[0]), 0) & other]
 
 
@@ -98,8 +96,8 @@ class _Nearest(Watcher):
         if self._best is not None:
             self.token = _token(simulation, self._best[1])
 
-    def told(self, names: _Names) -> Sequence[str]:
-        """What was found, in sentences."""
+    def sentences(self, names: _Names) -> Sequence[str]:
+        """Return the result in sentences."""
         if self._best is None:
             return [self._nothing]
         return names.difference(self._best[2], "harmful")
@@ -113,46 +111,46 @@ class _Nearest(Watcher):
 
 
 class _Names:
-    """Calls the steps of an execution by the user's functions and lines."""
+    """Names the steps of an execution by the user's functions and lines."""
 
     def __init__(self, trace: Trace, events: Sequence[Event]) -> None:
         self._steps: dict[Event, Step] = dict(zip(events, trace.steps, strict=True))
 
     def difference(self, pairs: Sequence[Pair], what: str) -> list[str]:
-        """Say which pairs of steps the nearest other ordering has the other way round."""
+        """Say which pairs of steps are reversed in the nearest other ordering; `what` describes that ordering."""
         if not pairs:
-            return [f"the nearest ordering that is {what} makes other steps"]
+            return [f"the nearest ordering that is {what} consists of other steps"]
         shown = [f"{first} before {second}" for first, second in dict.fromkeys(map(self.pair, pairs))]
         more = f" (and {len(shown) - SHOWN} more)" if len(shown) > SHOWN else ""
         return [f"in the other order this is {what}: {'; '.join(shown[:SHOWN])}{more}"]
 
     def pair(self, pair: Pair) -> tuple[str, str]:
-        """Return the names of two steps, each by the innermost of the lines that led to it and not to the other."""
-        one, other = (self._lines(event) for event in pair)
-        depth = next((k for k, (mine, its) in enumerate(zip(one, other, strict=False)) if mine != its), 0)
-        return self._name(pair[0], one, depth), self._name(pair[1], other, depth)
+        """Return the names of two steps, each by the innermost line that led to it and not to the other step."""
+        first, second = (self._lines(event) for event in pair)
+        depth = next((k for k, (mine, its) in enumerate(zip(first, second, strict=False)) if mine != its), 0)
+        return self._name(pair[0], first, depth), self._name(pair[1], second, depth)
 
     def _lines(self, event: Event) -> Sequence[object]:
         step = self._steps.get(event)
         return () if step is None else step.calls
 
     def _name(self, event: Event, lines: Sequence[object], depth: int) -> str:
-        who, what, count = event
+        mover, what, count = event
         if depth < len(lines):
             place = lines[depth]
-            return f"{who} in {getattr(place, 'function', what)} ({place})"
-        return f"{who}: {what}{f' ({count})' if count > 1 else ''}"
+            return f"{mover} in {getattr(place, 'function', what)} ({place})"
+        return f"{mover}: {what}{f' ({count})' if count > 1 else ''}"
 
 
-def _unique(found: Found, names: _Names, threads_told: bool) -> list[str]:
-    """Return what would have told all orderings that fit apart, had it been logged: the most telling first."""
+def _unique(found: Found, names: _Names, threads_known: bool) -> list[str]:
+    """Return what would distinguish all orderings that fit, had it been logged; what distinguishes most of them first."""
     fits = list(found.fits.values())
     if len(fits) < 2:
         return []
-    told: list[str] = []
+    missing: list[str] = []
     classes = [0] * len(fits)
-    if not threads_told and len({tuple(fit.actors) for fit in fits}) > 1:
-        told.append("the thread of each line: %(process)d and %(threadName)s in the format")
+    if not threads_known and len({tuple(fit.actors) for fit in fits}) > 1:
+        missing.append("the thread of each line: %(process)d and %(threadName)s in the format")
         classes = _split(classes, [tuple(fit.actors) for fit in fits])
     union = 0
     common = -1
@@ -160,19 +158,19 @@ def _unique(found: Found, names: _Names, threads_told: bool) -> list[str]:
         union |= fit.pairs
         common &= fit.pairs
     varying = [(pair, bit) for pair, bit in found.pairs.items() if bit & union & ~common]
-    while varying and len(set(classes)) < len(fits) and len(told) < MOST_FIELDS:
+    while varying and len(set(classes)) < len(fits) and len(missing) < MOST_FIELDS:
         pair, bit = max(varying, key=lambda entry: len(set(_split(classes, [bool(fit.pairs & entry[1]) for fit in fits]))))
         split = _split(classes, [bool(fit.pairs & bit) for fit in fits])
         if len(set(split)) == len(set(classes)):
             break
         classes = split
         first, second = names.pair(pair)
-        text = f"a line each at {first} and at {second}, to tell which came first"
-        told += [text] if text not in told else []
+        text = f"a line at {first} and one at {second}, to show which came first"
+        missing += [text] if text not in missing else []
     left = len(fits) - len(set(classes))
     if left:
-        told.append(f"more of the same: {left} of {len(fits)} orderings are not told apart by these")
-    return told
+        missing.append(f"more of the same: these do not distinguish {left} of {len(fits)} orderings")
+    return missing
 
 
 def _split(classes: Sequence[int], by: Sequence[object]) -> list[int]:

@@ -1,8 +1,8 @@
 """What log lines mean: message templates with fields, which of them are identities, and what an incident looks like.
 
 The engine knows nothing of any program's log. A scenario declares it, with `@simharness.scenario(log=Log(…))`: a template for each line
-that matters, as the code's own `logger` calls have them. A field is free (counts, texts, names of models) unless it is an *id*, which is
-unified (two lines that name one session in the incident name one in the execution, and different ones different ones), or is to be *equal*.
+that matters, in the words of the code's own `logger` calls. A field is free (counts, texts, model names) unless it must be *equal* or is an
+*id*. Ids are unified: lines that name the same session in the incident name the same one in the execution, and different ones otherwise.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Template:
     """One kind of log line.
 
     Attributes:
-        event: what it tells of, in a few words.
+        event: what it reports, in a few words.
         logger: the name of the logger.
         message: the message with its fields, such as `turn ended: session={session}`.
-        goes_on: the session that it names is a new one, which goes on from the one that its thread named before.
+        goes_on: the session that it names is new, and continues the one that its thread named before.
     """
 
     event: str
@@ -52,12 +52,12 @@ class Template:
 
 @dataclass(frozen=True)
 class Rows:
-    """A question to the database whose answer is compared between the incident and an execution.
+    """A query whose rows are compared between the incident's database and an execution's.
 
     Attributes:
         about: what the rows are, in words.
-        sql: a SELECT; `:session` in it is the incident's first session. Columns that are no ids are compared as they are.
-        ids: which of its columns are ids, and of which kind.
+        sql: a SELECT; `:session` in it is the incident's first session. Columns that are not ids are compared by value.
+        ids: for each column that is an id, its kind.
     """
 
     about: str
@@ -70,14 +70,14 @@ class Log:
     """What a scenario's author says about its log.
 
     Attributes:
-        templates: the lines that matter. Lines that match none are listed and free.
-        ids: for each field that is an id its kind; ids of one kind are unified with each other.
+        templates: the lines that matter. Lines that match none of them are free.
+        ids: for each field that is an id, its kind; ids of one kind are unified with each other.
         session: the kind of id that says which lines belong together.
-        tags: for attributes of the line format (not of messages) their kind of id; they say what belongs together, and are not unified.
+        tags: for attributes of the line format that are ids, their kind; they say which lines belong together, and are not unified.
         equal: fields whose text must be the same in the execution.
-        format: of the lines, as `logging.Formatter` has it.
-        signature: given the incident's lines in order, returns those by which one recognises the harm; none: not there.
-        rows: what the database must answer at the end.
+        format: of the lines, as for `logging.Formatter`.
+        signature: given the incident's lines in order, returns those that show the harm; none if they do not show it.
+        rows: queries that the final database must answer as the incident's does.
         database: name of the execution's database file, as given to `world.path`.
     """
 
@@ -94,17 +94,17 @@ class Log:
     @cached_property
     def by_logger(self) -> Mapping[str, list[Template]]:
         """The templates of each logger."""
-        found: dict[str, list[Template]] = {}
+        templates: dict[str, list[Template]] = {}
         for template in self.templates:
-            found.setdefault(template.logger, []).append(template)
-        return found
+            templates.setdefault(template.logger, []).append(template)
+        return templates
 
     def match(self, logger: str, message: str) -> tuple[Template, dict[str, str]] | None:
-        """Return the template that a message matches, with its fields; None if it matches none."""
+        """Return the template that a message matches, and its fields; None if it matches none."""
         for template in self.by_logger.get(logger, ()):
-            found = template.pattern.fullmatch(message)
-            if found is not None:
-                return template, found.groupdict()
+            match = template.pattern.fullmatch(message)
+            if match is not None:
+                return template, match.groupdict()
         return None
 
     def ids_of(self, fields: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -120,9 +120,9 @@ class Line:
         source: the log it is from; rotated files of one log are one source.
         place: file and line number.
         time: nanoseconds since 1970.
-        precision: nanoseconds; the line was written within so many after `time`.
-        logger, level, message: as logged; of a message of several lines the first.
-        process, thread: as the line format tells them, or "".
+        precision: nanoseconds; the line was written at most so long after `time`.
+        logger, level, message: as logged; the first line of a longer message.
+        process, thread: from the line format, or "".
         tags: other attributes of the line format.
         template, fields: what it means, if it matches a template.
     """
@@ -142,7 +142,7 @@ class Line:
 
     @property
     def event(self) -> str:
-        """What it tells of, in words; "" where no template says so."""
+        """What it reports, in words; "" if it matches no template."""
         return "" if self.template is None else self.template.event
 
 
@@ -150,12 +150,12 @@ def log_of(described: object, scenario: str) -> Log:
     """Return a scenario's description of its log.
 
     Raises:
-        Misuse: it has none, or one that makes no sense.
+        Misuse: it has none, or an invalid one.
     """
     if described is None:
         raise Misuse(f"scenario {scenario} says nothing about its log: give it @simharness.scenario(log=…), see docs/incidents.md")
     if not isinstance(described, Log) or not described.templates:
-        raise Misuse(f"scenario {scenario}: log={described!r} is no simharness.incident.Log with templates")
+        raise Misuse(f"scenario {scenario}: log={described!r} is not a simharness.incident.Log with templates")
     known = {name for template in described.templates for name in template.fields}
     for name in (*described.ids, *described.equal):
         if name not in known:

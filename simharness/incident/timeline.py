@@ -1,14 +1,14 @@
-"""Who did what when: the lines of one incident among all that were read, and which of them came before which.
+"""The lines of one incident among all that were read, and which of them came before which.
 
-Lines that name an id together belong together; those connected with the incident's session are the incident. What the order of two lines is
-known from:
+Lines that share an id belong together; those connected with the incident's session are the incident. The order of two lines is known as
+follows:
 
-- lines of one log are in the order of the file, unless they tell that they are from different processes;
+- lines of one log are in the order of the file, unless they name different processes;
 - lines of one thread are in the order of their times;
 - all others are ordered only if their times differ by more than the skew.
 
-A clock that goes backwards orders less, never wrongly: a line is taken to have been written somewhere between the earliest time that a
-later line of its log has and the latest that an earlier one has.
+A clock that goes backwards orders fewer lines, never the wrong way round: a line counts as written at any time between the earliest time
+of a later line of its log and the latest time of an earlier one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Id = tuple[str, str]
 """(kind, value)"""
 LONGEST_LIST = 5
 MOST_LINES = 1_000
-"""Lines of one incident: every pair of them is compared, and a scenario that logs so many is too large to search."""
+"""Lines of one incident: every pair of them is compared, and a scenario with more of them is too large to search."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Incident:
 
     Attributes:
         lines: in an order that agrees with `before`.
-        before: for each line the mask of the lines that came before it.
+        before: for each line, the mask of the lines before it.
         sessions: the ids of the session kind in them, in order of appearance.
-        marked: indices of the lines that make the signature; empty: it is not there.
+        marked: indices of the lines of the signature; empty if it does not occur.
         foreign: lines that match a template and belong to other sessions.
-        unclear: lines that match a template and nothing tells to which session they belong.
-        doubled: how many lines were dropped because another log has the same line.
+        unclear: lines that match a template and whose session is not known.
+        doubled: how many lines were dropped because another log has them as well.
         span: seconds between the first and the last line.
     """
 
@@ -58,7 +58,7 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
 
     Args:
         skew: seconds by which the clocks of different logs or processes may differ.
-        sessions: ids of the sessions to look at, where there are several; those given belong together.
+        sessions: ids of the sessions to explain, if there are several; those given belong together.
 
     Raises:
         Misuse: no line matches a template, or it is not clear which session is meant.
@@ -66,7 +66,7 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
     meaningful = [line for line in lines if line.template is not None]
     if not meaningful:
         names = ", ".join(sorted(log.by_logger)[:LONGEST_LIST])
-        raise Misuse(f"none of the {len(lines):,} log lines matches a template of the scenario: it knows lines of {names}")
+        raise Misuse(f"none of the {len(lines):,} log lines matches a template of the scenario: its templates are for loggers {names}")
     meaningful, doubled = _without_doubles(meaningful)
     groups = _Groups()
     named: dict[tuple[str, str, str], list[Id]] = {}
@@ -78,7 +78,7 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
             if line.template is not None and line.template.goes_on and thread in named:
                 groups.link([*named[thread], *ids])
             named[thread] = ids
-    known = {one for line in meaningful for one in _ids(line, log)}
+    known = {key for line in meaningful for key in _ids(line, log)}
     for session in sessions:
         if (log.session, session) not in known:
             there = [value for kind, value in sorted(known) if kind == log.session]
@@ -99,7 +99,7 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
         else:
             unclear.append(line)
     if len(belonging) > MOST_LINES:
-        raise Misuse(f"{len(belonging):,} lines belong to the session, and an incident has {MOST_LINES:,} at most: use --since and --until")
+        raise Misuse(f"{len(belonging):,} lines belong to the session; an incident has at most {MOST_LINES:,}: use --since and --until")
     ordered, before = _ordered(belonging, round(skew * SECOND))
     named_sessions = dict.fromkeys(value for line in ordered for kind, value in log.ids_of(line.fields) if kind == log.session)
     made = Incident(ordered, before, list(named_sessions), frozenset(), foreign, unclear, doubled, skew)
@@ -109,38 +109,38 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
 
 
 def signature(lines: Sequence[Line], log: Log) -> frozenset[int]:
-    """Return the indices of the lines that make the harm's signature."""
+    """Return the indices of the lines of the harm's signature."""
     if log.signature is None:
         return frozenset()
-    found = {id(line) for line in log.signature(lines)}
-    return frozenset(index for index, line in enumerate(lines) if id(line) in found)
+    marked = {id(line) for line in log.signature(lines)}
+    return frozenset(index for index, line in enumerate(lines) if id(line) in marked)
 
 
 def _ids(line: Line, log: Log) -> list[Id]:
-    """Return the ids that a line names, those of its tags included."""
+    """Return the ids that a line names, including those of its tags."""
     tags = [(kind, line.tags[name]) for name, kind in log.tags.items() if line.tags.get(name)]
     return [*log.ids_of(line.fields), *tags]
 
 
 class _Groups:
-    """Ids that are connected, as disjoint sets."""
+    """Connected ids, as disjoint sets."""
 
     def __init__(self) -> None:
         self._parent: dict[Id, Id] = {}
         self._members: dict[Id, list[Id]] = {}
 
-    def root(self, one: Id) -> Id:
-        while self._parent[one] != one:
-            self._parent[one] = self._parent[self._parent[one]]
-            one = self._parent[one]
-        return one
+    def root(self, key: Id) -> Id:
+        while self._parent[key] != key:
+            self._parent[key] = self._parent[self._parent[key]]
+            key = self._parent[key]
+        return key
 
     def link(self, ids: Sequence[Id]) -> None:
-        for one in ids:
-            if one not in self._parent:
-                self._parent[one] = one
-                self._members[one] = [one]
-            first, other = self.root(ids[0]), self.root(one)
+        for key in ids:
+            if key not in self._parent:
+                self._parent[key] = key
+                self._members[key] = [key]
+            first, other = self.root(ids[0]), self.root(key)
             if first != other:
                 self._parent[other] = first
                 self._members[first] += self._members.pop(other)
@@ -149,12 +149,12 @@ class _Groups:
         return self._members.values()
 
     def has(self, root: Id, kind: str) -> bool:
-        return any(found == kind for found, _ in self._members[root])
+        return any(member == kind for member, _ in self._members[root])
 
 
 def _several(groups: _Groups, log: Log) -> bool:
-    """Whether ids that are not connected with a session are several of one kind: then it is not clear whose they are."""
-    apart = [one for group in groups.all() if not any(kind == log.session for kind, _ in group) for one in group]
+    """Whether several ids of one kind are not connected with a session: then it is not known to which session they belong."""
+    apart = [key for group in groups.all() if not any(kind == log.session for kind, _ in group) for key in group]
     kinds = [kind for kind, _ in apart]
     return len(kinds) != len(set(kinds))
 
@@ -169,16 +169,16 @@ def _chosen(lines: Sequence[Line], log: Log, groups: _Groups, sessions: Sequence
         if ids and groups.has(groups.root(ids[0]), log.session):
             roots.setdefault(groups.root(ids[0]), []).append(line)
     if not roots:
-        raise Misuse(f"no log line names a {log.session}: nothing tells which lines belong together")
-    names = {root: next(value for line in found for kind, value in _ids(line, log) if kind == log.session) for root, found in roots.items()}
+        raise Misuse(f"no log line names a {log.session}: so it is not known which lines belong together")
+    names = {root: next(value for line in group for kind, value in _ids(line, log) if kind == log.session) for root, group in roots.items()}
     if len(roots) == 1:
         return next(iter(roots))
-    marked = [root for root, found in roots.items() if signature(sorted(found, key=lambda line: line.time), log)]
+    marked = [root for root, group in roots.items() if signature(sorted(group, key=lambda line: line.time), log)]
     if len(marked) == 1:
         return marked[0]
     which = [names[root] for root in marked or roots]
     raise Misuse(
-        f"the logs tell of {len(which)} unconnected sessions: say which with --session, once for each that belongs to it: {_listed(which)}"
+        f"the logs name {len(which)} unconnected sessions: give --session, once for each that belongs to the incident: {_listed(which)}"
     )
 
 
@@ -188,21 +188,21 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _without_doubles(lines: Sequence[Line]) -> tuple[list[Line], int]:
-    """Drop what several logs have (`errors.log` repeats what `agent.log` has); as often as one log has a line, it stays."""
+    """Drop lines that several logs have (`errors.log` repeats `agent.log`); repeated lines of one log stay."""
     kept: list[Line] = []
     most: dict[tuple[object, ...], int] = {}
     per_source: dict[tuple[object, ...], int] = {}
     for line in lines:
-        what = (line.time, line.level, line.logger, line.message)
-        count = per_source[line.source, *what] = per_source.get((line.source, *what), 0) + 1
-        if count > most.get(what, 0):
-            most[what] = count
+        content = (line.time, line.level, line.logger, line.message)
+        count = per_source[line.source, *content] = per_source.get((line.source, *content), 0) + 1
+        if count > most.get(content, 0):
+            most[content] = count
             kept.append(line)
     return kept, len(lines) - len(kept)
 
 
 def _ordered(lines: Sequence[Line], skew: int) -> tuple[list[Line], list[int]]:
-    """Return the lines in an order that is possible, and for each the mask of those before it."""
+    """Return the lines in a possible order, and for each the mask of those before it."""
     latest, earliest = _bounds(lines)
     count = len(lines)
     position: dict[str, int] = {}
@@ -225,7 +225,7 @@ def _ordered(lines: Sequence[Line], skew: int) -> tuple[list[Line], list[int]]:
 
 
 def _bounds(lines: Sequence[Line]) -> tuple[list[int], list[int]]:
-    """Return for each line the latest and the earliest time at which its log's clock says that it can have been written."""
+    """Return for each line the latest and the earliest time at which it can have been written, by its log's clock."""
     latest, earliest = [0] * len(lines), [0] * len(lines)
     running: dict[str, int] = {}
     for index, line in enumerate(lines):
@@ -240,32 +240,32 @@ def _bounds(lines: Sequence[Line]) -> tuple[list[int], list[int]]:
 def _comes_before(
     lines: Sequence[Line], rank: Sequence[int], latest: Sequence[int], earliest: Sequence[int], skew: int, i: int, j: int
 ) -> bool:
-    """Whether it is known that line i was written before line j."""
-    one, other = lines[i], lines[j]
-    apart = bool(one.process and other.process and one.process != other.process)
-    if one.source == other.source and not apart:
+    """Whether line i is known to have been written before line j."""
+    first, second = lines[i], lines[j]
+    apart = bool(first.process and second.process and first.process != second.process)
+    if first.source == second.source and not apart:
         return rank[i] < rank[j]
-    if one.process and one.thread and (one.process, one.thread) == (other.process, other.thread):
-        return one.time + one.precision <= other.time
+    if first.process and first.thread and (first.process, first.thread) == (second.process, second.thread):
+        return first.time + first.precision <= second.time
     return latest[i] + skew < earliest[j]
 
 
 def rendered(incident: Incident, log: Log, width: int = 100) -> list[str]:
-    """Return the incident as text: when, who, what; the lines of its signature are marked with an asterisk."""
+    """Return the incident as text, with an asterisk at the lines of its signature."""
     lines = incident.lines
     names = {session: f"session {chr(ord('A') + index)}" for index, session in enumerate(incident.sessions[:26])}
     many = len({line.source for line in lines}) > 1
     rows = []
     for index, line in enumerate(lines):
-        who = [f"{names.get(value, value)}" for kind, value in log.ids_of(line.fields) if kind == log.session]
-        who += [f"{title} {value}" for title, value in (("pid", line.process), ("thread", line.thread)) if value]
+        origin = [f"{names.get(value, value)}" for kind, value in log.ids_of(line.fields) if kind == log.session]
+        origin += [f"{title} {value}" for title, value in (("pid", line.process), ("thread", line.thread)) if value]
         if many:
-            who.append(line.source.rpartition("/")[2])
+            origin.append(line.source.rpartition("/")[2])
         rows.append(
-            ("*" if index in incident.marked else " ", clock_text(line.time), line.event, ", ".join(dict.fromkeys(who)), line.place)
+            ("*" if index in incident.marked else " ", clock_text(line.time), line.event, ", ".join(dict.fromkeys(origin)), line.place)
         )
     first, second = (max((len(row[column]) for row in rows), default=0) for column in (2, 3))
     text = [f"{names[session]} is {session}" for session in incident.sessions[:26]]
-    for mark, time, event, who_text, place in rows:
-        text.append(f"{mark} {time}  {event:{first}}  {who_text:{second}}  {place.rpartition('/')[2]}"[:width].rstrip())
+    for mark, time, event, origin_text, place in rows:
+        text.append(f"{mark} {time}  {event:{first}}  {origin_text:{second}}  {place.rpartition('/')[2]}"[:width].rstrip())
     return text

@@ -1,4 +1,4 @@
-"""What is written on request: the answer as JSON, a test that reproduces the incident, a page that shows it."""
+"""The output files: the answers as JSON, a test that reproduces the incident, a page that shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simharness import __version__
 from simharness.authoring.scenario import Scenario
 from simharness.errors import Misuse
 from simharness.exploring.explore import replay
-from simharness.incident.answer import EXIT_STATUS, Answer, Verdict
+from simharness.incident.answer import EXIT_STATUS, Answer, Conclusion
 from simharness.incident.formats import Reading
 from simharness.incident.templates import Log
 from simharness.incident.timeline import Incident, rendered
@@ -21,7 +21,7 @@ from simharness.verdicts.results import Replayed
 
 _TEST = '''"""An incident, reproduced. {about}
 
-Written by `simharness incident`; run it from the folder in which that was done.
+Written by `simharness incident`; run it from the folder where that command was run.
 """
 
 {imports}import simharness
@@ -47,7 +47,7 @@ def test_the_incident_of_{function}_is_reproduced():
 
 
 def document(incident: Incident, reading: Reading, answers: Sequence[Answer]) -> dict[str, Any]:
-    """Return the answers as one object for programs."""
+    """Return the answers as one JSON object."""
     return {
         "simharness": __version__,
         "incident": {
@@ -74,26 +74,26 @@ def document(incident: Incident, reading: Reading, answers: Sequence[Answer]) ->
                 for index, line in enumerate(incident.lines)
             ],
         },
-        "answers": [_plain(one) for one in answers],
+        "answers": [_plain(answer) for answer in answers],
     }
 
 
-def _plain(one: Answer) -> dict[str, Any]:
-    miss, evidence = one.nearest, one.evidence
+def _plain(answer: Answer) -> dict[str, Any]:
+    miss, evidence = answer.nearest, answer.evidence
     return {
-        "scenario": one.scenario,
-        "parameters": {name: str(value) for name, value in one.parameters.items()},
-        "verdict": one.verdict.value,
-        "exit_status": EXIT_STATUS[one.verdict],
-        "orderings": one.orderings,
-        "harmful": one.harmful,
-        "exhausted": one.gave_up is None,
-        "gave_up": one.gave_up,
-        "executions": one.executions,
-        "seconds": one.seconds,
-        "allowed": one.allowed,
-        "assumed": one.level.words,
-        "least_skew": one.least_skew,
+        "scenario": answer.scenario,
+        "parameters": {name: str(value) for name, value in answer.parameters.items()},
+        "verdict": answer.conclusion.value,
+        "exit_status": EXIT_STATUS[answer.conclusion],
+        "orderings": answer.orderings,
+        "harmful": answer.harmful,
+        "exhausted": answer.gave_up is None,
+        "gave_up": answer.gave_up,
+        "executions": answer.executions,
+        "seconds": answer.seconds,
+        "allowed": answer.allowed,
+        "assumed": answer.level.words,
+        "least_skew": answer.least_skew,
         "unexplained": None
         if evidence is not None or miss is None
         else {
@@ -108,7 +108,7 @@ def _plain(one: Answer) -> dict[str, Any]:
         else {
             "token": evidence.token,
             "failure": evidence.failure,
-            "confirmed": one.confirmed,
+            "confirmed": answer.confirmed,
             "logged_by": list(evidence.logged),
             "ids": [{"kind": kind, "log": mine, "execution": its} for kind, mine, its in evidence.ids],
             "separating": list(evidence.separating),
@@ -118,64 +118,67 @@ def _plain(one: Answer) -> dict[str, Any]:
     }
 
 
-def as_page(incident: Incident, log: Log, scenario: Scenario, one: Answer) -> str:
-    """Return the page that shows an answer's evidence, with the other ordering beside it if there is one.
+def as_page(incident: Incident, log: Log, scenario: Scenario, answer: Answer) -> str:
+    """Return the page that shows an answer's evidence, beside the other ordering if there is one.
 
     Raises:
         Misuse: there is no evidence.
     """
-    evidence = one.evidence
+    evidence = answer.evidence
     if evidence is None:
-        raise Misuse(f"--html: there is nothing to show, {one.scenario}: {one.verdict}")
+        raise Misuse(f"--html: there is nothing to show, {answer.scenario}: {answer.conclusion}")
     shown = Replayed(evidence.failure, evidence.token, evidence.trace, account=evidence.account)
     notes = [
         ("The incident", rendered(incident, log)),
         (
             "The answer",
-            [f"{one.verdict}: {one.orderings} orderings fit the log, {one.harmful} harmful; {one.allowed}", *evidence.separating],
+            [
+                f"{answer.conclusion}: {answer.orderings} orderings fit the log, {answer.harmful} harmful; {answer.allowed}",
+                *evidence.separating,
+            ],
         ),
-        ("Not logged, and would have told the orderings apart", evidence.unique),
+        ("Not logged, and would distinguish the orderings", evidence.unique),
     ]
     beside = replay(scenario, evidence.other) if evidence.other else None
-    return page([executed(shown, one.address, [note for note in notes if note[1]], beside)])
+    return page([executed(shown, answer.address, [note for note in notes if note[1]], beside)])
 
 
-def as_test(path: str, incident: Incident, one: Answer) -> str:
+def as_test(path: str, incident: Incident, answer: Answer) -> str:
     """Return a test module that replays an answer's evidence.
 
     Args:
-        path: where it will be written: the scenario is found from there.
+        path: where it will be written; it names the scenario's file relative to that.
 
     Raises:
         Misuse: the incident is not reproduced.
     """
-    evidence = one.evidence
-    if one.verdict is not Verdict.REPRODUCED or evidence is None:
-        raise Misuse(f"--pytest {path}: nothing to write, the incident is not reproduced: {one.verdict}")
-    file, _, name = one.address.partition("::")
+    evidence = answer.evidence
+    if answer.conclusion is not Conclusion.REPRODUCED or evidence is None:
+        raise Misuse(f"--pytest {path}: nothing to write, the incident is not reproduced: {answer.conclusion}")
+    file, _, name = answer.address.partition("::")
     wanted = [(actor, line.message) for actor, line in zip(evidence.logged, incident.lines, strict=True)]
     steps = iter((step.actor, line) for step in evidence.trace.steps for line in step.log)
     logged = []
     loggers = [f" {line.logger}: " for line in incident.lines]
     for (actor, _), logger in zip(wanted, loggers, strict=True):
-        logged.append(next(found for found in steps if found[0] == actor and logger in found[1]))
-    case = ", ".join(f"{key}={value}" for key, value in one.parameters.items())
-    about = f"{one.scenario} {case}: {one.orderings} orderings fit the log of {os.path.basename(incident.lines[0].source)}."
-    imports, place = _found_from(file, path)
+        logged.append(next(entry for entry in steps if entry[0] == actor and logger in entry[1]))
+    case = ", ".join(f"{key}={value}" for key, value in answer.parameters.items())
+    about = f"{answer.scenario} {case}: {answer.orderings} orderings fit the log of {os.path.basename(incident.lines[0].source)}."
+    imports, place = _scenario_from(file, path)
     return _TEST.format(
         imports=imports,
         place=place,
         about="\n".join(textwrap.wrap(about, 100)),
-        name=name or one.scenario,
+        name=name or answer.scenario,
         token=evidence.token,
         failure=(evidence.failure or "").partition(" at ")[0],
         logged="[\n" + "".join(f"    {entry!r},\n" for entry in logged) + "]",
-        function="".join(letter if letter.isalnum() else "_" for letter in one.scenario),
+        function="".join(letter if letter.isalnum() else "_" for letter in answer.scenario),
     )
 
 
-def _found_from(place: str, path: str) -> tuple[str, str]:
-    """Return how a test at `path` names the scenario's file or module: its imports, and an expression."""
+def _scenario_from(place: str, path: str) -> tuple[str, str]:
+    """Return how a test at `path` names the scenario's file or module: imports and an expression."""
     if not os.path.isfile(place):
         return "", repr(place)
     return "from pathlib import Path\n\n", f"Path(__file__).parent / {os.path.relpath(place, os.path.dirname(os.path.abspath(path)))!r}"

@@ -1,11 +1,11 @@
 """The pytest plugin: existing tests, as they are, under every ordering of their threads.
 
 `@pytest.mark.interleave(**options)` on a test, or `--interleave` for all, makes the test's body the root actor of a simulation that is run
-once for each ordering: threads are actors, sleeps are virtual, asserts are the property. Here are only pytest's hooks; what they need is
-imported when the first such test is met.
+once for each ordering: threads are actors, sleeps are virtual, asserts are the property. This module has only pytest's hooks; what they
+need is imported when the first such test is run.
 
 The mental model: pytest's set-up phase sets up fixtures of wider scope, once and for real. Its call phase is the exploration: each
-execution sets up the fixtures of function scope, runs the test, and tears them down (`executions.py`). What comes of it is a `Told`
+execution sets up the fixtures of function scope, runs the test, and tears them down (`executions.py`). Its result is a `Summary`
 (`exploring.py`), which travels in the test's report, so that the summary is the same under pytest-xdist.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
 REPORTED = "interleave"
-"""The attribute of a report that holds what a test's exploration came to."""
+"""The attribute of a report that holds the summary of the test's exploration."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Have only wider fixtures set up now, and the test explored where it would be run."""
+    """Have only wider fixtures set up now, and have the test explored in its call phase."""
     if getattr(item.config.option, "setuponly", False) or not wanted(item):
         return
     from simharness.errors import Misuse
@@ -93,7 +93,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Leave the test as it was found."""
+    """Restore the test's own methods."""
     for name in ("setup", "teardown", "runtest"):
         vars(item).pop(name, None)
     if _EXPLORATION in item.stash:
@@ -102,14 +102,14 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: Any) -> Any:
-    """Make some fixtures in another way inside an execution."""
+    """Create some fixtures differently inside an execution."""
     exploration = request._pyfuncitem.stash.get(_EXPLORATION, None)
     return None if exploration is None else exploration.fixture(fixturedef, request)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report what the exploration came to; nothing but a violation is a failure that a test may expect."""
+    """Add the exploration's summary to the report; only a violation is a failure that a test may expect (`xfail`)."""
     report = yield
     exploration = item.stash.get(_EXPLORATION, None)
     if exploration is None or call.when != "call":
@@ -121,15 +121,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         vars(report).pop("wasxfail", None)
         report.longrepr = item.repr_failure(call.excinfo)
-    told = exploration.told
-    if told.text and report.failed:
-        report.sections.append(("the failing ordering", told.text))
-    setattr(report, REPORTED, told.plain())
+    summary = exploration.summary
+    if summary.text and report.failed:
+        report.sections.append(("the failing ordering", summary.text))
+    setattr(report, REPORTED, summary.plain())
     return report
 
 
 def pytest_enter_pdb(config: pytest.Config) -> None:
-    """Refuse breakpoints while exploring, which would stop in every execution."""
+    """Refuse breakpoints while exploring: they would stop in every execution."""
     if "simharness.engine.kernel" not in sys.modules:  # nothing has been explored
         return
     from simharness.engine.kernel import current
@@ -140,17 +140,17 @@ def pytest_enter_pdb(config: pytest.Config) -> None:
     capture: Any = config.pluginmanager.getplugin("capturemanager")
     if capture is not None:
         capture.resume()
-    raise Misuse("a breakpoint while every ordering is run would stop in each: stop in one of them with --interleave-replay=TOKEN")
+    raise Misuse("a breakpoint would stop in every ordering: stop in one of them with --interleave-replay=TOKEN")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many orderings each test had."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, REPORTED)]
+    """Report how many orderings each test had."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, REPORTED)]
     if not reports:
         return
-    from simharness.pytest_plugin.telling import annotate, summary
+    from simharness.pytest_plugin.reporting import annotate, write_summary
 
     reports.sort(key=lambda report: (report.location[0], report.location[1] or 0))
-    summary(terminalreporter, [getattr(report, REPORTED) for report in reports])
+    write_summary(terminalreporter, [getattr(report, REPORTED) for report in reports])
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(terminalreporter, [getattr(report, REPORTED) for report in reports if report.failed])

@@ -1,4 +1,4 @@
-"""What pytest is asked for, and which tests that concerns: all that the plugin needs before the first test is run under every ordering."""
+"""Which tests are to be explored: all that the plugin needs until the first of them is run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INI = "interleave"
 CORPUS_INI = "interleave_corpus"
 CORPUS_FOLDER = ".simharness"
 _OTHERS = ("asyncio", "anyio", "twisted", "tornado")
-"""Markers of tests that another library than Trio runs."""
+"""Markers of tests that a library other than Trio runs."""
 
 
 def wanted(item: pytest.Item) -> bool:
@@ -32,7 +32,7 @@ def is_async(item: pytest.Function) -> bool:
 
 
 def another_library(item: pytest.Function) -> str | None:
-    """Return what runs an `async def` in place of Trio, if the test says so."""
+    """Return the library that runs an `async def` instead of Trio, if the test names one."""
     unittest = sys.modules.get("unittest")
     if item.cls is not None and unittest is not None and issubclass(item.cls, unittest.TestCase):
         return "asyncio"

@@ -1,7 +1,7 @@
 """Tokens of executions that failed, kept in `.simharness/` below pytest's rootdir: one file for each test, tried first next time.
 
 A file holds the test's node id and a token a line, the newest first. The folder stays small (`MOST_TOKENS`, `MOST_FILES`) and may be
-deleted at any time; it tells git to ignore it. Where it cannot be written, nothing is kept.
+deleted at any time; its `.gitignore` makes git ignore it. If it cannot be written, nothing is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST = 20_000
 
 
 class Corpus:
-    """The tokens of one test, in a folder that is made when there is something to keep."""
+    """The tokens of one test, in a folder that is created when there is a token to keep."""
 
     def __init__(self, folder: Path, nodeid: str) -> None:
         self.nodeid = nodeid
@@ -28,7 +28,7 @@ class Corpus:
         self._file = self._folder / f"{readable}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}.txt"
 
     def tokens(self) -> list[str]:
-        """Return what is kept, the newest first."""
+        """Return the kept tokens, the newest first."""
         try:
             lines = self._file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):
@@ -41,7 +41,7 @@ class Corpus:
             self._write([token, *(kept for kept in self.tokens() if kept != token)][:MOST_TOKENS])
 
     def forget(self, token: str) -> None:
-        """Keep this token no longer."""
+        """Drop a token."""
         self._write([kept for kept in self.tokens() if kept != token])
 
     def _write(self, tokens: Sequence[str]) -> None:

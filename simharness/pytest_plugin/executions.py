@@ -1,10 +1,10 @@
 """A test as a scenario function: each call is one execution, with fixtures of function scope, an instance and a `tmp_path` of its own.
 
-Fixtures of function scope are set up and torn down by pytest's own machinery inside the simulation, by the root actor: what they make is
-controlled like what the test makes. Wider ones are set up before, once, outside. An execution that ends in its middle (a deadlock, or one
-that the strategy abandons) tears down what can be torn down without another step.
+Pytest's own machinery sets up and tears down fixtures of function scope inside the simulation, in the root actor: what they create is
+controlled like what the test creates. Wider fixtures are set up once, before and outside the simulation. An execution that ends early (a
+deadlock, or one that the strategy abandons) tears down what can be torn down without another step.
 
-An `async def` is run by pytest-trio where the test is marked for it, so that its fixtures are what they are, and else as by
+An `async def` is run by pytest-trio if the test is marked for it, so that its fixtures work as usual; otherwise as by
 `trio.testing.trio_test`.
 """
 
@@ -36,14 +36,14 @@ from simharness.pytest_plugin.asked import is_async
 
 FUNCTION = "function"
 RAISED = "_excinfo"
-"""The attribute of a test in which pytest puts what a unittest.TestCase raised."""
+"""The attribute of a test in which pytest stores what a unittest.TestCase raised."""
 MOST_WARNINGS = 100
-"""Warnings that are kept while executions run: most come again in each."""
+"""How many warnings are kept while executions run: most occur again in each."""
 _INTERRUPTING = (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt)
 
 
 class Ended(SimharnessError):
-    """The test has ended the exploration: it skips or is expected to fail before anything is concurrent, or ends the whole session."""
+    """The test ended the exploration: it skipped or called `xfail` before anything was concurrent, or ended the whole session."""
 
     def __init__(self, outcome: BaseException) -> None:
         super().__init__(str(outcome))
@@ -54,14 +54,14 @@ class Executions:
     """The executions of one test.
 
     Attributes:
-        steps: the most steps that an execution of the test had made when its body ended.
-        passed: whether one came to its end without skipping.
+        steps: the most steps that an execution had made when the test's body ended.
+        passed: whether an execution ended without failing or skipping.
         given_up: the last `pytest.skip` or `pytest.xfail` of an execution.
-        output: what the latest execution printed.
+        output: what the last execution printed.
         debugging: stop where the next failing execution of the root actor fails.
         replaying: this is one execution, repeated.
         live: the next execution prints where the test would, and stops at its breakpoints.
-        stopped: whether that has happened.
+        stopped: whether the debugger has stopped in an execution.
     """
 
     def __init__(self, item: pytest.Function, timescales: Sequence[float] = ()) -> None:
@@ -69,7 +69,7 @@ class Executions:
         self._timescales = tuple(nanoseconds(seconds) for seconds in timescales)
         self.__globals__: dict[str, Any] = getattr(
             item.function, "__globals__", {}
-        )  # as any function's: where `error` faults are looked up
+        )  # as a function has: `error` faults are looked up there
         self.steps = 0
         self.passed = False
         self.given_up: BaseException | None = None
@@ -79,7 +79,7 @@ class Executions:
         self.replaying = self.live = False
         self._streams = sys.stdout, sys.stderr
         self._grown: Sequence[list[Any]] = (item.user_properties, item._report_sections, item.own_markers)
-        self._sizes = [len(found) for found in self._grown]
+        self._sizes = [len(grown) for grown in self._grown]
         self._heard: list[warnings.WarningMessage] = []
         self._stack = item.session._setupstate
         self._open = False
@@ -89,12 +89,12 @@ class Executions:
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
-        """Have pytest ready for executions: directories of the execution's own, printing kept apart."""
+        """A block in which pytest is ready for executions: each has its own directories, and its output is kept apart."""
         factory = self.item.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest's own plugin sets it
         made = factory.mktemp
         factory.mktemp = lambda name, numbered=True: made(name, numbered) if current() is None else self.directory(name, numbered)
         self._streams, stops = (sys.stdout, sys.stderr), sys.breakpointhook
-        self._sizes = [len(found) for found in self._grown]
+        self._sizes = [len(grown) for grown in self._grown]
         function = vars(self.item).get("_obj")
         if isinstance(self.item, TestCaseFunction):
             vars(self.item)["addSubTest"] = self._sub_test
@@ -107,8 +107,8 @@ class Executions:
             vars(self.item).pop("addSubTest", None)
             vars(self.item)["_obj"] = function
             del factory.mktemp
-            for heard in {(str(heard.message), heard.category, heard.filename, heard.lineno): heard for heard in self._heard}.values():
-                warnings.warn_explicit(heard.message, heard.category, heard.filename, heard.lineno)
+            for warning in {(str(each.message), each.category, each.filename, each.lineno): each for each in self._heard}.values():
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
     def __call__(self) -> None:
         """Run the test once."""
@@ -134,14 +134,14 @@ class Executions:
         else:
             sys.stdout = sys.stderr = self.output
             if self.replaying:
-                sys.breakpointhook = _go_on
+                sys.breakpointhook = _ignored
         for grown, size in zip(self._grown, self._sizes, strict=True):
             del grown[size:]
         del self._heard[MOST_WARNINGS:]
         if item.cls is not None:
             vars(item).pop("_instance", None)
             vars(item).pop("_obj", None)
-        vars(item).pop(RAISED, None)  # of an execution that was killed
+        vars(item).pop(RAISED, None)  # left by an execution that was killed
         item._initrequest()
         self._folder = None
         self._open = True
@@ -154,21 +154,21 @@ class Executions:
             if is_async(item):
                 self._have_trio_run_it()
             type(item).runtest(item)
-            found = vars(item).pop(RAISED, None)
-            outcome: BaseException | None = found[0].value if found else None
+            raised = vars(item).pop(RAISED, None)
+            outcome: BaseException | None = raised[0].value if raised else None
         except BaseException as error:
-            outcome = _told(error)
+            outcome = _ending(error)
         if self.debugging and outcome is not None and not isinstance(outcome, (*_INTERRUPTING, *_left_out())):
             self.debugging, self.stopped = False, True
             failure = outcome
             try:
                 kernel.inspect(lambda: self._stop(failure))
-            except BaseException as error:  # such as the end of the whole session, which the debugger was told to
+            except BaseException as error:  # such as `q` in the debugger, which ends the whole session
                 outcome = error
         return outcome
 
     def _have_trio_run_it(self) -> None:
-        """Put a function that runs the `async def` in its place, for this execution."""
+        """Replace the `async def` by a function that runs it, for this execution."""
         item = self.item
         driver: Any = item.config.pluginmanager.getplugin("trio")
         if driver is not None and item.get_closest_marker("trio") is not None:
@@ -184,7 +184,7 @@ class Executions:
             self.item._addexcinfo(trouble)  # type: ignore[attr-defined]  # only a TestCaseFunction gets here
 
     def _judge(self, kernel: Kernel, outcome: BaseException | None) -> None:
-        """Tell the kernel how the execution ended."""
+        """Raise what makes the execution fail or ends the exploration; note a skip."""
         if outcome is None:
             self.passed = True
         elif isinstance(outcome, pytest.exit.Exception):
@@ -201,7 +201,7 @@ class Executions:
     # Putting things back
 
     def _tear_down(self) -> BaseException | None:
-        """Tear down what this execution has set up, all of it; return the first trouble, or what interrupts."""
+        """Tear down everything that this execution has set up; return the first exception, or one that interrupts."""
         item, stack = self.item, self._stack.stack
         finalizers = stack[item][0] if item in stack else []
         trouble: BaseException | None = None
@@ -216,7 +216,7 @@ class Executions:
         return trouble
 
     def _clean_up(self) -> None:
-        """Let go of an execution that could not tear down: pytest's own fixtures are, of others nothing runs any more."""
+        """Release an execution that could not tear down: pytest's own fixtures are torn down, no code of others is run."""
         if not self._open:
             return
         request = self.item._request
@@ -239,10 +239,10 @@ class Executions:
                 del definition._finalizers[known:]  # those of fixtures that this execution made
         self._open = False
 
-    # What fixtures are given
+    # Fixtures
 
     def fixture(self, definition: FixtureDef[Any], request: SubRequest) -> Any:
-        """Return the value of a fixture that has to be made in another way inside an execution; None if it has not."""
+        """Return the value of a fixture that is created differently inside an execution; None if this one is not."""
         if not self._open or current() is None:
             return None
         name, module = definition.argname, _module(definition)
@@ -258,7 +258,7 @@ class Executions:
         return None
 
     def directory(self, name: str, numbered: bool) -> Path:
-        """Make a directory in the execution's own temporary folder, which is empty when it begins."""
+        """Make a directory in the execution's own temporary folder, which is empty at its beginning."""
         if self._folder is None:
             kernel = current()
             assert kernel is not None
@@ -272,7 +272,7 @@ class Executions:
             number += 1
 
     def _listen(self) -> None:
-        """Have `caplog` hear this execution only; the handlers that pytest has made before hear none of them."""
+        """Give `caplog` a handler of its own, so that it captures this execution only; pytest's earlier handlers capture none."""
         item = self.item
         before = item.stash[caplog_handler_key]
         self._handler = handler = LogCaptureHandler()
@@ -285,7 +285,7 @@ class Executions:
     # Debugging
 
     def _stop(self, error: BaseException) -> None:
-        """Open the debugger where the execution fails, while all of it is still there."""
+        """Open the debugger where the execution fails, before anything is torn down."""
         config = self.item.config
         capture: Any = config.pluginmanager.getplugin("capturemanager")
         if capture is not None:
@@ -303,7 +303,7 @@ class Executions:
 
 
 def set_up_wider(item: pytest.Function) -> Callable[[], None]:
-    """Return what takes the place of a test's `setup`: setting up its fixtures of a scope wider than the function."""
+    """Return a replacement of a test's `setup`, which sets up only its fixtures of a scope wider than the function."""
 
     def set_up() -> None:
         for name in item.fixturenames:
@@ -318,20 +318,20 @@ def _module(definition: FixtureDef[Any]) -> str:
     return str(getattr(definition.func, "__module__", ""))
 
 
-def _go_on(*arguments: Any, **options: Any) -> None:
-    """A breakpoint where the same execution is repeated for its record."""
+def _ignored(*arguments: Any, **options: Any) -> None:
+    """A breakpoint while the failing execution is repeated for its timeline."""
 
 
-def _told(error: BaseException) -> BaseException:
-    """Return what ends an execution in place of the group in which a nursery may have raised it; other groups as they are."""
-    found = list(leaves(error))
-    first = next((leaf for leaf in found if isinstance(leaf, _INTERRUPTING)), None)
+def _ending(error: BaseException) -> BaseException:
+    """Return the exception that ends an execution, out of the group in which a nursery may have raised it; other groups unchanged."""
+    inner = list(leaves(error))
+    first = next((leaf for leaf in inner if isinstance(leaf, _INTERRUPTING)), None)
     if first is not None:
         return first
-    return found[0] if found and all(isinstance(leaf, _left_out()) for leaf in found) else error
+    return inner[0] if inner and all(isinstance(leaf, _left_out()) for leaf in inner) else error
 
 
 def _left_out() -> tuple[type[BaseException], ...]:
-    """Return what a test raises to say that it proves nothing this time."""
+    """Return the exceptions with which a test says that this execution proves nothing."""
     unittest = sys.modules.get("unittest")
     return (pytest.skip.Exception, pytest.xfail.Exception, *([unittest.SkipTest] if unittest is not None else []))

@@ -1,7 +1,7 @@
-"""One test under every ordering: kept tokens first, then the exploration; what it came to, as pytest tells it.
+"""One test under every ordering: kept tokens first, then the exploration; the result, as pytest reports it.
 
-A violation raises what the failing execution raised, so that `xfail(raises=…)`, rewritten asserts and tracebacks are those of the test.
-Whatever else can go wrong (misuse, nondeterminism, no verdict) raises `Unexplored`, which no `xfail` takes for the expected failure.
+A violation raises what the failing execution raised, so that `xfail(raises=…)`, rewritten asserts and tracebacks work as usual.
+Everything else that can go wrong (misuse, nondeterminism, no verdict) raises `Unexplored`, which no `xfail` takes for the expected failure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from simharness.pytest_plugin.asked import CORPUS_INI
 from simharness.pytest_plugin.corpus import Corpus
 from simharness.pytest_plugin.executions import Ended, Executions
 from simharness.pytest_plugin.options import Options, check_runnable, name_of
-from simharness.pytest_plugin.telling import failing_ordering
+from simharness.pytest_plugin.reporting import failing_ordering
 from simharness.runtimes import control
 from simharness.runtimes.memory.silent import only
 from simharness.search import tokens
@@ -44,7 +44,7 @@ REPLAYED = "replayed"
 
 
 class Unexplored(Failed):
-    """The orderings of a test were not explored, or not all: it is neither right nor wrong."""
+    """The orderings of a test were not explored, or not all: the test neither passes nor fails."""
 
     __module__ = "builtins"  # so that pytest shows the bare name, as it does for its own
 
@@ -53,8 +53,8 @@ class Unexplored(Failed):
 
 
 @dataclass
-class Told:
-    """What a test's exploration came to, as reports carry it from process to process; `nodeid` is as one types it here."""
+class Summary:
+    """The result of a test's exploration, as reports carry it between processes; `nodeid` is relative to the working directory."""
 
     nodeid: str
     verdict: str = ERROR
@@ -71,7 +71,7 @@ class Told:
     notes: list[str] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the summary as a JSON object."""
         return asdict(self)
 
 
@@ -81,7 +81,7 @@ class Exploration:
     def __init__(self, item: pytest.Function, options: Options) -> None:
         self.item = item
         self.options = options
-        self.told = Told(
+        self.summary = Summary(
             _address(item, item.config.invocation_params.dir),
             strategy=options.strategy,
             unit="orderings" if options.strategy == "dpor" else "executions",
@@ -94,10 +94,10 @@ class Exploration:
         self._debugger: Any = item.config.pluginmanager.getplugin("pdbinvoke") if item.config.option.usepdb else None
 
     def run(self) -> None:
-        """Do it.
+        """Explore the test, or repeat one execution.
 
         Raises:
-            Unexplored: there is no verdict. Whatever the failing execution raised: there is one, and it is "violated".
+            Unexplored: there is no verdict. If the verdict is "violated", what the failing execution raised.
         """
         __tracebackhide__ = hidden
         token, began = self.item.config.getoption("interleave_replay"), real_seconds()
@@ -111,17 +111,17 @@ class Exploration:
             ):  # once for the exploration and the repeated execution
                 failing = self._repeat(token) if token else self._explore()
         except Ended as ended:
-            self.told.verdict = NO_THREADS
+            self.summary.verdict = NO_THREADS
             raise ended.outcome from None
         except HarnessBug:
             raise
         except SimharnessError as error:
-            self.told.failure = f"{type(error).__name__}: {error}"
-            raise Unexplored("\n".join([self.told.failure, *getattr(error, "__notes__", ())])) from None
+            self.summary.failure = f"{type(error).__name__}: {error}"
+            raise Unexplored("\n".join([self.summary.failure, *getattr(error, "__notes__", ())])) from None
         finally:
-            self.told.seconds = round(real_seconds() - began, 3)
+            self.summary.seconds = round(real_seconds() - began, 3)
             for name in ("executions", "verdict", "strategy", "bounds", "token"):
-                self.item.user_properties.append((f"interleave_{name}", getattr(self.told, name)))
+                self.item.user_properties.append((f"interleave_{name}", getattr(self.summary, name)))
         if failing is not None:
             if not token:
                 sys.stdout.write(self._body.output.getvalue())
@@ -131,12 +131,12 @@ class Exploration:
         self._require_verdict()
 
     def _require_verdict(self) -> None:
-        if self.told.verdict == Verdict.INCONCLUSIVE and self.options.inconclusive != "pass":
-            why = "the test starts no thread and makes no step, so there is one ordering of it: take the marker away; "
-            raise Unexplored(f"inconclusive: {'' if self._body.steps else why}{self.told.bounds}")
+        if self.summary.verdict == Verdict.INCONCLUSIVE and self.options.inconclusive != "pass":
+            why = "the test starts no thread and makes no step, so it has one ordering: remove the marker; "
+            raise Unexplored(f"inconclusive: {'' if self._body.steps else why}{self.summary.bounds}")
 
     def fixture(self, definition: pytest.FixtureDef[Any], request: Any) -> Any:
-        """Return the value of a fixture that has to be made in another way inside an execution; None if it has not."""
+        """Return the value of a fixture that is created differently inside an execution; None if this one is not."""
         return self._body.fixture(definition, request)
 
     # Which executions
@@ -145,55 +145,55 @@ class Exploration:
         """Explore; return the failing execution."""
         settings, body = self.options.settings, self._body
         for token in self._corpus.tokens():
-            found = self._again(token, settings)
-            if found is not None:
-                self._violated(found, 1, "fails as an earlier run did: stopped at the ordering kept from it", found.shortness)
-                return self._in_full(found.token)
+            failing = self._again(token, settings)
+            if failing is not None:
+                self._violated(failing, 1, "fails as an earlier run did: stopped at the ordering kept from it", failing.shortness)
+                return self._in_full(failing.token)
         result = simharness.explore(self._scenario, self.options.strategy, faults=self.options.faults, settings=settings)
-        told = self.told
-        told.verdict, told.executions, told.bounds = str(result.verdict), result.executions, result.bounds
-        found = result.counterexample
-        if found is not None:
-            self._violated(found, result.executions, result.bounds, found.shortness)
-            if self.told.text:
-                self._corpus.remember(found.token)
-            return self._in_full(found.token)
+        summary = self.summary
+        summary.verdict, summary.executions, summary.bounds = str(result.verdict), result.executions, result.bounds
+        failing = result.counterexample
+        if failing is not None:
+            self._violated(failing, result.executions, result.bounds, failing.shortness)
+            if self.summary.text:
+                self._corpus.remember(failing.token)
+            return self._in_full(failing.token)
         if not body.steps and body.passed and not self.options.marked:
-            told.verdict = NO_THREADS
+            summary.verdict = NO_THREADS
         elif result.verdict is Verdict.VERIFIED:
             for token in self._corpus.tokens():
                 self._corpus.forget(token)
         if body.given_up is not None and body.passed:
-            told.notes.append(f"some orderings end in {type(body.given_up).__name__}: {body.given_up}")
+            summary.notes.append(f"some orderings end in {type(body.given_up).__name__}: {body.given_up}")
         return None
 
     def _again(self, kept: str, settings: Settings) -> simharness.Counterexample | None:
-        """Try a kept token; return the counterexample if it still fails. One that does not fit the test any more is dropped."""
+        """Try a kept token; return the counterexample if it still fails. A token that no longer fits the test is dropped."""
         try:
             case = {} if self.options.faults is None else {"faults": self.options.faults}
-            told = self._scenario.read_token(kept, case)
+            parsed = self._scenario.read_token(kept, case)
             with Simulation(self._scenario, case, settings) as simulation:
-                follow = tokens.Replay(simulation.kernel, told)
+                follow = tokens.Replay(simulation.kernel, parsed)
                 execution = simulation.execute((), follow.choose)
                 follow.finish()
                 return None if execution.failure is None else counterexample(simulation, execution)
         except (TokenError, Nondeterminism):
             self._corpus.forget(kept)
-            self.told.notes.append("the ordering kept from an earlier failure no longer fits this test and was dropped")
+            self.summary.notes.append("the ordering kept from an earlier failure no longer fits this test and was dropped")
             return None
 
     def _repeat(self, token: str) -> Replayed | None:
-        """Run the one execution that was asked for; return it if it fails."""
+        """Repeat the requested execution; return it if it fails."""
         replayed = self._in_full(token)
-        self.told.executions, self.told.verdict = 1, REPLAYED
+        self.summary.executions, self.summary.verdict = 1, REPLAYED
         if replayed.failure is None:
-            self.told.notes.append("the replayed execution does not fail")
+            self.summary.notes.append("the replayed execution does not fail")
             return None
         self._violated(replayed, 1, "one execution, replayed", "")
         return replayed
 
     def _in_full(self, token: str) -> Replayed:
-        """Repeat an execution for what it raises; with `--pdb` stop where it fails."""
+        """Repeat an execution to get what it raises; with `--pdb` stop where it fails."""
         body, asked = self._body, self.item.config.getoption("interleave_replay")
         body.debugging, body.replaying = self._debugger is not None, True
         body.live = bool(asked) or body.debugging
@@ -207,19 +207,19 @@ class Exploration:
                     self.item.config.pluginmanager.unregister(self._debugger, "pdbinvoke")
 
     def finished(self) -> None:
-        """The test's report has been made: let the next test have the debugger."""
+        """Register the debugger again for the next test, once this one's report has been made."""
         manager = self.item.config.pluginmanager
         if self._body.stopped and not manager.has_plugin("pdbinvoke"):
             manager.register(self._debugger, "pdbinvoke")
 
-    # What is told
+    # The report
 
-    def _violated(self, found: Replayed, executions: int, bounds: str, shortness: str) -> None:
-        told = self.told
-        told.verdict, told.executions, told.bounds = str(Verdict.VIOLATED), executions, bounds
-        told.failure, told.token = found.failure or "", found.token
-        if found.steps or found.trace.waiting:
-            told.text = failing_ordering(found, told.nodeid, shortness)
+    def _violated(self, failing: Replayed, executions: int, bounds: str, shortness: str) -> None:
+        summary = self.summary
+        summary.verdict, summary.executions, summary.bounds = str(Verdict.VIOLATED), executions, bounds
+        summary.failure, summary.token = failing.failure or "", failing.token
+        if failing.steps or failing.trace.waiting:
+            summary.text = failing_ordering(failing, summary.nodeid, shortness)
 
     def _as_raised(self, failing: Replayed) -> BaseException:
         """Return what the failing execution raised, with the frames of the code under test."""
@@ -228,30 +228,30 @@ class Exploration:
             return pytest.fail.Exception(failing.failure or "the failing ordering did not fail again", pytrace=False)
         place = last_place(error)
         if place is not None:
-            self.told.file, self.told.line = place.file, place.line
+            self.summary.file, self.summary.line = place.file, place.line
         return error.with_traceback(_of_users(error.__traceback__))
 
 
-def hidden(found: pytest.ExceptionInfo[BaseException]) -> bool:
-    """Whether tracebacks leave the plugin's own frames out: pytest shows no traceback of a `Failed` that asks for none."""
-    return not isinstance(found.value, Failed)
+def hidden(raised: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Whether tracebacks leave out the plugin's frames: pytest shows no traceback of a `Failed` without one."""
+    return not isinstance(raised.value, Failed)
 
 
 def _address(item: pytest.Item, folder: Path) -> str:
-    """Return a test's node id as one types it in this folder, which need not be the rootdir, nor hold it."""
+    """Return a test's node id relative to this folder, which may be any folder."""
     return f"{bestrelpath(folder, item.path)}::{item.nodeid.partition('::')[2]}"
 
 
 def _of_users(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback from the first frame that is the user's, without the harness's frames; all of it if none is."""
-    found = trace
-    while found is not None and is_foreign(found.tb_frame.f_code.co_filename):
-        found = found.tb_next
+    """Return a traceback from the user's first frame on, without the harness's frames; all of it if there is none."""
+    entry = trace
+    while entry is not None and is_foreign(entry.tb_frame.f_code.co_filename):
+        entry = entry.tb_next
     frames = []
-    while found is not None:
-        if not is_ours(found.tb_frame.f_code.co_filename):
-            frames.append(found)
-        found = found.tb_next
+    while entry is not None:
+        if not is_ours(entry.tb_frame.f_code.co_filename):
+            frames.append(entry)
+        entry = entry.tb_next
     shown: TracebackType | None = None
     for frame in reversed(frames):
         shown = TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
@@ -259,13 +259,13 @@ def _of_users(trace: TracebackType | None) -> TracebackType | None:
 
 
 def selected(items: Sequence[pytest.Item], token: str) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Part the tests into those that a token belongs to, and the others.
+    """Return the tests that a token belongs to, and the other tests.
 
     Raises:
-        Misuse: it belongs to none.
+        Misuse: it belongs to none of them.
     """
     name = tokens.scenario_of(token)
     chosen = [item for item in items if name_of(item) == name]
     if items and not chosen:
-        raise Misuse(f"--interleave-replay: the token belongs to {name}, which is not among the tests that were collected")
+        raise Misuse(f"--interleave-replay: the token belongs to {name}, which is not among the collected tests")
     return chosen, [item for item in items if name_of(item) != name]

@@ -1,4 +1,4 @@
-"""The memory of test modules: reads and writes in the test's own module are steps, as in the file of a scenario."""
+"""Instruments test modules: reads and writes in the test's own module are steps, as in a scenario's file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simharness.instrument.loader import convert
 
 
 def instrument(item: pytest.Function) -> str:
-    """Have the test's own module instrumented, and return its name; one without source stays as it is: the verdict says so."""
+    """Instrument the test's own module if it has source, and return its name; otherwise the verdict says that it is not instrumented."""
     own: ModuleType = item.module
     with contextlib.suppress(OSError, SyntaxError, ValueError):
         convert(own)

@@ -1,4 +1,4 @@
-"""What a test asks for: the marker's options, over those of `pytest.ini`, over the plugin's own."""
+"""A test's options: the marker's override those of pytest's configuration, which override the plugin's defaults."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from simharness.search import named
 from simharness.settings import Settings
 
 MOST_SECONDS = 60.0
-"""Real seconds after which a test is given up, unless it says otherwise: a test run has to end."""
+"""The default limit of a test, in real seconds: a test run has to end."""
 _SETTINGS = frozenset(field.name for field in fields(Settings)) - {"confirm"}
 _OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock", "timescales"})
 LATE = 5.0
-"""Virtual seconds by which actors may be late where nothing else is said."""
+"""The default of `max_delay`: virtual seconds by which actors may be late."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Options:
 
     Attributes:
         strategy, faults: as for `simharness.explore`.
-        inconclusive: "fail", or "pass" for a test that an exploration without a verdict does not fail.
+        inconclusive: "fail", or "pass" if the test passes when its exploration has no verdict.
         max_delay, allow_deadlock: as for `simharness.scenario`.
         timescales: as for `world.timescale`, one or more.
         settings: limits.
-        marked: whether the test asks for it itself; otherwise `--interleave` does.
+        marked: whether the test has the marker; otherwise `--interleave` was given.
     """
 
     strategy: str
@@ -51,7 +51,7 @@ def options_of(item: pytest.Function) -> Options:
     """Return a test's options; the closest marker wins.
 
     Raises:
-        Misuse: an option that there is not, or a value that it cannot have.
+        Misuse: an unknown option, or an invalid value.
     """
     given: dict[str, Any] = {"max_seconds": MOST_SECONDS, **_from_ini(item.config)}
     markers = list(item.iter_markers(MARKER))
@@ -90,21 +90,21 @@ def _timescales(item: pytest.Function, given: Mapping[str, Any]) -> tuple[float,
     most = LATE if late is None else late
     for scale in scales:
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < most:
-            why = f"each is a number of seconds, less than max_delay={most:g}, by which threads may be late"
-            raise Misuse(f"{_place(item)}: timescales={asked!r}: {why}")
+            need = f"each must be a positive number of seconds, less than max_delay={most:g}"
+            raise Misuse(f"{_place(item)}: timescales={asked!r}: {need}")
     return tuple(scales)
 
 
 def name_of(item: pytest.Item) -> str:
-    """Return what to call a test as a scenario: its node id without the file."""
+    """Return a test's name as a scenario: its node id without the file."""
     return item.nodeid.partition("::")[2].replace("::", ".")
 
 
 def check_runnable(item: pytest.Function) -> None:
-    """Refuse a test that no runtime can run: an `async def` that is not Trio's.
+    """Refuse an `async def` that Trio cannot run.
 
     Raises:
-        Misuse: it is one, or Trio is not installed.
+        Misuse: it is for another library, or Trio is not installed.
     """
     if is_async(item):
         library = another_library(item)
@@ -114,16 +114,16 @@ def check_runnable(item: pytest.Function) -> None:
 
 
 def _from_ini(config: pytest.Config) -> Mapping[str, Any]:
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for pair in config.getini(INI):
         name, equals, text = pair.partition("=")
         if not equals:
             raise Misuse(f"the option {INI} of pytest's configuration says {pair!r}: write name=value")
         try:
-            found[name] = ast.literal_eval(text)
+            options[name] = ast.literal_eval(text)
         except (SyntaxError, ValueError):
-            found[name] = text
-    return found
+            options[name] = text
+    return options
 
 
 def _place(item: pytest.Item) -> str:

@@ -1,4 +1,4 @@
-"""How one execution ended, and its failure in words."""
+"""The result of one execution, and its failure in words."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from simharness.places import last_place, without_addresses
 
 @dataclass(frozen=True)
 class Execution:
-    """How one execution ended.
+    """The result of one execution.
 
     Attributes:
         status: "complete", "deadlock", "blocked" (in a false `assume`), "abandoned" (by the strategy) or "cut" (at `max_steps`).
-        failure: what went wrong first, or None.
+        failure: the first thing that went wrong, or None.
         keys: its choices.
         outcomes: the values given to `world.outcome`.
     """
@@ -27,11 +27,11 @@ class Execution:
 
 
 class Deadlock(Exception):
-    """Some actors wait for ever; the message says for what, held by whom, and where."""
+    """Some actors wait forever; the message says for what, which actor holds it, and where they wait."""
 
 
 def describe(failure: Failure | None) -> str | None:
-    """Say in one line what went wrong, and where."""
+    """Return in one line what went wrong, and where."""
     if failure is None:
         return None
     error = failure.error

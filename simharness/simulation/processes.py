@@ -1,6 +1,6 @@
-"""Processes share no memory: a lock, event or queue that two of them use would order what nothing orders in reality.
+"""Processes share no memory: a lock, event or queue that two of them use would order steps that nothing orders in reality.
 
-Looked for after each execution with several processes, among its steps. (Connections are refused where they are used.)
+Each execution with several processes is checked when it is over. (Connections of another process are refused at their use.)
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def shared_memory(kernel: Kernel) -> tuple[int, int] | None:
 
 
 def refuse(kernel: Kernel, first: int, second: int) -> Misuse:
-    """Return the error for two such steps; the kernel's execution has been run for its trace."""
+    """Return the error for two such steps; the kernel's last execution was traced."""
     resource = kernel.record.operations[second].resource
     assert resource is not None
-    one, two = (kernel.cast.actors[kernel.record.keys[step] >> SHIFT].process for step in (first, second))
+    other, user = (kernel.cast.actors[kernel.record.keys[step] >> SHIFT].process for step in (first, second))
     here, there = ((kernel.record.calls[step] or ("?",))[0] for step in (second, first))
     return Misuse(
-        f"{here}: process {two} uses {resource.name}, which process {one} uses at {there}; processes share no memory: each makes its own"
+        f"{here}: process {user} uses {resource.name}, which process {other} uses at {there}; processes share no memory: make one in each"
     )

@@ -1,8 +1,8 @@
-"""Runs schedules twice: what differs then is not the schedule's doing, and nothing that was explored can be trusted.
+"""Runs schedules twice: if the two runs differ, the schedule does not decide what happens, and no result can be trusted.
 
-Repeated at once are the first execution, every failing one that is reported, and the 100th, 1,000th, 10,000th, … execution; the first
-one is repeated once more when exploring is over, so that what changes slowly shows too. The two accounts (`account.py`) must be
-equal. While an execution is repeated, memory is laid out otherwise than before, so that keys and orders made of addresses differ.
+The first execution, every failing one that is reported, and the 100th, 1,000th, 10,000th, … execution are repeated at once; the first one
+is repeated again when exploring is over, to find what changes slowly. The two accounts (`transcript.py`) must be equal. While an execution
+is repeated, memory is laid out differently, so that keys and orders made of addresses differ.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from simharness.simulation.transcript import Account, Watch, Witness, account_of
 from simharness.trace.recorder import Recorder
 
 FEW = 3
-"""Explorations with fewer executions do not repeat the first one at their end: that has just been done."""
+"""Explorations with fewer executions do not repeat the first one at their end: it has just been repeated."""
 SPARSE = 100
 BALLAST = 20
-"""Objects of each kind and size that are kept while an execution is repeated."""
+"""How many objects of each kind and size are kept while an execution is repeated."""
 WHAT_TO_DO = (
     "look for state that outlives an execution (a counter, a cache, a lazy import), for randomness or clocks that no runtime controls, "
     "and for keys or orders made of addresses or sets"
@@ -40,11 +40,11 @@ def differ(
     titles: tuple[str, str] = ("first run", "repeated"),
     where: str = "",
 ) -> Nondeterminism | None:
-    """Return the error that says where two accounts of one schedule part; None if they are equal.
+    """Return the error that says where two accounts of one schedule diverge; None if they are equal.
 
     Args:
-        again: what the second run was, in words.
-        titles: what to call the two runs where they stand side by side.
+        again: describes the second run.
+        titles: names of the two runs, for showing them side by side.
         where: the user's line at which the differing step was made, if known.
     """
     position = before.first_difference(after)
@@ -56,24 +56,24 @@ def differ(
 
 
 def witness(simulation: Simulation, keys: Sequence[int], strict: bool = True) -> tuple[Execution, Account]:
-    """Run the schedule `keys` and give an account of it.
+    """Run the schedule `keys`; return the execution and its account.
 
     Args:
-        strict: raise where the schedule cannot be followed; otherwise go on with whatever is possible.
+        strict: raise if the schedule cannot be followed; otherwise take the first possible choice there.
 
     Raises:
         Nondeterminism: it cannot be followed.
     """
     kernel = simulation.kernel
-    return watched(simulation, (), following(kernel, keys, strictly(kernel) if strict else _go_on))
+    return watched(simulation, (), following(kernel, keys, strictly(kernel) if strict else _first_possible))
 
 
 def strictly(kernel: Kernel) -> Callable[[int, list[int]], int]:
-    """Return what `following` is to ask where a schedule must be followed: it raises Nondeterminism."""
+    """Return the function for `following` that raises Nondeterminism if the schedule cannot be followed."""
 
     def refuse(wanted: int, enabled: list[int]) -> int:
-        what = f"{kernel.mover(wanted)} cannot move, though it did before" if wanted >= 0 else "it goes on, though it ended there before"
-        raise Nondeterminism(f"step {kernel.record.n + 1} of a repeated execution: {what}; {WHAT_TO_DO}")
+        change = f"{kernel.mover(wanted)} cannot move, though it did before" if wanted >= 0 else "it continues, though it ended here before"
+        raise Nondeterminism(f"step {kernel.record.n + 1} of a repeated execution: {change}; {WHAT_TO_DO}")
 
     return refuse
 
@@ -81,7 +81,7 @@ def strictly(kernel: Kernel) -> Callable[[int, list[int]], int]:
 def watched(
     simulation: Simulation, plan: Sequence[int], choose: Chooser, expected: Expected = ((), ()), start: int = 0
 ) -> tuple[Execution, Account]:
-    """Run one execution under a watch and give an account of it, with what was possible at each step from `start` on."""
+    """Run one execution under a watch; return it and its account, with the possible choices at each step from `start` on."""
     kernel = simulation.kernel
     with Watch(kernel, choose) as watch:
         execution = simulation.execute(plan, watch.choose, expected, watch=watch)
@@ -93,16 +93,16 @@ def same_again(simulation: Simulation, keys: Sequence[int], before: Account, sta
     """Run a schedule again.
 
     Raises:
-        Nondeterminism: its account is not `before`.
+        Nondeterminism: its account differs from `before`.
     """
     ballast = _ballast()
-    _, after = watched(simulation, (), following(simulation.kernel, keys, _go_on), start=start)
+    _, after = watched(simulation, (), following(simulation.kernel, keys, _first_possible), start=start)
     del ballast
     _compare(simulation, keys, before, after)
 
 
 class Repeats:
-    """Chooses the executions of one round of exploring that are run twice, and compares."""
+    """Chooses the executions of one round of exploring that are run twice, and compares the runs."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -114,7 +114,7 @@ class Repeats:
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
-        """Run the round's `number`th execution; under a watch if it is one of those to repeat."""
+        """Run the round's `number`th execution, under a watch if it is to be repeated."""
         self._account = None
         if number != self._next:
             return self._simulation.execute(plan, choose, expected)
@@ -128,7 +128,7 @@ class Repeats:
         return execution
 
     def check(self, execution: Execution, failing: bool) -> None:
-        """Repeat the execution that was run last, if it fails or is a sample.
+        """Repeat the last execution, if it fails or is one of the samples.
 
         Raises:
             Nondeterminism: it differs from the first time.
@@ -142,12 +142,12 @@ class Repeats:
         else:
             before = account_of(kernel, execution)
             ballast = _ballast()
-            again = simulation.execute((), following(kernel, keys, _go_on))
+            again = simulation.execute((), following(kernel, keys, _first_possible))
             del ballast
             _compare(simulation, keys, before, account_of(kernel, again))
 
     def finish(self, runs: int) -> None:
-        """Exploring is over: repeat the first execution.
+        """Repeat the first execution, when exploring is over.
 
         Raises:
             Nondeterminism: it differs from the first time.
@@ -169,23 +169,23 @@ def _compare(simulation: Simulation, keys: Sequence[int], before: Account, after
 
 
 def _place(simulation: Simulation, keys: Sequence[int], n: int) -> str:
-    """Run the schedule once more to see at which line its step `n` is made; where that cannot be had, return nothing."""
+    """Run the schedule once more; return the line at which its step `n` is made, or "" if that is not known."""
     kernel = simulation.kernel
     try:
         with Recorder(kernel, lambda kernel: {}) as recorder:
-            simulation.execute((), following(kernel, keys, _go_on), recorder=recorder)
+            simulation.execute((), following(kernel, keys, _first_possible), recorder=recorder)
     except SimharnessError:
         return ""
     calls = kernel.record.calls[n] if n < len(kernel.record.calls) else ()
     return str(calls[0]) if calls else ""
 
 
-def _go_on(wanted: int, enabled: list[int]) -> int:
+def _first_possible(wanted: int, enabled: list[int]) -> int:
     return enabled[0]
 
 
 def _ballast() -> list[object]:
-    """Return objects of many kinds and sizes, so that the next ones lie at other addresses than those made and freed before."""
+    """Return objects of many kinds and sizes, so that objects made from now on get other addresses than before."""
     kinds: list[Callable[[], object]] = [object, list, dict, set, _Empty, partial(float, 1.5)]
     held = [make() for make in kinds for _ in range(BALLAST)]
     return held + [bytes(size) for size in range(16, 513, 16) for _ in range(BALLAST)]

@@ -1,4 +1,4 @@
-"""Runs single executions of one case of a scenario, with the runtimes in place; exploring, replaying and shrinking build on it."""
+"""Runs single executions of one case of a scenario, with the runtimes in place; the base of exploring, replaying and shrinking."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from simharness.simulation.transcript import Watch
 
 COLLECT_EVERY = 100
-"""Executions between two collections of what is young; their objects, in cycles through the user's closures, are."""
+"""Executions between two collections of young objects, as those of an execution are, in cycles through the user's closures."""
 COLLECT_ALL_EVERY = 20_000
 
 
 class Simulation:
-    """A context in which a case's executions are run; patches the standard library on entry and puts it back on leaving."""
+    """A context in which a case's executions run; patches the standard library on entry and restores it on exit."""
 
     def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings) -> None:
         self.scenario = scenario
@@ -59,7 +59,7 @@ class Simulation:
 
     @property
     def instrumented(self) -> list[str]:
-        """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those asked for."""
+        """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those that were named."""
         modules = dict.fromkeys((self.scenario.__module__, *self.instrument))
         return [shown(name) for name in modules if is_instrumented(name)]
 
@@ -91,7 +91,7 @@ class Simulation:
         recorder: Recorder | None = None,
         watch: Watch | None = None,
     ) -> Execution:
-        """Run one execution: follow the plan, then ask `choose`; a watch is given the rows that databases end with.
+        """Run one execution: follow the plan, then ask `choose`; a watch gets the final rows of databases.
 
         Raises:
             Misuse: the scenario is wrong. Nondeterminism: the plan could not be repeated.
@@ -123,7 +123,7 @@ class Simulation:
             control.end_execution(kernel)
 
     def _collect(self) -> None:
-        """Collect what the last execution has left. Finalisers run here, between executions: they are no part of the next one."""
+        """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""
         if self.world is not None:
             self.world.release()
         self.kernel.clear()
@@ -147,10 +147,10 @@ class Simulation:
 
     def _refuse_shared_memory(self) -> None:
         kernel = self.kernel
-        found = shared_memory(kernel)
-        if found is not None:
+        steps = shared_memory(kernel)
+        if steps is not None:
             kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True)
-            raise refuse(kernel, *found)
+            raise refuse(kernel, *steps)
 
     def _judge(self) -> Execution:
         kernel, world = self.kernel, self.world
@@ -209,7 +209,7 @@ class Simulation:
         """Run the execution with these choices again, for its trace.
 
         Raises:
-            Nondeterminism: it is another one now.
+            Nondeterminism: the execution is another one now.
         """
         with Recorder(self.kernel, control.snapshot) as recorder:
             try:
@@ -220,4 +220,4 @@ class Simulation:
 
 
 def _nothing_left(enabled: list[int]) -> int:
-    raise TokenError("the execution goes on where its choices end")
+    raise TokenError("the execution continues after its last choice")

@@ -1,8 +1,8 @@
-"""An account of one execution: what it did, in words that are equal in every process. Same schedule, same account, or something leaks.
+"""The account of an execution: what it did, in texts that are equal in every process. If one schedule has two accounts, something leaks.
 
-It covers the choices that were possible, operations with their footprints and times, the values that steps wrote,
-log lines, the rows that databases ended with, outcomes, failure. What cannot be equal between processes is put in a common form first:
-addresses and temporary folders are left out, sets are sorted. Source lines are not part of it, so that it is equal on every Python.
+It covers the possible choices, operations with their footprints and times, the values that steps wrote, log lines, the final rows of
+databases, outcomes, failure. What differs between processes is normalised: addresses and temporary folders are left out, sets are sorted.
+Source lines are not part of it, so that it is equal on every version of Python.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from simharness.trace.recorder import waiting
 from simharness.trace.tables import Tables
 
 MOST_ROWS = 200
-"""Rows of a table that an account shows; of a larger table it holds a hash."""
+"""An account shows a table with at most this many rows, and the hash of a larger one."""
 FAILURE = "failure"
 _THIN = frozenset({"contextlib", "functools", "threading"})
-"""Modules of the standard library that only call what they are given; of `threading`, what makes steps is replaced."""
+"""Modules of the standard library that only call what they are given; the parts of `threading` that make steps are replaced."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Account:
 
     def first_difference(self, other: Account) -> int | None:
         """Return the position of the first entry in which two accounts differ, or None."""
-        for position, (one, two) in enumerate(zip(self.entries, other.entries, strict=False)):
-            if one != two and _comparable_entry(one) != _comparable_entry(two):
+        for position, (mine, its) in enumerate(zip(self.entries, other.entries, strict=False)):
+            if mine != its and _comparable_entry(mine) != _comparable_entry(its):
                 return position
         if len(self.entries) != len(other.entries):
             return min(len(self.entries), len(other.entries))
@@ -65,10 +65,10 @@ class Witness(NamedTuple):
 
 
 class Watch:
-    """Sees, while an execution runs, what its record does not keep: what could be chosen, log lines, final rows.
+    """Collects, while an execution runs, what its record does not keep: possible choices, log lines, final rows.
 
     Args:
-        choose: who chooses; this object's `choose` is to be asked instead.
+        choose: makes the choices; pass this object's `choose` to the execution instead.
     """
 
     def __init__(self, kernel: Kernel, choose: Callable[[list[int]], int]) -> None:
@@ -91,7 +91,7 @@ class Watch:
         self._log.__exit__()
 
     def choose(self, enabled: list[int]) -> int:
-        """Note what can be chosen, and who asked for what is chosen."""
+        """Choose, and note what was possible and whether code of the standard library asked for the chosen step."""
         kernel = self._kernel
         key = self._choose(enabled)
         self.enabled[kernel.record.n] = enabled
@@ -103,7 +103,7 @@ class Watch:
 
 
 def mark_wording(kernel: Kernel, error: BaseException | None) -> None:
-    """Note that a failure is told in the words of the interpreter or the standard library, which change from version to version."""
+    """Note that a failure's text is that of the interpreter or the standard library, which differs between versions."""
     trace = error.__traceback__ if error is not None else None
     if trace is None or isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
         return
@@ -120,16 +120,16 @@ def _of_standard_library(frame: FrameType | None) -> bool:
 
 
 def account_of(kernel: Kernel, execution: Execution, watch: Watch | None = None, start: int = 0) -> Account:
-    """Return the account of the kernel's last execution; without a watch, without what only a watch sees.
+    """Return the account of the kernel's last execution; without a watch, it lacks what only a watch collects.
 
     Args:
-        start: index of the first step for which it is told what was possible.
+        start: index of the first step with its possible choices.
     """
     clean = kernel.canonical
     values: dict[int, list[str]] = {}
     for resource in kernel.resources.values():
         for step, state in resource.history:
-            values.setdefault(step, []).append(f"{resource.name} = {words(state)}")
+            values.setdefault(step, []).append(f"{resource.name} = {stable_repr(state)}")
     logged = watch.logged if watch is not None else {}
     possible = watch.enabled if watch is not None else {}
 
@@ -158,7 +158,7 @@ def _footprint(kernel: Kernel, n: int) -> str:
 
 
 def _movers(kernel: Kernel, keys: Iterable[int]) -> list[str]:
-    """Return who could move, and with which alternatives."""
+    """Return the movers of these choices, with their alternatives."""
     return sorted(f"{_mover(kernel, key)}{f'={key & ALTERNATIVES}' if key & ALTERNATIVES else ''}" for key in keys)
 
 
@@ -176,34 +176,34 @@ def _end(kernel: Kernel, execution: Execution, clean: Callable[[str], str], rows
     for stuck in waiting(kernel):
         yield "stuck", clean(str(replace(stuck, place=None)))
     if execution.outcomes:
-        yield "outcomes", clean("; ".join(sorted(map(words, execution.outcomes))))
+        yield "outcomes", clean("; ".join(sorted(map(stable_repr, execution.outcomes))))
     for database, tables in rows.items():
         for name, table in tables.items():
-            text = "; ".join(map(words, table.rows))
+            text = "; ".join(map(stable_repr, table.rows))
             if len(table.rows) > MOST_ROWS:
                 text = f"{len(table.rows)} rows, hash {hashlib.sha256(clean(text).encode(errors='backslashreplace')).hexdigest()}"
             yield clean(f"rows of {database} {name}"), clean(text)
 
 
-def words(value: Any) -> str:
-    """Return a value's repr, with sets in sorted order; only its type where the repr cannot be had."""
+def stable_repr(value: Any) -> str:
+    """Return a value's repr, with sets in sorted order; only its type if the repr raises."""
     kind = type(value)
     try:
         if kind in (set, frozenset):
-            return f"{{{', '.join(sorted(map(words, value)))}}}"
+            return f"{{{', '.join(sorted(map(stable_repr, value)))}}}"
         if kind is list:
-            return f"[{', '.join(map(words, value))}]"
+            return f"[{', '.join(map(stable_repr, value))}]"
         if kind is tuple:
-            return f"({', '.join(map(words, value))}{',' if len(value) == 1 else ''})"
+            return f"({', '.join(map(stable_repr, value))}{',' if len(value) == 1 else ''})"
         if kind is dict:
-            return f"{{{', '.join(f'{words(key)}: {words(content)}' for key, content in value.items())}}}"
+            return f"{{{', '.join(f'{stable_repr(key)}: {stable_repr(content)}' for key, content in value.items())}}}"
         return repr(value)
     except Exception:
         return f"<{kind.__name__}>"
 
 
 def comparable(label: str, text: str) -> str:
-    """Return what of a text must be equal: of a failure's message the words, since it may show a set."""
+    """Return what must be equal of a text: of a failure's message only the sorted words, as it may show a set."""
     return " ".join(sorted(re.findall(r"\w+", text))) if label == FAILURE else text
 
 
@@ -212,7 +212,7 @@ def _comparable_entry(entry: Entry) -> list[tuple[str, str]]:
 
 
 def following(kernel: Kernel, keys: Sequence[int], otherwise: Callable[[int, list[int]], int]) -> Callable[[list[int]], int]:
-    """Return a chooser that follows `keys`, and asks `otherwise` with (what was to be chosen or -1, what is enabled) where it cannot."""
+    """Return a chooser that follows `keys`; where it cannot, it asks `otherwise`, with the wanted key (or -1) and the enabled ones."""
 
     def choose(enabled: list[int]) -> int:
         wanted = keys[kernel.record.n] if kernel.record.n < len(keys) else -1
@@ -222,10 +222,10 @@ def following(kernel: Kernel, keys: Sequence[int], otherwise: Callable[[int, lis
 
 
 def to_plain(account: Account) -> list[Any]:
-    """Return an account as JSON can hold it."""
+    """Return an account as a JSON value."""
     return [[entry.title, [list(part) for part in entry.parts]] for entry in account.entries]
 
 
 def from_plain(entries: Iterable[Any]) -> Account:
-    """Return the account that `to_plain` made a list of."""
+    """Return the account from the result of `to_plain`."""
     return Account(tuple(Entry(title, tuple((label, text) for label, text in parts)) for title, parts in entries))

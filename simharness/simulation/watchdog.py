@@ -1,12 +1,12 @@
-"""Ends an exploration that no scheduler can move on: an actor waits in a real lock or for real I/O, or computes for ever.
+"""Ends an exploration that cannot continue: an actor waits for a real lock or real I/O, or computes forever.
 
-Actors share one OS thread, so one that blocks it blocks everybody, the kernel included. A real thread watches the kernel's
-count of steps; when nothing has moved for a while in the middle of an execution, the simulation's thread is made to raise
-`Stuck`, which says who is stuck and on which line. On the main OS thread a signal does it, which also interrupts calls that
-block in C; on others Python offers only an exception that is raised when the call returns, so the message goes to stderr as
-well. Code that catches `Stuck` ends with its next step, or meets it again.
+Actors share one OS thread, so one that blocks it blocks all of them, and the kernel. A real thread watches the kernel's count of
+steps; if it does not change for a while during an execution, the simulation's thread is made to raise `Stuck`, which names the
+stuck actor and its line. On the main OS thread a signal does this, which also interrupts calls that block in C; on other threads
+Python offers only an exception that is raised when the call returns, so the message goes to stderr as well. Code that catches
+`Stuck` ends with its next step, or gets it again.
 
-Waiting is counted in short naps and not on a clock: time in which the whole process was stopped is not held against it.
+The wait is counted in short naps, not by a clock: time in which the whole process was stopped does not count.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from simharness.errors import Stuck
 from simharness.places import Place, place_of
 
 NAPS = 4
-"""So many naps without a step make a stuck simulation; detection is late by at most one of them."""
+"""After this many naps without a step a simulation is stuck; detection is late by at most one nap."""
 _ADVICE = (
     "it waits for a real lock made before the simulation began, or for real I/O, or loops without a scheduling point: "
     "make the lock inside the scenario, put a stub in place of the I/O, or give the loop a time.sleep(0)"
@@ -44,7 +44,7 @@ class Watchdog:
 
     Args:
         kernel: whose steps are counted.
-        seconds: of real time without a step after which the simulation is stuck; 0 or less: never (somebody is debugging).
+        seconds: real time without a step after which the simulation is stuck; 0 or less: never (for debugging).
 
     The `Stuck` that is raised has the attributes `actor` (a name or None), `place` (a `Place` or None) and `line` (its text).
     """
@@ -83,7 +83,7 @@ class Watchdog:
             self._signal = None
 
     def _choose_signal(self) -> None:
-        """Take a signal that nobody handles, where there are signals and this is the thread that gets them."""
+        """Take a signal without a handler, if there are signals and this is the thread that gets them."""
         if _pthread_kill is None or threading.main_thread().ident != self._thread:
             return
         for name in _SIGNALS:
@@ -145,18 +145,18 @@ class Watchdog:
         line = linecache.getline(place.file, place.line).strip() if place is not None else ""
         where = f"at {place} in {place.function}" if place is not None else "outside of the user's code"
         doing = f", at `{line}`" if line else ""
-        others = "".join(f"; {other.name} stands {found}" for other, found in self._others(actor))
-        who = actor.name if actor is not None else "the exploration"
-        error = Stuck(f"{who} is stuck {where}{doing}: no step for {self.seconds:g} real seconds{others}; {_ADVICE}")
+        others = "".join(f"; {other.name} is at {location}" for other, location in self._others(actor))
+        name = actor.name if actor is not None else "the exploration"
+        error = Stuck(f"{name} is stuck {where}{doing}: no step for {self.seconds:g} real seconds{others}; {_ADVICE}")
         error.__dict__.update(actor=actor.name if actor is not None else None, place=place, line=line)
         return error
 
     def _others(self, stuck: Actor | None) -> list[tuple[Actor, Place]]:
-        """Return where the other actors stand: one of them holds the lock, if it is one."""
-        found = []
+        """Return where the other actors are: if the stuck one waits for a lock, one of them holds it."""
+        locations = []
         for actor in self.kernel.cast.live:
             frame = actor.greenlet.gr_frame if actor is not stuck and actor.greenlet is not None else None
             place = place_of(frame)
             if place is not None:
-                found.append((actor, place))
-        return found
+                locations.append((actor, place))
+        return locations

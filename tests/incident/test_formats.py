@@ -96,7 +96,7 @@ def test_what_stands_before_the_first_record_is_listed(tmp_path):
 def test_a_last_line_that_was_cut_off_is_not_used_and_that_is_said(tmp_path):
     reading = read([put(tmp_path, "a.log", LINE.format(1) + LINE.format(2)[:-1])], LOG)
     assert len(reading.lines) == 1
-    assert "a.log:2 has no end" in reading.notes[0]
+    assert "a.log:2 has no newline" in reading.notes[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -117,15 +117,15 @@ def test_a_damaged_gzip_file_is_used_as_far_as_it_goes(tmp_path):
     data = gzip.compress((LINE.format(1) + LINE.format(2)).encode(), compresslevel=0)
     reading = read([put(tmp_path, "a.log.gz", data[:-20])], LOG)
     assert [line.event for line in reading.lines] == ["start"]
-    assert "damaged or cut off" in reading.notes[0]
+    assert "damaged or truncated" in reading.notes[0]
 
 
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
         ("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "holds binary data"),
-        ("prose.txt", b"Dear colleagues,\n\nthe build is green.\n", "is no log, or has another format"),
-        ("utf.bin", codecs.BOM_UTF16_LE + b"x\0\n\0", "is no log, or has another format"),
+        ("prose.txt", b"Dear colleagues,\n\nthe build is green.\n", "is not a log, or has another format"),
+        ("utf.bin", codecs.BOM_UTF16_LE + b"x\0\n\0", "is not a log, or has another format"),
     ],
 )
 def test_a_file_that_is_no_log_is_refused(tmp_path, name, data, said):
@@ -174,7 +174,7 @@ def test_a_line_that_two_logs_have_is_one_line_and_one_that_a_log_has_twice_is_t
 
 def test_several_sessions_have_to_be_told_apart_by_the_user_if_nothing_else_does(tmp_path):
     text = at(1, "start j1") + at(2, "start j2")
-    with pytest.raises(Misuse, match=r"2 unconnected sessions: say which with --session.*j1, j2"):
+    with pytest.raises(Misuse, match=r"2 unconnected sessions: give --session.*j1, j2"):
         incident(tmp_path, text)
     found = incident(tmp_path, text, sessions=["j2"])
     assert [line.message for line in found.lines] == ["start j2"]

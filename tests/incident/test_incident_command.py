@@ -163,8 +163,8 @@ def test_what_the_session_did_before_and_after_is_left_out_on_request(tmp_path):
     bounds = ("--since", "2026-11-22 22:34:01", "--until", "2026-11-22 22:34:01")
     _, answer, output = answers(tmp_path, *options, *bounds)
     assert answer["orderings"] > 0
-    assert "2 records are from before --since or after --until" in output
-    assert "--since 'noon' is no time" in incident(*options, "--since", "noon")[1]
+    assert "2 records before --since or after --until" in output
+    assert "--since 'noon' is not a time" in incident(*options, "--since", "noon")[1]
 
 
 def test_every_line_of_the_incident_has_to_be_explained_or_the_verdict_is_not_reproduced(tmp_path):
@@ -184,7 +184,7 @@ def test_lines_that_no_template_names_are_counted_listed_on_request_and_free(tmp
     (tmp_path / "agent.log").write_text("\n".join(text) + "\n", encoding="utf-8")
     status, output = incident(str(tmp_path / "agent.log"), *TURNS, *LEASE, "--unknown", "--max-executions", "5")
     assert status == 0
-    assert "1 are of loggers that no template names" in output
+    assert "1 come from loggers that no template names" in output
     assert "agent.log:4 (another logger) run_agent: OpenAI client created" in output
     assert "agent.log:5 (another message) gateway.run: a quiet day" in output
 
@@ -301,7 +301,7 @@ def test_without_a_parameter_every_cell_is_answered(tmp_path):
     ("arguments", "said"),
     [
         (("none.log", *TURNS), "none.log cannot be read: No such file or directory; give log files"),
-        (("pyproject.toml", *TURNS), "pyproject.toml is no log, or has another format"),
+        (("pyproject.toml", *TURNS), "pyproject.toml is not a log, or has another format"),
         ((f"{DATA}/fork.log", "--scenario", "scenarios/none.py"), "scenarios/none.py: no such file"),
         ((f"{DATA}/fork.log", "--scenario", "scenarios/tutorial.py"), "has several scenarios: name one"),
         ((f"{DATA}/fork.log", "--scenario", "scenarios/compression_fork.py::two_contenders"), "says nothing about its log"),
@@ -309,7 +309,7 @@ def test_without_a_parameter_every_cell_is_answered(tmp_path):
         ((f"{DATA}/fork.log", *TURNS, "--faults", "flood=1"), "there is no fault 'flood'"),
         ((f"{DATA}/fork.log", *TURNS, "--format", "%(message)s"), "needs a message and a time"),
         ((f"{DATA}/fork.log", *TURNS, "--session", "nobody"), "--session nobody: no log line names it"),
-        ((f"{DATA}/fork.log", *TURNS, "--db", "pyproject.toml"), "is no SQLite database"),
+        ((f"{DATA}/fork.log", *TURNS, "--db", "pyproject.toml"), "is not an SQLite database"),
         ((f"{DATA}/fork.log", *TURNS, "--db", "none.db"), "--db none.db cannot be read"),
         ((f"{DATA}/fork.log", *TURNS, "--json", "none/x.json"), "--json none/x.json: there is no folder"),
         ((f"{DATA}/fork.log", *TURNS, "--pytest", "none/x.py"), "--pytest none/x.py: there is no folder"),

@@ -1,4 +1,4 @@
-"""What a developer reads: the failing ordering below a test's failure, a line for each test at the end, annotations for GitHub."""
+"""The plugin's output: the failing ordering below a test's failure, a line for each test at the end, annotations for GitHub."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ WIDEST = 100
 _COLOURS = {"verified": "green", "violated": "red", "inconclusive": "yellow", "error": "red"}
 
 
-def failing_ordering(found: Replayed, nodeid: str, shortness: str) -> str:
+def failing_ordering(failing: Replayed, nodeid: str, shortness: str) -> str:
     """Return the timeline of a failing execution, what is known about it, and the command that repeats it."""
     from simharness.timeline.render import render
 
     width = min(WIDEST, shutil.get_terminal_size((80, 24)).columns)
-    lines = [render(found.trace, width).partition("\n")[2].strip("\n"), ""]
-    if isinstance(found, Counterexample):
-        lines += textwrap.wrap(f"{len(found.steps)} steps, {shortness}; {found.confirmed}", width, subsequent_indent="  ")
-    return "\n".join([*lines, f"pytest {shlex.quote(nodeid)} --interleave-replay={shlex.quote(found.token)}"])
+    lines = [render(failing.trace, width).partition("\n")[2].strip("\n"), ""]
+    if isinstance(failing, Counterexample):
+        lines += textwrap.wrap(f"{len(failing.steps)} steps, {shortness}; {failing.confirmed}", width, subsequent_indent="  ")
+    return "\n".join([*lines, f"pytest {shlex.quote(nodeid)} --interleave-replay={shlex.quote(failing.token)}"])
 
 
-def summary(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]) -> None:
-    """Write a line for each test: verdict, how many orderings, seconds."""
-    listed = [test for test in told if test["verdict"] != "no threads"]
+def write_summary(reporter: pytest.TerminalReporter, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Write a line for each test: verdict, number of orderings, seconds."""
+    listed = [test for test in summaries if test["verdict"] != "no threads"]
     if listed:
         reporter.section("orderings", sep="=")
     for test in listed:
@@ -40,14 +40,14 @@ def summary(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]
         reporter.write(f" {count:>18} {test['seconds']:7.1f} s  {test['nodeid']}\n")
         for note in test["notes"]:
             reporter.write_line(f"    {note}")
-    others = len(told) - len(listed)
+    others = len(summaries) - len(listed)
     if others:
         reporter.write_line(f"{others} {'test has' if others == 1 else 'tests have'} no threads: run once, as always")
 
 
-def annotate(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]) -> None:
+def annotate(reporter: pytest.TerminalReporter, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Write GitHub's annotations for tests that fail."""
-    for test in told:
+    for test in summaries:
         place = f"file={_escaped(_relative(test['file']), True)},line={test['line']}," if test["file"] else ""
         message = (test["failure"] or test["bounds"]) + (
             f"\npytest {shlex.quote(test['nodeid'])} --interleave-replay={test['token']}" if test["token"] else ""
