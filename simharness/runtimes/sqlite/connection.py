@@ -1,15 +1,15 @@
 """A connection: the real one of `sqlite3`, with its statements and transaction borders as scheduling points.
 
 Inside a simulation `sqlite3.connect` returns an instance of a subclass of the wanted factory and of `SimConnection`. It is
-a genuine connection to the genuine file; only waiting is virtual: the real busy timeout is 0, and what would wait is an
-operation that the kernel lets happen when the lock is free, or when the virtual timeout has passed, in which case the
-library's own "database is locked" comes out. Footprints are in `statements`, locking is in `locking` and `effects`.
+a genuine connection to the genuine file; only waiting is virtual: the real busy timeout is 0, and a statement that would
+wait is an operation that the kernel runs when the lock is free, or when the virtual timeout has passed; the library then
+raises its own "database is locked". Footprints are in `statements`, locking is in `locking` and `effects`.
 
-Promises: outside a simulation `connect` is the genuine one; a dying execution does nothing to a database; at the end of an
-execution (`end_execution`) no lock, cursor or connection is left.
+Promises: outside a simulation `connect` is the genuine one; a dying execution does not touch a database; the end of an
+execution (`end_execution`) leaves no lock, cursor or connection.
 
-Limits: power loss is out of scope (`synchronous` is off); shared caches and attached files are refused; what a step cannot
-express exactly (`backup`, blobs, schema changes) conflicts with everything on the database.
+Limits: power loss is out of scope (`synchronous` is off); shared caches and attached files are refused; calls that a
+step cannot express exactly (`backup`, blobs, schema changes) conflict with everything on the database.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.sqlite import kinds
-from simharness.runtimes.sqlite.cursor import LEGACY, SimCursor, TalkingCursor, attempt, execute, set_level, statement
+from simharness.runtimes.sqlite.cursor import LEGACY, ReportingCursor, SimCursor, attempt, execute, set_level, statement
 from simharness.runtimes.sqlite.database import Database, Link
 from simharness.runtimes.sqlite.kept.image import SHARED_MEMORY
 from simharness.runtimes.sqlite.kept.playing import ALTERS, Closed, Noting, Played
@@ -46,18 +46,18 @@ _subclasses: dict[tuple[Any, type], Any] = {}
 
 def controlled(factory: Any, base: type) -> Any:
     """Return a subclass of the user's connection or cursor class that is controlled."""
-    found = _subclasses.get((factory, base))
-    if found is None:
+    subclass = _subclasses.get((factory, base))
+    if subclass is None:
         genuine = base.__mro__[-2]
         if factory is genuine:
-            found = base
+            subclass = base
         elif isinstance(factory, type) and issubclass(factory, genuine):
             body = {"__module__": factory.__module__, "__qualname__": factory.__qualname__, "__doc__": factory.__doc__}
-            found = factory if issubclass(factory, base) else type(factory.__name__, (factory, base), body)
+            subclass = factory if issubclass(factory, base) else type(factory.__name__, (factory, base), body)
         else:
             raise Refused(f"{caller() or '?'}: the factory {factory!r} is not a subclass of sqlite3.{genuine.__name__}")
-        _subclasses[factory, base] = found
-    return found
+        _subclasses[factory, base] = subclass
+    return subclass
 
 
 def name_of_next(kernel: Kernel) -> str:
@@ -108,26 +108,26 @@ class SimConnection(_Connection):
         known: bool = False,
         **_: Any,
     ) -> None:
-        """Become a connection of the execution under way, to the place that was identified; the options are those of `sqlite3.connect`.
+        """Join the current execution, connected to the identified place; the options are those of `sqlite3.connect`.
 
-        `known`: set-up will find the database as it was when there was nothing in it.
+        `known`: the database is a kept one (`kept`), so its schema need not be read.
         """
         label, path, private = place
         registry = registry_of(kernel)
-        found = registry.databases.get(label)
-        if found is None:
-            found = registry.databases[label] = Database(kernel, label, path, private)
+        opened = registry.databases.get(label)
+        if opened is None:
+            opened = registry.databases[label] = Database(kernel, label, path, private)
             if not known:
-                found.read_schema(self)
+                opened.read_schema(self)
         if not private and not path.startswith(SHARED_MEMORY):
             with contextlib.suppress(sqlite3.Error):  # not a database, or locked for now
                 _Cursor(self).execute("PRAGMA synchronous=OFF")
-        link = self._link = Link(kernel, found, name, self)
+        link = self._link = Link(kernel, opened, name, self)
         link.level = isolation_level if autocommit == LEGACY else None
         link.autocommit = autocommit
         link.timeout = max(0, nanoseconds(timeout))
         link.maker = kernel.actor if check_same_thread and kernel.phase != INSPECTING else None
-        link.cursors = TalkingCursor if link.exposed or kernel.tracing else SimCursor
+        link.cursors = ReportingCursor if link.exposed or kernel.tracing else SimCursor
         registry.links.append(link)
 
     # Cursors
@@ -148,7 +148,7 @@ class SimConnection(_Connection):
         return cursor
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Do one statement."""
+        """Run one statement."""
         if type(self) is not SimConnection:
             return self.cursor().execute(sql, parameters)
         link = self._link
@@ -157,21 +157,21 @@ class SimConnection(_Connection):
         return statement(cursor, sql, parameters, execute)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
-        """Do one statement for each set of parameters, as one step."""
+        """Run one statement for each set of parameters, as one step."""
         return self.cursor().executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> Any:
-        """Do the statements of a script one after the other, each a step of its own."""
+        """Run the statements of a script in order, each as its own step."""
         return self.cursor().executescript(script)
 
     # Borders
 
     def commit(self) -> None:
-        """Commit, as a scheduling point where it matters."""
+        """Commit; a scheduling point where another actor could notice."""
         self._border(COMMITS, super().commit)
 
     def rollback(self) -> None:
-        """Roll back, as a scheduling point where it matters."""
+        """Roll back; a scheduling point where another actor could notice."""
         self._border(ROLLS_BACK, super().rollback)
 
     def _border(self, shape: Shape, call: Callable[[], None]) -> None:
@@ -180,7 +180,7 @@ class SimConnection(_Connection):
             call()
             return
         if link.over and shape is ROLLS_BACK:
-            return  # a pool's finaliser: what this execution left open was rolled back at its end
+            return  # a pool's finaliser: the end of the execution rolled the transaction back
         enter(link)
         if link.autocommit is True or (not link.exposed and not self.in_transaction):
             call()
@@ -229,7 +229,7 @@ class SimConnection(_Connection):
 
     @property
     def isolation_level(self) -> Any:
-        """How Python opens transactions of its own accord."""
+        """How Python begins transactions on its own."""
         return super().isolation_level
 
     @isolation_level.setter
@@ -244,7 +244,7 @@ class SimConnection(_Connection):
         if link is not None and link.autocommit == LEGACY:
             link.level = level
 
-    # What is done as one step that conflicts with everything on the database
+    # Calls that are one step, which conflicts with everything on the database
 
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
         """Copy into another database."""
@@ -273,17 +273,17 @@ class SimConnection(_Connection):
         return super().serialize(**options)
 
     def deserialize(self, data: Any, /, **options: Any) -> None:
-        """Replace the database by one that was serialized."""
+        """Replace the database with a serialized one."""
         self._whole("deserialize")
         self._link.spoilt = True
         self._link.database.changed_schema("deserialize", self._link.name)
         self._link.database.volatile = True
         super().deserialize(data, **options)
 
-    def _whole(self, what: str) -> None:
+    def _whole(self, verb: str) -> None:
         link = self._link
         enter(link)
-        declare_whole(link, what)
+        declare_whole(link, verb)
 
     def set_authorizer(self, authorizer_callback: Any) -> None:
         """Set the authorizer; learning footprints does not disturb it."""
@@ -295,13 +295,13 @@ class SimConnection(_Connection):
 
     @property
     def total_changes(self) -> int:
-        """How many rows were changed on this connection."""
+        """The number of rows that this connection has changed."""
         end_keeping(self._link)
         return super().total_changes
 
 
 def _spoiling(name: str) -> Any:
-    """Return the genuine method of this name, whose effect outlasts an execution: the connection is not kept."""
+    """Wrap a genuine method whose effect outlasts an execution: the connection is not kept."""
     genuine = getattr(_Connection, name)
 
     @wraps(genuine)

@@ -1,4 +1,4 @@
-"""Cursors: each statement is declared, waits for its turn, and is then done by the genuine cursor."""
+"""Cursors: each statement is declared, waits for its turn, and then runs on the genuine cursor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from simharness.runtimes.sqlite.statements import COMMIT, ROLLBACK, TIMEOUT, UNK
 
 Cursor = sqlite3.Cursor
 LEGACY = -1
-"""What `autocommit` is for a connection that is governed by its `isolation_level`."""
+"""What `autocommit` is for a connection that `isolation_level` governs."""
 set_level: Any = vars(sqlite3.Connection)["isolation_level"]
 execute = sqlite3.Cursor.execute
 _lastrowid = vars(sqlite3.Cursor)["lastrowid"].__get__
@@ -30,22 +30,22 @@ _ATTACHED = re.compile(r"\s*(?:DATABASE\s+)?(['\"])(:memory:)?\1", re.IGNORECASE
 
 
 class SimCursor(Cursor):
-    """A cursor whose statements are scheduling points; fetching its rows is none, but a use of the connection."""
+    """A cursor whose statements are scheduling points; fetching rows is not one, only a use of the connection."""
 
     _link: Link
     mover: Any = None
     shape: Shape | None = None
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Do one statement."""
+        """Run one statement."""
         return statement(self, sql, parameters, execute)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
-        """Do one statement for each set of parameters, as one step."""
+        """Run one statement for each set of parameters, as one step."""
         return statement(self, sql, list(parameters), _cursor_executemany)
 
     def executescript(self, script: str, /) -> Any:
-        """Do the statements of a script one after the other, each a step of its own."""
+        """Run the statements of a script in order, each as its own step."""
         link = self._link
         enter(link)
         connection = link.connection
@@ -107,7 +107,7 @@ class SimCursor(Cursor):
             note_use(link, kernel.actor)
 
     def close(self) -> None:
-        """Close; an open transaction is rolled back first."""
+        """Close the cursor."""
         link = self._link
         if link.kernel.dying or link.closed:
             enter(link)
@@ -115,42 +115,42 @@ class SimCursor(Cursor):
 
     @property
     def lastrowid(self) -> int | None:
-        """The row that was inserted last on this connection."""
+        """The row inserted last on this connection."""
         link: Link | None = getattr(self, "_link", None)
         own = self.shape is not None and self.shape.inserts and self.rowcount > 0
         if link is not None and not own:
             end_keeping(link)
-        found: int | None = _lastrowid(self)
-        return found
+        row: int | None = _lastrowid(self)
+        return row
 
 
-class TalkingCursor(SimCursor):
-    """A cursor that tells of its rows: used on shared connections, where fetching is a point, and for timelines."""
+class ReportingCursor(SimCursor):
+    """A cursor that reports its rows: used on shared connections, where fetching is a point, and for timelines."""
 
     def fetchone(self) -> Any:
         """Fetch one row."""
         row = super().fetchone() if self._fetches() else None
-        self._tell(row)
+        self._report(row)
         return row
 
     def fetchmany(self, size: int | None = None) -> Any:
         """Fetch some rows."""
         self._fetches()
         rows = super().fetchmany(self.arraysize if size is None else size)
-        self._tell(*rows)
+        self._report(*rows)
         return rows
 
     def fetchall(self) -> Any:
         """Fetch all rows."""
         self._fetches()
         rows = super().fetchall()
-        self._tell(*rows)
+        self._report(*rows)
         return rows
 
     def __next__(self) -> Any:
         self._fetches()
         row = super().__next__()
-        self._tell(row)
+        self._report(row)
         return row
 
     def _fetches(self) -> bool:
@@ -160,7 +160,7 @@ class TalkingCursor(SimCursor):
             declare_fetch(link)
         return True
 
-    def _tell(self, *rows: Any) -> None:
+    def _report(self, *rows: Any) -> None:
         kernel = self._link.kernel
         if kernel.tracing:
             shown = [_shown(row) for row in rows[:3]]
@@ -174,13 +174,13 @@ def _shown(row: Any) -> str:
 
 
 def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., Any]) -> Any:
-    """Do one statement: a point if it has to be one, then the real call."""
+    """Run one statement: a point where it has to be one, then the real call."""
     try:
         link = cursor._link
     except AttributeError:
         raise Refused(f"{caller() or '?'}: make cursors with connection.cursor(), not with the class") from None
     known = passing(link)
-    if not known:  # a tape ends before actors move
+    if not known:  # a tape ends before actors run
         enter(link)
         if link.tape is not None:
             end_tape(link)
@@ -198,7 +198,7 @@ def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., 
 
 
 def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call: Callable[..., Any]) -> Any:
-    """Declare a statement, wait for its turn, do it, and record what became of the transaction."""
+    """Declare a statement, wait for its turn, run it, and record the state of the transaction."""
     sql = shape.sql
     while True:
         declare(link, shape, cursor)
@@ -221,12 +221,12 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
     if shape.rows:
         link.opened(cursor)
     if link.kernel.tracing:
-        _tell(link, shape, cursor)
+        _report_changes(link, shape, cursor)
     return cursor
 
 
 def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
-    """Make the real call, again after each virtual wait that follows a refusal; record what became of the transaction."""
+    """Make the real call, again after each virtual wait that follows a refusal; record the state of the transaction."""
     kernel = link.kernel
     if kernel.tracing and kernel.record.operations and kernel.record.operations[-1].detail != shape.sql:
         kernel.note(shape.sql)
@@ -251,12 +251,12 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
         link.kernel.note(f"{done}: {', '.join(f'{name} ({count})' for name, count in tables.items()) or 'nothing'}")
         link.written = []
     if fault == LOST_ACK:
-        kernel.note("the caller is told that it failed")
+        kernel.note("the caller sees a failure")
         raise database_error("IOERR")
 
 
 def _busy_timeout(link: Link, shape: Shape) -> str:
-    """`PRAGMA busy_timeout`: the virtual one; return a statement that answers as the pragma does."""
+    """Set the virtual timeout for `PRAGMA busy_timeout`; return a statement with the pragma's answer."""
     _, _, value = shape.argument.partition(" ")
     if value:
         with contextlib.suppress(ValueError):
@@ -264,7 +264,7 @@ def _busy_timeout(link: Link, shape: Shape) -> str:
     return f"SELECT {link.timeout // 1_000_000} AS timeout"
 
 
-def _tell(link: Link, shape: Shape, cursor: sqlite3.Cursor) -> None:
+def _report_changes(link: Link, shape: Shape, cursor: sqlite3.Cursor) -> None:
     if shape.kind == WRITE:
         rows = cursor.rowcount
         if rows > 0:

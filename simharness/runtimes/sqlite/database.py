@@ -2,8 +2,8 @@
 
 Resources of a database: `every` (read by all steps on it, written by schema changes), one for each table, the write lock
 (its state is the name of the connection that holds it), `commits` (written by each commit that changed something, read by a
-transaction that takes a snapshot), and, without WAL, `file locks` (written by all that take or drop a lock for longer than
-a step; its state counts the drops).
+transaction that takes a snapshot), and, without WAL, `file locks` (written by every step that takes or drops a lock held for
+longer than a step; its state counts the drops).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Database:
         self.read_header()
 
     def read_header(self) -> None:
-        """Find out whether the file is in WAL mode."""
+        """Read from the file's header whether it is in WAL mode."""
         if not self.private:
             try:
                 with _open(self.path, "rb") as file:
@@ -65,14 +65,14 @@ class Database:
                 self.wal = False
 
     def asked_for(self, mode: str) -> None:
-        """Somebody has set the journal mode; the file says so once the answer was fetched, or the statement is gone."""
+        """A statement sets the journal mode; the file changes once its answer is fetched or its cursor is gone."""
         wanted = mode.lower() == "wal"
         if self.wal != wanted:
             self.read_header()
             self.unread = self.wal != wanted
 
     def look_again(self) -> None:
-        """Find out whether the journal mode that was asked for is there by now."""
+        """Check whether the file has the requested journal mode by now."""
         before = self.wal
         self.read_header()
         self.unread = self.wal == before
@@ -92,7 +92,7 @@ class Database:
             self.volatile = True
 
     def changed_schema(self, *how: Any) -> None:
-        """The schema is another one: what was learned under the last one does not hold."""
+        """The schema has changed: shapes learned under the last one no longer hold."""
         if self.kernel.phase == SETUP:
             self.schema = self.remembered.schema(self.schema, *how)
         else:
@@ -100,12 +100,12 @@ class Database:
         self.forget_shapes()
 
     def forget_shapes(self) -> None:
-        """Have the shapes of statements be learned anew on every connection."""
+        """Forget the shapes of statements, so that every connection learns them again."""
         for link in self.links:
             link.book = None
 
     def put_lock(self, holder: str | None) -> None:
-        """Record who holds the write lock; None also informs those who wait that locks of the file were dropped."""
+        """Record which connection holds the write lock; None also wakes the statements that wait for the file's locks."""
         kernel = self.kernel
         if self.private or (kernel.phase == RUNNING and self.alone):
             return
@@ -115,7 +115,7 @@ class Database:
             kernel.put(self.file, self.file.state + 1)
 
     def really_locked(self) -> bool:
-        """Whether somebody holds the write lock of the file; asked on a connection of its own."""
+        """Whether any connection holds the file's write lock, tested on a separate connection."""
         probe = Real(self.path, timeout=0, isolation_level=None)
         try:
             probe.execute("BEGIN IMMEDIATE")
@@ -131,8 +131,8 @@ class Database:
 class Link:
     """One connection in one execution: its state, which the functions of this package read and change.
 
-    `sharing` notes who uses it, `learning` finds out what its statements are, `locking` declares them, and `effects` records what
-    became of its transaction.
+    `sharing` notes which actors use it, `learning` learns its statements, `locking` declares them, and `effects` records the state
+    of its transaction.
     """
 
     kernel: Kernel
@@ -143,12 +143,12 @@ class Link:
     remembered: Remembered = field(init=False)
     bit: int = field(init=False)
 
-    # What exploring has learned: whether several actors use it unprotected, keep its cursors open, or move one cursor
+    # Learned facts: several actors use it unprotected, keep its cursors open, or move one cursor
     exposed: bool = field(init=False)
     keeps_cursors: bool = field(init=False)
     moves_cursors: bool = field(init=False)
 
-    # Who uses it: the last actor, the only actor that may, the process and where it first did; `passed`: see `sharing.quick`
+    # Users: the last actor, the only actor allowed, its process and the place of its first use; `passed`: see `sharing.quick`
     user: Actor | None = None
     maker: Actor | None = None
     process: str | None = None
@@ -161,36 +161,36 @@ class Link:
     autocommit: Any = -1
     authorizer: Any = None
     cursors: Any = None
-    flags: tuple[str, ...] = ()  # the statements and pragmas that change what others mean on this connection
-    book: dict[str, Shape] | None = None  # the shapes of statements under these flags and the present schema
+    flags: tuple[str, ...] = ()  # statements and pragmas that change the meaning of others on this connection
+    book: dict[str, Shape] | None = None  # shapes of statements under these flags and the current schema
 
-    # Unfinished statements; `probed`: whether SQLite has the function by which we ask for them
+    # Unfinished statements; `probed`: whether the function that detects them is registered (`sharing._active`)
     open: list[weakref.ref[sqlite3.Cursor]] = field(default_factory=list)
     executing: weakref.ref[sqlite3.Cursor] | None = None
     probed: bool = False
 
-    # The transaction: whether there is one, whether it holds the write lock, a snapshot, a shared lock, and what it has changed
+    # The transaction: whether it is open, holds the write lock, a snapshot or a shared lock, and what it has changed
     inside: bool = False
     holds: bool = False
     snapshot: bool = False
     sharing: bool = False
     touched: int = 0  # the mask of tables
-    base: int = 0  # how many rows the connection had changed before
+    base: int = 0  # the rows that the connection had changed before
     altered: bool = False  # the schema
     savepoints: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)  # a table for each row, for timelines
 
-    # The statement that is declared: whether and how long it waits, and the fault that strikes it
+    # The declared statement: whether and until when it waits, and the fault that strikes it
     declaring: Shape | None = None
     waits: bool = False
     deadline: int | None = None
     fault: str | None = None
 
-    # Its end: closed by the program, or over with its execution
+    # Its end: the program closed it, or its execution is over
     closed: bool = False
     over: bool = False
 
-    # What the package `kept` notes; `spoilt`: something was done to the connection that outlasts the image of the database
+    # Notes of the package `kept`; `spoilt`: a change to the connection outlasts the image of the database
     kept: KeptDatabase | None = None
     tape: KeptDatabase | None = None
     number: int | str = 0
@@ -217,26 +217,26 @@ class Link:
         return connection
 
     def _dropped(self, _: object) -> None:
-        """The connection was garbage: SQLite has rolled its transaction back."""
+        """The connection was collected: SQLite has rolled its transaction back."""
         if self.holds and not self.closed and self.kernel.phase == RUNNING and not self.kernel.dying:
             self.database.put_lock(None)
 
     def opened(self, cursor: sqlite3.Cursor) -> None:
-        """A statement has been started that returns rows."""
+        """Note a statement that returns rows, and has begun."""
         if len(self.open) > 32:
             self.open = [reference for reference in self.open if reference() is not None]
         self.open.append(weakref.ref(cursor))
 
     def is_open(self, cursor: sqlite3.Cursor) -> bool:
         """Whether rows of this cursor may be left."""
-        return any(reference() is cursor for reference in reversed(self.open))  # the last one is nearly always it
+        return any(reference() is cursor for reference in reversed(self.open))  # nearly always the last
 
     def was_inside(self) -> bool:
-        """Whether a transaction was open on this connection when last looked at."""
+        """Whether a transaction was open after the last statement."""
         return self.inside or self.holds or self.snapshot
 
     def implicit(self, shape: Shape) -> bool:
-        """Whether Python opens a transaction for this statement of its own accord."""
+        """Whether Python begins a transaction for this statement on its own."""
         return shape.dml and not self.inside and self.level is not None
 
     def ends(self, shape: Shape) -> bool:
@@ -249,7 +249,7 @@ class Link:
         )
 
     def report_held(self) -> None:
-        """Say which locks a crash of the process frees: with WAL the write lock, if it is held; without, those of the file change often."""
+        """Declare the locks that a crash of the process frees: with WAL the write lock, if it holds it; without WAL all, at any time."""
         kernel, database = self.kernel, self.database
         if self.process is not None and not database.private and kernel.movers.may_crash:
             lock = database.lock if database.wal else None

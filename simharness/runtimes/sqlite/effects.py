@@ -1,8 +1,7 @@
-"""What became of a transaction: who holds the write lock after a statement, whether there is a snapshot, what the schema
-is now.
+"""The state of a transaction after a statement: who holds the write lock, whether it has a snapshot, whether the schema changed.
 
-`locking.declare` declares a statement and waits for its turn, the real library does the work with a real timeout of 0, and
-`record` records the result. The library stays the judge: what it refuses is refused with its own error.
+`locking.declare` declares a statement and waits for its turn, the real library runs it with a real timeout of 0, and
+`record` records the result. The library decides: a statement that it refuses fails with its own error.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _ERRORS = {"BUSY": (5, "database is locked"), "IOERR": (10, "disk I/O error"), "
 
 
 def database_error(name: str) -> sqlite3.OperationalError:
-    """Return what the library raises for this result of SQLite: BUSY, IOERR or FULL."""
+    """Return the library's exception for this result code of SQLite: BUSY, IOERR or FULL."""
     code, message = _ERRORS[name]
     error = sqlite3.OperationalError(message)
     error.sqlite_errorcode, error.sqlite_errorname = code, f"SQLITE_{name}"
@@ -28,7 +27,7 @@ def database_error(name: str) -> sqlite3.OperationalError:
 
 
 def record(link: Link, shape: Shape, error: BaseException | None = None) -> None:
-    """The statement has been done, or was refused: record what became of the transaction."""
+    """Record the state of the transaction after a statement that ran or was refused."""
     kind, database = shape.kind, link.database
     inside = link.connection.in_transaction
     ended = error is None and kind in (COMMIT, ROLLBACK, RELEASE) and link.ends(shape)
@@ -50,13 +49,13 @@ def record(link: Link, shape: Shape, error: BaseException | None = None) -> None
 
 
 def record_script(link: Link, script: str) -> None:
-    """A script has been run in set-up."""
+    """Record that set-up ran a script."""
     link.database.changed_schema(script)
     link.database.read_header()
 
 
 def fail(link: Link, name: str) -> None:
-    """A statement fails with this error; as in SQLite, BUSY leaves an open transaction open, and the others roll it back."""
+    """Raise this error; as in SQLite, BUSY leaves an open transaction open, and the other errors roll it back."""
     connection, error = link.connection, database_error(name)
     if name != "BUSY" and connection.in_transaction:
         link.kernel.note(f"a fault, {type(error).__name__}: {error}")
@@ -67,13 +66,13 @@ def fail(link: Link, name: str) -> None:
 
 
 def record_loss(link: Link) -> None:
-    """The process that used the connection has died, and SQLite has rolled its transaction back."""
+    """Record that the connection's process has died: SQLite has rolled its transaction back."""
     if link.was_inside() or link.sharing:
         _record_end(link, ROLLBACK)
 
 
 def _record_write(link: Link, shape: Shape, error: BaseException | None) -> None:
-    """After a write, or an attempt at one, in a transaction that is still open."""
+    """Record a write, or an attempt at one, in a transaction that is still open."""
     database = link.database
     if error is None:
         link.touched |= shape.writes

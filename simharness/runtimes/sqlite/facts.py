@@ -1,4 +1,4 @@
-"""What executions show of connections and databases: until then both are taken to need no scheduling points."""
+"""What executions show about connections and databases; without these facts neither needs scheduling points."""
 
 from __future__ import annotations
 

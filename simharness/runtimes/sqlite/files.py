@@ -1,6 +1,6 @@
-"""Opening, moving and removing files, which is no scheduling point: whoever does that to a database's ends its being kept (`kept`).
+"""Opening, moving and removing files is no scheduling point; doing that to a database's file disables its cache (`kept`).
 
-So does whoever lists the folder that it is in: files beside it may be there for longer.
+So does listing the file's folder, which shows files beside it that outlast an execution.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from simharness.runtimes.sqlite.remembered import remembered_of
 
 
 def install(patches: Patches) -> None:
-    """Plan the replacement of what opens files."""
+    """Plan the replacement of the functions that open, move, remove and list files."""
     patches.attribute(builtins, "open", _reporting(builtins.open))
     patches.attribute(io, "open", _reporting(io.open))
     for name in ("open", "rename", "replace", "unlink", "remove", "link", "symlink", "truncate", "listdir", "scandir"):
@@ -25,7 +25,7 @@ def install(patches: Patches) -> None:
 
 
 def _reporting(genuine: Any) -> Any:
-    """Return a function that does to files what this one does, and reports it to the keeper of databases."""
+    """Return a function that first reports its paths to the keeper of databases, then calls the genuine one."""
 
     @wraps(genuine)
     def does(*arguments: Any, **options: Any) -> Any:

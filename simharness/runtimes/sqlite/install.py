@@ -1,4 +1,4 @@
-"""The doors of the SQLite runtime: `sqlite3.connect` is replaced, and databases are closed, looked into and kept after executions.
+"""The SQLite runtime's entry points: they replace `sqlite3.connect`, and close, inspect and keep databases after executions.
 
 Outside a simulation `connect` is the genuine one.
 """
@@ -15,7 +15,7 @@ from simharness.runtimes.patching import Patches
 from simharness.runtimes.sqlite.connection import NotingConnection, SimConnection, controlled, name_of_next
 from simharness.runtimes.sqlite.cursor import set_level
 from simharness.runtimes.sqlite.kept.image import KeptDatabase
-from simharness.runtimes.sqlite.kept.tape import words
+from simharness.runtimes.sqlite.kept.tape import wording_of_options
 from simharness.runtimes.sqlite.registry import end_execution, identify, snapshot
 from simharness.runtimes.sqlite.remembered import forget, remembered_of
 
@@ -33,7 +33,7 @@ def install(patches: Patches) -> None:
 
 
 def collects(kernel: Kernel) -> bool:
-    """Whether garbage is to be collected before each execution: it holds connections that are kept."""
+    """Whether to collect garbage before each execution, because it holds connections that are kept."""
     return remembered_of(kernel).keeper.policy.collects
 
 
@@ -52,8 +52,8 @@ def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
 
 
 def _for_keeping(kernel: Kernel, kept: KeptDatabase, database: Any, options: dict[str, Any]) -> SimConnection:
-    """Return a connection that the next execution may have again, or the one that was kept for this one."""
-    wording = words(options)
+    """Return the connection kept for this execution, or a new one that the next execution may reuse."""
+    wording = wording_of_options(options)
     connection = kept.take(len(kept.links) if kept.open else wording)
     if connection is not None:
         connection.__class__ = SimConnection
@@ -74,5 +74,5 @@ def _for_keeping(kernel: Kernel, kept: KeptDatabase, database: Any, options: dic
 
 
 def where(kernel: Kernel, path: str) -> str:
-    """Return where a database's file is now that the execution which had it at this path is over."""
+    """Return where the file is that an execution, now over, had at this path."""
     return remembered_of(kernel).keeper.where(path)

@@ -1,4 +1,4 @@
-"""The kinds of steps that connections make: one for each verb of SQL, and those that are no statement of the program."""
+"""The kinds of steps on connections: one for each verb of SQL, and those that are not statements of the program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CALLS = {"commit": ("commit",), "rollback": ("rollback",), "statement": ("execu
 
 @cache
 def of_verb(verb: str) -> Kind:
-    """Return the kind of the statements that begin with this word, or of what a connection does that has this name."""
+    """Return the kind of the statements that begin with this word, or of the connection's method with this name."""
     name = verb.lower() or "statement"
     role = Role.CLOSES if name == "release" else Role.ORDINARY
     return Kind(_SQLITE, name, role, _BORDERS.get(name), enabled_by=Sends.HAND_OVER, calls=_CALLS.get(name, ()))
@@ -28,7 +28,7 @@ def of_verb(verb: str) -> Kind:
 
 @cache
 def waiting(verb: str) -> Kind:
-    """Return the kind of the step that waits until a statement with this verb, which was refused, can be tried again."""
+    """Return the kind of the step that waits to try a refused statement with this verb again."""
     border = _BORDERS.get(verb.lower())
     return Kind(_SQLITE, "wait", border=border, enabled_by=Sends.HAND_OVER, blocked="the database is locked")
 

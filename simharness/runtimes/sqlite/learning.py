@@ -1,4 +1,4 @@
-"""What a statement does, learned once on a connection; and what a program does that ends keeping its database (`kept`)."""
+"""Learns what a statement does, once for each schema; and ends the keeping of a database where a program could notice it (`kept`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simharness.runtimes.sqlite.statements import Shape
 
 
 def learn(link: Link, sql: str) -> Shape:
-    """Return the shape of a statement, learning it if need be."""
+    """Return the shape of a statement; learn it if it is new."""
     database, remembered = link.database, link.remembered
     book = link.book
     if book is None:
@@ -27,19 +27,19 @@ def learn(link: Link, sql: str) -> Shape:
 
 
 def end_keeping(link: Link, *, file: bool = False) -> None:
-    """Somebody asks for what a connection, or its database's file, would remember of the execution before: keep none from now on."""
-    if link.kept is not None or (file and any(other.kept is not None for other in link.database.links)):
+    """Stop keeping: the program reads what a connection, or its database's file, may remember from an earlier execution."""
+    if link.kept is not None or (file and any(peer.kept is not None for peer in link.database.links)):
         link.remembered.keeper.stop(link.kernel)
 
 
 def end_tape(link: Link) -> None:
-    """Something is done on a cursor, not as the tape tells: it has ended."""
+    """End the tape: a cursor is used in a way that the tape does not record."""
     connection = link.reference()
     if connection is not None:
         settle(connection)
 
 
 def end_keeping_if_seen(link: Link, sql: str) -> None:
-    """SQL is about to be done, not as the tape tells: keep nothing if it can tell that something was kept."""
+    """Stop keeping if this SQL, which is not on the tape, can reveal that a database was kept."""
     if LASTS.search(sql) or (BECOMES_OTHER.search(sql) if link.database.private else LEAVES_WAL.search(sql)):
         end_keeping(link, file=True)

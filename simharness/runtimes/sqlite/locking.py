@@ -1,9 +1,9 @@
 """When a statement is a scheduling point, what it waits for and what it conflicts with: SQLite's locking, as operations.
 
-With WAL, a write transaction takes the write lock when it begins or first writes and gives it back when it ends; who has a
-read snapshot is refused at once, as by the library, and does not wait. Without WAL all that takes or drops a lock for
-longer than a step writes one resource, and what is refused waits for a drop and tries again. On a connection that several
-actors share each statement conflicts with the others there.
+With WAL, a write transaction takes the write lock when it begins or first writes and releases it when it ends; a connection
+with a read snapshot does not wait: the library refuses it at once. Without WAL every step that takes or drops a lock held for
+longer than a step writes one resource; a refused statement waits until a lock is dropped and tries again. On a connection
+that several actors share, each statement conflicts with the others there.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _declare_point(link: Link, shape: Shape) -> None:
 
 
 def _aside(link: Link, shape: Shape) -> None:
-    """Set-up and checks: no points; a check tells what it reads."""
+    """Set-up and checks: they make no points, but a check declares what it reads."""
     kernel, database = link.kernel, link.database
     if kernel.phase != INSPECTING:
         return
@@ -111,29 +111,29 @@ def _can_fail(link: Link) -> list[str]:
     faults, shape = link.kernel.faults, link.declaring
     assert faults is not None
     assert shape is not None
-    found: list[str] = []
+    names: list[str] = []
     if faults.limit(DB_ERROR) and shape.kind not in (ROLLBACK, ROLLBACK_TO, LOCAL, TIMEOUT):
-        found += faults.limited_to(DB_ERROR) or DATABASE_ERRORS
+        names += faults.limited_to(DB_ERROR) or DATABASE_ERRORS
     if faults.limit(LOST_ACK):
         at_once = shape.kind in (WRITE, SCHEMA) and not link.inside and not link.implicit(shape)
         if at_once or (shape.kind in (COMMIT, RELEASE) and link.inside and link.ends(shape)):
-            found.append(LOST_ACK)
-    return found
+            names.append(LOST_ACK)
+    return names
 
 
 def _until(link: Link) -> int:
     return link.kernel.clock.now + link.timeout
 
 
-def declare_whole(link: Link, what: str) -> None:
-    """One step that conflicts with everything on the database."""
+def declare_whole(link: Link, verb: str) -> None:
+    """Declare one step that conflicts with everything on the database."""
     kernel, database = link.kernel, link.database
     if kernel.phase == RUNNING:
         assert kernel.actor is not None
         note_use(link, kernel.actor)
         if database.alone and not link.exposed:
             return
-        kernel.step(Operation(kinds.of_verb(what), writes=database.every | database.commits | link.bit))
+        kernel.step(Operation(kinds.of_verb(verb), writes=database.every | database.commits | link.bit))
     elif kernel.phase == INSPECTING:
         _aside(link, Shape("", READ, ""))
 
@@ -160,7 +160,7 @@ def _wal(link: Link, shape: Shape) -> None:
             _write_at_once(link, shape)
     elif kind == BEGIN_WRITE:
         if not link.holds:
-            _acquire(link, shape)  # inside a transaction too: SQLite takes the lock before it says that there is one already
+            _acquire(link, shape)  # inside a transaction too: SQLite takes the lock before it refuses the BEGIN
     elif kind in (COMMIT, ROLLBACK, RELEASE) and link.holds and link.ends(shape):
         writes = database.lock.bit
         if kind != ROLLBACK:
@@ -169,13 +169,13 @@ def _wal(link: Link, shape: Shape) -> None:
 
 
 def _sees_snapshot(link: Link) -> int:
-    """Return the mask of `commits`, which from now on is written by commits."""
+    """Return the mask of `commits`, which commits write from now on."""
     link.kernel.learned.learn(link.database.snapshots)
     return link.database.commits
 
 
 def _changes(link: Link) -> int:
-    """Return the mask of what the commit of the open transaction writes."""
+    """Return the mask that the commit of the open transaction writes."""
     database = link.database
     if link.altered:
         return database.every | database.commits | link.touched
@@ -185,7 +185,7 @@ def _changes(link: Link) -> int:
 
 
 def _acquire(link: Link, shape: Shape) -> None:
-    """Take the write lock for a transaction. Who has a read snapshot does not wait: SQLite would refuse at once."""
+    """Take the write lock for a transaction. A connection with a read snapshot does not wait: SQLite refuses it at once."""
     database = link.database
     snapshot = link.snapshot or reading(link)
     link.waits = link.timeout > 0 and not snapshot
@@ -196,7 +196,7 @@ def _acquire(link: Link, shape: Shape) -> None:
 
 
 def _write_at_once(link: Link, shape: Shape) -> None:
-    """An autocommit write: one step, which needs the write lock free and leaves it so."""
+    """Declare an autocommit write: one step, which needs the write lock free and leaves it free."""
     database = link.database
     snapshot = reading(link)
     link.waits = link.timeout > 0 and not snapshot
@@ -210,7 +210,7 @@ def _write_at_once(link: Link, shape: Shape) -> None:
 
 
 def _journal(link: Link, shape: Shape) -> None:
-    """Without WAL: all that takes or drops a lock for longer than a step writes the file's locks; BUSY is tried again."""
+    """Without WAL: a step that takes or drops a lock held for longer than itself writes the file's locks; after BUSY it tries again."""
     database, kind = link.database, shape.kind
     border = kind in (COMMIT, ROLLBACK, RELEASE) and link.inside and link.ends(shape)
     if kind == READ:
@@ -243,7 +243,7 @@ def _journal(link: Link, shape: Shape) -> None:
 
 
 def try_again(link: Link, shape: Shape, error: sqlite3.Error) -> bool:
-    """After a refusal without WAL: wait until a lock is dropped; False when the library would not wait (any longer)."""
+    """After a refusal without WAL, wait until a lock is dropped; return False if the library would not wait (any longer)."""
     kernel, database = link.kernel, link.database
     if kernel.phase != RUNNING or database.wal or database.private or not link.waits or link.deadline is None:
         return False
@@ -261,7 +261,7 @@ def try_again(link: Link, shape: Shape, error: sqlite3.Error) -> bool:
 
 
 def _on_shared(link: Link, shape: Shape) -> None:
-    """A statement on a shared connection conflicts with the others there; it joins the transaction that is open by then."""
+    """Declare a statement on a shared connection: it conflicts with the others there and joins the transaction that is open by then."""
     database, kind = link.database, shape.kind
     several = not database.private and not database.alone
     commits = _sees_snapshot(link) if several else 0
@@ -290,7 +290,7 @@ def _on_shared(link: Link, shape: Shape) -> None:
 
 
 def declare_fetch(link: Link) -> None:
-    """A fetch from an unfinished SELECT of a shared connection."""
+    """Declare a fetch from an unfinished SELECT of a shared connection."""
     kernel, database = link.kernel, link.database
     if kernel.phase != RUNNING:
         return
@@ -312,5 +312,5 @@ def _free_or(name: str) -> Callable[[State], bool]:
 
 
 def busy(error: BaseException) -> bool:
-    """Whether this is SQLite saying that somebody else holds a lock (SQLITE_BUSY and its extended codes)."""
+    """Whether SQLite reports that another connection holds a lock (SQLITE_BUSY and its extended codes)."""
     return isinstance(error, sqlite3.OperationalError) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) == _BUSY

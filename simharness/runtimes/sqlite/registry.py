@@ -1,4 +1,4 @@
-"""The databases and connections of one execution: opened, looked into for reports, closed when it is over."""
+"""The databases and connections of one execution: opened, inspected for reports, closed when it is over."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Registry:
 
 def registry_of(kernel: Kernel) -> Registry:
     """Return the registry of the kernel's execution."""
-    found: Registry | None = kernel.context.get("sqlite")
-    if found is None:
-        found = kernel.context["sqlite"] = Registry()
+    registry: Registry | None = kernel.context.get("sqlite")
+    if registry is None:
+        registry = kernel.context["sqlite"] = Registry()
         kernel.movers.when_crashed.append(lambda process: crash(kernel, process))
-    return found
+    return registry
 
 
 def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, str, bool]:
-    """Return (label, path, whether nobody else can open it) of what is to be opened."""
+    """Return (label, path, whether only this connection can open it) of a database about to be opened."""
     text = os.fsdecode(database)
     query: dict[str, list[str]] = {}
     if uri and text.startswith("file:"):
@@ -67,7 +67,7 @@ def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, 
 
 
 def end_execution(kernel: Kernel) -> None:
-    """Close what the execution left open: cursors first, then transactions, then connections. Called when checks are over."""
+    """Close everything that the execution left open: cursors, then transactions, then connections. Called after the checks."""
     registry: Registry | None = kernel.context.pop("sqlite", None)
     if registry is None:
         return
@@ -90,11 +90,11 @@ def end_execution(kernel: Kernel) -> None:
 
 
 def _own(_: object) -> None:
-    """Make a weak reference our own: those without a callback are one for all, so the program's could not be counted."""
+    """Keep a weak reference distinct: Python shares those without a callback, so the program's could not be counted."""
 
 
 def retire(link: Link, connection: Any) -> bool:
-    """Have a connection be closed, for the program, and keep it for the next execution, if that can be done."""
+    """Close a connection as the program sees it, but keep it for the next execution; return whether that was possible."""
     if link.kept is None or not link.kept.keep(link, connection):
         return False
     link.closed = True
@@ -117,7 +117,7 @@ def _close(link: Link, connection: sqlite3.Connection) -> None:
 
 
 def crash(kernel: Kernel, process: str) -> None:
-    """A process has died: SQLite rolls its transactions back and gives its locks to those who wait."""
+    """Handle the death of a process: SQLite rolls its transactions back and frees its locks."""
     for link in registry_of(kernel).links:
         if not link.closed and link.process == process:
             connection = link.reference()
@@ -146,20 +146,20 @@ def _rows(database: Database) -> dict[str, Table]:
         connection = database.inspector
     cursor = _Cursor(connection)
     cursor.row_factory = None
-    found: dict[str, Table] = {}
+    tables: dict[str, Table] = {}
     with contextlib.suppress(sqlite3.OperationalError), _plain_text(connection):
-        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
-        for (name,) in cursor.execute(tables).fetchall():
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
+        for (name,) in cursor.execute(names).fetchall():
             quoted = name.replace('"', '""')
             rows = cursor.execute(f'SELECT * FROM "{quoted}"').fetchall()
-            found[name] = Table(tuple(column[0] for column in cursor.description), rows)
+            tables[name] = Table(tuple(column[0] for column in cursor.description), rows)
     cursor.close()
-    return found
+    return tables
 
 
 @contextlib.contextmanager
 def _plain_text(connection: sqlite3.Connection) -> Iterator[None]:
-    """Have text come as str, whatever the program has set on its connection."""
+    """Read text as str, whatever the program has set on its connection."""
     before, connection.text_factory = connection.text_factory, str
     try:
         yield
@@ -168,8 +168,8 @@ def _plain_text(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def holders(kernel: Kernel) -> dict[str, str]:
-    """Return who holds the write lock of each database that is locked: label, name of the connection."""
+    """Return the holder of each locked database's write lock: label, name of the connection."""
     registry: Registry | None = kernel.context.get("sqlite")
     if registry is None:
         return {}
-    return {name: str(found.lock.state) for name, found in registry.databases.items() if found.lock.state is not None}
+    return {label: str(database.lock.state) for label, database in registry.databases.items() if database.lock.state is not None}

@@ -1,4 +1,4 @@
-"""What is remembered of databases from one execution to the next."""
+"""State of databases that is remembered from one execution to the next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _explorations: weakref.WeakKeyDictionary[Kernel, Remembered] = weakref.WeakKeyDi
 
 
 class Remembered:
-    """What outlives executions: shapes of statements, locksets, the identity of schemas."""
+    """State that outlives executions: shapes of statements, locksets, the identity of schemas."""
 
     def __init__(self) -> None:
         self.books: dict[Any, dict[str, Shape]] = {}
@@ -29,7 +29,7 @@ class Remembered:
 
 
 def remembered_of(kernel: Kernel) -> Remembered:
-    """Return what is remembered for this kernel's exploration."""
+    """Return the state remembered for this kernel's exploration."""
     remembered = _explorations.get(kernel)
     if remembered is None:
         remembered = _explorations[kernel] = Remembered()
@@ -37,7 +37,7 @@ def remembered_of(kernel: Kernel) -> Remembered:
 
 
 def forget(kernel: Kernel) -> None:
-    """The exploration is over: close what was kept for it."""
+    """Close everything kept for an exploration that is over."""
     remembered = _explorations.pop(kernel, None)
     if remembered is not None:
         remembered.keeper.close()

@@ -1,8 +1,7 @@
-"""One connection in one execution: who uses it, under which locks, and whether a SELECT on it is unfinished.
+"""One connection in one execution: which actors use it, under which locks, and whether a SELECT on it is unfinished.
 
-What only one connection uses needs no points, nor does a connection that a lock of the program protects (the lockset of
-Savage et al.: Eraser, 1997). Both are taken for granted until an execution shows otherwise; then `kernel.learned` makes
-exploring start over.
+A database with only one connection needs no points, nor does a connection that a lock of the program protects (the lockset
+of Savage et al.: Eraser, 1997). Both are assumed until an execution shows otherwise; then `kernel.learned` restarts exploring.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _create_function = sqlite3.Connection.create_function
 
 
 def enter(link: Link) -> None:
-    """Refuse what must not be done: anything in a dying execution or in a later one, and use from another thread."""
+    """Refuse a use in a dying execution, in a later execution, or from another thread."""
     kernel = link.kernel
     if kernel.dying:
         kernel.step(Operation(kinds.STATEMENT))
@@ -54,7 +53,7 @@ def _check_thread(link: Link) -> None:
 
 
 def note_mover(link: Link, cursor: Any) -> None:
-    """An actor starts a statement on a cursor, or fetches from it: note whether several do so with one cursor."""
+    """Note the actor that starts a statement on a cursor, or fetches from it, and whether several actors do."""
     actor = link.kernel.actor
     if cursor.mover is not actor and link.kernel.phase == RUNNING:
         if cursor.mover is not None and not link.moves_cursors:
@@ -66,7 +65,7 @@ def note_mover(link: Link, cursor: Any) -> None:
 
 
 def note_use(link: Link, actor: Actor) -> None:
-    """Note a use by an actor: who shares this connection, under which locks, and who else uses the database."""
+    """Note a use by an actor: which actors share this connection, under which locks, and whether others use the database."""
     kernel, remembered, database = link.kernel, link.remembered, link.database
     if link.user is not actor:
         _of_one_process(link, actor)
@@ -111,10 +110,10 @@ def _of_one_process(link: Link, actor: Actor) -> None:
 
 
 def quick(link: Link) -> bool:
-    """Whether a statement of an actor needs no point: nobody else can meet this connection's locks.
+    """Whether a statement of an actor needs no point: no other actor can meet this connection's locks.
 
-    Then `passed` is the number of the step, and the actor's further statements in it need not ask again: no lock is
-    taken or given back within a step.
+    Then `passed` is the number of the step, and the actor's further statements in it need no new check: no lock is taken or
+    released within a step.
     """
     kernel, database = link.kernel, link.database
     if not database.alone or link.exposed or kernel.tracing:
@@ -131,7 +130,7 @@ def quick(link: Link) -> bool:
 
 
 def passing(link: Link) -> bool:
-    """Whether the actor that moves was found by `quick` in this very step that it needs no point."""
+    """Whether `quick` has already said in this step that the current actor needs no point."""
     kernel = link.kernel
     return link.passed == kernel.record.n and link.user is kernel.actor and kernel.phase == RUNNING and not link.closed
 
@@ -142,7 +141,7 @@ def _unprotected(link: Link) -> None:
 
 
 def _ordered(link: Link, actor: Actor) -> bool:
-    """Whether all other actors have ended and the current one has joined each of them: nothing of theirs can come later."""
+    """Whether all other actors have ended and the current one has joined each of them: they take no further step."""
     kernel = link.kernel
     if len(kernel.cast.live) > 1:
         return False
@@ -171,7 +170,7 @@ def reading(link: Link) -> bool:
 
 
 def _active(link: Link) -> bool:
-    """Ask SQLite whether a statement is under way: it refuses to replace a function then."""
+    """Ask SQLite whether a statement is unfinished: it refuses to replace a function then."""
     connection = link.connection
     if not link.probed:
         link.probed = link.spoilt = True
@@ -184,7 +183,7 @@ def _active(link: Link) -> bool:
 
 
 def _held(kernel: Kernel, holder: str) -> list[str]:
-    """Return the names of the program's locks whose state says that they are held by this actor."""
+    """Return the names of the program's locks that this actor holds."""
     held = kernel.held_by(holder)
     return [name for name, resource in kernel.resources.items() if resource in held] if held else []
 

@@ -1,9 +1,9 @@
-"""What a statement is, and which tables it reads and writes: told by SQLite itself, once for each SQL text and schema.
+"""What a statement is, and which tables it reads and writes, as SQLite itself reports once for each SQL text and schema.
 
 The authorizer fires only when a statement is prepared, so a statement is learned by preparing `EXPLAIN` of it, with an
-authorizer that takes notes; the byte code tells whether it opens a read or a write transaction and whether it returns rows.
-A pragma may take effect when it is merely prepared: pragmas are told apart by name. What was learned is a `Shape`, kept in
-a book for each database and schema.
+authorizer that takes notes; the byte code shows whether it opens a read or a write transaction and whether it returns rows.
+A pragma may take effect when it is merely prepared, so pragmas are classified by name. The result is a `Shape`, kept in a book
+for each database and schema.
 """
 
 from __future__ import annotations
@@ -25,106 +25,36 @@ _PRAGMA = re.compile(r"\s*(?:\w+\s*\.\s*)?(\w+)\s*(?:(?:=|\()\s*([^;)]*?)\s*\)?\
 _NAME = re.compile(r"\s*(?:TO\s+)?(?:SAVEPOINT\s+)?[\"'`\[]?([^\"'`\];\s]+)", re.IGNORECASE)
 _USES = re.compile(r"uses (\d+)")
 
-_OWN_PRAGMAS = frozenset(
-    [
-        "analysis_limit",
-        "automatic_index",
-        "cache_size",
-        "cache_spill",
-        "case_sensitive_like",
-        "cell_size_check",
-        "checkpoint_fullfsync",
-        "collation_list",
-        "compile_options",
-        "database_list",
-        "defer_foreign_keys",
-        "foreign_keys",
-        "fullfsync",
-        "function_list",
-        "hard_heap_limit",
-        "ignore_check_constraints",
-        "legacy_alter_table",
-        "mmap_size",
-        "module_list",
-        "pragma_list",
-        "query_only",
-        "read_uncommitted",
-        "recursive_triggers",
-        "reverse_unordered_selects",
-        "secure_delete",
-        "shrink_memory",
-        "soft_heap_limit",
-        "synchronous",
-        "temp_store",
-        "threads",
-        "trusted_schema",
-        "wal_autocheckpoint",
-    ]
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_OWN_PRAGMAS = _names(
+    """
+    analysis_limit automatic_index cache_size cache_spill case_sensitive_like cell_size_check checkpoint_fullfsync collation_list
+    compile_options database_list defer_foreign_keys foreign_keys fullfsync function_list hard_heap_limit ignore_check_constraints
+    legacy_alter_table mmap_size module_list pragma_list query_only read_uncommitted recursive_triggers reverse_unordered_selects
+    secure_delete shrink_memory soft_heap_limit synchronous temp_store threads trusted_schema wal_autocheckpoint
+    """
 )
-_READ_PRAGMAS = frozenset(
-    [
-        "application_id",
-        "auto_vacuum",
-        "data_version",
-        "encoding",
-        "foreign_key_check",
-        "foreign_key_list",
-        "freelist_count",
-        "index_info",
-        "index_list",
-        "index_xinfo",
-        "integrity_check",
-        "journal_mode",
-        "journal_size_limit",
-        "max_page_count",
-        "page_count",
-        "page_size",
-        "quick_check",
-        "schema_version",
-        "table_info",
-        "table_list",
-        "table_xinfo",
-        "user_version",
-    ]
+_READ_PRAGMAS = _names(
+    """
+    application_id auto_vacuum data_version encoding foreign_key_check foreign_key_list freelist_count index_info index_list
+    index_xinfo integrity_check journal_mode journal_size_limit max_page_count page_count page_size quick_check schema_version
+    table_info table_list table_xinfo user_version
+    """
 )
-_TAKES_ARGUMENT_AND_READS = frozenset(
-    [
-        "foreign_key_check",
-        "foreign_key_list",
-        "index_info",
-        "index_list",
-        "index_xinfo",
-        "integrity_check",
-        "quick_check",
-        "table_info",
-        "table_list",
-        "table_xinfo",
-    ]
+_TAKES_ARGUMENT_AND_READS = _names(
+    """
+    foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info table_list
+    table_xinfo
+    """
 )
-_CHANGES_PREPARATION = frozenset(
-    [
-        "defer_foreign_keys",
-        "foreign_keys",
-        "recursive_triggers",
-        "legacy_alter_table",
-        "trusted_schema",
-    ]
-)
+_CHANGES_PREPARATION = _names("defer_foreign_keys foreign_keys recursive_triggers legacy_alter_table trusted_schema")
 _WRITE_ACTIONS = frozenset([sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE])
 _MASTERS = ("sqlite_master", "sqlite_schema")
-_SCHEMA_VERBS = frozenset(
-    [
-        "CREATE",
-        "DROP",
-        "ALTER",
-        "VACUUM",
-        "REINDEX",
-        "ANALYZE",
-        "DETACH",
-    ]
-)
-
-
+_SCHEMA_VERBS = _names("CREATE DROP ALTER VACUUM REINDEX ANALYZE DETACH")
 _UPSERT = re.compile(r"\bDO\s+UPDATE\b", re.IGNORECASE)
 _LASTROWID = 0x20
 """The flag of SQLite's `Insert` operation (`OPFLAG_LASTROWID`)."""
@@ -133,7 +63,7 @@ _LASTROWID = 0x20
 class Shape:
     """What one SQL text does under one schema. `reads` and `writes` are masks of tables of the main database.
 
-    `inserts`: if it changes a row at all, it sets what `lastrowid` tells.
+    `inserts`: if it changes a row at all, it sets `lastrowid`.
     """
 
     __slots__ = ("argument", "dml", "inserts", "kind", "plain", "reads", "rows", "sql", "tables", "text", "verb", "writes")
@@ -154,7 +84,7 @@ class Shape:
 
     @property
     def prepares_anew(self) -> bool:
-        """Whether statements have to be learned again on this connection once this one was done."""
+        """Whether this statement changes the meaning of others on its connection, which must then be learned again."""
         if self.verb == "PRAGMA":
             name, _, value = self.argument.partition(" ")
             return bool(value) and name in _CHANGES_PREPARATION
@@ -258,19 +188,19 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
         shape.writes |= bit(table)
     shape.tables = tuple(sorted(writes))
     shape.plain = shape.kind != SCHEMA and verb not in _SCHEMA_VERBS
-    shape.inserts = shape.kind == WRITE and _UPSERT.search(sql) is None and any(_tells_row(row) for row in _main_program(code))
+    shape.inserts = shape.kind == WRITE and _UPSERT.search(sql) is None and any(_sets_last_row(row) for row in _main_program(code))
     return shape, True
 
 
 def _main_program(code: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Yield the byte code of a statement without that of its triggers, whose addresses begin anew."""
+    """Yield the byte code of a statement without that of its triggers, whose addresses start again from 0."""
     for number, row in enumerate(code):
         if row[0] != number:
             return
         yield row
 
 
-def _tells_row(row: tuple[Any, ...]) -> bool:
+def _sets_last_row(row: tuple[Any, ...]) -> bool:
     return row[1] == "Insert" and bool(row[6] & _LASTROWID)
 
 

@@ -1,1 +1,1 @@
-"""Databases that set-up makes, kept from one execution to the next where nobody can tell."""
+"""A cache: databases that set-up makes are kept from one execution to the next, where the program cannot notice."""

@@ -1,13 +1,13 @@
 """Databases that are kept from one execution to the next, because making one and preparing its statements costs more than an ordering.
 
-It is done only where nobody can tell: for a database in memory or in the world's folder that set-up makes through plain connections.
-What set-up does there before it asks for anything is noted in the first execution (a *tape*), with an image of what is then
-committed. In later executions a set-up that does the same gets the image instead, and the connections of the execution before, if
-nothing refers to them any more and nothing was done to them that outlasts the image; a set-up that does something else has all of
-it done for real. Between executions the file is not at its path.
+Only where the program cannot notice: for a database in memory or in the world's folder that set-up makes through plain
+connections. The first execution records what set-up writes there before it reads anything (a *tape*), and an image of what is
+committed by then. In later executions a set-up that does the same gets the image instead, and the connections of the execution
+before, if nothing refers to them any more and no change to them outlasts the image; for a set-up that does something else
+everything is done for real. Between executions the file is not at its path.
 
-Whoever asks for what a connection remembers across the image (`lastrowid`, `total_changes`, `changes()`), or opens the
-database's file as a file, ends the keeping, and exploring starts over where it mattered.
+Reading connection-local state (`lastrowid`, `total_changes`, `changes()`), or touching the file itself, disables the cache;
+exploring then starts over if a kept database had been used.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from simharness.runtimes.sqlite.kept.policy import Policy
 from simharness.runtimes.sqlite.kept.tape import TapeEntry, do
 
 SHARED_MEMORY = "/dev/shm/"
-"""What is in memory needs no `synchronous=OFF`; the world's own folder is there, where there is such a place."""
+"""Files in memory need no `synchronous=OFF`; the world's own folder is here, on systems that have it."""
 FILES = ("", "-wal", "-shm", "-journal")
-"""What the names of a database's files end with."""
+"""The suffixes of a database's files."""
 MOST = 8
-"""Connections with the same options that wait, besides those that the tape is about."""
+"""How many connections with the same options wait, besides those on the tape."""
 _Connection = sqlite3.Connection
 _in_transaction = vars(_Connection)["in_transaction"].__get__
 _level: Any = vars(_Connection)["isolation_level"]
 
 
 class OpenedDatabase(Protocol):
-    """What keeping reads and puts back of a database in one execution."""
+    """The state of a database in one execution that keeping reads and puts back."""
 
     lock: Resource
     file: Resource
@@ -46,11 +46,11 @@ class OpenedDatabase(Protocol):
     wal: bool
 
     def forget_shapes(self) -> None:
-        """Have the shapes of statements be learned anew."""
+        """Forget the shapes of statements."""
 
 
 class OpenedConnection(Protocol):
-    """What keeping reads and notes of a connection in one execution: `kept`, `tape` and `number` are its own notes."""
+    """The state of a connection in one execution that keeping reads and writes: `kept`, `tape` and `number` are its own."""
 
     reference: weakref.ref[sqlite3.Connection]
     open: list[weakref.ref[sqlite3.Cursor]]
@@ -97,7 +97,7 @@ class KeptDatabase:
     # Connections
 
     def begin(self, kernel: Kernel) -> bool:
-        """Set-up is about to open the first connection of an execution; return whether it starts from nothing, as it did before."""
+        """Begin the tape of an execution, before its first connection is opened; return whether set-up starts with no file, as before."""
         if self.path and os.path.lexists(self.path):
             return False
         if self._parked is not None:
@@ -108,18 +108,18 @@ class KeptDatabase:
         return True
 
     @property
-    def goes_on(self) -> bool:
-        """Whether the database is in use, as the tape and what came later have made it."""
+    def settled(self) -> bool:
+        """Whether the database is a file in use whose tape has ended."""
         return self.used and not self.open and self.image is not None and bool(self.path)
 
     def may_open(self, options: str) -> bool:
-        """Whether the tape goes on with another connection."""
+        """Whether another connection comes next on the tape."""
         return self.image is None or self.entries[self.played : self.played + 1] == [TapeEntry(len(self.links), "open", options, "")]
 
     def take(self, which: int | str) -> Any:
-        """Return a connection that waits for being opened, if nobody else has it; None if there is none.
+        """Return a waiting connection that the program does not refer to any more; None if there is none.
 
-        `which`: the number of one that the tape is about; else the words of its options.
+        `which`: its number, if it is on the tape; else the text of its options.
         """
         waiting = self._waiting.get(which)
         if not waiting:
@@ -137,7 +137,7 @@ class KeptDatabase:
         return connection
 
     def opened(self, link: OpenedConnection, options: str) -> None:
-        """A connection has been opened: as the tape tells, or later."""
+        """Note a connection that was opened, on the tape or later."""
         link.kept, link.number = self, options
         if not self.open:
             return
@@ -151,14 +151,14 @@ class KeptDatabase:
             self._file = _identity(self.path)
 
     def where(self) -> str:
-        """Return where the file is, now that an execution is over."""
+        """Return where the file is between executions."""
         return self._parked or self.path
 
     def keep(self, link: OpenedConnection, connection: Any) -> bool:
-        """Keep a connection for the next execution if that can be done; its statements are ended and its transaction rolled back."""
+        """Keep a connection for the next execution if possible: end its statements and roll its transaction back."""
         if not self._policy.wanted or self.image is None or self.open or link.spoilt:
             return False
-        if weakref.getweakrefcount(connection) > 1:  # somebody may ask whether it is still there
+        if weakref.getweakrefcount(connection) > 1:  # the program may ask whether it still exists
             return False
         waiting = self._waiting.setdefault(link.number, [])
         if len(waiting) >= (1 if type(link.number) is int else MOST):
@@ -173,7 +173,7 @@ class KeptDatabase:
         return True
 
     def end(self, kernel: Kernel) -> None:
-        """The execution is over, and so are its connections: put what is kept by."""
+        """End the execution's use: move the file away, or drop everything that cannot be kept."""
         if not self.used:
             return
         databases = [link.database for link in self.links]
@@ -188,7 +188,7 @@ class KeptDatabase:
             self.drop()
 
     def drop(self) -> None:
-        """Close what is kept; the tape and the image stay."""
+        """Close the kept connections and remove the file; the tape and the image stay."""
         for waiting in self._waiting.values():
             while waiting:
                 _Connection.close(waiting.pop())
@@ -200,7 +200,7 @@ class KeptDatabase:
             self._parked = None
 
     def refuse(self) -> None:
-        """Keep nothing of this database any more."""
+        """Stop keeping this database for good."""
         if self.path and self.image is not None:
             self.image.close()
         self.refused, self.image = True, None
@@ -210,7 +210,7 @@ class KeptDatabase:
     # The tape
 
     def note(self, entry: TapeEntry) -> None:
-        """Set-up has done something, for real; what is outside of a transaction then is whole."""
+        """Record an entry that set-up did for real; outside a transaction, the tape up to here can be imaged."""
         self.entries.append(entry)
         database = self.links[0].database
         connections = [link.reference() for link in self.links]
@@ -219,7 +219,7 @@ class KeptDatabase:
             self._locks = [list(lock.history) for lock in (database.lock, database.file)]
 
     def play(self, number: int | str, method: str, text: str, wording: str) -> TapeEntry | None:
-        """Return what set-up did at this place before, if it does the same now."""
+        """Return the next entry if set-up does the same now."""
         if self.played < len(self.entries):
             entry = self.entries[self.played]
             if entry[:4] == (number, method, text, wording):
@@ -228,7 +228,7 @@ class KeptDatabase:
         return None
 
     def settle(self) -> None:
-        """The tape has ended: make the image, or have the database be the known one."""
+        """End the tape: make the image, or put the image in place."""
         if not self.open:
             return
         self.open = False
@@ -245,7 +245,7 @@ class KeptDatabase:
             self._do_again()
 
     def _make_image(self) -> None:
-        """Take an image of what is committed; what set-up did in an unfinished transaction is not on the tape."""
+        """Take an image of the committed state; entries of an unfinished transaction leave the tape."""
         noted = self.entries[: self._whole]
         for entry in self.entries[self._whole :]:
             self.links[entry.number].spoilt = True
@@ -273,7 +273,7 @@ class KeptDatabase:
             reader.close()
 
     def _put_in_place(self) -> bool:
-        """Have the database be the known one; return whether that could be done."""
+        """Put the image in place; return whether that succeeded."""
         first = self.links[0]
         if not self.path:
             if first.reference() is None:
@@ -294,7 +294,7 @@ class KeptDatabase:
         return True
 
     def _restore(self) -> None:
-        """Write the image into the file, on a connection of our own; the schema is said to be no newer than it was."""
+        """Write the image into the file, on a connection of our own, and reset the schema's version to that of the image."""
         restorer = self._restorer
         if restorer is None:
             restorer = self._restorer = _Connection(self.path, timeout=0, isolation_level=None, check_same_thread=False)
@@ -306,7 +306,7 @@ class KeptDatabase:
         restorer.execute(f"PRAGMA schema_version={self._cookie}")
 
     def _do_again(self) -> None:
-        """Do what was taken as done for real, on an empty database; nothing is kept any more."""
+        """Run the played part of the tape for real, on an empty database, and stop keeping."""
         done, connections = self.entries[: self.played], dict(enumerate(link.reference() for link in self.links))
         attributes: dict[int, Any] = {}
         for number, connection in connections.items():
@@ -326,7 +326,7 @@ class KeptDatabase:
                 connection.close()
 
     def _opened_again(self, number: int, connection: Any, attributes: dict[int, Any]) -> Any:
-        """Return a connection of the tape, opened anew; a genuine one where the program has let go of its own."""
+        """Return a connection of the tape, opened again; a genuine one if the program has dropped its own."""
         link = self.links[number]
         place = self.path or ":memory:"
         if connection is None:
@@ -357,10 +357,10 @@ class KeptDatabase:
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _remove(path: str) -> None:

@@ -10,11 +10,11 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.phases import SETUP
 from simharness.runtimes.sqlite.kept.image import FILES, KeptDatabase
 from simharness.runtimes.sqlite.kept.policy import Policy
-from simharness.runtimes.sqlite.kept.tape import words
+from simharness.runtimes.sqlite.kept.tape import wording_of_options
 
 
 class Keeper:
-    """What is kept in one exploration."""
+    """The kept databases of one exploration."""
 
     may_keep = hasattr(sqlite3.Connection, "deserialize")
 
@@ -23,26 +23,26 @@ class Keeper:
         self._databases: dict[str, KeptDatabase] = {}
 
     def find(self, kernel: Kernel, arguments: tuple[Any, ...], options: dict[str, Any]) -> KeptDatabase | None:
-        """Return the database that a connection is about to be opened to, where it is one that is kept.
+        """Return the kept database that a connection is about to open, if there is one.
 
-        What is opened otherwise in set-up may be the file of an open tape by another name.
+        Any other database that set-up opens ends the open tapes: it may be the file of one by another name.
         """
         if kernel.tracing:
             return None
         kept = self._kept(kernel, arguments, options)
-        if kept is not None and kept.goes_on:
+        if kept is not None and kept.settled:
             return kept
         if kernel.phase != SETUP:
             return None
         if kept is not None:
             begins = not kept.used and not kept.refused
-            if kept.may_open(words(options)) and (kept.open or (begins and kept.begin(kernel))):
+            if kept.may_open(wording_of_options(options)) and (kept.open or (begins and kept.begin(kernel))):
                 return kept
         self.settle()
         return None
 
     def _kept(self, kernel: Kernel, arguments: tuple[Any, ...], options: dict[str, Any]) -> KeptDatabase | None:
-        """Return the database of a connection that is opened in the plain way, in memory or in the world's folder."""
+        """Return the database of a connection that is opened with plain options, in memory or in the world's folder."""
         if not self.policy.wanted or len(arguments) != 1 or "factory" in options or "uri" in options:
             return None
         if arguments[0] == ":memory:":
@@ -59,24 +59,24 @@ class Keeper:
         return kept
 
     def settle(self) -> None:
-        """Set-up does what no tape tells: have all databases be what it has made of them so far."""
+        """End all tapes: set-up does something that none of them records."""
         for kept in self._databases.values():
             kept.settle()
 
     def end(self, kernel: Kernel) -> None:
-        """An execution is over, and so are its connections."""
+        """End an execution, whose connections are closed or kept by now."""
         for kept in self._databases.values():
             kept.end(kernel)
 
-    def looked_at(self, kernel: Kernel, path: Any) -> None:
-        """A file or folder is opened, moved or removed: if a database that is kept is there, keep nothing any more."""
+    def looked_at(self, kernel: Kernel, touched: Any) -> None:
+        """Stop keeping if the program opens, moves, removes or lists a kept database's file or folder."""
         in_use = [kept.path for kept in self._databases.values() if kept.used and not kept.refused and kept.path]
-        name = _path(path) if in_use else ""
-        if name and any(_is_about(name, found) for found in in_use):
+        name = _path(touched) if in_use else ""
+        if name and any(_is_about(name, path) for path in in_use):
             self.stop(kernel)
 
     def stop(self, kernel: Kernel) -> None:
-        """Keep nothing from now on; exploring starts over if what was kept has been seen."""
+        """Keep nothing from now on; exploring starts over if a kept database has been used."""
         if self.policy.wanted:
             self.policy.wanted = False
             self.settle()
@@ -86,12 +86,12 @@ class Keeper:
                 kept.drop()
 
     def where(self, path: str) -> str:
-        """Return where a file is that executions had at this path, now that one is over."""
+        """Return where the file is between executions that have it at this path."""
         kept = self._databases.get(_path(path))
         return path if kept is None else kept.where()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close and remove everything."""
         for kept in self._databases.values():
             kept.refuse()
         self._databases.clear()

@@ -1,4 +1,4 @@
-"""What connections are while what is done on them goes on a tape (`image`), and when they are closed and kept."""
+"""The classes of connections and cursors while a tape (`image`) records or plays them, and of connections closed and kept."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _OWN = ("_do", "_note", "_for_real", "__class__", "__dict__")
 _new_cursor: Any = sqlite3.Connection.cursor
 _in_transaction = vars(sqlite3.Connection)["in_transaction"].__get__
 _REFUSED = frozenset(
-    name for name, found in vars(sqlite3.Connection).items() if name[0] != "_" and not isinstance(found, MemberDescriptorType)
+    name for name, value in vars(sqlite3.Connection).items() if name[0] != "_" and not isinstance(value, MemberDescriptorType)
 ) - {"close"}
-"""What SQLite's connections refuse once they are closed."""
+"""The attributes that SQLite's connections refuse once they are closed."""
 
 
 class Noting:
-    """Mixed into the class of a connection while its tape is open; the first thing that does more than write settles it.
+    """Mixed into the class of a connection while its tape is open; the first call that does more than write settles it.
 
-    `normal` is the class that the connection has afterwards, `played` that of cursors whose statement was not done.
+    `normal` is the connection's class afterwards, `played` that of cursors whose statement was played from the tape.
     """
 
     normal: Any
@@ -49,7 +49,7 @@ class Noting:
         return object.__getattribute__(self, name)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Note a statement, or find it known."""
+        """Record a statement, or play it."""
         if not isinstance(self, Noting):  # bound while the tape was open
             return self.execute(sql, parameters)
         if type(sql) is str and (only_writes(sql) or (sets(sql) and not _in_transaction(self))):  # there, some do nothing
@@ -58,7 +58,7 @@ class Noting:
         return self.execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Any, /) -> Any:
-        """Note a statement, or find it known."""
+        """Record a statement, or play it."""
         if not isinstance(self, Noting):
             return self.executemany(sql, parameters)
         if type(sql) is str and type(parameters) in (list, tuple) and only_writes(sql):
@@ -68,7 +68,7 @@ class Noting:
         return self.executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> Any:
-        """Note a script, or find it known."""
+        """Record a script, or play it."""
         if not isinstance(self, Noting):
             return self.executescript(script)
         if type(script) is str and only_writes_all(script):
@@ -77,7 +77,7 @@ class Noting:
         return self.executescript(script)
 
     def commit(self) -> None:
-        """Note a commit, or find it known."""
+        """Record a commit, or play it."""
         if not isinstance(self, Noting):
             self.commit()
         else:
@@ -134,7 +134,7 @@ class Noting:
         return self.__exit__(*error)
 
     def __call__(self, sql: str, /) -> Any:
-        """What SQLite's connections can be called for: a statement."""
+        """Settle the tape, then prepare a statement, as calling a connection does."""
         settle(self)
         return self(sql)
 
@@ -143,7 +143,7 @@ _lastrowid = vars(sqlite3.Cursor)["lastrowid"].__get__
 
 
 def settle(connection: Any) -> None:
-    """The tape of this connection has ended."""
+    """End the tape of this connection."""
     if not issubclass(type(connection), Noting):
         return  # a `with` binds both of its methods before it calls the first, which settles
     link: OpenedConnection = object.__getattribute__(connection, "_link")
@@ -153,14 +153,14 @@ def settle(connection: Any) -> None:
 
 
 class Played:
-    """Mixed into the class of a cursor whose statement was known, and not done: it shows what that statement's cursor showed."""
+    """Mixed into the class of a cursor whose statement was played: it shows what the recorded statement's cursor showed."""
 
     _link: Any  # an OpenedConnection; the class that this is mixed into declares it
     entry: TapeEntry
 
     @property
     def rowcount(self) -> int:
-        """How many rows the statement changed."""
+        """The number of rows that the statement changed."""
         return self.entry.rowcount
 
     @property
@@ -169,15 +169,15 @@ class Played:
         return self.entry.lastrowid
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Do another statement."""
+        """Run another statement."""
         return self._again().execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Any, /) -> Any:
-        """Do another statement."""
+        """Run another statement."""
         return self._again().executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> Any:
-        """Do a script, after which the cursor still shows what the statement before showed."""
+        """Run a script; the cursor still shows the statement before."""
         self._link.connection.cursor().executescript(script)
         return self
 
@@ -190,7 +190,7 @@ class Played:
 
 
 class Closed:
-    """Mixed into the class of a connection that the program has closed and that is kept."""
+    """Mixed into the class of a kept connection that the program has closed."""
 
     def __getattribute__(self, name: str) -> Any:
         if name not in _REFUSED:
@@ -200,7 +200,7 @@ class Closed:
         raise closed()
 
     def close(self) -> None:
-        """Do nothing: it is closed."""
+        """Do nothing: the connection is closed."""
 
     def __enter__(self) -> Any:
         raise closed()
@@ -218,5 +218,5 @@ def _refuses(*arguments: object, **options: object) -> None:
 
 
 def closed() -> sqlite3.ProgrammingError:
-    """Return what the library raises for a connection that was closed."""
+    """Return the library's exception for a closed connection."""
     return sqlite3.ProgrammingError("Cannot operate on a closed database.")

@@ -1,4 +1,4 @@
-"""Whether databases are kept in an exploration, and where their files wait: what the keeper hands to each of them."""
+"""Whether an exploration keeps databases, and where their files wait between executions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import weakref
 from collections.abc import Callable
 
 STUBBORN = 20
-"""How often more connections were still held than free, after garbage was collected, before keeping them ends."""
+"""How many more connections may be found held than free, after garbage was collected, before keeping ends."""
 
 
 class Policy:
-    """What holds for all kept databases of one exploration.
+    """Decides for all kept databases of one exploration.
 
     Attributes:
-        wanted: whether anything is kept at all.
-        collects: whether connections are free for the next execution only when the garbage of the last was collected.
+        wanted: whether to keep anything at all.
+        collects: whether connections are free for the next execution only after collecting the garbage of the last.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -28,7 +28,7 @@ class Policy:
         self._remove: Callable[[], object] = bool
 
     def found_held(self, held: bool) -> None:
-        """Learn whether something still refers to a connection of the execution before: perhaps only garbage does."""
+        """Note whether anything, perhaps only garbage, still refers to a connection of the execution before."""
         if held and not self.collects:
             self.collects = True
         elif self.collects:
@@ -36,13 +36,13 @@ class Policy:
             self.wanted = self.collects = self._held < STUBBORN
 
     def place(self, name: str, folder: str) -> str:
-        """Return where to put a file that is kept: under this name, on the same file system as this folder."""
+        """Return the path for a kept file: with this name, on the same file system as this folder."""
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix="simharness-kept-", dir=folder)
             self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return os.path.join(self._folder, name)
 
     def remove(self) -> None:
-        """Remove the files that wait."""
+        """Remove the waiting files."""
         self._remove()
         self._folder = None

@@ -1,4 +1,4 @@
-"""SQL scripts, split into statements. They are here because tapes need it, and `kept/` imports nothing of the runtime around it."""
+"""SQL scripts, split into statements. It is here because tapes need it, and `kept/` imports nothing of the runtime around it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ VERB = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]+)(.*)", re.DO
 
 def statements(script: str) -> list[str]:
     """Split a script into statements, as `executescript` would run them."""
-    found: list[str] = []
+    complete: list[str] = []
     pending = ""
     for piece in script.split(";"):
         pending += piece + ";"
         if sqlite3.complete_statement(pending):
-            found.append(pending)
+            complete.append(pending)
             pending = ""
     if pending.rstrip(";"):
-        found.append(pending[:-1])
-    return [statement for statement in found if VERB.match(statement)]
+        complete.append(pending[:-1])
+    return [statement for statement in complete if VERB.match(statement)]

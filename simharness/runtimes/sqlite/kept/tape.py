@@ -1,4 +1,4 @@
-"""What set-up did to a database, as it is told from other things that it could have done: the entries of a tape (`image`)."""
+"""A recording of what set-up did to a database, for recognising the same set-up again (`image`)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 from simharness.runtimes.sqlite.kept.scripts import statements
 
 LASTS = re.compile(r"last_insert_rowid|changes\s*\(|data_version|wal_checkpoint", re.IGNORECASE)
-"""SQL that asks for what outlasts an image."""
+"""SQL that reads state which outlasts an image."""
 LONGEST = 10_000
-"""Statements on a tape at most."""
+"""The most statements on a tape."""
 LEAVES_WAL = re.compile(r"journal_mode\s*[=(]\s*(?!['\"]?wal)", re.IGNORECASE)
-"""SQL that SQLite refuses where others have the database open."""
+"""SQL that SQLite refuses while another connection has the database open."""
 BECOMES_OTHER = re.compile(r"journal_mode|database_list", re.IGNORECASE)
-"""SQL that tells a database in memory from one that was there as an image."""
+"""SQL that can distinguish a new database in memory from one made from an image."""
 _WRITES = re.compile(r"\s*(CREATE|INSERT|REPLACE|UPDATE|DELETE|BEGIN|COMMIT|END)\b", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     rf"\b(RETURNING|TEMP|TEMPORARY|VIRTUAL|now)\b|{LASTS.pattern}|random|current_|(date|time)\s*\(|julianday|unixepoch", re.IGNORECASE
 )
-"""SQL whose effect is more than what the database is afterwards, or another one each time."""
+"""SQL that does more than change the database, or changes it differently each time."""
 _SETS = re.compile(
     r"\s*PRAGMA\s+(journal_mode(?!\s*=\s*off)|foreign_keys|synchronous|cache_size|temp_store)\s*=\s*-?\w+\s*;?\s*$", re.IGNORECASE
 )
@@ -28,7 +28,7 @@ _PLAIN = (int, str, bytes, float, bool, type(None))
 
 
 class TapeEntry(NamedTuple):
-    """What set-up did on a connection, given by its number: `wording` is `parameters` in words; a cursor showed the last two."""
+    """One call of set-up on a connection, given by its number: `wording` is the text of `parameters`; the cursor showed the last two."""
 
     number: int
     method: str
@@ -41,24 +41,24 @@ class TapeEntry(NamedTuple):
 
 @lru_cache
 def sets(sql: str) -> bool:
-    """Whether this sets something of a connection that is done again each time: it costs little, and has an answer."""
+    """Whether this sets an option of the connection, which is done again each time: it is cheap and returns an answer."""
     return _SETS.match(sql) is not None
 
 
 @lru_cache
 def only_writes(sql: str) -> bool:
-    """Whether all that this statement does is what the database is afterwards."""
+    """Whether this statement only changes the database, the same way each time."""
     return _WRITES.match(sql) is not None and _ELSEWHERE.search(sql) is None
 
 
 @lru_cache
 def only_writes_all(script: str) -> bool:
-    """Whether all that the statements of a script do is what the database is afterwards."""
+    """Whether all statements of a script only change the database, the same way each time."""
     return all(map(only_writes, statements(script)))
 
 
 def wording(parameters: Any) -> str | None:
-    """Return parameters in words that no others have, or None if they are not plain values."""
+    """Return a text that identifies these parameters, or None if they are not plain values."""
     kind = type(parameters)
     if kind is dict:
         return repr(parameters) if all(type(value) in _PLAIN for value in parameters.values()) else None
@@ -66,12 +66,12 @@ def wording(parameters: Any) -> str | None:
 
 
 def do(connection: Any, method: str, text: str, parameters: Any) -> Any:
-    """Do on a connection what an entry tells."""
+    """Repeat a recorded call on a connection."""
     if method == "commit":
         return connection.commit()
     return getattr(connection, method)(text) if method == "executescript" else getattr(connection, method)(text, parameters)
 
 
-def words(options: dict[str, Any]) -> str:
-    """Return the options of `sqlite3.connect` in words that no others have."""
+def wording_of_options(options: dict[str, Any]) -> str:
+    """Return a text that identifies these options of `sqlite3.connect`."""
     return repr(sorted((name, repr(value)) for name, value in options.items()))
