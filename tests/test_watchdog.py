@@ -49,7 +49,7 @@ def test_a_real_lock_held_across_a_scheduling_point_ends_the_exploration_with_th
     assert message.startswith("two is stuck at ")
     assert "test_watchdog.py:" in message
     assert "`with LOCKS[0]:`" in message
-    assert "one stands" in message
+    assert "one is at" in message
     assert "make the lock inside the scenario" in message
 
 

@@ -305,7 +305,7 @@ def test_without_a_parameter_every_cell_is_answered(tmp_path):
         ((f"{DATA}/fork.log", "--scenario", "scenarios/none.py"), "scenarios/none.py: no such file"),
         ((f"{DATA}/fork.log", "--scenario", "scenarios/tutorial.py"), "has several scenarios: name one"),
         ((f"{DATA}/fork.log", "--scenario", "scenarios/compression_fork.py::two_contenders"), "says nothing about its log"),
-        ((f"{DATA}/fork.log", *TURNS, "--parameter", "protocol=none"), "protocol is one of"),
+        ((f"{DATA}/fork.log", *TURNS, "--parameter", "protocol=none"), "protocol must be one of"),
         ((f"{DATA}/fork.log", *TURNS, "--faults", "flood=1"), "there is no fault 'flood'"),
         ((f"{DATA}/fork.log", *TURNS, "--format", "%(message)s"), "needs a message and a time"),
         ((f"{DATA}/fork.log", *TURNS, "--session", "nobody"), "--session nobody: no log line names it"),
