@@ -57,11 +57,11 @@ def farewell(stepper: Stepper, address: str) -> list[str]:
     if point.end:
         return [f"simharness replay {shlex.quote(address)} '{point.token}'"]
     whole, failure = stepper.whole()
-    came_to = f"fails: {failure}" if failure else "does not fail"
+    result = f"fails: {failure}" if failure else "does not fail"
     taken = "this step" if point.position == 1 else f"these {point.position} steps"
     return [
         f"{taken}: simharness step {shlex.quote(address)} '{point.token}'",
-        f"an execution that begins so, whoever moved last going on, {came_to}",
+        f"an execution with this prefix, continued without further switches, {result}",
         f"simharness replay {shlex.quote(address)} '{whole}'",
     ]
 
