@@ -63,7 +63,7 @@ def test_a_lost_update_is_due_to_the_read_that_came_before_the_others_write():
     assert found.passing.parts_at == race.first
     assert found.explanation == [
         f"a's get counter ({place(found, race.first)}) came before b's set counter ({place(found, race.second)}): "
-        "in the other order this passes"
+        "in the opposite order, the execution passes"
     ]
 
 
@@ -156,7 +156,7 @@ def test_two_races_of_which_one_is_enough_to_fail_are_blamed_together():
     found = explained(either_race)
     assert [sorted(races) for races in sides(found)] == [[("writer_one set", "reader_one get"), ("writer_two set", "reader_two get")]]
     assert found.explanation[0].startswith("no single race decides it; writer_one's")
-    assert found.explanation[0].endswith("with both the other way round it passes")
+    assert found.explanation[0].endswith("with both reversed, the execution passes")
 
 
 def test_a_race_that_changes_nothing_is_not_blamed():
@@ -196,7 +196,7 @@ def test_a_failure_of_every_ordering_blames_nothing_and_says_so():
 
     found = explained(doomed)
     assert (found.blame, found.passing) == ((), None)
-    assert found.explanation == [f"no single race decides it (1 tried); no schedule that passes was found in {found.trace.why.tried}"]
+    assert found.explanation == [f"no single race decides it (1 tried); no passing ordering was found ({found.trace.why.tried} tried)"]
 
 
 def test_a_failure_in_the_initial_state_is_not_explained():
@@ -220,7 +220,7 @@ def test_a_failure_without_races_says_so():
         def never():
             raise AssertionError
 
-    assert explained(alone).explanation[0].startswith("nothing in it could have come the other way round; no schedule")
+    assert explained(alone).explanation[0].startswith("no two steps could have come in the opposite order; no passing ordering")
 
 
 def test_a_reversal_that_fails_in_another_way_is_not_blamed():
@@ -260,8 +260,8 @@ def test_a_data_choice_that_decides_is_named_with_the_value_that_passes():
     (race,) = found.blame[0].races
     assert (race.first, race.instead) == (race.second, "mode: 'safe'")
     assert found.explanation[0].startswith("a's choice of mode: 'fast' (test_blame.py:")
-    assert found.explanation[0].endswith(": with mode: 'safe' instead it passes")
-    assert "a chooses otherwise" in found.timeline
+    assert found.explanation[0].endswith(": with mode: 'safe' instead, the execution passes")
+    assert "a makes another choice" in found.timeline
 
 
 def test_a_clock_that_moved_too_early_is_blamed():
@@ -306,7 +306,7 @@ def test_the_timeline_marks_the_step_at_which_a_passing_ordering_parts_and_gives
     marked = [line for line in found.timeline.splitlines() if line.startswith(("▸", "✗▸"))]
     assert len(marked) == 2
     assert f" {found.passing.parts_at} " in marked[0]
-    assert marked[1].startswith(f"▸ a passing ordering parts here, at step {found.passing.parts_at}: ")
+    assert marked[1].startswith(f"▸ a passing ordering diverges here, at step {found.passing.parts_at}: ")
     assert found.passing.token in found.timeline
 
 

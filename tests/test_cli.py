@@ -212,7 +212,7 @@ def test_a_row_for_each_scenario_says_where_it_fails_and_where_it_does_not(file,
     assert rows[0].split() == ["scenario", "violated", "verified", "inconclusive"]
     assert any(re.match(r"Two bumps of one.* racy( counted)? +\d \d+\.\ds  racy( bounded)? +\d \d+\.\ds$", row) for row in rows)
     assert any(re.match(r"undecided +! +\d \d+\.\ds$", row) for row in rows)
-    assert "beside the cases: orderings run, seconds" in rows
+    assert "next to each case: orderings run, seconds" in rows
 
 
 # JSON

@@ -147,7 +147,7 @@ def test_the_cause_of_a_failure_may_be_a_fault():
         world.actor("b", cell.get)
 
     found = simharness.explore(unaware, faults="error=1@fetch:OSError").counterexample
-    assert "with no fault instead it passes" in found.timeline
+    assert "with no fault instead, the execution passes" in found.timeline
     assert simharness.replay(unaware, found.blame[0].token).failure is None
 
 
@@ -161,7 +161,7 @@ def test_the_cause_of_a_failure_may_be_a_crash():
             assert one.get() == two.get()
 
     found = simharness.explore(half_done, faults="crash=1").counterexample
-    assert "P crashes: with no fault instead it passes" in found.timeline
+    assert "P crashes: with no fault instead, the execution passes" in found.timeline
     assert simharness.replay(half_done, found.blame[0].token).failure is None
 
 

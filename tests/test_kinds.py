@@ -101,7 +101,7 @@ def test_a_deadlock_names_what_is_waited_for():
     assert "waiter waits for latch.pass latch door" in found.failure
     text = render(found.trace)
     assert "waits: pass latch door" in text
-    assert "deadlock: waiter waits (pass latch door); nobody can move" in text
+    assert "deadlock: waiter waits (pass latch door); no actor can move" in text
 
 
 def test_a_deadlock_names_the_holder_of_what_is_held():
@@ -113,7 +113,7 @@ def test_a_deadlock_names_the_holder_of_what_is_held():
     found = failing(scenario)
     assert "a waits for gate.enter gate two, held by b" in found.failure
     assert "b waits for gate.enter gate one, held by a" in found.failure
-    assert "deadlock: a waits for b, b waits for a; nobody can move" in render(found.trace)
+    assert "deadlock: a waits for b, b waits for a; no actor can move" in render(found.trace)
     assert [move.why_not for move in found.trace.moves] == ["gate two is occupied by b", "gate one is occupied by a"]
 
 

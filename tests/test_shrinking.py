@@ -237,7 +237,7 @@ def test_sequential_runs_that_fail_say_that_none_has_fewer_switches():
             assert cell.get() == 0
 
     found = simharness.explore(apart).counterexample
-    assert found.shortness == "2 context switches (none interrupts an actor that could continue): no schedule that ends has fewer"
+    assert found.shortness == "2 context switches (none interrupts an actor that could continue): no complete schedule has fewer"
 
 
 def test_what_comes_after_the_failure_is_not_counted():

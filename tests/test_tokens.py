@@ -101,7 +101,7 @@ def test_a_token_that_no_longer_fits_changed_code_says_so():
 
 def test_a_token_for_an_actor_that_is_not_there_says_so():
     _, _, _, check = token_of(racing()).split(":")
-    with pytest.raises(TokenError, match="does not fit: at step 1 it moves an actor that is not there"):
+    with pytest.raises(TokenError, match="does not fit: at step 1 it moves an actor that does not exist"):
         simharness.replay(racing(), f"counters::z1:{check}")
 
 

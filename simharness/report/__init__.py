@@ -1,1 +1,1 @@
-"""What explorations came to, for people and for programs: timelines, tables, progress, JSON."""
+"""Results of explorations, for people and for programs: timelines, tables, progress, JSON."""

@@ -1,4 +1,4 @@
-"""A table with a row for each scenario: what it is about, the cases in which it was violated, and beside them those that were verified."""
+"""A table with a row for each scenario: what it is about, the cases in which it was violated, and next to them those that were verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simharness.verdicts.results import Result, Verdict
 Column = tuple[str, list[Text]]
 """A heading, and a text for each scenario."""
 MARK = "!"
-"""Stands behind what its author did not expect."""
+"""Marks a verdict that the scenario's author did not expect."""
 STYLES = {Verdict.VERIFIED: "green", Verdict.VIOLATED: "red", Verdict.INCONCLUSIVE: "yellow"}
 LEAST_TITLE, LONGEST_TITLE = 20, 44
 BETWEEN = 2
@@ -40,12 +40,12 @@ def by_scenario(results: Sequence[Result], about: Mapping[str, str], width: int)
 
 
 def _columns(results: Sequence[Result], together: str) -> list[Column]:
-    """Return two columns for each verdict that there is: the cases, and what each took; a text for each scenario."""
+    """Return two columns for each verdict that occurs: the cases, and their effort; a text for each scenario."""
     columns: list[Column] = []
     for verdict in (Verdict.VIOLATED, Verdict.VERIFIED, Verdict.INCONCLUSIVE):
-        found = [result for result in results if _counts_as(result) is verdict]
-        if found:
-            cells = [[_cell(one, together) for one in found if one.scenario == name] for name in _names(results)]
+        matching = [result for result in results if _counts_as(result) is verdict]
+        if matching:
+            cells = [[_cell(result, together) for result in matching if result.scenario == name] for name in _names(results)]
             for part, heading in enumerate((str(verdict), "")):
                 columns.append((heading, [Text("\n").join(cell[part] for cell in row) for row in cells]))
     return columns
@@ -73,7 +73,7 @@ def _width(text: Text) -> int:
 
 
 def _value(name: str, value: object) -> str:
-    """Return the value of a parameter in words, without the parameter's name where it speaks for itself."""
+    """Return the value of a parameter in words, without the parameter's name where the value is clear without it."""
     if name == "faults":
         return str(value or "no faults")
     return value if isinstance(value, str) else f"{name}={value}"
@@ -84,9 +84,9 @@ def _counts_as(result: Result) -> Verdict:
 
 
 def _cell(result: Result, together: str) -> tuple[Text, Text]:
-    """Return the values of a case's parameters, and what it took, as texts of equally many lines."""
+    """Return the values of a case's parameters, and its effort, as texts of equally many lines."""
     values = [_value(name, value) for name, value in result.parameters.items()]
     style = STYLES[_counts_as(result)] if result.as_expected else f"bold {STYLES[_counts_as(result)]}"
     label = Text(" ".join(filter(None, (together.join(values), "" if result.as_expected else MARK))), style)
-    took = "error" if result.error is not None else f"{result.executions} {result.seconds:.1f}s"
-    return label, Text(took + "\n" * label.plain.count("\n"), "dim")
+    effort = "error" if result.error is not None else f"{result.executions} {result.seconds:.1f}s"
+    return label, Text(effort + "\n" * label.plain.count("\n"), "dim")

@@ -9,13 +9,13 @@ from simharness.errors import Misuse
 
 
 def check_writable(*wanted: tuple[str, str | None]) -> None:
-    """Find out now whether files can be written when the work is done.
+    """Check before the work begins that its files can be written.
 
     Args:
         wanted: options of the command line, for messages, each with the file that it names, if it was given.
 
     Raises:
-        Misuse: one cannot.
+        Misuse: a file cannot be written.
     """
     for option, path in wanted:
         if path is not None:
@@ -36,7 +36,7 @@ def _check_writable(option: str, path: str) -> None:
 
 
 def write(path: str, text: str, option: str) -> None:
-    """Write the text, replacing the file in one go.
+    """Write the text, replacing the file atomically.
 
     Raises:
         Misuse: the file cannot be written.

@@ -1,4 +1,4 @@
-"""What the page shows of results and of executions: their JSON, and beside it the timeline as text and the command to repeat them."""
+"""What the page shows of results and of executions: their JSON, with the timeline as text and the command that repeats them."""
 
 from __future__ import annotations
 
@@ -43,34 +43,34 @@ def executed(execution: Replayed, address: str, notes: Notes = (), beside: Repla
     Args:
         address: how to name its scenario on the command line: PATH::NAME.
         notes: what to say about it at the top: headings and their lines.
-        beside: another one of the same scenario, to be shown next to it from where they part.
+        beside: another one of the same scenario, to be shown next to it from where they diverge.
     """
     trace = execution.trace
     return {
         "scenario": trace.scenario,
         "parameters": {name: str(value) for name, value in trace.parameters.items()},
-        "counterexample": {**replayed(execution), "passing": None if beside is None else _parting(trace, beside)},
+        "counterexample": {**replayed(execution), "passing": None if beside is None else _diverging(trace, beside)},
         "timeline": render(trace),
         "command": f"simharness replay {shlex.quote(address)} '{execution.token}'",
         "notes": [[heading, list(lines)] for heading, lines in notes],
     }
 
 
-def _parting(trace: Trace, other: Replayed) -> dict[str, Any]:
-    """Tell another execution as the one that passes is told, from where it parts."""
+def _diverging(trace: Trace, other: Replayed) -> dict[str, Any]:
+    """Return another execution in the form of the passing one, from where it diverges."""
     pairs = zip(trace.steps, other.steps, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: _alike(*pair), pairs))
     mover = other.steps[same].actor if same < len(other.steps) else ""
     return {"token": other.token, "parts_at": same + 1, "actor": mover, "reversed": 0, "trace": recorded(other.trace)}
 
 
-def _alike(one: Step, other: Step) -> bool:
-    return (one.actor, one.kind, one.detail, one.notes) == (other.actor, other.kind, other.detail, other.notes)
+def _alike(step: Step, other: Step) -> bool:
+    return (step.actor, step.kind, step.detail, step.notes) == (other.actor, other.kind, other.detail, other.notes)
 
 
 def _explored(result: Result, addresses: Mapping[str, str]) -> dict[str, Any]:
-    told, found = entry(result), result.counterexample
-    if found is not None:
-        told["timeline"] = render(found.trace)
-        told["command"] = replay_command(result, found, addresses)
-    return told
+    explored, counterexample = entry(result), result.counterexample
+    if counterexample is not None:
+        explored["timeline"] = render(counterexample.trace)
+        explored["command"] = replay_command(result, counterexample, addresses)
+    return explored

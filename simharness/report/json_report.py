@@ -1,4 +1,4 @@
-"""Results as JSON, for programs. The file is there whole or not at all."""
+"""Results as JSON, for programs. The file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simharness.verdicts.results import Counterexample, Replayed, Result
 
 
 def write(path: str, results: Sequence[Result], interrupted: bool = False) -> None:
-    """Write the results, replacing the file in one go.
+    """Write the results, replacing the file atomically.
 
     Raises:
         Misuse: the file cannot be written.
@@ -21,9 +21,9 @@ def write(path: str, results: Sequence[Result], interrupted: bool = False) -> No
     files.write(path, as_text(document(results, interrupted)), "--json")
 
 
-def as_text(found: Mapping[str, Any]) -> str:
+def as_text(document: Mapping[str, Any]) -> str:
     """Return an object as the text of a JSON file."""
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def document(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:
@@ -59,21 +59,21 @@ def entry(result: Result) -> dict[str, Any]:
     }
 
 
-def _counterexample(found: Counterexample) -> dict[str, Any]:
+def _counterexample(counterexample: Counterexample) -> dict[str, Any]:
     return {
-        **replayed(found),
-        "shortness": found.shortness,
-        "confirmed": found.confirmed,
-        "explanation": list(found.explanation),
-        **cause(found.trace.why),
+        **replayed(counterexample),
+        "shortness": counterexample.shortness,
+        "confirmed": counterexample.confirmed,
+        "explanation": list(counterexample.explanation),
+        **cause(counterexample.trace.why),
     }
 
 
-def replayed(found: Replayed) -> dict[str, Any]:
-    """Return one execution: what became of it, its token, and the whole of its trace."""
-    return {"failure": found.failure, "token": found.token, "trace_hash": found.trace_hash, **recorded(found.trace)}
+def replayed(execution: Replayed) -> dict[str, Any]:
+    """Return one execution: its failure, its token, and its whole trace."""
+    return {"failure": execution.failure, "token": execution.token, "trace_hash": execution.trace_hash, **recorded(execution.trace)}
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can say of a value: itself, or its text."""
+    """Return a value as JSON can hold it: itself, or its text."""
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)

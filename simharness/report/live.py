@@ -1,7 +1,7 @@
 """Progress while exploring: a line that is redrawn on a terminal, one plain line for each finished case elsewhere.
 
 No thread draws: a simulation replaces what threads and clocks are, so the line is redrawn when the explorer, between two
-executions, says how far it is.
+executions, reports its progress.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _monotonic = time.monotonic
 SHORTEST = 6
-"""Columns that are always left to a case's name."""
+"""Columns that a case's name always keeps."""
 
 
 class LiveProgress(Progress):
@@ -34,7 +34,7 @@ class LiveProgress(Progress):
 
     Args:
         total: how many cases there are.
-        interrupted: asked between executions; when it says so, the exploration ends with KeyboardInterrupt.
+        interrupted: called between executions; when it returns True, the exploration ends with KeyboardInterrupt.
     """
 
     def __init__(self, stream: TextIO, total: int, interrupted: Callable[[], bool] = lambda: False) -> None:
@@ -71,7 +71,7 @@ class LiveProgress(Progress):
         self._draw(0.0)
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
-        """So far it has been explored."""
+        """Show the progress of the current case; raise KeyboardInterrupt if the user has interrupted it."""
         self.executions, self.estimate = executions, estimate
         if self._interrupted():
             raise KeyboardInterrupt
@@ -90,7 +90,7 @@ class LiveProgress(Progress):
         verdict = f"error: {result.error}" if result.error is not None else str(result.verdict)
         odd = "" if result.as_expected or result.error is not None else f" (expected: {result.expected})"
         if self._live is None:
-            effort = f"{result.executions} executions, {result.seconds:.1f} s"
+            effort = f"{result.executions} {'execution' if result.executions == 1 else 'executions'}, {result.seconds:.1f} s"
             line = f"[{self.done}/{self.total}] {case_name(result)}: {verdict}{odd}, {effort}"
             self.console.print(Text(line), soft_wrap=True)
         else:

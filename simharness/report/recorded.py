@@ -10,23 +10,23 @@ from typing import Any
 from simharness.engine.clock import EPOCH, SECOND
 from simharness.places import Place
 from simharness.timeline.folding import Row, rows
-from simharness.timeline.words import move_in_words, of_nobody, words
+from simharness.timeline.words import clock_or_fault, done_in_words, move_in_words
 from simharness.trace.data import Race, Step, Trace, Why
 from simharness.trace.moves import Move
 from simharness.trace.tables import Tables
 
 AROUND = 2
-"""Source lines before and after one that is named."""
+"""Source lines before and after a named line."""
 MOST_ROWS = 100
-"""Rows of a larger table that are given when they never change; those that do are given in any case."""
+"""Rows that never change are given up to this number; those that change are all given."""
 EXACT = 2**53
-"""The largest number that every reader of JSON takes for what it is; larger ones, and those that are none, are given as text."""
+"""The largest integer that every reader of JSON keeps exact; larger numbers, infinities and NaN are given as text."""
 
 
 def recorded(trace: Trace) -> dict[str, Any]:
-    """Return everything that a trace holds, but for why it failed."""
+    """Return everything that a trace holds, except why it failed."""
     kept = _kept_rows(trace)
-    told, _ = rows(trace, False)
+    shown, _ = rows(trace, False)
     return {
         "actors": [{"name": name, "process": process} for name, process in trace.actors.items()],
         "epoch": EPOCH / SECOND,
@@ -38,7 +38,7 @@ def recorded(trace: Trace) -> dict[str, Any]:
             "tables": _tables(trace.tables, kept),
         },
         "steps": [_step(step, kept) for step in trace.steps],
-        "rows": [_row(row) for row in told],
+        "rows": [_row(row) for row in shown],
         "messages": [asdict(message) for message in trace.messages],
         "moves": [_move(move, -1) for move in trace.moves],
         "sources": sources(trace),
@@ -72,7 +72,7 @@ def _step(step: Step, kept: Mapping[tuple[str, str], set[Any]]) -> dict[str, Any
         "actor": step.actor,
         "kind": str(step.kind),
         "detail": step.detail,
-        "text": of_nobody(step) or words(step),
+        "text": clock_or_fault(step) or done_in_words(step),
         "place": None if step.place is None else str(step.place),
         "calls": [[str(place), place.function] for place in step.calls],
         "notes": list(step.notes),
@@ -95,7 +95,7 @@ def _row(row: Row) -> dict[str, Any]:
         "number": row.number,
         "last": row.step.number,
         "actor": row.step.actor,
-        "text": of_nobody(row.step) or row.text,
+        "text": clock_or_fault(row.step) or row.text,
         "inside": list(row.inside),
         "database": list(row.database),
         "log": list(row.log),
@@ -130,9 +130,9 @@ def _tables(tables: Tables, kept: Mapping[tuple[str, str], set[Any]]) -> dict[st
                 "rows": [list(map(value, row)) for row in _chosen(table.rows, kept.get((database, name)))],
                 "left_out": len(table.rows) - len(_chosen(table.rows, kept.get((database, name)))),
             }
-            for name, table in found.items()
+            for name, table in named.items()
         }
-        for database, found in tables.items()
+        for database, named in tables.items()
     }
 
 
@@ -144,8 +144,8 @@ def _kept_rows(trace: Trace) -> dict[tuple[str, str], set[Any]]:
     """For each table that is too large, the first values of the rows to keep: those that change, and the first of the others."""
     looks: dict[tuple[str, str], list[list[tuple[Any, ...]]]] = {}
     for tables in (trace.tables, *(step.tables for step in trace.steps)):
-        for database, found in tables.items():
-            for name, table in found.items():
+        for database, named in tables.items():
+            for name, table in named.items():
                 looks.setdefault((database, name), []).append(table.rows)
     kept = {}
     for table_name, all_rows in looks.items():
@@ -164,17 +164,17 @@ def sources(trace: Trace) -> dict[str, dict[str, str]]:
 
 def lines_of(places: Iterable[Place]) -> dict[str, dict[str, str]]:
     """Return these source lines and those around them: file, line number, text."""
-    found: dict[str, dict[str, str]] = {}
+    lines: dict[str, dict[str, str]] = {}
     for place in dict.fromkeys((place.short, place.file, place.line) for place in places):
         short, file, line = place
         every = linecache.getlines(file)
         for number in range(max(1, line - AROUND), min(len(every), line + AROUND) + 1):
-            found.setdefault(short, {})[str(number)] = every[number - 1].rstrip()
-    return found
+            lines.setdefault(short, {})[str(number)] = every[number - 1].rstrip()
+    return lines
 
 
 def value(thing: Any) -> Any:
-    """Return what JSON can say of a value: itself, or its text."""
+    """Return a value as JSON can hold it: itself, or its text."""
     if isinstance(thing, bytes):
         return f"{len(thing)} bytes: {thing[:16].hex()}{'…' if len(thing) > 16 else ''}"
     if isinstance(thing, int | float) and not abs(thing) <= EXACT:

@@ -58,7 +58,7 @@ def report(console: Console, results: Sequence[Result], addresses: Addresses, sh
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Say in one line how many cases came to what, and how many of them as expected."""
+    """Return one line: the number of cases of each verdict, and how many are not as expected."""
     counts = [f"{sum(r.verdict is verdict and r.error is None for r in results)} {verdict}" for verdict in Verdict]
     errors = sum(result.error is not None for result in results)
     parts = [count for count in counts if not count.startswith("0 ")] + ([f"{errors} not explored"] if errors else [])
@@ -68,7 +68,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def tables(console: Console, results: Sequence[Result]) -> None:
-    """Print tables of parameter by property for the scenarios that have such, and one with a row for each case of the others."""
+    """Print tables of parameter by property for the scenarios that have them, and one with a row for each case of the others."""
     others: list[Result] = []
     timed = False
     for name in dict.fromkeys(result.scenario for result in results):
@@ -85,14 +85,14 @@ def tables(console: Console, results: Sequence[Result]) -> None:
         _put(console, "")
     if len(others) < len(results):
         seconds = ", seconds" if timed else ""
-        _put(console, f"in the cases: verdict, {_runs(results)} run{seconds}", "dim")
+        _put(console, f"in each cell: verdict, {_runs(results)} run{seconds}", "dim")
     _put(console, summary(results))
 
 
 def _by_scenario(console: Console, results: Sequence[Result], about: Mapping[str, str]) -> None:
     console.print(by_scenario(results, about, console.width))
     _put(console, "")
-    _put(console, f"beside the cases: {_runs(results)} run, seconds", "dim")
+    _put(console, f"next to each case: {_runs(results)} run, seconds", "dim")
     _put(console, summary(results))
 
 
@@ -106,40 +106,41 @@ def counterexamples(console: Console, results: Sequence[Result], addresses: Addr
     An equal timeline is printed once.
     """
     violated = [result for result in results if result.counterexample is not None]
-    telling = violated if shown.every else _telling(violated)
+    explaining = violated if shown.every else _explaining(violated)
     seen: dict[str, str] = {}
     width = min(console.width, LONGEST)
-    for result in telling:
-        found = result.counterexample
-        assert found is not None
+    for result in explaining:
+        counterexample = result.counterexample
+        assert counterexample is not None
         name = case_name(result)
         _rule(console, f"{name}: {'violated, as expected' if result.as_expected else 'VIOLATED ' + MARK}", width)
-        body = render(found.trace, width, console.color_system is not None, shown.full).partition("\n")[2].strip("\n")
+        body = render(counterexample.trace, width, console.color_system is not None, shown.full).partition("\n")[2].strip("\n")
         if body in seen:
-            _put(console, f"{found.failure}\n(the same timeline as {seen[body]})")
+            _put(console, f"{counterexample.failure}\n(the same timeline as {seen[body]})")
         else:
             seen[body] = name
             console.print(Text.from_ansi(body), soft_wrap=True)
-        _put(console, _wrapped(f"{len(found.steps)} steps, {found.shortness}; {found.confirmed}", width), "dim")
-        _put(console, f"replay with: {replay_command(result, found, addresses)}")
-    others = [result for result in violated if result not in telling]
+        steps = f"{len(counterexample.steps)} {'step' if len(counterexample.steps) == 1 else 'steps'}"
+        _put(console, _wrapped(f"{steps}, {counterexample.shortness}; {counterexample.confirmed}", width), "dim")
+        _put(console, f"replay with: {replay_command(result, counterexample, addresses)}")
+    others = [result for result in violated if result not in explaining]
     if others:
-        _rule(console, f"violated, as expected, and much like those above: {len(others)} (--all-timelines shows them)", width)
+        _rule(console, f"violated, as expected, similar to those above: {len(others)} (--all-timelines shows them)", width)
     for result in others:
         assert result.counterexample is not None
         _put(console, f"{case_name(result)}:")
         _put(console, f"  {replay_command(result, result.counterexample, addresses)}")
 
 
-def _telling(violated: Sequence[Result]) -> list[Result]:
+def _explaining(violated: Sequence[Result]) -> list[Result]:
     """Return the cases whose counterexamples explain the others'.
 
-    All that are not as expected. Of the others those that are not violated under a smaller fault model as well, and of these the
-    shortest for each scenario, property and fault model.
+    These are all that are not as expected, and of the others those that are not violated under a smaller fault model as well: of
+    these the shortest for each scenario, property and fault model.
     """
     shortest: dict[tuple[str, ...], Result] = {}
     for result in violated:
-        fewer = [other for other in violated if result.as_expected and _same_but_with_fewer_faults(other, result)]
+        fewer = [other for other in violated if result.as_expected and _same_with_fewer_faults(other, result)]
         group = result.scenario, *(str(result.parameters.get(name)) for name in (_property_of(result.parameters), FAULTS))
         other = shortest.get(group)
         if result.as_expected and not fewer and (other is None or _steps(result) < _steps(other)):
@@ -148,10 +149,10 @@ def _telling(violated: Sequence[Result]) -> list[Result]:
     return [result for result in violated if not result.as_expected or result in kept]
 
 
-def _same_but_with_fewer_faults(one: Result, other: Result) -> bool:
-    fewer, more = (set(filter(None, str(result.parameters.get(FAULTS) or "").split(","))) for result in (one, other))
-    rest, same = ({**result.parameters, FAULTS: None} for result in (one, other))
-    return one.scenario == other.scenario and rest == same and fewer < more
+def _same_with_fewer_faults(result: Result, other: Result) -> bool:
+    fewer, more = (set(filter(None, str(each.parameters.get(FAULTS) or "").split(","))) for each in (result, other))
+    rest, same = ({**each.parameters, FAULTS: None} for each in (result, other))
+    return result.scenario == other.scenario and rest == same and fewer < more
 
 
 def _steps(result: Result) -> int:
@@ -163,9 +164,9 @@ def _property_of(parameters: Mapping[str, Any]) -> str:
     return next((name for name in parameters if name in PROPERTY_NAMES), "")
 
 
-def replay_command(result: Result, found: Counterexample, addresses: Addresses) -> str:
+def replay_command(result: Result, counterexample: Counterexample, addresses: Addresses) -> str:
     """Return the command that repeats a counterexample."""
-    return f"simharness replay {shlex.quote(addresses.get(result.scenario, result.scenario))} '{found.token}'"
+    return f"simharness replay {shlex.quote(addresses.get(result.scenario, result.scenario))} '{counterexample.token}'"
 
 
 def case_name(result: Result) -> str:
@@ -179,9 +180,9 @@ def words_of(parameters: Mapping[str, Any]) -> str:
 
 
 def _grids(cases: Sequence[Result], console: Console) -> list[Table]:
-    """Return tables of one parameter by the fault models or the properties, if the scenario has just such; one table if that fits.
+    """Return tables of one parameter by the fault models or the properties, if the scenario has just these; one table if that fits.
 
-    With both there is a section for each property. Parameters of one value are told in the title.
+    With both there is a section for each property. Parameters with a single value are in the title.
     """
     names = [name for name in cases[0].parameters if len({str(case.parameters[name]) for case in cases}) > 1]
     across = next((name for name in (FAULTS, *PROPERTY_NAMES) if name in names), _property_of(cases[0].parameters))
@@ -197,15 +198,15 @@ def _grids(cases: Sequence[Result], console: Console) -> list[Table]:
         size = -(-len(columns) // pieces)
         chunks = [columns[start : start + size] for start in range(0, len(columns), size)]
         for form in ("words", "marks") if sections else ("line", "lines"):
-            told = f"{title}\n({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())})" if form == "marks" else title
-            grids = [grid for chunk in chunks for grid in _grid(told, layout, chunk, cases, form)]
+            heading = f"{title}\n({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())})" if form == "marks" else title
+            grids = [grid for chunk in chunks for grid in _grid(heading, layout, chunk, cases, form)]
             if all(_least_width(grid) <= console.width for grid in grids):
                 return grids
     return []
 
 
 class Layout(NamedTuple):
-    """Which parameter is told downwards, which across, and which has a section for each of its values (empty: none)."""
+    """Which parameter gives the rows, which the columns, and which has a section for each of its values (empty: none)."""
 
     down: str
     across: str
@@ -213,7 +214,7 @@ class Layout(NamedTuple):
 
 
 def _grid(title: str, layout: Layout, columns: Sequence[str], cases: Sequence[Result], form: str) -> list[Table]:
-    """Return a table, or with sections one that has only the heads of the columns, and one for each section."""
+    """Return a table, or with sections a table that has only the heads of the columns, and another for each section."""
     lines = list(dict.fromkeys(str(case.parameters[layout.down]) for case in cases))
     parts = list(dict.fromkeys(str(case.parameters.get(layout.sections, "")) for case in cases))
     at = {tuple(str(case.parameters.get(name, "")) for name in layout): case for case in cases}

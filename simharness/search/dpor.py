@@ -2,17 +2,17 @@
 
 Follows Abdulla, Aronis, Jonsson, Sagonas: Optimal dynamic partial order reduction (POPL 2014), algorithm 2, in the form of the
 JACM 2017 article (Source sets), section 7. At each depth of the current execution there are a *sleep set* (choices that
-need not be taken there, with their footprints) and what is left of a *wakeup tree* (the sequences still to be tried there,
-besides the one under way). Each race of a maximal execution is reversed: the reversal `v` is inserted at the depth of
+need not be taken there, with their footprints) and the rest of a *wakeup tree* (the sequences still to be tried there,
+besides the current one). Each race of a maximal execution is reversed: the reversal `v` is inserted at the depth of
 its first step, unless a sleeping choice is a weak initial of it, or the tree covers it.
 
-With daemons, source sets without wakeup sequences are used (section 5): daemons conflict with the last step of an actor, whether a
-step is the last is known only once it has been made, and wakeup trees need exact footprints. The same holds where steps grow
-(`Learned.late`): what the reversing step is without the other is known only if it has been made there.
+With daemons, source sets without wakeup sequences are used (section 5), since wakeup trees need exact footprints: a daemon conflicts
+with the last step of an actor, and whether a step is the last is known only after it. The same holds where steps grow
+(`Learned.late`): what the reversing step does without the other step is known only if it has been made there.
 
-Departures: races of blocked and of state-dependent operations and of the clock are those of `simharness.search.races`; data choices
-are branches whose keys differ only in the alternative. Races are looked for among all steps of each execution, not only the new
-ones, and `v` is the whole of notdep: cheaper variants lose orderings.
+Departures: `simharness.search.races` defines the races of blocked operations, of state-dependent operations and of the clock; data
+choices are branches whose keys differ only in the alternative. Each execution is searched for races among all its steps, not only the
+new ones, and `v` is the whole of notdep: cheaper variants lose orderings.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Event = tuple[int, int, int]
 """(key, reads, writes)"""
 
 
-class Branch:
-    """A node of a wakeup tree: a step to take, and the branches that follow it."""
+class WakeupNode:
+    """A node of a wakeup tree: a step to take, and the branches below it."""
 
     __slots__ = ("branches", "key", "reads", "writes")
 
@@ -41,7 +41,7 @@ class Branch:
         self.key = key
         self.reads = reads
         self.writes = writes
-        self.branches: list[Branch] = []
+        self.branches: list[WakeupNode] = []
 
 
 class Dpor:
@@ -55,15 +55,15 @@ class Dpor:
         self.plan: list[int] | None = []
         self.known: Expected = ((), ())
         self.sleep: list[dict[int, tuple[int, int]]] = []
-        self.left: list[list[Branch]] = []
-        self.ahead: list[Branch] = []
+        self.left: list[list[WakeupNode]] = []
+        self.ahead: list[WakeupNode] = []
 
     def begin(self) -> Sequence[int] | None:
-        """Return the next plan: a prefix of the execution before, and a branch off it."""
+        """Return the next plan: a prefix of the previous execution, and a branch off it."""
         return self.plan
 
     def expected(self) -> Expected:
-        """Return the footprints of the plan's steps, from the execution before."""
+        """Return the footprints of the plan's steps, from the previous execution."""
         return self.known
 
     def choose(self, enabled: list[int]) -> int:
@@ -102,10 +102,10 @@ class Dpor:
         return self._only_faults([key for key in enabled[kernel.movers.peaceful :] if key not in asleep])
 
     def _only_faults(self, keys: list[int]) -> int:
-        """All others are asleep. With wakeup sequences nothing is left to explore then; without, each of these faults."""
+        """Choose where only faults are awake: with wakeup sequences nothing is left to explore; without, each of these faults."""
         if not keys or self.kernel.faults is None or not self.kernel.learned.daemons:
             return ABANDON
-        self.left[-1] = [Branch(key, 0, 0) for key in keys[1:]]
+        self.left[-1] = [WakeupNode(key, 0, 0) for key in keys[1:]]
         return keys[0]
 
     def end(self) -> None:
@@ -132,7 +132,7 @@ class Dpor:
         self.plan = None
 
     def pending(self) -> Sequence[int] | None:
-        """Return how many branches are left at each depth, without those that are asleep by now."""
+        """Return how many branches are left at each depth, without those that are now asleep."""
         return [sum(branch.key not in asleep for branch in left) for left, asleep in zip(self.left, self.sleep, strict=True)]
 
     def words(self, executions: int, verified: bool) -> Sequence[str]:
@@ -165,7 +165,7 @@ class Dpor:
     def _covered(self, i: int, rest: int, last: Event, rests_on: int) -> str:
         """Whether a sleeping choice at depth i is a weak initial of the reversal: "no", "now" or "for good".
 
-        "For good" means: as long as the first `rests_on` steps stay the same.
+        "For good" means as long as the first `rests_on` steps stay the same.
         """
         sleeping = self.sleep[i]
         if not sleeping:
@@ -184,7 +184,7 @@ class Dpor:
                     return "for good" if first < rests_on else "now"
                 continue
             if index in kernel.movers.faults and index != mover:
-                continue  # it need not happen at all, so what comes without it is not covered by what comes after it
+                continue  # it need not happen: orderings after it do not cover those without it
             if union is None:
                 rest_reads, rest_writes = union = self._union(rest)
             either = asleep_reads | asleep_writes
@@ -220,7 +220,7 @@ class Dpor:
         return events
 
     def _add_source(self, i: int, events: list[Event]) -> None:
-        """Plan an initial of the reversal at depth i, unless one is planned or was tried: source sets (article, section 5)."""
+        """Plan an initial of the reversal at depth i, unless an initial is planned or was tried: source sets (article, section 5)."""
         sleeping = self.sleep[i]
         tried = {branch.key for branch in self.left[i]}
         tried.update(sleeping)
@@ -230,13 +230,13 @@ class Dpor:
                 continue
             if position and position == last and self.kernel.learned.late:
                 if key not in sleeping:
-                    continue  # what it would be after the others is known only from where it was made before them
+                    continue  # its footprint after the others is known only from where it was made before them
                 reads, writes = sleeping[key]  # noqa: PLW2901
             if not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
                 return
-        self.left[i].append(Branch(*events[0]))
+        self.left[i].append(WakeupNode(*events[0]))
 
-    def _insert(self, branches: list[Branch], events: list[Event]) -> None:
+    def _insert(self, branches: list[WakeupNode], events: list[Event]) -> None:
         """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
         while events:
             for branch in branches:
@@ -248,14 +248,14 @@ class Dpor:
                     break
             else:
                 for key, reads, writes in events:
-                    branch = Branch(key, reads, writes)
+                    branch = WakeupNode(key, reads, writes)
                     branches.append(branch)
                     branches = branch.branches
                 return
 
 
-def _without(branch: Branch, events: list[Event], never_has_to: bool) -> list[Event] | None:
-    """Return what is left of the sequence after the branch's step, or None if that step is no weak initial of it.
+def _without(branch: WakeupNode, events: list[Event], never_has_to: bool) -> list[Event] | None:
+    """Return the rest of the sequence after the branch's step, or None if that step is not a weak initial of it.
 
     A step that never has to happen, which is a fault, must occur in the sequence.
     """

@@ -5,18 +5,18 @@ is a pair (i, j) of conflicting steps of different actors with nothing between t
 operation of j could have been done without i. The reversal of a race is the sequence `notdep(i) . j`: everything after i that
 does not happen after it, then j (Abdulla, Aronis, Jonsson, Sagonas: Source sets, JACM 2017, section 6).
 
-Beyond the paper, for operations that can be disabled (locks, waits) or whose nature depends on a state (compare-and-set):
+Beyond the paper, for operations that can be disabled (locks, waits) or whose effect depends on a state (compare-and-set):
 
-- what j would have been is asked of the state that its resource has after the steps that would remain;
-- a step that could not have been done just before the step it conflicts with races with the latest earlier write of its resource
-  before which it could; operations still pending when the execution ends count too, or deadlocks are missed;
-- the other alternatives of a data choice are in conflict with the one taken;
-- where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, which leads to the others;
-- for every step of a process that can crash, its crash instead is tried too, as are the faults that can strike at the step;
+- what j would have done is computed from the state that its resource has after the remaining steps;
+- a step that could not have been done just before the step that it conflicts with races with the latest earlier write of its resource
+  before which it could; operations that are pending at the end of the execution count too, or deadlocks are missed;
+- the other alternatives of a data choice conflict with the alternative taken;
+- where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, from which the others are reached;
+- for every step of a process that can crash, a crash in its place is tried too, as are the faults that can strike at the step;
 - an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
   are late enough to allow it: every step since the last advance races with the next one; the stall of a process likewise.
 
-Everything is kept per step, so that what concerns a prefix shared with the next execution is not computed again.
+Results are kept per step, so that those of a prefix shared with the next execution are not computed again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Second(NamedTuple):
 
 
 class Reversal(NamedTuple):
-    """A race to be reversed for its own sake: its first step i, its second step j (the execution's length: still waiting at the end).
+    """A race to reverse for an explanation: its first step i, its second step j (the execution's length: still waiting at the end).
 
     `key` is the choice that makes the second step, `past` the mask of the steps that happen before it, `shared` that of the resources on
     which the two conflict. For a data choice i is j, and `key` another alternative.
@@ -75,7 +75,7 @@ class Races:
         self.tail: list[Race] = []
 
     def update(self, shared: int) -> None:
-        """Take in the kernel's execution, whose first `shared` steps are those of the one before."""
+        """Take in the kernel's execution, whose first `shared` steps are those of the previous execution."""
         del self.before[shared:]
         del self.races[shared:]
         kernel = self.kernel
@@ -126,7 +126,7 @@ class Races:
             self._clock_races(shared)
 
     def all(self) -> Iterator[tuple[list[Race], int]]:
-        """Yield each list of races with the number of steps that its reversals rest on; a race may be removed for good."""
+        """Yield each list of races with the number of steps that its reversals depend on; the caller may remove a race for good."""
         for j, races in enumerate(self.races):
             if races:
                 yield races, j
@@ -146,10 +146,10 @@ class Races:
     def reversals(self) -> Iterator[Reversal]:
         """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
 
-        None of them lets a fault strike that has not struck.
+        None of them adds a fault.
 
-        Between the steps of such a pair lie others that have to come after the first one and before the second one; with the pair they are
-        reversed too. What the second step needs from its own actor does not come after the first.
+        Between the steps of such a pair lie steps that must come after its first and before its second step; they are reversed with the
+        pair. No step that the second step needs from its own actor happens after the first step.
         """
         kernel = self.kernel
         yielded: set[tuple[int, int]] = set()
@@ -183,7 +183,7 @@ class Races:
         return key >> SHIFT in kernel.movers.faults or (i == j and key & ALTERNATIVES > 0 and bool(kernel.record.operations[j].faults))
 
     def _waiting(self) -> Iterator[Actor]:
-        """Yield the actors whose operations were still waiting when the execution ended; all, where a promise was cut short."""
+        """Yield the actors whose operations were still waiting when the execution ended; all of them if a promise was cut short."""
         now, cut = self.kernel.clock.now, self.kernel.cut and self.kernel.fair
         for actor in self.kernel.cast.actors.values():
             operation = actor.pending
@@ -233,7 +233,7 @@ class Races:
         return races
 
     def _walk_back(self, second: Second, races: list[Race]) -> None:
-        """Add the race with the latest write of the guarding resource before which the operation could have been done."""
+        """Add the race with the latest write of the operation's resource before which the operation could have been done."""
         resource, actor = second.operation.resource, second.actor
         if resource is None:
             return
@@ -277,9 +277,9 @@ class Races:
         return plain_reads | second.actor.base | reads & ENDING, plain_writes
 
     def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
-        """Add to the reads of a reversing step that its actor may end with it, if what it learns may be different without i.
+        """Add to the reads of a reversing step that its actor may end with it, if what it reads may be different without i.
 
-        Whether it does is known only once the step has been made, and an ordering tried in vain is better than an ordering lost.
+        Whether the actor ends is known only after the step; trying an ordering in vain is better than losing one.
         """
         kernel = self.kernel
         shared = (reads | writes) & kernel.record.writes[i] | writes & kernel.record.reads[i]
@@ -305,14 +305,14 @@ class Races:
     # Faults
 
     def _awake(self, direct: list[int], actor: Actor | None) -> list[int]:
-        """Return those of these steps at which the actor's process was not stalled: only there could the actor have moved."""
+        """Return the steps of `direct` at which the actor's process was not stalled: only there could the actor have moved."""
         if actor is None:
             return direct
         own = [(step, until) for step, process, until, _ in self.kernel.record.stalled if process == actor.process and step > actor.born]
         return [i for i in direct if not any(step < i and self.kernel.record.times[i] < until for step, until in own)]
 
     def _faults_instead(self, j: int) -> Iterator[Race]:
-        """Yield the races of step j with the faults that could have struck instead of it, budgets aside."""
+        """Yield the races of step j with the faults that could have struck instead of it, whatever the budgets."""
         kernel = self.kernel
         key, operation, reads, writes = kernel.record.keys[j], kernel.record.operations[j], kernel.record.reads[j], kernel.record.writes[j]
         actor = kernel.cast.actors.get(key >> SHIFT)

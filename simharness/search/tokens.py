@@ -2,13 +2,13 @@
 
     one_child:protocol=lease:a12b5a3:1f9c2e
 
-names the scenario, its parameters, who moved for how many steps (`a` is the first actor to come into being, `b` the second, …; `t` is
-the clock; `b=2` is one step of b that takes alternative 2 of a data choice, or has that fault; `!crash.0.1` is a crash of the first
-process) and ends with a check on what those steps were. A token holds every choice, forced ones too, so it does not depend on how any
-strategy thinks. The kernel's modes and the facts that decide what is a scheduling point (a connection is used by several actors), where
-there are any, follow as parts of their own (`simharness.search.stated`). Where the execution rests on something that another version of
-Python may do otherwise (the numbers of `random`, code of the standard library that makes steps, an exception in the interpreter's
-words), the version is the last part, such as `py3.11`, and other versions refuse the token.
+names the scenario, its parameters, and which actor moved for how many steps (`a` is the first actor that was created, `b` the second, …;
+`t` is the clock; `b=2` is one step of b that takes alternative 2 of a data choice, or has that fault; `!crash.0.1` is a crash of the
+first process), and ends with a checksum of those steps. A token holds every choice, forced ones too, so it does not depend on how any
+strategy searches. The kernel's modes, and the facts that decide what is a scheduling point (a connection is used by several actors),
+follow as further parts, if there are any (`simharness.search.stated`). If the execution depends on something that differs between
+versions of Python (the numbers of `random`, code of the standard library that makes steps, the wording of an interpreter's exception),
+the version is the last part, such as `py3.11`, and other versions refuse the token.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
 
 
 def this_python() -> str:
-    """Return the version of Python as tokens name it."""
+    """Return the version of Python as it appears in tokens."""
     return f"py{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -73,13 +73,13 @@ def write_choices(kernel: Kernel) -> str:
 
 
 def fingerprint(kernel: Kernel) -> str:
-    """Return six hex digits that show whether the steps of an execution are those for which the token was written."""
+    """Return six hex digits that identify the steps of the kernel's last execution."""
     text = "\n".join(f"{operation.kind} {operation.detail}" for operation in kernel.record.operations)
     return hashlib.sha256(kernel.canonical(text).encode(errors="backslashreplace")).hexdigest()[:6]
 
 
 class Token(NamedTuple):
-    """A token taken apart."""
+    """A token in its parts."""
 
     case: dict[str, Any]
     choices: str
@@ -88,11 +88,11 @@ class Token(NamedTuple):
 
 
 def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Mapping[str, Mapping[str, Any]]) -> Token:
-    """Take a token apart.
+    """Parse a token.
 
     Args:
-        name: of the scenario that is to replay it.
-        parameters: if given, the case that is to replay it; a token of another case is refused.
+        name: of the scenario that will replay it.
+        parameters: if given, the case that will replay it; a token of another case is refused.
         texts: for each parameter, its known values by their text.
 
     Raises:
@@ -101,7 +101,7 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
     parts = token.strip().split(":")
     version = parts.pop() if len(parts) > 4 and _VERSION.fullmatch(parts[-1]) else ""
     if len(parts) < 4 or _RUN.sub("", parts[2]):
-        raise TokenError(f"{token!r} is not a replay token; one looks like {name}:protocol=lease:a12b5a3:1f9c2e")
+        raise TokenError(f"{token!r} is not a replay token; it should look like {name}:protocol=lease:a12b5a3:1f9c2e")
     if unquote(parts[0]) != name:
         raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
     if version and version != this_python():
@@ -130,7 +130,7 @@ def scenario_of(token: str) -> str:
 
 
 class Replay:
-    """A strategy that follows a token's choices, under the modes and facts that it states; it refuses to go on when they do not fit."""
+    """A strategy that follows a token's choices, under the modes and facts that it states; it raises TokenError where they do not fit."""
 
     def __init__(self, kernel: Kernel, token: Token) -> None:
         kernel.turn_on(*token.stated.modes)
@@ -151,23 +151,23 @@ class Replay:
         mover, alternative = self.queue[self.taken]
         self.taken += 1
         if mover == CLOCK_LETTER:
-            key, who = kernel.movers.clock_key, "the clock"
+            key, name = kernel.movers.clock_key, "the clock"
         elif mover.startswith("!"):
             kind, which = mover[1:].split(".")[:2]
             process = next(islice(dict.fromkeys(actor.process for actor in kernel.cast.actors.values()), int(which), None), "")
             key = kernel.movers.nothing_key if kind == "nothing" else kernel.movers.fault_key(kind, process) + alternative
-            who = kernel.mover(key)
+            name = kernel.mover(key)
         else:
             actors = list(kernel.cast.actors.values())
             rank = _rank(mover)
             actor = actors[rank] if rank < len(actors) else None
-            key, who = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that is not there")
+            key, name = (actor.key + alternative, actor.name) if actor is not None else (ABSENT, "an actor that does not exist")
         if key not in enabled:
-            raise TokenError(f"this token does not fit: at step {self.taken} it moves {who}, which cannot move: has the code changed?")
+            raise TokenError(f"this token does not fit: at step {self.taken} it moves {name}, which cannot move: has the code changed?")
         return key
 
     def finish(self) -> None:
-        """The execution is over: complain if the token says more, or was written for other steps."""
+        """Raise TokenError if the token has more choices than the execution, which is over, or was written for other steps."""
         if self.taken != len(self.queue):
             raise TokenError(
                 f"this token does not fit: the execution ended after {self.taken} of its {len(self.queue)} steps: has the code changed?"
@@ -190,18 +190,18 @@ def _fault(kernel: Kernel, key: int) -> str | None:
 
 
 def text_of(value: Any) -> str:
-    """Return how a parameter's value stands in a token: its text, and in quotes if it is a text that could be taken for something else."""
+    """Return a parameter's value as it appears in a token: its text; a string that reads like another literal is quoted."""
     return repr(value) if isinstance(value, str) and _literal(value) is not None else str(value)
 
 
 def value_of(text: str) -> Any:
-    """Return the value that a token's text stands for, if it is not one of a known few: a literal, or else the text itself."""
+    """Return the value of a token's text where the scenario does not list the values: a literal, or else the text itself."""
     literal = _literal(text)
     return text if literal is None else literal[0]
 
 
 def _literal(text: str) -> tuple[Any] | None:
-    """Return the value in a tuple if the text is Python's for it, as Python writes it."""
+    """Return the value, in a tuple, if the text is its repr; else None."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -1,1 +1,1 @@
-"""Stepping by hand: somebody picks who moves next, forwards and backwards, on a terminal or line by line."""
+"""Stepping by hand: the user picks the next move, forwards and backwards, on a terminal or line by line."""

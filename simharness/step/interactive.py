@@ -1,4 +1,4 @@
-"""The strategy of somebody who picks the next actor by hand: it follows the choices made so far and stops there."""
+"""The strategy for picking moves by hand: it follows the choices made so far and stops there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simharness.search.tokens import Replay
 
 
 class Interactive:
-    """Runs the first `position` of its `keys`; whoever asks edits both. It never says that everything has been explored."""
+    """Runs the first `position` of its `keys`; the caller edits both. It never claims that everything has been explored."""
 
     exhausts = False
     grows = False
@@ -24,32 +24,32 @@ class Interactive:
         return self.keys[: self.position]
 
     def expected(self) -> Expected:
-        """Nothing is known of footprints: nothing was explored."""
+        """Nothing is known about footprints: nothing was explored."""
         return (), ()
 
     def choose(self, enabled: list[int]) -> int:
-        """Stop: here somebody chooses."""
+        """Stop: the user chooses here."""
         return ABANDON
 
     def end(self) -> None:
         """Nothing is learned from an execution."""
 
     def pending(self) -> None:
-        """This is no walk of a tree."""
+        """This is not a walk of a tree."""
 
     def words(self, executions: int, verified: bool) -> Sequence[str]:
         """Say what was covered."""
         return (f"{executions} executions chosen by hand",)
 
     def pick(self, key: int) -> None:
-        """Take this choice next; what was chosen beyond the position is kept only where it goes on the same way."""
+        """Take this choice next; the choices beyond the position are kept only if they begin with it."""
         if self.keys[self.position : self.position + 1] != [key]:
             self.keys[self.position :] = [key]
         self.position += 1
 
 
 class Beginning(Replay):
-    """Follows a token as replaying does, and stops where it ends: it may be that of a beginning."""
+    """Follows a token as replaying does, and stops where it ends: the token may be that of a beginning."""
 
     def choose(self, enabled: list[int]) -> int:
         """Return the token's next choice."""

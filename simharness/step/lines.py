@@ -1,4 +1,4 @@
-"""Stepping line by line: choices are read from one stream, one a line, and what comes of them is written to another."""
+"""Stepping line by line: choices are read from one stream, one a line, and the results are written to another."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from simharness.timeline.render import render
 from simharness.timeline.words import cut
 
 HELP = """\
-NUMBER or ACTOR   who moves next
-f, or nothing     forward along the token; with nothing ahead, whoever moved goes on
+NUMBER or ACTOR   make this move
+f, or nothing     forward along the token; at its end, the last actor continues
 b                 back by one step
-g NUMBER          to the point after so many steps
+g NUMBER          to the point after this number of steps
 j                 to the failure
 w                 the timeline so far
 r                 rows of databases
@@ -27,7 +27,7 @@ LONGEST_CELL = 24
 
 
 class Lines:
-    """Steps as lines say.
+    """Steps as the lines that it reads say.
 
     Args:
         width: of the lines that are written.
@@ -40,7 +40,7 @@ class Lines:
         self._width = width
 
     def run(self) -> None:
-        """Step until the lines end or one says so."""
+        """Step until the lines end, or `q`."""
         self._say(f"{self._stepper.point.trace.scenario}: type ? for help")
         self._show(self._stepper.point)
         while True:
@@ -59,10 +59,10 @@ class Lines:
     def _do(self, line: str) -> None:
         stepper = self._stepper
         word, _, rest = line.partition(" ")
-        told = {"?": lambda: iter(HELP.splitlines()), "w": self._timeline, "r": self._rows, "l": self._log, "t": self._token}
+        printed = {"?": lambda: iter(HELP.splitlines()), "w": self._timeline, "r": self._rows, "l": self._log, "t": self._token}
         before = stepper.point.position
-        if line in told:
-            for text in told[line]():
+        if line in printed:
+            for text in printed[line]():
                 self._say(text)
         elif line in ("", "f"):
             self._moved(before, stepper.forward())

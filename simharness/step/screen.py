@@ -1,4 +1,4 @@
-"""Stepping on a terminal: the timeline so far, what can come next and what cannot, who holds what, rows, log lines."""
+"""Stepping on a terminal: the timeline so far, what can come next and what cannot, what actors hold, rows, log lines."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from simharness.timeline.render import render
 from simharness.timeline.words import cut
 
 NARROW = 110
-"""Columns below which the parts stand below each other."""
+"""Columns below which the parts are stacked."""
 LONGEST_CELL = 40
 
 
 class Screen(App[None]):
-    """Lets somebody step. When it has ended, the stepper stands where they left; `failed` is what ended it early, if something did."""
+    """Lets the user step. When it ends, the stepper is where the user left it; `failed` is the error that ended it early, if any."""
 
     CSS = """
     #top { height: auto; padding: 0 1; }
@@ -73,7 +73,7 @@ class Screen(App[None]):
     def on_mount(self) -> None:
         """Show the first point."""
         self.query_one("#past").border_title = "so far"
-        self.query_one("#next").border_title = "who moves next: its number, or ⏎"
+        self.query_one("#next").border_title = "next move: its number, or ⏎"
         self.query_one("#world").border_title = "the world"
         self.query_one("#next").focus()
         self._fit()
@@ -101,7 +101,7 @@ class Screen(App[None]):
         self._try(self.stepper.to_failure)
 
     def action_to_start(self) -> None:
-        """Go to where nothing has happened."""
+        """Go to the start."""
         self._try(lambda: self.stepper.go(0))
 
     def action_pick(self, number: int) -> None:
@@ -124,9 +124,9 @@ class Screen(App[None]):
         """Make the move that was selected."""
         self.action_pick(event.option_index + 1)
 
-    def _try(self, what: Callable[[], Point]) -> None:
+    def _try(self, request: Callable[[], Point]) -> None:
         try:
-            what()
+            request()
         except Misuse as error:
             self.notify(str(error), severity="warning", markup=False)
         except SimharnessError as error:
@@ -167,11 +167,11 @@ class Screen(App[None]):
 
 
 def _world(point: Point) -> Text:
-    """Return who holds what, the rows of databases with the tables that the last step changed first, and the log."""
+    """Return what actors hold, the rows of databases (the tables that the last step changed first), and the log."""
     text = Text("\n".join(words.held(point)))
     changed = words.changed_now(point)
     every = [(database, name) for database, tables in point.tables.items() for name in tables]
-    for database, name in sorted(every, key=lambda one: one not in changed):
+    for database, name in sorted(every, key=lambda table: table not in changed):
         table = point.tables[database][name]
         if table.rows or (database, name) in changed:
             text.append(f"\n\n{name}", "bold")

@@ -1,6 +1,6 @@
-"""An execution that somebody makes step by step. Every look runs its beginning anew: going back is running less of it.
+"""An execution that the user makes step by step. Every look runs it again from the start: going back runs less of it.
 
-Between two looks the standard library is what it always is, so that a terminal's event loop can run.
+Between two looks the standard library is not patched, so that a terminal's event loop can run.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from simharness.trace.recorder import Recorder
 from simharness.trace.tables import Tables
 
 PRACTICE = 12
-"""Executions without anything new after which the facts that decide what is a scheduling point are taken for known."""
+"""Executions in a row that teach nothing new, after which the set of scheduling points is taken as known."""
 MOST_PRACTICE = 100
 
 ENDS = {
     "complete": "every actor has ended",
-    "deadlock": "nobody can move: a deadlock",
-    "blocked": "left out: an assumption is false",
+    "deadlock": "deadlock: no actor can move",
+    "blocked": "left out: an assumption does not hold",
     "cut": "cut: it made too many steps",
 }
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where the execution stands.
+    """The point that the execution has reached.
 
     Attributes:
         trace: what has happened so far.
-        moves: what is possible now, and after that what actors want and cannot do.
+        moves: what is possible now, then the operations of actors that cannot move.
         position: how many steps have been made.
-        total: how many steps are known, with those ahead that were chosen before.
+        total: how many steps are known, including those ahead that were chosen before.
         ahead: the move that going forward makes, or None.
-        end: how the execution has ended, in words; empty while it goes on.
+        end: how the execution has ended, in words; empty while it continues.
         token: of the steps so far.
-        notice: what the reader has to know about the last request; empty if nothing.
+        notice: what the user should know about the last request; empty if nothing.
     """
 
     trace: Trace
@@ -68,7 +68,7 @@ class Point:
 
     @property
     def blocked(self) -> tuple[Move, ...]:
-        """What actors want and cannot do."""
+        """The operations of actors that cannot move."""
         return tuple(move for move in self.moves if not move.possible)
 
     @property
@@ -93,24 +93,24 @@ class Stepper:
     """Steps through one case of a scenario.
 
     Args:
-        token: of an execution, or of its beginning, to go along; None: there is nothing ahead.
+        token: of an execution, or of its beginning, to follow; None: there is nothing ahead.
 
     Raises:
         TokenError: the token belongs to another scenario, or does not fit.
     """
 
     def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], token: str | None, settings: Settings) -> None:
-        told = None if token is None else scenario.read_token(token)
-        case = fixed_case(scenario, parameters if told is None else told.case)
+        parsed = None if token is None else scenario.read_token(token)
+        case = fixed_case(scenario, parameters if parsed is None else parsed.case)
         self.scenario = scenario
         self._simulation = Simulation(scenario, case, settings)
         self._strategy = Interactive()
         self._notice = ""
         with self._simulation as simulation:
-            if told is None:
+            if parsed is None:
                 self._practise()
             else:
-                self._strategy.keys = _keys_of(simulation, told)
+                self._strategy.keys = _keys_of(simulation, parsed)
         self.point = self._look()
         self._known: tuple[int, ...] = tuple(self._strategy.keys)
 
@@ -118,47 +118,47 @@ class Stepper:
         """Make the `number`th of the possible moves, from 1.
 
         Raises:
-            Misuse: there is none of this number.
+            Misuse: there is no move of this number.
         """
         possible = self.point.possible
         if not 1 <= number <= len(possible):
-            said = self.point.end or f"there are {len(possible)} choices"
-            raise Misuse(f"{number} is no choice: {said}")
+            reason = self.point.end or f"there are {len(possible)} moves"
+            raise Misuse(f"there is no move {number}: {reason}")
         self._strategy.pick(possible[number - 1].key)
         return self._again()
 
     def pick_actor(self, name: str) -> Point:
-        """Make the move of the actor (or the clock) of this name, or of one that no other name begins like.
+        """Make the move of the actor (or the clock) of this name, or of the only name that begins with it.
 
         Raises:
-            Misuse: nobody is called so, it cannot move, or several of its moves are possible.
+            Misuse: there is no such actor, it cannot move, or several of its moves are possible.
         """
         names = list(dict.fromkeys(move.actor for move in self.point.moves if move.actor))
-        meant = [name] if name in names else [other for other in names if other.startswith(name)]
+        meant = [name] if name in names else [longer for longer in names if longer.startswith(name)]
         if len(meant) != 1:
-            raise Misuse(f"{name!r} is {'no actor' if not meant else 'several actors'}: there are {', '.join(names) or 'none'}")
+            raise Misuse(f"{name!r} {'names no actor' if not meant else 'could be several actors'}: there are {', '.join(names) or 'none'}")
         numbers = [number for number, move in enumerate(self.point.possible, 1) if move.actor == meant[0]]
         if not numbers:
             why = next(move.why_not for move in self.point.moves if move.actor == meant[0])
             raise Misuse(f"{meant[0]} cannot move: {why}")
         if len(numbers) > 1:
-            raise Misuse(f"{meant[0]} can do several things: pick one of {', '.join(map(str, numbers))}")
+            raise Misuse(f"{meant[0]} has several moves: pick one of {', '.join(map(str, numbers))}")
         return self.pick(numbers[0])
 
     def go(self, position: int) -> Point:
-        """Go back, or forward along what was chosen, to where so many steps have been made."""
+        """Go back, or forward along what was chosen, to the point after this number of steps."""
         self._strategy.position = max(0, min(position, len(self._strategy.keys)))
         return self._again()
 
     def back(self) -> Point:
-        """Unmake the last step."""
+        """Undo the last step."""
         return self.go(self.point.position - 1)
 
     def forward(self) -> Point:
-        """Make the step that was chosen before; where nothing is ahead, the one that the last actor goes on with."""
+        """Make the step that was chosen before; where nothing is ahead, continue with the last actor."""
         if self.point.position < len(self._strategy.keys) or self.point.end:
             return self.go(self.point.position + 1)
-        self._strategy.pick(_going_on(self.point))
+        self._strategy.pick(_continuing(self.point))
         return self._again()
 
     def to_failure(self) -> Point:
@@ -167,22 +167,22 @@ class Stepper:
         point = self.go(len(self._strategy.keys))
         if point.trace.failed_at is not None:
             return self.go(point.trace.failed_at)
-        self._notice = "no failure shows along what was chosen"
+        self._notice = "the steps chosen so far do not fail"
         return self.go(start)
 
     def whole(self) -> tuple[str, str | None]:
-        """Return the token of a whole execution that begins with the steps so far, and its failure; whoever moves goes on if it can."""
+        """Return the token of a whole execution that begins with the steps so far, and its failure; it switches only where it must."""
         with self._simulation as simulation:
             kernel = simulation.kernel
-            execution = simulation.execute(self._strategy.begin(), lambda enabled: _last_goes_on(kernel, enabled))
-            said = describe(execution.failure)
+            execution = simulation.execute(self._strategy.begin(), lambda enabled: _last_continues(kernel, enabled))
+            failure = describe(execution.failure)
             token = tokens.write(self.scenario.name, simulation.parameters, kernel)
-            return token, None if said is None else kernel.canonical(said)
+            return token, None if failure is None else kernel.canonical(failure)
 
     # Looking
 
     def _again(self) -> Point:
-        """Look, and stay at the point before where that cannot be done."""
+        """Look; on an error, stay at the point before."""
         try:
             self.point = self._look()
         except SimharnessError:
@@ -192,7 +192,7 @@ class Stepper:
         return self.point
 
     def _look(self) -> Point:
-        """Run the beginning; where it no longer fits, because a fact about what is a scheduling point was learned, as much as fits."""
+        """Run the beginning; if a fact about what is a scheduling point was learned and it no longer fits, run as much as fits."""
         strategy, notice = self._strategy, self._notice
         self._notice = ""
         while True:
@@ -209,7 +209,7 @@ class Stepper:
                 del strategy.keys[strategy.position :]
                 notice = f"went back to step {strategy.position}: {error}"
             else:
-                notice = "what is a scheduling point has turned out to be something else: the steps before were looked at again"
+                notice = "the set of scheduling points has changed: the steps so far were run again"
 
     def _run(self, simulation: Simulation, notice: str) -> Point:
         strategy, kernel = self._strategy, simulation.kernel
@@ -233,7 +233,7 @@ class Stepper:
         )
 
     def _practise(self) -> None:
-        """Learn what is a scheduling point from random executions, so that it does not change while somebody steps."""
+        """Learn what is a scheduling point from random executions, so that it does not change while the user steps."""
         simulation = self._simulation
         learned = simulation.kernel.learned
         walk, quiet = RandomWalk(simulation.kernel, simulation.settings.seed), 0
@@ -260,15 +260,15 @@ def _failure(kernel: Kernel, execution: Execution) -> tuple[str | None, int | No
     return (None, None) if said is None or failure is None else (kernel.canonical(said), failure.step + 1)
 
 
-def _going_on(point: Point) -> int:
-    """Return the choice by which the last actor goes on; where it cannot, the first that is nobody's fault."""
+def _continuing(point: Point) -> int:
+    """Return the choice that continues with the last actor; where it cannot move, the first that is not a fault."""
     possible = [move for move in point.possible if not move.fault]
     last = point.trace.steps[-1].actor if point.trace.steps else ""
-    found = next((move for move in possible if move.actor == last), None) or (possible or point.possible)[0]
-    return found.key
+    move = next((move for move in possible if move.actor == last), None) or (possible or point.possible)[0]
+    return move.key
 
 
-def _last_goes_on(kernel: Kernel, enabled: list[int]) -> int:
+def _last_continues(kernel: Kernel, enabled: list[int]) -> int:
     if kernel.faults is not None:
         enabled = enabled[: kernel.movers.peaceful] or enabled
     last = kernel.record.keys[-1] if kernel.record.keys else -1

@@ -7,44 +7,44 @@ from collections.abc import Iterator
 from simharness.engine.clock import EPOCH, SECOND
 from simharness.report.recorded import value
 from simharness.step.stepper import Point
-from simharness.timeline.words import cut, move_in_words, of_nobody, one_line, seconds, where, words
+from simharness.timeline.words import clock_or_fault, cut, done_in_words, move_in_words, one_line, seconds, where
 from simharness.trace.data import Step
 from simharness.trace.moves import Move
 from simharness.trace.tables import AGES
 
-NOBODY = ("clock", "")
+NOT_ACTORS = ("clock", "")
 
 
 def title(point: Point) -> str:
-    """Say where the execution stands: how many steps, of how many known, and the time."""
+    """Say which point the execution has reached: how many steps, how many more are ahead, and the time."""
     made = "at the start" if not point.position else f"after step {point.position}"
-    ahead = f", {point.total - point.position} more known" if point.total > point.position else ""
+    ahead = f", {point.total - point.position} more ahead" if point.total > point.position else ""
     return f"{made}{ahead}, at {seconds(point.time)}"
 
 
 def step_in_words(step: Step) -> str:
-    """Return who did what in a step."""
-    return of_nobody(step) or f"{step.actor}: {words(step)}"
+    """Return what a step did, with its actor."""
+    return clock_or_fault(step) or f"{step.actor}: {done_in_words(step)}"
 
 
 def below(step: Step) -> Iterator[str]:
-    """Yield what came of a step: rows it changed, log lines."""
+    """Yield the effects of a step: rows that it changed, log lines."""
     yield from (one_line(change) for change in step.database)
     yield from (f"log {one_line(line)}" for line in step.log)
 
 
-def move(one: Move, width: int) -> str:
-    """Return a possible move, or one that somebody wants to make and cannot, with the reason, on one line."""
-    who = "" if one.actor in NOBODY else f"{one.actor}: "
-    place = where(one.place, 24)
-    text = f"{who}{move_in_words(one)}"
-    if one.why_not:
-        return cut(f"{text} – cannot: {one.why_not}", width)
+def move(choice: Move, width: int) -> str:
+    """Return a possible move on one line; if it is not possible, with the reason."""
+    actor = "" if choice.actor in NOT_ACTORS else f"{choice.actor}: "
+    place = where(choice.place, 24)
+    text = f"{actor}{move_in_words(choice)}"
+    if choice.why_not:
+        return cut(f"{text} – cannot: {choice.why_not}", width)
     return f"{cut(text, width - len(place) - 2)}  {place}".rstrip()
 
 
 def held(point: Point) -> list[str]:
-    """Say who holds what: locks, and what `world.show` tells."""
+    """Say what actors hold: locks, and the values of `world.show`."""
     last = point.trace.steps[-1] if point.trace.steps else None
     lines = [f"{actor} holds {', '.join(locks)}" for actor, locks in (last.held if last else {}).items() if locks]
     shown = last.shown if last else point.trace.initial
@@ -57,13 +57,13 @@ def held(point: Point) -> list[str]:
     return lines
 
 
-def cell(thing: object) -> str:
-    """Return a value of a row in words; what looks like a moment of the execution is told as one."""
-    if thing is None:
+def cell(content: object) -> str:
+    """Return a value of a row in words; a number that can be a time of the execution is shown as a time."""
+    if content is None:
         return "–"
-    if isinstance(thing, float) and 0 <= thing - EPOCH / SECOND < AGES:
-        return f"t+{round(thing - EPOCH / SECOND, 6):g}s"
-    return one_line(str(value(thing)))
+    if isinstance(content, float) and 0 <= content - EPOCH / SECOND < AGES:
+        return f"t+{round(content - EPOCH / SECOND, 6):g}s"
+    return one_line(str(value(content)))
 
 
 def changed_now(point: Point) -> set[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""Which steps of a trace a timeline shows: the smallest thing that explains.
+"""Which steps of a trace a timeline shows: the fewest that explain it.
 
-Left out are lock and transaction borders around work that nobody interrupted, clock readings that nothing depends on, actors that
-only start and join others, repetitions, the middle of long uninterrupted runs, and what comes after the failure. Step numbers
-stay what they are, so a gap shows that something was left out.
+Left out are lock and transaction borders around work that no other actor interrupted, clock readings that nothing depends on, actors
+that only start and join others, repetitions, the middle of long uninterrupted runs, and what comes after the failure. Step numbers
+are unchanged, so a gap shows that something was left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from simharness.engine.kinds import Border, Role
 from simharness.places import Place
-from simharness.timeline.words import advance, behind, in_words, is_sql, statements
+from simharness.timeline.words import advance, behind, is_sql, row_in_words, statements
 from simharness.trace.data import Step, Trace
 
 LONG_RUN = 12
@@ -21,7 +21,7 @@ KEPT_AT_ENDS = 3
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a timeline: a step (the last one of those it stands for), what to call it, and the lines below it."""
+    """A line of a timeline: a step (the last of those it stands for), its text, and the lines below it."""
 
     step: Step
     number: int
@@ -46,25 +46,25 @@ def rows(trace: Trace, full: bool) -> tuple[list[Row], list[Step]]:
 
 def _row(step: Step, others: Sequence[Step] = ()) -> Row:
     """Make one row of a step and those that are shown with it."""
-    every = (step, *others)
-    text, below = in_words(every)
-    lead = next((one for one in every if any(not s.is_border and not s.found_nothing for s in statements(one))), step)
+    folded = (step, *others)
+    text, below = row_in_words(folded)
+    lead = next((each for each in folded if any(not s.is_border and not s.matched_nothing for s in statements(each))), step)
     place = lead.place
     if step.calls and step.calls[0] != step.place:
         place = step.calls[0]
-        text = _named(place.function, text, any(one.database for one in every))
+        text = _named(place.function, text, any(each.database for each in folded))
     return Row(
-        replace(every[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=place),
+        replace(folded[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=place),
         step.number,
         text,
         tuple(below),
-        tuple(line for one in every for line in one.database),
-        tuple(line for one in every for line in one.log),
+        tuple(line for each in folded for line in each.database),
+        tuple(line for each in folded for line in each.log),
     )
 
 
 def _uninterrupted(steps: list[Step], hidden: set[int]) -> dict[int, list[Step]]:
-    """Fold what was not interrupted: a transaction into one row, a lock around something away.
+    """Fold what was not interrupted: a transaction into one row, a lock that is taken and given back into what it guards.
 
     Adds to `hidden`; returns, for the position of a row, the steps that are shown with it.
     """
@@ -106,11 +106,11 @@ def _shared(steps: Sequence[Step]) -> tuple[Place, ...]:
 
 
 def _named(function: str, text: str, changes_shown: bool) -> str:
-    """Call work that nobody interrupted by the function that did it, and say more only where no changes are shown below."""
+    """Name uninterrupted work after the function that did it, and say more only where no changes are shown below."""
     if not changes_shown:
         return f"{function}: {text}"
-    _, arrow, came_to = text.rpartition(" → ")
-    return f"{function}{arrow}{came_to}" if arrow else function
+    _, arrow, result = text.rpartition(" → ")
+    return f"{function}{arrow}{result}" if arrow else function
 
 
 def _without(step: Step, lock: Step) -> Step:
@@ -120,21 +120,21 @@ def _without(step: Step, lock: Step) -> Step:
 
 
 def _closing(steps: Sequence[Step], start: int) -> int | None:
-    """Return the position of the step that closes what this one opens, if its actor was not interrupted in between."""
+    """Return the position of the step that closes what this step opens, if its actor was not interrupted in between."""
     step = steps[start]
     opens = step.kind.role is Role.OPENS
     if not opens and step.kind.border is not Border.BEGINS:
         return None
     for position in range(start + 1, len(steps)):
-        other = steps[position]
-        if other.actor != step.actor:
+        later = steps[position]
+        if later.actor != step.actor:
             return None
-        closes = other.kind.role is Role.CLOSES and other.kind.family == step.kind.family
-        if opens and closes and step.detail.startswith(other.detail):
+        closes = later.kind.role is Role.CLOSES and later.kind.family == step.kind.family
+        if opens and closes and step.detail.startswith(later.detail):
             return position
-        if not opens and other.kind.border is Border.COMMITS and all(note.startswith("committed") for note in other.notes):
+        if not opens and later.kind.border is Border.COMMITS and all(note.startswith("committed") for note in later.notes):
             return position
-        if not opens and other.kind.border is not None:
+        if not opens and later.kind.border is not None:
             return None
     return None
 
@@ -151,7 +151,7 @@ def _idle_readings(steps: Sequence[Step]) -> set[int]:
         if step.kind.role is not Role.READS_CLOCK or _says(step):
             continue
         following = next((later for later in range(position + 1, len(steps)) if steps[later].actor == step.actor), None)
-        if following is not None and not any(other.kind.role is Role.MOVES_CLOCK for other in steps[position:following]):
+        if following is not None and not any(between.kind.role is Role.MOVES_CLOCK for between in steps[position:following]):
             result.add(position)
     return result
 
@@ -177,7 +177,7 @@ def _only_waits(step: Step) -> bool:
 
 
 def _repetitions(shown: Sequence[Row]) -> list[Row]:
-    """Make one row of the same step made again and again, and of one advance of the clock after another."""
+    """Make one row of a step that is repeated, and of consecutive advances of the clock."""
     result: list[Row] = []
     times, text = 1, ""
     for row in shown:
@@ -199,7 +199,7 @@ def _repetitions(shown: Sequence[Row]) -> list[Row]:
 
 
 def _shorten(shown: Sequence[Row], failed_at: int | None) -> list[Row]:
-    """Leave out the middle of long runs of one actor, but for what changed the database or was logged."""
+    """Leave out the middle of long runs of one actor, except what changed the database or was logged."""
     result: list[Row] = []
     start = 0
     while start < len(shown):

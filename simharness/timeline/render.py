@@ -1,6 +1,6 @@
 """A trace as a timeline: a column for each actor, time downwards, what the world looked like at the right.
 
-Promises: no line is wider than asked for, but for what cannot be cut (the failure is wrapped); the text is the same with and
+Promises: no line is wider than asked for, except what cannot be cut (the failure is wrapped); the text is the same with and
 without colour; the same trace gives the same text.
 """
 
@@ -19,17 +19,17 @@ from simharness.timeline.why import explain, row_of
 from simharness.timeline.words import advance, cut, one_line, seconds, strike, where
 from simharness.trace.data import Step, Trace, Waiting
 
-ALIVE, HOLDING, LAPSED, FAILED, PARTS, NOTHING = "│", "┃", "╎", "✗", "▸", "–"
+ALIVE, HOLDING, LAPSED, FAILED, DIVERGES, NOTHING = "│", "┃", "╎", "✗", "▸", "–"
 ENOUGH_BELOW = 60
 _NO_VALUE = ("", "None", "-", NOTHING)
 _CODES = {"bold": "1", "dim": "2", "italic": "3", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36"}
-"""What a terminal is sent for each word of a style (ECMA-48, SGR)."""
+"""The codes of the words of a style (ECMA-48, SGR)."""
 _CHANGE = {"+": "green", "-": "red", "~": "yellow"}
 _ACTOR_STYLES = ("cyan", "magenta", "blue", "yellow", "green")
 
 
 @dataclass
-class Line:
+class OutputLine:
     """One line of output: pieces of text, each with the column where it starts and its style."""
 
     pieces: list[tuple[int, str, str]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Timeline:
         self.page = self.width = max(40, width)
         self.rows, self.after = rows(trace, full)
         self.source = source
-        self.lines: list[Line] = []
+        self.lines: list[OutputLine] = []
         self.holding = any(locks for row in self.rows for locks in row.step.held.values())
         self._ends = _last_steps(trace)
         self._begun: set[str] = set()
@@ -116,20 +116,20 @@ class Timeline:
         self.width = min(self.page, max(at + self.place_width + 1, max(below, default=0) + self.margin + 8, 40))
 
     def _shown_width(self, name: str) -> int:
-        told = [_told(row.step)[name] for row in self.rows if name in row.step.shown]
-        values = [*told, one_line(self.trace.initial.get(name, ""))]
+        later = [_shown_values(row.step)[name] for row in self.rows if name in row.step.shown]
+        values = [*later, one_line(self.trace.initial.get(name, ""))]
         timed = any(name in row.step.until for row in self.rows)
         return min(max(map(len, [name, *values])), max(8, self.width // (5 if timed else 7)))
 
     def _wanted(self, name: str) -> int:
-        """Return the width that an actor's column would like to have: lifeline, blank, text, two blanks."""
+        """Return the width that an actor's column needs: lifeline, blank, text, two blanks."""
         texts = [len(row.text) for row in self.rows if row.step.actor == name]
         texts += [len(text) for stuck in self.trace.waiting if stuck.actor == name for text in _waits(stuck)]
         return max([len(self.labels[name]) + 2, *(length + 4 for length in texts)])
 
     @staticmethod
     def _shared_out(wanted: dict[str, int], room: int) -> dict[str, int]:
-        """Give each column what it wants if there is room; else the last one first, since texts of others may run over."""
+        """Give each column what it needs if there is room; else serve the last first, since texts of the others may run over into it."""
         if sum(wanted.values()) <= room or not wanted:
             return wanted
         last = list(wanted)[-1]
@@ -148,8 +148,8 @@ class Timeline:
 
     # Parts
 
-    def _line(self) -> Line:
-        self.lines.append(Line())
+    def _line(self) -> OutputLine:
+        self.lines.append(OutputLine())
         return self.lines[-1]
 
     def _title(self) -> None:
@@ -190,7 +190,7 @@ class Timeline:
             line = self._line()
             line.put(self.margin, "(at the start)", "dim")
             self._values(line, values, {})
-        failed, parts = self._failed_row(), self._parting_row()
+        failed, diverging = self._failed_row(), self._diverging_row()
         mover = ""
         for row in self.rows:
             step = row.step
@@ -198,8 +198,8 @@ class Timeline:
                 self._rule(step)
                 for change in row.database:
                     self._line().put(self.margin + 2, cut(one_line(change), self.width - self.margin - 2), _CHANGE.get(change[:1], ""))
-                if row is parts:
-                    self.lines[-1].put(0, PARTS, "bold green")
+                if row is diverging:
+                    self.lines[-1].put(0, DIVERGES, "bold green")
                 mover = ""
                 continue
             if mover and mover != step.actor:
@@ -208,9 +208,9 @@ class Timeline:
             mover = step.actor
             marked = len(self.lines)
             self._row(row, values, failed=row is failed)
-            if row is parts:
-                self.lines[marked].put(int(row is failed), PARTS, "bold green")
-            values = _told(step) or values
+            if row is diverging:
+                self.lines[marked].put(int(row is failed), DIVERGES, "bold green")
+            values = _shown_values(step) or values
 
     def _failed_row(self) -> Row | None:
         trace = self.trace
@@ -219,7 +219,7 @@ class Timeline:
         before = [row for row in self.rows if row.number <= trace.failed_at and row.step.actor in self.columns]
         return before[-1] if before else None
 
-    def _parting_row(self) -> Row | None:
+    def _diverging_row(self) -> Row | None:
         why = self.trace.why
         return None if why is None or why.passing is None else row_of(self.trace, self.rows, why.passing.parts_at)
 
@@ -233,7 +233,7 @@ class Timeline:
         line.put(2, number, "dim")
         style = "dim" if row.filler else ("bold red" if failed else "")
         line.put(at + 2, cut(row.text, self.right - at - 3), style)
-        self._values(line, _told(step), values)
+        self._values(line, _shown_values(step), values)
         place = where(step.place, self.place_width)
         line.put(self.width - len(place), place, "dim")
         if self.source and step.place is not None:
@@ -246,14 +246,14 @@ class Timeline:
             self._below(row, f"log {one_line(text)}", "dim italic")
 
     def _below(self, row: Row, text: str, style: str) -> None:
-        """Place a line below a step, in its actor's column; further left where that leaves too little of it."""
+        """Place a line below a step, in its actor's column; further left where too little of it would fit."""
         line = self._line()
         at = min(self.columns[row.step.actor] + 4, max(self.margin + 2, self.width - min(len(text), ENOUGH_BELOW)))
-        self._lifelines(line, row, _told(row.step))
+        self._lifelines(line, row, _shown_values(row.step))
         text = cut(text, self.width - at)
         line.put(at - 2, f"  {text} ", style)
 
-    def _lifelines(self, line: Line, row: Row, values: Mapping[str, str]) -> None:
+    def _lifelines(self, line: OutputLine, row: Row, values: Mapping[str, str]) -> None:
         step = row.step
         for name, at in self.columns.items():
             if name in self._begun and self._ends.get(name, 0) >= row.number:
@@ -264,7 +264,7 @@ class Timeline:
                 bar = HOLDING if name in step.until else ALIVE
                 line.put(at, LAPSED if _lapsed(step, name) else bar, "dim")
 
-    def _values(self, line: Line, now: Mapping[str, str], before: Mapping[str, str]) -> None:
+    def _values(self, line: OutputLine, now: Mapping[str, str], before: Mapping[str, str]) -> None:
         for name, at in self.shown.items():
             value = now.get(name, "")
             if value != before.get(name, ""):
@@ -293,32 +293,32 @@ class Timeline:
                 self._line().put(0, text, "bold red")
             self._explanation()
         if self.after:
-            self._line().put(0, f"  after it, not shown: {_count(self.after)}", "dim")
+            self._line().put(0, f"  not shown: {_count(self.after)} after the failure", "dim")
         if self.holding:
             self._line().put(0, f"{HOLDING} holds a lock", "dim")
         if any("t+" in change for row in self.rows for change in row.database):
             self._line().put(0, "t+1s: a time in the database, one second after the start", "dim")
 
     def _explanation(self) -> None:
-        """Say what decides the failure, and where the nearest passing execution goes another way; its token stays in one piece."""
+        """Say what decides the failure, and where the nearest passing execution diverges; its token stays in one piece."""
         for sentence in explain(self.trace, self.rows):
             for text in textwrap.wrap(sentence, self.page - 2, subsequent_indent="  ", break_on_hyphens=False):
                 self._line().put(2, text)
         passing = self.trace.why.passing if self.trace.why is not None else None
         if passing is not None:
             failing = self.trace.steps[passing.parts_at - 1]
-            mover, other = ("the clock" if actor == "clock" else actor for actor in (passing.actor, failing.actor))
-            other = "the fault" if failing.kind.role is Role.STRIKES else other
-            how = f"{mover} chooses otherwise" if mover == other else f"{mover} moves instead of {other}"
-            text = f"{PARTS} a passing ordering parts here, at step {passing.parts_at}: {how}; replay: {passing.token}"
+            mover, replaced = ("the clock" if actor == "clock" else actor for actor in (passing.actor, failing.actor))
+            replaced = "the fault" if failing.kind.role is Role.STRIKES else replaced
+            how = f"{mover} makes another choice" if mover == replaced else f"{mover} moves instead of {replaced}"
+            text = f"{DIVERGES} a passing ordering diverges here, at step {passing.parts_at}: {how}; replay: {passing.token}"
             for line in textwrap.wrap(text, self.page, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False):
                 self._line().put(0, line, "green")
 
     def _failure(self) -> str:
         trace = self.trace
         if trace.waiting and (trace.failure or "").startswith("deadlock"):
-            who = [f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_wanted(stuck)})'}" for stuck in trace.waiting]
-            return f"deadlock: {', '.join(who)}; nobody can move"
+            waits = [f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_wanted(stuck)})'}" for stuck in trace.waiting]
+            return f"deadlock: {', '.join(waits)}; no actor can move"
         return trace.failure or ""
 
     def _stuck(self) -> None:
@@ -342,15 +342,15 @@ class Timeline:
         return bool(self.trace.steps) and bool(self.trace.steps[-1].held.get(actor))
 
 
-def _told(step: Step) -> dict[str, str]:
-    """Return the values of `world.show` after a step, with when those run out that are held for a time."""
-    told = {}
+def _shown_values(step: Step) -> dict[str, str]:
+    """Return the values of `world.show` after a step; one that is held for a time with the end of that time."""
+    values = {}
     for name, value in step.shown.items():
         until = step.until.get(name)
-        told[name] = one_line(value)
+        values[name] = one_line(value)
         if until is not None and value not in _NO_VALUE:
-            told[name] = "has run out" if _lapsed(step, name) else f"{one_line(value)} to {seconds(until)}"
-    return told
+            values[name] = "has run out" if _lapsed(step, name) else f"{one_line(value)} to {seconds(until)}"
+    return values
 
 
 def _lapsed(step: Step, name: str) -> bool:
@@ -383,7 +383,7 @@ def _count(steps: Sequence[Step]) -> str:
     return ", ".join(f"{number} {'step' if number == 1 else 'steps'} of {actor}" for actor, number in made.items())
 
 
-def _coloured(lines: Sequence[Line]) -> str:
+def _coloured(lines: Sequence[OutputLine]) -> str:
     return "\n".join(
         "".join(
             _styled("".join(character for character, _ in group), style) for style, group in groupby(line.cells(), key=lambda cell: cell[1])

@@ -1,4 +1,4 @@
-"""What decides a failure, in sentences for those who have not written the scenario."""
+"""What decides a failure, in sentences for readers who have not written the scenario."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from simharness.timeline.words import advance, cut, in_short, is_sql, one_line, 
 from simharness.trace.data import Race, Trace, Why
 
 LONGEST = 48
-"""Characters of what a step is called."""
+"""Characters of a step's name."""
 SHOWN = 1
-"""Causes that are told; where several are known, each alone would do."""
+"""Causes to report; where several are known, each is enough."""
 
 
 def explain(trace: Trace, shown: Sequence[Row] | None = None) -> list[str]:
-    """Return what is known about the cause of a trace's failure, a sentence each, the most telling first.
+    """Return what is known about the cause of a trace's failure, a sentence each, the most informative first.
 
     Args:
-        shown: the rows of its timeline; steps are called what they are called there.
+        shown: the rows of its timeline, from which the steps are named.
     """
     if trace.why is None:
         return []
-    telling = rows(trace, False)[0] if shown is None else shown
+    shown = rows(trace, False)[0] if shown is None else shown
     sentences = []
     for blame in trace.why.blame[:SHOWN]:
-        orders = [_order(trace, telling, race) for race in blame.races]
+        orders = [_order(trace, shown, race) for race in blame.races]
         if len(orders) > 2:
-            sentences.append(f"no single race decides it, nor do two of those tried: with {len(orders)} the other way round it passes")
+            sentences.append(f"no single race decides it, nor do two of those tried: with {len(orders)} reversed, the execution passes")
         elif len(orders) == 1:
             race = blame.races[0]
-            other = f"with {race.instead} instead it passes" if race.instead else "in the other order this passes"
-            sentences.append(f"{orders[0]}: {other}")
+            change = f"with {race.instead} instead" if race.instead else "in the opposite order"
+            sentences.append(f"{orders[0]}: {change}, the execution passes")
         else:
-            sentences.append(f"no single race decides it; {', and '.join(orders)}: with both the other way round it passes")
+            sentences.append(f"no single race decides it; {', and '.join(orders)}: with both reversed, the execution passes")
     return sentences or [_nothing(trace.why)]
 
 
@@ -42,8 +42,8 @@ def _nothing(why: Why) -> str:
     if why.singles:
         alone = f"no single race decides it ({why.singles} tried{'' if why.all_singles else ', not all'})"
     else:
-        alone = "nothing in it could have come the other way round" if why.all_singles else "no race was tried: the budget is used up"
-    return alone if why.passing is not None else f"{alone}; no schedule that passes was found in {why.tried}"
+        alone = "no two steps could have come in the opposite order" if why.all_singles else "no race was tried: the budget was used up"
+    return alone if why.passing is not None else f"{alone}; no passing ordering was found ({why.tried} tried)"
 
 
 def _order(trace: Trace, shown: Sequence[Row], race: Race) -> str:
@@ -59,7 +59,7 @@ def _order(trace: Trace, shown: Sequence[Row], race: Race) -> str:
 
 
 def _named(trace: Trace, shown: Sequence[Row], number: int) -> str:
-    """Call a step what its row is called: main_turn's end_session (store.py:147)."""
+    """Name a step as its row does: main_turn's end_session (store.py:147)."""
     step = trace.steps[number - 1]
     if step.kind.role is Role.MOVES_CLOCK:
         return f"the clock's move to {seconds(advance(step)[1])}"
@@ -80,7 +80,7 @@ def _named(trace: Trace, shown: Sequence[Row], number: int) -> str:
 
 
 def _waits(trace: Trace, actor: str) -> str:
-    """Call an operation that was never done what the actor waits for."""
+    """Name an operation that was never done by what the actor waits for."""
     for stuck in trace.waiting:
         if stuck.actor == actor:
             where = f" ({stuck.place.file.rpartition('/')[2]}:{stuck.place.line})" if stuck.place is not None else ""
@@ -94,7 +94,7 @@ def _resource(name: str) -> str:
 
 
 def row_of(trace: Trace, shown: Sequence[Row], number: int) -> Row | None:
-    """Return the row that shows a step, also one that was folded away with others of its actor."""
+    """Return the row that shows a step, also if it was folded into a row of its actor."""
     step = trace.steps[number - 1]
     own = [row for row in shown if row.step.actor == step.actor]
     opens = step.kind.role is Role.OPENS or step.kind.border is Border.BEGINS

@@ -23,12 +23,12 @@ _BORDERS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 
 def strike(step: Step) -> str:
-    """Return a fault that is nobody's step in words."""
+    """Return in words a fault that is not an actor's step."""
     return step.kind.done.format(detail=step.detail)
 
 
-def of_nobody(step: Step) -> str:
-    """Return what a step is that is nobody's, in words; nothing for an actor's."""
+def clock_or_fault(step: Step) -> str:
+    """Return in words a step of the clock, or a fault that is not an actor's step; empty for an actor's step."""
     if step.kind.role is Role.MOVES_CLOCK:
         return f"the clock moves to {seconds(advance(step)[1])}"
     return strike(step) if step.kind.role is Role.STRIKES else ""
@@ -40,23 +40,23 @@ def one_line(text: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text in at most `width` characters, with … where some were left out; what a step came to (→) is kept."""
+    """Return the text in at most `width` characters, with … where some were left out; a step's result (→) is kept."""
     if len(text) <= width:
         return text
-    what, arrow, came_to = text.rpartition(" → ")
-    if arrow and not text.startswith(("+ ", "- ", "~ ")) and (len(came_to) <= width // 2 or _ERROR.search(came_to)):
-        kept = cut(came_to, max(width * 2 // 3, width - len(what) - len(arrow)))
-        return cut(what, width - len(kept) - len(arrow)) + arrow + kept
+    action, arrow, result = text.rpartition(" → ")
+    if arrow and not text.startswith(("+ ", "- ", "~ ")) and (len(result) <= width // 2 or _ERROR.search(result)):
+        kept = cut(result, max(width * 2 // 3, width - len(action) - len(arrow)))
+        return cut(action, width - len(kept) - len(arrow)) + arrow + kept
     return text[: max(0, width - 1)].rstrip() + "…" if width > 0 else ""
 
 
 def sql(text: str) -> str:
     """Return a statement without the lists that a reader does not need."""
     short = one_line(text)
-    found = _INSERT.match(short)
-    if found:
-        tail = found.group(4).strip()
-        return f"{found.group(1)} {found.group(2)}{' … ' + tail if tail else ''}"
+    insert = _INSERT.match(short)
+    if insert:
+        tail = insert.group(4).strip()
+        return f"{insert.group(1)} {insert.group(2)}{' … ' + tail if tail else ''}"
     return _SELECT.sub("SELECT … FROM ", short)
 
 
@@ -70,11 +70,11 @@ def in_short(step: Step) -> str:
     return _own_statement(step, ()).short()
 
 
-def words(step: Step, verb: str = "") -> str:
+def done_in_words(step: Step, verb: str = "") -> str:
     """Return what the step did, apart from the statements that ran inside it.
 
     Args:
-        verb: what to write instead of its own.
+        verb: replaces that of the step's kind.
     """
     kind, detail = step.kind, one_line(step.detail)
     notes = _own_notes(step)
@@ -89,7 +89,7 @@ def words(step: Step, verb: str = "") -> str:
 
 
 def move_in_words(move: Move) -> str:
-    """Return what somebody would do next."""
+    """Return what a move would do."""
     kind, detail = move.kind, one_line(move.detail)
     if kind.role is Role.MOVES_CLOCK:
         return f"the clock moves to {seconds(int(detail))}" if detail.isdigit() else "the clock moves"
@@ -105,16 +105,16 @@ def move_in_words(move: Move) -> str:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement, what it came to, and whether its changes are shown below it."""
+    """A statement, its results, and whether its changes are shown below it."""
 
     sql: str
-    said: Sequence[str]
+    results: Sequence[str]
     changes_shown: bool
     border: Border | None = None
 
     @property
     def is_border(self) -> bool:
-        """Whether it begins or ends a transaction; of one that ran inside a step only the text is known."""
+        """Whether it begins or ends a transaction; only the text is known of a statement that ran inside a step."""
         return self.border is not None or self.sql.strip().split(" ")[0].upper() in _BORDERS
 
     @property
@@ -123,44 +123,44 @@ class Statement:
         return self.sql[:6].upper() == "SELECT"
 
     @property
-    def found_nothing(self) -> bool:
-        """Whether it is a write that found no row."""
-        return "0 rows" in self.said
+    def matched_nothing(self) -> bool:
+        """Whether it is a write that matched no row."""
+        return "0 rows" in self.results
 
     def short(self) -> str:
-        """Return its verb and table, and what it came to."""
-        text, arrow, said = str(self).partition(" → ")
-        found = _TARGET.match(text)
-        return (found.group(0) if found else text) + arrow + said
+        """Return its verb and table, and its results."""
+        text, arrow, results = str(self).partition(" → ")
+        target = _TARGET.match(text)
+        return (target.group(0) if target else text) + arrow + results
 
     def __str__(self) -> str:
-        said = [note for note in self.said if note != "1 row" and not (self.changes_shown and note.startswith("committed"))]
-        return f"{sql(self.sql)} → {', '.join(said)}" if said else sql(self.sql)
+        shown = [note for note in self.results if note != "1 row" and not (self.changes_shown and note.startswith("committed"))]
+        return f"{sql(self.sql)} → {', '.join(shown)}" if shown else sql(self.sql)
 
 
 def statements(step: Step) -> list[Statement]:
-    """Return the statements of a step: its own, and those that ran inside it because nobody else could have seen them.
+    """Return the statements of a step: its own, and those that ran inside it because no other actor could have seen them.
 
-    A note that starts like a statement is one; the notes that follow say what it came to.
+    A note that starts like a statement is a statement; the notes that follow are its results.
     """
     notes = _notes(step)
     first = _first_statement(notes)
-    found = [_own_statement(step, notes[:first])] if is_sql(step) else []
+    result = [_own_statement(step, notes[:first])] if is_sql(step) else []
     while first < len(notes):
         following = first + 1 + _first_statement(notes[first + 1 :])
-        found.append(Statement(notes[first], notes[first + 1 : following], bool(step.database)))
+        result.append(Statement(notes[first], notes[first + 1 : following], bool(step.database)))
         first = following
-    return found
+    return result
 
 
 def _own_statement(step: Step, notes: Sequence[str]) -> Statement:
     return Statement(one_line(step.detail) or step.kind.name.upper(), notes, bool(step.database), step.kind.border)
 
 
-def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
-    """Return what steps that are shown as one did: a text, and lines for below it.
+def row_in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
+    """Return what the steps of one row did: a text, and lines for below it.
 
-    Borders are left out where they stand around something, and so are the clock reading or lock that statements ran behind.
+    Borders are left out where they enclose something, and so are a clock reading or a lock inside which statements ran.
     """
     first = steps[0]
     every = [statement for step in steps for statement in statements(step)]
@@ -168,20 +168,20 @@ def in_words(steps: Sequence[Step]) -> tuple[str, list[str]]:
     alone = len(steps) == 1 and not (behind(first) and inner)
     if alone or not (is_sql(first) or behind(first)):
         below = every[1:] if is_sql(first) else every
-        return words(first), [str(statement) for statement in below if not statement.is_border]
+        return done_in_words(first), [str(statement) for statement in below if not statement.is_border]
     if not every:
         closing = next((step.kind.verb for step in steps[1:] if step.kind.role is Role.CLOSES), "")
         pair = first.kind.role is Role.OPENS and closing
-        return words(first, f"{first.kind.verb}, {closing}" if pair else ""), []
+        return done_in_words(first, f"{first.kind.verb}, {closing}" if pair else ""), []
     if not inner:
         return str(every[0]) if len(every) == 1 else f"{sql(every[0].sql)} … {every[-1]}", []
-    changed = any(not statement.is_read and not statement.found_nothing for statement in inner)
-    telling = [statement for statement in inner if not (changed and statement.found_nothing)]
-    if len(telling) > 1 and sum(len(statement.short()) + 2 for statement in telling) > LONGEST_LIST:
-        return str(telling[0]), [str(statement) for statement in telling[1:]]
-    text = str(telling[0]) if len(telling) == 1 else "; ".join(statement.short() for statement in telling)
-    nothing = any(note.startswith("committed: nothing") for statement in every for note in statement.said)
-    wrote = any(not statement.is_read for statement in telling)
+    changed = any(not statement.is_read and not statement.matched_nothing for statement in inner)
+    shown = [statement for statement in inner if not (changed and statement.matched_nothing)]
+    if len(shown) > 1 and sum(len(statement.short()) + 2 for statement in shown) > LONGEST_LIST:
+        return str(shown[0]), [str(statement) for statement in shown[1:]]
+    text = str(shown[0]) if len(shown) == 1 else "; ".join(statement.short() for statement in shown)
+    nothing = any(note.startswith("committed: nothing") for statement in every for note in statement.results)
+    wrote = any(not statement.is_read for statement in shown)
     return (f"{text} → nothing committed" if wrote and nothing and "→" not in text else text), []
 
 
@@ -215,7 +215,7 @@ def seconds(nanoseconds: int) -> str:
 
 
 def advance(step: Step) -> tuple[int, int]:
-    """Return from when to when a step of the clock went, in virtual nanoseconds."""
+    """Return the start and the end of a step of the clock, in virtual nanoseconds."""
     return step.time, int(step.detail) if step.detail.lstrip("-").isdigit() else step.time
 
 

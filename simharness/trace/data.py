@@ -1,4 +1,4 @@
-"""The record of one execution for people: its steps, who was stuck, and what is known about the cause of its failure."""
+"""The record of one execution for people: its steps, the actors that were stuck, and what is known about the cause of its failure."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Step:
         database: rows that the step added (+), removed (-) or changed (~) in the committed state, in words.
         held: for each actor, the locks it held after the step.
         shown: the values of `world.show` after the step.
-        until: when those that are held for a time run out, in nanoseconds of the wall clock since the start.
+        until: for the values that are held for a time, its end, in nanoseconds of the wall clock since the start.
         log: log lines that the step emitted, formatted `LEVEL logger: message`.
         choices: how many choices were possible where it was taken.
         calls: the user's lines that led to it, innermost first; `place` is the first of them.
-        moves: what was possible where it was taken, this step included, and what actors wanted and could not do.
+        moves: what was possible where it was taken, this step included, and the operations of actors that could not move.
         tables: the committed rows of the tables that the step changed.
         wall: the wall clock after the step, in nanoseconds since the start.
         key: its choice, one of those of `moves`.
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Waiting:
-    """An actor that was stuck when the execution ended: what it waits for, who has that, and where.
+    """An actor that was stuck when the execution ended: what it waits for, which actor holds that, and where.
 
     Attributes:
         kind, detail: the operation; `detail` is the object where there is nothing else to say.
@@ -84,13 +84,13 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Race:
-    """Two steps of a failing execution that conflict, or one that is a data choice.
+    """Two steps of a failing execution that conflict, or a single step that is a data choice.
 
     Attributes:
         first: number of the step that came first.
         second: number of the step that came second; the same as `first` for a data choice; None if it was never made.
-        actor: whose the second step is, or would have been.
-        resources: what both touch and one of them changes, in words.
+        actor: that made the second step, or would have made it.
+        resources: what both touch and at least one changes, in words.
         instead: for a data choice, what was chosen in the execution that passes.
     """
 
@@ -103,9 +103,9 @@ class Race:
 
 @dataclass(frozen=True)
 class Blame:
-    """What a failure is due to: when these races come out the other way, and nothing else is changed on purpose, it passes.
+    """The races that a failure is due to: with these reversed, and nothing else changed on purpose, the execution passes.
 
-    That was tried: `token` replays it. Where there are several, none of them is enough alone.
+    That was tried: `token` replays it. Where there are several races, reversing fewer was not enough.
     """
 
     races: tuple[Race, ...]
@@ -118,9 +118,9 @@ class Passing:
 
     Attributes:
         token: replays it.
-        parts_at: number of the first step of the failing execution that it does not make.
-        actor: who moves there instead.
-        reversed: pairs of conflicting steps that it orders otherwise.
+        parts_at: number of the first step of the failing execution that this execution does not make.
+        actor: the actor that moves there instead.
+        reversed: pairs of conflicting steps that it orders differently.
         trace: its record.
     """
 
@@ -138,8 +138,8 @@ class Why:
     Attributes:
         blame: the smallest sets of races that decide it, nearest first; empty if none was found.
         passing: the nearest passing execution, or None if none was found.
-        singles: how many races were reversed one at a time, and `all_singles` whether these were all.
-        tried: executions that were run in all.
+        singles: how many races were reversed one at a time; `all_singles`: whether these were all.
+        tried: how many executions were run in total.
     """
 
     blame: tuple[Blame, ...]
@@ -155,16 +155,16 @@ class Trace:
 
     Attributes:
         scenario, parameters: what was run.
-        actors: names in the order in which they came into being, with their processes.
+        actors: their names, in the order in which they were created, with their processes.
         steps: what was done, first to last.
         waiting: the actors that were stuck at the end.
         failure: one line that says what went wrong, or None.
         failed_at: number of the step after which the failure showed (0: in the initial state), or None.
         initial, tables: the values of `world.show` and the committed rows before the first step.
-        until: when the initial values run out.
+        until: the ends of those initial values that are held for a time.
         why: what is known about the cause, for the counterexample of an exploration.
-        messages: what went from one actor's step to another's.
-        moves: what was possible after the last step, and what actors wanted and could not do.
+        messages: what one actor's step passed to another actor's step.
+        moves: what was possible after the last step, and the operations of actors that could not move.
     """
 
     scenario: str
@@ -183,6 +183,6 @@ class Trace:
 
     @property
     def switches(self) -> int:
-        """How often another actor moved than before, up to the failure; the clock is no actor."""
+        """How often the moving actor changed, up to the failure; the clock is not an actor."""
         movers = [step.actor for step in self.steps[: self.failed_at] if step.actor in self.actors]
         return sum(1 for before, after in pairwise(movers) if before != after)

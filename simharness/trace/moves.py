@@ -1,4 +1,4 @@
-"""What could happen next at a point of an execution, and who gets what from whom: for timelines and for stepping by hand.
+"""What can happen next at a point of an execution, and what passes between actors: for timelines and for stepping by hand.
 
 A move is a choice that is possible, or an actor's next operation that is not, with the reason. A message is what lets a step be
 done, or what it receives, and comes from another actor's step: a lock handed over, an item of a queue, a wake-up, a start, an end.
@@ -18,9 +18,9 @@ from simharness.engine.operations import Every, Operation, Resource
 from simharness.places import Place
 
 LETTERS = "letters"
-"""In a kernel's context while tracing: for each queue its items, as (identity, step that put it), and under None what was delivered."""
+"""In a kernel's context while tracing: for each queue its items, as (identity, step that put it), and under None the delivered ones."""
 OPTIONS = "options"
-"""In a kernel's context while tracing: for actors, by index, what they choose from."""
+"""In a kernel's context while tracing: for each actor, by index, the values it chooses from."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Move:
     """A choice that is possible at some point, or an actor's next operation that is not.
 
     Attributes:
-        actor: who would move; "clock", or "" for a fault that is nobody's step.
+        actor: its name; "clock", or "" for a fault that is not an actor's step.
         kind, detail: the operation, as those of a step.
         place: the user's source line at which the actor stands.
-        alternative: of a data choice, from 0; where a fault strikes at the operation, which one, from 1.
+        alternative: of a data choice, from 0; where a fault strikes at the operation, its number, from 1.
         value: what a data choice would return, in words.
         options: how many alternatives the operation has.
         fault: the kind of fault that would strike; empty if none.
@@ -58,12 +58,12 @@ class Move:
 
 @dataclass(frozen=True)
 class Message:
-    """Something that went from one actor's step to another's.
+    """What one actor's step passes to another actor's step.
 
     Attributes:
         first, second: numbers of the two steps.
         kind: "item" of a queue, "wake-up" of an actor that was waiting, "hand-over" of a lock, "start" or "end" of an actor, else "signal".
-        name: of what went, or of the lock or queue.
+        name: of what was passed, or of the lock or queue.
     """
 
     first: int
@@ -73,11 +73,11 @@ class Message:
 
 
 def moves(kernel: Kernel, keys: Sequence[int]) -> tuple[Move, ...]:
-    """Return what can be chosen now, which are `keys`, and after it what actors want and cannot."""
-    found = [_possible(kernel, key) for key in keys]
+    """Return the moves that can be chosen now (`keys`), then the operations of actors that cannot move."""
+    possible = [_possible(kernel, key) for key in keys]
     able = {key >> SHIFT for key in keys}
     blocked = [actor for actor in kernel.cast.live if actor.index not in able]
-    return (*found, *(replace(_of(kernel, actor), why_not=_why_not(kernel, actor)) for actor in blocked))
+    return (*possible, *(replace(_of(kernel, actor), why_not=_why_not(kernel, actor)) for actor in blocked))
 
 
 def _of(kernel: Kernel, actor: Actor) -> Move:
@@ -150,20 +150,20 @@ def messages(kernel: Kernel, wanted: Mapping[int, Sequence[Move]], clean: Callab
         own = movers[second] not in movers[first:second]
         return own and any(move.actor == movers[second] and move.why_not for move in wanted.get(first, ()))
 
-    found = list(_letters(kernel))
-    delivered = {message.second for message in found}
+    result = list(_letters(kernel))
+    delivered = {message.second for message in result}
     for second, operation in enumerate(kernel.record.operations):
         first = _enabling(operation, second)
         if first is None or first < 0 or movers[first] == movers[second] or second + 1 in delivered:
             continue
         name = operation.resource.name if operation.resource is not None else ""
-        found.append(Message(first + 1, second + 1, _kind(operation, waited(first, second)), name))
-    found += _starts(kernel, movers)
+        result.append(Message(first + 1, second + 1, _kind(operation, waited(first, second)), name))
+    result += _starts(kernel, movers)
     names = kernel.cast.actors.values()
     actors = {actor.name for actor in names}
     return tuple(
         replace(message, name=clean(message.name))
-        for message in sorted(found, key=lambda message: (message.second, message.first))
+        for message in sorted(result, key=lambda message: (message.second, message.first))
         if actors.issuperset((movers[message.first - 1], movers[message.second - 1]))
     )
 

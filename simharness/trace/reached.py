@@ -1,9 +1,9 @@
 """Which lines an exploration ran, and so which scheduling points it never reached in the functions that ran.
 
 A branch that no ordering takes (the loser's retreat, the retry) is a sign that a scenario does not exercise what it is about. Points are
-told from the source: `with` on a name, and calls of the methods that kinds of steps name (`Kind.calls`). A name that many classes share
+recognised in the source: `with` on a name, and calls of the methods that kinds of steps name (`Kind.calls`). A name that many classes share
 (`get`, `join`, `start`) counts only where it is called as primitives are. Lines are seen by `sys.monitoring`, where Python has it, else by
-`sys.settrace`; where somebody else traces, nothing is told.
+`sys.settrace`; where another tool traces, nothing is reported.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _monitoring: Any = getattr(sys, "monitoring", None)
 
 
 class Reached:
-    """Use as a context around what is explored, as often as need be; then ask `missing`."""
+    """Use as a context around explorations, as many as there are; then call `missing`."""
 
     def __init__(self) -> None:
         self._lines: dict[CodeType, set[int]] = {}
         self._known: set[CodeType] = set()
         self._tool = -1
-        self.told = False
+        self.watched = False
 
     def __enter__(self) -> Reached:
         if _monitoring is not None:
@@ -41,10 +41,10 @@ class Reached:
                 _monitoring.register_callback(self._tool, events, self._line)
                 _monitoring.set_events(self._tool, events)
                 _monitoring.restart_events()
-                self.told = True
+                self.watched = True
         elif sys.gettrace() is None:
             sys.settrace(self._called)
-            self.told = True
+            self.watched = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -57,7 +57,7 @@ class Reached:
             _monitoring.free_tool_id(self._tool)
 
     def _line(self, code: CodeType, line: int) -> Any:
-        """Note a line, and ask not to be told of it again."""
+        """Note a line, and ask for no further event of it."""
         if not _left_out(code):
             self._lines.setdefault(code, set()).add(line)
         return _monitoring.DISABLE
@@ -85,17 +85,17 @@ class Reached:
 
     def missing(self) -> tuple[str, ...] | None:
         """Return the scheduling points that no execution reached, as `file.py:12 in f: lock.acquire`; None if lines were not seen."""
-        if not self.told:
+        if not self.watched:
             return None
-        found: dict[Place, str] = {}
+        points: dict[Place, str] = {}
         for file in dict.fromkeys(code.co_filename for code in self._lines):
             ran = [code for code in self._lines if code.co_filename == file and not code.co_name.startswith("<")]
             seen = {line for code in ran for line in self._lines[code]}
             firsts = {(code.co_firstlineno, code.co_name) for code in ran}
             for function, text, lines in _points(file):
                 if (_first_line(function), function.name) in firsts and not seen & set(lines):
-                    found[Place(file, lines[0], function.name)] = text
-        return tuple(f"{place} in {place.function}: {text}" for place, text in sorted(found.items()))
+                    points[Place(file, lines[0], function.name)] = text
+        return tuple(f"{place} in {place.function}: {text}" for place, text in sorted(points.items()))
 
 
 def _left_out(code: CodeType) -> bool:
@@ -134,7 +134,7 @@ def _own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
 
 
 def _point(node: ast.AST, names: Container[str], without_arguments: Container[str]) -> ast.expr | None:
-    """Return what of a node is a scheduling point: the method it calls, one of these, or the lock that it enters."""
+    """Return the part of a node that is a scheduling point: the method that it calls, if among `names`, or the lock that it enters."""
     if isinstance(node, ast.withitem) and isinstance(node.context_expr, ast.Name | ast.Attribute):
         return node.context_expr
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

@@ -1,6 +1,6 @@
 """What happened in one execution, for people: steps with their places, what they did, and what the world looked like after each.
 
-A trace is recorded only when an execution is run for its trace; exploring keeps no more than footprints.
+A trace is recorded only when an execution is run for its trace; exploring keeps only footprints.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Recorder:
         self._log.__exit__()
 
     def asked(self, keys: list[int]) -> None:
-        """The kernel asks who goes next: keep what is possible."""
+        """The kernel asks for a choice: keep what is possible."""
         self.observe()
         self._moves[self._kernel.record.n] = moves(self._kernel, keys)
 
@@ -78,7 +78,7 @@ class Recorder:
         self._after[position] = _World(changes, changed, held, shown, until, kernel.movers.wall() - EPOCH)
 
     def _look(self, name: str, show: Callable[[], object]) -> object:
-        """Return a value of `world.show`; where it cannot be had (a lock that it needs is held), the one before."""
+        """Return a value of `world.show`; where it cannot be computed (a lock that it needs is held), the value before."""
         values: list[object] = []
         try:
             with self._kernel.learned.unchanged():
@@ -144,7 +144,7 @@ def _text(show: Callable[[], object]) -> str:
 
 
 def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
-    """Say who was stuck at the end of the kernel's execution, on what."""
+    """Return the actors that were stuck at the end of the kernel's execution, and what they wait for."""
     result = []
     for actor in kernel.cast.stuck:
         operation = actor.pending

@@ -9,7 +9,7 @@ from simharness.engine.clock import EPOCH, SECOND
 
 LONGEST_VALUE = 30
 AGES = 1e6
-"""Seconds from the virtual start within which a number in a row is taken for a time."""
+"""Seconds from the virtual start within which a number in a row is shown as a time."""
 
 
 class Table(NamedTuple):
@@ -48,15 +48,15 @@ def changed_rows(before: Tables, after: Tables) -> list[str]:
 
 
 def changed_tables(before: Tables, after: Tables) -> Tables:
-    """Return the tables that are there after and not the same as before; of one that is gone nothing is left but its columns."""
-    found: Tables = {}
+    """Return the tables of `after` that differ from `before`; a table that is gone keeps only its columns."""
+    result: Tables = {}
     for database, tables in after.items():
         old = before.get(database, {})
         changed = {name: table for name, table in tables.items() if old.get(name) != table}
         changed |= {name: Table(table.columns, []) for name, table in old.items() if name not in tables}
         if changed:
-            found[database] = changed
-    return found
+            result[database] = changed
+    return result
 
 
 def written(tables: Tables, clean: Callable[[str], str]) -> Tables:
@@ -64,14 +64,14 @@ def written(tables: Tables, clean: Callable[[str], str]) -> Tables:
     return {
         clean(database): {
             name: Table(table.columns, [tuple(clean(value) if isinstance(value, str) else value for value in row) for row in table.rows])
-            for name, table in found.items()
+            for name, table in named.items()
         }
-        for database, found in tables.items()
+        for database, named in tables.items()
     }
 
 
 def _words(columns: tuple[str, ...], row: tuple[Any, ...]) -> str:
-    """Show a row by its first value, which mostly is its key, and what is not NULL of the rest."""
+    """Show a row by its first value, which usually is its key, and those of the others that are not NULL."""
     rest = [f"{column}={_value(value)}" for column, value in zip(columns[1:], row[1:], strict=False) if value is not None]
     return ", ".join([_value(row[0]), *rest])
 

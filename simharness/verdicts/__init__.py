@@ -1,1 +1,1 @@
-"""Results, and counterexamples that are made short, explained and confirmed in a fresh process."""
+"""Results, and counterexamples that are shortened, explained and confirmed in a fresh process."""

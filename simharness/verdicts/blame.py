@@ -27,19 +27,19 @@ from simharness.trace.data import Blame, Passing, Race, Why
 from simharness.verdicts.shrink import Shrinker, follow, kind_of
 
 MOST = 40
-"""At most so many executions are spent on finding the races."""
+"""The largest number of executions that are spent on finding the races."""
 ENOUGH = 3
-"""Single races to blame after which no more are looked for: each says where the failure can be cut off."""
+"""Single races to blame after which the search ends: each shows where the failure can be prevented."""
 DEEPEST = 3
-"""At most so many races are reversed together."""
+"""The largest number of races that are reversed together."""
 WITHOUT = -1
 """Instead of a choice: the fault does not strike."""
 NO_FAULT = "no fault"
 
 Event = tuple[int, int]
-"""A step by its mover and how many that mover made before: the same in every execution."""
+"""A step by its mover and the number of steps that the mover made before: the same in every execution."""
 Flip = tuple[Event, Event]
-"""The first and the second event of a race that was reversed; equal for a data choice."""
+"""The first and the second event of a reversed race; equal for a data choice."""
 
 
 class _Run(NamedTuple):
@@ -132,7 +132,7 @@ class _Explainer:
                     yield run, reversal, _order(run, reversal)
 
     def _try(self, run: _Run, reversal: Reversal, order: Sequence[int]) -> _Run | None:
-        """Run a reversal; note it if it passes; return it if it fails as the counterexample does and is an ordering not met before."""
+        """Run a reversal; note it if it passes; return it if it fails as the counterexample does and its ordering is new."""
         execution = follow(self._simulation, order)
         flip = self._flip(run, reversal)
         if not self._is_reversed(flip, reversal.key) or execution.status not in ("complete", "deadlock"):
@@ -149,7 +149,7 @@ class _Explainer:
         return run_again if len(run_again.events) else None
 
     def _look(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> _Run:
-        """Record the kernel's last execution, which failed; without steps if its ordering was met before."""
+        """Return the kernel's last execution, which failed; without steps if its ordering was met before."""
         kernel = self._kernel
         self._orderings.begin()
         name = self._orderings.so_far()
@@ -255,7 +255,7 @@ class _Explainer:
 
     @staticmethod
     def _disorder(run: _Run, reversal: Reversal, order: Sequence[int]) -> tuple[int, int, int]:
-        """How much a reversal changes, as far as is known beforehand: conflicting pairs that it reverses; late ones first."""
+        """How much a reversal changes, as far as is known beforehand: conflicting pairs that it reverses; later races first."""
         moved = _needed(run, reversal) + ([reversal.j] if reversal.j < len(run.keys) else [])
         pairs = 0
         for y in moved:

@@ -45,7 +45,7 @@ def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings
 
     Args:
         scenarios: for each result, its scenario.
-        settings: with which they were explored.
+        settings: those of the exploration.
         workers: how many fresh processes may run at once.
     """
     judged = list(results)
@@ -65,7 +65,7 @@ def _is_addressable(scenario: Scenario, result: Result) -> bool:
         text = tokens.text_of(value)
         if name == "faults" and text not in map(tokens.text_of, known):
             continue  # any fault model can be made from its text
-        if known and [other for other in known if tokens.text_of(other) == text] != [value]:
+        if known and [alike for alike in known if tokens.text_of(alike) == text] != [value]:
             return False
         if not known and repr(tokens.value_of(text)) != repr(value):
             return False
@@ -113,7 +113,7 @@ def _ask(replays: Sequence[tuple[str, str]], settings: Settings, workers: int) -
 
 @contextmanager
 def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Have a fresh process replay for the length of a block; yield what waits for it and returns its answers.
+    """Start a fresh process that replays, and end it with the block; yield a function that waits for its answers.
 
     It reads from a file and writes to another, so that neither process waits for the other.
     """
@@ -143,11 +143,11 @@ def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[C
 
 
 def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes]) -> list[dict[str, Any]]:
-    """Wait for a process; return its answers, in the order of what it was asked."""
+    """Wait for a process; return its answers, in the order of the replays."""
     try:
         errors = process.communicate(timeout=LONGEST)[1].decode(errors="replace")
-        said = (errors.strip().splitlines() or [""])[-1]
-        why = f"it ended with status {process.returncode}{': ' if said else ''}{said}"
+        last = (errors.strip().splitlines() or [""])[-1]
+        why = f"it ended with status {process.returncode}{': ' if last else ''}{last}"
     except subprocess.TimeoutExpired as error:
         why = f"it did not end: {error}"
     answers: dict[int, dict[str, Any]] = {}
@@ -163,7 +163,7 @@ def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes]) -
 
 
 def answer(given: Mapping[str, Any]) -> None:
-    """Do what `_ask` asks: print one line of JSON for each replay."""
+    """Serve `_ask`: print one line of JSON for each replay."""
     sys.argv[:] = given["arguments"]
     output = os.dup(1)
     os.dup2(2, 1)  # what scenarios print goes elsewhere
@@ -188,7 +188,7 @@ def _apart(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]
         return _replayed(scenario, token, settings)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a scenario's file may have started threads; none is wanted in the child
+        warnings.simplefilter("ignore", DeprecationWarning)  # a scenario's file may have started threads; the child needs none of them
         child = os.fork()
     if not child:
         try:

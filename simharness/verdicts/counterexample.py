@@ -14,14 +14,14 @@ from simharness.verdicts.results import HERE, Counterexample
 from simharness.verdicts.shrink import Shrinker
 
 FOR_BLAME = 2
-"""One in so many of the executions of `Settings.shrink` is reserved for finding what causes the failure."""
+"""One in this many executions of `Settings.shrink` is reserved for finding what causes the failure."""
 
 
 def counterexample(simulation: Simulation, failing: Execution) -> Counterexample | None:
     """Return the counterexample, or None if exploring has to start over because the set of scheduling points has changed.
 
     Raises:
-        Nondeterminism: the failing schedule does something else when it is repeated.
+        Nondeterminism: the failing schedule behaves differently when it is repeated.
     """
     mark = simulation.kernel.learned.mark()
     budget = simulation.settings.shrink

@@ -14,7 +14,7 @@ from simharness.verdicts.results import Verdict
 
 
 class Tally:
-    """Counts of one round."""
+    """The counts of a round."""
 
     def __init__(self) -> None:
         self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = 0
@@ -56,7 +56,7 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
 
     Args:
         gave_up: the limit that was reached, in words, or None.
-        exhausted: whether the strategy has explored all that it promises to.
+        exhausted: whether the strategy has explored everything that it promises.
     """
     why = []
     if gave_up:
@@ -91,7 +91,7 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     kernel = simulation.kernel
     parts = list(strategy.words(tally.executions, verdict is Verdict.VERIFIED))
     if verdict is Verdict.VIOLATED and stopped:
-        parts[0] = f"stopped at the first violation, after {tally.executions} executions"
+        parts[0] = f"stopped at the first violation, after {tally.executions} {'execution' if tally.executions == 1 else 'executions'}"
     if verdict is not Verdict.VIOLATED:
         parts[1:1] = why
     if tally.blocked:

@@ -91,10 +91,10 @@ class Result:
 
     Attributes:
         scenario, parameters: what was explored.
-        strategy: how.
+        strategy: its name.
         verdict: "verified", "violated" or "inconclusive".
         expected: the verdict that the scenario's author expects.
-        executions: how many ran to their end; under "dpor" each is another ordering.
+        executions: how many ran to their end; under "dpor" each is a different ordering.
         deadlocks: how many of them ended in a deadlock.
         blocked: how many were left out because an `assume` did not hold.
         redundant: how many repeated an ordering that had been run.
@@ -105,8 +105,8 @@ class Result:
         error: why it could not be explored, if it could not; `error_status` is the command line's exit status for that.
         error_status: 0 without an error.
         difference: two runs that should have been the same, if that is the error.
-        first: the execution that was run first; a fresh process repeats it.
-        branching: at how many points a depth-first search branched, and in how many ways on average.
+        first: the first execution; a fresh process repeats it.
+        branching: the number of points at which a depth-first search branched, and the mean number of branches.
         never_reached: the scheduling points, in functions that ran, that no execution reached (`Settings.reached`).
     """
 

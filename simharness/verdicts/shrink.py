@@ -1,4 +1,4 @@
-"""Makes a counterexample short: the same failure with fewer context switches.
+"""Shortens a counterexample: the same failure with fewer context switches.
 
 First, each fault in turn is left out if the failure does not need it. Then follow two searches. *Merging* takes the failing schedule and,
 at each switch in turn, lets the actor continue that was stopped there; what still fails the same way and is shorter is kept. *Bounded
@@ -7,7 +7,7 @@ ends. It is the search of Musuvathi, Qadeer (Iterative context bounding, PLDI 20
 (switches away from an actor that could continue), but a reader has to follow every switch. Prefixes that are equal up to swapping
 independent neighbours lead to the same states, so equivalent prefixes are tried once, at the lowest cost.
 
-What comes after the failure is neither counted nor varied.
+Steps after the failure are neither counted nor varied.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from simharness.simulation.transcript import following
 
 
 class Cost(NamedTuple):
-    """What makes a counterexample shorter than another, the weightiest first; only steps up to the failure count.
+    """The size of a counterexample, the weightiest measure first; only steps up to the failure count.
 
     Attributes:
-        switches: how often a different actor moves than before.
+        switches: how often the moving actor changes.
         faults: how many faults strike.
         early: how often the clock moves while an actor could.
         steps: how many steps there are.
@@ -57,7 +57,7 @@ def cost_of(execution: Execution, kernel: Kernel) -> Cost:
 
 
 def kind_of(failure: Failure | None) -> tuple[Any, ...] | None:
-    """Return what two failures have in common if they are the same: the check or the actor, and the kind of exception."""
+    """Return what makes two failures the same: the check, the actor, and the type of exception."""
     return None if failure is None else (failure.check, failure.actor, type(failure.error))
 
 
@@ -78,7 +78,7 @@ def follow(simulation: Simulation, order: Sequence[int]) -> Execution:
 
 
 class Shrinker:
-    """Shrinks one failing execution within a budget of executions; `best` is the shortest, `passing` lists those that pass."""
+    """Shrinks a failing execution within a budget of executions; `best` is the shortest, `passing` lists those that pass."""
 
     def __init__(self, simulation: Simulation, failing: Execution, budget: int) -> None:
         self.simulation = simulation
@@ -128,7 +128,7 @@ class Shrinker:
         return self._words(search)
 
     def _words(self, search: _Search) -> str:
-        """Say how short it is, and no more than the search has proved."""
+        """Say how short it is, claiming no more than the search has proved."""
         switches, interrupting = self.cost.switches, self.preemptions
         if not switches:
             return "no context switch"
@@ -140,7 +140,7 @@ class Shrinker:
             fewer = f"; none with fewer than {search.fewest} fails" if search.fewest > search.least else ""
             return f"{text}: the fewest among {self.ran} schedules tried{fewer}"
         if search.least >= switches:
-            return f"{text}: no schedule that ends has fewer"
+            return f"{text}: no complete schedule has fewer"
         return f"{text}: no failing schedule has fewer ({search.tried} tried; equivalent prefixes tried once)"
 
     def attempt(self, run: Callable[[], Execution]) -> bool:
@@ -196,7 +196,7 @@ class Shrinker:
 class _Search:
     """The bounded search: `simharness.search.least_cost` by the number of switches, of which the best counterexample's is the limit.
 
-    Where the failure can show only once all actors have ended, each other actor that has not costs one more switch at least. When the
+    Where the failure can show only once all actors have ended, each other actor that has not costs at least one more switch. When the
     search has run, every schedule with fewer than `fewest` switches has been tried; `least` is what counting the actors alone proves.
     """
 
@@ -229,7 +229,7 @@ class _Search:
         return self._search.choose(enabled)
 
     def choices(self, so_far: Ordering, enabled: list[int], before: Choice) -> list[Choice]:
-        """Return the choices after which fewer switches than the best has are possible, the cheapest first."""
+        """Return the choices after which a total below the best's switches is still possible, the cheapest first."""
         kernel, limit = self._kernel, self._shrinker.cost.switches
         costs = [(key, *self._costs(key, enabled, before)) for key in enabled]
         if not kernel.record.n:
@@ -238,7 +238,7 @@ class _Search:
         return sorted(affordable, key=lambda choice: choice.least)
 
     def _costs(self, key: int, enabled: list[int], before: Choice) -> tuple[int, Spent, Spent]:
-        """Return who has moved last after a choice, what has then been spent, and what a failing schedule that begins so costs at least."""
+        """Return the last mover after a choice, what has then been spent, and the least cost of a failing schedule with that prefix."""
         kernel = self._kernel
         failed = kernel.failure is not None
         (switches, faults, early), mover = before.spent, before.mover
@@ -255,7 +255,7 @@ class _Search:
     def enters(self, choice: Choice, now: bool) -> bool:
         """Whether the ordering that a choice leads to was not met at any cost as low; it is now.
 
-        Met with another actor moving last, it can be continued in the same ways for one switch more.
+        An ordering that was met with another last mover can be continued in the same ways at one more switch.
         """
         met = self._met.setdefault(choice.ordering, [])
         for mover, (switches, faults, early) in met:

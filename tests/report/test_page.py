@@ -318,7 +318,7 @@ def test_the_choice_points_show_what_else_was_possible_and_where_the_orderings_p
     browser.press("p")
     assert "the passing ordering goes here" in read(browser, ".choice.other")
     assert read(browser, ".choice.taken").replace("\n", "").startswith("●refunder: acquire lock")
-    assert "the failing one goes on with refunder, the passing one with payer" in read(browser, ".parting")
+    assert "the failing one continues with refunder, the passing one with payer" in read(browser, ".parting")
     assert "held by refunder" in read(browser, "#state .odd")
     assert "payer holds lock" in read(browser, "#state")
     assert browser.run("document.querySelectorAll('.life.holding').length") >= 2

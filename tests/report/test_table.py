@@ -63,7 +63,7 @@ def test_a_table_of_fault_models_has_a_section_for_each_property_and_says_how_ma
 @pytest.mark.parametrize("width", [34, 44, 60, 120])
 def test_a_table_of_fault_models_keeps_to_the_width_by_marks_and_then_by_pieces(results, width):
     text = printed(results, width, timelines=False)
-    grid = text.partition("in the cases")[0]
+    grid = text.partition("in each cell")[0]
     assert all(len(line) <= width for line in grid.splitlines())
     assert ("✗ 1" in grid) == (width < 50)
 
@@ -75,7 +75,7 @@ def test_of_the_violated_cells_those_are_told_that_no_smaller_fault_model_explai
         "transfer protocol=careless property=all_done faults=None",
         "transfer protocol=careful property=all_done faults=crash=1@worker",
     ]
-    others = text.partition("much like those above: 3")[2]
+    others = text.partition("similar to those above: 3")[2]
     assert others.count("simharness replay transfer") == 3
     assert printed(results, 80, every=True).count("══ transfer") == 5
 

@@ -149,7 +149,7 @@ def test_actors_that_only_start_and_join_have_no_column():
 def test_steps_after_the_failure_are_counted_not_shown():
     text = render(made_up([("a", "step", "breaks"), ("b", "step", "goes on"), ("b", "step", "and on")], failed_at=1))
     assert "goes on" not in text
-    assert "after it, not shown: 2 steps of b" in text
+    assert "not shown: 2 steps of b after the failure" in text
     assert re.search(r"^✗ 1 . breaks", text, re.MULTILINE)
 
 

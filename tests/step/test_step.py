@@ -69,8 +69,8 @@ def test_who_cannot_move_is_listed_with_the_reason_and_cannot_be_picked():
     text = told(small_races.two_locks, "payer", "refunder", "refunder", "2")
     assert re.search(r"–  refunder: acquire lock \S+ – cannot: lock \S+ is held by payer", text)
     assert re.search(r"refunder cannot move: lock \S+ is held by payer", text)
-    assert "nobody can move: a deadlock" in text
-    assert "2 is no choice: nobody can move: a deadlock" in text
+    assert "deadlock: no actor can move" in text
+    assert "there is no move 2: deadlock: no actor can move" in text
 
 
 def test_back_and_forward_along_a_token_and_to_the_failure():
@@ -95,7 +95,7 @@ def test_choosing_otherwise_drops_what_was_ahead_and_choosing_the_same_keeps_it(
     assert walk.pick_actor(found.steps[0].actor).total == len(found.steps)
     other = next(move.actor for move in walk.point.possible if move.actor != found.steps[1].actor)
     assert walk.pick_actor(other).total == 2
-    assert walk.to_failure().notice == "no failure shows along what was chosen"
+    assert walk.to_failure().notice == "the steps chosen so far do not fail"
 
 
 def test_an_invariant_that_breaks_on_the_way_shows_before_the_execution_is_over():
@@ -215,5 +215,5 @@ def test_the_screen_steps_with_keys_and_shows_the_world(size):
     seen, picture = asyncio.run(keys())
     assert seen == [0, 1, 2, 1, 2, found.trace.failed_at, 0, 1]
     assert actors(walk.point) == ["review_fork"]
-    for text in ("after step 1", "so far", "who moves next", "the world", "main_turn: SELECT", "PARENT"):
+    for text in ("after step 1", "so far", "next move", "the world", "main_turn: SELECT", "PARENT"):
         assert text in picture, text

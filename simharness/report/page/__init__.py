@@ -1,7 +1,7 @@
 """The page: executions as one HTML file, to look at and to step through in a browser.
 
-It is made of the entries that `--json` writes and of the files beside this one. It asks the network for nothing, and says so to the
-browser; without scripts it shows the same timelines as text.
+It is made from the entries that `--json` writes and the files in this folder. It makes no network requests (its content security
+policy forbids them); without scripts it shows the same timelines as text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def page(entries: Sequence[Entry], title: str = "") -> str:
 
     Args:
         entries: each may also have `command`, which repeats it, `timeline`, its text, and `notes`: pairs of a heading and its lines.
-        title: of the page; by default what the first of the executions came to.
+        title: of the page; by default the failure of the first execution that fails.
     """
     folder = files(__name__)
     first = next((entry["counterexample"]["failure"] for entry in entries if entry.get("counterexample")), None)

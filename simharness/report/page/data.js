@@ -6,7 +6,7 @@ const state = { case: 0, side: "failing", position: 0, every: false };
 let views = {};
 let parts = [];
 const NOTHING = ["", "None", "-", "–"];
-const LEGEND = "A dot is a step. Its line is thick while the actor holds a lock and dotted while it cannot move. An arrow leads from a step to the one that it let go on.";
+const LEGEND = "A dot is a step. Its line is thick while the actor holds a lock and dotted while it cannot move. An arrow leads from a step to the step that it made possible.";
 const SVG = "http://www.w3.org/2000/svg";
 
 function el(tag, attributes = {}, ...children) {
@@ -30,11 +30,11 @@ function shape(tag, attributes, parent) {
 const soft = (text) => String(text).split(/(?<=[_/])/).flatMap((word) => [word, el("wbr")]);
 const seconds = (value) => `${Number(value.toFixed(9))} s`;
 const plural = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
-const same = (one, two) => JSON.stringify(one) === JSON.stringify(two);
+const same = (left, right) => JSON.stringify(left) === JSON.stringify(right);
 const current = () => data.cases[state.case];
-const found = () => current().counterexample;
+const shownExecution = () => current().counterexample;
 const view = () => views[state.side];
-const fails = () => Boolean(found().failure);
+const fails = () => Boolean(shownExecution().failure);
 
 // One ordering: its rows, and what the world is like after each of its steps.
 
@@ -92,7 +92,7 @@ function rowOf(step) {
 }
 
 const blamed = () => {
-  const races = (found().blame || []).slice(0, 1).flatMap((blame) => blame.races);
+  const races = (shownExecution().blame || []).slice(0, 1).flatMap((blame) => blame.races);
   return [...new Set(races.flatMap((race) => [race.first, race.second]))].filter(Boolean);
 };
-const partsAt = () => (found().passing ? found().passing.parts_at : null);
+const divergesAt = () => (shownExecution().passing ? shownExecution().passing.parts_at : null);

@@ -9,13 +9,13 @@ function showOrders() {
     holder.append(order(failing, failing.rows, fails() ? "The failing ordering" : "The ordering", fails() ? "failing" : ""), el("p", { class: "legend" }, LEGEND));
     return;
   }
-  const fork = partsAt();
+  const fork = divergesAt();
   const alike = failing.rows.filter((row) => row.last < fork);
-  if (alike.length) holder.append(order(failing, alike, "Both orderings begin alike", ""));
-  const mover = (step) => (step ? step.actor || "the fault" : "nobody");
+  if (alike.length) holder.append(order(failing, alike, "Both orderings begin with these steps", ""));
+  const mover = (step) => (step ? step.actor || "the fault" : "no actor");
   const [mine, yours] = [mover(failing.step(fork)), mover(passing.step(fork))];
-  const how = mine === yours ? `${mine} chooses otherwise` : `the failing one goes on with ${mine}, the passing one with ${yours}`;
-  holder.append(el("p", { class: "parting" }, `▸ Here, at step ${fork}, the orderings part: ${how}`));
+  const how = mine === yours ? `${mine} makes another choice` : `the failing one continues with ${mine}, the passing one with ${yours}`;
+  holder.append(el("p", { class: "parting" }, `▸ Here, at step ${fork}, the orderings diverge: ${how}`));
   const last = alike.length ? alike[alike.length - 1].last : 0;
   const pair = el("div", { class: "pair" });
   pair.append(
@@ -27,7 +27,7 @@ function showOrders() {
 
 function order(owner, rows, title, name) {
   const { trace } = owner;
-  const moving = new Set(Object.values(views).flatMap((one) => one.rows.map((row) => row.actor)));
+  const moving = new Set(Object.values(views).flatMap((each) => each.rows.map((row) => row.actor)));
   for (const text of trace.waiting) moving.add(text.split(" waits for ")[0]);
   let actors = trace.actors.filter((actor) => moving.has(actor.name));
   const processes = [...new Set(actors.map((actor) => actor.process))];
@@ -74,14 +74,14 @@ function rowLine(part, row, before, mover) {
   const failing = owner.side === "failing";
   const step = owner.step(row.number);
   const failed = failing && fails() && failedRow(owner) === row;
-  const fork = partsAt();
+  const fork = divergesAt();
   const parting = fork !== null && owner.rowFor(fork) === row;
   const kinds = ["step"];
   if (step.kind === "clock.advance") kinds[0] = "time";
   if (step.kind.startsWith("fault.")) kinds.push("fault");
   if (failed) kinds.push("failed");
   if (parting) kinds.push("parts");
-  if (failing && found().failed_at !== null && row.number > found().failed_at) kinds.push("after");
+  if (failing && shownExecution().failed_at !== null && row.number > shownExecution().failed_at) kinds.push("after");
   const known = actors.some((actor) => actor.name === row.actor);
   const who = known ? el("span", { class: row.actor === mover ? "aside" : "dim" }, soft(row.actor), ": ") : null;
   const tags = [];
@@ -95,8 +95,8 @@ function rowLine(part, row, before, mover) {
   for (const line of row.log) what.append(el("span", { class: "sub", title: line }, `log ${line}`));
   const world = owner.world(row.last);
   const cells = shown.map((name) => {
-    const told = held(world, name);
-    return el("td", { class: "held" }, same(told, held(before, name)) ? "" : told);
+    const value = held(world, name);
+    return el("td", { class: "held" }, same(value, held(before, name)) ? "" : value);
   });
   const line = el("tr", { class: kinds.join(" ") }, el("td", { class: "number" }, String(row.number)), actors.length ? el("td", { colspan: actors.length }) : null, what, cells);
   line.addEventListener("click", () => go(row.last, owner.side));
@@ -104,7 +104,7 @@ function rowLine(part, row, before, mover) {
 }
 
 function failedRow(owner) {
-  const at = found().failed_at;
+  const at = shownExecution().failed_at;
   return at === null || at === undefined ? null : owner.rows.filter((row) => row.number <= at).pop();
 }
 
@@ -145,15 +145,15 @@ function drawPart(part) {
   for (const actor of actors) drawLife(part, paper, actor.name, xs[actor.name], ys, top, end);
   part.shown.forEach((name, rank) => drawBar(part, paper, name, holders[rank].getBoundingClientRect().left - frame.left + 12, ys, top, end));
   for (const message of owner.trace.messages) {
-    const [one, two] = [owner.step(message.first).actor, owner.step(message.second).actor];
+    const [sender, receiver] = [owner.step(message.first).actor, owner.step(message.second).actor];
     const y1 = where(message.first), y2 = where(message.second);
-    if (y1 === null || y2 === null || y2 <= y1 || (y1 === top && y2 === top) || !(one in xs) || !(two in xs)) continue;
+    if (y1 === null || y2 === null || y2 <= y1 || (y1 === top && y2 === top) || !(sender in xs) || !(receiver in xs)) continue;
     const own = here && [message.first, message.second].some((number) => here.number <= number && number <= here.last);
-    drawMessage(paper, message, xs[one], y1, xs[two], y2, own);
+    drawMessage(paper, message, xs[sender], y1, xs[receiver], y2, own);
   }
   const guilty = owner.side === "failing" ? blamed() : [];
   const failed = owner.side === "failing" && fails() ? failedRow(owner) : null;
-  const fork = partsAt();
+  const fork = divergesAt();
   rows.forEach((row, rank) => {
     const x = xs[row.actor];
     if (x === undefined) return;

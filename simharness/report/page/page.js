@@ -5,7 +5,7 @@ function words(parameters) {
 }
 
 function showTop() {
-  const entry = current(), seen = found();
+  const entry = current(), seen = shownExecution();
   $("crumb").replaceChildren("simharness · ", el("b", {}, entry.scenario), ` ${words(entry.parameters)}`);
   const title = $("failure");
   title.className = seen && seen.failure ? "fails" : "";
@@ -18,7 +18,7 @@ function showTop() {
     const steps = blamed();
     if (steps.length) cause.append(el("p", { class: "dim" }, "Look at ", steps.map((number, rank) => [rank ? " and " : "", jump(number, `step ${number}`, "failing")]), steps.length > 1 ? ", which are ringed." : ", which is ringed."));
     if (seen.passing && seen.passing.trace) {
-      cause.append(el("p", { class: "passes" }, `▸ The nearest ordering that passes parts at step ${seen.passing.parts_at}${seen.passing.reversed ? ` and orders ${plural(seen.passing.reversed, "pair")} of conflicting steps otherwise` : ""}.`));
+      cause.append(el("p", { class: "passes" }, `▸ The nearest passing ordering diverges at step ${seen.passing.parts_at}${seen.passing.reversed ? ` and orders ${plural(seen.passing.reversed, "pair")} of conflicting steps differently` : ""}.`));
     }
     for (const [heading, lines] of entry.notes || []) cause.append(el("h3", {}, heading), ...lines.map((line) => el("p", {}, line)));
     cause.append(repeat(entry, seen));
@@ -38,7 +38,7 @@ function repeat(entry, seen) {
       getSelection().selectAllChildren(text);
     }
   });
-  return el("div", { class: "token" }, el("span", { class: "dim" }, "again:"), text, copy);
+  return el("div", { class: "token" }, el("span", { class: "dim" }, "repeat with:"), text, copy);
 }
 
 function showCells() {
@@ -62,7 +62,7 @@ function showCells() {
 }
 
 function showNumbers() {
-  const entry = current(), seen = found();
+  const entry = current(), seen = shownExecution();
   const pairs = [];
   const add = (name, value) => { if (value !== undefined && value !== null && value !== "") pairs.push(el("dt", {}, name), el("dd", {}, value)); };
   if (entry.verdict) {
@@ -70,7 +70,7 @@ function showNumbers() {
     add(entry.strategy === "dpor" ? "orderings run" : "executions run", entry.executions.toLocaleString("en"));
     if (entry.deadlocks) add("deadlocks", entry.deadlocks.toLocaleString("en"));
     add("time", `${entry.seconds.toFixed(2)} s`);
-    if (entry.branching) add("branching", entry.branching.points ? `${plural(entry.branching.points, "point")} with ${entry.branching.mean.toFixed(1)} ways each` : "none: one way through");
+    if (entry.branching) add("branching", entry.branching.points ? `${plural(entry.branching.points, "point")}, ${entry.branching.mean.toFixed(1)} branches each on average` : "none");
     if (entry.never_reached) add("scheduling points never reached", entry.never_reached.length ? el("ul", {}, entry.never_reached.map((text) => el("li", { class: "code" }, text))) : "none in the functions that ran");
     add("bounds", entry.bounds);
   }
@@ -78,7 +78,7 @@ function showNumbers() {
     const choosing = seen.steps.filter((step) => step.choices > 1).length;
     add("this execution", `${plural(seen.steps.length, "step")}, ${choosing} of them with a choice`);
     add("shortness", seen.shortness);
-    add("repeated", seen.confirmed);
+    add("confirmed", seen.confirmed);
     add("token", el("code", {}, seen.token));
   }
   const text = entry.timeline ? el("details", {}, el("summary", {}, "the timeline as text"), el("pre", { tabindex: "0", "aria-label": "Timeline as text" }, entry.timeline)) : null;
@@ -99,13 +99,13 @@ function announce() {
     return `${side}before the first step`;
   }
   const step = owner.step(row.number);
-  const who = owner.trace.actors.some((actor) => actor.name === row.actor) ? `${row.actor}: ` : "";
+  const actor = owner.trace.actors.some((each) => each.name === row.actor) ? `${row.actor}: ` : "";
   const tail = [];
   if (row.database.length) tail.push(plural(row.database.length, "row") + " changed");
   if (owner.side === "failing" && fails() && failedRow(owner) === row) tail.push("the failure shows here");
-  if (partsAt() !== null && owner.rowFor(partsAt()) === row) tail.push("the orderings part here");
-  mine.replaceChildren(el("b", {}, `Step ${row.number} of ${total}`), ` · ${side}${seconds(step.time)} · ${who}${row.text}${tail.length ? ` · ${tail.join(" · ")}` : ""}`);
-  return `${side}step ${row.number} of ${total}, ${who}${row.text}`;
+  if (divergesAt() !== null && owner.rowFor(divergesAt()) === row) tail.push("the orderings diverge here");
+  mine.replaceChildren(el("b", {}, `Step ${row.number} of ${total}`), ` · ${side}${seconds(step.time)} · ${actor}${row.text}${tail.length ? ` · ${tail.join(" · ")}` : ""}`);
+  return `${side}step ${row.number} of ${total}, ${actor}${row.text}`;
 }
 
 function show(scroll) {
@@ -153,12 +153,12 @@ function move(by) {
   go(owner.positions[index]);
 }
 
-const toFailure = () => { if (found().failed_at !== null) go(found().failed_at, "failing"); };
-const toFork = () => { if (partsAt() !== null) go(partsAt()); };
+const toFailure = () => { if (shownExecution().failed_at !== null) go(shownExecution().failed_at, "failing"); };
+const toFork = () => { if (divergesAt() !== null) go(divergesAt()); };
 const otherSide = () => go(state.position, state.side === "failing" ? "passing" : "failing");
 
 function build() {
-  const seen = found();
+  const seen = shownExecution();
   const passing = seen.passing && seen.passing.trace;
   views = { failing: new View(seen, "failing") };
   if (passing) views.passing = new View(passing, "passing");
@@ -172,13 +172,13 @@ function choose(rank, side = "failing", position = null) {
   state.case = rank;
   showTop();
   showCells();
-  const seen = found();
+  const seen = shownExecution();
   $("main").hidden = !seen;
   showNumbers();
   if (!seen) return;
   build();
   state.side = views[side] ? side : "failing";
-  state.position = position ?? goal(partsAt() ?? blamed()[0] ?? seen.failed_at ?? 0);
+  state.position = position ?? goal(divergesAt() ?? blamed()[0] ?? seen.failed_at ?? 0);
   show(false);
 }
 
@@ -217,7 +217,7 @@ function start() {
   window.addEventListener("beforeprint", draw);
   window.addEventListener("afterprint", draw);
   const [entry, side, position] = location.hash.slice(1).split("/");
-  const first = data.cases.findIndex((one) => one.counterexample);
+  const first = data.cases.findIndex((entry) => entry.counterexample);
   const rank = data.cases[Number(entry) - 1] ? Number(entry) - 1 : Math.max(0, first);
   if (data.cases.length) choose(rank, side, position ? Number(position) : null);
 }

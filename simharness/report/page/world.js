@@ -14,13 +14,13 @@ function showState() {
 function happened(owner, step, row) {
   const name = owner.trace.actors.some((actor) => actor.name === step.actor) ? step.actor : "";
   const title = el("h2", {}, `Step ${step.number}`, name ? ` · ${name}` : "", ` · at ${seconds(step.time)}`);
-  const told = [title, el("p", {}, row && !state.every ? row.text : step.text)];
+  const content = [title, el("p", {}, row && !state.every ? row.text : step.text)];
   if (row && row.last > row.number) {
-    told.push(el("p", { class: "dim" }, `steps ${row.number} to ${row.last}, told as one: nobody came between what matters here`));
+    content.push(el("p", { class: "dim" }, `steps ${row.number} to ${row.last} in one row: no other actor interrupted them`));
   }
-  for (const note of row && !state.every ? row.inside : step.notes) told.push(el("p", { class: "code dim" }, note));
+  for (const note of row && !state.every ? row.inside : step.notes) content.push(el("p", { class: "code dim" }, note));
   const place = row ? row.place : step.place;
-  if (place) told.push(...source(owner, place, step));
+  if (place) content.push(...source(owner, place, step));
   const own = owner.trace.messages.filter((message) => [message.first, message.second].some((number) => step.number <= number && number <= (row ? row.last : number)));
   if (own.length) {
     const lines = own.map((message) => {
@@ -29,9 +29,9 @@ function happened(owner, step, row) {
       const words = `${incoming ? "from" : "to"} ${owner.step(other).actor}: ${message.kind}, ${message.name} `;
       return el("li", {}, words, jump(other, `step ${other}`, owner.side));
     });
-    told.push(el("h3", {}, "Between actors"), el("ul", {}, lines));
+    content.push(el("h3", {}, "Between actors"), el("ul", {}, lines));
   }
-  return told;
+  return content;
 }
 
 function source(owner, place, step) {
@@ -55,17 +55,17 @@ function pointOf(owner, row) {
   const before = owner.rows[owner.rows.indexOf(row) - 1];
   const numbers = [];
   for (let number = (before ? before.last : 0) + 1; number <= row.last; number++) numbers.push(number);
-  if (numbers.includes(partsAt())) return partsAt();
+  if (numbers.includes(divergesAt())) return divergesAt();
   return numbers.find((number) => owner.step(number).choices > 1) || row.number;
 }
 
 function choices(owner, step) {
   const moves = step ? step.moves : owner.movesAfter(0);
   if (!moves.length) return [];
-  const other = partsAt() !== null && step && step.number === partsAt() ? views[state.side === "failing" ? "passing" : "failing"] : null;
+  const other = divergesAt() !== null && step && step.number === divergesAt() ? views[state.side === "failing" ? "passing" : "failing"] : null;
   const others = other && other.step(step.number) ? other.step(step.number).moves.filter((move) => move.taken) : [];
   const items = moves.map((move) => {
-    const elsewhere = others.some((one) => one.actor === move.actor && one.text === move.text && one.alternative === move.alternative) && !move.taken;
+    const elsewhere = others.some((taken) => taken.actor === move.actor && taken.text === move.text && taken.alternative === move.alternative) && !move.taken;
     const kind = !move.possible ? "cannot" : move.taken ? "taken" : elsewhere ? "other" : "";
     const sign = !move.possible ? "–" : move.taken && step ? "●" : "○";
     const said = [move.actor && move.actor !== "clock" ? `${move.actor}: ` : "", move.text];
@@ -84,9 +84,9 @@ function holders(owner, position) {
   const lines = Object.entries(world.held).filter(([, locks]) => locks.length).map(([name, locks]) => el("li", {}, el("b", {}, name), ` holds ${locks.join(", ")}`));
   for (const [name, value] of Object.entries(world.shown)) {
     const until = world.until[name];
-    const told = NOTHING.includes(value) ? "–" : value;
-    const left = until === undefined || told === "–" ? "" : world.wall >= until ? `, ran out at ${seconds(until)}` : ` until ${seconds(until)} (${seconds(until - world.wall)} left)`;
-    lines.push(el("li", {}, `${name}: `, el("b", {}, told), left));
+    const text = NOTHING.includes(value) ? "–" : value;
+    const left = until === undefined || text === "–" ? "" : world.wall >= until ? `, ran out at ${seconds(until)}` : ` until ${seconds(until)} (${seconds(until - world.wall)} left)`;
+    lines.push(el("li", {}, `${name}: `, el("b", {}, text), left));
   }
   if (position === owner.trace.steps.length) for (const text of owner.trace.waiting) lines.push(el("li", { class: "odd" }, text));
   return lines.length ? [el("h3", {}, "Who holds what"), el("ul", {}, lines)] : [];
@@ -102,7 +102,7 @@ function databases(owner, position, row) {
     for (const [name, table] of Object.entries(tables)) {
       const old = (before[database] || {})[name] || { columns: table.columns, rows: [] };
       const rows = difference(old, table);
-      const changed = rows.some((one) => one.kind !== "");
+      const changed = rows.some((each) => each.kind !== "");
       if (!changed && !table.rows.length) { quiet.push(name); continue; }
       made.push(changed ? rowsOf(`${several}${name}`, table, rows) : el("details", {}, el("summary", {}, `${several}${name}, ${plural(table.rows.length, "row")}`), rowsOf(name, table, rows)));
     }
@@ -140,7 +140,7 @@ function rowsOf(name, table, rows) {
 }
 
 function cellText(cell) {
-  const { epoch } = found();
+  const { epoch } = shownExecution();
   if (cell === null) return "–";
   if (typeof cell === "number" && cell >= epoch && cell < epoch + 1e6) return `t+${seconds(cell - epoch)}`;
   return String(cell);
