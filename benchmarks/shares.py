@@ -31,12 +31,9 @@ PARTS = {
     "simharness/runtimes/memory": "shared memory",
     "simharness/instrument/": "shared memory",
     "simharness/runtimes/": "other runtimes (locks, clock, random numbers)",
-    "simharness/strategies/": "races, wakeup trees",
-    "simharness/races.py": "races, wakeup trees",
-    **{
-        f"simharness/{name}.py": "kernel"
-        for name in ("kernel", "record", "striking", "operations", "actors", "clock", "places", "configurations", "faults")
-    },
+    "simharness/search/": "races, wakeup trees",
+    "simharness/engine/": "kernel",
+    "simharness/places.py": "kernel",
     "simharness/": "explorer, world",
 }
 
