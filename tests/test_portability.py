@@ -71,6 +71,6 @@ def test_a_token_that_rests_on_the_version_carries_it_and_another_version_refuse
     assert token.endswith(f":py{here}")
     assert simharness.replay(scenario, token).failure
     with pytest.raises(
-        simharness.TokenError, match=rf"written under Python 3\.99 .* Python {here}, which this is: replay it under Python 3\.99"
+        simharness.TokenError, match=rf"written under Python 3\.99 .* Python {here}, which is running now: replay it under Python 3\.99"
     ):
         simharness.replay(scenario, token.replace(f":py{here}", ":py3.99"))

@@ -426,7 +426,7 @@ def test_afterwards(capsys):
 """
     )
     result.assert_outcomes(failed=1, passed=1)
-    has(result, "deadlock: ", "✗ deadlock: MainThread waits (join a), a waits for b, b waits for a; no actor can")
+    has(result, "deadlock: ", "✗ deadlock: MainThread waits (join a), a waits for b, b waits for a; no actor")
 
 
 def test_a_wider_fixture_that_changes_between_executions_is_nondeterminism(run):

@@ -261,7 +261,7 @@ def test_a_setup_that_defines_something_else_than_before_gets_what_it_defines() 
         connection.execute(f"INSERT INTO number_{number} VALUES (1)")
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (2,)
 
-    with pytest.raises(simharness.Nondeterminism, match="came to rows of memory of connection 1 number_0"):
+    with pytest.raises(simharness.Nondeterminism, match="ended with rows of memory of connection 1 number_0"):
         outcomes(insert, one("SELECT count(*) FROM rows"), kept=True, define=changing)
 
 
