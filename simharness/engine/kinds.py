@@ -66,6 +66,7 @@ class Family:
         said: sentences name it before the object; not where the object's own name says what it is.
         in_memory: it is memory of one process: others cannot use the same one.
         statements: the detail of its steps is SQL.
+        naps: its timed waits add up the naps that they take, not the time that passes: a stall postpones their deadlines.
         held: set where the state of the resource is the name of its holder: why others cannot have it, with `{name}` and `{holder}`.
     """
 
@@ -73,6 +74,7 @@ class Family:
     said: bool = True
     in_memory: bool = False
     statements: bool = False
+    naps: bool = False
     held: str = ""
 
 
