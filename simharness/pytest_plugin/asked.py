@@ -26,6 +26,16 @@ def wanted(item: pytest.Item) -> bool:
     return bool(asked) and (not is_async(item) or (another_library(item) is None and importlib.util.find_spec("trio") is not None))
 
 
+def why_not(item: pytest.Item) -> str | None:
+    """Return what tests like this one are, which `--interleave` leaves as they are; None if this one is explored, or nobody asks for it."""
+    if not item.config.getoption("interleave") or wanted(item):
+        return None
+    if not isinstance(item, pytest.Function):
+        return f"{type(item).__name__}, no test function"
+    library = another_library(item)
+    return f"async, for {library}" if library is not None else "async, and Trio is not installed"
+
+
 def is_async(item: pytest.Function) -> bool:
     """Whether a test is an `async def`."""
     return inspect.iscoroutinefunction(item.function)

@@ -24,7 +24,7 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
-from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, Plan
+from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, Plan, own_attributes
 
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
@@ -193,7 +193,7 @@ class Locations:
         entries = self.entries
         key = id(thing)
         reference: Any = thing
-        if type(thing).__weakrefoffset__ and not isinstance(thing, type):
+        if type(thing).__weakrefoffset__ and not issubclass(type(thing), type):
             reference = _Reference(thing, _gone)
             reference.entries, reference.key = entries, key
         entry = entries[key] = Entry(name, label, reference)
@@ -222,7 +222,7 @@ class Locations:
         kind = self.plan(type(thing)).kind
         if kind == MODULE:
             return self.global_entry(thing.__name__)
-        if kind == CLASS or isinstance(thing, FunctionType):
+        if kind == CLASS or type(thing) is FunctionType:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
         if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
@@ -251,7 +251,7 @@ class Locations:
         kernel = self.kernel
         if kernel.phase > SETUP and not kernel.checking:
             return
-        names = getattr(owner, "__dict__", None)
+        names = own_attributes(owner)
         entry = self.entry(owner) if type(names) is dict else None
         if entry is not None and id(names) not in self.entries and not self.refine(entry):
             kernel.learned.learn(OneLocation(entry.name))

@@ -27,7 +27,7 @@ def source_of(value: Any) -> Any:
     """Return the dictionary that a view or proxy shows; anything else is its own source."""
     if type(value) in SHOWING:
         for found in gc.get_referents(value):
-            if isinstance(found, dict):
+            if issubclass(type(found), dict):
                 return found
     return value
 
@@ -56,8 +56,8 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
         if plan.kind >= LIST:
             parts.append((source, how, None))
             waiting.extend((held, WALK) for held in _held(source, plan.kind))
-        elif isinstance(source, tuple | frozenset):
-            parts_within: Iterator[Any] = tuple.__iter__(source) if isinstance(source, tuple) else frozenset.__iter__(source)
+        elif issubclass(type(source), tuple | frozenset):
+            parts_within: Iterator[Any] = tuple.__iter__(source) if issubclass(type(source), tuple) else frozenset.__iter__(source)
             waiting.extend((held, WALK) for held in parts_within)
         elif plan.kind == OBJECT and (copying or plan.generated):
             for name, held in attributes(source):
@@ -67,9 +67,9 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
 
 
 def _held(source: Any, kind: int) -> Iterator[Any]:
-    if isinstance(source, bytearray):
+    if issubclass(type(source), bytearray):
         return
-    base: Any = next(found for found in (list, deque, dict, set) if isinstance(source, found))
+    base: Any = next(found for found in (list, deque, dict, set) if issubclass(type(source), found))
     for held in base.__iter__(source):
         if type(held) not in SIMPLE:
             yield held
@@ -83,7 +83,7 @@ def sought(memory: Memory, owner: Any, key: Any) -> list[Part]:
     plan = memory.plan(type(source))
     if plan.kind >= LIST and not plan.native("__contains__"):
         return []
-    if type(owner) in _ITEMS and isinstance(key, tuple) and len(key) == 2:
+    if type(owner) in _ITEMS and issubclass(type(key), tuple) and tuple.__len__(key) == 2:
         return [(source, READ, key[0])]
     if plan.kind > LIST and (source is owner or type(owner) in _KEYS):
         return [(source, READ, key)]

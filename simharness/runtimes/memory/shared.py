@@ -73,7 +73,7 @@ class Memory(Locations):
             spot = entry.spots[name] = entry.whole or self.spot(entry, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
-        if write and isinstance(owner, type) and self.kernel.phase == RUNNING:
+        if write and issubclass(type(owner), type) and self.kernel.phase == RUNNING:
             self.kernel.learned.learn(WrittenOnClass(name))
         return self.touch(spot, write)
 
@@ -85,7 +85,7 @@ class Memory(Locations):
 
     def _in_classes(self, owner: Any, name: str) -> list[Spot]:
         spots = []
-        for base in (owner if isinstance(owner, type) else type(owner)).__mro__[:-1]:
+        for base in (owner if issubclass(type(owner), type) else type(owner)).__mro__[:-1]:
             entry = self.entry(base)
             if entry is None:
                 continue
@@ -196,7 +196,7 @@ class Memory(Locations):
             if write:
                 return None
             self._all(entry, container, ALL, touched)
-            return f"[{'…' if kind != LIST else key!r}]" if isinstance(key, int | slice | type(None)) else "[…]"
+            return f"[{'…' if kind != LIST else key!r}]" if type(key) in (int, bool, slice, type(None)) else "[…]"
         spot = entry.items.get(known)
         if spot is None:
             spot = entry.items[known] = self.spot(entry, f"[{_text(known)}]")
@@ -242,7 +242,7 @@ class Memory(Locations):
         if order.bit:
             touched.append((order, True))
             return
-        present = (dict if isinstance(container, dict) else set).__contains__(container, key)
+        present = (dict if issubclass(type(container), dict) else set).__contains__(container, key)
         actor = self.kernel.actor
         if present is (done == REMOVE):
             if order.actor is not None and order.actor is not actor:

@@ -1,0 +1,59 @@
+"""What a failure is called, and whether it takes a race: an exception that is raised although the actors take turns is none's doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice, permutations
+
+from simharness.engine.actors import SHIFT, Failure
+from simharness.engine.kernel import Kernel
+from simharness.errors import SimharnessError
+from simharness.places import last_place
+from simharness.simulation.execution import Deadlock
+from simharness.simulation.simulation import Simulation
+
+MOST = 6
+"""At most so many sequential orderings are run."""
+
+
+def names_of(failure: Failure) -> tuple[str, ...]:
+    """Return the names by which `expect="violated: NAME"` may call a failure."""
+    error = failure.error
+    if isinstance(error, Deadlock):
+        return ("deadlock",)
+    classes = [cls.__name__ for cls in type(error).__mro__ if cls not in (Exception, BaseException, object)]
+    return tuple(name for name in (failure.check, failure.actor, *classes) if name)
+
+
+def fails_in_sequence(simulation: Simulation, failure: Failure) -> bool:
+    """Whether each sequential ordering raises this exception at this line, too, where the author expects a violation and names none.
+
+    An assertion, a check and a deadlock are what authors mean by a violation: those are not looked at.
+    """
+    error = failure.error
+    if isinstance(error, AssertionError | Deadlock) or failure.check is not None:
+        return False
+    if simulation.scenario.expected(simulation.parameters) != "violated":
+        return False
+    wanted = type(error), last_place(error)
+    first = [actor.index for actor in simulation.kernel.cast.actors.values()][:3]
+    try:
+        with simulation.kernel.learned.unchanged():
+            for order in islice(permutations(first), MOST):
+                again = simulation.execute((), _by_turns(simulation.kernel, order)).failure
+                if again is None or (type(again.error), last_place(again.error)) != wanted:
+                    return False
+    except SimharnessError:
+        return False
+    return True
+
+
+def _by_turns(kernel: Kernel, order: Sequence[int]) -> Callable[[list[int]], int]:
+    """Let each actor move until it ends or waits; those in `order` are preferred."""
+
+    def rank(key: int) -> tuple[bool, bool, int]:
+        index = key >> SHIFT
+        current = kernel.actor is not None and kernel.actor.index == index
+        return index not in kernel.cast.actors, not current, order.index(index) if index in order else len(order)
+
+    return lambda enabled: min(enabled, key=rank)
