@@ -359,3 +359,32 @@ def test_a_failing_assertion_of_a_thread_and_of_the_root():
     assert failures[0].startswith("an assertion fails in thread-a: not two at ")
     assert failures[1].startswith("an assertion fails: not three at ")
     assert all(here in failure for failure in failures)
+
+
+CLASS_WIDE = """
+import threading
+import simharness
+
+class Local(threading.local):
+    total = 0
+    def __init__(self):
+        self.n = 0
+
+@simharness.scenario
+def scenario(world):
+    Local.total = 0
+    local, seen = Local(), []
+    world.actor("reads", lambda: seen.append(local.total))
+    def put():
+        Local.total = 1
+    world.actor("writes", put)
+    @world.at_end
+    def nothing_was_there():
+        assert seen == [0]
+"""
+
+
+def test_an_attribute_of_the_class_that_is_read_through_a_thread_local_is_shared(tmp_path):
+    result = simharness.explore(written(tmp_path, CLASS_WIDE))
+    assert result.verdict is Verdict.VIOLATED
+    assert "read Local.total" in result.counterexample.timeline

@@ -961,14 +961,14 @@ def test_interleave_says_how_many_tests_it_did_not_explore_and_why(run, pytester
     pytester.makeconftest(BY_ANOTHER_LIBRARY)
     result = run(ASYNC + threads, "--interleave", "-W", "ignore")
     result.assert_outcomes(passed=2, failed=int(bool(threads)))
-    has(result, "= orderings =", "not explored: 2 tests (async, for asyncio): run once, as always")
+    has(result, "= orderings =", "not explored: 2 tests of asyncio: run once, as always")
     assert "not explored" not in run(ASYNC + threads, "-W", "ignore").stdout.str(), "nobody asked"
 
 
 def test_a_doctest_is_not_explored_and_that_is_said(run, pytester):
     pytester.makepyfile(documented='def one():\n    """\n    >>> one()\n    1\n    """\n    return 1\n')
     result = run("", "--interleave", "--doctest-modules")
-    has(result, "not explored: 1 test (DoctestItem, no test function): run once, as always")
+    has(result, "not explored: 1 test without a test function (DoctestItem): run once, as always")
 
 
 def test_the_summary_says_that_threads_never_met_and_that_nothing_is_checked(run):

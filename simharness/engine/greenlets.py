@@ -119,7 +119,7 @@ class Greenlets:
 
 def _is_success(error: BaseException) -> bool:
     """Whether this is what `sys.exit()` raises for a program that has succeeded; any other status is the program's failure."""
-    if type(error) is not SystemExit:
+    if not isinstance(error, SystemExit):
         return False
     status = error.code
     return status is None or (issubclass(type(status), int) and int(status) == 0)

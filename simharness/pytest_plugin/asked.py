@@ -27,13 +27,12 @@ def wanted(item: pytest.Item) -> bool:
 
 
 def why_not(item: pytest.Item) -> str | None:
-    """Return what tests like this one are, which `--interleave` leaves as they are; None if this one is explored, or nobody asks for it."""
+    """Return which tests these are ("of asyncio"), which `--interleave` leaves as they are; None if this one is explored, or nobody asks for it."""
     if not item.config.getoption("interleave") or wanted(item):
         return None
     if not isinstance(item, pytest.Function):
-        return f"{type(item).__name__}, no test function"
-    library = another_library(item)
-    return f"async, for {library}" if library is not None else "async, and Trio is not installed"
+        return f"without a test function ({type(item).__name__})"
+    return f"of {another_library(item) or 'Trio, which is not installed'}"
 
 
 def is_async(item: pytest.Function) -> bool:

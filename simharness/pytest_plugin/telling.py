@@ -45,7 +45,7 @@ def summary(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]
     if others:
         reporter.write_line(f"{others} {'test has' if others == 1 else 'tests have'} no threads: run once, as always")
     for why, number in sorted(Counter(left).items()):
-        reporter.write_line(f"not explored: {number} {'test' if number == 1 else 'tests'} ({why}): run once, as always")
+        reporter.write_line(f"not explored: {number} {'test' if number == 1 else 'tests'} {why}: run once, as always")
 
 
 def annotate(reporter: pytest.TerminalReporter, told: Sequence[Mapping[str, Any]]) -> None:

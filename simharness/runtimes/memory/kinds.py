@@ -44,16 +44,18 @@ class Plan:
     Attributes:
         kind: one of the constants of this module.
         generated: whether methods that the class has been given compare and show its fields.
+        thread_local: whether attributes are each thread's own, except those of the class.
         genuine: whether each operation on items is the container's own; `native` then need not be asked.
         reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
     """
 
-    __slots__ = ("_native", "cls", "generated", "genuine", "kind", "reads", "writes")
+    __slots__ = ("_native", "cls", "generated", "genuine", "kind", "reads", "thread_local", "writes")
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.kind = kind_of(cls)
         self.genuine = cls in _GENUINE
+        self.thread_local = issubclass(cls, _thread_locals())
         self.generated = self.kind == OBJECT and any(_first(cls, name) is not None for name in ("__dataclass_fields__", "__attrs_attrs__"))
         self.reads: dict[str, bool] = {}
         self.writes: dict[str, bool] = {}

@@ -83,6 +83,11 @@ class Memory(Locations):
             return self.touch(spot, True)
         return self.touch_all([(one, False) for one in (spot, *self._in_classes(owner, name))], spot.entry.label + spot.key)
 
+    def read_class(self, owner: Any, name: str) -> None:
+        """An attribute that somebody writes on a class is read through an instance whose own attributes are no locations."""
+        if self.kernel.phase != SETUP:
+            self.touch_all([(spot, False) for spot in self._in_classes(owner, name)], f"{type(owner).__name__}.{name}")
+
     def _in_classes(self, owner: Any, name: str) -> list[Spot]:
         spots = []
         for base in (owner if issubclass(type(owner), type) else type(owner)).__mro__[:-1]:
