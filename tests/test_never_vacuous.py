@@ -521,6 +521,22 @@ def slips(world):
 
 
 @simharness.scenario(expect="violated")
+def each_slips_at_a_line_of_its_own(world):
+    cell = world.shared(0, "cell")
+
+    def one():
+        cell.add(1)
+        {}["typo"]
+
+    def other():
+        cell.add(1)
+        {}["another typo"]
+
+    world.actor("a", one)
+    world.actor("b", other)
+
+
+@simharness.scenario(expect="violated")
 def raises_in_a_race(world):
     """The twin: a KeyError that takes a race."""
     cell = world.shared(0, "cell")
@@ -533,8 +549,9 @@ def raises_in_a_race(world):
     world.actor("b", cell.set, 1)
 
 
-def test_an_exception_that_the_sequential_orderings_raise_too_meets_no_expectation_of_a_violation():
-    result = simharness.explore(slips)
+@pytest.mark.parametrize("scenario", [slips, each_slips_at_a_line_of_its_own])
+def test_an_exception_that_the_sequential_orderings_raise_too_meets_no_expectation_of_a_violation(scenario):
+    result = simharness.explore(scenario)
     assert (result.verdict, result.as_expected, result.exit_status) == (Verdict.VIOLATED, False, 1)
     assert result.unlike == "no race"
     assert "the sequential orderings raise this exception, too: it takes no race" in result.counterexample.shortness

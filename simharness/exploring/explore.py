@@ -106,13 +106,13 @@ class Explorer:
         """Explore and report."""
         progress = self._reporter.progress
         progress.started(self.scenario, self.parameters)
-        trouble: SimharnessError | None = None
+        trouble: Exception | None = None
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
             rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, began=self._began)
             try:
                 exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds))
-            except SimharnessError as error:
+            except Exception as error:
                 if self._hand is None:
                     raise
                 trouble, exhausted, counterexample = error, False, None
@@ -138,11 +138,11 @@ class Explorer:
     def _keep(self, hand: InHand) -> None:
         self._hand = hand
 
-    def _not_lost(self, result: Result, hand: InHand, trouble: SimharnessError | None) -> Result:
+    def _not_lost(self, result: Result, hand: InHand, trouble: Exception | None) -> Result:
         """Return the result with the counterexample that was in hand before exploring started over, and did not find it again.
 
         Raises:
-            SimharnessError: it does not fail any more; what went wrong in between, if something did.
+            Nondeterminism: it does not fail any more. What went wrong in between, if something did.
         """
         why = result.bounds.partition("; ")[0] if trouble is None else str(trouble).partition("\n")[0]
         found = from_hand(self.scenario, hand, self.settings, f"exploring again, with what this taught, did not find it: {why}")
@@ -162,7 +162,7 @@ class Explorer:
         limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None)
         try:
             other = Explorer(self.scenario, case, "dpor", True, limits).run()
-        except SimharnessError as error:
+        except Exception as error:
             said = f"the batches of {trio.used()} could not be tried: {error}"
             return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
         if other.counterexample is not None:

@@ -27,7 +27,7 @@ def wanted(item: pytest.Item) -> bool:
 
 
 def why_not(item: pytest.Item) -> str | None:
-    """Return which tests these are ("of asyncio"), which `--interleave` leaves as they are; None if this one is explored, or nobody asks for it."""
+    """Return which tests like this one are not explored ("of asyncio") though `--interleave` asks for it; None if it is explored."""
     if not item.config.getoption("interleave") or wanted(item):
         return None
     if not isinstance(item, pytest.Function):

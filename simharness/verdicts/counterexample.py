@@ -60,7 +60,7 @@ def counterexample(simulation: Simulation, failing: Execution, keep: Callable[[I
     if best != hand.keys:
         try:
             hand = _in_hand(simulation, *witness(simulation, best))
-        except SimharnessError as error:
+        except Exception as error:
             why, shortness = None, _failed("shortened", error)
     found = _reported(simulation, hand, shortness, why)
     return found if mark.holds else None
@@ -99,13 +99,13 @@ def _explained(simulation: Simulation, failing: Execution) -> tuple[Sequence[int
     try:
         shrinker = Shrinker(simulation, failing, budget - budget // FOR_BLAME)
         shortness = shrinker.run()
-    except SimharnessError as error:
+    except Exception as error:
         return list(failing.keys), _failed("shortened", error), None
     if not mark.holds or not budget or not shrinker.cost.steps:
         return list(shrinker.best), shortness, None
     try:
         why = explain(simulation, shrinker, budget - shrinker.ran)
-    except SimharnessError as error:
+    except Exception as error:
         return list(shrinker.best), f"{shortness}; {_failed('explained', error)}", None
     return list(shrinker.best), shortness, why
 
@@ -115,12 +115,12 @@ def _reported(simulation: Simulation, hand: InHand, shortness: str, why: Why | N
     confirmed = HERE
     try:
         same_again(simulation, hand.keys, hand.account)
-    except SimharnessError as error:
+    except Exception as error:
         confirmed = f"{HERE}, not in the same way each time: {_first_line(error)}"
     failed_at = hand.failure.step + 1
     try:
         trace = simulation.record(hand.keys, hand.text, failed_at)
-    except SimharnessError as error:
+    except Exception as error:
         shortness = f"{shortness}; {_failed('recorded', error)}"
         trace = Trace(simulation.scenario.name, dict(simulation.parameters), {}, (), failure=hand.text, failed_at=failed_at)
     without_race = fails_in_sequence(simulation, hand.failure)
@@ -138,9 +138,10 @@ def _reported(simulation: Simulation, hand: InHand, shortness: str, why: Why | N
     )
 
 
-def _failed(what: str, error: SimharnessError) -> str:
+def _failed(what: str, error: Exception) -> str:
     return f"not {what}: {_first_line(error)}"
 
 
-def _first_line(error: SimharnessError) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _first_line(error: Exception) -> str:
+    said = next(iter(str(error).splitlines()), "")
+    return said if said and isinstance(error, SimharnessError) else f"{type(error).__name__}: {said}"
