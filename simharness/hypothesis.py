@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 from hypothesis import reject
@@ -131,7 +132,7 @@ def rules_as_actors(machine: type[RuleBasedStateMachine], actors: int | Sequence
             world.actor(name, perform, programs.get(name, ()))
         for invariant in invariants.values():
             world.always(_check(invariant, performer.state))
-        world.at_end(performer.state.teardown)
+        world.at_end(performer.tear_down)
 
     scenario = Scenario(run, {"programs": [st.fixed_dictionaries(programs)]})
     scenario.name = scenario.address = scenario.__name__ = machine.__name__
@@ -145,6 +146,10 @@ class _Performer:
     def __init__(self, state: RuleBasedStateMachine) -> None:
         self.state = state
         self._bundles: dict[str, list[Any]] = {}
+
+    def tear_down(self) -> None:
+        """Call the machine's `teardown`, which may return what it likes."""
+        self.state.teardown()
 
     def perform(self, rule: Any, arguments: Mapping[str, Any]) -> None:
         """Call a rule, unless it has to be skipped now."""
@@ -197,9 +202,8 @@ def _check_program(machine: type[Any], actors: Sequence[str], actor: str, progra
 
 
 def _check(invariant: Any, state: RuleBasedStateMachine) -> Any:
-    def check() -> None:
-        if all(holds(state) for holds in invariant.preconditions):
-            invariant.function(state)
+    @wraps(invariant.function)
+    def check() -> Any:
+        return invariant.function(state) if all(holds(state) for holds in invariant.preconditions) else None
 
-    check.__name__ = invariant.function.__name__
     return check

@@ -43,6 +43,8 @@ GROUPS = {
     "trio": ("tests/test_trio_reduction.py",),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
     "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),
+    "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
+    "pytest": ("tests/test_pytest_plugin.py",),
 }
 MINUTES = 20
 

@@ -1,6 +1,10 @@
 """What proves nothing is never "verified": each way of having explored nothing, and two ways of having explored too little."""
 
 import contextlib
+import functools
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -241,3 +245,471 @@ def test_an_actor_that_is_stuck_from_the_start_in_some_orderings_only_has_moved(
     result = simharness.explore(one_place)
     assert result.verdict == "verified", result.bounds
     assert result.deadlocks > 0
+
+
+# What a check says, and whether anything is said at all
+
+NOT_NONE = {
+    "False": lambda: False,
+    "True": lambda: True,
+    "a number": lambda: 0,
+    "an object": object,
+    "the answer of a partial": functools.partial(int, "0"),
+}
+
+
+@pytest.mark.parametrize("declare", ["always", "at_end", "eventually"])
+@pytest.mark.parametrize("answer", NOT_NONE)
+def test_a_check_that_returns_something_is_a_mistake_that_is_named(declare, answer):
+    def scenario(world):
+        two_setters(world)
+        more = {"within": 10} if declare == "eventually" else {}
+        getattr(world, declare)(NOT_NONE[answer], **more)
+
+    with pytest.raises(simharness.Misuse, match=r"returned .*; a check returns None when the invariant holds and raises AssertionError"):
+        simharness.explore(scenario)
+
+
+def test_a_check_that_is_a_coroutine_or_a_generator_never_ran_and_is_a_mistake():
+    async def later():
+        raise AssertionError("never awaited")
+
+    def pieces():
+        yield
+
+    for check, what in ((later, "a coroutine"), (pieces, "a generator")):
+
+        def scenario(world, check=check):
+            two_setters(world)
+            world.at_end(check)
+
+        with pytest.raises(simharness.Misuse, match=rf"check {check.__name__} returned {what}"):
+            simharness.explore(scenario)
+
+
+def test_a_check_whose_answer_is_an_object_of_the_users_is_named_without_asking_it():
+    class Touchy:
+        def __repr__(self):
+            raise ZeroDivisionError
+
+        @property
+        def __class__(self):
+            raise ZeroDivisionError
+
+    def scenario(world):
+        actors(world, lambda: world.step("one"))
+        world.at_end(Touchy)
+
+    with pytest.raises(simharness.Misuse, match="returned a Touchy"):
+        simharness.explore(scenario)
+
+
+def test_a_check_that_is_not_callable_is_a_mistake_where_it_is_declared():
+    with pytest.raises(simharness.Misuse, match=r"world\.at_end needs a function to call, not False"):
+        simharness.explore(lambda world: world.at_end(False))
+
+
+def two_setters(world):
+    cell = world.shared(0, "cell")
+    world.actor("a", cell.set, 1)
+    world.actor("b", cell.set, 2)
+    return cell
+
+
+def states_nothing(world):
+    two_setters(world)
+
+
+def asserts_in_an_actor(world):
+    cell = two_setters(world)
+
+    def look():
+        assert cell.get() in (0, 1, 2)
+
+    world.actor("c", look)
+
+
+def calls_a_helper_that_asserts(world):
+    cell = two_setters(world)
+    world.actor("c", lambda: _in_range(cell.get()))
+
+
+def _in_range(value):
+    assert 0 <= value <= 2
+
+
+class Keeper:
+    def __init__(self, cell):
+        self.cell = cell
+
+    def look(self):
+        assert self.cell.get() >= 0
+
+
+def has_a_method_that_asserts(world):
+    world.actor("c", Keeper(two_setters(world)).look)
+
+
+def raises_by_itself(world):
+    cell = two_setters(world)
+
+    def look():
+        if cell.get() > 2:
+            raise RuntimeError("too large")
+
+    world.actor("c", look)
+
+
+def collects_outcomes(world):
+    cell = two_setters(world)
+    world.at_end(lambda: world.outcome(cell.get()))
+
+
+def asserts_by_unittest(world):
+    import unittest
+
+    cell = two_setters(world)
+    world.actor("c", lambda: unittest.TestCase().assertGreaterEqual(cell.get(), 0))  # noqa: PT009  # this is what is tested
+
+
+NOTHING = "nothing is checked: no assert, no check, no expect"
+
+
+@pytest.mark.parametrize("strategy", ["dpor", "exhaustive"])
+def test_that_nothing_is_checked_is_said(strategy):
+    result = simharness.explore(states_nothing, strategy)
+    assert result.verdict is Verdict.VERIFIED
+    assert result.remarks == (NOTHING,)
+    assert NOTHING in result.bounds
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        asserts_in_an_actor,
+        calls_a_helper_that_asserts,
+        has_a_method_that_asserts,
+        raises_by_itself,
+        collects_outcomes,
+        asserts_by_unittest,
+        racing,
+        simharness.scenario(expect="verified")(states_nothing),
+    ],
+)
+def test_a_scenario_that_checks_something_is_not_said_to_check_nothing(scenario):
+    result = simharness.explore(scenario)
+    assert result.verdict is Verdict.VERIFIED
+    assert NOTHING not in result.bounds
+
+
+def apart(world):
+    for name in "ab":
+        cell = world.shared(0, f"cell of {name}")
+        world.actor(name, cell.add, 1)
+
+    @world.at_end
+    def holds():
+        assert cell.get() == 1
+
+
+def handed_over(world):
+    cell = world.shared(0, "cell")
+    world.actor("giver", cell.set, 1)
+    world.actor("taker", cell.wait_until, bool)
+    world.at_end(lambda: None)
+
+
+def one_actor(world):
+    world.actor("a", world.shared(0, "cell").set, 1)
+    world.at_end(lambda: None)
+
+
+def threads_apart():
+    boxes = [[0], [0]]
+    threads = [threading.Thread(target=box.append, args=(1,), name=f"t{n}") for n, box in enumerate(boxes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert boxes == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(("scenario", "names"), [(apart, "a and b"), (threads_apart, "t0 and t1")])
+def test_that_actors_ran_and_never_met_is_said(scenario, names):
+    result = simharness.explore(scenario)
+    assert (result.verdict, result.executions) == (Verdict.VERIFIED, 1)
+    assert result.remarks == (f"{names} never met: one ordering",)
+
+
+@pytest.mark.parametrize("scenario", [racing, handed_over, one_actor])
+def test_actors_that_met_or_were_alone_are_not_said_to_have_never_met(scenario):
+    result = simharness.explore(scenario)
+    assert result.verdict is Verdict.VERIFIED
+    assert "never met" not in result.bounds
+
+
+def test_within_a_bound_one_ordering_does_not_say_that_actors_never_met():
+    assert "never met" not in simharness.explore(racing, settings=Settings(preemptions=0, delays=None)).bounds
+
+
+def lost(world):
+    cell = world.shared(0, "cell")
+
+    def bump():
+        cell.set(cell.get() + 1)
+
+    world.actor("a", bump)
+    world.actor("b", bump)
+
+    @world.at_end
+    def counted():
+        assert cell.get() == 2
+
+
+@pytest.mark.parametrize(("name", "as_expected"), [("counted", True), ("AssertionError", True), ("other", False), ("deadlock", False)])
+def test_an_expectation_can_name_what_is_violated(name, as_expected):
+    scenario = simharness.scenario(expect=f"violated: {name}")(lost)
+    result = simharness.explore(scenario)
+    assert result.verdict is Verdict.VIOLATED
+    assert (result.as_expected, result.exit_status) == (as_expected, 0 if as_expected else 1)
+    assert result.expected == f"violated: {name}"
+    assert result.unlike == ("" if as_expected else f"not violated: {name}")
+
+
+def test_a_deadlock_can_be_named_and_so_can_each_case():
+    @simharness.scenario(locks=[1, 2], expect={2: "violated: deadlock"})
+    def in_order(world, locks):
+        first, second = threading.Lock(), threading.Lock()
+
+        def one():
+            with first, second:
+                pass
+
+        def other():
+            with second if locks == 2 else first, first if locks == 2 else second:
+                pass
+
+        actors(world, one, other)
+
+    assert [(str(result.verdict), result.as_expected) for result in simharness.explore_all(in_order)] == [
+        ("verified", True),
+        ("violated", True),
+    ]
+
+
+@pytest.mark.parametrize("expect", ["violated:", "violated: ", "verified: counted", "wrong: counted", "violatedcounted"])
+def test_an_expectation_that_names_nothing_or_the_wrong_verdict_is_refused(expect):
+    with pytest.raises(simharness.Misuse, match="expect says"):
+        simharness.scenario(expect=expect)(lost)
+
+
+@simharness.scenario(expect="violated")
+def slips(world):
+    """The author's slip is raised in every ordering; the race that is expected is not what the exploration finds."""
+    cell = world.shared(0, "cell")
+
+    def bump():
+        cell.set(cell.get() + 1)
+        {}["typo"]
+
+    world.actor("a", bump)
+    world.actor("b", bump)
+
+    @world.at_end
+    def counted():
+        assert cell.get() == 2
+
+
+@simharness.scenario(expect="violated")
+def each_slips_at_a_line_of_its_own(world):
+    cell = world.shared(0, "cell")
+
+    def one():
+        cell.add(1)
+        {}["typo"]
+
+    def other():
+        cell.add(1)
+        {}["another typo"]
+
+    world.actor("a", one)
+    world.actor("b", other)
+
+
+@simharness.scenario(expect="violated")
+def raises_in_a_race(world):
+    """The twin: a KeyError that takes a race."""
+    cell = world.shared(0, "cell")
+
+    def looks_twice():
+        seen = cell.get()
+        {seen: "unchanged"}[cell.get()]
+
+    world.actor("a", looks_twice)
+    world.actor("b", cell.set, 1)
+
+
+@pytest.mark.parametrize("scenario", [slips, each_slips_at_a_line_of_its_own])
+def test_an_exception_that_the_sequential_orderings_raise_too_meets_no_expectation_of_a_violation(scenario):
+    result = simharness.explore(scenario)
+    assert (result.verdict, result.as_expected, result.exit_status) == (Verdict.VIOLATED, False, 1)
+    assert result.unlike == "no race"
+    assert "the sequential orderings raise this exception, too: it takes no race" in result.counterexample.shortness
+
+
+def test_an_exception_that_takes_a_race_meets_the_expectation_and_so_does_one_that_is_named():
+    result = simharness.explore(raises_in_a_race)
+    assert (result.verdict, result.as_expected) == (Verdict.VIOLATED, True)
+    assert simharness.explore(simharness.scenario(expect="violated: KeyError")(slips.function)).as_expected
+
+
+# python -O
+
+LOST = """
+import simharness
+@simharness.scenario
+def lost_update(world):
+    counter = world.shared(0, "counter")
+    def bump():
+        counter.set(counter.get() + 1)
+    world.actor("a", bump)
+    world.actor("b", bump)
+    @world.at_end
+    def both_counted():
+        {check}
+"""
+
+
+def optimized(file, *arguments, **environment):
+    command = [sys.executable, *arguments, "-m", "simharness", "explore", str(file), "--no-timelines"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(("arguments", "environment"), [(("-O",), {}), (("-OO",), {}), ((), {"PYTHONOPTIMIZE": "1"})])
+def test_a_scenario_whose_asserts_python_has_removed_is_refused_in_one_line(tmp_path, arguments, environment):
+    file = tmp_path / "lost.py"
+    file.write_text(LOST.replace("{check}", "assert counter.get() == 2"), encoding="utf-8")
+    done = optimized(file, *arguments, **environment)
+    assert done.returncode == 2
+    assert "python -O removes assert statements, also those of lost, and everything would hold" in done.stderr
+
+
+def test_a_scenario_that_has_no_asserts_is_explored_under_python_o_too(tmp_path):
+    file = tmp_path / "raising.py"
+    file.write_text(LOST.replace("{check}", "if counter.get() != 2: raise AssertionError('lost')"), encoding="utf-8")
+    done = optimized(file, "-O")
+    assert done.returncode == 1, done.stderr
+    assert "VIOLATED" in done.stdout
+
+
+def test_a_scenario_whose_checks_another_module_of_the_users_asserts_is_refused_under_python_o(tmp_path):
+    (tmp_path / "checks_of_mine.py").write_text("def holds(value):\n    assert value == 2\n", encoding="utf-8")
+    file = tmp_path / "elsewhere.py"
+    file.write_text("from checks_of_mine import holds\n" + LOST.replace("{check}", "holds(counter.get())"), encoding="utf-8")
+    done = optimized(file, "-O", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2, done.stdout
+    assert "those of checks_of_mine" in done.stderr
+
+
+# sys.exit
+
+
+def exits(status):
+    def scenario(world):
+        cell = world.shared(0, "cell")
+
+        def bump():
+            cell.set(cell.get() + 1)
+
+        def looks():
+            cell.wait_until(lambda value: value >= 1)
+            bump()
+            if cell.get() < 2:
+                sys.exit(status)
+
+        world.actor("a", bump)
+        world.actor("looks", looks)
+
+    return scenario
+
+
+@pytest.mark.parametrize("status", ["lost update", 1, 2, -1, 256, "", 0.5, [0]])
+def test_an_exit_with_a_status_is_a_failure_of_the_actor_that_exits(status):
+    result = simharness.explore(simharness.scenario(exits(status)))
+    assert result.verdict is Verdict.VERIFIED, "no ordering exits: the twin"
+
+    def in_the_end(world):
+        actors(world, lambda: sys.exit(status))
+
+    result = simharness.explore(in_the_end)
+    assert result.verdict is Verdict.VIOLATED
+    assert "raised SystemExit: " in result.counterexample.failure
+
+
+@pytest.mark.parametrize("status", [None, 0, False])
+def test_an_exit_without_a_status_ends_an_actor_quietly(status):
+    def scenario(world):
+        cell = world.shared(0, "cell")
+
+        def exits_early():
+            cell.add(1)
+            sys.exit(status)
+
+        world.actor("a", exits_early)
+        world.actor("b", exits_early)
+
+        @world.at_end
+        def counted():
+            assert cell.get() == 2
+
+    assert simharness.explore(scenario).verdict is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize(("status", "verdict"), [("lost update", "violated"), (3, "violated"), (0, "verified"), (None, "verified")])
+def test_the_root_exits_as_a_script_does(status, verdict):
+    def root():
+        taken, lock = [], threading.Lock()
+
+        def take():
+            with lock:
+                taken.append(threading.current_thread().name)
+
+        threads = [threading.Thread(target=take, name=name) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if taken == ["b", "a"]:
+            sys.exit(status)
+
+    result = simharness.explore(root)
+    assert result.verdict == verdict
+    assert result.verdict == "verified" or f"MainThread raised SystemExit: {status}" in result.counterexample.failure
+
+
+def test_every_exit_of_a_thread_is_quiet_as_in_cpython():
+    def root():
+        ended = []
+
+        def work():
+            ended.append(1)
+            sys.exit("of no interest")
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(ended) == 2
+
+    assert simharness.explore(root).verdict is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize("status", ["config missing", 2, 0, None])
+def test_an_exit_during_set_up_is_a_mistake_that_is_named(status):
+    def scenario(world):
+        actors(world, lambda: world.step("one"))
+        sys.exit(status)
+
+    with pytest.raises(simharness.Misuse, match="raised SystemExit during set-up"):
+        simharness.explore(scenario)

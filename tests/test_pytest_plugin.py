@@ -889,3 +889,122 @@ def test_the_upstream_test_fails_on_the_late_contender_under_a_lease_and_is_veri
 def test_a_summary_can_travel_between_processes():
     summary = simharness.pytest_plugin.exploring.Summary("test_it.py::test")
     assert json.loads(json.dumps(summary.plain()))["nodeid"] == "test_it.py::test"
+
+
+HANDED_ON = """
+import queue
+
+{mark}
+@pytest.mark.interleave
+def test_the_caller_gets_the_error():
+    answers = queue.Queue()
+    def worker():
+        try:
+            raise OSError("cannot open")
+        except OSError as problem:
+            answers.put(problem)
+            raise
+    threading.Thread(target=worker, daemon=True).start()
+    with pytest.raises(OSError):
+        raise answers.get()
+"""
+IGNORED = "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+
+
+@pytest.mark.parametrize(
+    ("mark", "arguments", "passes"),
+    [
+        (f"@pytest.mark.filterwarnings({IGNORED!r})", (), True),
+        ("@pytest.mark.filterwarnings('ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning')", (), True),
+        ("", ("-W", IGNORED), True),
+        ("", (), False),
+        ("@pytest.mark.filterwarnings('ignore')", (), False),
+        ("@pytest.mark.filterwarnings('ignore:Another text:pytest.PytestUnhandledThreadExceptionWarning')", (), False),
+        ("@pytest.mark.filterwarnings('error::pytest.PytestUnhandledThreadExceptionWarning')", ("-W", IGNORED), False),
+    ],
+)
+def test_an_exception_that_ends_a_thread_is_allowed_as_pytest_allows_it(run, mark, arguments, passes):
+    result = run(HANDED_ON.replace("{mark}", mark), *arguments)
+    result.assert_outcomes(passed=int(passes), failed=int(not passes))
+    if passes:
+        has(result, "OSError in a thread: ignored, as the test's filterwarnings says")
+
+
+def test_an_assertion_of_the_test_still_fails_where_the_exceptions_of_threads_are_ignored(run):
+    result = run(f"pytestmark = pytest.mark.filterwarnings({IGNORED!r})\n" + OVERDRAWN)
+    result.assert_outcomes(failed=1)
+
+
+BY_ANOTHER_LIBRARY = """
+import asyncio
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if asyncio.iscoroutinefunction(pyfuncitem.function):
+        asyncio.run(pyfuncitem.obj())
+        return True
+"""
+ASYNC = """
+@pytest.mark.asyncio
+async def test_one():
+    pass
+
+@pytest.mark.asyncio
+async def test_two():
+    pass
+"""
+
+
+@pytest.mark.parametrize("threads", ["", OVERDRAWN.replace("@pytest.mark.interleave\n", "")], ids=["alone", "beside another"])
+def test_interleave_says_how_many_tests_it_did_not_explore_and_why(run, pytester, threads):
+    pytester.makeconftest(BY_ANOTHER_LIBRARY)
+    result = run(ASYNC + threads, "--interleave", "-W", "ignore")
+    result.assert_outcomes(passed=2, failed=int(bool(threads)))
+    has(result, "= orderings =", "not explored: 2 tests of asyncio: run once, as always")
+    assert "not explored" not in run(ASYNC + threads, "-W", "ignore").stdout.str(), "nobody asked"
+
+
+def test_a_doctest_is_not_explored_and_that_is_said(run, pytester):
+    pytester.makepyfile(documented='def one():\n    """\n    >>> one()\n    1\n    """\n    return 1\n')
+    result = run("", "--interleave", "--doctest-modules")
+    has(result, "not explored: 1 test without a test function (DoctestItem): run once, as always")
+
+
+def test_the_summary_says_that_threads_never_met_and_that_nothing_is_checked(run):
+    result = run(
+        """
+@pytest.mark.interleave
+def test_apart():
+    boxes = [[], []]
+    threads = [threading.Thread(target=box.append, args=(1,), name=name) for name, box in zip(("left", "right"), boxes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+    )
+    result.assert_outcomes(passed=1)
+    has(result, "    left and right never met: one ordering", "    nothing is checked: no assert, no check, no expect")
+
+
+def test_a_violation_that_cannot_be_repeated_is_told_without_what_it_raised(run, monkeypatch):
+    def fail(*_, **__):
+        raise simharness.TokenError("does not fit")
+
+    monkeypatch.setattr(simharness.pytest_plugin.exploring.Exploration, "_in_full", fail)
+    result = run(OVERDRAWN)
+    result.assert_outcomes(failed=1)
+    has(result, "violated", "    the failing ordering could not be repeated: does not fit")
+
+
+def test_asserts_that_pytest_has_rewritten_stay_under_python_o(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    pytester.makepyfile(test_it=BANK + OVERDRAWN)
+    plugin = () if INSTALLED else ("-p", "simharness.pytest_plugin")
+    result = pytester.runpytest_subprocess(*plugin, "-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    has(result, "assert -100 == 0")
+    result = pytester.runpytest_subprocess(*plugin, "-p", "no:cacheprovider", "--assert=plain")
+    result.assert_outcomes(failed=1)
+    has(result, "Misuse: python -O removes assert statements")

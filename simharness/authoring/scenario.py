@@ -24,6 +24,7 @@ from simharness.settings import check_order
 
 Parameters = Mapping[str, Any]
 VERDICTS = ("verified", "violated", "inconclusive")
+_NAMED = ", or 'violated: NAME' with what is violated"
 Expectation = str | Mapping[Any, str] | Callable[..., str]
 
 
@@ -35,12 +36,14 @@ class Scenario:
         name: the function's name.
         address: PATH::NAME if it was loaded from a file, as on the command line.
         matrix: for each parameter, the values it takes; the scenario's cases are their product.
-        expect: the expected verdict, as for `scenario`.
+        expect: the expected verdict, as for `scenario`; "verified" by default.
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is allowed, not a violation.
         trio_order: the orders in which Trio's tasks are resumed: "any", or those of its "batches".
         instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
         log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
+        says_expect: whether the author says which verdict is expected.
+        roots: the functions from which the scenario's code can be found without running it.
         takes_world: whether the function takes a world; if not, it is the root actor itself.
     """
 
@@ -48,7 +51,7 @@ class Scenario:
         self,
         function: Callable[..., Any],
         matrix: Mapping[str, Sequence[Any]] | None = None,
-        expect: Expectation = "verified",
+        expect: Expectation | None = None,
         max_delay: float | None = None,
         allow_deadlock: bool = False,
         instrument: Sequence[str] = (),
@@ -64,7 +67,9 @@ class Scenario:
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.address = self.name
         self.matrix = {name: list(values) for name, values in (matrix or {}).items()}
-        self.expect = expect
+        self.says_expect = expect is not None
+        self.expect: Expectation = "verified" if expect is None else expect
+        self.roots: tuple[Any, ...] = (function,)
         self.max_delay = max_delay
         for model in self.matrix.get("faults", ()):
             Faults.of(model)
@@ -75,9 +80,9 @@ class Scenario:
         self.__name__ = self.name
         self.__module__ = function.__module__
         self.takes_world = _takes_world(function, self.matrix)
-        for value in _expected_values(expect):
-            if value not in VERDICTS:
-                raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}")
+        for value in _expected_values(self.expect):
+            if not _is_verdict(value):
+                raise Misuse(f"scenario {self.name}: expect says {value!r}; it must be one of {', '.join(VERDICTS)}{_NAMED}")
 
     @property
     def about(self) -> str:
@@ -127,8 +132,8 @@ class Scenario:
             raise Misuse(
                 f"scenario {self.name}: its expect raised {type(error).__name__}: {error}; it is called with {parameters}"
             ) from error
-        if verdict not in VERDICTS:
-            raise Misuse(f"scenario {self.name}: its expect returned {verdict!r}; it must return one of {', '.join(VERDICTS)}")
+        if not _is_verdict(verdict):
+            raise Misuse(f"scenario {self.name}: its expect returned {verdict!r}; it must return one of {', '.join(VERDICTS)}{_NAMED}")
         return str(verdict)
 
     def _pairs(self, text: str) -> Iterator[tuple[str, str]]:
@@ -172,7 +177,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Mark a function as a scenario; a decorator with or without options.
 
     Args:
-        expect: the expected verdict of every case, or a mapping from a case's parameter value (a tuple of them, or
+        expect: the expected verdict of every case ("violated: NAME" says what is violated, too: a check, a kind of exception or
+            "deadlock"), or a mapping from a case's parameter value (a tuple of them, or
             "name=value,name=value") to it, or a function of the parameters.
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
@@ -252,6 +258,12 @@ def _takes_world(function: Callable[..., Any], matrix: Mapping[str, Any]) -> boo
         and parameter.default is parameter.empty
     ]
     return bool(positional)
+
+
+def _is_verdict(text: object) -> bool:
+    """Whether this is a verdict, or "violated: NAME", which names the check, the kind of exception or "deadlock"."""
+    verdict, colon, name = text.partition(":") if isinstance(text, str) else ("", "", "")
+    return verdict in VERDICTS and (not colon or (verdict == "violated" and bool(name.strip())))
 
 
 def _expected_values(expect: Expectation) -> list[str]:

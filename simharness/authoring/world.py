@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
+from types import CoroutineType
 from typing import Any, TypeVar
 
 from simharness.engine.clock import SECOND, nanoseconds
@@ -19,7 +20,7 @@ from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.liveness import Promise
 from simharness.engine.operations import Operation, Resource
 from simharness.errors import Misuse, SimharnessError, Stuck
-from simharness.places import caller, last_place
+from simharness.places import Place, caller, last_place
 from simharness.runtimes.trio.patches import run_async
 from simharness.trace.moves import OPTIONS
 
@@ -188,7 +189,7 @@ class World:
         The cells and tables that the check reads are recorded, and steps that write them are not reordered freely, so that
         reduction loses no state. What else it reads (attributes of plain objects) is seen only in the orderings explored.
         """
-        self._always.append(check)
+        self._always.append(_silent(check, "always"))
         self._kernel.watch(self.check_always)
         return check
 
@@ -202,13 +203,13 @@ class World:
         """
         if not within > 0:
             raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
-        self.promises.append(Promise(check, nanoseconds(within)))
+        self.promises.append(Promise(_silent(check, "eventually"), nanoseconds(within)))
         self._kernel.watch(self.check_always, fair=True)
         return check
 
     def at_end(self, check: Check) -> Check:
         """Declare an invariant that holds when every actor has ended. Use as a decorator."""
-        self.checks_at_end.append(check)
+        self.checks_at_end.append(_silent(check, "at_end"))
         return check
 
     def outcome(self, value: Hashable) -> None:
@@ -299,6 +300,42 @@ class World:
 def name_of(check: Check) -> str:
     """Return the name of a check: its function's."""
     return str(getattr(check, "__name__", None) or type(check).__name__)
+
+
+def _silent(check: Check, kind: str) -> Check:
+    """Return a check under the same name that refuses an answer: a check that returns False instead of asserting would always hold.
+
+    Raises:
+        Misuse: `check` cannot be called.
+    """
+    if not callable(check):
+        raise Misuse(f"{caller()}: world.{kind} needs a function to call, not {_named(check)}")
+
+    name = name_of(check) if hasattr(check, "__name__") or kind != "eventually" else kind
+
+    def ask() -> None:  # it must not refer to itself: the cycle would keep an execution's world until the next collection
+        answer = check()
+        if answer is not None:
+            if type(answer) is CoroutineType:
+                answer.close()  # or Python warns that it was never awaited
+            raise Misuse(
+                f"{_defined_at(check)}: check {name} returned {_named(answer)}; a check returns None when the invariant holds and "
+                "raises AssertionError (assert …) when it does not"
+            )
+
+    ask.__name__ = name
+    return ask
+
+
+def _defined_at(check: Check) -> str:
+    function = getattr(check, "__func__", check)
+    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
+    return str(Place(code.co_filename, code.co_firstlineno, code.co_name)) if code is not None else "?"
+
+
+def _named(value: object) -> str:
+    """Return what to call a value, without running code of its class."""
+    return repr(value) if type(value) in (bool, int, float, str) else f"a {type(value).__name__}"
 
 
 def broken_check(check: Check, error: BaseException) -> Misuse:

@@ -52,9 +52,11 @@ class Greenlets:
         assert actor is not None
         try:
             actor.work()
-        except (GreenletExit, SystemExit):
+        except GreenletExit:
             pass
         except BaseException as raised:
+            if _is_success(raised) and (kernel.plain or kernel.phase != SETUP):
+                return self._end(actor)
             error = root_cause(raised)
             fatal = isinstance(error, SimharnessError | Stuck | KeyboardInterrupt)
             if not fatal and kernel.root_may_move():
@@ -64,6 +66,9 @@ class Greenlets:
             elif not kernel.dying:
                 actor.failure = error
                 kernel.fail(error, actor=actor.name)
+        return self._end(actor)
+
+    def _end(self, actor: Actor) -> greenlet:
         after = self._after(actor)
         assert actor.greenlet is not None
         self._pool.append(actor.greenlet)
@@ -110,3 +115,11 @@ class Greenlets:
         """Release the pooled greenlets, which the garbage collector cannot reach."""
         while self._pool:
             self._pool.pop().throw()
+
+
+def _is_success(error: BaseException) -> bool:
+    """Whether this is what `sys.exit()` raises for a program that has succeeded; any other status is the program's failure."""
+    if not isinstance(error, SystemExit):
+        return False
+    status = error.code
+    return status is None or (issubclass(type(status), int) and int(status) == 0)

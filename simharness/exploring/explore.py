@@ -28,12 +28,12 @@ from simharness.search.estimate import Estimate, Tree
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
 from simharness.simulation.execution import describe
-from simharness.simulation.repeating import watched
+from simharness.simulation.repeating import WHAT_TO_DO, watched
 from simharness.simulation.simulation import Simulation
 from simharness.trace.reached import Reached
 from simharness.verdicts.confirm import confirmed
-from simharness.verdicts.counterexample import counterexample
-from simharness.verdicts.covered import bounds, reasons
+from simharness.verdicts.counterexample import InHand, counterexample, from_hand
+from simharness.verdicts.covered import bounds, reasons, remarks
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
 BATCHES_TRIED = 1_000
@@ -100,17 +100,26 @@ class Explorer:
         self.reached = Reached() if settings.reached else None
         self._began = _monotonic()
         self._reporter = Reporter(progress, self._began)
+        self._hand: InHand | None = None
 
     def run(self) -> Result:
         """Explore and report."""
         progress = self._reporter.progress
         progress.started(self.scenario, self.parameters)
+        trouble: Exception | None = None
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
             rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, began=self._began)
-            exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds))
+            try:
+                exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds))
+            except Exception as error:
+                if self._hand is None:
+                    raise
+                trouble, exhausted, counterexample = error, False, None
             result = self._result(rounds, exhausted, counterexample)
             any_order = "trio" in kernel.learned.runtimes and trio.BATCHES not in kernel.modes
+        if counterexample is None and self._hand is not None:
+            result = self._not_lost(result, self._hand, trouble)
         if any_order and result.counterexample is not None:
             result = replace(result, counterexample=self._in_batches(result.counterexample, simulation.parameters))
         progress.finished(result)
@@ -124,12 +133,38 @@ class Explorer:
         failing = rounds.tally.first_failure
         if failing is None:
             rounds.repeats.finish(rounds.tally.runs)
-        return exhausted, None if failing is None else counterexample(rounds.simulation, failing)
+        return exhausted, None if failing is None else counterexample(rounds.simulation, failing, self._keep)
+
+    def _keep(self, hand: InHand) -> None:
+        self._hand = hand
+
+    def _not_lost(self, result: Result, hand: InHand, trouble: Exception | None) -> Result:
+        """Return the result with the counterexample that was in hand before exploring started over and did not find it again.
+
+        Raises:
+            Nondeterminism: it no longer fails. If an error occurred in between, that error is raised.
+        """
+        why = result.bounds.partition("; ")[0] if trouble is None else str(trouble).partition("\n")[0]
+        kept = from_hand(self.scenario, hand, self.settings, f"exploring again, with what this taught, did not find it: {why}")
+        if kept is None:
+            raise trouble or Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
+        return replace(
+            result,
+            parameters={name: hand.parameters.get(name, value) for name, value in result.parameters.items()},
+            verdict=Verdict.VIOLATED,
+            counterexample=kept,
+            bounds="; ".join(["stopped at the first violation", *result.bounds.split("; ")[1:]]),
+            remarks=(),
+        )
 
     def _in_batches(self, counterexample: Counterexample, case: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
         limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None)
-        other = Explorer(self.scenario, case, "dpor", True, limits).run()
+        try:
+            other = Explorer(self.scenario, case, "dpor", True, limits).run()
+        except Exception as error:
+            said = f"the batches of {trio.used()} could not be tried: {error}"
+            return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
         if other.counterexample is not None:
             said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
         elif other.verdict is Verdict.VERIFIED:
@@ -147,6 +182,7 @@ class Explorer:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.VERIFIED
+        said = remarks(tally, simulation, verdict)
         return Result(
             scenario=self.scenario.name,
             parameters=self._case(simulation, counterexample),
@@ -158,12 +194,13 @@ class Explorer:
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=bounds(tally, simulation, rounds.strategy, verdict, why, self.stop_on_first),
+            bounds=bounds(tally, simulation, rounds.strategy, verdict, [*why, *said], self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
             first=None if any(map(is_drawn, self.parameters.values())) else rounds.repeats.first,
             branching=None if branching is None else (branching.points, branching.mean),
             never_reached=None if self.reached is None else self.reached.missing(),
+            remarks=said,
         )
 
     def _case(self, simulation: Simulation, counterexample: Counterexample | None) -> dict[str, Any]:

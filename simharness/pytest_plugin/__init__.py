@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from simharness.pytest_plugin.asked import CORPUS_FOLDER, CORPUS_INI, INI, MARKER, wanted
+from simharness.pytest_plugin.asked import CORPUS_FOLDER, CORPUS_INI, INI, MARKER, wanted, why_not
 
 if TYPE_CHECKING:
     from simharness.pytest_plugin.exploring import Exploration
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
 REPORTED = "interleave"
 """The attribute of a report that holds the summary of the test's exploration."""
+LEFT = "interleave_left"
+"""The attribute of the report of a test that was to be explored and was not: it says why."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -112,6 +114,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Add the exploration's summary to the report; only a violation is a failure that a test may expect (`xfail`)."""
     report = yield
     exploration = item.stash.get(_EXPLORATION, None)
+    if call.when == "call" and exploration is None and (why := why_not(item)) is not None:
+        setattr(report, LEFT, why)
     if exploration is None or call.when != "call":
         return report
     from simharness.errors import HarnessBug
@@ -144,13 +148,15 @@ def pytest_enter_pdb(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Report how many orderings each test had."""
-    reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, REPORTED)]
-    if not reports:
+    """Report how many orderings each test had, and which tests were not explored."""
+    every = [report for reports in terminalreporter.stats.values() for report in reports]
+    reports = [report for report in every if hasattr(report, REPORTED)]
+    left = [getattr(report, LEFT) for report in every if hasattr(report, LEFT)]
+    if not reports and not left:
         return
     from simharness.pytest_plugin.reporting import annotate, write_summary
 
     reports.sort(key=lambda report: (report.location[0], report.location[1] or 0))
-    write_summary(terminalreporter, [getattr(report, REPORTED) for report in reports])
+    write_summary(terminalreporter, [getattr(report, REPORTED) for report in reports], left)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(terminalreporter, [getattr(report, REPORTED) for report in reports if report.failed])

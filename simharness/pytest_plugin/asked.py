@@ -26,6 +26,15 @@ def wanted(item: pytest.Item) -> bool:
     return bool(asked) and (not is_async(item) or (another_library(item) is None and importlib.util.find_spec("trio") is not None))
 
 
+def why_not(item: pytest.Item) -> str | None:
+    """Return the kind of test that is not explored although `--interleave` asks for it ("of asyncio"); None if this test is explored."""
+    if not item.config.getoption("interleave") or wanted(item):
+        return None
+    if not isinstance(item, pytest.Function):
+        return f"without a test function ({type(item).__name__})"
+    return f"of {another_library(item) or 'Trio, which is not installed'}"
+
+
 def is_async(item: pytest.Function) -> bool:
     """Whether a test is an `async def`."""
     return inspect.iscoroutinefunction(item.function)

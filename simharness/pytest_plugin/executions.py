@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +35,7 @@ from simharness.engine.phases import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.places import last_place
 from simharness.pytest_plugin.asked import is_async
+from simharness.runtimes.threads.thread import IGNORES
 
 FUNCTION = "function"
 RAISED = "_excinfo"
@@ -62,6 +65,7 @@ class Executions:
         replaying: this is one execution, repeated.
         live: the next execution prints where the test would, and stops at its breakpoints.
         stopped: whether the debugger has stopped in an execution.
+        ignored: kinds of exceptions that ended a thread and that the test's filters of warnings ignore.
     """
 
     def __init__(self, item: pytest.Function, timescales: Sequence[float] = ()) -> None:
@@ -86,6 +90,8 @@ class Executions:
         self._folder: Path | None = None
         self._handler: LogCaptureHandler | None = None
         self._wider: dict[FixtureDef[Any], int] = {}
+        self._filters: list[Any] = []
+        self.ignored: set[str] = set()
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
@@ -95,6 +101,7 @@ class Executions:
         factory.mktemp = lambda name, numbered=True: made(name, numbered) if current() is None else self.directory(name, numbered)
         self._streams, stops = (sys.stdout, sys.stderr), sys.breakpointhook
         self._sizes = [len(grown) for grown in self._grown]
+        self._filters = list(warnings.filters)
         function = vars(self.item).get("_obj")
         if isinstance(self.item, TestCaseFunction):
             vars(self.item)["addSubTest"] = self._sub_test
@@ -116,6 +123,7 @@ class Executions:
         assert kernel is not None
         self._clean_up()
         kernel.clock.expires_after(*self._timescales)
+        kernel.context[IGNORES] = self._ignores
         self._begin()
         outcome = self._run(kernel)
         trouble = self._tear_down()
@@ -197,6 +205,21 @@ class Executions:
             raise pytest.fail.Exception(f"SystemExit: {outcome.code} at {last_place(outcome)}", pytrace=False) from None
         else:
             raise outcome
+
+    def _ignores(self, thread: str, error: BaseException) -> bool:
+        """Whether the test ignores pytest's warning of an exception that ends a thread; one that ignores all warnings does not."""
+        warning = pytest.PytestUnhandledThreadExceptionWarning
+        text = f"Exception in thread {thread}\n\n{''.join(traceback.format_exception(error))}"
+        for action, message, category, *_ in self._filters:
+            if not issubclass(warning, category) or (message is not None and not re.match(message, text)):
+                continue
+            if category is warning:
+                if action == "ignore":
+                    self.ignored.add(type(error).__name__)
+                return bool(action == "ignore")
+            if action != "ignore":
+                return False
+        return False
 
     # Putting things back
 

@@ -89,6 +89,8 @@ class Exploration:
         self._body = Executions(item, options.timescales)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)
         self._scenario.name = self._scenario.address = name_of(item)
+        fixtures = [definitions[-1].func for definitions in item._fixtureinfo.name2fixturedefs.values() if definitions]
+        self._scenario.roots = (item.function, *fixtures)
         self._scenario.__module__ = memory.instrument(item)
         self._corpus = Corpus(item.config.rootpath / item.config.getini(CORPUS_INI), _address(item, item.config.rootpath))
         self._debugger: Any = item.config.pluginmanager.getplugin("pdbinvoke") if item.config.option.usepdb else None
@@ -148,7 +150,7 @@ class Exploration:
             failing = self._again(token, settings)
             if failing is not None:
                 self._violated(failing, 1, "fails as an earlier run did: stopped at the ordering kept from it", failing.shortness)
-                return self._in_full(failing.token)
+                return self._raised_again(failing)
         result = simharness.explore(self._scenario, self.options.strategy, faults=self.options.faults, settings=settings)
         summary = self.summary
         summary.verdict, summary.executions, summary.bounds = str(result.verdict), result.executions, result.bounds
@@ -157,12 +159,13 @@ class Exploration:
             self._violated(failing, result.executions, result.bounds, failing.shortness)
             if self.summary.text:
                 self._corpus.remember(failing.token)
-            return self._in_full(failing.token)
+            return self._raised_again(failing)
         if not body.steps and body.passed and not self.options.marked:
             summary.verdict = NO_THREADS
         elif result.verdict is Verdict.VERIFIED:
             for token in self._corpus.tokens():
                 self._corpus.forget(token)
+        summary.notes += [*result.remarks, *self._ignored()]
         if body.given_up is not None and body.passed:
             summary.notes.append(f"some orderings end in {type(body.given_up).__name__}: {body.given_up}")
         return None
@@ -191,6 +194,20 @@ class Exploration:
             return None
         self._violated(replayed, 1, "one execution, replayed", "")
         return replayed
+
+    def _ignored(self) -> list[str]:
+        kinds = sorted(self._body.ignored)
+        return [f"{', '.join(kinds)} in a thread: ignored, as the test's filterwarnings says"] if kinds else []
+
+    def _raised_again(self, failing: Replayed) -> Replayed:
+        """Repeat a counterexample to get what it raises; one that cannot be repeated is reported without that."""
+        try:
+            return self._in_full(failing.token)
+        except Ended:
+            raise
+        except SimharnessError as error:
+            self.summary.notes.append(f"the failing ordering could not be repeated: {error}")
+            return failing
 
     def _in_full(self, token: str) -> Replayed:
         """Repeat an execution to get what it raises; with `--pdb` stop where it fails."""

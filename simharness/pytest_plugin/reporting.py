@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,10 +29,10 @@ def failing_ordering(failing: Replayed, nodeid: str, shortness: str) -> str:
     return "\n".join([*lines, f"pytest {shlex.quote(nodeid)} --interleave-replay={shlex.quote(failing.token)}"])
 
 
-def write_summary(reporter: pytest.TerminalReporter, summaries: Sequence[Mapping[str, Any]]) -> None:
-    """Write a line for each test: verdict, number of orderings, seconds."""
+def write_summary(reporter: pytest.TerminalReporter, summaries: Sequence[Mapping[str, Any]], left: Sequence[str] = ()) -> None:
+    """Write a line for each test: verdict, number of orderings, seconds; and how many tests were not explored, and why (`left`)."""
     listed = [test for test in summaries if test["verdict"] != "no threads"]
-    if listed:
+    if listed or left:
         reporter.section("orderings", sep="=")
     for test in listed:
         count = f"{test['executions']:,} {test['unit'] if test['executions'] != 1 else test['unit'][:-1]}" if test["executions"] else ""
@@ -43,6 +44,8 @@ def write_summary(reporter: pytest.TerminalReporter, summaries: Sequence[Mapping
     others = len(summaries) - len(listed)
     if others:
         reporter.write_line(f"{others} {'test has' if others == 1 else 'tests have'} no threads: run once, as always")
+    for why, number in sorted(Counter(left).items()):
+        reporter.write_line(f"not explored: {number} {'test' if number == 1 else 'tests'} {why}: run once, as always")
 
 
 def annotate(reporter: pytest.TerminalReporter, summaries: Sequence[Mapping[str, Any]]) -> None:

@@ -88,10 +88,12 @@ class LiveProgress(Progress):
         """A case has ended."""
         self.done += 1
         verdict = f"error: {result.error}" if result.error is not None else str(result.verdict)
-        odd = "" if result.as_expected or result.error is not None else f" (expected: {result.expected})"
+        why = f"expected: {result.expected}" if result.unlike.startswith("not ") else result.unlike
+        odd = "" if result.as_expected or result.error is not None else f" ({why})"
+        remarks = f" ({'; '.join(result.remarks)})" if result.remarks else ""
         if self._live is None:
             effort = f"{result.executions} {'execution' if result.executions == 1 else 'executions'}, {result.seconds:.1f} s"
-            line = f"[{self.done}/{self.total}] {case_name(result)}: {verdict}{odd}, {effort}"
+            line = f"[{self.done}/{self.total}] {case_name(result)}: {verdict}{odd}{remarks}, {effort}"
             self.console.print(Text(line), soft_wrap=True)
         else:
             self._draw(0.0)

@@ -22,6 +22,8 @@ PROPERTY_NAMES = ("property", "check")
 FAULTS = "faults"
 MARKS = {Verdict.VERIFIED: "✓", Verdict.VIOLATED: "✗", Verdict.INCONCLUSIVE: "?"}
 LONGEST = 100
+FEW = 3
+"""How many cases a remark names at most."""
 
 Addresses = Mapping[str, str]
 """For each scenario's name, how to name it on the command line: PATH::NAME."""
@@ -281,7 +283,7 @@ def _rows(cases: Sequence[Result]) -> Table:
         if not case.as_expected:
             verdict.append(f" {MARK}", "bold red")
             if case.error is None:
-                verdict.append(f" not {case.expected}", "dim")
+                verdict.append(f" {case.unlike}", "dim")
         middle = [words_of(case.parameters)] if parameters else []
         table.add_row(case.scenario, *middle, verdict, str(case.executions), f"{case.seconds:.1f}")
     return table
@@ -299,13 +301,28 @@ def _verdict(result: Result) -> Text:
     return Text(word, style) if result.as_expected else Text(word.upper(), f"bold {style}")
 
 
+def _remarks(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return the remarks about verified cases, each with the names of its cases."""
+    cases: dict[str, list[str]] = {}
+    for result in results:
+        for remark in result.remarks:
+            cases.setdefault(remark, []).append(case_name(result))
+    return {remark: names if len(names) <= FEW else [f"{len(names)} cases"] for remark, names in cases.items()}
+
+
 def _bounds(console: Console, results: Sequence[Result]) -> None:
     """Say what the verdicts mean: why cases are inconclusive, and the bounds of those verified: what all have, then what some have."""
     width = min(console.width, LONGEST)
     for result in results:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
             _put(console, _wrapped(f"{case_name(result)}: inconclusive: {result.bounds}", width))
-    verified = [result.bounds.split("; ")[1:] for result in results if result.verdict is Verdict.VERIFIED]
+    for remark, names in _remarks(results).items():
+        _put(console, _wrapped(f"verified, but {remark}: {', '.join(names)}", width), "yellow")
+    verified = [
+        [part for part in result.bounds.split("; ")[1:] if part not in result.remarks]
+        for result in results
+        if result.verdict is Verdict.VERIFIED
+    ]
     shared = [part for part in (verified[0] if verified else []) if all(part in parts for parts in verified)]
     if verified:
         _put(console, _wrapped(f"verified: {'; '.join(shared) or 'within these bounds'}", width), "dim")

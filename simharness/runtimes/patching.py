@@ -83,7 +83,7 @@ class Patches:
                 self._swap_in_cell(holder)
             elif kind is FunctionType:
                 self._swap_in_dict(holder.__kwdefaults__ or {}, _ours(holder))
-            elif not isinstance(holder, type | ModuleType | Patches) and hasattr(holder, "__dict__"):
+            elif not issubclass(kind, type | ModuleType | Patches) and kind.__dictoffset__:
                 self._swap_in_object(holder)
         self._swap_behind(class_dicts, tuples)
 
@@ -94,7 +94,7 @@ class Patches:
         known = {id(holder) for holder in tuples}
         owned: set[int] = set()
         for owner in gc.get_referrers(*class_dicts, *tuples):
-            if isinstance(owner, type):
+            if issubclass(type(owner), type):
                 for name, value in list(vars(owner).items()):
                     if id(value) in self._swaps and not owner.__module__.startswith("simharness."):
                         replacement = self._swaps[id(value)]

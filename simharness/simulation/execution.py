@@ -43,8 +43,8 @@ def describe(failure: Failure | None) -> str | None:
     message = without_addresses(text[0]) if text else ""
     if isinstance(error, AssertionError):
         said = f": {message}" if message else ""
-        subject = failure.check or (failure.actor if failure.actor != ROOT else None)
-        what = f"{subject} does not hold{said}" if subject else f"an assertion fails{said}"
+        actor = f" in {failure.actor}" if failure.actor not in (None, ROOT) else ""
+        what = f"{failure.check} does not hold{said}" if failure.check else f"an assertion fails{actor}{said}"
     else:
         what = f"{failure.check or failure.actor} raised {type(error).__name__}: {message}"
     return f"{what}{where}"

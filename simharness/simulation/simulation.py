@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from simharness.authoring.properties import refuse_without_asserts
 from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World, broken_check, name_of
 from simharness.engine.clock import nanoseconds
@@ -42,6 +43,7 @@ class Simulation:
     """A context in which a case's executions run; patches the standard library on entry and restores it on exit."""
 
     def __init__(self, scenario: Scenario, parameters: Mapping[str, Any], settings: Settings) -> None:
+        refuse_without_asserts(scenario.__module__)
         self.scenario = scenario
         self.parameters = dict(parameters)
         self.settings = settings

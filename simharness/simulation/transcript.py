@@ -47,6 +47,11 @@ class Account:
         text = repr([(entry.title, [(label, comparable(label, text)) for label, text in entry.parts]) for entry in self.entries])
         return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
 
+    @property
+    def fails(self) -> bool:
+        """Whether the execution failed."""
+        return any(label == FAILURE for label, _ in self.entries[-1].parts) if self.entries else False
+
     def first_difference(self, other: Account) -> int | None:
         """Return the position of the first entry in which two accounts differ, or None."""
         for position, (mine, its) in enumerate(zip(self.entries, other.entries, strict=False)):

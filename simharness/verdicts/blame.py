@@ -98,6 +98,8 @@ class _Explainer:
                 all_singles = whole
             if self._passed or self._left <= 0:
                 break
+        if not self._mark.holds:
+            return Why((), None, self._singles, False, self._tried + self._shrinker.ran)
         least: list[_Passed] = []
         for passed in sorted(self._passed):
             if not any(passed.pairs >= smaller.pairs for smaller in least):

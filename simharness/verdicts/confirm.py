@@ -85,9 +85,13 @@ def _judged(result: Result, witness: Witness, answer: Mapping[str, Any]) -> Resu
         if counterexample is None:
             return replace(result, bounds=f"{result.bounds}; not replayed: {why}")
         return replace(result, counterexample=replace(counterexample, confirmed=f"{HERE}; {why}"))
-    error = differ(witness.account, from_plain(answer["account"]), FRESH, ("this process", "a fresh one, another hash seed"))
+    fresh = from_plain(answer["account"])
+    error = differ(witness.account, fresh, FRESH, ("this process", "a fresh one, another hash seed"))
     if error is None:
         return result if counterexample is None else replace(result, counterexample=replace(counterexample, confirmed=FRESH))
+    if counterexample is not None and fresh.fails:
+        why = f"a fresh process fails, too, and not in the same way: {str(error).partition('; look for')[0]}"
+        return replace(result, counterexample=replace(counterexample, confirmed=f"{HERE}; {why}"))
     return replace(
         result,
         verdict=Verdict.INCONCLUSIVE,

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from simharness.engine.actors import SHIFT
+from simharness.authoring.properties import asserts_something
+from simharness.engine.actors import ROOT, SHIFT
 from simharness.engine.kernel import Kernel
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, conflict
 from simharness.runtimes import control
+from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Strategy
 from simharness.simulation.execution import Execution
 from simharness.simulation.simulation import Simulation
 from simharness.verdicts.results import Verdict
+
+NOTHING_CHECKED = "nothing is checked: no assert, no check, no expect"
+FEW = 3
+"""How many actors are named at most."""
 
 
 class Tally:
@@ -79,6 +86,41 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
     if idle:
         why.append(f"{' and '.join(idle)} never made a step")
     return why
+
+
+def remarks(tally: Tally, simulation: Simulation, verdict: Verdict) -> tuple[str, ...]:
+    """Say where "verified" means less than its reader may think: nothing is checked, or no two steps could change their order."""
+    if verdict is not Verdict.VERIFIED:
+        return ()
+    kernel, scenario = simulation.kernel, simulation.scenario
+    said = []
+    checked = simulation.checks or kernel.watched or scenario.says_expect or bool(tally.outcomes)
+    if not checked and not asserts_something(scenario.roots):
+        said.append(NOTHING_CHECKED)
+    bounded = simulation.settings.preemptions is not None or simulation.settings.delays is not None or BATCHES in kernel.modes
+    if tally.runs == 1 and not bounded and not tally.deadlocks and (apart := _never_met(kernel)):
+        said.append(f"{apart} never met: one ordering")
+    return tuple(said)
+
+
+def _never_met(kernel: Kernel) -> str:
+    """Return the names of the actors of the last execution if there are several and no two touched the same thing; nothing else."""
+    cast, record = kernel.cast, kernel.record
+    actors = [actor for actor in cast.actors.values() if actor not in cast.attending]
+    others = [actor for actor in actors if actor.name != ROOT]
+    if len(others) < 2 and not kernel.concurrent:
+        return ""
+    own = CLOCK | ENDING | CHECKED
+    for actor in cast.actors.values():
+        own |= actor.bit | actor.mark | actor.base
+    touched: dict[int, tuple[int, int]] = {}
+    for key, reads, writes in zip(record.keys, record.reads, record.writes, strict=True):
+        before = touched.get(key >> SHIFT, (0, 0))
+        touched[key >> SHIFT] = before[0] | reads & ~own, before[1] | writes & ~own
+    if any(conflict(*touched[first], *touched[second]) for first in touched for second in touched if first < second):
+        return ""
+    names = [actor.name for actor in (others if len(others) > 1 else actors)]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= FEW else f"{len(names)} actors"
 
 
 def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Verdict, why: Sequence[str], stopped: bool) -> str:

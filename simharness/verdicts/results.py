@@ -61,11 +61,20 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Counterexample(Replayed):
-    """An execution that fails; `shortness` says what is known about its length, `confirmed` where a replay was the same."""
+    """An execution that fails.
+
+    Attributes:
+        shortness: what is known about its length.
+        confirmed: where a replay was the same.
+        violates: the names of what is violated: the check, the actor, the kind of exception, or "deadlock".
+        without_race: whether the sequential orderings raise this exception, too, though the author expects a violation.
+    """
 
     failure: str
     shortness: str
     confirmed: str = field(default=HERE, kw_only=True)
+    violates: tuple[str, ...] = field(default=(), kw_only=True)
+    without_race: bool = field(default=False, kw_only=True)
 
     @property
     def blame(self) -> Sequence[Blame]:
@@ -93,7 +102,7 @@ class Result:
         scenario, parameters: what was explored.
         strategy: its name.
         verdict: "verified", "violated" or "inconclusive".
-        expected: the verdict that the scenario's author expects.
+        expected: the verdict that the scenario's author expects, which may name what is violated: "violated: run_once".
         executions: how many ran to their end; under "dpor" each is a different ordering.
         deadlocks: how many of them ended in a deadlock.
         blocked: how many were left out because an `assume` did not hold.
@@ -108,6 +117,7 @@ class Result:
         first: the first execution; a fresh process repeats it.
         branching: the number of points at which a depth-first search branched, and the mean number of branches.
         never_reached: the scheduling points, in functions that ran, that no execution reached (`Settings.reached`).
+        remarks: where "verified" means less than it may seem: nothing is checked, or the actors never met; `bounds` says it, too.
     """
 
     scenario: str
@@ -129,11 +139,23 @@ class Result:
     first: Witness | None = field(default=None, repr=False)
     branching: tuple[int, float] | None = None
     never_reached: tuple[str, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
         """Whether the verdict is the one that the scenario's author expects."""
-        return self.error is None and self.verdict == self.expected
+        return self.error is None and not self.unlike
+
+    @property
+    def unlike(self) -> str:
+        """What the verdict is not, though the scenario's author expects it; empty if it is as expected."""
+        verdict, _, name = self.expected.partition(":")
+        failing = self.counterexample
+        if self.verdict != verdict or (failing is not None and name and name.strip() not in failing.violates):
+            return f"not {self.expected}"
+        if failing is not None and failing.without_race:
+            return "no race"
+        return ""
 
     @property
     def exit_status(self) -> int:

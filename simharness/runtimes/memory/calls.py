@@ -19,7 +19,7 @@ from typing import Any
 
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
-from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET
+from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
 from simharness.runtimes.memory.reach import SHOWING, all_of, parts_of, source_of
 from simharness.runtimes.memory.shared import Memory
 
@@ -320,7 +320,7 @@ def _maker(memory: Memory, cls: Any) -> Callable[..., Any]:
         if type(thing) is cls:
             memory.made(thing)
             for name, factory in _factories(cls):
-                value = getattr(thing, "__dict__", {}).get(name)
+                value = own_attributes(thing).get(name)
                 if type(value) is factory and not any(value is given for given in (*arguments, *keywords.values())):
                     memory.made(value, name)
         return thing
@@ -330,7 +330,7 @@ def _maker(memory: Memory, cls: Any) -> Callable[..., Any]:
 
 def _factories(cls: Any) -> list[tuple[str, Any]]:
     """Return the fields of a dataclass that are made for each instance, with the classes that make them."""
-    fields = getattr(cls, "__dataclass_fields__", None)
-    if not isinstance(fields, dict):
+    fields: Any = getattr(cls, "__dataclass_fields__", None)
+    if not issubclass(type(fields), dict):
         return []
-    return [(name, field.default_factory) for name, field in fields.items() if isinstance(field.default_factory, type)]
+    return [(name, field.default_factory) for name, field in fields.items() if issubclass(type(field.default_factory), type)]

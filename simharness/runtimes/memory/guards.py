@@ -12,7 +12,7 @@ from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE, own_attributes
 from simharness.runtimes.memory.reach import compared, parts_of, sought, source_of
 from simharness.runtimes.memory.shared import Memory
 
@@ -53,7 +53,7 @@ class Guard:
     def __getitem__(self, key: Any) -> Any:
         memory, owner = self.memory, self.owner
         point = self._announce("__getitem__", READ, key)
-        if isinstance(owner, defaultdict) and owner.default_factory is not None:
+        if issubclass(type(owner), defaultdict) and owner.default_factory is not None:
             if memory.rules(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
                 self._announce("__missing__", WRITE, key)
                 value = owner[key]
@@ -222,7 +222,7 @@ class Walk:
         self.value = value
         self.steps: Iterator[Any] | None = None
         if not looping:
-            if memory.rules(type(source)).kind != LIST or isinstance(source, deque):
+            if memory.rules(type(source)).kind != LIST or issubclass(type(source), deque):
                 memory.access([(source, ALL, None)])
             self.steps = iter(value)
 
@@ -263,13 +263,13 @@ def shown(value: Any, depth: int = 1) -> str:
     elif kind in (list, tuple, set, dict):
         text = f"{kind.__name__} of {len(value)}"
     else:
-        text = f"<{getattr(value, '__name__', kind.__name__) if isinstance(value, type) else kind.__name__}>"
+        text = f"<{(value if issubclass(kind, type) else kind).__name__}>"
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def note_read(kernel: Kernel, owner: Any, name: str) -> None:
     """Note the value of an attribute that is read next, unless getting it runs code."""
-    held = getattr(owner, "__dict__", {}) if not isinstance(owner, type) else vars(owner)
+    held = own_attributes(owner)
     if name in held:
         kernel.note(shown(held[name]))
         return

@@ -49,6 +49,8 @@ def attr(owner: Any, name: str) -> Any:
                     guards.note_read(memory.kernel, owner, name)
             elif name == "__dict__" and rules.kind == OBJECT:
                 memory.as_dictionary(owner)
+            elif rules.thread_local and name in memory.classes:
+                memory.read_class(owner, name)
     return owner
 
 

@@ -10,7 +10,7 @@ import enum
 import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MemberDescriptorType
 from typing import Any
 
@@ -32,6 +32,7 @@ _CONTROLLED = frozenset(
 )
 OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "pathlib", "posix", "nt", "shelve", "shutil", "tempfile"})
 """Modules of the standard library whose functions and objects have state outside any location, above all files."""
+_GENUINE_LOCAL = (threading.local,)
 _BY_IDENTITY: Any = object.__eq__
 SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
 """Types whose instances hold nothing."""
@@ -43,17 +44,19 @@ class ClassRules:
     Attributes:
         kind: one of the constants of this module.
         generated: whether generated methods compare and format its fields.
+        thread_local: whether attributes are each thread's own, except those of the class.
         genuine: whether every operation on items is the container's own; then `native` is true of all.
         reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
     """
 
-    __slots__ = ("_native", "cls", "generated", "genuine", "kind", "reads", "writes")
+    __slots__ = ("_native", "cls", "generated", "genuine", "kind", "reads", "thread_local", "writes")
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.kind = kind_of(cls)
         self.genuine = cls in _GENUINE
-        self.generated = self.kind == OBJECT and (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"))
+        self.thread_local = issubclass(cls, _thread_locals())
+        self.generated = self.kind == OBJECT and any(_first(cls, name) is not None for name in ("__dataclass_fields__", "__attrs_attrs__"))
         self.reads: dict[str, bool] = {}
         self.writes: dict[str, bool] = {}
         self._native: dict[str, bool] = {}
@@ -89,9 +92,9 @@ class ClassRules:
         if holder is None:
             return True
         held = vars(holder)[name]
-        if isinstance(held, types.GetSetDescriptorType):
+        if type(held) is types.GetSetDescriptorType:
             return False
-        if isinstance(held, property):
+        if issubclass(type(held), property):
             return not _is_instrumented(held.fset if write else held.fget)
         getter = vars(type(held)).get("__set__" if write else "__get__") if hasattr(type(held), "__set__") else None
         return not _is_instrumented(getter)
@@ -109,7 +112,7 @@ def kind_of(cls: type) -> int:
     if cls is types.FunctionType:
         return OBJECT
     module = str(cls.__module__)
-    if module.partition(".")[0] in _CONTROLLED or isinstance(cls, enum.EnumMeta) or issubclass(cls, _thread_locals()):
+    if module.partition(".")[0] in _CONTROLLED or issubclass(type(cls), enum.EnumMeta) or issubclass(cls, _thread_locals()):
         return EXEMPT
     if issubclass(cls, int | float | complex | str | bytes | tuple | frozenset) and not cls.__dictoffset__:
         return EXEMPT
@@ -117,9 +120,8 @@ def kind_of(cls: type) -> int:
 
 
 def _thread_locals() -> tuple[type, ...]:
-    import _thread
-
-    return (_thread._local, threading.local)
+    """Return the class of thread-locals, and what stands in for it inside a simulation: subclasses are of the one or the other."""
+    return (*_GENUINE_LOCAL, threading.local)
 
 
 def _first(cls: type, name: str) -> type | None:
@@ -132,9 +134,9 @@ def _first(cls: type, name: str) -> type | None:
 
 def _is_instrumented(function: Any) -> bool:
     """Whether a function's own accesses are announced."""
-    while isinstance(function, types.MethodType):
+    while type(function) is types.MethodType:
         function = function.__func__
-    function = getattr(function, "__wrapped__", function)
+    function = own_attributes(function).get("__wrapped__", function)
     return type(function) is types.FunctionType and announces(function.__globals__)
 
 
@@ -146,9 +148,9 @@ def key_of(key: Any) -> Any:
     kind: Any = type(key)
     if kind is str or kind is int:
         return key
-    if isinstance(key, str) and kind.__eq__ is str.__eq__:
+    if issubclass(kind, str) and kind.__eq__ is str.__eq__:
         return str.__str__(key)
-    if isinstance(key, int) and kind.__eq__ is int.__eq__:
+    if issubclass(kind, int) and kind.__eq__ is int.__eq__:
         return int.__int__(key)
     if kind is complex and not key.imag:
         return key_of(key.real)
@@ -159,11 +161,22 @@ def key_of(key: Any) -> Any:
     if kind is tuple:
         parts = tuple(key_of(part) for part in key)
         return OTHER if OTHER in parts or IDENTITY in parts else ("tuple", *parts)
-    if isinstance(key, type):
+    if issubclass(kind, type):
         return ("class", key.__module__, key.__qualname__)
-    if isinstance(kind, enum.EnumMeta) and _BY_IDENTITY is kind.__eq__:
+    if issubclass(type(kind), enum.EnumMeta) and _BY_IDENTITY is kind.__eq__:
         return (kind.__qualname__, key.name)
     return IDENTITY if _BY_IDENTITY is kind.__eq__ else OTHER
+
+
+def own_attributes(thing: Any) -> Mapping[str, Any]:
+    """Return an object's `__dict__` without running code of its class, which may have a property or a `__getattribute__` of its own."""
+    for base in type(thing).__mro__:
+        if "__dict__" in vars(base):
+            getter = vars(base)["__dict__"]
+            if type(getter) in (types.GetSetDescriptorType, MemberDescriptorType):
+                names: Mapping[str, Any] = getter.__get__(thing)
+                return names
+    return {}
 
 
 OTHER = ("?",)
@@ -172,7 +185,7 @@ IDENTITY = ("is",)
 
 def attributes(thing: Any) -> Iterator[tuple[str, Any]]:
     """Yield the attributes of an object, those in slots too, without running code of its class."""
-    yield from ((name, value) for name, value in list(getattr(thing, "__dict__", {}).items()) if not name.startswith("__"))
+    yield from ((name, value) for name, value in list(own_attributes(thing).items()) if not name.startswith("__"))
     for base in type(thing).__mro__:
         for name, member in vars(base).items():
             if type(member) is MemberDescriptorType and base.__module__ != "builtins":

@@ -23,7 +23,7 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
-from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, ClassRules
+from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, ClassRules, own_attributes
 
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
@@ -192,7 +192,7 @@ class Locations:
         objects = self.objects
         key = id(thing)
         reference: Any = thing
-        if type(thing).__weakrefoffset__ and not isinstance(thing, type):
+        if type(thing).__weakrefoffset__ and not issubclass(type(thing), type):
             reference = _Reference(thing, _gone)
             reference.objects, reference.key = objects, key
         tracked = objects[key] = TrackedObject(name, label, reference)
@@ -221,7 +221,7 @@ class Locations:
         kind = self.rules(type(thing)).kind
         if kind == MODULE:
             return self.globals_of(thing.__name__)
-        if kind == CLASS or isinstance(thing, FunctionType):
+        if kind == CLASS or type(thing) is FunctionType:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
         if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
@@ -250,7 +250,7 @@ class Locations:
         kernel = self.kernel
         if kernel.phase > SETUP and not kernel.checking:
             return
-        names = getattr(owner, "__dict__", None)
+        names = own_attributes(owner)
         tracked = self.tracked(owner) if type(names) is dict else None
         if tracked is not None and id(names) not in self.objects and not self.refine(tracked):
             kernel.learned.learn(OneLocation(tracked.name))

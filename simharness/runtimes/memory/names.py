@@ -34,7 +34,7 @@ def _name_all(memory: Memory, works: Iterable[Any]) -> None:
             continue
         seen.add(id(thing))
         kind = memory.rules(type(thing)).kind
-        if (kind >= LIST or (kind == OBJECT and not isinstance(thing, FunctionType))) and id(thing) not in memory.objects:
+        if (kind >= LIST or (kind == OBJECT and type(thing) is not FunctionType)) and id(thing) not in memory.objects:
             memory.register(thing, name, label)
         waiting.extend((f"{name}{key}", f"{label}{key}", value) for key, value in _within(memory, thing))
 
@@ -58,29 +58,29 @@ def _leads_on(memory: Memory, thing: Any) -> bool:
     kind = memory.rules(type(thing)).kind
     if kind == CLASS:
         return is_instrumented(thing.__module__)
-    return kind not in (MODULE, EXEMPT) or isinstance(thing, MethodType | CellType | tuple | partial)
+    return kind not in (MODULE, EXEMPT) or issubclass(type(thing), MethodType | CellType | tuple | partial)
 
 
 def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a thing leads to, each with the last part of its path; not elements of sets, as their order means nothing."""
     kind = memory.rules(type(thing)).kind
-    if isinstance(thing, FunctionType):
+    if type(thing) is FunctionType:
         for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
             yield f" {name}", cell
         yield from ((f" default {number}", value) for number, value in enumerate(thing.__defaults__ or ()))
-    elif isinstance(thing, MethodType):
+    elif type(thing) is MethodType:
         yield from (("", thing.__self__), ("", thing.__func__))
-    elif isinstance(thing, CellType):
+    elif type(thing) is CellType:
         try:
             yield "", thing.cell_contents
         except ValueError:
             return
-    elif isinstance(thing, partial):
+    elif issubclass(type(thing), partial):
         yield from (("", part) for part in (thing.func, *thing.args, *thing.keywords.values()))
     elif type(thing) is tuple or kind == LIST:
-        yield from ((f"[{number}]", value) for number, value in enumerate(thing) if not isinstance(value, int | str))
+        yield from ((f"[{number}]", value) for number, value in enumerate(thing) if not issubclass(type(value), int | str))
     elif kind == DICT:
-        yield from ((f"[{number}]", value) for number, value in enumerate(dict.values(thing)) if not isinstance(value, int | str))
+        yield from ((f"[{number}]", value) for number, value in enumerate(dict.values(thing)) if not issubclass(type(value), int | str))
     if kind not in (SET, EXEMPT):
         yield from ((f".{name}", value) for name, value in attributes(thing))
 

@@ -27,7 +27,7 @@ def source_of(value: Any) -> Any:
     """Return the dictionary that a view or proxy shows; anything else is its own source."""
     if type(value) in SHOWING:
         for referent in gc.get_referents(value):
-            if isinstance(referent, dict):
+            if issubclass(type(referent), dict):
                 return referent
     return value
 
@@ -56,8 +56,8 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
         if rules.kind >= LIST:
             parts.append((source, how, None))
             waiting.extend((held, WALK) for held in _held(source, rules.kind))
-        elif isinstance(source, tuple | frozenset):
-            parts_within: Iterator[Any] = tuple.__iter__(source) if isinstance(source, tuple) else frozenset.__iter__(source)
+        elif issubclass(type(source), tuple | frozenset):
+            parts_within: Iterator[Any] = tuple.__iter__(source) if issubclass(type(source), tuple) else frozenset.__iter__(source)
             waiting.extend((held, WALK) for held in parts_within)
         elif rules.kind == OBJECT and (copying or rules.generated):
             for name, held in attributes(source):
@@ -67,9 +67,9 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
 
 
 def _held(source: Any, kind: int) -> Iterator[Any]:
-    if isinstance(source, bytearray):
+    if issubclass(type(source), bytearray):
         return
-    base: Any = next(cls for cls in (list, deque, dict, set) if isinstance(source, cls))
+    base: Any = next(cls for cls in (list, deque, dict, set) if issubclass(type(source), cls))
     for held in base.__iter__(source):
         if type(held) not in SIMPLE:
             yield held
@@ -83,7 +83,7 @@ def sought(memory: Memory, owner: Any, key: Any) -> list[Part]:
     rules = memory.rules(type(source))
     if rules.kind >= LIST and not rules.native("__contains__"):
         return []
-    if type(owner) in _ITEMS and isinstance(key, tuple) and len(key) == 2:
+    if type(owner) in _ITEMS and issubclass(type(key), tuple) and tuple.__len__(key) == 2:
         return [(source, READ, key[0])]
     if rules.kind > LIST and (source is owner or type(owner) in _KEYS):
         return [(source, READ, key)]

@@ -73,7 +73,7 @@ class Memory(Locations):
             spot = tracked.spots[name] = tracked.whole or self.spot(tracked, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
-        if write and isinstance(owner, type) and self.kernel.phase == RUNNING:
+        if write and issubclass(type(owner), type) and self.kernel.phase == RUNNING:
             self.kernel.learned.learn(WrittenOnClass(name))
         return self.touch(spot, write)
 
@@ -83,9 +83,14 @@ class Memory(Locations):
             return self.touch(spot, True)
         return self.touch_all([(read, False) for read in (spot, *self._in_classes(owner, name))], spot.tracked.label + spot.key)
 
+    def read_class(self, owner: Any, name: str) -> None:
+        """An attribute that is written on a class is about to be read through an instance whose own attributes are not locations."""
+        if self.kernel.phase != SETUP:
+            self.touch_all([(spot, False) for spot in self._in_classes(owner, name)], f"{type(owner).__name__}.{name}")
+
     def _in_classes(self, owner: Any, name: str) -> list[Spot]:
         spots = []
-        for base in (owner if isinstance(owner, type) else type(owner)).__mro__[:-1]:
+        for base in (owner if issubclass(type(owner), type) else type(owner)).__mro__[:-1]:
             tracked = self.tracked(base)
             if tracked is None:
                 continue
@@ -196,7 +201,7 @@ class Memory(Locations):
             if write:
                 return None
             self._all(tracked, container, ALL, touched)
-            return f"[{'…' if kind != LIST else key!r}]" if isinstance(key, int | slice | type(None)) else "[…]"
+            return f"[{'…' if kind != LIST else key!r}]" if type(key) in (int, bool, slice, type(None)) else "[…]"
         spot = tracked.items.get(known)
         if spot is None:
             spot = tracked.items[known] = self.spot(tracked, f"[{_text(known)}]")
@@ -242,7 +247,7 @@ class Memory(Locations):
         if order.bit:
             touched.append((order, True))
             return
-        present = (dict if isinstance(container, dict) else set).__contains__(container, key)
+        present = (dict if issubclass(type(container), dict) else set).__contains__(container, key)
         actor = self.kernel.actor
         # Only the adding of an absent key, or the removing of a present one, changes the order.
         if present is (done == REMOVE):

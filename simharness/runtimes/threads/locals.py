@@ -8,6 +8,7 @@ the main thread would. Outside a simulation a genuine local holds the values.
 from __future__ import annotations
 
 import _thread
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ def _enter(kernel: Kernel, local: Any, native: Namespace, arguments: Arguments, 
     is_main = space is kernel.context.get("main thread")
     namespace: Namespace = dict(native) if is_main else {}
     space[id(local)] = local, namespace
+    kernel.notice(touched=kernel.phase == RUNNING)
     cls = type(local)
     if not made_now and not namespace and cls.__init__ is not object.__init__:
         try:
@@ -162,7 +164,15 @@ def _namespace_of_genuine(kernel: Kernel, local: Any) -> Namespace:
         return namespace
     known = kernel.context.get("arguments of locals", {}).get(id(local))
     native = {} if known else _genuine_local.__getattribute__(local, "__dict__")
-    return _enter(kernel, local, native, known or _NO_ARGUMENTS, made_now=False)
+    return _enter(kernel, local, native, known or _arguments_of(local), made_now=False)
+
+
+def _arguments_of(local: Any) -> Arguments:
+    """Return the arguments that made a genuine local; it keeps them for each thread's `__init__`, so its referents include them."""
+    referents = gc.get_referents(local)
+    positional = next((held for held in referents if type(held) is tuple), ())
+    keywords = next((held for held in referents if type(held) is dict and held and all(type(key) is str for key in held)), {})
+    return (positional, keywords) if positional or keywords else _NO_ARGUMENTS
 
 
 def _new(cls: Any, /, *args: Any, **kwargs: Any) -> Any:

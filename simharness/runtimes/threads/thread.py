@@ -45,6 +45,8 @@ _genuine_start_new_thread = _thread.start_new_thread
 _genuine_start_new = _thread.start_new
 _genuine_hook = threading.__excepthook__
 HASH = "_simharness_hash"
+IGNORES = "ignores what a thread raises"
+"""In a kernel's context: a function of a thread's name and the exception that ends it; whether that is not a failure."""
 
 
 def _init(  # the genuine signature
@@ -116,12 +118,18 @@ def _work(thread: Thread) -> None:
     """Do the work of a thread's actor: call `run`, and the user's `threading.excepthook` if that fails."""
     try:
         thread.run()
-    except (GreenletExit, SystemExit, SimharnessError, Stuck, KeyboardInterrupt):
+    except SystemExit:
+        return  # as CPython: it ends the thread and nothing else
+    except (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt):
         raise
     except BaseException as error:
         hook = threading.excepthook
         if not _is_users_hook(hook):
-            raise
+            kernel = current()
+            ignores = kernel.context.get(IGNORES) if kernel is not None else None
+            if ignores is None or not ignores(thread.name, error):
+                raise
+            return
         hook(threading.ExceptHookArgs([type(error), error, error.__traceback__, thread]))
 
 
