@@ -80,7 +80,7 @@ def test_a_400_s_compression_with_a_live_refresher_never_loses_its_lease_without
     stalled = simharness.explore(refreshed, faults="stall=1@agent")
     assert stalled.verdict is Verdict.VIOLATED
     assert "at most 1 stall of agent, at every place" in stalled.bounds
-    assert stalled.counterexample.failure.startswith("main does not hold: a live holder has lost its lease")
+    assert stalled.counterexample.failure.startswith("an assertion fails in main: a live holder has lost its lease")
 
 
 def test_a_400_s_compression_without_a_refresher_loses_its_lease():
