@@ -15,7 +15,6 @@ from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.sqlite.database import Database, Link
 from simharness.runtimes.sqlite.effects import record_loss
-from simharness.runtimes.sqlite.kept.image import in_transaction
 from simharness.runtimes.sqlite.remembered import remembered_of
 from simharness.trace.tables import Table, Tables
 
@@ -112,7 +111,7 @@ def _close(link: Link, connection: sqlite3.Connection) -> None:
             with contextlib.suppress(sqlite3.Error):
                 _Cursor.close(cursor)
     with contextlib.suppress(sqlite3.Error):
-        if in_transaction(connection):
+        if connection.in_transaction:
             _Connection.rollback(connection)
     _Connection.close(connection)
 
