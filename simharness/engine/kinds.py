@@ -66,6 +66,7 @@ class Family:
         said: whether sentences name it before the object; not if the object's own name says what it is.
         in_memory: whether it is memory of one process, which others cannot use.
         statements: whether the detail of its steps is SQL.
+        naps: whether its timed waits add up the naps that they take, not the time that passes: a stall then postpones their deadlines.
         held: set if the state of the resource is the name of its holder: why other actors cannot have it, with `{name}` and `{holder}`.
     """
 
@@ -73,6 +74,7 @@ class Family:
     said: bool = True
     in_memory: bool = False
     statements: bool = False
+    naps: bool = False
     held: str = ""
 
 

@@ -46,7 +46,7 @@ class Promise:
         """
         if len(kernel.record.struck) != self._faults:
             self._faults, self.kept = len(kernel.record.struck), False
-            self._since = max(kernel.record.times[kernel.record.struck[-1][0]], *(until for _, _, until, _ in kernel.record.stalled), 0)
+            self._since = max(kernel.record.times[kernel.record.struck[-1][0]], *(until for _, _, until, *_ in kernel.record.stalled), 0)
         if self.kept or (kernel.clock.now < self._since and not over):
             return
         if kernel.clock.now - self._since > self.within:

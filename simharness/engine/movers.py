@@ -287,11 +287,12 @@ class Movers:
         operation = Operation(STRIKES[kind], detail=f"{process} for {length / 1e9:g} s")
         record.append(key, 0, CLOCK | self.fault_bit, operation, now)
         record.advances.append((now, self.clock.lateness))
-        record.stalled.append((record.n - 1, process, until, length if kind == "suspend" else 0))
+        record.stalled.append((record.n - 1, process, until, length if kind == "suspend" else 0, length))
         for actor in self._cast.live:
             if actor.process == process:
                 actor.wakes = until
-                if kind == "suspend" and actor.deadline is not None:
+                naps = actor.pending is not None and actor.pending.kind.family.naps
+                if actor.deadline is not None and (naps or kind == "suspend"):
                     actor.deadline += length
         if kind == "suspend":
             self._behind[process] = self.behind(process) + length

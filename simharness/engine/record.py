@@ -22,7 +22,7 @@ class Record:
         notes: what steps did, in words, by the step's index; kept only when `tracing`.
         advances: (instant, lateness) after each step of the clock, each stall, and each `nothing strikes`.
         struck: (step, kind) of each fault.
-        stalled: (step, process, until, how long its monotonic clock stands still) of each stall.
+        stalled: (step, process, until, by how much it postpones deadlines, and those of waits that add up naps) of each stall.
         jumps: (step, nanoseconds) of each jump of the wall clock.
         clock_readings: (step, instant) of each reading of the clock, if the scenario declares timescales.
     """
@@ -40,7 +40,7 @@ class Record:
         self.notes: dict[int, list[str]] = {}
         self.advances: list[tuple[int, int]] = []
         self.struck: list[tuple[int, str]] = []
-        self.stalled: list[tuple[int, str, int, int]] = []
+        self.stalled: list[tuple[int, str, int, int, int]] = []
         self.jumps: list[tuple[int, int]] = []
         self.clock_readings: list[tuple[int, int]] = []
 

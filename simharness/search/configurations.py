@@ -45,7 +45,7 @@ def _alive(steps_of: dict[int, int], actor: Actor, done: int) -> bool:
 
 def _asleep(kernel: Kernel, actor: Actor, done: int, now: int) -> int:
     """Return when the stall of the actor's process ends that holds after the steps in `done`; 0 if there is none."""
-    for step, process, until, _ in kernel.record.stalled:
+    for step, process, until, *_ in kernel.record.stalled:
         if process == actor.process and step > actor.born and done >> step & 1 and now < until:
             return until
     return 0
@@ -81,8 +81,8 @@ def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) ->
         elif deadline is not None and kernel.record.stalled:
             declared = max((own & done).bit_length() - 1, actor.born)
             deadline -= sum(
-                later
-                for step, process, _, later in kernel.record.stalled
+                naps if operation.kind.family.naps else later
+                for step, process, _, later, naps in kernel.record.stalled
                 if process == actor.process and declared < step < position and not done >> step & 1
             )
         if operation.enabled is None or operation.resource is None or operation.enabled(operation.resource.state_in(done)):

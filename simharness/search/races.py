@@ -308,7 +308,7 @@ class Races:
         """Return the steps of `direct` at which the actor's process was not stalled: only there could the actor have moved."""
         if actor is None:
             return direct
-        own = [(step, until) for step, process, until, _ in self.kernel.record.stalled if process == actor.process and step > actor.born]
+        own = [(step, until) for step, process, until, *_ in self.kernel.record.stalled if process == actor.process and step > actor.born]
         return [i for i in direct if not any(step < i and self.kernel.record.times[i] < until for step, until in own)]
 
     def _faults_instead(self, j: int) -> Iterator[Race]:

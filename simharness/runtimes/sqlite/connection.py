@@ -27,15 +27,15 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
-from simharness.runtimes.sqlite import kinds
+from simharness.runtimes.sqlite import ends, kinds
 from simharness.runtimes.sqlite.cursor import LEGACY, ReportingCursor, SimCursor, attempt, execute, set_level, statement
 from simharness.runtimes.sqlite.database import Database, Link
-from simharness.runtimes.sqlite.kept.image import SHARED_MEMORY
+from simharness.runtimes.sqlite.kept.image import SHARED_MEMORY, in_transaction
 from simharness.runtimes.sqlite.kept.playing import ALTERS, Closed, Noting, Played
 from simharness.runtimes.sqlite.learning import end_keeping, end_tape
 from simharness.runtimes.sqlite.locking import declare, declare_whole
 from simharness.runtimes.sqlite.registry import identify, registry_of, retire
-from simharness.runtimes.sqlite.sharing import enter, passing, quick
+from simharness.runtimes.sqlite.sharing import enter, note_access, passing, quick
 from simharness.runtimes.sqlite.statements import COMMITS, ROLLS_BACK, Shape
 
 _new_cursor: Any = sqlite3.Connection.cursor
@@ -152,6 +152,8 @@ class SimConnection(_Connection):
         if type(self) is not SimConnection:
             return self.cursor().execute(sql, parameters)
         link = self._link
+        if link.closed:
+            enter(link)
         cursor = _new_cursor(self, link.cursors)
         cursor._link = link
         return statement(cursor, sql, parameters, execute)
@@ -182,7 +184,7 @@ class SimConnection(_Connection):
         if link.over and shape is ROLLS_BACK:
             return  # a pool's finaliser: the end of the execution rolled the transaction back
         enter(link)
-        if link.autocommit is True or (not link.exposed and not self.in_transaction):
+        if link.autocommit is True or (not link.exposed and not in_transaction(self)):
             call()
             return
         if quick(link):
@@ -198,11 +200,16 @@ class SimConnection(_Connection):
             return  # a finaliser: the connection is closed or kept, and no longer its execution's
         if link is not None and not link.closed:
             enter(link)
-            if self.in_transaction and (link.holds or link.snapshot):
+            if not link.exposed and in_transaction(self) and (link.holds or link.snapshot):
                 declare(link, ROLLS_BACK)
                 attempt(link, ROLLS_BACK, super().rollback)
-                if self.in_transaction and link.autocommit is not False:
+                if in_transaction(self) and link.autocommit is not False:
                     return
+            ends.declare_close(link)
+            if link.closed:
+                return
+            if link.exposed and in_transaction(self):
+                attempt(link, ROLLS_BACK, super().rollback)
             if retire(link, self):
                 return
             link.closed = True
@@ -238,7 +245,7 @@ class SimConnection(_Connection):
         if link is not None:
             enter(link)
             end_tape(link)
-            if level is None and self.in_transaction and link.autocommit == LEGACY:
+            if level is None and in_transaction(self) and link.autocommit == LEGACY:
                 self._border(COMMITS, super().commit)
         set_level.__set__(self, level)
         if link is not None and link.autocommit == LEGACY:
@@ -294,8 +301,18 @@ class SimConnection(_Connection):
         link.spoilt = True
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None and not link.closed:
+            note_access(link)
+        inside: bool = in_transaction(self)
+        return inside
+
+    @property
     def total_changes(self) -> int:
         """The number of rows that this connection has changed."""
+        note_access(self._link)
         end_keeping(self._link)
         return super().total_changes
 
@@ -344,7 +361,7 @@ if "autocommit" in vars(_Connection):
             enter(link)
             end_tape(link)
             link.spoilt = True
-            if value is True and self.in_transaction:
+            if value is True and in_transaction(self):
                 self._border(COMMITS, lambda: _Connection.commit(self))
         _autocommit.__set__(self, value)
         if link is not None:

@@ -11,8 +11,10 @@ from typing import Any
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.errors import Refused
 from simharness.places import caller
+from simharness.runtimes.sqlite import ends
 from simharness.runtimes.sqlite.database import Link
 from simharness.runtimes.sqlite.effects import database_error, fail, record, record_script
+from simharness.runtimes.sqlite.kept.image import in_transaction
 from simharness.runtimes.sqlite.kept.scripts import statements as split
 from simharness.runtimes.sqlite.learning import end_keeping, end_keeping_if_seen, end_tape, learn
 from simharness.runtimes.sqlite.locking import LOST_ACK, declare, declare_fetch, try_again
@@ -52,7 +54,7 @@ class SimCursor(Cursor):
         end_tape(link)
         link.spoilt = link.spoilt or link.tape is None
         end_keeping_if_seen(link, script)
-        if link.autocommit == LEGACY and connection.in_transaction:
+        if link.autocommit == LEGACY and in_transaction(connection):
             connection.commit()
         scripts = link.remembered.scripts
         statements = scripts.get(script)
@@ -77,41 +79,50 @@ class SimCursor(Cursor):
 
     def fetchone(self) -> Any:
         """Fetch one row."""
-        self._uses()
-        return super().fetchone()
+        return self._fetch(super().fetchone) if self._uses() else super().fetchone()
 
     def fetchmany(self, size: int | None = None) -> Any:
         """Fetch some rows."""
-        self._uses()
-        return super().fetchmany(self.arraysize if size is None else size)
+        size = self.arraysize if size is None else size
+        return self._fetch(lambda: Cursor.fetchmany(self, size)) if self._uses() else super().fetchmany(size)
 
     def fetchall(self) -> Any:
         """Fetch all rows."""
-        self._uses()
-        return super().fetchall()
+        return self._fetch(super().fetchall) if self._uses() else super().fetchall()
 
     def __next__(self) -> Any:
-        self._uses()
-        return super().__next__()
+        return self._fetch(super().__next__) if self._uses() else super().__next__()
 
-    def _uses(self) -> None:
+    def _uses(self) -> bool:
+        """Note a use; return whether it was declared as a step that may end a read transaction."""
         link = self._link
         kernel = link.kernel
         if self.mover is kernel.actor and passing(link):
-            return
+            return False
         if link.closed:
             enter(link)
         if kernel.phase == RUNNING and not kernel.dying and link.is_open(self):
             assert kernel.actor is not None
             note_mover(link, self)
             note_use(link, kernel.actor)
+            return link.database.ends_matter and ends.declare_use(link, self)
+        return False
+
+    def _fetch(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        finally:
+            ends.record_end(self._link)
 
     def close(self) -> None:
         """Close the cursor."""
         link = self._link
         if link.kernel.dying or link.closed:
             enter(link)
-        super().close()
+        if link.database.ends_matter and ends.declare_use(link, self):
+            self._fetch(super().close)
+        else:
+            super().close()
 
     @property
     def lastrowid(self) -> int | None:
@@ -158,6 +169,7 @@ class ReportingCursor(SimCursor):
         enter(link)
         if link.exposed and link.is_open(self):
             declare_fetch(link)
+            ends.note_step(link, self)
         return True
 
     def _report(self, *rows: Any) -> None:
@@ -200,6 +212,7 @@ def statement(cursor: SimCursor, sql: str, parameters: Any, call: Callable[..., 
 def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call: Callable[..., Any]) -> Any:
     """Declare a statement, wait for its turn, run it, and record the state of the transaction."""
     sql = shape.sql
+    link.drops = link.database.ends_matter and ends.continued(link, cursor)
     while True:
         declare(link, shape, cursor)
         if shape.kind != UNKNOWN or link.fault is not None:
@@ -218,7 +231,9 @@ def _in_turn(link: Link, cursor: SimCursor, shape: Shape, parameters: Any, call:
     elif shape.verb == "PRAGMA" and shape.argument.lower().startswith("locking_mode e"):
         raise Refused(f"{caller() or '?'}: {sql}: exclusive locking mode is not simulated")
     attempt(link, shape, lambda: call(cursor, text, parameters))
-    if shape.rows:
+    if shape.rows and link.database.ends_matter:
+        ends.watch(link, cursor, shape)
+    elif shape.rows:
         link.opened(cursor)
     if link.kernel.tracing:
         _report_changes(link, shape, cursor)
@@ -238,6 +253,7 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
             call()
         except BaseException as error:
             record(link, shape, error)
+            _record_drop(link)
             if isinstance(error, sqlite3.Error) and try_again(link, shape, error):
                 continue
             link.kernel.note(f"{type(error).__name__}: {error}")
@@ -245,6 +261,7 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
         break
     committed = link.written
     record(link, shape)
+    _record_drop(link)
     if shape.kind in (COMMIT, ROLLBACK) and link.kernel.tracing:
         done = "committed" if shape.kind == COMMIT else "rolled back"
         tables = {name: committed.count(name) for name in committed}
@@ -253,6 +270,12 @@ def attempt(link: Link, shape: Shape, call: Callable[[], Any]) -> None:
     if fault == LOST_ACK:
         kernel.note("the caller sees a failure")
         raise database_error("IOERR")
+
+
+def _record_drop(link: Link) -> None:
+    if link.drops:
+        link.drops = False
+        ends.record_end(link)
 
 
 def _busy_timeout(link: Link, shape: Shape) -> str:

@@ -8,17 +8,33 @@ longer than a step; its state counts the drops).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import weakref
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
+from greenlet import getcurrent
+
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
+from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.places import Place
-from simharness.runtimes.sqlite.facts import ChecksOf, Inspected, MovedCursors, OpenCursors, SeveralOn, SnapshotsOf, Unprotected
+from simharness.runtimes.sqlite import kinds
+from simharness.runtimes.sqlite.facts import (
+    Checkpoints,
+    ChecksOf,
+    CountsCommits,
+    Impatient,
+    Inspected,
+    MovedCursors,
+    OpenCursors,
+    SeveralOn,
+    SnapshotsOf,
+    Unprotected,
+)
 from simharness.runtimes.sqlite.kept.image import KeptDatabase
 from simharness.runtimes.sqlite.remembered import Remembered, remembered_of
 from simharness.runtimes.sqlite.statements import RELEASE, Shape
@@ -47,6 +63,10 @@ class Database:
         strikes = faults is not None and (kernel.movers.may_crash or faults.limit("lost_ack"))
         several = strikes or self.several in learned or self.checks in learned
         self.alone = not self.fine and (private or not several)
+        self.checkpoints = Checkpoints(label)
+        self.checkpointed = self.checkpoints in learned
+        self.impatience = Impatient(label)
+        self.impatient = self.checkpointed or kernel.movers.may_stall or self.impatience in learned
         self.links: list[Link] = []
         self.user: object = None
         self.schema = 0
@@ -76,6 +96,11 @@ class Database:
         before = self.wal
         self.read_header()
         self.unread = self.wal == before
+
+    @property
+    def ends_matter(self) -> bool:
+        """Whether other actors can notice the end of a read transaction."""
+        return not (self.private or self.alone) and (self.checkpointed or not self.wal)
 
     def table(self, name: str) -> int:
         """Return the mask of one table."""
@@ -147,6 +172,7 @@ class Link:
     exposed: bool = field(init=False)
     keeps_cursors: bool = field(init=False)
     moves_cursors: bool = field(init=False)
+    counts: bool = field(init=False)  # how often it noticed commits
 
     # Users: the last actor, the only actor allowed, its process and the place of its first use; `passed`: see `sharing.quick`
     user: Actor | None = None
@@ -177,6 +203,7 @@ class Link:
     touched: int = 0  # the mask of tables
     base: int = 0  # the rows that the connection had changed before
     altered: bool = False  # the schema
+    numbered: bool = False  # sqlite_sequence, perhaps, which `total_changes` does not count
     savepoints: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)  # a table for each row, for timelines
 
@@ -185,6 +212,7 @@ class Link:
     waits: bool = False
     deadline: int | None = None
     fault: str | None = None
+    drops: bool = False  # it uses a cursor again, which ends a read transaction of an earlier step
 
     # Its end: the program closed it, or its execution is over
     closed: bool = False
@@ -207,6 +235,7 @@ class Link:
         self.exposed = name in learned.of(Unprotected) or name in learned.of(Inspected)
         self.keeps_cursors = name in learned.of(OpenCursors)
         self.moves_cursors = name in learned.of(MovedCursors)
+        self.counts = name in learned.of(CountsCommits)
         self.database.links.append(self)
 
     @property
@@ -217,9 +246,20 @@ class Link:
         return connection
 
     def _dropped(self, _: object) -> None:
-        """The connection was collected: SQLite has rolled its transaction back."""
-        if self.holds and not self.closed and self.kernel.phase == RUNNING and not self.kernel.dying:
-            self.database.put_lock(None)
+        """The connection is about to be collected, which rolls its transaction back: a step where other actors can notice."""
+        kernel, database = self.kernel, self.database
+        if self.closed or kernel.phase != RUNNING or kernel.dying or database.private or database.alone:
+            return
+        actor = kernel.actor
+        if actor is None or actor.finished or actor.greenlet is not getcurrent():
+            return
+        if self.holds or database.checkpointed or self.sharing:
+            with contextlib.suppress(BaseException):  # the execution is dying: the actor's next operation raises again
+                writes = database.every if database.checkpointed else database.lock.bit
+                kernel.step(Operation(kinds.CLOSE, reads=database.every, writes=writes | database.file.bit))
+                database.put_lock(None if self.holds else database.lock.state)
+                if not self.holds and not database.wal:
+                    kernel.put(database.file, database.file.state + 1)
 
     def opened(self, cursor: sqlite3.Cursor) -> None:
         """Note a statement that returns rows, and has begun."""

@@ -12,6 +12,7 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.database import Link
+from simharness.runtimes.sqlite.kept.image import in_transaction
 from simharness.runtimes.sqlite.locking import WRITERS, busy
 from simharness.runtimes.sqlite.statements import COMMIT, LOCAL, READ, RELEASE, ROLLBACK, ROLLBACK_TO, SAVEPOINT, SCHEMA, UNKNOWN, Shape
 
@@ -29,7 +30,7 @@ def database_error(name: str) -> sqlite3.OperationalError:
 def record(link: Link, shape: Shape, error: BaseException | None = None) -> None:
     """Record the state of the transaction after a statement that ran or was refused."""
     kind, database = shape.kind, link.database
-    inside = link.connection.in_transaction
+    inside = in_transaction(link.connection)
     ended = error is None and kind in (COMMIT, ROLLBACK, RELEASE) and link.ends(shape)
     if ended or (link.was_inside() and not inside):
         _record_end(link, kind if ended else UNKNOWN)
@@ -57,7 +58,7 @@ def record_script(link: Link, script: str) -> None:
 def fail(link: Link, name: str) -> None:
     """Raise this error; as in SQLite, BUSY leaves an open transaction open, and the other errors roll it back."""
     connection, error = link.connection, database_error(name)
-    if name != "BUSY" and connection.in_transaction:
+    if name != "BUSY" and in_transaction(connection):
         link.kernel.note(f"a fault, {type(error).__name__}: {error}")
         sqlite3.Cursor(connection).execute("ROLLBACK")
     else:
@@ -69,6 +70,8 @@ def record_loss(link: Link) -> None:
     """Record that the connection's process has died: SQLite has rolled its transaction back."""
     if link.was_inside() or link.sharing:
         _record_end(link, ROLLBACK)
+    elif link.open and link.database.ends_matter:
+        link.kernel.put(link.database.file, link.database.file.state + 1)
 
 
 def _record_write(link: Link, shape: Shape, error: BaseException | None) -> None:
@@ -77,6 +80,7 @@ def _record_write(link: Link, shape: Shape, error: BaseException | None) -> None
     if error is None:
         link.touched |= shape.writes
         link.altered |= shape.kind == SCHEMA
+        link.numbered |= shape.numbers
     if link.holds:
         return
     if error is not None:
@@ -91,7 +95,7 @@ def _record_write(link: Link, shape: Shape, error: BaseException | None) -> None
 
 def _record_end(link: Link, kind: int) -> None:
     held, sharing, altered = link.holds, link.sharing, link.altered
-    link.holds = link.snapshot = link.sharing = link.altered = False
+    link.holds = link.snapshot = link.sharing = link.altered = link.numbered = False
     link.touched = 0
     link.savepoints.clear()
     kernel, database = link.kernel, link.database

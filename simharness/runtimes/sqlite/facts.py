@@ -36,6 +36,27 @@ class MovedCursors(Fact, word="moved-cursors"):
 
 
 @dataclass(frozen=True)
+class CountsCommits(Fact, word="counts-commits"):
+    """`PRAGMA data_version` is read on the connection: it counts how often the connection noticed other connections' commits."""
+
+    connection: str
+
+
+@dataclass(frozen=True)
+class Checkpoints(Fact, word="checkpoints"):
+    """A statement's result depends on which connections read the database, or have it open."""
+
+    database: str
+
+
+@dataclass(frozen=True)
+class Impatient(Fact, word="impatient"):
+    """Without WAL, a statement on the database may be refused because a SELECT that is not late is not finished."""
+
+    database: str
+
+
+@dataclass(frozen=True)
 class SeveralOn(Fact, word="several-on"):
     """Several connections use the database."""
 

@@ -6,7 +6,7 @@ from functools import cache
 
 from simharness.engine.kinds import Border, Family, Kind, Role, Sends
 
-_SQLITE = Family("sqlite", statements=True, held="{name} is held by {holder}")
+_SQLITE = Family("sqlite", statements=True, naps=True, held="{name} is held by {holder}")
 _BORDERS = {
     "begin": Border.BEGINS,
     "commit": Border.COMMITS,
@@ -38,4 +38,4 @@ READ = of_verb("read")
 SNAPSHOT = of_verb("snapshot")
 """The first SELECT of a transaction, which fixes what it sees."""
 STATEMENT, COMMIT, ROLLBACK = map(of_verb, ("statement", "commit", "rollback"))
-FETCH, CHECK, CONNECT = map(of_verb, ("fetch", "check", "connect"))
+FETCH, CHECK, CONNECT, CLOSE = map(of_verb, ("fetch", "check", "connect", "close"))

@@ -17,7 +17,8 @@ from simharness.engine.operations import Operation, State
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.database import Link
-from simharness.runtimes.sqlite.facts import Inspected
+from simharness.runtimes.sqlite.facts import CountsCommits, Inspected
+from simharness.runtimes.sqlite.kept.image import in_transaction
 from simharness.runtimes.sqlite.sharing import note_use, reading
 from simharness.runtimes.sqlite.statements import (
     BEGIN,
@@ -47,14 +48,14 @@ def declare(link: Link, shape: Shape, cursor: sqlite3.Cursor | None = None) -> N
     link.executing = None if cursor is None else weakref.ref(cursor)
     _declare_point(link, shape)
     connection = link.connection
-    link.inside = connection.in_transaction
+    link.inside = in_transaction(connection)
     if not link.holds and shape.kind in WRITERS:
         link.base = _total_changes(connection)
 
 
 def _declare_point(link: Link, shape: Shape) -> None:
     kernel, database = link.kernel, link.database
-    link.inside = link.connection.in_transaction
+    link.inside = in_transaction(link.connection)
     link.waits, link.deadline, link.fault, link.declaring = False, None, None, shape
     if database.unread:
         database.look_again()
@@ -67,16 +68,22 @@ def _declare_point(link: Link, shape: Shape) -> None:
     note_use(link, actor)
     if database.alone and not link.exposed and database.lock.state in (None, link.name):
         return
+    if shape.counts:
+        kernel.learned.learn(CountsCommits(link.name))
+    if shape.checkpoints:
+        kernel.learned.learn(database.checkpoints)
+    if not database.wal and not database.private and link.timeout < kernel.clock.max_delay and shape.kind in (*WRITERS, COMMIT, RELEASE):
+        kernel.learned.learn(database.impatience)
     declared = kernel.record.n
     if link.exposed:
         _on_shared(link, shape)
     elif shape.kind == UNKNOWN:
-        _step(link, Operation(kinds.STATEMENT, reads=database.every, detail=shape.sql))
+        _step(link, Operation(kinds.STATEMENT, reads=database.every | database.file.bit, detail=shape.sql))
     elif database.wal:
         _wal(link, shape)
     elif not database.private:
         _journal(link, shape)
-    if kernel.record.n == declared and database.fine:
+    if kernel.record.n == declared and (database.fine or link.drops):
         _step(link, Operation(kinds.of_verb(shape.verb), reads=database.every, detail=shape.sql))
 
 
@@ -86,6 +93,8 @@ def _aside(link: Link, shape: Shape) -> None:
     if kernel.phase != INSPECTING:
         return
     reads = database.every | shape.reads | shape.writes
+    if shape.whole:
+        reads |= _sees_snapshot(link) | database.file.bit
     if link.exposed:
         reads |= link.bit
     if kernel.checking:
@@ -97,6 +106,8 @@ def _aside(link: Link, shape: Shape) -> None:
 
 def _step(link: Link, operation: Operation, deadline: int | None = None) -> None:
     link.deadline = deadline
+    if link.drops and not link.database.wal:
+        operation.writes |= link.database.file.bit
     if link.kernel.faults is not None and not link.database.private:
         names = _can_fail(link)
         operation.faults = [name if name == LOST_ACK else DB_ERROR for name in names]
@@ -145,8 +156,11 @@ def _wal(link: Link, shape: Shape) -> None:
     database, kind = link.database, shape.kind
     if kind == READ:
         if not link.inside:
-            commits = _sees_snapshot(link) if link.keeps_cursors or reading(link) else 0
+            kept = link.counts or link.keeps_cursors or database.checkpointed or reading(link)
+            commits = _sees_snapshot(link) if shape.whole or kept else 0
             _step(link, Operation(kinds.READ, reads=shape.reads | database.every | commits, detail=shape.sql))
+            if database.checkpointed:  # who changes the journal mode holds all locks for a moment
+                link.waits, link.deadline = link.timeout > 0, _until(link)
         elif not link.holds and not link.snapshot:
             commits = _sees_snapshot(link)
             _step(link, Operation(kinds.SNAPSHOT, reads=database.every | commits, detail=shape.sql))
@@ -161,9 +175,9 @@ def _wal(link: Link, shape: Shape) -> None:
     elif kind == BEGIN_WRITE:
         if not link.holds:
             _acquire(link, shape)  # inside a transaction too: SQLite takes the lock before it refuses the BEGIN
-    elif kind in (COMMIT, ROLLBACK, RELEASE) and link.holds and link.ends(shape):
-        writes = database.lock.bit
-        if kind != ROLLBACK:
+    elif kind in (COMMIT, ROLLBACK, RELEASE) and (link.holds or (link.snapshot and database.checkpointed)) and link.ends(shape):
+        writes = database.lock.bit if link.holds else 0
+        if kind != ROLLBACK and link.holds:
             writes |= _changes(link)
         _step(link, Operation(kinds.of_verb(shape.verb), reads=database.every, writes=writes, detail=shape.sql))
 
@@ -179,7 +193,7 @@ def _changes(link: Link) -> int:
     database = link.database
     if link.altered:
         return database.every | database.commits | link.touched
-    if _total_changes(link.connection) != link.base:
+    if _total_changes(link.connection) != link.base or link.numbered:
         return database.commits | link.touched
     return 0
 
@@ -200,7 +214,7 @@ def _write_at_once(link: Link, shape: Shape) -> None:
     database = link.database
     snapshot = reading(link)
     link.waits = link.timeout > 0 and not snapshot
-    reads = database.every | shape.reads | database.lock.bit | (_sees_snapshot(link) if snapshot else 0)
+    reads = database.every | shape.reads | database.lock.bit | (_sees_snapshot(link) if snapshot or shape.whole else 0)
     writes = shape.writes | database.commits | (database.every if shape.kind == SCHEMA else 0)
     operation = Operation(kinds.of_verb(shape.verb), database.lock, reads, writes, _free if link.waits else None, detail=shape.sql)
     _step(link, operation, _until(link) if link.waits else None)
@@ -237,23 +251,29 @@ def _journal(link: Link, shape: Shape) -> None:
             link.waits = link.timeout > 0
     else:
         return
-    until = _until(link) if link.waits else None
     _step(link, Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
-    link.deadline = until
+    link.deadline = _until(link) if link.waits else None  # from now on: what passed before the statement does not count
 
 
 def try_again(link: Link, shape: Shape, error: sqlite3.Error) -> bool:
     """After a refusal without WAL, wait until a lock is dropped; return False if the library would not wait (any longer)."""
     kernel, database = link.kernel, link.database
-    if kernel.phase != RUNNING or database.wal or database.private or not link.waits or link.deadline is None:
+    if kernel.phase != RUNNING or (database.wal and not database.checkpointed) or database.private:
+        return False
+    if not link.waits or link.deadline is None:
         return False
     if not busy(error) or kernel.clock.now >= link.deadline:
         return False
     seen, until = database.file.state, link.deadline
     bit = database.file.bit | (_changes(link) if shape.kind == COMMIT else shape.writes) | (link.bit if link.exposed else 0)
+    if shape.kind == SCHEMA:
+        bit |= database.every
     kernel.note("busy: waits")
     kind = kinds.waiting(shape.verb)
-    kernel.step(Operation(kind, database.file, 0, bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
+    reads = database.every | shape.reads
+    kernel.step(Operation(kind, database.file, reads, bit, enabled=lambda state: bool(state > seen), detail=shape.sql), until)
+    if kernel.record.stalled and kernel.actor is not None and kernel.actor.deadline is not None:
+        link.deadline = max(until, kernel.actor.deadline)
     return True
 
 
@@ -270,9 +290,8 @@ def _on_shared(link: Link, shape: Shape) -> None:
         journal = database.file.bit if several and not database.wal else 0
         writes = journal | (link.bit if link.moves_cursors else 0)
         link.waits = bool(journal) and link.timeout > 0
-        until = _until(link) if link.waits else None
         _step(link, Operation(kinds.of_verb(shape.verb), reads=reads, writes=writes, detail=shape.sql))
-        link.deadline = until
+        link.deadline = _until(link) if link.waits else None
         return
     writes = link.bit
     if kind in (LOCAL, BEGIN, TIMEOUT, UNKNOWN, SAVEPOINT, ROLLBACK_TO) or not several:
@@ -281,9 +300,8 @@ def _on_shared(link: Link, shape: Shape) -> None:
     writes |= database.every | commits | database.lock.bit | database.file.bit
     link.waits = link.timeout > 0 and kind not in (ROLLBACK, RELEASE) and not link.snapshot
     if not database.wal or not link.waits or kind == COMMIT:
-        until = _until(link) if link.waits else None
         _step(link, Operation(kinds.of_verb(shape.verb), writes=writes, detail=shape.sql))
-        link.deadline = until
+        link.deadline = _until(link) if link.waits else None
         return
     enabled = _free_or(link.name)
     _step(link, Operation(kinds.of_verb(shape.verb), database.lock, 0, writes, enabled, detail=shape.sql), _until(link))

@@ -15,6 +15,7 @@ from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.sqlite.database import Database, Link
 from simharness.runtimes.sqlite.effects import record_loss
+from simharness.runtimes.sqlite.kept.image import in_transaction
 from simharness.runtimes.sqlite.remembered import remembered_of
 from simharness.trace.tables import Table, Tables
 
@@ -111,7 +112,7 @@ def _close(link: Link, connection: sqlite3.Connection) -> None:
             with contextlib.suppress(sqlite3.Error):
                 _Cursor.close(cursor)
     with contextlib.suppress(sqlite3.Error):
-        if connection.in_transaction:
+        if in_transaction(connection):
             _Connection.rollback(connection)
     _Connection.close(connection)
 

@@ -29,11 +29,22 @@ def enter(link: Link) -> None:
     if kernel.dying:
         kernel.step(Operation(kinds.STATEMENT))
     if link.closed:
+        if not link.over and kernel.phase == RUNNING:
+            note_access(link)
         raise closed()
     if link.over:
         raise elsewhere(link)
     if link.maker is not None and kernel.phase == RUNNING and kernel.actor is not link.maker:
         _check_thread(link)
+
+
+def note_access(link: Link) -> None:
+    """Note a use of the connection that is no statement: a step where several actors use it unprotected."""
+    kernel = link.kernel
+    if kernel.phase == RUNNING and not kernel.dying and kernel.actor is not None:
+        note_use(link, kernel.actor)
+        if link.exposed:
+            kernel.step(Operation(kinds.STATEMENT, reads=link.bit | link.database.every))
 
 
 def _check_thread(link: Link) -> None:
@@ -161,7 +172,7 @@ def reading(link: Link) -> bool:
     link.open = [reference for reference in link.open if reference() is not None]
     if all(reference == link.executing for reference in link.open):
         return False
-    if not _active(link):
+    if not active(link):
         link.open.clear()
         return False
     if not link.keeps_cursors:
@@ -169,7 +180,7 @@ def reading(link: Link) -> bool:
     return True
 
 
-def _active(link: Link) -> bool:
+def active(link: Link) -> bool:
     """Ask SQLite whether a statement is unfinished: it refuses to replace a function then."""
     connection = link.connection
     if not link.probed:

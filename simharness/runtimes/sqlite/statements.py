@@ -55,6 +55,14 @@ _CHANGES_PREPARATION = _names("defer_foreign_keys foreign_keys recursive_trigger
 _WRITE_ACTIONS = frozenset([sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE])
 _MASTERS = ("sqlite_master", "sqlite_schema")
 _SCHEMA_VERBS = _names("CREATE DROP ALTER VACUUM REINDEX ANALYZE DETACH")
+_CHECKPOINTS = re.compile(r"(wal_checkpoint|journal_mode)\b")
+_VERSION = re.compile(r"data_version", re.IGNORECASE)
+_PAGES = _names("data_version foreign_key_check freelist_count integrity_check page_count quick_check")
+"""Pragmas whose answer depends on more than the schema."""
+_OWN_TABLES = _names("json_each json_tree generate_series")
+"""Virtual tables that read no database."""
+_BY_REGISTER = 0x10
+"""The flag of `OpenRead` and `OpenWrite` that the root page is in a register (`OPFLAG_P2ISREG`)."""
 _UPSERT = re.compile(r"\bDO\s+UPDATE\b", re.IGNORECASE)
 _LASTROWID = 0x20
 """The flag of SQLite's `Insert` operation (`OPFLAG_LASTROWID`)."""
@@ -63,10 +71,16 @@ _LASTROWID = 0x20
 class Shape:
     """What one SQL text does under one schema. `reads` and `writes` are masks of tables of the main database.
 
-    `inserts`: if it changes a row at all, it sets `lastrowid`.
+    `inserts`: if it changes a row at all, it sets `lastrowid`. `numbers`: it may change `sqlite_sequence`, even without changing a row.
+    `whole`: it may read anything in the file, not only its tables.
+    `counts`: it reads how often the connection has noticed other connections' commits. `checkpoints`: its result depends on
+    which other connections read, or are open.
     """
 
-    __slots__ = ("argument", "dml", "inserts", "kind", "plain", "reads", "rows", "sql", "tables", "text", "verb", "writes")
+    __slots__ = (
+        "argument", "checkpoints", "counts", "dml", "inserts", "kind", "numbers", "plain", "reads", "rows", "sql", "tables", "text", "verb",
+        "whole", "writes",
+    )  # fmt: skip
 
     def __init__(self, sql: str, kind: int, verb: str, argument: str = "") -> None:
         self.sql = sql
@@ -77,7 +91,10 @@ class Shape:
         self.argument = argument
         self.dml = verb in ("INSERT", "UPDATE", "DELETE", "REPLACE")
         self.rows = True
-        self.inserts = False
+        self.inserts = self.numbers = False
+        self.whole = verb == "PRAGMA" and kind == READ and argument.partition(" ")[0] in _PAGES
+        self.counts = kind == READ and _VERSION.search(sql) is not None
+        self.checkpoints = verb == "PRAGMA" and kind == SCHEMA and _CHECKPOINTS.match(argument) is not None
         self.reads = 0
         self.writes = 0
         self.tables: tuple[str, ...] = ()
@@ -177,9 +194,9 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
         shape.plain = not shape.prepares_anew
         return shape, True
     shape.kind = WRITE if any(transactions) else READ
-    views = {event[4] for event in seen if event[4]} if shape.kind == READ else set()
-    reads = {event[1] for event in seen if event[0] == sqlite3.SQLITE_READ and event[3] != "temp"} - views
+    reads = {event[1] for event in seen if event[0] == sqlite3.SQLITE_READ and event[3] != "temp"}
     writes = {event[1] for event in seen if event[0] in _WRITE_ACTIONS and event[3] != "temp"}
+    _complete(connection, code, reads, writes, shape, bit)
     if shape.kind == WRITE and (verb in _SCHEMA_VERBS or not writes or not writes.isdisjoint(_MASTERS)):
         shape.kind = SCHEMA
     for table in reads:
@@ -190,6 +207,49 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
     shape.plain = shape.kind != SCHEMA and verb not in _SCHEMA_VERBS
     shape.inserts = shape.kind == WRITE and _UPSERT.search(sql) is None and any(_sets_last_row(row) for row in _main_program(code))
     return shape, True
+
+
+def _complete(
+    connection: sqlite3.Connection, code: list[tuple[Any, ...]], reads: set[str], writes: set[str], shape: Shape, bit: Callable[[str], int]
+) -> None:
+    """Add what the byte code does without the authorizer's knowledge: it opens a table that was not named, or a virtual one.
+
+    The authorizer is not asked about `sqlite_sequence`, nor about the source of an `INSERT … SELECT` that copies a whole table.
+    What a virtual table reads and writes only its module knows.
+    """
+    virtual = {row[5] for row in code if row[1] == "VOpen"}
+    shape.whole = len(virtual) > len(reads & _OWN_TABLES)
+    if any(row[1] == "VUpdate" for row in code):
+        shape.kind, shape.whole = SCHEMA, True
+    opened = {row[3]: row[1] for row in code if row[1] == "OpenRead" and _in_main(row)}
+    opened |= {row[3]: row[1] for row in code if row[1] == "OpenWrite" and _in_main(row)}
+    opened.pop(1, None)
+    if shape.kind == WRITE and len(opened) > 0:
+        for name in reads | writes:
+            for page in _pages(connection, name):
+                opened.pop(page, None)
+        if any(page in opened for page in _pages(connection, "sqlite_sequence")):
+            shape.numbers = True
+            shape.writes |= bit("sqlite_sequence")
+            for page in _pages(connection, "sqlite_sequence"):
+                opened.pop(page, None)
+        shape.whole |= bool(opened)
+        if "OpenWrite" in opened.values():
+            shape.kind = SCHEMA
+
+
+def _in_main(row: tuple[Any, ...]) -> bool:
+    return row[4] == 0 and not row[6] & _BY_REGISTER
+
+
+def _pages(connection: sqlite3.Connection, table: str) -> list[int]:
+    """Return the root pages of a table and its indices in the main database, which is not read for that."""
+    quoted = table.replace('"', '""')
+    try:
+        code = _explain(connection, f'PRAGMA main.integrity_check("{quoted}")')
+    except sqlite3.Error:
+        return []  # there is no such table
+    return [row[3] for row in code if row[1] == "OpenRead" and _in_main(row)]
 
 
 def _main_program(code: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -208,15 +268,18 @@ def _explain(connection: sqlite3.Connection, sql: str) -> list[tuple[Any, ...]]:
     cursor = sqlite3.Cursor(connection)
     cursor.row_factory = None
     text = "EXPLAIN " + sql
+    factory, connection.text_factory = connection.text_factory, str
     try:
-        cursor.execute(text, (None,) * sql.count("?"))
-    except sqlite3.ProgrammingError as error:
-        needed = _USES.search(str(error))
-        if needed is None:
-            raise
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # named placeholders, and a sequence for them
-            cursor.execute(text, (None,) * int(needed[1]))
-    rows = cursor.fetchall()
-    cursor.close()
-    return rows
+        try:
+            cursor.execute(text, (None,) * sql.count("?"))
+        except sqlite3.ProgrammingError as error:
+            needed = _USES.search(str(error))
+            if needed is None:
+                raise
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # named placeholders, and a sequence for them
+                cursor.execute(text, (None,) * int(needed[1]))
+        return cursor.fetchall()
+    finally:
+        cursor.close()
+        connection.text_factory = factory

@@ -31,7 +31,7 @@ FILES = ("", "-wal", "-shm", "-journal")
 MOST = 8
 """How many connections with the same options wait, besides those on the tape."""
 _Connection = sqlite3.Connection
-_in_transaction = vars(_Connection)["in_transaction"].__get__
+in_transaction = vars(_Connection)["in_transaction"].__get__
 _level: Any = vars(_Connection)["isolation_level"]
 
 
@@ -167,7 +167,7 @@ class KeptDatabase:
             cursor = reference()
             if cursor is not None:
                 sqlite3.Cursor.close(cursor)
-        if connection.in_transaction:
+        if in_transaction(connection):
             _Connection.rollback(connection)
         waiting.append(connection)
         return True
@@ -214,7 +214,7 @@ class KeptDatabase:
         self.entries.append(entry)
         database = self.links[0].database
         connections = [link.reference() for link in self.links]
-        if not any(connection is not None and _in_transaction(connection) for connection in connections):
+        if not any(connection is not None and in_transaction(connection) for connection in connections):
             self._whole, self._schema = len(self.entries), database.schema
             self._locks = [list(lock.history) for lock in (database.lock, database.file)]
 
@@ -255,7 +255,7 @@ class KeptDatabase:
         del self.entries[self._whole :]
         first = self.links[0]
         if not self.path:
-            if first.reference() is None or first.connection.in_transaction:
+            if first.reference() is None or in_transaction(first.connection):
                 self.refuse()
             else:
                 self.image = _Connection.serialize(first.connection)

@@ -7,7 +7,7 @@ import sqlite3
 from types import MemberDescriptorType
 from typing import Any
 
-from simharness.runtimes.sqlite.kept.image import KeptDatabase, OpenedConnection
+from simharness.runtimes.sqlite.kept.image import KeptDatabase, OpenedConnection, in_transaction
 from simharness.runtimes.sqlite.kept.tape import LONGEST, TapeEntry, do, only_writes, only_writes_all, sets, wording
 
 ALTERS = (
@@ -25,7 +25,6 @@ ALTERS = (
 """Methods of a connection whose effects outlast an image."""
 _OWN = ("_do", "_note", "_for_real", "__class__", "__dict__")
 _new_cursor: Any = sqlite3.Connection.cursor
-_in_transaction = vars(sqlite3.Connection)["in_transaction"].__get__
 _REFUSED = frozenset(
     name for name, value in vars(sqlite3.Connection).items() if name[0] != "_" and not isinstance(value, MemberDescriptorType)
 ) - {"close"}
@@ -52,7 +51,7 @@ class Noting:
         """Record a statement, or play it."""
         if not isinstance(self, Noting):  # bound while the tape was open
             return self.execute(sql, parameters)
-        if type(sql) is str and (only_writes(sql) or (sets(sql) and not _in_transaction(self))):  # there, some do nothing
+        if type(sql) is str and (only_writes(sql) or (sets(sql) and not in_transaction(self))):  # there, some do nothing
             return self._do("execute", sql, parameters, wording(parameters))
         settle(self)
         return self.execute(sql, parameters)
