@@ -33,7 +33,13 @@ GROUPS = {
     ),
     "facts": ("tests/test_facts.py", "tests/test_tokens.py"),
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
-    "sql": ("tests/runtimes/test_sqlite.py", "tests/runtimes/test_sqlite_reuse.py", "tests/test_random_threads.py"),
+    "sql": (
+        "tests/runtimes/test_sqlite.py",
+        "tests/runtimes/test_sqlite_reuse.py",
+        "tests/runtimes/test_sqlite_oracle.py",
+        "tests/test_timed_waits.py",
+        "tests/test_random_threads.py",
+    ),
     "threads": (
         "tests/test_random_threads.py",
         "tests/runtimes/test_conditions.py",

@@ -140,6 +140,10 @@ CASES = {
     "the journal mode changes when no other connection is open": two(
         [*run("SELECT x FROM b"), ("close", "")], run("PRAGMA journal_mode = DELETE")
     ),
+    "INSERT … RETURNING commits when its rows are fetched": two(run("INSERT INTO b(x) VALUES (6) RETURNING id"), WRITE),
+    "without WAL INSERT … RETURNING commits when its rows are fetched": two(
+        run("INSERT INTO b(x) VALUES (6) RETURNING id"), WRITE, wal=False
+    ),
     "in_transaction shows other actors' transactions": two([("inside", "")], run("BEGIN", "COMMIT"), shared=True),
     "a shared connection is closed under a statement": two([("close", "")], run("SELECT x FROM b"), shared=True),
 }

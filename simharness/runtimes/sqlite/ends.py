@@ -19,7 +19,7 @@ from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.database import Link
 from simharness.runtimes.sqlite.kept.image import in_transaction
 from simharness.runtimes.sqlite.sharing import active, note_use
-from simharness.runtimes.sqlite.statements import SCHEMA, Shape
+from simharness.runtimes.sqlite.statements import READ, Shape
 
 
 class Unfinished(weakref.ref[sqlite3.Cursor]):
@@ -35,8 +35,9 @@ def watch(link: Link, cursor: sqlite3.Cursor, shape: Shape) -> None:
     link.open = [reference for reference in link.open if reference() not in (None, cursor)]
     reference = Unfinished(cursor, partial(_collected, link))
     reference.since = link.kernel.record.n
-    # A change of the journal mode holds all locks until its answer was fetched.
-    reference.writes = link.database.file.bit | (link.database.every if shape.kind == SCHEMA else 0)
+    # A change of the journal mode holds all locks until its answer was fetched, and INSERT … RETURNING commits then.
+    database = link.database
+    reference.writes = 0 if shape.kind == READ else shape.writes | database.every | database.commits | database.lock.bit
     link.open.append(reference)
 
 

@@ -44,7 +44,7 @@ class CountsCommits(Fact, word="counts-commits"):
 
 @dataclass(frozen=True)
 class Checkpoints(Fact, word="checkpoints"):
-    """A statement's result depends on which connections read the database, or have it open."""
+    """A statement's result depends on which connections read the database, or have it open; or a write ends when its rows are fetched."""
 
     database: str
 

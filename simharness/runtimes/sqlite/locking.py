@@ -70,7 +70,7 @@ def _declare_point(link: Link, shape: Shape) -> None:
         return
     if shape.counts:
         kernel.learned.learn(CountsCommits(link.name))
-    if shape.checkpoints:
+    if shape.checkpoints or (shape.kind == WRITE and shape.rows and not link.inside and not link.implicit(shape)):
         kernel.learned.learn(database.checkpoints)
     if not database.wal and not database.private and link.timeout < kernel.clock.max_delay and shape.kind in (*WRITERS, COMMIT, RELEASE):
         kernel.learned.learn(database.impatience)
