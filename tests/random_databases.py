@@ -17,6 +17,8 @@ Tables = tuple[str, ...]
 TABLES = ("t", "u")
 STATEMENTS = ("select", "select", "update", "bump", "replace", "copy")
 SQL = (*STATEMENTS, "begin", "commit", "rollback")
+in_transaction = vars(sqlite3.Connection)["in_transaction"].__get__
+"""The genuine one, which is no step: a session's own notes are no part of the program."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Statements:
 
     def begin(self, how: str) -> None:
         session, number = self.machine.session, self._number
-        if session.database.connections.count(number) > 1 or not session.connections[number].in_transaction:
+        if session.database.connections.count(number) > 1 or not in_transaction(session.connections[number]):
             self._statement("begin", (how,), f"BEGIN {how}")
 
     def select(self, table: str) -> None:
@@ -118,7 +120,7 @@ class Statements:
         if guarded:
             self.lock(lock)  # type: ignore[attr-defined]  # the actor's
         connection, transaction = session.connections[number], session.transactions[number]
-        inside = connection.in_transaction or (bool(writes) and session.database.level is not None)
+        inside = in_transaction(connection) or (bool(writes) and session.database.level is not None)
         facts = {
             "connection": number,
             "inside": inside,
@@ -130,7 +132,7 @@ class Statements:
         call = _call(connection, name, sql)
         result = self.does(name, (number, *arguments), call, **facts)
         _follow(transaction, name, arguments, result, writes, inside)
-        if not connection.in_transaction:
+        if not in_transaction(connection):
             session.transactions[number] = Transaction()
         if guarded:
             self.unlock(lock)  # type: ignore[attr-defined]  # the actor's
