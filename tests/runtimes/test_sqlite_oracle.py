@@ -100,6 +100,7 @@ def two(first: list[tuple[str, str]], second: list[tuple[str, str]], wal: bool =
 
 WRITE = run("UPDATE b SET x = x + 1")
 OPEN = [("open", "SELECT x FROM b ORDER BY x")]
+NOTED, LOOK = run("INSERT INTO log(what) VALUES (1)"), run("SELECT count(*) FROM log")
 CHECKPOINT = run("INSERT INTO b(x) VALUES (3)", "PRAGMA wal_checkpoint(TRUNCATE)")
 CASES = {
     "an INSERT with AUTOINCREMENT writes sqlite_sequence": two(run("SELECT seq FROM sqlite_sequence"), run("INSERT INTO a(x) VALUES (2)")),
@@ -144,6 +145,9 @@ CASES = {
     "without WAL INSERT … RETURNING commits when its rows are fetched": two(
         run("INSERT INTO b(x) VALUES (6) RETURNING id"), WRITE, wal=False
     ),
+    "a cursor is collected after a commit that others see": two([*OPEN, *NOTED, ("drop", "")], [*LOOK, *WRITE], wal=False),
+    "a cursor is used again after a commit that others see": two([*OPEN, *NOTED, ("again", "")], [*LOOK, *WRITE], wal=False),
+    "a connection is closed after a commit that others see": two([*NOTED, ("close", "")], [*LOOK, *run("PRAGMA journal_mode = DELETE")]),
     "in_transaction shows other actors' transactions": two([("inside", "")], run("BEGIN", "COMMIT"), shared=True),
     "a shared connection is closed under a statement": two([("close", "")], run("SELECT x FROM b"), shared=True),
 }
