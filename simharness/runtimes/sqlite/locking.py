@@ -16,7 +16,7 @@ from simharness.engine.faults import DATABASE_ERRORS
 from simharness.engine.operations import Operation, State
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.runtimes.sqlite import kinds
-from simharness.runtimes.sqlite.database import Link
+from simharness.runtimes.sqlite.database import Database, Link
 from simharness.runtimes.sqlite.facts import CountsCommits, Inspected
 from simharness.runtimes.sqlite.kept.image import in_transaction
 from simharness.runtimes.sqlite.sharing import note_use, reading
@@ -70,7 +70,8 @@ def _declare_point(link: Link, shape: Shape) -> None:
         return
     if shape.counts:
         kernel.learned.learn(CountsCommits(link.name))
-    if shape.checkpoints or (shape.kind == WRITE and shape.rows and not link.inside and not link.implicit(shape)):
+    returns = shape.kind == WRITE and shape.rows and not link.inside and not link.implicit(shape)
+    if returns or (shape.checkpoints and not _has_mode(database, shape)):
         kernel.learned.learn(database.checkpoints)
     if not database.wal and not database.private and link.timeout < kernel.clock.max_delay and shape.kind in (*WRITERS, COMMIT, RELEASE):
         kernel.learned.learn(database.impatience)
@@ -85,6 +86,12 @@ def _declare_point(link: Link, shape: Shape) -> None:
         _journal(link, shape)
     if kernel.record.n == declared and (database.fine or link.drops):
         _step(link, Operation(kinds.of_verb(shape.verb), reads=database.every, detail=shape.sql))
+
+
+def _has_mode(database: Database, shape: Shape) -> bool:
+    """Whether a statement asks for the journal mode that the file has, as programs do whenever they open it: that needs no lock."""
+    name, _, mode = shape.argument.partition(" ")
+    return name == "journal_mode" and (mode.lower().strip("'\"") == "wal") == database.wal
 
 
 def _aside(link: Link, shape: Shape) -> None:
