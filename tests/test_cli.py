@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from simharness.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS = '''
@@ -77,7 +80,15 @@ def undecorated(world):
 '''
 
 
-def simharness(*arguments, cwd=None, **environment):
+def simharness(*arguments, **environment):
+    """Run a command in this process, which saves a start."""
+    result = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "100", **environment}, prog_name="simharness")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+
+
+def in_a_process(*arguments, cwd=None, **environment):
     return subprocess.run(
         [sys.executable, "-m", "simharness", *map(str, arguments)],
         capture_output=True,
@@ -161,6 +172,7 @@ def test_limits_are_inconclusive(file):
     assert simharness("explore", f"{file}::long", "--max-seconds", 0.2, "--strategy", "exhaustive").returncode == 3
 
 
+@pytest.mark.long
 def test_samplers_and_bounds_are_asked_for_by_options(file):
     run = simharness("explore", f"{file}::long", "--strategy", "pct", "--depth", 2, "--seed", 5, "--max-executions", 20)
     assert run.returncode == 3
@@ -291,6 +303,7 @@ def test_a_worker_that_dies_is_a_result_and_the_other_cells_go_on(file):
         (["--strategy", "random", "--max-seconds", "60"], r"long: inconclusive: interrupted after [\d,]+ executions"),
     ],
 )
+@pytest.mark.long
 def test_ctrl_c_prints_what_is_known_and_is_inconclusive(file, tmp_path, options, how_far):
     target = tmp_path / "out.json"
     command = [sys.executable, "-m", "simharness", "explore", f"{file}::fine", f"{file}::long", *options]
@@ -373,23 +386,24 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("named", ["races", "races/", "./races"])
+@pytest.mark.parametrize("named", ["races", *(pytest.param(named, marks=pytest.mark.long) for named in ("races/", "./races"))])
 def test_a_folder_stands_for_all_scenarios_below_it_and_what_is_printed_replays(folder, named):
-    run = simharness("explore", named, cwd=folder)
+    run = in_a_process("explore", named, cwd=folder)
     assert run.returncode == 0, run.stderr
     assert "2 cases: 2 violated; all as expected" in run.stdout
     commands = re.findall(r"simharness replay (\S+) '(\S+)'$", run.stdout, re.MULTILINE)
     assert [address for address, _ in commands] == ["races/deeper/first.py::one", "races/second.py::two"]
     for command in commands:
-        assert "counted does not hold" in simharness("replay", *command, cwd=folder).stdout
+        assert "counted does not hold" in in_a_process("replay", *command, cwd=folder).stdout
     token = commands[1][1]
-    assert "counted does not hold" in simharness("replay", "races", token, cwd=folder).stdout
-    assert "counted does not hold" in simharness("replay", "races::two", token, cwd=folder).stdout
+    assert "counted does not hold" in in_a_process("replay", "races", token, cwd=folder).stdout
+    assert "counted does not hold" in in_a_process("replay", "races::two", token, cwd=folder).stdout
 
 
+@pytest.mark.long
 def test_workers_and_confirmation_take_scenarios_of_folders_and_modules(folder):
     for named in ("races", "races.second"):
-        run = simharness("explore", named, "--workers", "2", cwd=folder)
+        run = in_a_process("explore", named, "--workers", "2", cwd=folder)
         assert run.returncode == 0, run.stderr
         assert "replayed in a fresh process" in " ".join(run.stdout.split())
 
@@ -397,22 +411,24 @@ def test_workers_and_confirmation_take_scenarios_of_folders_and_modules(folder):
 @pytest.mark.parametrize(
     ("named", "address"), [("races.second", "races.second::two"), ("races.deeper.first::one", "races.deeper.first::one")]
 )
+@pytest.mark.long
 def test_a_dotted_name_stands_for_a_module_and_what_is_printed_replays(folder, named, address):
-    run = simharness("explore", named, cwd=folder)
+    run = in_a_process("explore", named, cwd=folder)
     assert run.returncode == 0, run.stderr
     command = re.search(r"simharness replay (\S+) '(\S+)'$", run.stdout, re.MULTILINE).groups()
     assert address in [found for found, _ in re.findall(r"simharness replay (\S+) '(\S+)'$", run.stdout, re.MULTILINE)]
-    assert "counted does not hold" in simharness("replay", *command, cwd=folder).stdout
-    assert simharness("list", named, cwd=folder).stdout.startswith(command[0])
+    assert "counted does not hold" in in_a_process("replay", *command, cwd=folder).stdout
+    assert in_a_process("list", named, cwd=folder).stdout.startswith(command[0])
 
 
 def test_a_package_elsewhere_stands_for_the_modules_in_it(folder, tmp_path_factory):
     (folder / "races/__init__.py").write_text("")
     (folder / "races/deeper/__init__.py").write_text("from . import first\n")
-    run = simharness("list", "races", cwd=tmp_path_factory.mktemp("elsewhere"), PYTHONPATH=f"{folder}{os.pathsep}{ROOT}")
+    run = in_a_process("list", "races", cwd=tmp_path_factory.mktemp("elsewhere"), PYTHONPATH=f"{folder}{os.pathsep}{ROOT}")
     assert re.findall(r"^\S+::\S+", run.stdout, re.MULTILINE) == ["races.deeper.first::one", "races.second::two"]
 
 
+@pytest.mark.long
 def test_a_module_is_instrumented_and_its_relative_imports_work(folder):
     (folder / "package").mkdir()
     (folder / "package/base.py").write_text("START = 0\n")
@@ -423,7 +439,7 @@ def test_a_module_is_instrumented_and_its_relative_imports_work(folder):
         .replace("count.get()", "N")
         .replace('count = world.shared(0, "count")', "global N; N = START")
     )
-    run = simharness("explore", "package.lost", cwd=folder)
+    run = in_a_process("explore", "package.lost", cwd=folder)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "1 case: 1 violated; all as expected" in run.stdout
 
@@ -467,8 +483,8 @@ def test_a_folder_or_module_that_cannot_be_used_is_refused(folder):
     assert len(lines) == len(words), done.stderr
     for line, expected in zip(lines, words.values(), strict=True):
         assert line.startswith(expected)
-    refused(simharness("explore", "races", cwd=folder), 2, "two scenarios are called two", "races/second.py::two", "races/third.py::two")
-    refused(simharness("replay", "races", "two::a1:000000", cwd=folder), 2, "the token fits 2 of them: name one")
+    refused(in_a_process("explore", "races", cwd=folder), 2, "two scenarios are called two", "races/second.py::two", "races/third.py::two")
+    refused(in_a_process("replay", "races", "two::a1:000000", cwd=folder), 2, "the token fits 2 of them: name one")
 
 
 def test_a_scenario_that_is_not_there(file):
@@ -520,7 +536,7 @@ def test_tokens_that_do_not_fit(file):
     refused(simharness("replay", f"{file}::fine", "garbage"), 2, "not a replay token")
     refused(simharness("replay", f"{file}::fine", ""), 2, "not a replay token")
     file.write_text(SCENARIOS.replace("cell.set(cell.get() + 1)\n    world", "cell.add(1)\n    world"))
-    refused(simharness("replay", f"{file}::fine", token), 2, "does not fit", "has the code changed")
+    refused(in_a_process("replay", f"{file}::fine", token), 2, "does not fit", "has the code changed")
 
 
 def test_importing_the_package_imports_neither_rich_nor_typer():

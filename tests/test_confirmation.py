@@ -17,6 +17,7 @@ from simharness.authoring.loading import load
 from simharness.verdicts.results import FRESH, HERE
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.confirms
 RACY = """
 import simharness
 {before}

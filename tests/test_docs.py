@@ -55,6 +55,7 @@ def test_the_marked_test_of_the_page_fails_as_the_page_shows(code, shown, tmp_pa
 HOW_TO = re.findall(r"```shell\n\$ (.*?)\n(.*?)```", (ROOT / "docs/incidents.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_commands_of_the_how_to_for_incidents_one_after_the_other_print_what_it_shows():
     assert len(HOW_TO) == 3
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}

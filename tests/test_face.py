@@ -315,6 +315,7 @@ def test_each_setting_has_a_case_below():
 
 
 @pytest.mark.parametrize("setting", EFFECTS)
+@pytest.mark.confirms
 def test_a_setting_does_what_it_says(setting):
     assert EFFECTS[setting]()
 

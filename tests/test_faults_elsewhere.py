@@ -43,6 +43,7 @@ def test_bounded_searches_of_many_programs_under_faults_come_to_what_every_inter
 
 
 @pytest.mark.parametrize("faults", MODELS)
+@pytest.mark.long
 def test_samplers_draw_faults_and_come_to_nothing_that_no_interleaving_comes_to(faults):
     limits = Settings(max_executions=40, shrink=0, max_steps=400, confirm=False)
     with control.installed():
@@ -98,6 +99,7 @@ def shortest(seed, faults, most):
 
 
 @pytest.mark.parametrize("faults", MODELS)
+@pytest.mark.long
 def test_counterexamples_under_faults_are_as_short_as_they_say_and_their_causes_pass(faults):
     with control.installed():
         assert sum(shortest(seed, faults, 200) for seed in range(1, 6)) >= 1
@@ -186,6 +188,7 @@ def half_done(world, size):
 
 
 @pytest.mark.parametrize("faults", ["crash=1", simharness.Faults(crash=1)])
+@pytest.mark.confirms
 def test_a_counterexample_with_faults_is_confirmed_in_a_fresh_process(tmp_path, faults):
     (tmp_path / "scenarios.py").write_text(SCENARIO, encoding="utf-8")
     [half_done] = load(f"{tmp_path / 'scenarios.py'}::half_done")

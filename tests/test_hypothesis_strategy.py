@@ -254,6 +254,7 @@ def _never(value):
     raise RuntimeError(repr(value))
 
 
+@pytest.mark.confirms
 def test_a_counterexample_with_drawn_parameters_is_confirmed_in_a_fresh_process(tmp_path):
     path = tmp_path / "drawn.py"
     path.write_text(
@@ -332,6 +333,7 @@ def test_every_ordering_can_be_explored_for_each_example():
     assert seen == {1: 2, 2: 6, 3: 20}
 
 
+@pytest.mark.long
 def test_the_body_of_a_hypothesis_test_can_be_explored_under_each_of_its_examples():
     @given(st.integers(1, 9))
     def body(by):

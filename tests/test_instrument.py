@@ -403,7 +403,7 @@ def few(count):
     return settings(max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
-@few(150)
+@few(60)
 @given(st.lists(STATEMENTS, min_size=1, max_size=5))
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 def test_random_statements_come_to_the_same_rewritten_and_plain(statements):

@@ -495,6 +495,7 @@ def test_a_token_of_a_scenario_that_goes_through_a_set_is_refused_under_a_hash_s
 # What is kept
 
 
+@pytest.mark.long
 def test_three_thousand_executions_leave_no_objects_behind():
     def explored(executions):
         """Return how many objects there are more after so many executions of a tiny scenario."""

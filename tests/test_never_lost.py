@@ -175,6 +175,7 @@ def scenario(world):
 
 @pytest.mark.parametrize("strategy", ["dpor", "exhaustive", "random"])
 @pytest.mark.parametrize(("made", "shared"), [("    n = 0", "box.n"), ("    def __init__(self): self.items = [0]", "box.items[0]")])
+@pytest.mark.confirms
 def test_what_explaining_a_counterexample_teaches_is_used(tmp_path, strategy, made, shared):
     source = LEARNS.replace("    n = 0", made).replace("box.n", shared)
     result = simharness.explore(written(tmp_path, source), strategy, settings=Settings(max_executions=200))

@@ -798,6 +798,7 @@ def test_the_corpus_stays_small(tmp_path):
 # Other tools
 
 
+@pytest.mark.long
 def test_pdb_stops_once_inside_the_failing_execution(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makepyfile(test_it=BANK + OVERDRAWN + OVERDRAWN.replace("nobody", "again"))
@@ -808,6 +809,7 @@ def test_pdb_stops_once_inside_the_failing_execution(pytester, monkeypatch):
     assert len([text for text in result.outlines if "entering PDB" in text]) == 2
 
 
+@pytest.mark.long
 def test_a_breakpoint_stops_in_the_execution_that_is_replayed(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     plugin = () if INSTALLED else ("-p", "simharness.pytest_plugin")
@@ -857,6 +859,7 @@ def test_last_failed_and_exitfirst_work(run, pytester):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed")
+@pytest.mark.long
 def test_workers_of_xdist_explore_and_the_summary_is_the_same(pytester, monkeypatch):
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
@@ -998,6 +1001,7 @@ def test_a_violation_that_cannot_be_repeated_is_told_without_what_it_raised(run,
     has(result, "violated", "    the failing ordering could not be repeated: does not fit")
 
 
+@pytest.mark.long
 def test_asserts_that_pytest_has_rewritten_stay_under_python_o(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONOPTIMIZE", "1")
     pytester.makepyfile(test_it=BANK + OVERDRAWN)

@@ -170,6 +170,7 @@ def test_the_orderings_are_as_many_as_counting_by_hand_gives(scenario, case, ord
     assert (result.executions, result.redundant) == (orderings, 0)
 
 
+@pytest.mark.long
 def test_a_forked_session_shows_in_the_number_of_children_and_a_guarded_one_never_does():
     def children(scenario, **case):
         return simharness.explore(scenario, parameters=case or None, stop_on_first=False).outcomes
@@ -205,6 +206,7 @@ def test_every_interleaving_of_the_tutorial_gives_what_its_orderings_give(scenar
 
 
 @pytest.mark.parametrize("protocol", ["unlocked", "lease", "fenced"])
+@pytest.mark.long
 def test_every_interleaving_of_two_contenders_gives_what_their_orderings_give(protocol):
     same_both_ways(compression_fork.two_contenders, {"protocol": protocol, "property": "one_compression_child"})
 

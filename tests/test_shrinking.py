@@ -154,6 +154,7 @@ def test_no_interleaving_of_a_random_program_fails_with_fewer_switches_where_tha
     check(shortest, 0, 25, 300, PLAIN)
 
 
+@pytest.mark.long
 def test_no_interleaving_of_a_random_program_with_a_clock_fails_with_fewer_switches_where_that_is_said() -> None:
     check(shortest, 0, 15, 300, CLOCKS)
 

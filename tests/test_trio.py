@@ -126,6 +126,7 @@ def test_a_counterexample_says_whether_the_installed_trio_would_do_it():
 
 
 @pytest.mark.parametrize("order", ["any", "batches"])
+@pytest.mark.confirms
 def test_a_token_is_replayed_in_the_order_that_it_was_found_in(order):
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == "check_then_act")
     result = simharness.explore(scenario, settings=Settings(trio_order=order, shrink=20))
@@ -533,6 +534,7 @@ def test_a_real_run_in_another_thread_is_not_disturbed():
     assert not problems
 
 
+@pytest.mark.long
 def test_executions_that_get_stuck_leave_nothing_behind():
     def scenario(world):
         async def stuck(event):
@@ -595,6 +597,7 @@ def scenario(world):
 """
 
 
+@pytest.mark.confirms
 def test_a_cancellation_of_many_tasks_is_the_same_in_a_fresh_process_with_another_hash_seed(tmp_path):
     file = tmp_path / "cancels.py"
     file.write_text(ORDER_OF_A_SET, encoding="utf-8")

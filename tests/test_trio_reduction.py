@@ -183,6 +183,7 @@ def test_the_batches_of_trio_are_not_reduced():
     assert len(explored(SMALL["one_list"], trio_order="batches").outcomes) == 4
 
 
+@pytest.mark.confirms
 def test_a_counterexample_of_tasks_whose_steps_are_reduced_is_confirmed_in_a_fresh_process_and_replayed():
     found = simharness.explore(SMALL["opposite_locks"]).counterexample
     assert found.confirmed == FRESH

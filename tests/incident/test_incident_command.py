@@ -267,6 +267,7 @@ def test_the_rows_of_the_database_are_unified_with_the_executions(tmp_path):
     assert answer["verdict"] == "reproduced"
 
 
+@pytest.mark.long
 def test_the_token_replays_the_page_shows_it_and_the_test_that_is_written_passes(tmp_path):
     file, page = tmp_path / "test_incident.py", tmp_path / "incident.html"
     options = ("--pytest", str(file), "--html", str(page), "--max-executions", "5")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from simharness.engine.operations import Operation
-from simharness.engine.phases import RUNNING
+from simharness.engine.phases import RUNNING, SETUP
 from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.database import Link
 from simharness.runtimes.sqlite.kept.image import in_transaction
@@ -123,6 +123,8 @@ def _record_savepoint(link: Link, shape: Shape) -> None:
 
 def _record_schema(link: Link, shape: Shape) -> None:
     if shape.kind == SCHEMA:
+        if shape.keeps_schema and link.kernel.phase != SETUP:
+            return
         if not link.inside:
             link.database.changed_schema(shape.sql)
         else:

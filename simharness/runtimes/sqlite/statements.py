@@ -56,6 +56,7 @@ _WRITE_ACTIONS = frozenset([sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite
 _MASTERS = ("sqlite_master", "sqlite_schema")
 _SCHEMA_VERBS = _names("CREATE DROP ALTER VACUUM REINDEX ANALYZE DETACH")
 _CHECKPOINTS = re.compile(r"(wal_checkpoint|journal_mode)\b")
+_KEEPS_SCHEMA = _names("application_id journal_mode user_version wal_checkpoint")
 _VERSION = re.compile(r"data_version", re.IGNORECASE)
 _PAGES = _names("data_version foreign_key_check freelist_count integrity_check page_count quick_check")
 """Pragmas whose answer depends on more than the schema."""
@@ -106,6 +107,11 @@ class Shape:
             name, _, value = self.argument.partition(" ")
             return bool(value) and name in _CHANGES_PREPARATION
         return self.verb in ("ATTACH", "DETACH") or (self.verb in _SCHEMA_VERBS and self.kind == LOCAL)
+
+    @property
+    def keeps_schema(self) -> bool:
+        """Whether this statement, though it counts as one that may change everything, leaves tables and indices as they are."""
+        return self.verb == "PRAGMA" and self.argument.partition(" ")[0] in _KEEPS_SCHEMA
 
     def __repr__(self) -> str:
         return f"<shape of {self.sql!r}>"
