@@ -505,3 +505,9 @@ def test_progress_is_told_of_begin_and_end():
     simharness.explore(steps_of(3, 3), progress=Told())
     assert told[0] == "independent"
     assert told[-1] is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize("value", [[1], (1, [2]), {"a": 1}])
+def test_an_outcome_that_cannot_be_a_member_of_a_set_is_misuse_with_its_line(value):
+    with pytest.raises(simharness.Misuse, match=r"test_explore_api\.py:\d+: world.outcome needs a value"):
+        simharness.explore(lambda world: world.actor("a", lambda: world.outcome(value)))

@@ -214,6 +214,10 @@ class World:
 
     def outcome(self, value: Hashable) -> None:
         """Record a result of this execution; `Result.outcomes` collects the values."""
+        try:
+            hash(value)
+        except TypeError as error:
+            raise Misuse(f"{caller()}: world.outcome needs a value that can be a member of a set: {error}") from None
         self.outcomes.append(value)
 
     def step(self, label: str, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:

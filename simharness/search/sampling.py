@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from _random import Random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from simharness.engine.actors import SHIFT
@@ -20,7 +21,7 @@ DEFAULT_EXECUTIONS = 10_000
 """The budget of a sampler without a limit."""
 
 
-class Sampler:
+class Sampler(ABC):
     """A strategy that draws; a subclass says how to `pick` a mover.
 
     Args:
@@ -61,9 +62,9 @@ class Sampler:
         self._options = max(self._options, len(keys))
         return keys[self.below(len(keys))]
 
+    @abstractmethod
     def pick(self, movers: list[int]) -> int:
         """Return which of the enabled movers goes next."""
-        raise NotImplementedError
 
     def below(self, limit: int) -> int:
         """Draw an integer from 0 to limit - 1."""
@@ -89,9 +90,9 @@ class Sampler:
         met = f"{len(self.met):,} distinct orderings" if len(self.met) != 1 else "one ordering"
         return [f"{executions} executions", f"drawn with seed {self.seed}: {met}", self.guarantee(), *self._about_choices()]
 
+    @abstractmethod
     def guarantee(self) -> str:
         """Say what the paper guarantees for each execution."""
-        raise NotImplementedError
 
     def _about_choices(self) -> list[str]:
         if self._options == 1:
