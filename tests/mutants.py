@@ -51,6 +51,7 @@ GROUPS = {
     "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
+    "memory": ("tests/test_halfway.py",),
 }
 MINUTES = 20
 

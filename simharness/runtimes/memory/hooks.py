@@ -16,6 +16,7 @@ from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, WALK
 from simharness.runtimes.memory.calls import called
+from simharness.runtimes.memory.halfway import Held
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE
 from simharness.runtimes.memory.locations import Spot
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
@@ -240,7 +241,8 @@ def augmented(now: Any, value: Any, *variables: Any) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
-            guards.combine(memory, now, value, BULK)
+            if guards.combine(memory, now, value, BULK) and hasattr(type(value), "__next__"):
+                value = Held(memory, value)
             if variables:
                 (spot,) = _spots(memory, variables)
                 memory.touch(spot, True)
