@@ -1,4 +1,4 @@
-"""Reads that depend on what others do meanwhile, and calls in C that run instrumented code half-way: no ordering is lost, none is impossible."""
+"""Deep reads of what others change meanwhile, and calls in C that run instrumented code half-way: no ordering is lost or impossible."""
 
 from __future__ import annotations
 
@@ -98,6 +98,33 @@ def test_a_reader_of_nested_containers_and_a_writer_of_private_ones_have_one_ord
         world.actor("second", lambda: yours["a"].append(2))
     """
     assert explored(program).executions == 1
+
+
+def test_what_a_deep_read_is_announced_with_does_not_depend_on_what_moved_first():
+    program = """
+    def program(world):
+        outer, items, count, seen = {"k": [0, 1]}, [0, 1], 0, []
+
+        def publish():
+            nonlocal count
+            count += 1
+            outer["k"] = items
+
+        def fill():
+            nonlocal count
+            count += 1
+            items.append(3)
+
+        def read():
+            seen.append(count)
+            seen.append(json.dumps(outer))
+
+        world.actor("publisher", publish)
+        world.actor("filler", fill)
+        world.actor("reader", read)
+        world.at_end(lambda: world.outcome(repr((seen, count))))
+    """
+    assert len(explored(program).outcomes) > 4
 
 
 def test_a_reduction_over_a_list_sees_what_is_appended_while_its_function_runs():
