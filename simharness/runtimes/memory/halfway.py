@@ -40,7 +40,7 @@ def hold(memory: Memory) -> None:
 def keyed(memory: Memory, keywords: dict[str, Any], point: bool, announced: Callable[[Memory, Any], Any]) -> bool:
     """Wrap the `key` of a call: what it returns is read until the call returns. Return whether steps of the call touch memory."""
     key = keywords.get("key")
-    if not callable(key):
+    if not callable(key) or type(key).__module__ == "operator":
         return point
     if not point:
         memory.reads = memory.writes = 0
