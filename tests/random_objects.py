@@ -283,8 +283,9 @@ NAMES = "box twin node record table items more many queue groups order outer pai
 TAIL = """
     @world.at_end
     def left():
-        rest = [vars(box).get("x"), box.y, box.link, vars(box).get("new"), vars(twin).get("x"), node.a, record, list(table.items()), items, more]
-        rest += [sorted(many), list(queue), sorted(groups.items()), list(order.items()), list(outer.items()), pair]
+        rest = [vars(box).get("x"), box.y, box.link, vars(box).get("new"), vars(twin).get("x"), node.a]
+        rest += [record, list(table.items()), items, more, sorted(many), list(queue)]
+        rest += [sorted(groups.items()), list(order.items()), list(outer.items()), pair]
         rest += [[one.a for one in nodes], weights, sorted(keyed.values()), look, parts, count, total, Box.shared, vars(box).get("shared")]
         world.outcome(repr((sorted(log.items()), rest)))
 """
