@@ -271,6 +271,21 @@ def test_a_failing_task_a_wait_and_as_completed_give_the_same_run_twice():
     assert result.executions > 0
 
 
+def test_a_pool_that_outlives_its_execution_wakes_nobody_in_the_next():
+    def scenario(world):
+        pools = []
+
+        def user():
+            with ThreadPoolExecutor(1) as pool:
+                pools.append(pool)
+                pool.submit(abs, 1)
+
+        actors(world, user)
+        world.at_end(lambda: world.outcome(len(pools)))
+
+    assert explore(scenario).outcomes == {1}
+
+
 def test_a_future_that_nobody_completes_times_out():
     def scenario(world):
         future = concurrent.futures.Future()
