@@ -46,11 +46,12 @@ GROUPS = {
         "tests/runtimes/test_queues.py",
         "tests/runtimes/test_signals.py",
     ),
-    "trio": ("tests/test_trio_reduction.py",),
+    "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
     "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
+    "memory": ("tests/test_halfway.py",),
 }
 MINUTES = 20
 

@@ -274,7 +274,7 @@ class Races:
         plain_writes |= writes & ~(resource.bit | operation.also | CHECKED)
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
-        return plain_reads | second.actor.base | reads & ENDING, plain_writes
+        return plain_reads | reads & ~resource.bit, plain_writes
 
     def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
         """Add to the reads of a reversing step that its actor may end with it, if what it reads may be different without i.

@@ -13,6 +13,7 @@ from queue import SimpleQueue as BoundSimpleQueue
 import pytest
 
 import simharness
+from simharness.instrument.loader import compiled
 from tests.runtimes.exploring import actors, explore
 
 module_queue = queue.Queue()
@@ -270,6 +271,21 @@ def test_a_failing_task_a_wait_and_as_completed_give_the_same_run_twice():
     assert result.executions > 0
 
 
+def test_a_pool_that_outlives_its_execution_wakes_nobody_in_the_next():
+    def scenario(world):
+        pools = []
+
+        def user():
+            with ThreadPoolExecutor(1) as pool:
+                pools.append(pool)
+                pool.submit(abs, 1)
+
+        actors(world, user)
+        world.at_end(lambda: world.outcome(len(pools)))
+
+    assert explore(scenario).outcomes == {1}
+
+
 def test_a_future_that_nobody_completes_times_out():
     def scenario(world):
         future = concurrent.futures.Future()
@@ -301,3 +317,136 @@ def test_queues_and_pools_are_genuine_again_outside_a_simulation():
     assert type(queue.SimpleQueue()) is BoundSimpleQueue
     with ThreadPoolExecutor() as pool:
         assert list(pool.map(str, [1, 2])) == ["1", "2"]
+
+
+HOOKED = """
+import queue
+
+class SkipRepeats(queue.Queue):
+    def _init(self, maxsize):
+        super()._init(maxsize)
+        self.last = None
+
+    def _put(self, item):
+        if item != self.last:
+            super()._put(item)
+            self.last = item
+        else:
+            self.unfinished_tasks -= 1
+
+    def _get(self):
+        item = super()._get()
+        if item is self.last:
+            self.last = None
+        return item
+
+class Unique(queue.Queue):
+    def _init(self, maxsize):
+        self.queue = set()
+
+    def _put(self, item):
+        self.queue.add(item)
+
+    def _get(self):
+        return self.queue.pop()
+
+class Urgent:
+    def __init__(self, rank):
+        self.rank = rank
+
+    def __lt__(self, other):
+        return self.rank < other.rank
+
+"""
+
+
+def hooked(body):
+    """Explore a program whose queues have hooks that are instrumented; brute force must come to the same."""
+    space = {"__name__": "hooked_queues"}
+    lines = "".join(f"    {line}\n" for line in body)
+    exec(compiled(f"{HOOKED}\ndef program(world):\n{lines}", "hooked_queues.py"), space)
+    return explore(space["program"])
+
+
+def test_hooks_of_a_subclass_run_under_the_queues_mutex():
+    result = hooked(
+        (
+            "items, got = SkipRepeats(), []",
+            "def put():",
+            "    items.put(1); items.put(1); items.put(2)",
+            "world.actor('putter', put)",
+            "world.actor('getter', lambda: (got.append(items.get()), got.append(items.get())))",
+            "world.at_end(lambda: world.outcome((got, items.unfinished_tasks)[0].__repr__()))",
+            "world.actor('looker', lambda: items.last)",
+        )
+    )
+    assert result.outcomes == {"[1, 2]", "[1, 1]"}
+
+
+def test_what_a_hook_keeps_is_raced_for_by_code_that_looks_without_the_mutex():
+    result = hooked(
+        (
+            "items = SkipRepeats()",
+            "def put():",
+            "    if items.last is None:",
+            "        items.put(object())",
+            "world.actor('a', put)",
+            "world.actor('b', put)",
+            "world.at_end(lambda: world.outcome(items.qsize()))",
+        )
+    )
+    assert result.outcomes == {1, 2}
+
+
+@pytest.mark.parametrize("get", ["get()", "get_nowait()", "get(timeout=1)"])
+def test_a_queue_that_keeps_each_item_once_is_never_half_changed(get):
+    result = hooked(
+        (
+            "items = Unique(2)",
+            "def take():",
+            f"    try: world.outcome(items.{get})",
+            "    except queue.Empty: world.outcome('empty')",
+            "world.actor('a', items.put, 'k')",
+            "world.actor('b', items.put, 'k', True, 5)",
+            "world.actor('taker', take)",
+            "world.actor('counter', lambda: len(items.queue))",
+        )
+    )
+    assert result.outcomes <= {"k", "empty"}
+    assert result.deadlocks == 0
+
+
+def test_a_priority_queue_whose_items_compare_themselves_stays_in_order():
+    result = hooked(
+        (
+            "items, first = queue.PriorityQueue(), Urgent(2)",
+            "items.put(Urgent(3))",
+            "def change(): first.rank = 1",
+            "world.actor('a', items.put, first)",
+            "world.actor('b', items.put, Urgent(0))",
+            "world.actor('changer', change)",
+            "world.at_end(lambda: world.outcome([items.get().rank for _ in range(3)].__repr__()))",
+        )
+    )
+    assert result.outcomes == {"[0, 1, 3]"}
+
+
+def test_a_hook_that_fails_leaves_the_queue_free():
+    result = hooked(
+        (
+            "class Fussy(Unique):",
+            "    def _put(self, item):",
+            "        if len(self.queue): raise ValueError(item)",
+            "        super()._put(item)",
+            "items = Fussy()",
+            "def put():",
+            "    try: items.put('k')",
+            "    except ValueError: pass",
+            "world.actor('a', put)",
+            "world.actor('b', put)",
+            "world.actor('looker', lambda: len(items.queue))",
+            "world.at_end(lambda: world.outcome((items.qsize(), items.unfinished_tasks).__repr__()))",
+        )
+    )
+    assert result.outcomes == {"(1, 1)"}
+    assert result.deadlocks == 0

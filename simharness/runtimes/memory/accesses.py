@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-READ, WRITE, REMOVE, ALL, WALK, BULK, ATTRIBUTE = range(7)
-"""An item is read, written or removed; all are read, iterated over, or changed; an attribute is read."""
+READ, WRITE, REMOVE, ALL, WALK, BULK, ATTRIBUTE, ATTRIBUTES, DEEP = range(9)
+"""An item is read, written or removed; all are read, iterated over, or changed; an attribute is read, or all; DEEP: all that is reached."""
 Part = tuple[Any, int, Any]
-"""(container, what is done, key)"""
+"""(container, what is done, key); for DEEP the container is a `reach.Reached`."""

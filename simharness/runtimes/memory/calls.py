@@ -19,6 +19,7 @@ from typing import Any
 
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
+from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
 from simharness.runtimes.memory.reach import SHOWING, all_of, parts_of, source_of
 from simharness.runtimes.memory.shared import Memory
@@ -102,8 +103,8 @@ def _shown(memory: Memory, function: Any, owner: Any) -> Any:
         return _method(memory, function, owner, function.__name__)
 
     def call(*arguments: Any) -> Any:
-        memory.access([(owner, ALL, None), *parts_of(memory, arguments)])
-        value = function(*arguments)
+        point = memory.access([(owner, ALL, None), *parts_of(memory, arguments)])
+        value = during(memory, point, function, *arguments)
         return guards.Walk(memory, owner, value) if function.__name__ == "__iter__" else value
 
     return call
@@ -120,7 +121,7 @@ def _method(memory: Memory, function: Any, owner: Any, name: str) -> Any:
     def call(*arguments: Any, **keywords: Any) -> Any:
         parts = [*_done(owner, kind, name, arguments), *_read_too(memory, owner, kind, name, arguments)]
         point = bool(parts) and memory.access(parts)
-        value = function(*arguments, **keywords)
+        value = during(memory, keyed(memory, keywords, point, _announced), function, *arguments, **keywords)
         if name in ("copy", "union", "intersection", "difference", "symmetric_difference", "most_common"):
             memory.made(value)
         if name == "__iter__":
@@ -226,9 +227,8 @@ def _getting(memory: Memory, getter: Any) -> Any:
 
     def call(owner: Any) -> Any:
         parts = all_of(memory, (owner,), copying=True)
-        if parts:
-            memory.access(parts)
-        return getter(owner)
+        point = bool(parts) and memory.access(parts)
+        return during(memory, point, getter, owner)
 
     return call
 
@@ -247,11 +247,12 @@ def _reading(memory: Memory, function: Any, done: int) -> Any:
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         if function in _SHALLOW or done == BULK:
-            parts = parts_of(memory, arguments, done)[: 1 if done == BULK else None]
+            parts = parts_of(memory, arguments[: 1 if done == BULK else None], done)
+            parts += all_of(memory, arguments) if done == BULK else ()
         else:
             parts = all_of(memory, (*arguments, *keywords.values()), done, _goes_deep(function, keywords))
         point = bool(parts) and memory.access(parts)
-        value = function(*arguments, **keywords)
+        value = during(memory, keyed(memory, keywords, point, _announced), function, *arguments, **keywords)
         if memory.rules(type(value)).kind >= LIST:
             memory.made(value)
         if point and memory.kernel.tracing:

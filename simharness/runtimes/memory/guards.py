@@ -12,6 +12,7 @@ from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
+from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE, own_attributes
 from simharness.runtimes.memory.reach import compared, parts_of, sought, source_of
 from simharness.runtimes.memory.shared import Memory
@@ -30,11 +31,10 @@ def look(memory: Memory | None, value: Any, done: int) -> None:
         memory.access([(source, done, None)])
 
 
-def combine(memory: Memory, left: Any, right: Any, done: int) -> None:
-    """Announce that two values are combined, the left one read or changed."""
+def combine(memory: Memory, left: Any, right: Any, done: int) -> bool:
+    """Announce that two values are combined, the left one read or changed; return whether that was a scheduling point."""
     parts = [*parts_of(memory, (left,), done), *parts_of(memory, (right,))]
-    if parts:
-        memory.access(parts)
+    return bool(parts) and memory.access(parts)
 
 
 class Guard:
@@ -55,11 +55,11 @@ class Guard:
         point = self._announce("__getitem__", READ, key)
         if issubclass(type(owner), defaultdict) and owner.default_factory is not None:
             if memory.rules(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
-                self._announce("__missing__", WRITE, key)
-                value = owner[key]
+                point = self._announce("__missing__", WRITE, key)
+                value = during(memory, point, operator.getitem, owner, key)
                 memory.made(value)
                 return value
-        value = owner[key]
+        value = during(memory, point, operator.getitem, owner, key)
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(value))
         elif type(key) is slice:
@@ -71,19 +71,19 @@ class Guard:
         point = self.memory.rules(type(self.owner)).native("__setitem__") and self.memory.access(parts)
         if point and self.memory.kernel.tracing:
             self.memory.kernel.note(shown(value))
-        self.owner[key] = value
+        during(self.memory, point, operator.setitem, self.owner, key, value)
 
     def __delitem__(self, key: Any) -> None:
         if self.memory.rules(type(self.owner)).kind == LIST:
-            self._announce("__delitem__", BULK)
+            point = self._announce("__delitem__", BULK)
         else:
-            self._announce("__delitem__", REMOVE, key)
-        del self.owner[key]
+            point = self._announce("__delitem__", REMOVE, key)
+        during(self.memory, point, operator.delitem, self.owner, key)
 
     def __contains__(self, key: Any) -> bool:
         parts = sought(self.memory, self.owner, key)
         point = bool(parts) and self.memory.access(parts)
-        present = key in self.owner
+        present: bool = during(self.memory, point, operator.contains, self.owner, key)
         if point and self.memory.kernel.tracing:
             self.memory.kernel.note(f"{shown(key)} is {'in it' if present else 'not in it'}")
         return present
@@ -99,11 +99,10 @@ def _comparing(name: str) -> Callable[[Guard, Any], Any]:
             other = other.owner
         if name in _COMPARISONS:
             parts = compared(self.memory, self.owner, other)
-            if parts:
-                self.memory.access(parts)
+            point = bool(parts) and self.memory.access(parts)
         else:
-            combine(self.memory, self.owner, other, ALL if name in _UNORDERED else WALK)
-        value = combining(self.owner, other)
+            point = combine(self.memory, self.owner, other, ALL if name in _UNORDERED else WALK)
+        value = during(self.memory, point, combining, self.owner, other)
         self.memory.made(value) if self.memory.rules(type(value)).kind >= LIST else None
         return value
 
@@ -178,8 +177,8 @@ def _in_place(name: str) -> Callable[[InPlace, Any], Any]:
     combining = getattr(operator, name)
 
     def method(self: InPlace, other: Any) -> Any:
-        combine(self.memory, self.owner, other, BULK)
-        return combining(self.owner, other)
+        point = combine(self.memory, self.owner, other, BULK)
+        return during(self.memory, point, combining, self.owner, other)
 
     return method
 

@@ -16,10 +16,12 @@ from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, WALK
 from simharness.runtimes.memory.calls import called
+from simharness.runtimes.memory.halfway import Held
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE
 from simharness.runtimes.memory.locations import Spot
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
+from simharness.runtimes.memory.stateless import STATELESS, keeps_state
 
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
@@ -119,9 +121,9 @@ def function(called_next: Any) -> Any:
         kind = type(called_next)
         defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
         if type(defined) is FunctionType and HOOKS not in defined.__globals__:
-            _meet(defined.__code__.co_filename, defined.__module__)
-        elif kind is BuiltinFunctionType and called_next.__module__ in OUTSIDE:
-            _meet(called_next.__module__, called_next.__module__)
+            _meet(defined.__code__.co_filename, defined.__module__, defined.__name__)
+        elif kind is BuiltinFunctionType and called_next.__module__ not in STATELESS and called_next.__module__:
+            _meet("", called_next.__module__, called_next.__name__)
         if kind is FunctionType and called_next.__module__ not in guards.WALKERS:
             return called_next
         memory = _here()
@@ -130,12 +132,15 @@ def function(called_next: Any) -> Any:
     return called_next
 
 
-def _meet(file: str, module: str | None) -> None:
-    """Code that is not instrumented is called."""
+def _meet(file: str, module: Any, name: str) -> None:
+    """Code that is not instrumented is called; `file` is empty for code in C."""
     memory = _here()
     if memory is not None:
         root = str(module).partition(".")[0]
-        memory.meets(root if root in OUTSIDE else file)
+        if root in OUTSIDE or keeps_state(root, name):
+            memory.meets(root)
+        elif file:
+            memory.meets(file)
 
 
 def whole(value: Any) -> Any:
@@ -240,7 +245,8 @@ def augmented(now: Any, value: Any, *variables: Any) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
-            guards.combine(memory, now, value, BULK)
+            if guards.combine(memory, now, value, BULK) and hasattr(type(value), "__next__"):
+                value = Held(memory, value)
             if variables:
                 (spot,) = _spots(memory, variables)
                 memory.touch(spot, True)

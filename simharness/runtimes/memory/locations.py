@@ -316,7 +316,7 @@ _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__setattr__"})
 
 def _is_strange(file: str) -> bool:
     """Whether code in this file, or module of the standard library, may share memory without announcing it."""
-    return file.partition(".")[0] in OUTSIDE or not is_foreign(file)
+    return file.partition(".")[0] in OUTSIDE or not is_foreign(file) or file in sys.stdlib_module_names
 
 
 def _plain_module(cls: type) -> ModuleType | None:

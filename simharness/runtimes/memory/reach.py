@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from types import MappingProxyType
 from typing import Any
 
-from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, READ, WALK, Part
+from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, DEEP, READ, WALK, Part
 from simharness.runtimes.memory.kinds import DICT, LIST, OBJECT, SIMPLE, attributes
+from simharness.runtimes.memory.locations import Spot
 from simharness.runtimes.memory.shared import Memory
 
 _ORDERED: OrderedDict[Any, Any] = OrderedDict()
@@ -43,27 +44,52 @@ def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: boo
 
     Copying reads the attributes of every object.
     """
-    parts: list[Part] = []
-    seen: set[int] = set()
-    waiting: deque[tuple[Any, int]] = deque((value, done) for value in values)
-    while waiting:
-        value, how = waiting.popleft()
-        source = source_of(value)
-        if type(source) in SIMPLE or id(source) in seen:
-            continue
-        seen.add(id(source))
-        rules = memory.rules(type(source))
-        if rules.kind >= LIST:
-            parts.append((source, how, None))
-            waiting.extend((held, WALK) for held in _held(source, rules.kind))
-        elif issubclass(type(source), tuple | frozenset):
-            parts_within: Iterator[Any] = tuple.__iter__(source) if issubclass(type(source), tuple) else frozenset.__iter__(source)
-            waiting.extend((held, WALK) for held in parts_within)
-        elif rules.kind == OBJECT and (copying or rules.generated):
-            for name, held in attributes(source):
-                parts.append((source, ATTRIBUTE, name))
-                waiting.append((held, WALK))
-    return parts
+    held = [value for value in values if type(value) not in SIMPLE]
+    return [(Reached(held, done, copying), DEEP, None)] if held else []
+
+
+class Reached:
+    """What some values lead to, when it is read."""
+
+    __slots__ = ("copying", "done", "values")
+
+    def __init__(self, values: list[Any], done: int, copying: bool) -> None:
+        self.values = values
+        self.done = done
+        self.copying = copying
+
+    def touch(self, memory: Memory, touched: list[tuple[Spot, bool]], seen: int) -> str:
+        """Add the locations that are read; what a shared one holds counts only if its bits are in `seen`: it has its turn."""
+        label = ""
+        met: set[int] = set()
+        waiting: deque[tuple[Any, int]] = deque((value, self.done) for value in self.values)
+        while waiting:
+            value, how = waiting.popleft()
+            source = source_of(value)
+            if type(source) in SIMPLE or id(source) in met:
+                continue
+            met.add(id(source))
+            rules = memory.rules(type(source))
+            first, text = len(touched), ""
+            if rules.kind >= LIST:
+                text = memory.locate((source, how, None), touched)
+                if _have_turn(touched, first, seen):
+                    waiting.extend((held, WALK) for held in _held(source, rules.kind))
+            elif issubclass(type(source), tuple | frozenset):
+                within: Iterator[Any] = tuple.__iter__(source) if issubclass(type(source), tuple) else frozenset.__iter__(source)
+                waiting.extend((held, WALK) for held in within)
+            elif rules.kind == OBJECT and (self.copying or rules.generated):
+                text = memory.locate((source, ATTRIBUTES, None), touched)
+                if _have_turn(touched, first, seen):
+                    for name, held in list(attributes(source)):
+                        memory.locate((source, ATTRIBUTE, name), touched)
+                        waiting.append((held, WALK))
+            label = label or text
+        return label
+
+
+def _have_turn(touched: list[tuple[Spot, bool]], first: int, seen: int) -> bool:
+    return not any(spot.bit & ~seen for spot, _ in touched[first:])
 
 
 def _held(source: Any, kind: int) -> Iterator[Any]:

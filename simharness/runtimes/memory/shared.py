@@ -7,6 +7,10 @@ without the lockset: exclusive, shared, shared and modified.)
 A container has a location for itself, read by every operation and written by those that change more than one item (for lists: by all
 except `items[i] = v`), one for each key, and one for the order of its keys. Operations that add or remove keys write the order, which
 counts only where code iterates over the container. Iterating, or asking for the length, reads all items.
+
+What an access reaches may depend on shared memory: a deep read reads what the containers hold when it has its turn. So it is announced in
+levels: a step reads the shared containers reached so far; if what they hold at its turn leads to more, another step reads that, too. The
+last of them reads all of it at once. So each footprint depends only on what the steps before it have read.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation
 from simharness.engine.phases import INSPECTING, RUNNING, SETUP
-from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, BULK, READ, REMOVE, WALK, WRITE, Part
+from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, BULK, DEEP, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of
 from simharness.runtimes.memory.locations import Locations, SharedLocation, Spot, TrackedObject, WrittenOnClass
 
@@ -49,6 +53,9 @@ class Memory(Locations):
         super().__init__(kernel)
         self.identified: set[int] = set()
         self._numbers: set[int] = set()
+        self.reads = self.writes = 0
+        self.halfway: set[Actor] = set()
+        self._reorders: list[tuple[TrackedObject, Any, Any, int]] = []
         self.classes = frozenset(kernel.learned.of(WrittenOnClass))
 
     @property
@@ -75,6 +82,8 @@ class Memory(Locations):
             return self._through_classes(owner, name, spot, write)
         if write and issubclass(type(owner), type) and self.kernel.phase == RUNNING:
             self.kernel.learned.learn(WrittenOnClass(name))
+        if write and tracked.all_by is not None and not spot.bit and tracked.all_by is not self.kernel.actor:
+            self._learn(spot)
         return self.touch(spot, write)
 
     def _through_classes(self, owner: Any, name: str, spot: Spot, write: bool) -> bool:
@@ -110,6 +119,8 @@ class Memory(Locations):
                     spot.written = spot.written or write
                 else:
                     self._meet(spot, actor, write)
+                if self.halfway:
+                    self._pause(spot.tracked.label + spot.key)
                 return False
         elif not self._aside([(spot, write)]):
             return False
@@ -151,40 +162,60 @@ class Memory(Locations):
     # Containers
 
     def access(self, parts: Sequence[Part]) -> bool:
-        """Containers are about to be read or changed, in one step; return whether that was a scheduling point."""
-        kernel = self.kernel
-        if kernel.phase == SETUP:
-            for container, _, _ in parts:
-                self.tracked(container)
-            return False
-        label = ""
-        touched: list[tuple[Spot, bool]] = []
-        for container, done, key in parts:
-            tracked = self.tracked(container)
-            if tracked is None:
-                continue
-            if done == ATTRIBUTE:
-                spot = tracked.spots.get(key)
-                if spot is None:
-                    spot = tracked.spots[key] = tracked.whole or self.spot(tracked, f".{key}")
-                held = (spot, *self._in_classes(container, key)) if key in self.classes else (spot,)
-                touched.extend((read, False) for read in held)
-                label = label or tracked.label
-                continue
-            if tracked.whole is not None:
-                touched.append((tracked.whole, done in (WRITE, REMOVE, BULK)))
-                label = label or tracked.label
-                continue
-            base = tracked.base
-            if base is None:
-                base = tracked.base = self.spot(tracked, "")
-            if done <= REMOVE:
-                text = self._item(tracked, container, done, key, touched)
-            else:
-                text = "" if done == BULK else self._all(tracked, container, done, touched)
-            touched.append((base, done == BULK or text is None))
-            label = label or f"{tracked.label}{text or ''}"
-        return self.touch_all(touched, label)
+        """Containers are about to be read or changed, the last step does all of it; return whether that was a scheduling point."""
+        point, seen = False, 0
+        while True:
+            label = ""
+            deep = False
+            touched: list[tuple[Spot, bool]] = []
+            for part in parts:
+                if part[1] == DEEP:
+                    deep = True
+                    text = part[0].touch(self, touched, seen)
+                else:
+                    text = self.locate(part, touched)
+                label = label or text
+            reorders = self._reorders
+            if reorders:
+                self._reorders = []
+            if not self.touch_all(touched, label, seen):
+                break
+            point = True
+            if not deep:
+                break
+            seen = self.reads | self.writes
+        for reorder in reorders:
+            self._reordered(*reorder)
+        return point
+
+    def locate(self, part: Part, touched: list[tuple[Spot, bool]]) -> str:
+        """Add the locations of a part of an access; return a text for it."""
+        container, done, key = part
+        tracked = self.tracked(container)
+        if tracked is None or self.kernel.phase == SETUP:
+            return ""
+        if done == ATTRIBUTE:
+            spot = tracked.spots.get(key)
+            if spot is None:
+                spot = tracked.spots[key] = tracked.whole or self.spot(tracked, f".{key}")
+            held = (spot, *self._in_classes(container, key)) if key in self.classes else (spot,)
+            touched.extend((read, False) for read in held)
+            return tracked.label
+        if tracked.whole is not None:
+            touched.append((tracked.whole, done in (WRITE, REMOVE, BULK)))
+            return tracked.label
+        if done == ATTRIBUTES:
+            self._all(tracked, container, ATTRIBUTES, touched)
+            return tracked.label
+        base = tracked.base
+        if base is None:
+            base = tracked.base = self.spot(tracked, "")
+        if done <= REMOVE:
+            text = self._item(tracked, container, done, key, touched)
+        else:
+            text = "" if done == BULK else self._all(tracked, container, done, touched)
+        touched.append((base, done == BULK or text is None))
+        return f"{tracked.label}{text or ''}"
 
     def _item(self, tracked: TrackedObject, container: Any, done: int, key: Any, touched: list[tuple[Spot, bool]]) -> str | None:
         """Record the reading or writing of an item; return its text, or None if that counts as a change of the whole."""
@@ -211,7 +242,11 @@ class Memory(Locations):
             tracked.written_by = self.kernel.actor if tracked.written_by is None else MANY
         touched.append((spot, write))
         if write and kind != LIST:
-            self._reorder(tracked, container, key, done, touched)
+            order = self._order(tracked)
+            if order.bit:
+                touched.append((order, True))
+            else:
+                self._reorders.append((tracked, container, key, done))
         reader = tracked.all_by
         if write and not spot.bit and reader is not None and reader is not self.kernel.actor:
             self._learn(spot)
@@ -241,12 +276,9 @@ class Memory(Locations):
             self.kernel.learned.learn(Addresses())
         return id(thing)
 
-    def _reorder(self, tracked: TrackedObject, container: Any, key: Any, done: int, touched: list[tuple[Spot, bool]]) -> None:
-        """A key may be added or removed: that writes the order of the keys, if code iterates over them."""
+    def _reordered(self, tracked: TrackedObject, container: Any, key: Any, done: int) -> None:
+        """A key is added or removed now, perhaps: that writes the order of the keys, if code iterates over them."""
         order = self._order(tracked)
-        if order.bit:
-            touched.append((order, True))
-            return
         present = (dict if issubclass(type(container), dict) else set).__contains__(container, key)
         actor = self.kernel.actor
         # Only the adding of an absent key, or the removing of a present one, changes the order.
@@ -277,22 +309,22 @@ class Memory(Locations):
         if kernel.phase != RUNNING and not kernel.checking:
             return ""
         reader = kernel.actor if kernel.phase == RUNNING else CHECK
-        touched.extend((spot, False) for spot in self._learned_items(tracked))
+        touched.extend((spot, False) for spot in self._learned_items(tracked, container))
         if reader is CHECK and kernel.tracing:
             return ""
-        if tracked.written_by is not None and tracked.written_by is not reader:
-            for spot in tracked.items.values():
+        if done == ATTRIBUTES or (tracked.written_by is not None and tracked.written_by is not reader):
+            for spot in (tracked.spots if done == ATTRIBUTES else tracked.items).values():
                 if not spot.bit and spot.written and spot.actor is not reader:
                     self._learn(spot)
         if tracked.all_by is not reader:
             tracked.all_by = reader if tracked.all_by is None else MANY
         return ""
 
-    def _learned_items(self, tracked: TrackedObject) -> Sequence[Spot]:
+    def _learned_items(self, tracked: TrackedObject, container: Any) -> Sequence[Spot]:
         """Return the items of a container that are scheduling points, also those that this execution has not met."""
         kernel = self.kernel
         if tracked.learned != kernel.learned.version:
-            prefix = f"{tracked.name}["
+            prefix = f"{tracked.name}{'[' if self.rules(type(container)).kind >= LIST else '.'}"
             known = {spot.key for spot in tracked.points}
             for location in self._shared:
                 if location.startswith(prefix):
@@ -302,8 +334,11 @@ class Memory(Locations):
             tracked.learned = kernel.learned.version
         return tracked.points
 
-    def touch_all(self, touched: Sequence[tuple[Spot, bool]], label: str) -> bool:
-        """Locations are about to be read (False) or written (True), in one step; return whether that was a scheduling point."""
+    def touch_all(self, touched: Sequence[tuple[Spot, bool]], label: str, seen: int = 0) -> bool:
+        """Locations are about to be read (False) or written (True), in one step; return whether that was a scheduling point.
+
+        It is none if all those that are points are in the mask `seen`: they have had their turn just now.
+        """
         kernel = self.kernel
         if kernel.phase == RUNNING and not kernel.dying:
             actor = kernel.actor
@@ -315,15 +350,25 @@ class Memory(Locations):
                     writes |= spot.bit
                 else:
                     reads |= spot.bit
-            if not reads | writes:
+            if not (reads | writes) & ~seen:
+                if self.halfway and not seen:
+                    self._pause(label)
                 return False
         elif not self._aside(touched):
             return False
         else:
             reads, writes = sum({spot.bit for spot, _ in touched}), 0
+            if not reads & ~seen:
+                return False
         written = any(write for _, write in touched)
         kernel.step(Operation(_WRITING if written else _READING, reads=reads, writes=writes, detail=label))
+        self.reads, self.writes = reads, writes
         return True
+
+    def _pause(self, label: str) -> None:
+        """Private memory is touched: a step, if that is in a call in C which is half-way through shared memory."""
+        if self.kernel.actor in self.halfway:
+            self.kernel.step(Operation(_READING, detail=label))
 
 
 def _text(known: Any) -> str:

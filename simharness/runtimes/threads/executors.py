@@ -12,6 +12,7 @@ import weakref
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, _base, thread
+from types import FrameType
 from typing import Any
 
 from simharness.engine.kernel import current
@@ -53,6 +54,11 @@ def _counter() -> Any:
     numbers = kernel.context.setdefault("executor numbers", {})
     number = numbers[maker] = numbers.get(maker, -1) + 1
     return number
+
+
+def calls(frame: FrameType) -> bool:
+    """Whether a frame runs code of the executors."""
+    return frame.f_globals is vars(thread)
 
 
 def _future_init(self: Future[Any]) -> None:

@@ -1,9 +1,9 @@
 """`queue.Queue` and the like: every operation is one step.
 
 The items stay where the genuine class keeps them, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
-The state is (length, whether shut down); the count of unfinished tasks is a resource of its own, so that `task_done` does not
-conflict with `get`. The contents of a queue made before the simulation are restored at the start of every execution. `mutex` and the
-conditions of a queue are not used inside a simulation.
+The state is (length, whether shut down, whether a hook is running: `queue_hooks.py`). The count of unfinished tasks is a resource of its
+own, so that `task_done` does not conflict with `get`. The contents of a queue made before the simulation are restored at the start of every
+execution. `mutex` and the conditions of a queue are not used inside a simulation.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from __future__ import annotations
 import _queue
 import copy
 import queue
+import sys
 from collections import deque
 from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
-from simharness.engine.kernel import Kernel, current
+from simharness.engine.kernel import Kernel, current, outside
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, made_here, number_of, replace, step_until
 from simharness.runtimes.threads import executors
+from simharness.runtimes.threads.queue_hooks import change, is_free, may_take_steps
 from simharness.trace.moves import put_in, taken_out
 
 QUEUE = Family("queue", in_memory=True)
@@ -66,26 +68,31 @@ class _View(View):
         super().__init__(kernel, owner, name, label)
         _restore(owner)
         closed = bool(getattr(owner, "is_shutdown", False))
-        resource = self.resource = kernel.resource(name, (owner._qsize(), closed), label)
+        self.hooked = may_take_steps(owner)
+        with outside():
+            length = owner._qsize()
+        resource = self.resource = kernel.resource(name, (length, closed, False), label)
         tasks = self.tasks = kernel.resource(f"tasks of {name}", owner.unfinished_tasks, f"unfinished tasks of {label}")
         bits = resource.bit | tasks.bit
-        self.put_always = Operation(PUT, resource, writes=bits)
-        self.get = Operation(GET, resource, writes=resource.bit, enabled=_can_get)
-        self.try_get = Operation(GET_NOWAIT, resource, writes_when=_has_items)
-        self.look = Operation(LOOK, resource, reads=resource.bit)
-        self.task_done = Operation(TASK_DONE, tasks, writes=tasks.bit)
+        self.free = is_free if self.hooked else None
+        self.also = tasks.bit if self.hooked else 0
+        self.put_always = Operation(PUT, resource, writes=bits, enabled=self.free)
+        self.get = Operation(GET, resource, writes=resource.bit | self.also, enabled=_can_get)
+        self.try_get = Operation(GET_NOWAIT, resource, enabled=self.free, writes_when=_has_items, also=self.also)
+        self.look = Operation(LOOK, resource, reads=resource.bit, enabled=self.free)
+        self.task_done = Operation(TASK_DONE, resource if self.hooked else tasks, writes=tasks.bit, enabled=self.free)
         self.join = Operation(JOIN, tasks, reads=tasks.bit, enabled=_is_zero)
-        self.shutdown = Operation(SHUTDOWN, resource, writes=bits)
+        self.shutdown = Operation(SHUTDOWN, resource, writes=bits, enabled=self.free)
 
     def put_limited(self, maxsize: int, block: bool, timeout: float | None) -> Operation:
         """Return the step of a put into a queue that can be full."""
 
         def has_room(state: State) -> bool:
-            return bool(state[0] < maxsize or state[1])
+            return bool((state[0] < maxsize or state[1]) and not state[2])
 
         resource, tasks = self.resource, self.tasks
         if not block or timeout == 0:
-            return Operation(PUT_NOWAIT, resource, writes_when=has_room, also=tasks.bit)
+            return Operation(PUT_NOWAIT, resource, enabled=self.free, writes_when=has_room, also=tasks.bit)
         if timeout is None:
             return Operation(PUT, resource, writes=resource.bit | tasks.bit, enabled=has_room)
         detail = f"{resource.name} for {timeout:g} s"
@@ -93,11 +100,11 @@ class _View(View):
 
 
 def _can_get(state: State) -> bool:
-    return bool(state[0] or state[1])
+    return bool((state[0] or state[1]) and not state[2])
 
 
 def _has_items(state: State) -> bool:
-    return bool(state[0])
+    return bool(state[0] and not state[2])
 
 
 def _is_zero(state: State) -> bool:
@@ -156,19 +163,23 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
             kernel.step(operation)
         else:
             step_until(kernel, operation, timeout)
-    length, closed = resource.state
+            if resource.state[2]:
+                kernel.step(view.put_limited(self.maxsize, False, None))
+    length, closed, _ = resource.state
     if closed:
         raise ShutDown
     if limited and length >= self.maxsize:
         if kernel.tracing:
             kernel.note("full")
         raise Full
-    self._put(item)
     if kernel.tracing:
         put_in(kernel, resource, item)
-    self.unfinished_tasks += 1
-    kernel.put(resource, (self._qsize(), closed))
-    kernel.put(view.tasks, self.unfinished_tasks)
+
+    def add() -> None:
+        self._put(item)
+        self.unfinished_tasks += 1
+
+    change(kernel, view, add)
 
 
 def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
@@ -185,18 +196,19 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
         raise ValueError("'timeout' must be a non-negative number")
     else:
         detail = f"{resource.name} for {timeout:g} s"
-        step_until(kernel, Operation(GET, resource, enabled=_can_get, writes_when=_has_items, detail=detail), timeout)
-    length, closed = resource.state
+        step_until(kernel, Operation(GET, resource, enabled=_can_get, writes_when=_has_items, detail=detail, also=view.also), timeout)
+        if resource.state[2]:
+            kernel.step(view.try_get)
+    length, closed, _ = resource.state
     if not length:
         if closed:
             raise ShutDown
         if kernel.tracing:
             kernel.note("empty")
         raise Empty
-    item: T = self._get()
+    item: T = change(kernel, view, self._get)
     if kernel.tracing:
         taken_out(kernel, resource, item)
-    kernel.put(resource, (self._qsize(), closed))
     return item
 
 
@@ -251,12 +263,13 @@ def _shutdown(self: Any, immediate: bool = False) -> None:
     view = _views.of(kernel, self)
     kernel.step(view.shutdown)
     self.is_shutdown = True
-    if immediate:
-        while self._qsize():
+
+    def clear() -> None:
+        while immediate and self._qsize():
             self._get()
             self.unfinished_tasks = max(0, self.unfinished_tasks - 1)
-    kernel.put(view.resource, (self._qsize(), True))
-    kernel.put(view.tasks, self.unfinished_tasks)
+
+    change(kernel, view, clear)
 
 
 class SimpleQueue(Generic[T]):
@@ -291,6 +304,8 @@ class SimpleQueue(Generic[T]):
         if kernel is None:
             self._genuine.put(item, block, timeout)
             return
+        if self._execution is not None and self._execution is not kernel.resources and executors.calls(sys._getframe(1)):
+            return  # the executor of an execution that is over is collected, and wants to wake its threads
         resource = self._attached(kernel)
         kernel.step(self._put)
         self._items.append(item)

@@ -1,0 +1,67 @@
+"""The hooks of `queue.Queue` subclasses, `_put`, `_get` and `_qsize`: code of the user's that may take steps.
+
+The genuine queue holds its mutex while a hook runs. So other operations on the queue wait until the hook has returned, and each of its
+steps writes the queue. A priority queue's hooks compare the items, which may run code of the user's, too.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import Resource, State
+from simharness.engine.phases import RUNNING
+
+T = TypeVar("T")
+HOOKS = ("_put", "_get", "_qsize")
+_OWN = frozenset(vars(kind)[name] for kind in (queue.Queue, queue.LifoQueue) for name in HOOKS)
+
+
+class Hooked(Protocol):
+    """A queue in one execution, whose state is (length, whether shut down, whether a hook is running)."""
+
+    owner: Any
+    hooked: bool
+    resource: Resource
+    tasks: Resource
+
+
+def may_take_steps(owner: Any) -> bool:
+    """Whether a hook of a queue may take steps."""
+    return not _OWN.issuperset(getattr(getattr(owner, name), "__func__", None) for name in HOOKS)
+
+
+def is_free(state: State) -> bool:
+    """Whether no hook is running."""
+    return not state[2]
+
+
+def change(kernel: Kernel, view: Hooked, hook: Callable[[], T]) -> T:
+    """Call a hook that changes the queue, as part of the last step or in steps of its own; then the queue's new state holds."""
+    actor, resource = kernel.actor, view.resource
+    if not view.hooked or actor is None or kernel.phase != RUNNING:
+        value = hook()
+        _settle(kernel, view)
+        return value
+    length, closed, _ = resource.state
+    mark = actor.mark
+    kernel.put(resource, (length, closed, True))
+    actor.mark |= resource.bit | view.tasks.bit
+    try:
+        value = hook()
+        _settle(kernel, view)
+    except Exception:
+        _settle(kernel, view)
+        raise
+    finally:
+        actor.mark = mark
+    return value
+
+
+def _settle(kernel: Kernel, view: Hooked) -> None:
+    owner = view.owner
+    kernel.put(view.resource, (owner._qsize(), bool(getattr(owner, "is_shutdown", False)), False))
+    if view.tasks.state != owner.unfinished_tasks:
+        kernel.put(view.tasks, owner.unfinished_tasks)
