@@ -317,7 +317,8 @@ class Timeline:
     def _failure(self) -> str:
         trace = self.trace
         if trace.waiting and (trace.failure or "").startswith("deadlock"):
-            who = [f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_wanted(stuck)})'}" for stuck in trace.waiting]
+            for_whom = [f"for {stuck.holder}" if stuck.holder in self.columns else f"({_wanted(stuck)})" for stuck in trace.waiting]
+            who = [f"{stuck.actor} waits {what}" for stuck, what in zip(trace.waiting, for_whom, strict=True)]
             return f"deadlock: {', '.join(who)}; nobody can move"
         return trace.failure or ""
 
