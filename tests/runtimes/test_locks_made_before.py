@@ -104,7 +104,7 @@ def test_a_deadlock_names_the_locks_by_where_they_are_bound():
     assert "lock test_locks_made_before.FREE['lock'], held by there" in result.counterexample.failure
 
 
-@pytest.mark.parametrize("take", [HELD.acquire, HELD.__enter__, HELD_R.acquire], ids=["acquire", "enter", "method", "rlock"])
+@pytest.mark.parametrize("take", [HELD.acquire, HELD.__enter__, HELD_R.acquire], ids=["acquire", "enter", "rlock"])
 @pytest.mark.usefixtures("held")
 def test_a_lock_that_was_held_when_the_simulation_began_is_held(take):
     def scenario(world):

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import compress
 from types import BuiltinFunctionType, CellType, FrameType, FunctionType, GeneratorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -68,14 +69,13 @@ def _there_before(replaced: Methods) -> tuple[list[Any], list[threading.Conditio
         classes.update(children := condition.__subclasses__())
         waiting.extend(children)
     methods, conditions = [], []
-    for thing in gc.get_objects():
-        kind = type(thing)
-        if kind is BuiltinFunctionType:
-            cls = _class_of(thing, replaced)
-            if cls is not None and thing.__name__ in replaced[cls]:
-                methods.append(thing)
-        elif kind in classes:
+    wanted = {id(kind) for kind in (BuiltinFunctionType, *classes)}
+    things = gc.get_objects()
+    for thing in compress(things, map(wanted.__contains__, map(id, map(type, things)))):  # in C: there are many
+        if type(thing) is not BuiltinFunctionType:
             conditions.append(thing)
+        elif (cls := _class_of(thing, replaced)) is not None and thing.__name__ in replaced[cls]:
+            methods.append(thing)
     return methods, conditions
 
 
