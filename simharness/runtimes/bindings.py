@@ -11,11 +11,12 @@ import functools
 import linecache
 import re
 import sys
+import threading
 import weakref
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import ChainMap, UserDict, UserList, deque
+from collections.abc import Iterable, Iterator, Mapping
 from gc import get_referents
-from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 from simharness.engine.kernel import Kernel
@@ -29,6 +30,11 @@ _SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _TOOLS = frozenset(
     {"simharness", "_pytest", "pytest", "pluggy", "greenlet", "coverage", "pytest_cov", "xdist", "execnet", "pydevd", "debugpy"}
 )
+_OF_THE_LIBRARY = (
+    *(threading.Condition, threading.Semaphore, functools.cached_property, functools.partial, SimpleNamespace),
+    *(ChainMap, UserDict, UserList, Mapping, property, staticmethod, classmethod),
+)
+"""Classes of the standard library whose objects hold the user's."""
 _CACHE: type = type(functools.lru_cache(len))
 
 
@@ -45,21 +51,24 @@ class Paths:
         self._wanted: set[type] = set()
         self._paths: dict[int, tuple[Any, str]] = {}
         self._modules = -1
-        self._numbers: weakref.WeakKeyDictionary[Kernel, dict[int, tuple[Any, int]]] = weakref.WeakKeyDictionary()
+        self._names: weakref.WeakKeyDictionary[Kernel, dict[int, tuple[Any, str]]] = weakref.WeakKeyDictionary()
 
     def name(self, kernel: Kernel, thing: Any, family: str) -> str:
         """Return what a thing that was made before is called, in this exploration and, if a path leads to it, in every other."""
-        path = self.path(thing)
-        if path is not None:
-            return f"{family} {path}"
-        numbers = self._numbers.setdefault(kernel, {})
-        _, number = numbers.setdefault(id(thing), (thing, len(numbers) + 1))
-        return f"{family} made before, no. {number}"
+        names = self._names.setdefault(kernel, {})
+        known = names.get(id(thing))
+        if known is None:
+            path = self.path(thing)
+            name = f"{family} {path}"
+            if path is None:
+                name = f"{family} made before, no. {1 + sum('made before, no. ' in other for _, other in names.values())}"
+            known = names[id(thing)] = thing, name
+        return known[1]
 
     def forget(self) -> None:
         """Let go of everything."""
         self._paths, self._modules = {}, -1
-        self._numbers.clear()
+        self._names.clear()
 
     def give(self, thing: Any, path: str) -> None:
         """Have a thing called this until everything is forgotten."""
@@ -119,7 +128,7 @@ def _within(thing: Any) -> Iterable[tuple[str, Any]]:
     elif isinstance(thing, list | tuple | deque):
         yield from ((f"[{number}]", value) for number, value in enumerate(list(thing)))
     elif kind is FunctionType:
-        yield from _of_function(thing)
+        yield from _of_function(thing) if is_users(thing.__module__) else ()
     elif kind is CellType:
         yield from (("", held) for held in get_referents(thing))
     elif kind is MethodType:
@@ -133,7 +142,7 @@ def _within(thing: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(thing, type):
         if is_users(thing.__module__):
             yield from ((f".{name}", value) for name, value in list(vars(thing).items()) if not name.startswith("__"))
-    elif not isinstance(thing, ModuleType):
+    elif is_users(kind.__module__) or isinstance(thing, _OF_THE_LIBRARY):
         yield from _attributes(thing)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import threading
 from collections.abc import Mapping
 from types import CellType, FrameType, FunctionType
 from typing import Any
@@ -21,9 +22,25 @@ from simharness.runtimes.threads.locals import Local
 _LOCAL = _thread._local
 
 
-def install(patches: Patches) -> None:
+class ThereBefore:
+    """What there is before a simulation: genuine locks and thread-locals, who refers to them, and the conditions. Finding it is slow."""
+
+    def __init__(self) -> None:
+        conditions = _all_of(threading.Condition)
+        kinds = {kind for base in (_thread.LockType, _thread.RLock, _LOCAL) for kind in _all_of(base)}
+        things = gc.get_referrers(*kinds, *conditions)
+        self.genuine = [thing for thing in things if type(thing) in kinds]
+        self.conditions: list[threading.Condition] = [thing for thing in things if type(thing) in conditions]
+        self.holders = [holder for holder in gc.get_referrers(*self.genuine) if holder is not things]
+
+
+def _all_of(base: type) -> set[type]:
+    return {base}.union(*map(_all_of, base.__subclasses__()))
+
+
+def install(patches: Patches, there: ThereBefore) -> None:
     """Plan the stand-ins."""
-    _Adoption(patches).plan()
+    _Adoption(patches).plan(there)
 
 
 class _Adoption:
@@ -34,18 +51,15 @@ class _Adoption:
         self._stand_ins: dict[int, Any] = {}
         self._targets: dict[int, Any] = {}
 
-    def plan(self) -> None:
-        """Ask the garbage collector for references to genuine objects, and for owners of namespaces and tuples with one. It is slow."""
-        genuine = [thing for thing in gc.get_referrers(_LOCAL) if type(thing) is _LOCAL]
-        if not genuine:
-            return
-        targets = self._targets = {id(thing): thing for thing in genuine}
+    def plan(self, there: ThereBefore) -> None:
+        """Ask the garbage collector for owners of namespaces and tuples with a reference to a genuine local. It is slow."""
+        targets = self._targets = {id(thing): thing for thing in there.genuine if type(thing) is _LOCAL}
         indirect: dict[int, Any] = {}
-        for holder in gc.get_referrers(*genuine):
+        for holder in there.holders:
             if type(holder) not in (dict, tuple):
                 self._in_holder(holder)
             elif "__spec__" not in holder:
-                if holder is not targets:
+                if holder is not targets and self._holds_one(holder):
                     indirect[id(holder)] = holder
             elif is_users(holder["__name__"]):
                 self._in_namespace(holder)
@@ -58,9 +72,13 @@ class _Adoption:
             elif not isinstance(owner, (dict, list, tuple, FrameType)):
                 self._in_owner(owner)
 
+    def _holds_one(self, holder: Any) -> bool:
+        return any(id(value) in self._targets for value in list(holder.values() if type(holder) is dict else holder))
+
     def _in_holder(self, holder: Any) -> None:
         if type(holder) is CellType:
-            self._everywhere(holder.cell_contents)
+            if id(holder.cell_contents) in self._targets:
+                self._everywhere(holder.cell_contents)
         elif type(holder) is FunctionType:
             self._in_defaults(holder, holder.__kwdefaults__ or {})
         elif not isinstance(holder, (list, FrameType)):

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import compress
 from types import BuiltinFunctionType, CellType, FrameType, FunctionType, GeneratorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -20,6 +18,7 @@ from simharness.errors import Refused
 from simharness.runtimes.bindings import is_users
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import PATHS
+from simharness.runtimes.threads.adoption import ThereBefore
 
 Methods = Mapping[type, Mapping[str, Any]]
 _DEEPEST = 3
@@ -27,16 +26,15 @@ _COVERED = (dict, CellType, FunctionType, type, ModuleType)
 """What `Patches.everywhere` looks into."""
 
 
-def install(patches: Patches, replaced: Methods) -> None:
+def install(patches: Patches, replaced: Methods, there: ThereBefore) -> None:
     """Plan to replace the bound methods of genuine locks.
 
     Raises:
         Refused: something holds one that cannot be changed.
     """
-    methods, conditions = _there_before(replaced)
-    left = {id(method): method for method in methods}
-    methods.clear()
-    for condition in conditions:
+    left = {id(method): method for method in there.holders if _is_method(method, replaced)}
+    there.holders[:] = [holder for holder in there.holders if id(holder) not in left]
+    for condition in there.conditions:
         attributes = vars(condition)
         for name in list(attributes):
             if id(attributes[name]) in left:
@@ -62,21 +60,9 @@ class _Change(NamedTuple):
     what: str
 
 
-def _there_before(replaced: Methods) -> tuple[list[Any], list[threading.Condition]]:
-    """Return all methods that are bound to genuine locks, and all conditions."""
-    classes: set[type] = {threading.Condition}
-    for condition in (waiting := [threading.Condition]):
-        classes.update(children := condition.__subclasses__())
-        waiting.extend(children)
-    methods, conditions = [], []
-    wanted = {id(kind) for kind in (BuiltinFunctionType, *classes)}
-    things = gc.get_objects()
-    for thing in compress(things, map(wanted.__contains__, map(id, map(type, things)))):  # in C: there are many
-        if type(thing) is not BuiltinFunctionType:
-            conditions.append(thing)
-        elif (cls := _class_of(thing, replaced)) is not None and thing.__name__ in replaced[cls]:
-            methods.append(thing)
-    return methods, conditions
+def _is_method(thing: Any, replaced: Methods) -> bool:
+    cls = _class_of(thing, replaced) if type(thing) is BuiltinFunctionType else None
+    return cls is not None and thing.__name__ in replaced[cls]
 
 
 def _class_of(method: Any, replaced: Methods) -> type | None:

@@ -27,6 +27,7 @@ from simharness.runtimes.bindings import is_users
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import PATHS, call_alike
 from simharness.runtimes.threads import bound
+from simharness.runtimes.threads.adoption import ThereBefore
 from simharness.runtimes.threads.locks import INTERNAL, Lock, RLock
 
 _LOCK, _RLOCK = _thread.LockType, _thread.RLock
@@ -179,11 +180,11 @@ _REPLACED: dict[type, dict[str, Any]] = {
 }
 
 
-def install(patches: Patches) -> None:
+def install(patches: Patches, there: ThereBefore) -> None:
     """Plan the replacements."""
     for cls, methods in _REPLACED.items():
         for name, method in methods.items():
             patches.method(cls, name, method)
     patches.afterwards(_STAND_INS.forget)
     patches.afterwards(PATHS.forget)
-    bound.install(patches, _REPLACED)
+    bound.install(patches, _REPLACED, there)

@@ -30,5 +30,6 @@ def install(patches: Patches) -> None:
     conditions.install(patches)
     events.install(patches)
     barriers.install(patches)
-    genuine.install(patches)
-    adoption.install(patches)
+    there = adoption.ThereBefore()
+    genuine.install(patches, there)
+    adoption.install(patches, there)
