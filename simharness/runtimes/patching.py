@@ -7,10 +7,13 @@ was. References inside tuples, lists and sets are not covered.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
 from types import CellType, FrameType, FunctionType, ModuleType
 from typing import Any
+
+from simharness.errors import HarnessBug
 
 _MISSING = object()
 
@@ -22,6 +25,8 @@ class Patches:
         self._originals: list[Any] = []
         self._swaps: dict[int, Any] = {}
         self._attributes: list[tuple[Any, str, Any]] = []
+        self._methods: list[tuple[type, str, Any]] = []
+        self._changes: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
         self._undo: list[Callable[[], None]] = []
 
     def everywhere(self, original: Any, replacement: Any) -> None:
@@ -33,9 +38,21 @@ class Patches:
         """Whether a replacement of `original` everywhere is planned."""
         return id(original) in self._swaps
 
+    def holds(self, thing: Any) -> bool:
+        """Whether a thing is one in which the plan is kept."""
+        return thing is self._originals
+
     def attribute(self, owner: Any, name: str, value: Any) -> None:
         """Plan to set one attribute of a class, module or object."""
         self._attributes.append((owner, name, value))
+
+    def method(self, cls: type, name: str, function: Any) -> None:
+        """Plan to replace a method of a class that is written in C and takes no attributes: for all its instances, whoever holds them."""
+        self._methods.append((cls, name, function))
+
+    def change(self, make: Callable[[], Any], restore: Callable[[], Any]) -> None:
+        """Plan a change of another kind."""
+        self._changes.append((make, restore))
 
     def afterwards(self, restore: Callable[[], None]) -> None:
         """Have `restore` called when the replacements are undone."""
@@ -46,6 +63,11 @@ class Patches:
         try:
             for owner, name, value in self._attributes:
                 self._set(owner, name, value)
+            for cls, name, function in self._methods:
+                self._set_method(cls, name, function)
+            for make, restore in self._changes:
+                make()
+                self._undo.append(restore)
             self._swap_references()
         except BaseException:
             self.undo()
@@ -60,6 +82,20 @@ class Patches:
         before = vars(owner).get(name, _MISSING)
         setattr(owner, name, value)
         self._undo.append(lambda: delattr(owner, name) if before is _MISSING else setattr(owner, name, before))
+
+    def _set_method(self, cls: type, name: str, function: Any) -> None:
+        """Change the dictionary behind the class, which only the garbage collector shows, and have the interpreter look there again."""
+        space = next(found for found in gc.get_referents(vars(cls)) if type(found) is dict)
+        before = space[name]
+
+        def put(value: Any) -> None:
+            space[name] = value
+            ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
+
+        self._undo.append(lambda: put(before))
+        put(function)
+        if getattr(cls, name) is not function:
+            raise HarnessBug(f"{cls.__name__}.{name} cannot be replaced in this version of Python")
 
     def _swap_references(self) -> None:
         """Swap the references to originals, each according to the type of its holder."""

@@ -21,6 +21,7 @@ from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Every, Operation, Resource
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, gave_back, me, replace, step_until, took
+from simharness.runtimes.threads import genuine
 from simharness.runtimes.threads.locks import Lock, RLock
 
 _genuine_init = Condition.__init__
@@ -47,7 +48,7 @@ class _View(View):
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
         resource = self.resource = kernel.resource(name, (), label)
-        self.lock: Lock | RLock | None = owner._lock if isinstance(owner._lock, (Lock, RLock)) else None
+        self.lock: Lock | RLock | None = genuine.controlled(owner._lock)
         self.guard: Resource | None = None if self.lock is None else self.lock._attached(kernel)
         mask = 0 if self.guard is None else self.guard.bit
         self.wait = Operation(WAIT, resource, writes=resource.bit | mask)
