@@ -181,7 +181,10 @@ def test_a_lock_entered_by_an_exit_stack_is_under_control():
 
         world.actor("a", bump)
         world.actor("b", bump)
-        world.at_end(lambda: count.get() == 2 or pytest.fail("lost"))
+
+        @world.at_end
+        def both():
+            assert count.get() == 2
 
     result = explore(scenario)
     assert (result.verdict, result.executions) == (Verdict.VERIFIED, 2)
