@@ -1,8 +1,7 @@
 """Names for what was made before the simulation: the path by which a module leads to it, such as `store.LOCKS['a']`.
 
 Such a name is the same in every execution, for every case and in a fresh process. Modules of the standard library and of the tools
-around a test lead to nothing of the user's, so paths begin in the others. What no path leads to has a number, in the order in which an
-exploration meets such things.
+around a test lead to nothing of the user's, so paths begin in the others. What no path leads to is called by the line that used it first.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from types import CellType, FunctionType, MemberDescriptorType, MethodType, Modu
 from typing import Any
 
 from simharness.engine.kernel import Kernel
+from simharness.places import caller, is_installed
 
 SCENARIOS = "simharness_scenarios_"
 """What the names of modules begin with that were loaded from the path of a scenario file; people know them without it."""
-MOST = 20_000
-"""Things looked at; what is further away has no path."""
+MOST, MOST_INSTALLED = 20_000, 5_000
+"""Things looked at, in the code under test and in packages that are installed; what is further away has no path."""
 LONGEST_KEY = 40
 _SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _TOOLS = frozenset(
@@ -44,66 +44,99 @@ def is_users(module: Any) -> bool:
     return root == "__main__" or (root not in _TOOLS and root not in sys.stdlib_module_names)
 
 
-class Paths:
-    """The paths to things of some classes, looked for when the first is asked for, and again when modules have been imported since."""
+Known = dict[int, tuple[Any, str]]
+
+
+class _Names:
+    """Names in one exploration by the identity of what they name, and what paths lead to; `modules`: how many there were then."""
 
     def __init__(self) -> None:
-        self._wanted: set[type] = set()
-        self._paths: dict[int, tuple[Any, str]] = {}
-        self._modules = -1
-        self._names: weakref.WeakKeyDictionary[Kernel, dict[int, tuple[Any, str]]] = weakref.WeakKeyDictionary()
+        self.known: Known = {}
+        self.paths: Known = {}
+        self.kinds: set[type] = set()
+        self.modules = -1
+        self.roots: tuple[tuple[str, Any], ...] = ()
+
+
+class Bindings:
+    """What is called how, in each exploration.
+
+    Paths are looked for when an exploration meets the first thing of a class, and again when modules have been imported since. So the
+    second case of a process has the names that it would have in a fresh one.
+    """
+
+    def __init__(self) -> None:
+        self._names: weakref.WeakKeyDictionary[Kernel, _Names] = weakref.WeakKeyDictionary()
+        self._given: Known = {}
+        self._packages = _Names()
+
+    def begin(self, kernel: Kernel, roots: Mapping[str, Any]) -> None:
+        """Have an exploration's paths begin in these too, such as the scenario function and what its closure holds."""
+        self._names.setdefault(kernel, _Names()).roots = tuple(roots.items())
 
     def name(self, kernel: Kernel, thing: Any, family: str) -> str:
-        """Return what a thing that was made before is called, in this exploration and, if a path leads to it, in every other."""
-        names = self._names.setdefault(kernel, {})
-        known = names.get(id(thing))
-        if known is None:
-            path = self.path(thing)
-            name = f"{family} {path}"
-            if path is None:
-                name = f"{family} made before, no. {1 + sum('made before, no. ' in other for _, other in names.values())}"
-            known = names[id(thing)] = thing, name
-        return known[1]
+        """Return what a thing that was made before is called; no two in one execution are called the same."""
+        names = self._names.setdefault(kernel, _Names())
+        if id(thing) not in names.known:
+            path = self._path(names, thing)
+            names.known[id(thing)] = thing, f"{family} {path}" if path is not None else f"{family} used at {caller() or 'no line'}"
+        wanted = name = names.known[id(thing)][1]
+        taken: dict[str, Any] = kernel.context.setdefault(Bindings, {})
+        number = 1
+        while taken.setdefault(name, thing) is not thing:
+            number += 1
+            name = f"{wanted} #{number}"
+        return name
 
-    def forget(self) -> None:
-        """Let go of everything."""
-        self._paths, self._modules = {}, -1
-        self._names.clear()
+    def path(self, thing: Any) -> str | None:
+        """Return the path that leads to a thing now, if there is one."""
+        return self._path(_Names(), thing)
 
     def give(self, thing: Any, path: str) -> None:
         """Have a thing called this until everything is forgotten."""
-        self._paths[id(thing)] = thing, path
+        self._given[id(thing)] = thing, path
 
-    def path(self, thing: Any) -> str | None:
-        """Return the path that leads to a thing, if there is one."""
-        kind, count = type(thing), len(sys.modules)
-        if id(thing) not in self._paths and (kind not in self._wanted or count != self._modules):
-            self._wanted.add(kind)
-            self._modules = count
-            self._walk()
-        known = self._paths.get(id(thing))
-        return known[1] if known is not None else None
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._names.clear()
+        self._given.clear()
+        self._packages = _Names()
 
-    def _walk(self) -> None:
-        """Breadth first, so that each thing has the shortest path; one that has its path keeps it."""
-        waiting = deque(_globals())
-        seen: dict[int, Any] = {}
-        while waiting and len(seen) < MOST:
-            path, thing = waiting.popleft()
-            if type(thing) in _SIMPLE or id(thing) in seen:
-                continue
-            seen[id(thing)] = thing
-            if type(thing) in self._wanted:
-                self._paths.setdefault(id(thing), (thing, path))
-            waiting.extend((f"{path}{key}", value) for key, value in _within(thing))
+    def _path(self, names: _Names, thing: Any) -> str | None:
+        for known in (names, self._packages):
+            if id(thing) in self._given or id(thing) in names.paths:
+                break
+            if type(thing) not in known.kinds or len(sys.modules) != known.modules:
+                known.kinds.add(type(thing))
+                known.modules = len(sys.modules)
+                _walk(known, installed=known is self._packages)
+        _, path = self._given.get(id(thing)) or names.paths.get(id(thing)) or self._packages.paths.get(id(thing)) or (None, None)
+        return path
 
 
-def _globals() -> Iterator[tuple[str, Any]]:
-    """Yield the variables of the user's modules. What several of them refer to counts where its name is assigned, not imported."""
+def _walk(names: _Names, installed: bool) -> None:
+    """Breadth first, so that each thing has the shortest path; one that has its path keeps it."""
+    waiting = deque((*_globals(installed), *names.roots))
+    seen: dict[int, Any] = {}
+    while waiting and len(seen) < (MOST_INSTALLED if installed else MOST):
+        path, thing = waiting.popleft()
+        if type(thing) in _SIMPLE or id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        if type(thing) in names.kinds:
+            names.paths.setdefault(id(thing), (thing, path))
+        waiting.extend((f"{path}{key}", value) for key, value in _within(thing))
+
+
+def _globals(installed: bool) -> Iterator[tuple[str, Any]]:
+    """Yield the variables of the user's modules, or of the packages that are installed.
+
+    What several of them refer to counts where its name is assigned, not imported.
+    """
     bound: dict[int, list[tuple[str, str, Any]]] = {}
     for module in sorted(sys.modules):
         space = getattr(sys.modules[module], "__dict__", None)
-        if type(space) is dict and is_users(module):
+        if type(space) is dict and is_users(module) and is_installed(space.get("__file__")) is installed:
             for name, value in list(space.items()):
                 if not name.startswith("__") and type(value) not in _SIMPLE and not isinstance(value, ModuleType):
                     bound.setdefault(id(value), []).append((module, name, value))

@@ -63,8 +63,7 @@ class Patches:
         try:
             for owner, name, value in self._attributes:
                 self._set(owner, name, value)
-            for cls, name, function in self._methods:
-                self._set_method(cls, name, function)
+            self._set_methods()
             for make, restore in self._changes:
                 make()
                 self._undo.append(restore)
@@ -83,19 +82,25 @@ class Patches:
         setattr(owner, name, value)
         self._undo.append(lambda: delattr(owner, name) if before is _MISSING else setattr(owner, name, before))
 
-    def _set_method(self, cls: type, name: str, function: Any) -> None:
-        """Change the dictionary behind the class, which only the garbage collector shows, and have the interpreter look there again."""
-        space = next(found for found in gc.get_referents(vars(cls)) if type(found) is dict)
-        before = space[name]
+    def _set_methods(self) -> None:
+        """Change the dictionaries behind classes, which only the garbage collector shows, and have the interpreter look there again.
 
-        def put(value: Any) -> None:
-            space[name] = value
-            ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
+        The classes are told once, not for each method: Python 3.13 caches nothing of a class that has changed a thousand times.
+        """
+        spaces = {cls: next(space for space in gc.get_referents(vars(cls)) if type(space) is dict) for cls, _, _ in self._methods}
+        before = [(cls, name, spaces[cls][name]) for cls, name, _ in self._methods]
+
+        def put(methods: list[tuple[type, str, Any]]) -> None:
+            for cls, name, function in methods:
+                spaces[cls][name] = function
+            for cls in spaces:
+                ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
 
         self._undo.append(lambda: put(before))
-        put(function)
-        if getattr(cls, name) is not function:
-            raise HarnessBug(f"{cls.__name__}.{name} cannot be replaced in this version of Python")
+        put(self._methods)
+        for cls, name, function in self._methods:
+            if getattr(cls, name) is not function:
+                raise HarnessBug(f"{cls.__name__}.{name} cannot be replaced in this version of Python")
 
     def _swap_references(self) -> None:
         """Swap the references to originals, each according to the type of its holder."""

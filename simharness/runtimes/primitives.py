@@ -20,11 +20,11 @@ from simharness.engine.kinds import Family
 from simharness.engine.operations import Operation, Resource
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.places import is_foreign
-from simharness.runtimes.bindings import Paths
+from simharness.runtimes.bindings import Bindings
 from simharness.runtimes.patching import Patches
 
 VIEW = "_simharness_view"
-PATHS = Paths()
+BINDINGS = Bindings()
 """How what was made before is called; forgotten when the replacements are taken back."""
 _foreign: dict[str, bool] = {}
 _lines: dict[tuple[str, str, int], str] = {}
@@ -83,7 +83,7 @@ class Views(Generic[V]):
         """Return the view of `owner` in the execution under way."""
         view: V | None = owner.__dict__.get(VIEW)
         if view is None or view.execution is not kernel.resources:
-            name = PATHS.name(kernel, owner, self._make.family.name)
+            name = BINDINGS.name(kernel, owner, self._make.family.name)
             view = owner.__dict__[VIEW] = self._make(kernel, owner, name, name)
         return view
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from simharness.errors import Refused
 from simharness.runtimes.bindings import is_users
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import PATHS
+from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.threads.adoption import ThereBefore
 
 Methods = Mapping[type, Mapping[str, Any]]
@@ -94,7 +94,7 @@ def _of_the_library(replaced: Methods) -> Iterator[Any]:
 
 
 def _shown(lock: Any) -> str:
-    return f"the lock {PATHS.path(lock) or 'that was made before'}"
+    return f"the lock {BINDINGS.path(lock) or 'that was made before'}"
 
 
 def _redirect(patches: Patches, changes: list[_Change], depth: int = 0) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from simharness.engine.kernel import current
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import PATHS
+from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.refused import refuse
 from simharness.runtimes.threads import identity
 from simharness.runtimes.threads.locks import Lock
@@ -78,9 +78,8 @@ def _acquire_all(self: Any, futures: Any) -> None:
 
 def install(patches: Patches) -> None:
     """Plan the replacements."""
-    shutdown = Lock.around(_allocate_lock())
-    PATHS.give(shutdown, "of all executors")
-    patches.attribute(thread, "_global_shutdown_lock", shutdown)
+    BINDINGS.give(shutdown := _allocate_lock(), "of all executors")
+    patches.attribute(thread, "_global_shutdown_lock", Lock.around(shutdown))
     patches.attribute(thread, "_threads_queues", weakref.WeakKeyDictionary())
     patches.attribute(ThreadPoolExecutor, "_counter", staticmethod(_counter))
     patches.attribute(ThreadPoolExecutor, "__init__", _executor_init)

@@ -5,8 +5,12 @@ the patches last, these methods belong to a stand-in for each lock that is used 
 everywhere else. So a genuine RLock, which all actors could enter since they share one OS thread, is never entered by the code under test.
 
 Locks that the standard library has for itself, in a variable of the module or an attribute of the object whose code uses them, stay
-genuine and make no steps: nothing waits while one is held. Where something does, and another actor asks for the lock, the exploration
-ends in an error that names it. Code of the standard library that calls others while it holds a lock is listed in `_FOR_OTHERS`.
+genuine and make no steps: nothing waits while one is held. So do those of Trio and of the tools around a test. Where something does wait,
+and another actor asks for the lock, the exploration ends in an error that names it. Code of the standard library that calls others while
+it holds a lock is listed in `_FOR_OTHERS`.
+
+An OS thread that no runtime controls takes the genuine locks. If it takes or gives back one that actors use, exploring ends in an error:
+the actors would not exclude it.
 
 A method that was taken from its lock before (`acquire = LOCK.acquire`) is bound to the genuine code. It is replaced in what
 holds it, and where that cannot be done exploring is refused.
@@ -15,20 +19,22 @@ holds it, and where that cannot be done exploring is refused.
 from __future__ import annotations
 
 import _thread
+import gc
 import sys
+import threading
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from simharness.engine.kernel import Kernel, current
+from simharness.engine.kernel import Kernel, current, elsewhere
 from simharness.errors import Refused
 from simharness.places import place_of
 from simharness.runtimes.bindings import is_users
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import PATHS, call_alike
+from simharness.runtimes.primitives import BINDINGS, call_alike
 from simharness.runtimes.threads import bound
 from simharness.runtimes.threads.adoption import ThereBefore
-from simharness.runtimes.threads.locks import INTERNAL, Lock, RLock
+from simharness.runtimes.threads.locks import INTERNAL, Lock, RLock, shared
 
 _LOCK, _RLOCK = _thread.LockType, _thread.RLock
 _TAKING = frozenset({"acquire", "acquire_lock", "__enter__"})
@@ -45,6 +51,8 @@ _FOR_OTHERS = {
 _NOBODY: tuple[str, ...] = ()
 _NEVER = INTERNAL | {"simharness.runtimes.threads.locks", "simharness.simulation.watchdog"}
 """Modules whose use of a lock is never under control."""
+_LIBRARIES = frozenset({"trio", "outcome", "sniffio", "pytest_trio", "hypothesis", "sortedcontainers"})
+"""Packages around a test, whose own locks are not the code's under test."""
 
 
 class _Quiet(NamedTuple):
@@ -78,16 +86,23 @@ class _StandIns:
         self._quiet.clear()
 
     def controls(self, lock: Any, frame: FrameType) -> bool:
-        """Whether a lock that this code uses is under control: all but those that the standard library, or a tool, has for itself."""
+        """Whether a lock that this code uses is under control: all but those that the standard library, Trio or a tool has for itself."""
         module = str(frame.f_globals.get("__name__"))
         users = self._users.get(module)
         if users is None:
-            users = self._users[module] = is_users(module)
+            users = self._users[module] = is_users(module) and module.partition(".")[0] not in _LIBRARIES
         if users or module in _NEVER:
             return users
         if frame.f_code.co_qualname.startswith(_FOR_OTHERS.get(module, _NOBODY)):
             return True
         return not _is_own(lock, frame)
+
+    def met(self, kernel: Kernel, lock: Any) -> None:
+        """An OS thread that no runtime controls takes a lock, or gives it back: refuse that if actors use the lock."""
+        stand_in = self._of.get(id(lock))
+        if stand_in is not None and stand_in._execution is kernel.resources:
+            thread = threading._active.get(_thread.get_ident())  # type: ignore[attr-defined]  # not in the stubs
+            kernel.interrupt(shared(stand_in._resource.name, f"the OS thread {getattr(thread, 'name', 'without a name')}"))
 
     def look(self, kernel: Kernel, lock: Any, frame: FrameType) -> None:
         """The standard library takes a lock for itself: refuse that while another actor holds it, which would wait forever."""
@@ -127,6 +142,8 @@ def _is_own(lock: Any, frame: FrameType) -> bool:
     spaces: list[Mapping[str, Any]] = [vars(base) for base in type(owner).__mro__]
     if isinstance(owner, type):
         spaces += [vars(base) for base in owner.__mro__]
+    elif any(held is lock for held in gc.get_referents(owner)):  # in a slot
+        return True
     elif type(owner).__dictoffset__:
         spaces.append(vars(owner))
     return any(value is lock for space in spaces for value in list(space.values()))
@@ -151,6 +168,8 @@ def _method(cls: type, name: str) -> Any:
     def method(self: Any, /, *arguments: Any, **options: Any) -> Any:
         kernel = current()
         if kernel is None:
+            if (takes or gives) and (simulated := elsewhere()) is not None:
+                _STAND_INS.met(simulated, self)
             return genuine(self, *arguments, **options)
         frame = sys._getframe(1)
         if _STAND_INS.controls(self, frame):
@@ -186,5 +205,5 @@ def install(patches: Patches, there: ThereBefore) -> None:
         for name, method in methods.items():
             patches.method(cls, name, method)
     patches.afterwards(_STAND_INS.forget)
-    patches.afterwards(PATHS.forget)
+    patches.afterwards(BINDINGS.forget)
     bound.install(patches, _REPLACED, there)

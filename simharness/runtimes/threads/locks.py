@@ -3,13 +3,16 @@
 A lock's state is the name of the actor that holds it, or None. Acquiring writes it and is enabled when it is free; trying is
 a write if it succeeds and a read if it fails. An actor that enters an RLock it holds makes no step: no other actor can see
 it. Outside a simulation, and on other OS threads, a genuine lock does the work. A lock made before the simulation begins each
-execution in the state of its genuine lock: free, or held by code that ran before.
+execution in the state of its genuine lock: free, or held by code that ran before. If that state changes while an exploration lasts, an OS
+thread that no runtime controls uses the lock, and exploring is refused.
 """
 
 from __future__ import annotations
 
 import sys
+import weakref
 from _thread import RLock as _GenuineRLock
+from _thread import _count
 from _thread import allocate_lock as _genuine_lock
 from collections.abc import Callable
 from operator import not_
@@ -19,12 +22,26 @@ from simharness.engine.actors import ROOT
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Family, Kind, Role, Sends
 from simharness.engine.operations import Operation, Resource
-from simharness.runtimes.primitives import PATHS, gave_back, made_here, me, step_until, took
+from simharness.errors import Refused
+from simharness.places import caller
+from simharness.runtimes.primitives import BINDINGS, gave_back, made_here, me, step_until, took
 
 INTERNAL = frozenset({"logging", "logging.handlers", "logging.config", "queue", "importlib._bootstrap", "_frozen_importlib", "warnings"})
 """Modules whose own locks stay genuine: they must make no steps, and no actor is switched away while it holds one."""
 BEFORE = "code that ran before the simulation"
 """The holder of a lock that was held already when the simulation began."""
+PATIENCE = 0.2
+"""Real seconds for which a lock that another OS thread may hold must stay held to count as held."""
+OWN_THREADS = 1
+"""OS threads besides the one that explores, if nobody else has started any: the watchdog's."""
+
+
+def shared(name: str, holder: str) -> Refused:
+    """Return the error for a lock that an OS thread from outside the simulation uses too."""
+    where = f"{caller() or 'code without a file'}: the {name}"
+    return Refused(
+        f"{where} is used by {holder} too, which no runtime controls: end that thread before exploring, or start it in the scenario"
+    )
 
 
 class _Kinds(NamedTuple):
@@ -57,6 +74,7 @@ class _Base:
     __slots__ = (
         "__weakref__",
         "_acquire",
+        "_began",
         "_execution",
         "_genuine",
         "_rare",
@@ -73,6 +91,7 @@ class _Base:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self._execution = None
+        self._began: tuple[weakref.ref[Kernel], bool] | None = None
         kernel = current()
         if kernel is None:
             self._genuine = type(self)._new_genuine()
@@ -85,6 +104,7 @@ class _Base:
         """Return a stand-in for a genuine lock; outside a simulation it uses that lock."""
         self = object.__new__(cls)
         self._execution = None
+        self._began = None
         self._genuine = genuine
         return self
 
@@ -99,13 +119,37 @@ class _Base:
         """Return the lock's resource in this execution; a lock made before starts as its genuine lock is."""
         if self._execution is not kernel.resources:
             genuine = self._genuine
-            name = PATHS.name(kernel, self if genuine is None else genuine, self._kinds.family.name)
-            self._attach(kernel, name, name, BEFORE if genuine is not None and self._left_held(genuine) else None)
+            name = BINDINGS.name(kernel, self if genuine is None else genuine, self._kinds.family.name)
+            self._attach(kernel, name, name, BEFORE if genuine is not None and self._begins_held(kernel, name) else None)
         return self._resource
 
-    def _left_held(self, genuine: Any) -> bool:
-        """Whether the genuine lock is held, by code that ran before the simulation."""
+    def _begins_held(self, kernel: Kernel, name: str) -> bool:
+        """Whether the genuine lock is held, by code that ran before the simulation.
+
+        Raises:
+            Refused: it is not in each execution, or not for long: an OS thread from outside uses it.
+        """
+        genuine, began = self._genuine, self._began
+        held = self._is_taken(genuine)
+        if began is None or began[0]() is not kernel:
+            changes = held and not self._is_taken_here(genuine) and genuine.acquire(True, PATIENCE)
+            if changes:
+                genuine.release()
+            self._began = weakref.ref(kernel), held
+        else:
+            changes = held is not began[1]
+        if changes:
+            error = shared(name, "an OS thread")
+            kernel.give_up(error)
+            raise error
+        return held
+
+    def _is_taken(self, genuine: Any) -> bool:
         return bool(genuine.locked())
+
+    def _is_taken_here(self, genuine: Any) -> bool:
+        """Whether only this OS thread can give it back."""
+        return _count() <= OWN_THREADS
 
     def _try(self) -> Operation:
         attempt = self._rare.get("try")
@@ -256,13 +300,16 @@ class RLock(_Base):
             self._depth, _ = saved = self._genuine._release_save()
             self._genuine._acquire_restore(saved)
 
-    def _left_held(self, genuine: Any) -> bool:
+    def _is_taken(self, genuine: Any) -> bool:
         if genuine._is_owned():
             return True
         if genuine.acquire(False):
             genuine.release()
             return False
         return True
+
+    def _is_taken_here(self, genuine: Any) -> bool:
+        return bool(genuine._is_owned()) or super()._is_taken_here(genuine)
 
     def _is_mine(self, kernel: Kernel) -> bool:
         """Whether the running code holds it."""

@@ -19,7 +19,7 @@ from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import PATHS, View, Views, made_here, replace, step_until
+from simharness.runtimes.primitives import BINDINGS, View, Views, made_here, replace, step_until
 from simharness.runtimes.threads import executors
 from simharness.trace.moves import put_in, taken_out
 
@@ -281,7 +281,7 @@ class SimpleQueue(Generic[T]):
 
     def _attached(self, kernel: Kernel) -> Resource:
         if self._execution is not kernel.resources:
-            name = PATHS.name(kernel, self, QUEUE.name)
+            name = BINDINGS.name(kernel, self, QUEUE.name)
             self._attach(kernel, name, name)
         return self._resource
 
