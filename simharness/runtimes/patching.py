@@ -1,14 +1,15 @@
 """Replaces objects of the standard library wherever they are bound, and restores them.
 
-`Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures, class attributes and attributes of
-objects, by asking the garbage collector for references to the originals. A replacement in a class stays a plain callable, as the builtin
-was. References inside tuples, lists and sets are not covered.
+`Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures, class attributes, attributes of
+objects and factories of default dictionaries, by asking the garbage collector for references to the originals. A replacement in a class
+stays a plain callable, as the builtin was. References inside tuples, lists and sets are not covered.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+from collections import defaultdict
 from collections.abc import Callable
 from types import CellType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -124,6 +125,8 @@ class Patches:
                 self._swap_in_cell(holder)
             elif kind is FunctionType:
                 self._swap_in_dict(holder.__kwdefaults__ or {}, _ours(holder))
+            elif issubclass(kind, defaultdict):
+                self._swap_factory(holder)
             elif not issubclass(kind, type | ModuleType | Patches) and kind.__dictoffset__:
                 self._swap_in_object(holder)
         self._swap_behind(class_dicts, tuples)
@@ -163,6 +166,12 @@ class Patches:
             if id(value) in self._swaps:
                 vars(holder)[name] = self._swaps[id(value)]
                 self._undo.append(lambda name=name, value=value: vars(holder).__setitem__(name, value))  # type: ignore[misc]  # default arguments
+
+    def _swap_factory(self, holder: defaultdict[Any, Any]) -> None:
+        before = holder.default_factory
+        if id(before) in self._swaps:
+            holder.default_factory = self._swaps[id(before)]
+            self._undo.append(lambda: setattr(holder, "default_factory", before))
 
     def _swap_defaults(self, function: FunctionType) -> None:
         before = function.__defaults__

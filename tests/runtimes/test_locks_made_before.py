@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import _thread
+import collections
 import contextlib
 import datetime
 import functools
 import itertools
+import re
 import subprocess
 import sys
 import threading
@@ -26,6 +28,7 @@ HELD = threading.Lock()
 HELD_R = threading.RLock()
 FREE = {"lock": threading.Lock(), "rlock": threading.RLock()}
 READY = threading.Event()
+MADE_ON_DEMAND = collections.defaultdict(threading.Lock)
 NAMED = [threading.Semaphore(), {"c": threading.Condition()}]
 
 
@@ -102,6 +105,47 @@ def test_a_deadlock_names_the_locks_by_where_they_are_bound():
     result = explore(opposite(functools.partial(FREE.get, "lock"), functools.partial(FREE.get, "rlock")))
     assert "rlock test_locks_made_before.FREE['rlock'], held by back" in result.counterexample.failure
     assert "lock test_locks_made_before.FREE['lock'], held by there" in result.counterexample.failure
+
+
+def test_locks_that_a_factory_makes_in_the_simulation_are_under_control():
+    def scenario(world):
+        MADE_ON_DEMAND.clear()
+        opposite(lambda: MADE_ON_DEMAND["a"], lambda: MADE_ON_DEMAND["b"])(world)
+
+    result = explore(scenario)
+    assert (result.verdict, result.counterexample.failure[:8]) == (Verdict.VIOLATED, "deadlock")
+    assert MADE_ON_DEMAND.default_factory is threading.Lock
+
+
+def test_a_lock_that_only_the_scenario_knows_is_called_by_the_variable():
+    mine = threading.Lock()
+
+    def scenario(world):
+        guarded(lambda: mine)(world)
+        world.actor("c", lambda: mine.acquire() and None)
+
+    result = explore(scenario)
+    assert "lock scenario.mine, held by" in result.counterexample.failure
+
+
+def test_locks_to_which_nothing_leads_are_called_by_the_line_that_used_them_first_in_every_execution():
+    """Two actors use two of them at one line each, in every order."""
+    locks = frozenset((threading.RLock(), threading.RLock()))
+
+    def scenario(world):
+        def use():
+            for lock in locks:
+                with lock:
+                    pass
+
+        world.actor("a", use)
+        world.actor("b", use)
+
+    result, every = explore(scenario), explore(scenario, strategy="exhaustive")
+    assert (result.verdict, every.verdict) == (Verdict.VERIFIED, Verdict.VERIFIED)
+    assert result.executions == 4
+    stuck = explore(opposite(*(functools.partial(next, itertools.cycle((lock,))) for lock in locks))).counterexample.failure
+    assert re.search(r"there waits for rlock.acquire rlock used at \S+test_locks_made_before.py:\d+( #2)?, held by back", stuck)
 
 
 @pytest.mark.parametrize("take", [HELD.acquire, HELD.__enter__, HELD_R.acquire], ids=["acquire", "enter", "rlock"])
@@ -224,6 +268,76 @@ def test_the_standard_librarys_own_locks_make_no_steps():
     assert explore(scenario).executions == 1
 
 
+@pytest.mark.parametrize("slots", [(), ("_lock",)], ids=["attribute", "slot"])
+def test_trios_own_locks_and_those_of_tools_make_no_steps(slots):
+    module = types.ModuleType("trio._own")
+    exec(f"class Queue:\n __slots__ = {slots}\n def put(self):\n  with self._lock: pass\n", vars(module))
+    module.Queue.__slots__ or setattr(module, "Queue", type("Queue", (module.Queue,), {}))
+    queue = module.Queue()
+    queue._lock = threading.RLock()
+
+    def scenario(world):
+        world.actor("a", queue.put)
+        world.actor("b", queue.put)
+
+    assert explore(scenario).executions == 1
+
+
+def test_an_os_thread_from_outside_that_uses_a_lock_is_refused_by_name():
+    over = []
+    lock = threading.Lock()
+
+    def outside():
+        while not over:
+            with lock:
+                pass
+
+    thread = threading.Thread(target=outside, name="poller")
+    thread.start()
+
+    def scenario(world):
+        def work():
+            with lock:
+                while len(over) < 1 and time.sleep(0) is None:
+                    pass
+
+        world.actor("a", work)
+
+    try:
+        with pytest.raises(simharness.Misuse, match=r"the lock scenario\.lock is used by (the OS thread poller|an OS thread) too"):
+            explore(scenario)
+    finally:
+        over.append(True)
+        thread.join()
+
+
+def test_a_lock_that_an_os_thread_from_outside_gives_back_soon_is_no_deadlock():
+    asked, began, lock = [], threading.Event(), threading.RLock()
+    later = time.sleep
+
+    def outside():
+        with lock:
+            began.set()
+            while not asked:
+                pass
+            later(0.02)
+
+    thread = threading.Thread(target=outside)
+    thread.start()
+    began.wait()
+
+    def scenario(world):
+        def work():
+            asked.append(True)
+            lock.acquire()
+
+        world.actor("a", work)
+
+    with pytest.raises(simharness.Misuse, match=r"the rlock scenario\.lock is used by (the OS thread|an OS thread)"):
+        explore(scenario)
+    thread.join()
+
+
 def test_a_lock_of_the_standard_library_that_an_actor_is_switched_away_with_is_refused_by_name():
     module = types.ModuleType("sched")
     exec(
@@ -265,7 +379,7 @@ def test_what_was_made_before_has_the_same_name_in_the_second_exploration_of_a_p
     assert {"event test_locks_made_before.READY", "semaphore test_locks_made_before.NAMED[0]"} <= set(first)
 
 
-@pytest.mark.parametrize("name", ["onelock", "twolocks", "min_module_lock"])
+@pytest.mark.parametrize("name", ["onelock", "twolocks", "min_module_lock", "pool"])
 def test_cases_in_one_process_do_not_disturb_each_other(name, tmp_path):
     file = tmp_path / f"{name}.py"
     file.write_text(CASES[name], encoding="utf-8")
@@ -332,6 +446,23 @@ def first(world): two(world, A, A)
 def second(world): two(world, B, B)
 @simharness.scenario(expect="violated")
 def third(world): two(world, A, B)
+""",
+    "pool": """
+import threading, simharness
+class Connection:
+    def __init__(self): self.lock = threading.RLock()
+ALL = Connection(), Connection()
+POOL = []
+@simharness.scenario(cell=["one", "two", "three"])
+def pooled(world, cell):
+    POOL[:] = ALL
+    count = world.shared(0, "count")
+    def use():
+        connection = POOL.pop()
+        with connection.lock:
+            count.set(1)
+        POOL.append(connection)
+    world.actor("a", use); world.actor("b", use)
 """,
     "min_module_lock": """
 import threading, simharness

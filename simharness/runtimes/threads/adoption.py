@@ -29,9 +29,9 @@ class ThereBefore:
         conditions = _all_of(threading.Condition)
         kinds = {kind for base in (_thread.LockType, _thread.RLock, _LOCAL) for kind in _all_of(base)}
         things = gc.get_referrers(*kinds, *conditions)
-        self.genuine = [thing for thing in things if type(thing) in kinds]
+        self.genuine = tuple(thing for thing in things if type(thing) in kinds)
         self.conditions: list[threading.Condition] = [thing for thing in things if type(thing) in conditions]
-        self.holders = [holder for holder in gc.get_referrers(*self.genuine) if holder is not things]
+        self.holders = [holder for holder in gc.get_referrers(*self.genuine) if holder is not things and holder is not self.genuine]
 
 
 def _all_of(base: type) -> set[type]:

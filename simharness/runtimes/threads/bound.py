@@ -103,10 +103,11 @@ def _redirect(patches: Patches, changes: list[_Change], depth: int = 0) -> None:
     for change in changes:
         patches.everywhere(change.before, change.after)
     again: list[_Change] = []
-    for holder in gc.get_referrers(*[change.before for change in changes]) if changes else ():
+    originals = tuple(change.before for change in changes)  # is a holder itself, from Python 3.13 on
+    for holder in gc.get_referrers(*originals) if changes else ():
         kind = type(holder)
         parts = [wanted[id(part)] for part in gc.get_referents(holder) if id(part) in wanted]
-        if isinstance(holder, FrameType | GeneratorType | _Change) or patches.holds(holder) or not parts:
+        if isinstance(holder, FrameType | GeneratorType | _Change) or holder is originals or patches.holds(holder) or not parts:
             continue
         if isinstance(holder, list | deque):
             for number in [number for number, value in enumerate(holder) if id(value) in wanted]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import weakref
 from _thread import RLock as _GenuineRLock
-from _thread import _count
 from _thread import allocate_lock as _genuine_lock
 from collections.abc import Callable
 from operator import not_
@@ -32,8 +31,6 @@ BEFORE = "code that ran before the simulation"
 """The holder of a lock that was held already when the simulation began."""
 PATIENCE = 0.2
 """Real seconds for which a lock that another OS thread may hold must stay held to count as held."""
-OWN_THREADS = 1
-"""OS threads besides the one that explores, if nobody else has started any: the watchdog's."""
 
 
 def shared(name: str, holder: str) -> Refused:
@@ -149,7 +146,7 @@ class _Base:
 
     def _is_taken_here(self, genuine: Any) -> bool:
         """Whether only this OS thread can give it back."""
-        return _count() <= OWN_THREADS
+        return False
 
     def _try(self) -> Operation:
         attempt = self._rare.get("try")
@@ -309,7 +306,7 @@ class RLock(_Base):
         return True
 
     def _is_taken_here(self, genuine: Any) -> bool:
-        return bool(genuine._is_owned()) or super()._is_taken_here(genuine)
+        return bool(genuine._is_owned())
 
     def _is_mine(self, kernel: Kernel) -> bool:
         """Whether the running code holds it."""
