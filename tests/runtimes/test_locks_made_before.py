@@ -22,6 +22,7 @@ import pytest
 
 import simharness
 from simharness import Verdict
+from simharness.runtimes.threads import locks
 
 ROOT = Path(__file__).parents[2]
 HELD = threading.Lock()
@@ -130,11 +131,11 @@ def test_a_lock_that_only_the_scenario_knows_is_called_by_the_variable():
 
 def test_locks_to_which_nothing_leads_are_called_by_the_line_that_used_them_first_in_every_execution():
     """Two actors use two of them at one line each, in every order."""
-    locks = frozenset((threading.RLock(), threading.RLock()))
+    both = frozenset((threading.RLock(), threading.RLock()))
 
     def scenario(world):
         def use():
-            for lock in locks:
+            for lock in both:
                 with lock:
                     pass
 
@@ -144,7 +145,7 @@ def test_locks_to_which_nothing_leads_are_called_by_the_line_that_used_them_firs
     result, every = explore(scenario), explore(scenario, strategy="exhaustive")
     assert (result.verdict, every.verdict) == (Verdict.VERIFIED, Verdict.VERIFIED)
     assert result.executions == 4
-    stuck = explore(opposite(*(functools.partial(next, itertools.cycle((lock,))) for lock in locks))).counterexample.failure
+    stuck = explore(opposite(*(functools.partial(next, itertools.cycle((lock,))) for lock in both))).counterexample.failure
     assert re.search(r"there waits for rlock.acquire rlock used at \S+test_locks_made_before.py:\d+( #2)?, held by back", stuck)
 
 
@@ -311,7 +312,8 @@ def test_an_os_thread_from_outside_that_uses_a_lock_is_refused_by_name():
         thread.join()
 
 
-def test_a_lock_that_an_os_thread_from_outside_gives_back_soon_is_no_deadlock():
+def test_a_lock_that_an_os_thread_from_outside_gives_back_soon_is_no_deadlock(monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 60.0)
     asked, began, lock = [], threading.Event(), threading.RLock()
     later = time.sleep
 
