@@ -43,12 +43,8 @@ _METHODS = (
     *("acquire", "acquire_lock", "release", "release_lock", "locked", "locked_lock", "__enter__", "__exit__"),
     *("_is_owned", "_recursion_count", "_release_save", "_acquire_restore"),
 )
-_FOR_OTHERS = {
-    "functools": ("",),  # cached_property calls the user's function while it holds its lock, before Python 3.12
-    "threading": ("Condition.", "_RLock."),  # the lock of a condition; an RLock written in Python holds a genuine Lock
-}
-"""Modules of the standard library, and what the names of their functions begin with, whose own locks are under control."""
-_NOBODY: tuple[str, ...] = ()
+_FOR_OTHERS = ("Condition.", "_RLock.")
+"""What the names of functions of `threading` begin with that use others' locks. (An RLock written in Python holds a genuine Lock.)"""
 _NEVER = INTERNAL | {"simharness.runtimes.threads.locks", "simharness.simulation.watchdog"}
 """Modules whose use of a lock is never under control."""
 _LIBRARIES = frozenset({"trio", "outcome", "sniffio", "pytest_trio", "hypothesis", "sortedcontainers"})
@@ -88,12 +84,14 @@ class _StandIns:
     def controls(self, lock: Any, frame: FrameType) -> bool:
         """Whether a lock that this code uses is under control: all but those that the standard library, Trio or a tool has for itself."""
         module = str(frame.f_globals.get("__name__"))
+        if module in _NEVER:
+            return False
+        if module == "functools":  # cached_property calls a function while it holds its lock, before Python 3.12
+            module = str(getattr(getattr(frame.f_locals.get("self"), "func", None), "__module__", module))
         users = self._users.get(module)
         if users is None:
             users = self._users[module] = is_users(module) and module.partition(".")[0] not in _LIBRARIES
-        if users or module in _NEVER:
-            return users
-        if frame.f_code.co_qualname.startswith(_FOR_OTHERS.get(module, _NOBODY)):
+        if users or (module == "threading" and frame.f_code.co_qualname.startswith(_FOR_OTHERS)):
             return True
         return not _is_own(lock, frame)
 
@@ -130,7 +128,12 @@ def controlled(lock: Any) -> Lock | RLock | None:
     """Return the lock under control that a lock is, or has as its stand-in; None for one that is neither."""
     if isinstance(lock, (Lock, RLock)):
         return lock
-    return _STAND_INS.of(lock) if isinstance(lock, (_LOCK, _RLOCK)) else None
+    return _STAND_INS.of(lock) if is_genuine(lock) else None
+
+
+def is_genuine(lock: Any) -> bool:
+    """Whether a lock is the interpreter's."""
+    return isinstance(lock, (_LOCK, _RLOCK))
 
 
 def _is_own(lock: Any, frame: FrameType) -> bool:
