@@ -115,12 +115,15 @@ class _Base:
     def _attached(self, kernel: Kernel) -> Resource:
         """Return the lock's resource in this execution; a lock made before starts as its genuine lock is."""
         if self._execution is not kernel.resources:
-            genuine = self._genuine
-            name = BINDINGS.name(kernel, self if genuine is None else genuine, self._kinds.family.name)
-            self._attach(kernel, name, name, BEFORE if genuine is not None and self._begins_held(kernel, name) else None)
+            holder = BEFORE if self._genuine is not None and self._begins_held(kernel) else None
+            name = self._name(kernel)
+            self._attach(kernel, name, name, holder)
         return self._resource
 
-    def _begins_held(self, kernel: Kernel, name: str) -> bool:
+    def _name(self, kernel: Kernel) -> str:
+        return BINDINGS.name(kernel, self if self._genuine is None else self._genuine, self._kinds.family.name)
+
+    def _begins_held(self, kernel: Kernel) -> bool:
         """Whether the genuine lock is held, by code that ran before the simulation.
 
         Raises:
@@ -136,7 +139,7 @@ class _Base:
         else:
             changes = held is not began[1]
         if changes:
-            error = shared(name, "an OS thread")
+            error = shared(self._name(kernel), "an OS thread")
             kernel.give_up(error)
             raise error
         return held
