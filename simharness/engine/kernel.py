@@ -48,14 +48,6 @@ def current() -> Kernel | None:
     return None
 
 
-def elsewhere() -> Kernel | None:
-    """Return the kernel whose simulation runs on another OS thread, while the running code is on one that no runtime controls."""
-    for kernel, thread in _active[:1]:
-        if thread != get_ident():
-            return kernel
-    return None
-
-
 @contextmanager
 def outside() -> Iterator[None]:
     """A block outside the simulation; it must not wait for actors."""

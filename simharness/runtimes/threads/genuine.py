@@ -26,7 +26,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from simharness.engine.kernel import Kernel, current, elsewhere
+from simharness.engine import kernel as _kernel
+from simharness.engine.kernel import Kernel, current
 from simharness.errors import Refused
 from simharness.places import place_of
 from simharness.runtimes.bindings import is_users
@@ -171,8 +172,9 @@ def _method(cls: type, name: str) -> Any:
     def method(self: Any, /, *arguments: Any, **options: Any) -> Any:
         kernel = current()
         if kernel is None:
-            if (takes or gives) and (simulated := elsewhere()) is not None:
-                _STAND_INS.met(simulated, self)
+            if takes or gives:
+                for simulated, _ in _kernel._active[:1]:  # on another OS thread
+                    _STAND_INS.met(simulated, self)
             return genuine(self, *arguments, **options)
         frame = sys._getframe(1)
         if _STAND_INS.controls(self, frame):
