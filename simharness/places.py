@@ -54,7 +54,12 @@ def is_foreign(file: str) -> bool:
     """Whether a file belongs to the harness, pytest, Trio, the standard library or the interpreter itself."""
     if file.startswith((_OURS, "<")) or any(part in file for part in (*_RUNNER, *_DRIVEN)):
         return True
-    return file.startswith(_LIBRARY) and not any(part in file for part in _SITE)
+    return file.startswith(_LIBRARY) and not is_installed(file)
+
+
+def is_installed(file: str | None) -> bool:
+    """Whether a file belongs to a package that was installed."""
+    return file is not None and any(part in file for part in _SITE)
 
 
 def is_our_bug(error: BaseException) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import imports, logs, randomness, refused, time
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import files
 from simharness.runtimes.sqlite import install as sqlite
 from simharness.runtimes.threads import install as primitives
@@ -55,6 +57,11 @@ def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
     if instrumented:
         return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
     return f"{points}; no module was instrumented: between them, unsynchronised memory is not explored"
+
+
+def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
+    """An exploration begins; `roots` lead to what the scenario knows, besides the variables of modules."""
+    BINDINGS.begin(kernel, roots)
 
 
 def end_execution(kernel: Kernel) -> None:

@@ -1,16 +1,20 @@
 """Replaces objects of the standard library wherever they are bound, and restores them.
 
-`Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures, class attributes and attributes of
-objects, by asking the garbage collector for references to the originals. A replacement in a class stays a plain callable, as the builtin
-was. References inside tuples, lists and sets are not covered.
+`Patches.everywhere` covers names bound before (`from time import sleep`), default arguments, closures, class attributes, attributes of
+objects and factories of default dictionaries, by asking the garbage collector for references to the originals. A replacement in a class
+stays a plain callable, as the builtin was. References inside tuples, lists and sets are not covered.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from collections import defaultdict
 from collections.abc import Callable
 from types import CellType, FrameType, FunctionType, ModuleType
 from typing import Any
+
+from simharness.errors import HarnessBug
 
 _MISSING = object()
 
@@ -22,6 +26,8 @@ class Patches:
         self._originals: list[Any] = []
         self._swaps: dict[int, Any] = {}
         self._attributes: list[tuple[Any, str, Any]] = []
+        self._methods: list[tuple[type, str, Any]] = []
+        self._changes: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
         self._undo: list[Callable[[], None]] = []
 
     def everywhere(self, original: Any, replacement: Any) -> None:
@@ -33,9 +39,21 @@ class Patches:
         """Whether a replacement of `original` everywhere is planned."""
         return id(original) in self._swaps
 
+    def holds(self, thing: Any) -> bool:
+        """Whether a thing is one in which the plan is kept."""
+        return thing is self._originals
+
     def attribute(self, owner: Any, name: str, value: Any) -> None:
         """Plan to set one attribute of a class, module or object."""
         self._attributes.append((owner, name, value))
+
+    def method(self, cls: type, name: str, function: Any) -> None:
+        """Plan to replace a method of a class that is written in C and takes no attributes: for all its instances, whoever holds them."""
+        self._methods.append((cls, name, function))
+
+    def change(self, make: Callable[[], Any], restore: Callable[[], Any]) -> None:
+        """Plan a change of another kind."""
+        self._changes.append((make, restore))
 
     def afterwards(self, restore: Callable[[], None]) -> None:
         """Have `restore` called when the replacements are undone."""
@@ -46,6 +64,10 @@ class Patches:
         try:
             for owner, name, value in self._attributes:
                 self._set(owner, name, value)
+            self._set_methods()
+            for make, restore in self._changes:
+                make()
+                self._undo.append(restore)
             self._swap_references()
         except BaseException:
             self.undo()
@@ -60,6 +82,26 @@ class Patches:
         before = vars(owner).get(name, _MISSING)
         setattr(owner, name, value)
         self._undo.append(lambda: delattr(owner, name) if before is _MISSING else setattr(owner, name, before))
+
+    def _set_methods(self) -> None:
+        """Change the dictionaries behind classes, which only the garbage collector shows, and have the interpreter look there again.
+
+        The classes are told once, not for each method: Python 3.13 caches nothing of a class that has changed a thousand times.
+        """
+        spaces = {cls: next(space for space in gc.get_referents(vars(cls)) if type(space) is dict) for cls, _, _ in self._methods}
+        before = [(cls, name, spaces[cls][name]) for cls, name, _ in self._methods]
+
+        def put(methods: list[tuple[type, str, Any]]) -> None:
+            for cls, name, function in methods:
+                spaces[cls][name] = function
+            for cls in spaces:
+                ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
+
+        self._undo.append(lambda: put(before))
+        put(self._methods)
+        for cls, name, function in self._methods:
+            if getattr(cls, name) is not function:
+                raise HarnessBug(f"{cls.__name__}.{name} cannot be replaced in this version of Python")
 
     def _swap_references(self) -> None:
         """Swap the references to originals, each according to the type of its holder."""
@@ -83,6 +125,8 @@ class Patches:
                 self._swap_in_cell(holder)
             elif kind is FunctionType:
                 self._swap_in_dict(holder.__kwdefaults__ or {}, _ours(holder))
+            elif issubclass(kind, defaultdict):
+                self._swap_factory(holder)
             elif not issubclass(kind, type | ModuleType | Patches) and kind.__dictoffset__:
                 self._swap_in_object(holder)
         self._swap_behind(class_dicts, tuples)
@@ -122,6 +166,12 @@ class Patches:
             if id(value) in self._swaps:
                 vars(holder)[name] = self._swaps[id(value)]
                 self._undo.append(lambda name=name, value=value: vars(holder).__setitem__(name, value))  # type: ignore[misc]  # default arguments
+
+    def _swap_factory(self, holder: defaultdict[Any, Any]) -> None:
+        before = holder.default_factory
+        if id(before) in self._swaps:
+            holder.default_factory = self._swaps[id(before)]
+            self._undo.append(lambda: setattr(holder, "default_factory", before))
 
     def _swap_defaults(self, function: FunctionType) -> None:
         before = function.__defaults__

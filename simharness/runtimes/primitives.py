@@ -3,12 +3,11 @@
 A primitive outlives executions: it may be made at import, in one execution, or outside any. Its *view* represents it in one
 execution; views are made on first use and dropped when the next execution begins, so each starts fresh. The name of its
 resource does not depend on the interleaving: a primitive made inside an execution is named after its maker and the line that
-made it; one that existed before keeps a number for good.
+made it; one that existed before is named after the path to it (`simharness.runtimes.bindings`).
 """
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Mapping
 from types import FunctionType
@@ -21,11 +20,12 @@ from simharness.engine.kinds import Family
 from simharness.engine.operations import Operation, Resource
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.places import is_foreign
+from simharness.runtimes.bindings import Bindings
 from simharness.runtimes.patching import Patches
 
 VIEW = "_simharness_view"
-NUMBER = "_simharness_number"
-_numbers = itertools.count(1)
+BINDINGS = Bindings()
+"""How what was made before is called; forgotten when the replacements are taken back."""
 _foreign: dict[str, bool] = {}
 _lines: dict[tuple[str, str, int], str] = {}
 
@@ -50,15 +50,6 @@ def made_here(kernel: Kernel, kind: str, depth: int = 2) -> tuple[str, str]:
     name = kernel.new_name(base)
     label, _, number = name.removeprefix(f"{ROOT}'s ").rpartition(" ")
     return name, label if number == "1" else f"{label} #{number}"
-
-
-def number_of(owner: Any) -> int:
-    """Return the number that something made outside an execution keeps for good."""
-    number: int | None = getattr(owner, NUMBER, None)
-    if number is None:
-        number = next(_numbers)
-        setattr(owner, NUMBER, number)
-    return number
 
 
 class View:
@@ -92,7 +83,7 @@ class Views(Generic[V]):
         """Return the view of `owner` in the execution under way."""
         view: V | None = owner.__dict__.get(VIEW)
         if view is None or view.execution is not kernel.resources:
-            name = f"{self._make.family.name} made before, no. {number_of(owner)}"
+            name = BINDINGS.name(kernel, owner, self._make.family.name)
             view = owner.__dict__[VIEW] = self._make(kernel, owner, name, name)
         return view
 

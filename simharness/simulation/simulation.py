@@ -75,6 +75,7 @@ class Simulation:
             stack.enter_context(control.installed())
             stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
             stack.callback(control.forget, self.kernel)
+            control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
             stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
             if gc.isenabled():
                 gc.disable()

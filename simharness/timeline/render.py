@@ -317,7 +317,8 @@ class Timeline:
     def _failure(self) -> str:
         trace = self.trace
         if trace.waiting and (trace.failure or "").startswith("deadlock"):
-            waits = [f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_wanted(stuck)})'}" for stuck in trace.waiting]
+            targets = [f"for {stuck.holder}" if stuck.holder in self.columns else f"({_wanted(stuck)})" for stuck in trace.waiting]
+            waits = [f"{stuck.actor} waits {target}" for stuck, target in zip(trace.waiting, targets, strict=True)]
             return f"deadlock: {', '.join(waits)}; no actor can move"
         return trace.failure or ""
 

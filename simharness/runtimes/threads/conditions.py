@@ -9,6 +9,7 @@ meanwhile is lost, as it is in CPython.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from operator import not_
@@ -21,7 +22,8 @@ from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Every, Operation, Resource
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, gave_back, me, replace, step_until, took
-from simharness.runtimes.threads.locks import Lock, RLock
+from simharness.runtimes.threads import genuine
+from simharness.runtimes.threads.locks import INTERNAL, Lock, RLock
 
 _genuine_init = Condition.__init__
 _genuine_wait = Condition.wait
@@ -29,6 +31,8 @@ _genuine_wait_for = Condition.wait_for
 _genuine_notify = Condition.notify
 _genuine_notify_all = Condition.notify_all
 
+_LIBRARY = INTERNAL | {"threading"}
+"""Modules whose events and queues have conditions of their own, which nothing uses in a simulation."""
 CONDITION = Family("condition", in_memory=True)
 _NOT_NOTIFIED = "no actor has notified it"
 WAIT = Kind(CONDITION, "wait", Role.AWAITS, calls=("wait", "wait_for", "result()"))
@@ -47,7 +51,7 @@ class _View(View):
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
         resource = self.resource = kernel.resource(name, (), label)
-        self.lock: Lock | RLock | None = owner._lock if isinstance(owner._lock, (Lock, RLock)) else None
+        self.lock: Lock | RLock | None = genuine.controlled(owner._lock)
         self.guard: Resource | None = None if self.lock is None else self.lock._attached(kernel)
         mask = 0 if self.guard is None else self.guard.bit
         self.wait = Operation(WAIT, resource, writes=resource.bit | mask)
@@ -88,7 +92,7 @@ _views = Views(_View)
 def _init(self: Condition, lock: Any = None) -> None:
     _genuine_init(self, lock)
     kernel = current()
-    if kernel is not None:
+    if kernel is not None and not (genuine.is_genuine(vars(self)["_lock"]) and sys._getframe(1).f_globals.get("__name__") in _LIBRARY):
         _views.born(kernel, self)
 
 

@@ -10,6 +10,7 @@ import concurrent.futures.thread
 import sys
 import weakref
 import zlib
+from _thread import allocate_lock as _allocate_lock
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, _base, thread
 from types import FrameType
@@ -17,6 +18,7 @@ from typing import Any
 
 from simharness.engine.kernel import current
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.refused import refuse
 from simharness.runtimes.threads import identity
 from simharness.runtimes.threads.locks import Lock
@@ -82,7 +84,8 @@ def _acquire_all(self: Any, futures: Any) -> None:
 
 def install(patches: Patches) -> None:
     """Plan the replacements."""
-    patches.attribute(thread, "_global_shutdown_lock", Lock())
+    BINDINGS.give(shutdown := _allocate_lock(), "of all executors")
+    patches.attribute(thread, "_global_shutdown_lock", Lock.around(shutdown))
     patches.attribute(thread, "_threads_queues", weakref.WeakKeyDictionary())
     patches.attribute(ThreadPoolExecutor, "_counter", staticmethod(_counter))
     patches.attribute(ThreadPoolExecutor, "__init__", _executor_init)

@@ -2,7 +2,7 @@
 
 Factories of locks are replaced wherever they are bound; classes written in Python have their methods replaced in place, so
 that subclasses and instances that existed before are covered. Genuine locks that the code under test made before (at import)
-are given a stand-in for as long as the patches last.
+have the methods of their classes replaced, genuine thread-locals are given a stand-in, for as long as the patches last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import _thread
 import threading
 
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.threads import adoption, barriers, conditions, events
+from simharness.runtimes.threads import adoption, barriers, conditions, events, genuine
 from simharness.runtimes.threads.locks import Lock, RLock
 
 _lock_factory = threading.Lock
@@ -30,4 +30,6 @@ def install(patches: Patches) -> None:
     conditions.install(patches)
     events.install(patches)
     barriers.install(patches)
-    adoption.install(patches)
+    there = adoption.ThereBefore()
+    genuine.install(patches, there)
+    adoption.install(patches, there)

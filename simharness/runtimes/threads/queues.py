@@ -20,7 +20,7 @@ from simharness.engine.kernel import Kernel, current, outside
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import View, Views, made_here, number_of, replace, step_until
+from simharness.runtimes.primitives import BINDINGS, View, Views, made_here, replace, step_until
 from simharness.runtimes.threads import executors
 from simharness.runtimes.threads.queue_hooks import change, is_free, may_take_steps
 from simharness.trace.moves import put_in, taken_out
@@ -294,7 +294,7 @@ class SimpleQueue(Generic[T]):
 
     def _attached(self, kernel: Kernel) -> Resource:
         if self._execution is not kernel.resources:
-            name = f"{QUEUE.name} made before, no. {number_of(self)}"
+            name = BINDINGS.name(kernel, self, QUEUE.name)
             self._attach(kernel, name, name)
         return self._resource
 
