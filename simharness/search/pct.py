@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
-from simharness.search.sampling import Sampler
+from simharness.search.sampling import ByMover
 
 
-class Pct(Sampler):
+class Pct(ByMover):
     """Draws by priorities; those that have fallen are below zero.
 
     Args:

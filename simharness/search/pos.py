@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import conflict
-from simharness.search.sampling import Sampler, power_of_ten
+from simharness.search.sampling import ByMover, power_of_ten
 
 
-class Pos(Sampler):
+class Pos(ByMover):
     """Draws by the priorities of pending steps."""
 
     name = "pos"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-from simharness.search.sampling import Sampler, power_of_ten
+from simharness.search.sampling import ByMover, power_of_ten
 
 
-class RandomWalk(Sampler):
+class RandomWalk(ByMover):
     """Draws each mover evenly."""
 
     name = "random"

@@ -22,7 +22,7 @@ DEFAULT_EXECUTIONS = 10_000
 
 
 class Sampler(ABC):
-    """A strategy that draws; a subclass says how to `pick` a mover.
+    """A strategy that draws.
 
     Args:
         seed: equal seeds draw equal executions.
@@ -53,18 +53,9 @@ class Sampler(ABC):
         """Return nothing: no step is known beforehand."""
         return (), ()
 
-    def choose(self, enabled: list[int]) -> int:
-        """Pick a mover; the alternatives of a data choice are drawn evenly."""
-        movers = list(dict.fromkeys(key >> SHIFT for key in enabled))
-        self.movers.update(movers)
-        mover = self.pick(movers)
-        keys = [key for key in enabled if key >> SHIFT == mover]
-        self._options = max(self._options, len(keys))
-        return keys[self.below(len(keys))]
-
     @abstractmethod
-    def pick(self, movers: list[int]) -> int:
-        """Return which of the enabled movers goes next."""
+    def choose(self, enabled: list[int]) -> int:
+        """Return one of the enabled keys."""
 
     def below(self, limit: int) -> int:
         """Draw an integer from 0 to limit - 1."""
@@ -102,6 +93,23 @@ class Sampler(ABC):
     def size(self) -> str:
         """Say what n and k are."""
         return f"n = {self._actors} actors, k = {self.steps} steps at most"
+
+
+class ByMover(Sampler):
+    """A sampler that draws a mover first, then one of its alternatives; a subclass says how to `pick` the mover."""
+
+    def choose(self, enabled: list[int]) -> int:
+        """Pick a mover; the alternatives of a data choice are drawn evenly."""
+        movers = list(dict.fromkeys(key >> SHIFT for key in enabled))
+        self.movers.update(movers)
+        mover = self.pick(movers)
+        keys = [key for key in enabled if key >> SHIFT == mover]
+        self._options = max(self._options, len(keys))
+        return keys[self.below(len(keys))]
+
+    @abstractmethod
+    def pick(self, movers: list[int]) -> int:
+        """Return which of the enabled movers goes next."""
 
 
 def power_of_ten(exponent: float) -> str:
