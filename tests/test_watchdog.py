@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import fcntl
+import os
 import signal
+import tempfile
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -14,8 +18,28 @@ from simharness.engine.kernel import Kernel
 from simharness.errors import Stuck
 from simharness.simulation.watchdog import Watchdog
 
-LOCKS = [_thread.allocate_lock()]
-"""A real lock, in a list, where no runtime finds it."""
+_SOURCE = """
+class FileLock:
+    def __init__(self, file):
+        self.file, self.held = file, []
+        self.free = [os.open(file.name, os.O_RDWR) for _ in range(9)]
+    def acquire(self):
+        fcntl.flock(self.free[-1], fcntl.LOCK_EX)
+        self.held.append(self.free.pop())
+    def release(self):
+        fcntl.flock(self.held[-1], fcntl.LOCK_UN)
+        self.free.append(self.held.pop())
+    def locked(self):
+        return bool(self.held)
+    def __enter__(self):
+        self.acquire()
+    def __exit__(self, *_):
+        self.release()
+"""
+_SPACE: dict[str, Any] = {"fcntl": fcntl, "os": os}
+exec(compile(_SOURCE, "<a library>", "exec"), _SPACE)
+LOCKS = [_SPACE["FileLock"](tempfile.NamedTemporaryFile())]  # noqa: SIM115  # open as long as the tests run
+"""A real lock, of a file, that no runtime controls."""
 SECONDS = 0.3
 
 

@@ -30,7 +30,7 @@ from simharness.places import Place, place_of
 NAPS = 4
 """After this many naps without a step a simulation is stuck; detection is late by at most one nap."""
 _ADVICE = (
-    "it waits for a real lock made before the simulation began, or for real I/O, or loops without a scheduling point: "
+    "it waits for a real lock that no runtime controls, or for real I/O, or loops without a scheduling point: "
     "make the lock inside the scenario, put a stub in place of the I/O, or give the loop a time.sleep(0)"
 )
 _SIGNALS = ("SIGUSR2", "SIGUSR1", "SIGURG", "SIGWINCH")
