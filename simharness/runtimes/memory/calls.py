@@ -121,7 +121,11 @@ def _method(memory: Memory, function: Any, owner: Any, name: str) -> Any:
     def call(*arguments: Any, **keywords: Any) -> Any:
         parts = [*_done(owner, kind, name, arguments), *_read_too(memory, owner, kind, name, arguments)]
         point = bool(parts) and memory.access(parts)
-        value = during(memory, keyed(memory, keywords, point, _announced), function, *arguments, **keywords)
+        value = (
+            during(memory, keyed(memory, keywords, point, _announced), function, *arguments, **keywords)
+            if point or keywords
+            else function(*arguments)
+        )
         if name in ("copy", "union", "intersection", "difference", "symmetric_difference", "most_common"):
             memory.made(value)
         if name == "__iter__":
@@ -252,7 +256,11 @@ def _reading(memory: Memory, function: Any, done: int) -> Any:
         else:
             parts = all_of(memory, (*arguments, *keywords.values()), done, _goes_deep(function, keywords))
         point = bool(parts) and memory.access(parts)
-        value = during(memory, keyed(memory, keywords, point, _announced), function, *arguments, **keywords)
+        value = (
+            during(memory, keyed(memory, keywords, point, _announced), function, *arguments, **keywords)
+            if point or keywords
+            else function(*arguments)
+        )
         if memory.rules(type(value)).kind >= LIST:
             memory.made(value)
         if point and memory.kernel.tracing:

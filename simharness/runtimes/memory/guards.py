@@ -59,7 +59,7 @@ class Guard:
                 value = during(memory, point, operator.getitem, owner, key)
                 memory.made(value)
                 return value
-        value = during(memory, point, operator.getitem, owner, key)
+        value = during(memory, point, operator.getitem, owner, key) if point else owner[key]
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(value))
         elif type(key) is slice:
@@ -71,7 +71,10 @@ class Guard:
         point = self.memory.rules(type(self.owner)).native("__setitem__") and self.memory.access(parts)
         if point and self.memory.kernel.tracing:
             self.memory.kernel.note(shown(value))
-        during(self.memory, point, operator.setitem, self.owner, key, value)
+        if point:
+            during(self.memory, point, operator.setitem, self.owner, key, value)
+        else:
+            self.owner[key] = value
 
     def __delitem__(self, key: Any) -> None:
         if self.memory.rules(type(self.owner)).kind == LIST:

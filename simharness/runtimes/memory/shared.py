@@ -163,30 +163,31 @@ class Memory(Locations):
 
     def access(self, parts: Sequence[Part]) -> bool:
         """Containers are about to be read or changed, the last step does all of it; return whether that was a scheduling point."""
-        point, seen = False, 0
-        while True:
-            label = ""
-            deep = False
-            touched: list[tuple[Spot, bool]] = []
-            for part in parts:
-                if part[1] == DEEP:
-                    deep = True
-                    text = part[0].touch(self, touched, seen)
-                else:
-                    text = self.locate(part, touched)
-                label = label or text
-            reorders = self._reorders
-            if reorders:
-                self._reorders = []
-            if not self.touch_all(touched, label, seen):
-                break
-            point = True
-            if not deep:
-                break
-            seen = self.reads | self.writes
+        touched: list[tuple[Spot, bool]] = []
+        label, deep = self._locate_all(parts, touched, 0)
+        reorders = self._reorders
+        if reorders:
+            self._reorders = []
+        point = again = self.touch_all(touched, label)
+        while deep and again:
+            touched, seen = [], self.reads | self.writes
+            label, _ = self._locate_all(parts, touched, seen)
+            self._reorders = []
+            again = self.touch_all(touched, label, seen)
         for reorder in reorders:
             self._reordered(*reorder)
         return point
+
+    def _locate_all(self, parts: Sequence[Part], touched: list[tuple[Spot, bool]], seen: int) -> tuple[str, bool]:
+        label, deep = "", False
+        for part in parts:
+            if part[1] == DEEP:
+                deep = True
+                text = part[0].touch(self, touched, seen)
+            else:
+                text = self.locate(part, touched)
+            label = label or text
+        return label, deep
 
     def locate(self, part: Part, touched: list[tuple[Spot, bool]]) -> str:
         """Add the locations of a part of an access; return a text for it."""
