@@ -44,7 +44,7 @@ def install(patches: Patches, replaced: Methods, there: ThereBefore) -> None:
     if left:
         library = {id(lock) for lock in _of_the_library(replaced)}
         changes = [
-            _Change(method, _instead(method, replaced), f"{method.__name__}, a method of {_shown(method.__self__)},")
+            _Change(method, _instead(method, replaced), (method.__name__, method.__self__))
             for method in left.values()
             if id(method.__self__) not in library
         ]
@@ -53,11 +53,11 @@ def install(patches: Patches, replaced: Methods, there: ThereBefore) -> None:
 
 
 class _Change(NamedTuple):
-    """A thing, what is to be in its place, and what it is in words."""
+    """A thing, what is to be in its place, and which method of which lock it is."""
 
     before: Any
     after: Any
-    what: str
+    what: tuple[str, Any]
 
 
 def _is_method(thing: Any, replaced: Methods) -> bool:
@@ -93,8 +93,8 @@ def _of_the_library(replaced: Methods) -> Iterator[Any]:
             yield from (value for value in list(getattr(module, "__dict__", {}).values()) if type(value) in replaced)
 
 
-def _shown(lock: Any) -> str:
-    return f"the lock {BINDINGS.path(lock) or 'that was made before'}"
+def _in_words(name: str, lock: Any) -> str:
+    return f"{name}, a method of the lock {BINDINGS.path(lock) or 'that was made before'},"
 
 
 def _redirect(patches: Patches, changes: list[_Change], depth: int = 0) -> None:
@@ -126,7 +126,7 @@ def _redirect(patches: Patches, changes: list[_Change], depth: int = 0) -> None:
             again.append(_Change(holder, kind(parts_made), parts[0].what))
         elif not isinstance(holder, _COVERED) and not all(_in_object(patches, holder, change) for change in parts):
             where = f"{kind.__module__}.{kind.__qualname__}"
-            raise Refused(f"{parts[0].what} is held by {where}, where it cannot be put under control: hold the lock itself")
+            raise Refused(f"{_in_words(*parts[0].what)} is held by {where}, where it cannot be put under control: hold the lock itself")
     if again:
         _redirect(patches, again, depth + 1)
 
