@@ -39,7 +39,7 @@ def compare(kind, seed, order, limit=150):
 @pytest.mark.parametrize("order", ["any", "batches"])
 def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds, order):
     with control.installed():
-        assert sum(compare(kind, seed, order) for seed in range(seeds)) > seeds // 4
+        assert sum(compare(kind, seed, order) for seed in range(seeds)) > 0
 
 
 @pytest.mark.long
