@@ -113,8 +113,9 @@ def test_a_cell_that_tells_the_lease_from_the_fence_comes_out_as_its_author_expe
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("scenario", "case"), [found for found in UNDER_FAULTS if not is_quick(found)])
+@pytest.mark.parametrize(("scenario", "case"), [found for found in UNDER_FAULTS if not is_quick(found)][::4])
 def test_a_cell_under_faults_comes_out_as_its_author_expects(scenario, case):
+    """Every fourth one: `make explore` runs all."""
     check(scenario, case)
 
 
