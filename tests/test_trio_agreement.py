@@ -35,11 +35,11 @@ def compare(kind, seed, order, limit=150):
     return True
 
 
-@pytest.mark.parametrize(("kind", "seeds"), [("plain", 8), ("timed", 4), ("threaded", 4)])
+@pytest.mark.parametrize(("kind", "seeds"), [("plain", 8), ("timed", 4), ("threaded", 6)])
 @pytest.mark.parametrize("order", ["any", "batches"])
 def test_random_programs_come_to_the_same_with_and_without_reduction(kind, seeds, order):
     with control.installed():
-        assert sum(compare(kind, seed, order) for seed in range(seeds)) > 0
+        assert sum(compare(kind, seed, order) for seed in range(seeds)) > seeds // 4
 
 
 @pytest.mark.long
