@@ -10,6 +10,7 @@ whose text is not found.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,9 @@ def verdict(groups: Sequence[str], everything: bool, mutant: Mutant | None = Non
         tests = [] if everything else list(dict.fromkeys(name for group in groups for name in GROUPS[group]))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *marks, *tests]
         try:
-            done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=MINUTES * 60, check=False)
+            # Tests start processes elsewhere, which must import the copy, too.
+            env = {**os.environ, "PYTHONPATH": str(copy)}
+            done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=MINUTES * 60, check=False)
         except subprocess.TimeoutExpired:
             return 1, "no end"
         return done.returncode, (done.stdout + done.stderr).strip().splitlines()[-1]

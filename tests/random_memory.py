@@ -17,8 +17,7 @@ from typing import Any
 from simharness import Settings, explore
 from simharness.engine.facts import Fact, Learned
 from simharness.instrument.loader import compiled
-from simharness.runtimes.memory.locations import OneLocation, SharedLocation
-from simharness.runtimes.memory.shared import Addresses
+from simharness.runtimes.memory.facts import Addresses, OneLocation, SharedLocation
 
 STATEMENTS = (
     "box.x = {n}",

@@ -165,6 +165,94 @@ STATEMENTS = {
         "saw([one.a for one in nodes])",
         "nodes[0], nodes[-1] = nodes[-1], nodes[0]",
     ),
+    "iterators": (
+        "saw(next(steps, None))",
+        "saw(next(steps, None))",
+        "for item in steps: saw(item)",
+        "saw(list(steps))",
+        "saw(next(tickets))",
+        "saw(next(numbered, None))",
+        "saw(list(zip(steps, 'ab')))",
+        "saw({n} in steps)",
+        "saw(next(pairs, None))",
+        "items.append({n})",
+        "items[0] = {n}",
+        "saw(next(produced, None))",
+        "box.x = {n}",
+        "first, *rest = steps; saw(rest)",
+        "more.extend(steps)",
+        "saw(next(chained, None))",
+    ),
+    "objects of the library": (
+        "buffer.write('{n}')",
+        "saw(buffer.getvalue())",
+        "saw(dice.random() == random.Random(5).random())",
+        "dice.seed({n})",
+        "cells[0] += {n}",
+        "saw(cells[0])",
+        "cells.append({n})",
+        "saw(len(cells))",
+        "raw[0] = {n}",
+        "window[0] += 1",
+        "saw(raw[0])",
+        "saw(window[0])",
+        "saw(bytes(raw))",
+        "user[{k}] = {n}",
+        "saw(user.get({k}))",
+        "user.data[{k}] = {n}",
+        "saw(user.data)",
+        "saw(len(user))",
+        "for key in user: saw(key)",
+        "saw({k} in user)",
+        "chain[{k}] = {n}",
+        "saw(chain.get({k}))",
+        "saw(dict(chain))",
+        "table[{k}] = {n}",
+        "saw(table.get({k}))",
+        "weak[node] = {n}",
+        "saw(weak.get(node))",
+        "saw(len(weak))",
+        "saw(cached({n}))",
+        "cached.cache_clear()",
+        "saw(cached.cache_info().currsize)",
+        "digest.update(b'{n}')",
+        "saw(digest.hexdigest()[:4])",
+        "writer.writerow([{n}])",
+    ),
+    "handed over": (
+        "push({n})",
+        "later()",
+        "saw(items)",
+        "items.append({n})",
+        "saw(list(map(items.append, (1, 2))))",
+        "saw(apply(items.pop))",
+        "saw(apply(table.get, {k}))",
+        "table[{k}] = {n}",
+        "apply(setattr, box, 'x', {n})",
+        "saw(box.x)",
+        "saw(apply(len, items))",
+        "saw(apply(next, steps, None))",
+        "saw(next(steps, None))",
+    ),
+    "replaced": (
+        "box.__dict__ = {{'x': {n}, 'y': 5, 'link': []}}",
+        "saw(box.x)",
+        "box.x += 1",
+        "box.__dict__['x'] = {n}",
+        "vars(box).update(x={n})",
+        "box.__class__ = Other",
+        "saw(box.who())",
+        "saw(type(box).__name__)",
+        "saw(box.__class__.__name__)",
+        "globals()['total'] = {n}",
+        "saw(globals()['total'])",
+        "saw(total)",
+        "total += 1",
+        "saw(Color.RED.weight)",
+        "Color.RED.weight = {n}",
+        "Color.RED.weight += 1",
+        "saw(vars(box).get('x'))",
+    ),
     "half-way": (
         "saw(sorted(items, key=lambda item: item * box.x))",
         "items.sort(key=lambda item: -item + box.x)",
@@ -200,10 +288,14 @@ STATEMENTS = {
     ),
 }
 HEAD = """
-import copy, json
-from collections import OrderedDict, defaultdict, deque
+import array, copy, csv, hashlib, io, itertools, json, random, weakref
+from collections import ChainMap, OrderedDict, UserDict, defaultdict, deque
 from dataclasses import dataclass, field
-from functools import reduce
+from enum import Enum
+from functools import lru_cache, partial, reduce
+
+class Color(Enum):
+    RED = 1
 
 class Box:
     shared = 0
@@ -216,8 +308,15 @@ class Box:
     def __repr__(self):
         return f"Box({getattr(self, 'x', None)})"
 
+    def who(self):
+        return "box"
+
+class Other(Box):
+    def who(self):
+        return "other"
+
 class Node:
-    __slots__ = ("a",)
+    __slots__ = ("a", "__weakref__")
 
     def __init__(self, a):
         self.a = a
@@ -255,6 +354,20 @@ def program(world):
     groups, order, outer = defaultdict(list), OrderedDict(k=0, p=1), {"k": [0, 1]}
     pair, nodes, weights, keyed, look = ([0, 1], [5]), [Node(0), Node(1)], [Weight(0), Weight(1)], {Weight(0): 0}, {0: 0}
     parts = [Record([0]), Record([0, 1])]
+    Color.RED.weight = 0
+    steps, tickets, numbered, pairs = iter(items), itertools.count(), enumerate(more), zip(items, more)
+    produced, chained = (item + box.x for item in items), itertools.chain(more, items)
+    buffer, dice, cells, raw, digest = io.StringIO(), random.Random(5), array.array("i", [0]), bytearray(1), hashlib.sha256()
+    window, user, chain, weak, writer = memoryview(raw), UserDict(k=0), ChainMap({}, table), weakref.WeakKeyDictionary(), csv.writer(buffer)
+    push, later = items.append, partial(items.append, 7)
+
+    def apply(function, *arguments):
+        return function(*arguments)
+
+    @lru_cache
+    def cached(number):
+        return number + box.x
+
     lock = new_lock()
     log = {}
 """
@@ -279,13 +392,18 @@ ACTOR = """
         global total
         saw = watch(log, {number})
 """
-NAMES = "box twin node record table items more many queue groups order outer pair nodes weights keyed look parts lock"
+NAMES = (
+    "box twin node record table items more many queue groups order outer pair nodes weights keyed look parts lock steps tickets numbered "
+    "pairs produced chained buffer dice cells raw digest window user chain weak writer push later apply cached"
+)
 TAIL = """
     @world.at_end
     def left():
         rest = [vars(box).get("x"), box.y, box.link, vars(box).get("new"), vars(twin).get("x"), node.a]
         rest += [record, list(table.items()), items, more, sorted(many), list(queue)]
         rest += [sorted(groups.items()), list(order.items()), list(outer.items()), pair]
+        rest += [buffer.getvalue(), dice.random(), list(cells), bytes(raw), digest.hexdigest()[:4], dict(user), dict(chain), len(weak)]
+        rest += [type(box).__name__, Color.RED.weight, next(tickets), list(steps)]
         rest += [[one.a for one in nodes], weights, sorted(keyed.values()), look, parts, count, total, Box.shared, vars(box).get("shared")]
         world.outcome(repr((sorted(log.items()), rest)))
 """

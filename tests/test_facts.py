@@ -16,7 +16,7 @@ from simharness.engine.facts import Daemons, Fact, Learned, until_settled
 from simharness.engine.kernel import Kernel
 from simharness.engine.modes import Mode
 from simharness.runtimes.logs import LOG_LINES
-from simharness.runtimes.memory.locations import MadeBefore, SharedLocation, WrittenOnClass
+from simharness.runtimes.memory.facts import MadeBefore, SharedLocation, WrittenOnClass
 from simharness.runtimes.sqlite.facts import Inspected, SeveralOn, Unprotected
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search import stated
@@ -73,8 +73,11 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "memory",
         "memory-as-a-whole",
         "memory-at-addresses",
+        "memory-changed-by",
         "memory-made-before",
         "memory-of-classes",
+        "memory-that-steps",
+        "memory-within",
         "moved-cursors",
         "open-cursors",
         "several-on",

@@ -468,8 +468,9 @@ def test_other_modules_are_instrumented_when_they_are_named_also_if_they_have_be
     (scenario,) = load(f"{user}::program")
     settings = Settings(instrument=(helper,)) if how == "settings" else Settings()
     result = simharness.explore(scenario, settings=settings)
-    assert result.verdict is (Verdict.INCONCLUSIVE if how == "not at all" else Verdict.VIOLATED)
-    assert (helper in result.bounds) == (how != "not at all")
+    assert result.verdict is (Verdict.VERIFIED if how == "not at all" else Verdict.VIOLATED)
+    assert result.remarks == ((f"except for the memory of {helper}",) if how == "not at all" else ())
+    assert (f"memory of user_{number}, {helper}" in result.bounds) == (how != "not at all")
 
 
 def test_a_module_that_does_not_exist_cannot_be_instrumented_and_the_error_says_what_to_write():

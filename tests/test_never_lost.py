@@ -390,3 +390,51 @@ def test_an_attribute_of_the_class_that_is_read_through_a_thread_local_is_shared
     result = simharness.explore(written(tmp_path, CLASS_WIDE))
     assert result.verdict is Verdict.VIOLATED
     assert "read Local.total" in result.counterexample.timeline
+
+
+class MadeBefore(threading.local):
+    def __init__(self, start, *, name):
+        self.n, self.name = start, name
+
+
+class Shy:
+    def __init__(self):
+        vars(Shy)["n_of"].__set__(self, 0)
+
+    __slots__ = ("__weakref__", "n_of", "rest")
+
+    @property
+    def __dict__(self):
+        raise AssertionError("the harness asks for the attributes")
+
+
+_made_before = MadeBefore(3, name="y")
+OWN = Settings(instrument=(__name__,))
+
+
+def test_a_thread_local_of_a_class_from_before_the_simulation_is_private_and_made_with_its_arguments():
+    def program(world):
+        def work():
+            _made_before.n += 1
+            assert (_made_before.n, _made_before.name) == (4, "y")
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+    result = simharness.explore(program, settings=OWN)
+    assert (result.verdict, result.executions) == (Verdict.VERIFIED, 1), result.counterexample or result.bounds
+
+
+def test_an_object_is_not_asked_for_its_attributes():
+    def program(world):
+        shy = Shy()
+
+        def bump():
+            shy.n_of += 1
+
+        world.actor("a", bump)
+        world.actor("b", bump)
+        world.at_end(lambda: world.outcome(shy.n_of))
+
+    result = simharness.explore(program, settings=OWN, stop_on_first=False)
+    assert result.outcomes == {1, 2}

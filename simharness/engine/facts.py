@@ -67,6 +67,7 @@ class Learned:
         late: whether the footprints of some steps are complete only when the steps are over, so that a step's footprint at another point
             is not known. The runtime with such steps decides it from its facts.
         runtimes: names of runtimes that verdicts mention if they were used.
+        unseen: names of modules that several actors use and whose memory is not seen: verdicts name them.
         version: changes with everything that makes exploring start over; compare moments with `mark`.
     """
 
@@ -75,6 +76,7 @@ class Learned:
         self.checked = 0
         self.late = False
         self.runtimes: set[str] = set()
+        self.unseen: set[str] = set()
         self.version = 0
         self._facts: defaultdict[type[Fact], dict[Any, Fact]] = defaultdict(dict)
 
@@ -119,6 +121,10 @@ class Learned:
     def uses(self, runtime: str) -> None:
         """Note that a runtime is used that verdicts mention."""
         self.runtimes.add(runtime)
+
+    def leaves_out(self, module: str) -> None:
+        """Note that several actors use a module whose memory is not seen."""
+        self.unseen.add(module)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:

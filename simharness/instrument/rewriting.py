@@ -10,6 +10,7 @@ the access and returns the same object, or a stand-in that announces it when it 
     k in d, d == e, d | e   k in compared(d), compared(d) == e, compared(d) | e
     f(x)                    function(f)(x)
     for x in items          for x in walk(items)
+    with m:                 with managed(m):
     n (a global)            variable("n", __name__) or n
     n (of a closure)        variable("n", lambda: n) or n
 
@@ -110,7 +111,7 @@ class _Rewriter(ast.NodeTransformer):
         full = mangled(name, scope.class_name)
         owner = scope.owner(full)
         if owner is None:
-            if full not in self._scopes.variables:
+            if not self._scopes.may_change(full):
                 return []
             return [ast.Constant(full), ast.Name("__name__", ast.Load())]
         if not owner.changing(full):
@@ -151,10 +152,7 @@ class _Rewriter(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         function = node.func
         if self._scope is not None and not self._untouched(function):
-            if isinstance(function, ast.Attribute) and self._is_import(function.value):
-                node.func = self._hook("function", function, function)
-            else:
-                node.func = self._hook("function", function, self.visit(function))
+            node.func = self._hook("function", function, self.visit(function))
         node.args = self._every(node.args)
         for keyword in node.keywords:
             keyword.value = self.visit(keyword.value)
@@ -168,13 +166,6 @@ class _Rewriter(ast.NodeTransformer):
         if not isinstance(function, ast.Name) or function.id not in _UNTOUCHED or scope is None:
             return False
         return scope.owner(function.id) is None and function.id not in self._scopes.module.bound
-
-    def _is_import(self, node: ast.expr) -> bool:
-        """Whether a name was bound by a module-level import for good: getting a function from it reads nothing that changes."""
-        scope = self._scope
-        if not isinstance(node, ast.Name) or scope is None or scope.owner(node.id) is not None or node.id in self._scopes.variables:
-            return False
-        return node.id in self._scopes.imported
 
     # Operators
 
@@ -283,6 +274,12 @@ class _Rewriter(ast.NodeTransformer):
             node.iter = self._hook("walk", node.iter, node.iter, *variables) if variables else self._through("walk", node.iter)
         return node
 
+    def visit_With(self, node: ast.With) -> ast.AST:
+        self.generic_visit(node)
+        for item in node.items:
+            item.context_expr = self._through("managed", item.context_expr)
+        return node
+
     def visit_YieldFrom(self, node: ast.YieldFrom) -> ast.AST:
         node.value = self._through("walk", self.visit(node.value))
         return node
@@ -326,7 +323,7 @@ class _Rewriter(ast.NodeTransformer):
                 again = self._variable(target.id, target)
                 node.value = self._hook("augmented", node.value, now, node.value, *variables)
                 return [ast.copy_location(ast.Expr(self._hook("variable", target, *again)), node), node]
-            if isinstance(node.op, _COMBINING) and not _constant(node.value):
+            if isinstance(node.op, _COMBINING):
                 node.value = self._hook("augmented", node.value, now, node.value)
         else:
             target.value = self._hook("update", target.value, self.visit(target.value))

@@ -8,6 +8,7 @@ can see it change. List, set and dict comprehensions and generator expressions b
 from __future__ import annotations
 
 import ast
+import builtins
 from dataclasses import dataclass, field
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -108,14 +109,15 @@ def mangled(name: str, class_name: str) -> str:
 class Scopes(ast.NodeVisitor):
     """The scopes of a module; `of` maps a function or class to its scope.
 
-    `variables` are the globals that can change, `imported` those that only imports bind.
+    `variables` are the globals that are seen to change. A name that the module never binds, and that is no builtin, must be bound in
+    another way, such as through `globals()`; a module that calls that may bind all of its globals.
     """
 
     def __init__(self, module: ast.Module) -> None:
         self.module = self._scope = Scope(module, None, "")
         self.of: dict[ast.AST, Scope] = {}
         self.variables: set[str] = set()
-        self.imported: set[str] = set()
+        self._by_name = False
         self._loops = 0
         self._hidden: list[set[str]] = []
         for statement in module.body:
@@ -123,10 +125,14 @@ class Scopes(ast.NodeVisitor):
         for name, bindings in self.module.bound.items():
             if any(binding.kind == "assignment" for binding in bindings):
                 self.variables.add(name)
-            elif all(binding.kind == "import" for binding in bindings):
-                self.imported.add(name)
         for scope in self.of.values():
             self.variables |= {name for name in scope.globals if name in scope.bound}
+
+    def may_change(self, name: str) -> bool:
+        """Whether a global can change while several actors run."""
+        if name in self.variables or (self._by_name and name in self.module.bound):
+            return True
+        return name not in self.module.bound and not hasattr(builtins, name) and not name.startswith("__")
 
     # Binding and mentioning
 
@@ -140,6 +146,7 @@ class Scopes(ast.NodeVisitor):
         if any(node.id in hidden for hidden in self._hidden):
             return
         self._scope.used.add(mangled(node.id, self._scope.class_name))
+        self._by_name = self._by_name or node.id == "globals"
         if not isinstance(node.ctx, ast.Load):
             self._bind(node.id, node)
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from simharness.report.by_scenario import MARK, STYLES, by_scenario
 from simharness.timeline.render import render
-from simharness.verdicts.results import Counterexample, Result, Verdict
+from simharness.verdicts.results import EXCEPT, Counterexample, Result, Verdict
 
 PROPERTY_NAMES = ("property", "check")
 FAULTS = "faults"
@@ -317,7 +317,8 @@ def _bounds(console: Console, results: Sequence[Result]) -> None:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
             _put(console, _wrapped(f"{case_name(result)}: inconclusive: {result.bounds}", width))
     for remark, names in _remarks(results).items():
-        _put(console, _wrapped(f"verified, but {remark}: {', '.join(names)}", width), "yellow")
+        said = f"verified {remark}" if remark.startswith(EXCEPT) else f"verified, but {remark}"
+        _put(console, _wrapped(f"{said}: {', '.join(names)}", width), "yellow")
     verified = [
         [part for part in result.bounds.split("; ")[1:] if part not in result.remarks]
         for result in results

@@ -13,7 +13,7 @@ from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Strategy
 from simharness.simulation.execution import Execution
 from simharness.simulation.simulation import Simulation
-from simharness.verdicts.results import Verdict
+from simharness.verdicts.results import EXCEPT, Verdict
 
 NOTHING_CHECKED = "nothing is checked: no assert, no check, no expect"
 FEW = 3
@@ -100,7 +100,13 @@ def remarks(tally: Tally, simulation: Simulation, verdict: Verdict) -> tuple[str
     bounded = simulation.settings.preemptions is not None or simulation.settings.delays is not None or BATCHES in kernel.modes
     if tally.runs == 1 and not bounded and not tally.deadlocks and (apart := _never_met(kernel)):
         said.append(f"{apart} never met: one ordering")
+    if kernel.learned.unseen:
+        said.append(f"{EXCEPT} the memory of {_listed(sorted(kernel.learned.unseen))}")
     return tuple(said)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _never_met(kernel: Kernel) -> str:
@@ -120,7 +126,7 @@ def _never_met(kernel: Kernel) -> str:
     if any(conflict(*touched[first], *touched[second]) for first in touched for second in touched if first < second):
         return ""
     names = [actor.name for actor in (others if len(others) > 1 else actors)]
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= FEW else f"{len(names)} actors"
+    return _listed(names) if len(names) <= FEW else f"{len(names)} actors"
 
 
 def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Verdict, why: Sequence[str], stopped: bool) -> str:

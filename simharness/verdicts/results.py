@@ -15,6 +15,10 @@ HERE = "replayed in this process"
 FRESH = "replayed in a fresh process with another hash seed"
 
 
+EXCEPT = "except for"
+"""How a remark begins that takes something out of the verdict."""
+
+
 class Verdict(StrEnum):
     """The outcome of an exploration."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -19,8 +20,12 @@ from typing import Any
 
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
+from simharness.runtimes.memory.allowed import is_exempt, is_package, root_of
+from simharness.runtimes.memory.foreign import foreign, is_foreign, is_foreign_class, on_opaque
 from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
+from simharness.runtimes.memory.on_opaque import on_call
+from simharness.runtimes.memory.opaque import is_iterator
 from simharness.runtimes.memory.reach import SHOWING, all_of, parts_of, source_of
 from simharness.runtimes.memory.shared import Memory
 
@@ -64,6 +69,7 @@ _SIZES = (len, sorted, set, frozenset, min, max, any, all, sum, bool)
 _LAZY = (enumerate, zip)
 _WRITERS = frozenset({"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "insort_right", "shuffle"})
 _METHODS = (BuiltinFunctionType, MethodWrapperType)
+_ATTRIBUTES = ("__setattr__", "__delattr__", "__getattribute__")
 
 
 def called(memory: Memory, function: Any, kind: type) -> Any:
@@ -71,27 +77,55 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
     if issubclass(kind, type):
         return _class(memory, function)
     if kind in _METHODS:
-        owner = source_of(function.__self__)
-        rules = memory.rules(type(owner))
-        if type(function.__self__) in SHOWING and owner is not function.__self__:
-            return _shown(memory, function, owner)
-        if rules.kind >= LIST:
-            return _method(memory, function, owner, function.__name__)
-        if kind is MethodWrapperType:
-            return _slot(memory, function, owner)
-        return _builtin(memory, function)
+        return _in_c(memory, function, kind)
     if kind is MethodType:
-        owner = function.__self__
-        if memory.rules(type(owner)).kind >= LIST and function.__func__.__module__ == "collections":
-            return _method(memory, function, owner, function.__name__)
-        return function
+        return _method_in_python(memory, function)
     if kind is FunctionType:
-        return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
+        if function.__module__ in guards.WALKERS:
+            return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
+        return foreign(memory, function, called)
     if kind in (MethodDescriptorType, WrapperDescriptorType):
         return _unbound(memory, function)
+    if kind is partial:
+        return _partial(memory, function)
     if kind.__module__ == "operator":
         return _getting(memory, function)
+    if memory.rules(kind).foreign("__call__"):
+        return on_opaque(memory, function, function, "__call__", called)
     return function
+
+
+def _in_c(memory: Memory, function: Any, kind: type) -> Any:
+    owner = source_of(function.__self__)
+    rules = memory.rules(type(owner))
+    if type(function.__self__) in SHOWING and owner is not function.__self__:
+        return _shown(memory, function, owner)
+    if rules.kind >= LIST:
+        return _method(memory, function, owner, function.__name__)
+    if function.__name__ in _ATTRIBUTES and kind is MethodWrapperType:
+        return _slot(memory, function, owner)
+    if rules.opaque:
+        return on_opaque(memory, function, owner, function.__name__, called)
+    return _builtin(memory, function) if kind is BuiltinFunctionType else function
+
+
+def _method_in_python(memory: Memory, function: Any) -> Any:
+    owner = function.__self__
+    rules = memory.rules(type(owner))
+    if rules.kind >= LIST and is_foreign(function.__func__):
+        return _method(memory, function, owner, function.__name__)
+    if rules.opaque and is_foreign(function.__func__):
+        return on_opaque(memory, function, owner, function.__name__, called)
+    return foreign(memory, function, called)
+
+
+def _partial(memory: Memory, function: Any) -> Any:
+    """A `functools.partial`: its function is called."""
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return _announced(memory, function.func)(*function.args, *arguments, **{**function.keywords, **keywords})
+
+    return call
 
 
 # Methods of containers
@@ -171,11 +205,13 @@ def _unbound(memory: Memory, function: Any) -> Any:
     def call(*arguments: Any, **keywords: Any) -> Any:
         if arguments:
             owner, rest = arguments[0], arguments[1:]
-            kind = memory.rules(type(owner)).kind
-            if name in ("__setattr__", "__delattr__", "__getattribute__") and rest:
+            rules = memory.rules(type(owner))
+            if name in _ATTRIBUTES and rest:
                 guards.touch_attribute(memory, owner, rest[0], name != "__getattribute__")
-            elif kind >= LIST and name not in _NO_ACCESS:
+            elif rules.kind >= LIST and name not in _NO_ACCESS:
                 return _method(memory, function.__get__(owner), owner, name)(*rest, **keywords)
+            elif rules.opaque and name not in _NO_ACCESS:
+                return on_opaque(memory, function.__get__(owner), owner, name, called)(*rest, **keywords)
         return function(*arguments, **keywords)
 
     return call
@@ -184,8 +220,6 @@ def _unbound(memory: Memory, function: Any) -> Any:
 def _slot(memory: Memory, function: Any, owner: Any) -> Any:
     """`super().__setattr__` and the like."""
     name = function.__name__
-    if name not in ("__setattr__", "__delattr__", "__getattribute__"):
-        return function
 
     def call(attribute: str, *value: Any) -> Any:
         guards.touch_attribute(memory, owner, attribute, name != "__getattribute__")
@@ -220,10 +254,20 @@ def _builtin(memory: Memory, function: Any) -> Any:
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__
-    if name in ("next", "isinstance", "callable", "put", "put_nowait", "throw", "send", "switch", "partial"):
+    if function is next:
+        return lambda owner, *default: _next(memory, owner, default)
+    if name in ("isinstance", "callable", "put", "put_nowait", "throw", "send", "switch"):
         return function
+    if is_package(root_of(function)):
+        return foreign(memory, function, called)
     done = BULK if name in _WRITERS else ALL if function in _SIZES else WALK
     return _reading(memory, function, done)
+
+
+def _next(memory: Memory, owner: Any, default: tuple[Any, ...]) -> Any:
+    if memory.rules(type(owner)).foreign("__next__"):
+        return on_call(memory, owner, True, [], next, owner, *default)
+    return next(owner, *default)
 
 
 def _getting(memory: Memory, getter: Any) -> Any:
@@ -243,7 +287,9 @@ def _iterated(memory: Memory, arguments: tuple[Any, ...]) -> Any:
         rules = memory.rules(type(source))
         if rules.kind >= LIST and rules.native("__iter__"):
             return guards.Walk(memory, source, arguments[0])
-    return iter(*arguments)
+        if rules.foreign("__iter__") and not is_iterator(source):
+            return memory.made_by_call(on_call(memory, source, False, [], iter, source))
+    return memory.made_by_call(iter(*arguments))
 
 
 def _reading(memory: Memory, function: Any, done: int) -> Any:
@@ -261,8 +307,7 @@ def _reading(memory: Memory, function: Any, done: int) -> Any:
             if point or keywords
             else function(*arguments)
         )
-        if memory.rules(type(value)).kind >= LIST:
-            memory.made(value)
+        memory.made_by_call(value)
         if point and memory.kernel.tracing:
             memory.kernel.note(f"{function.__name__}(…) = {guards.shown(value)}")
         return value
@@ -281,13 +326,17 @@ def _goes_deep(function: Any, keywords: dict[str, Any]) -> bool:
 def _class(memory: Memory, cls: Any) -> Any:
     """Calling a class makes an object, or reads the container that it receives."""
     if cls in (map, filter):
-        return lambda applied, *sources: cls(_announced(memory, applied), *(_lazily(memory, source) for source in sources))
+        return lambda applied, *sources: memory.made_by_call(
+            cls(_announced(memory, applied), *(_lazily(memory, source) for source in sources))
+        )
     if cls in _LAZY or cls.__module__ == "itertools":
-        return lambda *arguments, **keywords: cls(*(_lazily(memory, argument) for argument in arguments), **keywords)
+        return lambda *arguments, **keywords: memory.made_by_call(cls(*(_lazily(memory, argument) for argument in arguments), **keywords))
     if cls is reversed:
         return lambda argument: _backwards(memory, argument)
     if cls.__module__ in ("builtins", "collections"):
         return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.rules(cls).kind >= LIST or cls in _CONSUMERS else cls
+    if is_exempt(cls) or (memory.rules(cls).opaque and is_foreign_class(cls)):
+        return foreign(memory, cls, called)
     if memory.rules(cls).kind == EXEMPT or memory.rules(type(cls)).kind != CLASS or issubclass(cls, BaseException):
         return cls
     return _maker(memory, cls)
@@ -304,7 +353,7 @@ def _announced(memory: Memory, function: Any) -> Any:
 def _lazily(memory: Memory, argument: Any) -> Any:
     source = source_of(argument)
     rules = memory.rules(type(source))
-    return guards.Walk(memory, source, argument) if rules.kind >= LIST and rules.native("__iter__") else argument
+    return guards.Walk(memory, source, argument, own=False) if rules.kind >= LIST and rules.native("__iter__") else argument
 
 
 def _backwards(memory: Memory, argument: Any) -> Any:

@@ -14,6 +14,9 @@ from simharness.engine.kernel import Kernel
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE, own_attributes
+from simharness.runtimes.memory.on_opaque import on_call
+from simharness.runtimes.memory.opaque import parts as parts_of_opaque
+from simharness.runtimes.memory.opaque import writes
 from simharness.runtimes.memory.reach import compared, parts_of, sought, source_of
 from simharness.runtimes.memory.shared import Memory
 
@@ -27,8 +30,11 @@ def look(memory: Memory | None, value: Any, done: int) -> None:
     if memory is None:
         return
     source = source_of(value)
-    if memory.rules(type(source)).kind >= LIST:
+    rules = memory.rules(type(source))
+    if rules.kind >= LIST:
         memory.access([(source, done, None)])
+    elif rules.foreign("__bool__") or rules.foreign("__len__"):
+        memory.access(parts_of_opaque(source, False))
 
 
 def combine(memory: Memory, left: Any, right: Any, done: int) -> bool:
@@ -52,6 +58,8 @@ class Guard:
 
     def __getitem__(self, key: Any) -> Any:
         memory, owner = self.memory, self.owner
+        if memory.rules(type(owner)).foreign("__getitem__"):
+            return on_call(memory, owner, writes(owner, "__getitem__"), [], operator.getitem, owner, key)
         point = self._announce("__getitem__", READ, key)
         if issubclass(type(owner), defaultdict) and owner.default_factory is not None:
             if memory.rules(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
@@ -67,6 +75,9 @@ class Guard:
         return value
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if self.memory.rules(type(self.owner)).foreign("__setitem__"):
+            on_call(self.memory, self.owner, True, [], operator.setitem, self.owner, key, value)
+            return
         parts = [(self.owner, WRITE, key), *(parts_of(self.memory, (value,)) if type(key) is slice else ())]
         point = self.memory.rules(type(self.owner)).native("__setitem__") and self.memory.access(parts)
         if point and self.memory.kernel.tracing:
@@ -77,6 +88,9 @@ class Guard:
             self.owner[key] = value
 
     def __delitem__(self, key: Any) -> None:
+        if self.memory.rules(type(self.owner)).foreign("__delitem__"):
+            on_call(self.memory, self.owner, True, [], operator.delitem, self.owner, key)
+            return
         if self.memory.rules(type(self.owner)).kind == LIST:
             point = self._announce("__delitem__", BULK)
         else:
@@ -84,6 +98,9 @@ class Guard:
         during(self.memory, point, operator.delitem, self.owner, key)
 
     def __contains__(self, key: Any) -> bool:
+        rules = self.memory.rules(type(self.owner))
+        if rules.opaque and not (rules.foreign("__contains__") or rules.foreign("__iter__")):
+            return key in self.owner
         parts = sought(self.memory, self.owner, key)
         point = bool(parts) and self.memory.access(parts)
         present: bool = during(self.memory, point, operator.contains, self.owner, key)
@@ -134,7 +151,7 @@ class Update:
         value = getattr(owner, name)
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(value))
-        return InPlace(memory, value) if memory.rules(type(value)).kind >= LIST else value
+        return InPlace(memory, value) if _changes_in_place(memory, value) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         memory, owner = _parts(self)
@@ -144,12 +161,17 @@ class Update:
 
     def __getitem__(self, key: Any) -> Any:
         memory, owner = _parts(self)
-        value = (Guard(memory, owner) if memory.rules(type(owner)).kind >= LIST else owner)[key]
-        return InPlace(memory, value) if memory.rules(type(value)).kind >= LIST else value
+        value = (Guard(memory, owner) if _changes_in_place(memory, owner) else owner)[key]
+        return InPlace(memory, value) if _changes_in_place(memory, value) else value
 
     def __setitem__(self, key: Any, value: Any) -> None:
         memory, owner = _parts(self)
-        (Guard(memory, owner) if memory.rules(type(owner)).kind >= LIST else owner)[key] = value
+        (Guard(memory, owner) if _changes_in_place(memory, owner) else owner)[key] = value
+
+
+def _changes_in_place(memory: Memory, value: Any) -> bool:
+    rules = memory.rules(type(value))
+    return rules.kind >= LIST or rules.opaque
 
 
 def _parts(update: Update) -> tuple[Memory, Any]:
@@ -163,7 +185,7 @@ def touch_attribute(memory: Memory, owner: Any, name: str, write: bool) -> bool:
         return False
     if rules.kind == MODULE:
         return memory.touch(memory.global_spot(owner.__name__, name), write)
-    return memory.attribute(owner, name, write)
+    return memory.attribute(owner, name, write, rules.opaque)
 
 
 class InPlace:
@@ -213,15 +235,17 @@ class Store:
 class Walk:
     """An iterator over a container; each of its steps reads the container.
 
-    Making it reads the container, too (its size, for a dictionary); a loop does that together with its first step.
+    Making it reads the container, too (its size, for a dictionary); a loop does that together with its first step. `own`: others may
+    have the iterator, so each step also writes how far it has come.
     """
 
-    __slots__ = ("memory", "source", "steps", "value")
+    __slots__ = ("__weakref__", "memory", "own", "source", "steps", "value")
 
-    def __init__(self, memory: Memory, source: Any, value: Any, looping: bool = False) -> None:
+    def __init__(self, memory: Memory, source: Any, value: Any, looping: bool = False, own: bool = True) -> None:
         self.memory = memory
         self.source = source
         self.value = value
+        self.own = own and not looping
         self.steps: Iterator[Any] | None = None
         if not looping:
             if memory.rules(type(source)).kind != LIST or issubclass(type(source), deque):
@@ -233,7 +257,7 @@ class Walk:
 
     def __next__(self) -> Any:
         memory = self.memory
-        point = memory.access([(self.source, WALK, None)])
+        point = memory.access([(self, BULK, None), (self.source, WALK, None)] if self.own else [(self.source, WALK, None)])
         steps = self.steps
         if steps is None:
             steps = self.steps = iter(self.value)

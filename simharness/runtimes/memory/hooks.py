@@ -7,21 +7,24 @@ one that returns a stand-in leaves that to the stand-in (`simharness.runtimes.me
 from __future__ import annotations
 
 from collections.abc import Iterable
+from sys import getrefcount
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from simharness.engine.kernel import Kernel, _active, current
-from simharness.instrument.marks import HOOKS
+from simharness.instrument.marks import announces
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, WALK
+from simharness.runtimes.memory.allowed import is_internal
 from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE
-from simharness.runtimes.memory.locations import Spot
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE, instance_of
+from simharness.runtimes.memory.on_opaque import Managed, stepped
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
+from simharness.runtimes.memory.tracked import Spot
 
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
@@ -46,11 +49,15 @@ def attr(owner: Any, name: str) -> Any:
                 if rules.kind == MODULE:
                     made = memory.touch(memory.global_spot(owner.__name__, name), False)
                 else:
-                    made = memory.attribute(owner, name, False)
+                    made = memory.attribute(owner, name, False, rules.opaque)
+                    if rules.controlled and is_internal(name):
+                        memory.kernel.learned.leaves_out(f"{rules.cls.__name__}.{name}")
                 if made and memory.kernel.tracing:
                     guards.note_read(memory.kernel, owner, name)
-            elif name == "__dict__" and rules.kind == OBJECT:
-                memory.as_dictionary(owner)
+            elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
+                memory.as_a_whole(owner, name, False)
+            elif type(owner) is super:
+                attr(instance_of(owner), name)
             elif rules.thread_local and name in memory.classes:
                 memory.read_class(owner, name)
     return owner
@@ -66,9 +73,11 @@ def store(owner: Any, name: str) -> Any:
                 if rules.kind == MODULE:
                     made = memory.touch(memory.global_spot(owner.__name__, name), True)
                 else:
-                    made = memory.attribute(owner, name, True)
+                    made = memory.attribute(owner, name, True, rules.opaque)
                 if made and memory.kernel.tracing:
                     return guards.Store(memory.kernel, owner)
+            elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
+                memory.as_a_whole(owner, name, True)
     return owner
 
 
@@ -85,8 +94,10 @@ def on(owner: Any) -> Any:
     """`owner` is subscripted next; that is an access if it is a container."""
     if _active:
         memory = _here()
-        if memory is not None and (memory.rules(type(owner)).kind >= LIST or type(owner) in SHOWING):
-            return guards.Guard(memory, owner)
+        if memory is not None:
+            rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
+            if rules.kind >= LIST or rules.opaque or type(owner) in SHOWING:
+                return guards.Guard(memory, owner)
     return owner
 
 
@@ -97,7 +108,7 @@ def compared(owner: Any) -> Any:
         if memory is not None:
             kind = type(owner)
             rules = memory.rules(kind)
-            if rules.kind >= LIST or rules.generated or kind in SHOWING or issubclass(kind, frozenset):
+            if rules.kind >= LIST or rules.generated or rules.opaque or kind in SHOWING or issubclass(kind, frozenset):
                 return guards.Guard(memory, owner)
             if issubclass(kind, tuple) and not SIMPLE.issuperset(map(type, tuple.__iter__(owner))):
                 return guards.Guard(memory, owner)
@@ -120,33 +131,34 @@ def function(called_next: Any) -> Any:
     if _active:
         kind = type(called_next)
         defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
-        if type(defined) is FunctionType and HOOKS not in defined.__globals__:
-            _meet(defined.__code__.co_filename, defined.__module__, defined.__name__)
-        elif kind is BuiltinFunctionType and called_next.__module__ not in STATELESS and called_next.__module__:
-            _meet("", called_next.__module__, called_next.__name__)
-        if kind is FunctionType and called_next.__module__ not in guards.WALKERS:
+        if type(defined) is FunctionType and announces(defined.__globals__):
             return called_next
         memory = _here()
         if memory is not None:
+            if type(defined) is FunctionType:
+                _meet(memory, defined.__code__.co_filename, defined.__module__, defined.__name__)
+            elif kind is BuiltinFunctionType and called_next.__module__ not in STATELESS and called_next.__module__:
+                _meet(memory, "", called_next.__module__, called_next.__name__)
             return called(memory, called_next, kind)
     return called_next
 
 
-def _meet(file: str, module: Any, name: str) -> None:
+def _meet(memory: Memory, file: str, module: Any, name: str) -> None:
     """Code that is not instrumented is called; `file` is empty for code in C."""
-    memory = _here()
-    if memory is not None:
-        root = str(module).partition(".")[0]
-        if root in OUTSIDE or keeps_state(root, name):
-            memory.meets(root)
-        elif file:
-            memory.meets(file)
+    root = str(module).partition(".")[0]
+    if root in OUTSIDE or keeps_state(root, name):
+        memory.meets(root)
+    elif file:
+        memory.meets(file)
 
 
 def whole(value: Any) -> Any:
     """All of `value` is read next, in order, if it is a container."""
     if _active:
-        guards.look(_here(), value, WALK)
+        memory = _here()
+        guards.look(memory, value, WALK)
+        if memory is not None and memory.rules(type(value)).opaque:
+            return stepped(memory, value)
     return value
 
 
@@ -166,6 +178,17 @@ def made(value: Any, hint: str = "") -> Any:
     return value
 
 
+def managed(value: Any) -> Any:
+    """`value` is entered as a context manager next."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            rules = memory.known_rules.get(type(value)) or memory.rules(type(value))
+            if rules.opaque and (rules.foreign("__enter__") or rules.foreign("__exit__")):
+                return Managed(memory, value)
+    return value
+
+
 def iterator(value: Any) -> Any:
     """An iterator over `value` is made next, for use later."""
     return walk(value, looping=False)
@@ -177,13 +200,25 @@ def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
         memory = _here()
         if memory is not None:
             source = source_of(value)
-            tracked = memory.rules(type(source)).kind >= LIST and memory.rules(type(source)).native("__iter__")
-            if tracked or variables:
-                return _walking(memory, value, guards.Walk(memory, source, value, looping) if tracked else iter(value), variables)
+            rules = memory.known_rules.get(type(source)) or memory.rules(type(source))
+            if rules.kind >= LIST and rules.native("__iter__"):
+                return _walking(memory, guards.Walk(memory, source, value, looping, own=not looping), variables)
+            if rules.opaque and rules.foreign("__iter__") and getrefcount(value) > _FRESH:
+                return _walking(memory, stepped(memory, value), variables)
+            if variables:
+                return _walking(memory, iter(value), variables)
     return value
 
 
-def _walking(memory: Memory, value: Any, steps: Iterable[Any], variables: tuple[Any, ...]) -> Iterable[Any]:
+def _references(value: Any, *variables: Any, looping: bool = True) -> int:
+    return getrefcount(value)
+
+
+_FRESH: int = _references(iter(()))
+"""The references to a value that only the expression which calls a hook holds: no other actor can have it."""
+
+
+def _walking(memory: Memory, steps: Iterable[Any], variables: tuple[Any, ...]) -> Iterable[Any]:
     if not variables:
         return steps
     return (assigned(element, *variables) for element in steps)
@@ -242,7 +277,7 @@ def assigned(value: Any, *variables: Any) -> Any:
 
 def augmented(now: Any, value: Any, *variables: Any) -> Any:
     """`now`, the value of a variable, is combined with `value` in place, and the variable is written; return `value`."""
-    if _active:
+    if _active and (variables or type(now) not in SIMPLE):
         memory = _here()
         if memory is not None:
             if guards.combine(memory, now, value, BULK) and hasattr(type(value), "__next__"):

@@ -1,7 +1,7 @@
 """How shared memory treats the instances of a class: as a container with items, an object with attributes, or nothing that is shared.
 
-Immutable values, objects that the runtimes control (locks, threads, queues, connections), the harness's own objects, thread-locals,
-iterators and generators (whose state cannot be seen from outside) are exempt.
+Immutable values, thread-locals and what `allowed.py` lists are exempt. An object of any other class that is not instrumented is *opaque*
+(`opaque.py`): its attributes are locations, and its methods read or change it as a whole.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import MemberDescriptorType
 from typing import Any
 
 from simharness.instrument.marks import announces
+from simharness.runtimes.memory.allowed import is_controlled, is_exempt, is_opaque, is_package, root_of
 
 EXEMPT, OBJECT, MODULE, CLASS, LIST, DICT, SET = range(7)
 _CONTAINERS: tuple[tuple[type, int], ...] = (
@@ -25,11 +26,6 @@ _CONTAINERS: tuple[tuple[type, int], ...] = (
     (set, SET),
 )
 _GENUINE = frozenset({list, deque, bytearray, dict, OrderedDict, defaultdict, Counter, set})
-_CONTROLLED = frozenset(
-    {"simharness", "threading", "_thread", "queue", "_queue", "sqlite3", "concurrent", "logging", "greenlet", "asyncio", "contextvars"}
-    | {"_contextvars", "builtins", "io", "_io", "datetime", "random", "_random", "re", "decimal", "fractions", "pathlib", "uuid"}
-    | {"weakref", "functools", "itertools", "operator", "_operator", "typing", "abc"}
-)
 OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "pathlib", "posix", "nt", "shelve", "shutil", "tempfile"})
 """Modules of the standard library whose functions and objects have state outside any location, above all files."""
 _GENUINE_LOCAL = (threading.local,)
@@ -46,20 +42,50 @@ class ClassRules:
         generated: whether generated methods compare and format its fields.
         thread_local: whether attributes are each thread's own, except those of the class.
         genuine: whether every operation on items is the container's own; then `native` is true of all.
+        opaque: whether code that is not instrumented reads and changes the instance: all of it is also one location.
+        steps: names the class, if it is opaque and a package's: its calls may have steps of their own.
+        controlled: whether its methods are scheduling points.
         reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
     """
 
-    __slots__ = ("_native", "cls", "generated", "genuine", "kind", "reads", "thread_local", "writes")
+    __slots__ = (
+        "_foreign",
+        "_native",
+        "cls",
+        "controlled",
+        "generated",
+        "genuine",
+        "kind",
+        "opaque",
+        "reads",
+        "steps",
+        "thread_local",
+        "writes",
+    )
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.kind = kind_of(cls)
         self.genuine = cls in _GENUINE
+        self.opaque = self.kind == OBJECT and is_opaque(cls)
+        self.steps = f"{cls.__module__}.{cls.__qualname__}" if self.opaque and is_package(root_of(cls)) else ""
+        self.controlled = self.kind == OBJECT and is_controlled(cls)
         self.thread_local = issubclass(cls, _thread_locals())
         self.generated = self.kind == OBJECT and any(_first(cls, name) is not None for name in ("__dataclass_fields__", "__attrs_attrs__"))
         self.reads: dict[str, bool] = {}
         self.writes: dict[str, bool] = {}
         self._native: dict[str, bool] = {}
+        self._foreign: dict[str, bool] = {}
+
+    def foreign(self, method: str) -> bool:
+        """Whether a method of an opaque object is code that is not instrumented."""
+        if not self.opaque:
+            return False
+        foreign = self._foreign.get(method)
+        if foreign is None:
+            holder = _first(self.cls, method)
+            foreign = self._foreign[method] = holder not in (None, object) and not _is_instrumented(vars(holder)[method])
+        return foreign
 
     def native(self, method: str) -> bool:
         """Whether a method of a container is the container's own, not overridden by a subclass."""
@@ -92,27 +118,34 @@ class ClassRules:
         if holder is None:
             return True
         held = vars(holder)[name]
-        if type(held) is types.GetSetDescriptorType:
+        if self.controlled or (self.opaque and issubclass(type(held), _METHODS)):
             return False
+        if type(held) is types.GetSetDescriptorType:
+            return self.opaque
         if issubclass(type(held), property):
             return not _is_instrumented(held.fset if write else held.fget)
         getter = vars(type(held)).get("__set__" if write else "__get__") if hasattr(type(held), "__set__") else None
         return not _is_instrumented(getter)
 
 
+_METHODS: tuple[type, ...] = (
+    *(types.FunctionType, types.MethodDescriptorType, types.ClassMethodDescriptorType, types.WrapperDescriptorType),
+    *(types.BuiltinFunctionType, classmethod, staticmethod),
+)
+
+
 def kind_of(cls: type) -> int:
     """Return which kind of memory the instances of a class are."""
     for base, kind in _CONTAINERS:
         if issubclass(cls, base):
-            return kind
+            return kind if cls in _GENUINE or not is_opaque(cls) else OBJECT
     if issubclass(cls, types.ModuleType):
         return MODULE
     if issubclass(cls, type):
-        return EXEMPT if issubclass(cls, enum.EnumMeta) else CLASS
+        return CLASS
     if cls is types.FunctionType:
         return OBJECT
-    module = str(cls.__module__)
-    if module.partition(".")[0] in _CONTROLLED or issubclass(type(cls), enum.EnumMeta) or issubclass(cls, _thread_locals()):
+    if issubclass(cls, _thread_locals()) or (is_exempt(cls) and not is_controlled(cls)):
         return EXEMPT
     if issubclass(cls, int | float | complex | str | bytes | tuple | frozenset) and not cls.__dictoffset__:
         return EXEMPT
@@ -177,6 +210,11 @@ def own_attributes(thing: Any) -> Mapping[str, Any]:
                 names: Mapping[str, Any] = getter.__get__(thing)
                 return names
     return {}
+
+
+def instance_of(bound: super) -> Any:
+    """Return the object that a `super()` stands for."""
+    return vars(super)["__self__"].__get__(bound)
 
 
 OTHER = ("?",)

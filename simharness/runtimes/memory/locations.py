@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import sys
 import weakref
-from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
 from simharness.engine.actors import ROOT, Actor
-from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
-from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign
-from simharness.runtimes.memory.kinds import CLASS, MODULE, OUTSIDE, ClassRules, own_attributes
+from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, SharedLocation, Stepping
+from simharness.runtimes.memory.kinds import CLASS, LIST, MODULE, OUTSIDE, ClassRules, own_attributes
+from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
 
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
@@ -32,90 +31,8 @@ SCENARIOS = "simharness_scenarios_"
 SWEEP = 2_000
 """After this many objects in one execution, those that no other code holds are forgotten."""
 
-
 _known_rules: weakref.WeakKeyDictionary[Kernel, dict[type, ClassRules]] = weakref.WeakKeyDictionary()
 """The rules of classes that outlive executions."""
-
-
-@dataclass(frozen=True)
-class SharedLocation(Fact, word="memory"):
-    """Several actors touch the location, and one of them writes it: it is a scheduling point."""
-
-    location: str
-
-
-@dataclass(frozen=True)
-class WrittenOnClass(Fact, word="memory-of-classes"):
-    """An attribute of this name is written on a class, so reading it on an instance reads the classes, too."""
-
-    attribute: str
-
-
-@dataclass(frozen=True)
-class OneLocation(Fact, word="memory-as-a-whole"):
-    """The attributes of the object are also used as a dictionary: it is one location."""
-
-    owner: str
-
-
-@dataclass(frozen=True)
-class MadeBefore(Fact, word="memory-made-before"):
-    """The names of objects matter that neither set-up nor an actor has made: they are looked up when set-up is over."""
-
-
-class Spot:
-    """A location in one execution: its bit if it is a scheduling point, else the actor that has touched it and whether it was written."""
-
-    __slots__ = ("actor", "bit", "key", "operations", "tracked", "written")
-
-    def __init__(self, tracked: TrackedObject, key: str, bit: int) -> None:
-        self.tracked = tracked
-        self.key = key
-        self.bit = bit
-        self.actor: Actor | None = None
-        self.written = False
-        self.operations: tuple[Operation, Operation] | None = None
-
-
-class TrackedObject:
-    """An object in one execution: its name, its locations, and the reference that keeps its identity from being reused.
-
-    `coarse`: no name of its own has been looked up yet, which only matters once it is shared.
-    """
-
-    __slots__ = (
-        "all_by",
-        "base",
-        "coarse",
-        "disorder",
-        "items",
-        "label",
-        "learned",
-        "name",
-        "observed",
-        "order",
-        "points",
-        "reference",
-        "spots",
-        "whole",
-        "written_by",
-    )
-
-    def __init__(self, name: str, label: str, reference: Any) -> None:
-        self.name = name
-        self.label = label
-        self.reference = reference
-        self.spots: dict[str, Spot] = {}
-        self.items: dict[Any, Spot] = {}
-        self.base: Spot | None = None
-        self.order: Spot | None = None
-        self.learned = -1
-        self.points: list[Spot] = []
-        self.all_by: Actor | None = None
-        self.written_by: Actor | None = None
-        self.observed = self.disorder = False
-        self.whole: Spot | None = None
-        self.coarse = False
 
 
 class _Reference(weakref.ref[Any]):
@@ -141,7 +58,11 @@ class Locations:
         self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
+        self.entered: dict[str, Actor | None] = {}
         self.kept: list[Any] = []
+        self.crossed: dict[int, TrackedObject] = {}
+        self.pending: list[Spot] = []
+        self.stepped: set[str] = set()
         self._sweep_at = SWEEP
 
     def close(self) -> None:
@@ -149,7 +70,7 @@ class Locations:
         for tracked in self.objects.values():
             if type(tracked.reference) is _Reference:
                 tracked.reference.objects = {}
-        for known in (self.objects, self.named, self.known_rules, self.constructing, self.kept):
+        for known in (self.objects, self.named, self.known_rules, self.constructing, self.kept, self.crossed, self.pending):
             known.clear()
 
     def rules(self, cls: type) -> ClassRules:
@@ -173,6 +94,12 @@ class Locations:
             if _is_strange(file):
                 self.kernel.context.setdefault(STRANGE, file)
 
+    def enters(self, module: str) -> None:
+        """The current actor calls code of a package, which is not instrumented: if several do, the verdict names it."""
+        kernel = self.kernel
+        if kernel.phase == RUNNING and not kernel.dying and self.entered.setdefault(module, kernel.actor) is not kernel.actor:
+            kernel.learned.leaves_out(module)
+
     # Names
 
     def made(self, thing: Any, hint: str = "") -> None:
@@ -186,6 +113,13 @@ class Locations:
         number = self.numbers[base] = self.numbers.get(base, 0) + 1
         label = kind if maker in ("", ROOT) else base
         self.register(thing, f"{base} {number}", label if number == 1 else f"{label} #{number}")
+
+    def made_by_call(self, value: Any) -> Any:
+        """Name what a call has returned after the current actor, if it is new: nobody else has it. Return it."""
+        rules = self.rules(type(value))
+        if (rules.kind >= LIST or rules.opaque) and sys.getrefcount(value) <= _NEW:
+            self.made(value)
+        return value
 
     def register(self, thing: Any, name: str, label: str) -> TrackedObject:
         """Give an object its name."""
@@ -224,12 +158,22 @@ class Locations:
         if kind == CLASS or type(thing) is FunctionType:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
+        module = dict.get(thing, "__name__") if type(thing) is dict else None
+        if type(module) is str and vars(sys.modules.get(module, sys)) is thing:
+            return self._namespace(module, thing)
         if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
             return self.objects[id(thing)]
         name = type(thing).__name__
         tracked = self.register(thing, f"some {name}", name)
         tracked.coarse = not kernel.learned.of(MadeBefore)
+        return tracked
+
+    def _namespace(self, module: str, names: dict[str, Any]) -> TrackedObject:
+        """A module's globals are used as a dictionary: they are one location."""
+        tracked = self.objects[id(names)] = self.globals_of(module)
+        if self.kernel.phase == RUNNING:
+            self.kernel.learned.learn(OneLocation(module))
         return tracked
 
     def refine(self, tracked: TrackedObject) -> bool:
@@ -243,6 +187,8 @@ class Locations:
         tracked = self.named.get(module)
         if tracked is None:
             tracked = self.named[module] = TrackedObject(module, shown(module), None)
+            if module in self._wholes:
+                tracked.whole = self.spot(tracked, "")
         return tracked
 
     def as_dictionary(self, owner: Any) -> None:
@@ -256,6 +202,34 @@ class Locations:
             kernel.learned.learn(OneLocation(tracked.name))
             self.kept.append(names)
             self.objects[id(names)] = tracked
+
+    def base_of(self, tracked: TrackedObject) -> Spot:
+        """Return the location of an object as a whole."""
+        base = tracked.whole or tracked.base
+        if base is None:
+            base = tracked.base = self.spot(tracked, "")
+        return base
+
+    def uses(self, tracked: TrackedObject, route: Any) -> None:
+        """An object is used, DIRECT or through an opaque object: two ways and two actors may make it one that is followed."""
+        actor = self.kernel.actor if self.kernel.phase == RUNNING else CHECK
+        tracked.user = actor if tracked.user in (None, actor) else MANY
+        if route not in tracked.routes:
+            tracked.routes = *tracked.routes, route
+        if tracked.user is MANY and len(tracked.routes) > 1:
+            self.crossed[id(tracked)] = tracked
+
+    def settle(self) -> None:
+        """The execution is over: learn what was shared, except through packages' objects whose calls have steps of their own."""
+        for steps in sorted(self.stepped - {""}):
+            self.kernel.learned.learn(Stepping(steps))
+        stepping = self.kernel.learned.of(Stepping)
+        for tracked in self.crossed.values():
+            if sum(route is DIRECT or route.steps not in stepping for route in tracked.routes) > 1 and not self.refine(tracked):
+                self.kernel.learned.learn(Followed(tracked.name))
+        for spot in self.pending:
+            if spot.tracked.steps not in stepping and not self.refine(spot.tracked):
+                self.kernel.learned.learn(SharedLocation(spot.tracked.name + spot.key))
 
     def spot(self, tracked: TrackedObject, key: str) -> Spot:
         """Make a location of an object; it is a scheduling point if exploring has learned that it is shared."""
@@ -271,7 +245,7 @@ class Locations:
         tracked = self.named.get(module) or self.globals_of(module)
         spot = tracked.spots.get(name)
         if spot is None:
-            spot = tracked.spots[name] = self.spot(tracked, f".{name}")
+            spot = tracked.spots[name] = tracked.whole or self.spot(tracked, f".{name}")
         return spot
 
     def cell_spot(self, cell: Any, description: str) -> Spot:
@@ -298,6 +272,20 @@ def _count_alone() -> int:
 
 
 _ALONE = _count_alone()
+
+
+def _count_new() -> int:
+    value = object()
+
+    def made_by_call(self: None, value: Any) -> int:
+        rules = self
+        return sys.getrefcount(value) if rules is None else 0
+
+    return made_by_call(None, value)
+
+
+_NEW = _count_new()
+"""The references to a value that only a variable of the caller holds."""
 
 
 def _is_being_made(thing: Any) -> bool:

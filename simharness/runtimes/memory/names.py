@@ -16,8 +16,8 @@ from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.instrument.marks import HOOKS, is_instrumented
+from simharness.runtimes.memory.facts import MadeBefore
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, MODULE, OBJECT, SET, attributes
-from simharness.runtimes.memory.locations import MadeBefore
 from simharness.runtimes.memory.shared import Memory, of
 
 MOST = 20_000

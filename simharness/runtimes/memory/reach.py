@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator
 from types import MappingProxyType
 from typing import Any
 
-from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, DEEP, READ, WALK, Part
+from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, BULK, DEEP, READ, WALK, Part
 from simharness.runtimes.memory.kinds import DICT, LIST, OBJECT, SIMPLE, attributes
-from simharness.runtimes.memory.locations import Spot
+from simharness.runtimes.memory.opaque import Through, is_iterator
 from simharness.runtimes.memory.shared import Memory
+from simharness.runtimes.memory.tracked import Spot
 
 _ORDERED: OrderedDict[Any, Any] = OrderedDict()
 _ITEMS: frozenset[type] = frozenset({type({}.items()), type(_ORDERED.items())})
@@ -35,8 +36,15 @@ def source_of(value: Any) -> Any:
 
 def parts_of(memory: Memory, values: Iterable[Any], done: int = WALK) -> list[Part]:
     """Return what iterating over these values reads: the containers among them."""
-    sources = [source_of(value) for value in values]
-    return [(source, done, None) for source in sources if memory.rules(type(source)).kind >= LIST]
+    parts: list[Part] = []
+    for value in values:
+        source = source_of(value)
+        rules = memory.rules(type(source))
+        if rules.kind >= LIST:
+            parts.append((source, done, None))
+        elif rules.opaque:
+            parts.append((Through(source, done == BULK or is_iterator(source)), DEEP, None))
+    return parts
 
 
 def all_of(memory: Memory, values: Iterable[Any], done: int = WALK, copying: bool = False) -> list[Part]:
@@ -78,6 +86,8 @@ class Reached:
             elif issubclass(type(source), tuple | frozenset):
                 within: Iterator[Any] = tuple.__iter__(source) if issubclass(type(source), tuple) else frozenset.__iter__(source)
                 waiting.extend((held, WALK) for held in within)
+            elif rules.opaque and not rules.generated:
+                text = Through(source, is_iterator(source)).touch(memory, touched, seen)
             elif rules.kind == OBJECT and (self.copying or rules.generated):
                 text = memory.locate((source, ATTRIBUTES, None), touched)
                 if _have_turn(touched, first, seen):

@@ -17,33 +17,25 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from simharness.engine.actors import Actor
-from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation
 from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, BULK, DEEP, READ, REMOVE, WALK, WRITE, Part
+from simharness.runtimes.memory.facts import Addresses, OneLocation, SharedLocation, WrittenOnClass
 from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of
-from simharness.runtimes.memory.locations import Locations, SharedLocation, Spot, TrackedObject, WrittenOnClass
+from simharness.runtimes.memory.locations import Locations
+from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
 
 MEMORY = "memory"
 _STEPS = Family(MEMORY, said=False)
 _READING, _WRITING = Kind(_STEPS, "read"), Kind(_STEPS, "write")
 LONGEST_KEY = 24
 LEAST_ADDRESS = 1 << 16
-MANY = Actor.__new__(Actor)
-"""Stands for more than one actor."""
-CHECK = Actor.__new__(Actor)
-"""Stands for the `always` checks: a location that they read and an actor writes is shared."""
-
-
-@dataclass(frozen=True)
-class Addresses(Fact, word="memory-at-addresses"):
-    """Code that is not instrumented has asked for an `id`, too: all keys that may be addresses share one name."""
+_DIRECT = (DIRECT,)
 
 
 class Memory(Locations):
@@ -66,8 +58,8 @@ class Memory(Locations):
 
     # Attributes and variables: one location each
 
-    def attribute(self, owner: Any, name: str, write: bool) -> bool:
-        """An attribute is about to be read or written; return whether that was a scheduling point."""
+    def attribute(self, owner: Any, name: str, write: bool, opaque: bool = False) -> bool:
+        """An attribute is about to be read or written; return whether that was a point. Of an opaque object all of it is read, too."""
         tracked = self.objects.get(id(owner))
         if tracked is None:
             tracked = self._met(owner)
@@ -80,6 +72,10 @@ class Memory(Locations):
             spot = tracked.spots[name] = tracked.whole or self.spot(tracked, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
+        if opaque:
+            tracked.steps = self.rules(type(owner)).steps
+            self.uses(tracked, DIRECT)
+            return self.touch_all([(spot, write), (self.base_of(tracked), False)], tracked.label + spot.key)
         if write and issubclass(type(owner), type) and self.kernel.phase == RUNNING:
             self.kernel.learned.learn(WrittenOnClass(name))
         if write and tracked.all_by is not None and not spot.bit and tracked.all_by is not self.kernel.actor:
@@ -156,8 +152,25 @@ class Memory(Locations):
             spot.written = True
 
     def _learn(self, spot: Spot) -> None:
-        if not self.refine(spot.tracked):
+        if spot.tracked.steps and not spot.key:
+            self.pending.append(spot)
+        elif not self.refine(spot.tracked):
             self.kernel.learned.learn(SharedLocation(spot.tracked.name + spot.key))
+
+    def as_a_whole(self, owner: Any, name: str, write: bool) -> None:
+        """`__dict__` or `__class__` of an object is read or assigned: assigning it changes every attribute, so they are one location."""
+        kernel = self.kernel
+        if kernel.phase > SETUP and not kernel.checking:
+            return
+        if name == "__dict__":
+            self.as_dictionary(owner)
+        tracked = self.tracked(owner)
+        if tracked is None or kernel.phase == SETUP:
+            return
+        if write and kernel.phase == RUNNING and not self.refine(tracked):
+            kernel.learned.learn(OneLocation(tracked.name))
+        if tracked.whole is not None:
+            self.touch(tracked.whole, write)
 
     # Containers
 
@@ -202,6 +215,8 @@ class Memory(Locations):
             held = (spot, *self._in_classes(container, key)) if key in self.classes else (spot,)
             touched.extend((read, False) for read in held)
             return tracked.label
+        if tracked.routes != _DIRECT or tracked.user is not self.kernel.actor:
+            self.uses(tracked, DIRECT)
         if tracked.whole is not None:
             touched.append((tracked.whole, done in (WRITE, REMOVE, BULK)))
             return tracked.label
@@ -391,4 +406,5 @@ def end_execution(kernel: Kernel) -> None:
     memory: Memory | None = kernel.context.pop(MEMORY, None)
     if memory is not None:
         kernel.notice(touched=kernel.record.n == 0 and memory.touched)
+        memory.settle()
         memory.close()
