@@ -207,7 +207,8 @@ def test_asked():
     alone = run(uses, "test_it.py")
     after = run(uses, "test_helper.py", "test_it.py")
     for result in (alone, after):
-        assert re.match(r"verified +1 ordering ", line(result, "::test_not_asked"))
+        assert re.match(r"verified +2 orderings ", line(result, "::test_not_asked"))
+        assert "except for the memory of test_helper" in result.stdout.str()
         assert re.match(r"verified +4 orderings", line(result, "::test_asked"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import threading
 import types
+import zlib
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from types import MemberDescriptorType
@@ -30,6 +31,7 @@ OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "
 """Modules of the standard library whose functions and objects have state outside any location, above all files."""
 _GENUINE_LOCAL = (threading.local,)
 _BY_IDENTITY: Any = object.__eq__
+LONGEST_KEY = 24
 SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
 """Types whose instances hold nothing."""
 
@@ -199,6 +201,12 @@ def key_of(key: Any) -> Any:
     if issubclass(type(kind), enum.EnumMeta) and _BY_IDENTITY is kind.__eq__:
         return (kind.__qualname__, key.name)
     return IDENTITY if _BY_IDENTITY is kind.__eq__ else OTHER
+
+
+def key_text(known: Any) -> str:
+    """Return the text of a key as facts in tokens can hold it: short, and without the token's own separators."""
+    text = repr(known[1:] if isinstance(known, tuple) and known[0] == "tuple" else known).replace("+", " plus ")
+    return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…{zlib.crc32(text.encode(errors='replace')):08x}"
 
 
 def own_attributes(thing: Any) -> Mapping[str, Any]:

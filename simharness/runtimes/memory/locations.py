@@ -65,6 +65,12 @@ class Locations:
         self.stepped: set[str] = set()
         self._sweep_at = SWEEP
 
+    @property
+    def touched(self) -> bool:
+        """Whether an actor has touched any memory."""
+        objects = (*self.objects.values(), *self.named.values())
+        return any(spot.actor is not None for tracked in objects for spot in (*tracked.spots.values(), *filter(None, (tracked.base,))))
+
     def close(self) -> None:
         """The execution is over: release every object."""
         for tracked in self.objects.values():

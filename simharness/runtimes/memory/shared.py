@@ -15,7 +15,6 @@ last of them reads all of it at once. So each footprint depends only on what the
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +25,13 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, BULK, DEEP, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.facts import Addresses, OneLocation, SharedLocation, WrittenOnClass
-from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of
+from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of, key_text
 from simharness.runtimes.memory.locations import Locations
 from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
 
 MEMORY = "memory"
 _STEPS = Family(MEMORY, said=False)
 _READING, _WRITING = Kind(_STEPS, "read"), Kind(_STEPS, "write")
-LONGEST_KEY = 24
 LEAST_ADDRESS = 1 << 16
 _DIRECT = (DIRECT,)
 
@@ -49,12 +47,6 @@ class Memory(Locations):
         self.halfway: set[Actor] = set()
         self._reorders: list[tuple[TrackedObject, Any, Any, int]] = []
         self.classes = frozenset(kernel.learned.of(WrittenOnClass))
-
-    @property
-    def touched(self) -> bool:
-        """Whether an actor has touched any memory."""
-        objects = (*self.objects.values(), *self.named.values())
-        return any(spot.actor is not None for tracked in objects for spot in (*tracked.spots.values(), *filter(None, (tracked.base,))))
 
     # Attributes and variables: one location each
 
@@ -251,7 +243,7 @@ class Memory(Locations):
             return f"[{'…' if kind != LIST else key!r}]" if type(key) in (int, bool, slice, type(None)) else "[…]"
         spot = tracked.items.get(known)
         if spot is None:
-            spot = tracked.items[known] = self.spot(tracked, f"[{_text(known)}]")
+            spot = tracked.items[known] = self.spot(tracked, f"[{key_text(known)}]")
             if spot.bit:
                 tracked.points.append(spot)
         if write and tracked.written_by is not self.kernel.actor:
@@ -385,12 +377,6 @@ class Memory(Locations):
         """Private memory is touched: a step, if that is in a call in C which is half-way through shared memory."""
         if self.kernel.actor in self.halfway:
             self.kernel.step(Operation(_READING, detail=label))
-
-
-def _text(known: Any) -> str:
-    """Return the text of a key as facts in tokens can hold it: short, and without the token's own separators."""
-    text = repr(known[1:] if isinstance(known, tuple) and known[0] == "tuple" else known).replace("+", " plus ")
-    return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…{zlib.crc32(text.encode(errors='replace')):08x}"
 
 
 def of(kernel: Kernel) -> Memory:
