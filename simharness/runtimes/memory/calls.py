@@ -26,6 +26,7 @@ from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
 from simharness.runtimes.memory.on_opaque import on_call
 from simharness.runtimes.memory.opaque import is_iterator
+from simharness.runtimes.memory.operators import getting, operation
 from simharness.runtimes.memory.reach import SHOWING, all_of, parts_of, source_of
 from simharness.runtimes.memory.shared import Memory
 
@@ -89,7 +90,7 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
     if kind is partial:
         return _partial(memory, function)
     if kind.__module__ == "operator":
-        return _getting(memory, function)
+        return getting(memory, function, _announced)
     if memory.rules(kind).foreign("__call__"):
         return on_opaque(memory, function, function, "__call__", called)
     return function
@@ -254,6 +255,8 @@ def _builtin(memory: Memory, function: Any) -> Any:
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__
+    if function.__module__ == "_operator":
+        return operation(memory, function, _reading)
     if function is next:
         return lambda owner, *default: _next(memory, owner, default)
     if name in ("isinstance", "callable", "put", "put_nowait", "throw", "send", "switch"):
@@ -268,17 +271,6 @@ def _next(memory: Memory, owner: Any, default: tuple[Any, ...]) -> Any:
     if memory.rules(type(owner)).foreign("__next__"):
         return on_call(memory, owner, True, [], next, owner, *default)
     return next(owner, *default)
-
-
-def _getting(memory: Memory, getter: Any) -> Any:
-    """An `attrgetter` or the like: it reads its argument."""
-
-    def call(owner: Any) -> Any:
-        parts = all_of(memory, (owner,), copying=True)
-        point = bool(parts) and memory.access(parts)
-        return during(memory, point, getter, owner)
-
-    return call
 
 
 def _iterated(memory: Memory, arguments: tuple[Any, ...]) -> Any:

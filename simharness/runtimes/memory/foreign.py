@@ -80,7 +80,7 @@ _FACE = "simharness.authoring"
 """Where the harness has functions that take functions. Those that stand in for the standard library's look at the frame that calls them."""
 _IN_C = (BuiltinFunctionType, MethodWrapperType)
 _UNBOUND = (MethodDescriptorType, WrapperDescriptorType, partial)
-_ANNOUNCED = frozenset({"builtins", "_heapq", "heapq", "_bisect", "bisect", "copy", "_json", "_pickle", "_functools"})
+_ANNOUNCED = frozenset({"builtins", "_heapq", "heapq", "_bisect", "bisect", "copy", "_json", "_pickle", "_functools", "_operator"})
 """Modules of functions in C that are announced when other code calls them."""
 
 

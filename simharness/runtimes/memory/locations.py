@@ -176,10 +176,8 @@ class Locations:
         return tracked
 
     def _namespace(self, module: str, names: dict[str, Any]) -> TrackedObject:
-        """A module's globals are used as a dictionary: they are one location."""
+        """A module's globals are used as a dictionary: they become one location when an actor does so."""
         tracked = self.objects[id(names)] = self.globals_of(module)
-        if self.kernel.phase == RUNNING:
-            self.kernel.learned.learn(OneLocation(module))
         return tracked
 
     def refine(self, tracked: TrackedObject) -> bool:

@@ -209,6 +209,8 @@ class Memory(Locations):
             return tracked.label
         if tracked.routes != _DIRECT or tracked.user is not self.kernel.actor:
             self.uses(tracked, DIRECT)
+        if tracked.reference is None and tracked.whole is None and self.kernel.phase == RUNNING:
+            self.kernel.learned.learn(OneLocation(tracked.name))
         if tracked.whole is not None:
             touched.append((tracked.whole, done in (WRITE, REMOVE, BULK)))
             return tracked.label
