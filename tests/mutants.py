@@ -54,6 +54,7 @@ GROUPS = {
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
+    "objects": ("tests/test_objects.py",),
 }
 MINUTES = 20
 
