@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness.engine.actors import Actor, ended
+from simharness.engine.lifetimes import leave
 from simharness.engine.phases import SETUP
 from simharness.errors import SimharnessError, Stuck, root_cause
 
@@ -69,6 +71,10 @@ class Greenlets:
         return self._end(actor)
 
     def _end(self, actor: Actor) -> greenlet:
+        kernel = self._kernel
+        if kernel.phase != SETUP and not kernel.dying and kernel.error is None:
+            with contextlib.suppress(GreenletExit):
+                leave(kernel, actor)
         after = self._after(actor)
         assert actor.greenlet is not None
         self._pool.append(actor.greenlet)
