@@ -198,7 +198,7 @@ class Kernel:
         return actor
 
     def start(self, actor: Actor, operation: Operation, admit: Callable[[], None]) -> None:
-        """Launch a thread's actor with this step of the current one, unless `admit`, called at its turn, raises; set-up becomes the root."""
+        """Launch a thread's actor with this step of the current one, unless `admit`, called at its turn, raises; set-up becomes root."""
         if self.phase == SETUP:
             self.cast.waiting.remove(actor)
             self.move_root()

@@ -201,7 +201,8 @@ def _join(self: Thread, timeout: float | None = None) -> None:
         raise RuntimeError(TOO_EARLY)
     actor = view.actor
     assert actor is not None
-    if actor.done.state:
+    # Where the end is a part of the last step, a join that did not insist on it says nothing about what later questions are answered.
+    if actor.done.state and (view.life is not None or timeout is None):
         view.join()
     if kernel.tracing and timeout is not None:
         kernel.note("ended" if actor.done.state else "still alive")
