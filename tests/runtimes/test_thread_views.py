@@ -59,6 +59,20 @@ def test_a_join_that_gives_up_can_leave_a_thread_without_a_step_of_its_own_alive
     assert explore(scenario, max_delay=3).outcomes == {(True, 1), (False, 0), (False, 1)}
 
 
+def test_how_long_a_join_waits_shows_that_a_thread_has_not_ended():
+    def scenario(world):
+        def looker():
+            thread = Thread(target=nothing)
+            thread.start()
+            thread.join(timeout=1)
+            world.outcome(world.clock.elapsed_ns() // 10**9)
+
+        actors(world, looker)
+
+    assert explore(scenario, max_delay=3).outcomes == {0, 1}
+    assert explore(scenario, max_delay=1).executions == 1
+
+
 def test_a_join_with_no_time_does_not_make_a_thread_be_over():
     def scenario(world):
         def looker():

@@ -18,6 +18,7 @@ from typing import Any, cast
 from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.clock import nanoseconds
 from simharness.engine.facts import Daemons
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind, Role, Sends
@@ -224,8 +225,8 @@ def _wait(kernel: Kernel, view: View, timeout: float | None) -> None:
     if timeout <= 0:
         kernel.step(Operation(JOIN, life, reads, detail=detail))
         return
-    if is_watching(kernel) and not view.over():
-        view.learn(LIFETIME)  # how long it has waited shows whether the thread had ended
+    if is_watching(kernel) and not view.over() and (nanoseconds(timeout) < kernel.clock.max_delay or kernel.movers.may_stall):
+        view.learn(LIFETIME)  # time can pass before the end, and how long this has waited shows that
     step_until(kernel, Operation(JOIN, life, reads, enabled=ended, detail=detail), timeout)
 
 
