@@ -73,6 +73,44 @@ def test_how_long_a_join_waits_shows_that_a_thread_has_not_ended():
     assert explore(scenario, max_delay=1).executions == 1
 
 
+def test_an_end_can_be_late_for_a_join_that_has_waited_almost_all_its_time():
+    def scenario(world):
+        def looker():
+            thread = Thread(target=world.clock.sleep, args=(9,))
+            thread.start()
+            thread.join(timeout=10)
+            world.outcome((world.clock.elapsed_ns() // 10**9, thread.is_alive()))
+
+        actors(world, looker)
+
+    assert explore(scenario, max_delay=5).outcomes == {(9, False), (10, False), (10, True)}
+
+
+def test_a_thread_whose_last_step_is_due_when_a_join_gives_up_may_not_be_over():
+    def scenario(world):
+        def looker():
+            thread = Thread(target=world.clock.sleep, args=(1,))
+            thread.start()
+            thread.join(timeout=1)
+            world.outcome(thread.is_alive())
+
+        actors(world, looker)
+
+    assert explore(scenario, max_delay=0).outcomes == {False, True}
+
+
+def test_a_thread_is_over_after_a_join_with_a_timeout_that_cannot_expire_and_that_adds_no_ordering():
+    def scenario():
+        threads = [Thread(target=nothing) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+            assert not thread.is_alive()
+
+    assert explore(scenario).executions == 1
+
+
 def test_a_join_with_no_time_does_not_make_a_thread_be_over():
     def scenario(world):
         def looker():
@@ -84,6 +122,7 @@ def test_a_join_with_no_time_does_not_make_a_thread_be_over():
         actors(world, looker)
 
     assert explore(scenario).outcomes == {True, False}
+    assert explore(scenario, max_delay=0).outcomes == {True, False}
 
 
 def test_a_thread_is_over_once_it_is_joined_and_that_adds_no_ordering():

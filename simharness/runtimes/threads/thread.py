@@ -197,16 +197,26 @@ def _join(self: Thread, timeout: float | None = None) -> None:
         raise RuntimeError(TOO_EARLY)
     if view.actor is not None and view.actor is identity.current_actor(kernel):
         raise RuntimeError("cannot join current thread")
+    deadline = kernel.clock.now + nanoseconds(max(0.0, timeout or 0.0))
     _wait(kernel, view, timeout)
     if view.life is not None and view.life.state == MADE:
         raise RuntimeError(TOO_EARLY)
     actor = view.actor
     assert actor is not None
-    # Where the end is a part of the last step, a join that did not insist on it says nothing about what later questions are answered.
-    if actor.done.state and (view.life is not None or timeout is None):
-        view.join()
+    if actor.done.state:
+        if view.life is not None or timeout is None or not _could_pass(kernel, actor, deadline):
+            view.join()
+        elif timeout > 0 and is_watching(kernel) and not view.over():
+            view.learn(LIFETIME)  # how long this has waited shows that the thread had not ended
     if kernel.tracing and timeout is not None:
         kernel.note("ended" if actor.done.state else "still alive")
+
+
+def _could_pass(kernel: Kernel, actor: Actor, deadline: int) -> bool:
+    """Whether this deadline can be over between the last step of an actor, which has ended, and its end."""
+    last = actor.done.history[-1][0] if actor.done.history else -1
+    left = deadline - kernel.record.times[last] if last >= 0 else 0
+    return left <= 0 or left < kernel.clock.max_delay or kernel.movers.may_stall
 
 
 def _wait(kernel: Kernel, view: View, timeout: float | None) -> None:
@@ -224,10 +234,8 @@ def _wait(kernel: Kernel, view: View, timeout: float | None) -> None:
     detail = f"{name} for {max(0.0, timeout):g} s"
     if timeout <= 0:
         kernel.step(Operation(JOIN, life, reads, detail=detail))
-        return
-    if is_watching(kernel) and not view.over() and (nanoseconds(timeout) < kernel.clock.max_delay or kernel.movers.may_stall):
-        view.learn(LIFETIME)  # time can pass before the end, and how long this has waited shows that
-    step_until(kernel, Operation(JOIN, life, reads, enabled=ended, detail=detail), timeout)
+    else:
+        step_until(kernel, Operation(JOIN, life, reads, enabled=ended, detail=detail), timeout)
 
 
 def _is_alive(self: Thread) -> bool:
