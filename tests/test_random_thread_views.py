@@ -7,6 +7,7 @@ from a seed, so that a seed names it.
 
 import random
 import threading
+import time
 
 import pytest
 
@@ -77,6 +78,7 @@ class Things:
             "enumerate": lambda: tuple(sorted(self.threads.index(each) for each in threading.enumerate() if each in self.threads)),
             "me": lambda: (threading.current_thread().name, threading.current_thread().is_alive()),
             "add": lambda: self.cell.add(1),
+            "sleep": lambda: time.sleep(1.0),
         }
         return calls[what]()
 
@@ -85,7 +87,7 @@ def drawn(seed):
     """Draw a program: what each actor and each thread does, and how late the clock may be."""
     rng = random.Random(seed)
     kinds = rng.choice([LOOKS, LOOKS, ATTRIBUTES, LISTS, LOOKS + ATTRIBUTES, LOOKS + LISTS])
-    names = (*rng.sample(kinds, min(len(kinds), 3)), *rng.choice([("add",), (), ("make daemon",)]))
+    names = (*rng.sample(kinds, min(len(kinds), 3)), *rng.choice([("add",), (), ("make daemon",), ("sleep", "sleep")]))
     actors = rng.choice([1, 2, 2])
     programs = {f"a{number}": draw(rng, (*names, *names, "start", "start"), 4 if actors == 1 else 3) for number in range(actors)}
     programs["a0"].insert(0, ("start", 0))
@@ -122,7 +124,7 @@ def compare(seed):
     assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), f"seed {seed}"
     assert reduced.verdict == everything.verdict, f"seed {seed}"
     assert reduced.executions <= everything.executions, f"seed {seed}"
-    if not any(what == "make daemon" or (what == "timed join" and max_delay) for todo in programs.values() for what, _ in todo):
+    if not any(what == "make daemon" or (max_delay and what in ("timed join", "sleep")) for todo in programs.values() for what, _ in todo):
         assert reduced.redundant == 0, f"seed {seed}"
         model = Model(programs, threads=2)
         model.explore()

@@ -87,11 +87,11 @@ class Model:
         elif me.status == RUNNING:
             what, which = program[me.position]
             it = self.first + which
-            if what in ("join", "timed join") and state.ones[it].status in (BEGUN, RUNNING, LEFT) and it != number:
-                late = me.deadline is not None and state.now >= me.deadline
-                if what == "timed join" and me.deadline is None:
+            waits = what in ("join", "timed join") and state.ones[it].status in (BEGUN, RUNNING, LEFT) and it != number
+            if waits or what == "sleep":
+                if me.deadline is None and what != "join":
                     yield state.change(number, deadline=state.now + 1.0)
-                if not late:
+                if me.deadline is None or state.now < me.deadline:
                     return
             state, seen = self.does(state, number, what, it)
             yield state.change(number, position=me.position + 1, deadline=None, seen=(*me.seen, (what, seen)))
@@ -108,6 +108,8 @@ class Model:
             return state.change(it, name=that.name + "'"), None
         if what == "retarget":
             return state.change(it, empty=True) if made or that.status == BEGUN else state, None
+        if what == "sleep":
+            return state, None
         if what == "add":
             return state._replace(cell=state.cell + 1), state.cell
         return state, self.sees(state, number, what, it, made, alive)

@@ -419,6 +419,43 @@ def _hold(condition):
     assert condition
 
 
+@pytest.mark.parametrize("ask", [lambda thread: thread.ident is None, lambda thread: thread.name == "old"])
+def test_an_actor_that_asks_until_another_has_done_something_lets_it_move(ask):
+    def scenario(world):
+        thread = Thread(target=nothing, name="old")
+
+        def spinner():
+            while ask(thread):
+                pass
+
+        def other():
+            thread.name = "new"
+            thread.start()
+
+        actors(world, spinner, other)
+
+    settings = simharness.Settings(max_executions=20, max_steps=300)
+    assert simharness.explore(scenario, settings=settings).verdict == "inconclusive"
+
+
+def test_what_only_a_timeline_shows_of_threads_is_no_point():
+    @simharness.scenario
+    def scenario(world):
+        thread = Thread(target=nothing)
+        cell = world.shared(0, "cell")
+        world.show("thread", lambda: (thread.is_alive(), thread.name, threading.active_count()))
+        world.actor("starter", lambda: (cell.add(1), thread.start()))
+        world.actor("other", lambda: cell.add(1))
+
+        @world.at_end
+        def fails():
+            assert cell.get() == 1
+
+    token = simharness.explore(scenario).counterexample.token
+    assert "facts" not in token
+    assert simharness.replay(scenario, token).failure is not None
+
+
 def test_an_invariant_that_holds_of_threads_is_verified():
     def scenario(world):
         thread = Thread(target=nothing)

@@ -206,7 +206,7 @@ def _join(self: Thread, timeout: float | None = None) -> None:
     if actor.done.state:
         if view.life is not None or timeout is None or not _could_pass(kernel, actor, deadline):
             view.join()
-        elif timeout > 0 and is_watching(kernel) and not view.over():
+        elif timeout > 0 and is_watching(kernel) and not view.settled():
             view.learn(LIFETIME)  # how long this has waited shows that the thread had not ended
     if kernel.tracing and timeout is not None:
         kernel.note("ended" if actor.done.state else "still alive")

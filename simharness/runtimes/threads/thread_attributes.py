@@ -18,11 +18,10 @@ from simharness.engine.lifetimes import THREAD as THREADS
 from simharness.engine.operations import Operation
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.threads import identity
-from simharness.runtimes.threads.thread_views import LIFETIME, View, is_watching, plain, view_of
+from simharness.runtimes.threads.thread_views import LIFETIME, LOOK, View, is_watching, plain, view_of
 
 READ = Kind(THREADS, "read")
 WRITE = Kind(THREADS, "write")
-LOOK = Kind(THREADS, "has_started", Role.ABOUT_ACTORS, blocked="{actor} has not started")
 IS_ALIVE = Kind(THREADS, "is_alive", Role.ABOUT_ACTORS)
 
 NAME, DAEMON, TARGET, TIMER = "name", "daemon", "target", "timer"
@@ -72,7 +71,7 @@ def is_alive(kernel: Kernel, thread: Thread, also: int = 0) -> bool:
             if also:
                 kernel.step(Operation(IS_ALIVE, reads=also, detail=view.first_name))
             return False
-        if is_watching(kernel) and actor is not kernel.actor and not view.over():
+        if is_watching(kernel) and not view.settled():
             view.learn(LIFETIME)
         kernel.step(Operation(IS_ALIVE, actor.done, reads=actor.bit | also, detail=actor.name))
         return not actor.done.state
@@ -186,22 +185,6 @@ def ident(kernel: Kernel, thread: Thread) -> int | None:
 _genuine: Mapping[str, Any] = dict(vars(Thread))
 
 
-def _ident(self: Thread) -> int | None:
-    kernel = current()
-    if kernel is None or is_foreign(view_of(kernel, self), self):
-        return _genuine["ident"].__get__(self)  # type: ignore[no-any-return]  # a property of the standard library
-    need_init(self)
-    return ident(kernel, self)
-
-
-def _native_id(self: Thread) -> int | None:
-    kernel = current()
-    if kernel is None or is_foreign(view_of(kernel, self), self):
-        return _genuine["native_id"].__get__(self)  # type: ignore[no-any-return]  # a property of the standard library
-    need_init(self)
-    return ident(kernel, self)
-
-
 def _set_daemon(self: Thread, daemonic: bool) -> None:
     kernel = current()
     if kernel is None:
@@ -254,6 +237,4 @@ def install(patches: Patches) -> None:
         patches.attribute(threading.Thread, "_is_stopped", Stopped("_is_stopped", LIFETIME))
     for attribute in _IN_TIMERS:
         patches.attribute(threading.Timer, attribute.name, attribute)
-    patches.attribute(threading.Thread, "ident", property(_ident))
-    patches.attribute(threading.Thread, "native_id", property(_native_id))
     patches.attribute(threading.Thread, "daemon", property(_genuine["daemon"].fget, _set_daemon))

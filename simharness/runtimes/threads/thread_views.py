@@ -15,12 +15,16 @@ from typing import Any
 from simharness.engine.actors import Actor
 from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.lifetimes import MADE, STARTED, LifetimeSeen, lifetime
-from simharness.engine.operations import Resource
+from simharness.engine.kinds import Kind, Role
+from simharness.engine.lifetimes import MADE, STARTED, THREAD, LifetimeSeen, lifetime
+from simharness.engine.operations import Operation, Resource
 from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.runtimes.primitives import BINDINGS, VIEW
 
+LOOK = Kind(THREAD, "has_started", Role.ABOUT_ACTORS, blocked="{actor} has not started")
 LIFETIME = "lifetime"
+PATIENCE = 1_000
+"""An actor that looks so often at what nobody else has touched yet waits for somebody to do that: then others must be able to move."""
 _JOINED = "threads joined"
 _STARTER = "thread's starter"
 _CHECK = Actor.__new__(Actor)
@@ -59,6 +63,7 @@ class View:
         if LifetimeSeen(name) in kernel.learned:
             self.life = lifetime(kernel, name, self.first_name, MADE if actor is None else STARTED)
         self._shared = kernel.learned.of(SharedAttribute)
+        self._private = 0
         self._touched: dict[str, dict[Actor, tuple[int, int]]] = {}
 
     def touch(self, part: str, write: bool = False, step: int | None = None) -> int:
@@ -67,13 +72,13 @@ class View:
         Until a part is known to be a point its bit is 0.
         """
         kernel = self.kernel
-        if not is_watching(kernel):
-            return 0
         if part == LIFETIME:
             if self.life is not None:
                 return self.life.bit
         elif (self.name, part) in self._shared:
             return kernel.names.bit(f"{part} of {self.name}")
+        if not is_watching(kernel):
+            return 0
         actor = kernel.actor if kernel.phase == RUNNING else _CHECK
         assert actor is not None
         touched = self._touched.setdefault(part, {})
@@ -83,6 +88,10 @@ class View:
                 self.learn(part)
         now = kernel.record.n if step is None else step
         touched[actor] = now, now if write else touched.get(actor, (-1, -1))[1]
+        self._private += 1
+        if self._private > PATIENCE and step is None:
+            self.learn(part)
+            kernel.step(Operation(LOOK, detail=self.first_name))
         return 0
 
     def learn(self, part: str) -> None:
@@ -96,9 +105,10 @@ class View:
             return False
         return me in (actor, self.starter) or self.starter is None or precedes(self.starter, self.started, me)
 
-    def over(self) -> bool:
-        """Whether the running actor has joined the thread."""
-        return self.kernel.actor is not None and self.actor in self.kernel.actor.locals.get(_JOINED, ())
+    def settled(self) -> bool:
+        """Whether the running actor is the thread itself, or has joined it: then whether it is alive is no race."""
+        me = self.kernel.actor
+        return self.kernel.phase == RUNNING and me is not None and (me is self.actor or self.actor in me.locals.get(_JOINED, ()))
 
     def start(self, actor: Actor) -> None:
         """Note that the current actor has started the thread, with the last step."""
@@ -113,8 +123,10 @@ class View:
 
 
 def is_watching(kernel: Kernel) -> bool:
-    """Whether it matters who touches what now: actors move, or a check is asked after a step."""
-    return (kernel.phase == RUNNING and not kernel.dying and kernel.actor is not None) or (kernel.phase == INSPECTING and kernel.checking)
+    """Whether it matters who touches what now: actors move, or a check is asked after a step, which is more than a part of a timeline."""
+    if kernel.phase == INSPECTING:
+        return kernel.checking and not kernel.tracing
+    return kernel.phase == RUNNING and not kernel.dying and kernel.actor is not None
 
 
 def precedes(other: Actor, at: int, actor: Actor) -> bool:
