@@ -7,13 +7,17 @@ asks is learned. As in CPython, a thread leaves the list of threads first and is
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from greenlet import GreenletExit
 
 from simharness.engine.actors import Actor
 from simharness.engine.facts import Fact
 from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Operation, Resource
+from simharness.engine.phases import SETUP
 
 if TYPE_CHECKING:
     from simharness.engine.kernel import Kernel  # ending an actor is a part of the kernel; a circle of types only
@@ -45,7 +49,7 @@ def lifetime(kernel: Kernel, name: str, label: str, state: str) -> Resource:
 
 def births(kernel: Kernel) -> int:
     """Return the mask of what every start writes where somebody asks which threads there are."""
-    return kernel.names.bit("threads started") if ThreadsListed() in kernel.learned else 0
+    return kernel.names.bit("threads started") if kernel.learned.of(ThreadsListed) else 0
 
 
 def entry(kernel: Kernel, actor: Actor) -> int:
@@ -53,12 +57,25 @@ def entry(kernel: Kernel, actor: Actor) -> int:
     return kernel.names.bit(f"entry of {actor.name}")
 
 
-def leave(kernel: Kernel, actor: Actor) -> None:
-    """Make the steps by which the running actor, whose work is done, ends; there are none where nobody can notice."""
-    if ThreadsListed() in kernel.learned:
-        kernel.step(Operation(LEAVE, writes=entry(kernel, actor), detail=actor.name))
-        actor.listed = False
-    if LifetimeSeen(actor.thread or actor.name) in kernel.learned:
-        life = lifetime(kernel, actor.thread or actor.name, actor.name, STARTED)
-        kernel.step(Operation(END, life, writes=life.bit, detail=actor.name))
-        kernel.put(life, OVER)
+class Leaving:
+    """How the actors of a kernel end."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._seen = kernel.learned.of(LifetimeSeen)
+        self._listed = kernel.learned.of(ThreadsListed)
+
+    def leave(self, actor: Actor) -> None:
+        """Make the steps by which the running actor, whose work is done, ends; there are none where nobody can notice."""
+        kernel = self._kernel
+        if not (self._seen or self._listed) or kernel.phase == SETUP or kernel.dying or kernel.error is not None:
+            return
+        name = actor.thread or actor.name
+        with contextlib.suppress(GreenletExit):
+            if self._listed:
+                kernel.step(Operation(LEAVE, writes=entry(kernel, actor), detail=actor.name))
+                actor.listed = False
+            if name in self._seen:
+                life = lifetime(kernel, name, actor.name, STARTED)
+                kernel.step(Operation(END, life, writes=life.bit, detail=actor.name))
+                kernel.put(life, OVER)

@@ -30,10 +30,13 @@ from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import VIEW, replace, step_until
 from simharness.runtimes.threads import identity, locals, thread_attributes
 from simharness.runtimes.threads.identity import THREAD
-from simharness.runtimes.threads.thread_attributes import DAEMON, NAME, TARGET, TIMER, access, is_alive, is_foreign, is_made, need_init
+from simharness.runtimes.threads.thread_attributes import access, is_alive, is_foreign, is_made, need_init
 from simharness.runtimes.threads.thread_views import (
+    DAEMON,
     LIFETIME,
-    SharedAttribute,
+    NAME,
+    TARGET,
+    TIMER,
     View,
     _genuine_init,
     is_watching,
@@ -117,21 +120,17 @@ def _launch(kernel: Kernel, thread: Thread, view: View, work: Callable[[], Any])
     parent = kernel.actor
     process = parent.process if parent is not None else "main"
     # The name that other actors may be changing would make the actor another one in each order of the two.
-    shared = SharedAttribute(view.name, NAME) in kernel.learned
-    actor = kernel.add_actor(_actor_name(kernel, view.first_name if shared else plain(thread, "_name")), work, process=process)
-    reads, writes = view.touch(DAEMON), actor.bit | births(kernel)
+    name = view.first_name if view.point(NAME) else plain(thread, "_name")
+    actor = kernel.add_actor(_actor_name(kernel, name), work, process=process)
+    reads, writes = view.point(DAEMON), actor.bit | births(kernel)
     operation = Operation(START, reads=reads, writes=writes, detail=actor.name)
     if view.life is not None:
         operation = Operation(START, view.life, reads, writes_when=lambda state: state == MADE, also=writes, detail=actor.name)
 
     def admit() -> None:
-        step = kernel.record.n - 1
         if view.actor is not None:
-            view.touch(LIFETIME, step=step)
+            view.touch(LIFETIME, step=kernel.record.n - 1)
             raise RuntimeError(AGAIN)
-        for part in (NAME, DAEMON):
-            view.touch(part, step=step)
-        view.touch(LIFETIME, write=True, step=step)
         view.start(actor)
         actor.locals[THREAD] = thread
         if plain(thread, "_daemonic"):
@@ -174,7 +173,8 @@ def _run(self: Thread) -> None:
     if kernel is None:
         _genuine_run(self)
         return
-    access(kernel, self, TARGET)
+    if view_of(kernel, self).is_touched(TARGET):
+        access(kernel, self, TARGET)
     target, args, kwargs = (plain(self, name) for name in ("_target", "_args", "_kwargs"))
     # The genuine method deletes these; a Thread made before the simulation starts once in every execution.
     if target is not None:
@@ -192,7 +192,8 @@ def _join(self: Thread, timeout: float | None = None) -> None:
     if is_foreign(view, self):
         _genuine_join(self, timeout)
         return
-    view.touch(LIFETIME)
+    if not view.begun():
+        view.touch(LIFETIME)
     if view.life is None and view.actor is None:
         raise RuntimeError(TOO_EARLY)
     if view.actor is not None and view.actor is identity.current_actor(kernel):

@@ -18,13 +18,11 @@ from simharness.engine.lifetimes import THREAD as THREADS
 from simharness.engine.operations import Operation
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.threads import identity
-from simharness.runtimes.threads.thread_views import LIFETIME, LOOK, View, is_watching, plain, view_of
+from simharness.runtimes.threads.thread_views import DAEMON, LIFETIME, LOOK, NAME, TARGET, TIMER, View, is_watching, plain, view_of
 
 READ = Kind(THREADS, "read")
 WRITE = Kind(THREADS, "write")
 IS_ALIVE = Kind(THREADS, "is_alive", Role.ABOUT_ACTORS)
-
-NAME, DAEMON, TARGET, TIMER = "name", "daemon", "target", "timer"
 
 
 def is_made(thread: Thread) -> bool:
@@ -54,9 +52,11 @@ def access(kernel: Kernel, thread: Thread, part: str, write: bool = False) -> No
 def has_begun(kernel: Kernel, thread: Thread) -> bool:
     """Whether a thread has been started: a step, where its start may be in a race with the question."""
     view = view_of(kernel, thread)
+    if view.begun():
+        return True
     if view.life is None:
         view.touch(LIFETIME)
-    elif not view.begun():
+    else:
         kernel.step(Operation(LOOK, view.life, reads=view.life.bit, detail=view.first_name))
     return view.actor is not None
 
@@ -65,7 +65,8 @@ def is_alive(kernel: Kernel, thread: Thread, also: int = 0) -> bool:
     """Whether a thread has been started and has not ended: a step, where another actor may start or end it; `also`: what else it reads."""
     view = view_of(kernel, thread)
     if view.life is None:
-        view.touch(LIFETIME)
+        if not view.begun():
+            view.touch(LIFETIME)
         actor = view.actor
         if actor is None:
             if also:
@@ -90,34 +91,30 @@ class Attribute:
         """Return the value in the thread's `__dict__`."""
         if thread is None:
             return self
-        kernel = current()
-        if kernel is not None and is_made(thread):
-            self.read(kernel, thread)
+        attributes = thread.__dict__
+        if "_initialized" in attributes and (kernel := current()) is not None:
+            access(kernel, thread, self.part)
         try:
-            return vars(thread)[self.name]
+            return attributes[self.name]
         except KeyError:
             raise AttributeError(f"{type(thread).__name__!r} object has no attribute {self.name!r}", name=self.name, obj=thread) from None
 
     def __set__(self, thread: Any, value: Any) -> None:
         """Put the value into the thread's `__dict__`."""
-        kernel = current()
-        if kernel is not None and is_made(thread):
+        attributes = thread.__dict__
+        if "_initialized" in attributes and (kernel := current()) is not None:
             access(kernel, thread, self.part, write=True)
-        vars(thread)[self.name] = value
+        attributes[self.name] = value
 
     def __delete__(self, thread: Any) -> None:
         """Remove it from there."""
-        kernel = current()
-        if kernel is not None and is_made(thread):
+        attributes = thread.__dict__
+        if "_initialized" in attributes and (kernel := current()) is not None:
             access(kernel, thread, self.part, write=True)
         try:
-            del vars(thread)[self.name]
+            del attributes[self.name]
         except KeyError:
             raise AttributeError(self.name) from None
-
-    def read(self, kernel: Kernel, thread: Thread) -> None:
-        """Announce that the attribute is read."""
-        access(kernel, thread, self.part)
 
 
 class Identifier(Attribute):

@@ -8,6 +8,7 @@ Starting a thread writes its lifetime and reads its attributes; its end writes i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
@@ -22,7 +23,8 @@ from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.runtimes.primitives import BINDINGS, VIEW
 
 LOOK = Kind(THREAD, "has_started", Role.ABOUT_ACTORS, blocked="{actor} has not started")
-LIFETIME = "lifetime"
+LIFETIME, NAME, DAEMON, TARGET, TIMER = "lifetime", "name", "daemon", "target", "timer"
+_READ_AT_START = frozenset({LIFETIME, NAME, DAEMON, TARGET})
 PATIENCE = 1_000
 """An actor that looks so often at what nobody else has touched yet waits for somebody to do that: then others must be able to move."""
 _JOINED = "threads joined"
@@ -60,7 +62,7 @@ class View:
         self.starter: Actor | None = None
         self.started = -1
         self.life: Resource | None = None
-        if LifetimeSeen(name) in kernel.learned:
+        if name in kernel.learned.of(LifetimeSeen):
             self.life = lifetime(kernel, name, self.first_name, MADE if actor is None else STARTED)
         self._shared = kernel.learned.of(SharedAttribute)
         self._private = 0
@@ -72,17 +74,13 @@ class View:
         Until a part is known to be a point its bit is 0.
         """
         kernel = self.kernel
-        if part == LIFETIME:
-            if self.life is not None:
-                return self.life.bit
-        elif (self.name, part) in self._shared:
-            return kernel.names.bit(f"{part} of {self.name}")
-        if not is_watching(kernel):
-            return 0
+        bit = self.point(part)
+        if bit or not is_watching(kernel):
+            return bit
         actor = kernel.actor if kernel.phase == RUNNING else _CHECK
         assert actor is not None
         touched = self._touched.setdefault(part, {})
-        for other, (last, last_written) in touched.items():
+        for other, (last, last_written) in (*touched.items(), *self._by_start(part)):
             at = last if write else last_written
             if other is not actor and at >= 0 and not precedes(other, at, actor):
                 self.learn(part)
@@ -92,6 +90,14 @@ class View:
         if self._private > PATIENCE and step is None:
             self.learn(part)
             kernel.step(Operation(LOOK, detail=self.first_name))
+        return 0
+
+    def point(self, part: str) -> int:
+        """Return the bit of a part; 0 if it is no point."""
+        if part == LIFETIME:
+            return self.life.bit if self.life is not None else 0
+        if self._shared and (self.name, part) in self._shared:
+            return self.kernel.names.bit(f"{part} of {self.name}")
         return 0
 
     def learn(self, part: str) -> None:
@@ -105,13 +111,25 @@ class View:
             return False
         return me in (actor, self.starter) or self.starter is None or precedes(self.starter, self.started, me)
 
+    def _by_start(self, part: str) -> Iterable[tuple[Actor, tuple[int, int]]]:
+        """Yield who has touched a part by starting or being started, and when: a start writes the lifetime and reads the attributes."""
+        if self.actor is not None and self.starter is not None and part in _READ_AT_START:
+            yield self.actor if part == TARGET else self.starter, (self.started, self.started if part == LIFETIME else -1)
+
     def settled(self) -> bool:
         """Whether the running actor is the thread itself, or has joined it: then whether it is alive is no race."""
         me = self.kernel.actor
         return self.kernel.phase == RUNNING and me is not None and (me is self.actor or self.actor in me.locals.get(_JOINED, ()))
 
+    def is_touched(self, part: str) -> bool:
+        """Whether a part is a point or anybody has touched it otherwise than by a start."""
+        return part in self._touched or bool(self.point(part))
+
     def start(self, actor: Actor) -> None:
         """Note that the current actor has started the thread, with the last step."""
+        for part in (NAME, DAEMON, LIFETIME):
+            if part in self._touched:
+                self.touch(part, write=part == LIFETIME, step=self.kernel.record.n - 1)
         self.actor, self.starter, self.started = actor, self.kernel.actor, self.kernel.record.n - 1
         actor.thread = self.name
         actor.locals[_STARTER] = self.starter
