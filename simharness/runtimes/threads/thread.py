@@ -175,10 +175,10 @@ def _run(self: Thread) -> None:
         return
     if view_of(kernel, self).is_touched(TARGET):
         access(kernel, self, TARGET)
-    target, args, kwargs = (plain(self, name) for name in ("_target", "_args", "_kwargs"))
+    attributes = vars(self)
     # The genuine method deletes these; a Thread made before the simulation starts once in every execution.
-    if target is not None:
-        target(*args, **kwargs)
+    if attributes["_target"] is not None:
+        attributes["_target"](*attributes["_args"], **attributes["_kwargs"])
 
 
 def _join(self: Thread, timeout: float | None = None) -> None:
@@ -198,7 +198,7 @@ def _join(self: Thread, timeout: float | None = None) -> None:
         raise RuntimeError(TOO_EARLY)
     if view.actor is not None and view.actor is identity.current_actor(kernel):
         raise RuntimeError("cannot join current thread")
-    deadline = kernel.clock.now + nanoseconds(max(0.0, timeout or 0.0))
+    deadline = kernel.clock.now if timeout is None else kernel.clock.now + nanoseconds(max(0.0, timeout))
     _wait(kernel, view, timeout)
     if view.life is not None and view.life.state == MADE:
         raise RuntimeError(TOO_EARLY)
@@ -263,8 +263,8 @@ def _timer_run(self: Timer) -> None:
     # The genuine method waits and then looks again; a step that does both sees every outcome.
     if not self.finished.wait(self.interval):
         access(kernel, self, TIMER)
-        function, args, kwargs = (plain(self, name) for name in ("function", "args", "kwargs"))
-        function(*args, **kwargs)
+        attributes = vars(self)
+        attributes["function"](*attributes["args"], **attributes["kwargs"])
     self.finished.set()
 
 
