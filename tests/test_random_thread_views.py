@@ -27,7 +27,7 @@ LOOKS = (
     "timed join",
     "poll",
     "_started",
-    *(["_is_stopped"] if hasattr(threading.Thread(), "_is_stopped") else []),
+    *(["_is_stopped"] if "_is_stopped" in threading.Thread.__init__.__code__.co_names else []),
 )
 ATTRIBUTES = ("name", "name", "rename", "rename", "daemon", "retarget")
 LISTS = ("active_count", "enumerate")

@@ -509,6 +509,53 @@ def test_the_states_of_a_future_are_points():
     assert {(False, False, True), (False, True, False), (True, False, False)} <= states
 
 
+class Returning(Thread):
+    """As people write it: the result of the target, for whoever joins."""
+
+    def run(self):
+        self.result = self._target(*self._args, **self._kwargs)
+
+    def join(self, timeout=None):
+        super().join(timeout)
+        return self.result
+
+
+class Elsewhere(Thread):
+    """Keeps its arguments in an attribute of its own, and a name that is no text."""
+
+    def __init__(self, *args):
+        self.kept = args
+        super().__init__(target=sum)
+        self._name = 7
+
+    @property
+    def _args(self):
+        return (self.kept,)
+
+    @_args.setter
+    def _args(self, args):
+        pass
+
+    def run(self):
+        super().run()
+        self.name = "eight"
+
+
+def test_subclasses_that_use_what_is_behind_a_thread_add_no_ordering():
+    def scenario(world):
+        def starter():
+            returning = [Returning(target=sum, args=((number, 1),)) for number in range(2)]
+            elsewhere = Elsewhere(1, 2)
+            for thread in (*returning, elsewhere):
+                thread.start()
+            world.outcome(tuple(thread.join() for thread in (*returning, elsewhere)))
+
+        actors(world, starter)
+
+    result = explore(scenario)
+    assert (result.executions, result.outcomes) == (1, {(1, 2, None)})
+
+
 def test_a_thread_looks_in_a_simulation_as_it_does_outside():
     def seen():
         found = []

@@ -57,6 +57,7 @@ _genuine_hook = threading.__excepthook__
 HASH = "_simharness_hash"
 AGAIN = "threads can only be started once"
 TOO_EARLY = "cannot join thread before it is started"
+_OF_RUN = frozenset({"_target", "_args", "_kwargs"})
 IGNORES = "ignores what a thread raises"
 """In a kernel's context: a function of a thread's name and the exception that ends it; whether that is not a failure."""
 
@@ -120,7 +121,7 @@ def _launch(kernel: Kernel, thread: Thread, view: View, work: Callable[[], Any])
     parent = kernel.actor
     process = parent.process if parent is not None else "main"
     # The name that other actors may be changing would make the actor another one in each order of the two.
-    name = view.first_name if view.point(NAME) else plain(thread, "_name")
+    name = view.first_name if view.point(NAME) else str(plain(thread, "_name"))
     actor = kernel.add_actor(_actor_name(kernel, name), work, process=process)
     reads, writes = view.point(DAEMON), actor.bit | births(kernel)
     operation = Operation(START, reads=reads, writes=writes, detail=actor.name)
@@ -177,7 +178,9 @@ def _run(self: Thread) -> None:
         access(kernel, self, TARGET)
     attributes = vars(self)
     # The genuine method deletes these; a Thread made before the simulation starts once in every execution.
-    if attributes["_target"] is not None:
+    if not attributes.keys() >= _OF_RUN:  # a subclass keeps them elsewhere
+        self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]  # not in the stubs
+    elif attributes["_target"] is not None:
         attributes["_target"](*attributes["_args"], **attributes["_kwargs"])
 
 
