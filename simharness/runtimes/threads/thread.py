@@ -82,7 +82,7 @@ def _init(  # the genuine signature
         daemon = kernel.actor is not None and kernel.actor.daemon
     _genuine_init(self, group, target, name, args, kwargs, daemon=daemon)
     unique = kernel.new_name(f"thread {name}")
-    self.__dict__[VIEW] = View(kernel, self, unique)
+    self.__dict__[VIEW] = View(kernel, str(name), unique)
     self.__dict__[HASH] = zlib.crc32(unique.encode())
 
 
@@ -195,14 +195,15 @@ def _join(self: Thread, timeout: float | None = None) -> None:
     if is_foreign(view, self):
         _genuine_join(self, timeout)
         return
-    if not view.begun():
+    begun = view.begun()
+    if not begun:
         view.touch(LIFETIME)
     if view.life is None and view.actor is None:
         raise RuntimeError(TOO_EARLY)
     if view.actor is not None and view.actor is identity.current_actor(kernel):
         raise RuntimeError("cannot join current thread")
     deadline = kernel.clock.now if timeout is None else kernel.clock.now + nanoseconds(max(0.0, timeout))
-    _wait(kernel, view, timeout)
+    _wait(kernel, view, begun, timeout)
     if view.life is not None and view.life.state == MADE:
         raise RuntimeError(TOO_EARLY)
     actor = view.actor
@@ -223,10 +224,10 @@ def _could_pass(kernel: Kernel, actor: Actor, deadline: int) -> bool:
     return left <= 0 or left < kernel.clock.max_delay or kernel.movers.may_stall
 
 
-def _wait(kernel: Kernel, view: View, timeout: float | None) -> None:
+def _wait(kernel: Kernel, view: View, begun: bool, timeout: float | None) -> None:
     """Wait until a thread has ended, or a time is over; where its start may be in a race with this, its not being started ends the wait."""
     # What depends on whether the thread has been started must be the same in each order of this actor's last step and that start.
-    actor = view.actor if view.life is None or view.begun() else None
+    actor = view.actor if view.life is None or begun else None
     life = actor.done if view.life is None and actor is not None else view.life
     reads, name = (actor.bit, actor.name) if actor is not None else (0, view.first_name)
     assert life is not None

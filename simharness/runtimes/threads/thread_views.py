@@ -53,11 +53,11 @@ class View:
         life: its lifetime, if that is a point.
     """
 
-    def __init__(self, kernel: Kernel, thread: Thread, name: str, actor: Actor | None = None) -> None:
+    def __init__(self, kernel: Kernel, first_name: str, name: str, actor: Actor | None = None) -> None:
         self.kernel = kernel
         self.execution = kernel.resources
         self.name = name
-        self.first_name = str(vars(thread).get("_name"))
+        self.first_name = first_name
         self.actor = actor
         self.starter: Actor | None = None
         self.started = -1
@@ -164,7 +164,7 @@ def view_of(kernel: Kernel, thread: Thread) -> View:
     """Return the view of a thread in the execution under way."""
     view: View | None = vars(thread).get(VIEW)
     if view is None or view.execution is not kernel.resources:
-        view = vars(thread)[VIEW] = View(kernel, thread, BINDINGS.name(kernel, thread, "thread"))
+        view = vars(thread)[VIEW] = View(kernel, str(plain(thread, "_name")), BINDINGS.name(kernel, thread, "thread"))
     return view
 
 
@@ -172,7 +172,7 @@ def adopt(kernel: Kernel, actor: Actor, name: str) -> Thread:
     """Return a Thread object for an actor that was not started as a thread."""
     thread = Thread.__new__(Thread)
     _genuine_init(thread, name=name, daemon=actor.daemon)
-    vars(thread)[VIEW] = View(kernel, thread, actor.name, actor)
+    vars(thread)[VIEW] = View(kernel, name, actor.name, actor)
     return thread
 
 
