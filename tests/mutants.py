@@ -48,6 +48,7 @@ GROUPS = {
         "tests/runtimes/test_queues.py",
         "tests/runtimes/test_signals.py",
     ),
+    "views": ("tests/test_random_thread_views.py", "tests/runtimes/test_thread_views.py"),
     "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
     "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),

@@ -182,7 +182,7 @@ def footprint(step: Step) -> Footprint:
     """Return what a step reads and writes whoever makes it and whatever came before."""
     event, part = step.event, step.part
     name, target, result = event.name, event.target, event.result
-    cell, lock, actor = {("cell", target)}, {("lock", target)}, {("actor", target)}
+    cell, lock, actor, life = {("cell", target)}, {("lock", target)}, {("actor", target)}, {("life", target)}
     items, tasks = {("queue", target)}, {("tasks", target)}
     done = result not in (0, "Full", "Empty") if name in ("try_lock", "try_take", "compare_and_set") else result not in ("Full", "Empty")
     none: set[Any] = set()
@@ -197,9 +197,10 @@ def footprint(step: Step) -> Footprint:
         "add": (none, cell),
         "swap": (none, cell),
         "compare_and_set": (none, cell) if done else (cell, none),
-        "start": (none, actor),
-        "join": (actor, none),
-        "is_alive": (actor, none),
+        "start": (none, actor | life),
+        "join": (actor | life, none),
+        "is_alive": (life, none),
+        "end": (none, life),
         "lock": (none, lock),
         "unlock": (none, lock),
         "try_lock": (none, lock) if done else (lock, none),

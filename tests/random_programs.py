@@ -121,6 +121,7 @@ class Machine:
                 thread = self.threads[number] = threading.Thread(target=self.run, args=(number,), name=f"a{number}", daemon=daemon)
                 runner.does("start", number, thread.start, keep=False)
         runner.block(self.program.actors[me])
+        runner.does("end", me, lambda: None, keep=False)
         self.finished.add(me)
 
     def steps(self) -> list[Step]:

@@ -20,12 +20,15 @@ class Actor:
     """One flow of control.
 
     `key` is its key for choices, `bit` what a join of it reads, `mark` what all its steps write, `base` what all its steps read,
-    `wakes` when a stall of its process ends, `crashed` the step at which its process died.
+    `wakes` when a stall of its process ends, `crashed` the step at which its process died, `listed` whether it is among the threads
+    that there are, `thread` the name of its lifetime if that is not its own.
     """
 
     fresh = True
     born = -1
     finished = False
+    listed = True
+    thread = ""
     kills = 0
     pending: Operation | None = None
     deadline: int | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from simharness.engine.actors import Actor, ended
+from simharness.engine.lifetimes import Leaving
 from simharness.engine.phases import SETUP
 from simharness.errors import SimharnessError, Stuck, root_cause
 
@@ -26,6 +27,7 @@ class Greenlets:
     def __init__(self, kernel: Kernel) -> None:
         self.hub = getcurrent()
         self._kernel = kernel
+        self._leaving = Leaving(kernel)
         self._pool: list[greenlet] = []
         self._set_aside: list[greenlet] = []
 
@@ -69,6 +71,7 @@ class Greenlets:
         return self._end(actor)
 
     def _end(self, actor: Actor) -> greenlet:
+        self._leaving.leave(actor)
         after = self._after(actor)
         assert actor.greenlet is not None
         self._pool.append(actor.greenlet)

@@ -20,7 +20,6 @@ from simharness.engine.clock import BOOT, Clock
 from simharness.engine.facts import Daemons, Learned
 from simharness.engine.faults import Faults
 from simharness.engine.greenlets import Greenlets
-from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.labels import Labels
 from simharness.engine.loop import Loop
 from simharness.engine.modes import Mode
@@ -33,8 +32,6 @@ from simharness.engine.workspace import Workspace
 from simharness.errors import Misuse
 from simharness.places import callers
 
-THREAD = Family("thread", said=False)
-START = Kind(THREAD, "start", Role.ABOUT_ACTORS, calls=("start()",))
 _active: list[tuple[Kernel, int]] = []
 """The kernel whose execution is under way, and the OS thread that it runs on; at most one."""
 
@@ -200,12 +197,13 @@ class Kernel:
             self.cast.waiting.append(actor)
         return actor
 
-    def start(self, actor: Actor) -> None:
-        """Launch a thread's actor, as a step of the current one; in set-up this makes the scenario function the root actor."""
+    def start(self, actor: Actor, operation: Operation, admit: Callable[[], None]) -> None:
+        """Launch a thread's actor with this step of the current one, unless `admit`, called at its turn, raises; set-up becomes root."""
         if self.phase == SETUP:
             self.cast.waiting.remove(actor)
             self.move_root()
-        self.step(Operation(START, writes=actor.bit, detail=actor.name))
+        self.step(operation)
+        admit()
         self._bring_up(actor)
 
     def _bring_up(self, actor: Actor) -> None:

@@ -158,7 +158,9 @@ class Kind:
         if held and isinstance(holder, str):
             return held.format(name=name, holder=holder)
         blocked = self.blocked or "{name} does not allow it"
-        return blocked.format(name=name or self.name, state=state, until=until, actor=name.removeprefix("end of "))
+        return blocked.format(
+            name=name or self.name, state=state, until=until, actor=name.removeprefix("end of ").removeprefix("lifetime of ")
+        )
 
 
 _declared: dict[str, Kind] = {}

@@ -120,7 +120,7 @@ class ClassRules:
         if holder is None:
             return True
         held = vars(holder)[name]
-        if self.controlled or (self.opaque and issubclass(type(held), _METHODS)):
+        if self.controlled or is_controlled(holder) or (self.opaque and issubclass(type(held), _METHODS)):
             return False
         if type(held) is types.GetSetDescriptorType:
             return self.opaque

@@ -13,13 +13,15 @@ from threading import Thread
 from typing import Any
 
 from simharness.engine.actors import ROOT, Actor
-from simharness.engine.kernel import THREAD as THREADS
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind, Role
+from simharness.engine.lifetimes import THREAD as THREADS
+from simharness.engine.lifetimes import ThreadsListed, births, entry
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import call_alike
+from simharness.runtimes.threads.thread_views import adopt, is_watching
 
 THREAD = "threading.Thread"
 """The key of an actor's Thread object among its locals."""
@@ -60,8 +62,6 @@ def _current_host(kernel: Kernel) -> Actor | None:
 def _main(kernel: Kernel) -> Thread:
     thread: Thread | None = kernel.context.get(THREAD)
     if thread is None:
-        from simharness.runtimes.threads.thread_views import adopt
-
         root = next((actor for actor in kernel.cast.actors.values() if actor.name == ROOT), kernel.actor)
         if root is None or root.name != ROOT:
             root = Actor(kernel.names, kernel.greenlets.hub, ROOT, lambda: None, False, "main")
@@ -74,8 +74,6 @@ def _thread_of(kernel: Kernel, actor: Actor | None) -> Thread:
         return _main(kernel)
     thread: Thread | None = actor.locals.get(THREAD)
     if thread is None:
-        from simharness.runtimes.threads.thread_views import adopt
-
         thread = actor.locals[THREAD] = adopt(kernel, actor, actor.name)
     return thread
 
@@ -106,12 +104,20 @@ def _enumerate() -> list[Thread]:
     kernel = current()
     if kernel is None:
         return _genuine_enumerate()
-    mask = 0
-    for actor in kernel.cast.actors.values():
-        mask |= actor.bit
-    kernel.step(Operation(ENUMERATE, reads=mask))
-    alive = [actor for actor in kernel.cast.actors.values() if not actor.finished and actor.host is actor]
-    threads = [_thread_of(kernel, None if actor.name == ROOT else actor) for actor in alive]
+    if is_watching(kernel):
+        kernel.learned.learn(ThreadsListed())
+    here: list[Actor] = []
+    while True:
+        # Those that start before this step has its turn must be among those whose ends it reads, so then it is announced again.
+        started = here
+        here = [actor for actor in kernel.cast.actors.values() if actor.host is actor]
+        if here == started:
+            break
+        mask = births(kernel)
+        for actor in here:
+            mask |= entry(kernel, actor)
+        kernel.step(Operation(ENUMERATE, reads=mask))
+    threads = [_thread_of(kernel, None if actor.name == ROOT else actor) for actor in here if actor.listed and not actor.finished]
     main = _main(kernel)
     return threads if main in threads else [main, *threads]
 

@@ -18,33 +18,46 @@ from typing import Any, cast
 from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
-from simharness.engine.kernel import THREAD as THREADS
+from simharness.engine.clock import nanoseconds
+from simharness.engine.facts import Daemons
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind, Role, Sends
+from simharness.engine.lifetimes import MADE, START, STARTED, births
+from simharness.engine.lifetimes import THREAD as THREADS
 from simharness.engine.operations import Operation
 from simharness.errors import SimharnessError, Stuck
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import VIEW, replace, step_until
-from simharness.runtimes.threads import identity, locals
+from simharness.runtimes.threads import identity, locals, thread_attributes
 from simharness.runtimes.threads.identity import THREAD
-from simharness.runtimes.threads.thread_views import _genuine_init, _View, _view, actor_of
+from simharness.runtimes.threads.thread_attributes import access, is_alive, is_foreign, is_made, need_init
+from simharness.runtimes.threads.thread_views import (
+    DAEMON,
+    LIFETIME,
+    NAME,
+    TARGET,
+    TIMER,
+    View,
+    _genuine_init,
+    is_watching,
+    plain,
+    view_of,
+)
 
 JOIN = Kind(THREADS, "join", Role.ABOUT_ACTORS, enabled_by=Sends.END, blocked="{actor} has not ended", calls=("join()",))
-IS_ALIVE = Kind(THREADS, "is_alive", Role.ABOUT_ACTORS)
 
 _genuine_start = Thread.start
 _genuine_run = Thread.run
 _genuine_join = Thread.join
 _genuine_is_alive = Thread.is_alive
-_genuine_repr = Thread.__repr__
-_genuine_ident = cast(property, vars(Thread)["ident"])
-_genuine_native_id = cast(property, vars(Thread)["native_id"])
-_genuine_daemon = cast(property, vars(Thread)["daemon"])
 _genuine_timer_run = Timer.run
 _genuine_start_new_thread = _thread.start_new_thread
 _genuine_start_new = _thread.start_new
 _genuine_hook = threading.__excepthook__
 HASH = "_simharness_hash"
+AGAIN = "threads can only be started once"
+TOO_EARLY = "cannot join thread before it is started"
+_OF_RUN = frozenset({"_target", "_args", "_kwargs"})
 IGNORES = "ignores what a thread raises"
 """In a kernel's context: a function of a thread's name and the exception that ends it; whether that is not a failure."""
 
@@ -68,8 +81,9 @@ def _init(  # the genuine signature
     if daemon is None:
         daemon = kernel.actor is not None and kernel.actor.daemon
     _genuine_init(self, group, target, name, args, kwargs, daemon=daemon)
-    self.__dict__[VIEW] = _View(kernel)
-    self.__dict__[HASH] = zlib.crc32(kernel.new_name(f"thread {name}").encode())
+    unique = kernel.new_name(f"thread {name}")
+    self.__dict__[VIEW] = View(kernel, str(name), unique)
+    self.__dict__[HASH] = zlib.crc32(unique.encode())
 
 
 def _default_name(kernel: Kernel, target: Any) -> str:
@@ -82,10 +96,9 @@ def _default_name(kernel: Kernel, target: Any) -> str:
     return name if maker is None else f"{maker.name}/{name}"
 
 
-def _actor_name(kernel: Kernel, thread: Thread) -> str:
-    """Return a name for the actor that is unique in this execution and depends on no actor except its parent."""
+def _actor_name(kernel: Kernel, name: str) -> str:
+    """Return a name for the actor of a thread of this name that is unique in this execution and depends on no actor except its parent."""
     parent = kernel.actor
-    name = thread.name
     if parent is not None and parent.name != ROOT and not name.startswith(f"{parent.name}/"):
         name = f"{parent.name}/{name}"
     return kernel.labels.free(name)
@@ -96,21 +109,38 @@ def _start(self: Thread) -> None:
     if kernel is None:
         _genuine_start(self)
         return
-    if not self._initialized:  # type: ignore[attr-defined]  # not in the stubs
+    if not is_made(self):
         raise RuntimeError("thread.__init__() not called")
-    view = _view(kernel, self)
-    if view.actor is not None or self._started._flag:  # type: ignore[attr-defined]  # not in the stubs
-        raise RuntimeError("threads can only be started once")
+    view = view_of(kernel, self)
+    if is_foreign(view, self) or view.begun():
+        raise RuntimeError(AGAIN)
     _launch(kernel, self, view, lambda: _work(self))
 
 
-def _launch(kernel: Kernel, thread: Thread, view: _View, work: Callable[[], Any]) -> Actor:
+def _launch(kernel: Kernel, thread: Thread, view: View, work: Callable[[], Any]) -> Actor:
     parent = kernel.actor
     process = parent.process if parent is not None else "main"
-    actor = kernel.add_actor(_actor_name(kernel, thread), work, bool(_genuine_daemon.__get__(thread)), process)
-    view.actor = actor
-    actor.locals[THREAD] = thread
-    kernel.start(actor)
+    # The name that other actors may be changing would make the actor another one in each order of the two.
+    name = view.first_name if view.point(NAME) else str(plain(thread, "_name"))
+    actor = kernel.add_actor(_actor_name(kernel, name), work, process=process)
+    reads, writes = view.point(DAEMON), actor.bit | births(kernel)
+    operation = Operation(START, reads=reads, writes=writes, detail=actor.name)
+    if view.life is not None:
+        operation = Operation(START, view.life, reads, writes_when=lambda state: state == MADE, also=writes, detail=actor.name)
+
+    def admit() -> None:
+        if view.actor is not None:
+            view.touch(LIFETIME, step=kernel.record.n - 1)
+            raise RuntimeError(AGAIN)
+        view.start(actor)
+        actor.locals[THREAD] = thread
+        if plain(thread, "_daemonic"):
+            actor.daemon = True
+            kernel.learned.learn(Daemons())
+        if view.life is not None:
+            kernel.put(view.life, STARTED)
+
+    kernel.start(actor, operation, admit)
     return actor
 
 
@@ -127,7 +157,7 @@ def _work(thread: Thread) -> None:
         if not _is_users_hook(hook):
             kernel = current()
             ignores = kernel.context.get(IGNORES) if kernel is not None else None
-            if ignores is None or not ignores(thread.name, error):
+            if ignores is None or not ignores(plain(thread, "_name"), error):
                 raise
             return
         hook(threading.ExceptHookArgs([type(error), error, error.__traceback__, thread]))
@@ -140,12 +170,18 @@ def _is_users_hook(hook: Any) -> bool:
 
 
 def _run(self: Thread) -> None:
-    if current() is None:
+    kernel = current()
+    if kernel is None:
         _genuine_run(self)
         return
+    if view_of(kernel, self).is_touched(TARGET):
+        access(kernel, self, TARGET)
+    attributes = vars(self)
     # The genuine method deletes these; a Thread made before the simulation starts once in every execution.
-    if self._target is not None:  # type: ignore[attr-defined]  # not in the stubs
+    if not attributes.keys() >= _OF_RUN:  # a subclass keeps them elsewhere
         self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]  # not in the stubs
+    elif attributes["_target"] is not None:
+        attributes["_target"](*attributes["_args"], **attributes["_kwargs"])
 
 
 def _join(self: Thread, timeout: float | None = None) -> None:
@@ -153,71 +189,68 @@ def _join(self: Thread, timeout: float | None = None) -> None:
     if kernel is None:
         _genuine_join(self, timeout)
         return
-    if not self._initialized:  # type: ignore[attr-defined]  # not in the stubs
+    if not is_made(self):
         raise RuntimeError("Thread.__init__() not called")
-    actor = _view(kernel, self).actor
-    if actor is None:
-        if not self._started._flag:  # type: ignore[attr-defined]  # not in the stubs
-            raise RuntimeError("cannot join thread before it is started")
+    view = view_of(kernel, self)
+    if is_foreign(view, self):
         _genuine_join(self, timeout)
         return
-    if identity.current_actor(kernel) is actor:
+    begun = view.begun()
+    if not begun:
+        view.touch(LIFETIME)
+    if view.life is None and view.actor is None:
+        raise RuntimeError(TOO_EARLY)
+    if view.actor is not None and view.actor is identity.current_actor(kernel):
         raise RuntimeError("cannot join current thread")
-    if timeout is None:
-        kernel.step(Operation(JOIN, actor.done, reads=actor.bit, enabled=bool, detail=actor.name))
-        return
-    detail = f"{actor.name} for {max(0.0, timeout):g} s"
-    if timeout <= 0:
-        kernel.step(Operation(JOIN, actor.done, reads=actor.bit, detail=detail))
-    else:
-        step_until(kernel, Operation(JOIN, actor.done, reads=actor.bit, enabled=bool, detail=detail), timeout)
-    if kernel.tracing:
+    deadline = kernel.clock.now if timeout is None else kernel.clock.now + nanoseconds(max(0.0, timeout))
+    _wait(kernel, view, begun, timeout)
+    if view.life is not None and view.life.state == MADE:
+        raise RuntimeError(TOO_EARLY)
+    actor = view.actor
+    assert actor is not None
+    if actor.done.state:
+        if view.life is not None or timeout is None or not _could_pass(kernel, actor, deadline):
+            view.join()
+        elif timeout > 0 and is_watching(kernel) and not view.settled():
+            view.learn(LIFETIME)  # how long this has waited shows that the thread had not ended
+    if kernel.tracing and timeout is not None:
         kernel.note("ended" if actor.done.state else "still alive")
+
+
+def _could_pass(kernel: Kernel, actor: Actor, deadline: int) -> bool:
+    """Whether this deadline can be over between the last step of an actor, which has ended, and its end."""
+    last = actor.done.history[-1][0] if actor.done.history else -1
+    left = deadline - kernel.record.times[last] if last >= 0 else 0
+    return left <= 0 or left < kernel.clock.max_delay or kernel.movers.may_stall
+
+
+def _wait(kernel: Kernel, view: View, begun: bool, timeout: float | None) -> None:
+    """Wait until a thread has ended, or a time is over; where its start may be in a race with this, its not being started ends the wait."""
+    # What depends on whether the thread has been started must be the same in each order of this actor's last step and that start.
+    actor = view.actor if view.life is None or begun else None
+    life = actor.done if view.life is None and actor is not None else view.life
+    reads, name = (actor.bit, actor.name) if actor is not None else (0, view.first_name)
+    assert life is not None
+    ended: Callable[[Any], bool] = bool if view.life is None else lambda state: state != STARTED
+    reads |= life.bit
+    if timeout is None:
+        kernel.step(Operation(JOIN, life, reads, enabled=ended, detail=name))
+        return
+    detail = f"{name} for {max(0.0, timeout):g} s"
+    if timeout <= 0:
+        kernel.step(Operation(JOIN, life, reads, detail=detail))
+    else:
+        step_until(kernel, Operation(JOIN, life, reads, enabled=ended, detail=detail), timeout)
 
 
 def _is_alive(self: Thread) -> bool:
     kernel = current()
     if kernel is None:
         return _genuine_is_alive(self)
-    assert self._initialized, "Thread.__init__() not called"  # type: ignore[attr-defined]  # not in the stubs
-    actor = _view(kernel, self).actor
-    if actor is None:
-        return _genuine_is_alive(self) if self._started._flag else False  # type: ignore[attr-defined]  # not in the stubs
-    if actor.index not in kernel.cast.actors:
-        return True
-    kernel.step(Operation(IS_ALIVE, actor.done, reads=actor.bit, detail=actor.name))
-    return not actor.done.state
-
-
-def _ident(self: Thread) -> int | None:
-    actor = actor_of(self)
-    return identity.ident_of(actor.name) if actor is not None else cast("int | None", _genuine_ident.__get__(self))
-
-
-def _native_id(self: Thread) -> int | None:
-    actor = actor_of(self)
-    return identity.ident_of(actor.name) if actor is not None else cast("int | None", _genuine_native_id.__get__(self))
-
-
-def _set_daemon(self: Thread, daemonic: bool) -> None:
-    if current() is None:
-        _genuine_daemon.__set__(self, daemonic)
-        return
-    if not self._initialized:  # type: ignore[attr-defined]  # not in the stubs
-        raise RuntimeError("Thread.__init__() not called")
-    if actor_of(self) is not None or self._started._flag:  # type: ignore[attr-defined]  # not in the stubs
-        raise RuntimeError("cannot set daemon status of active thread")
-    self._daemonic = daemonic  # type: ignore[attr-defined]  # not in the stubs
-
-
-def _repr(self: Thread) -> str:
-    if current() is None:
-        return _genuine_repr(self)
-    actor = actor_of(self)
-    status = "initial" if actor is None else "stopped" if actor.done.state else "started"
-    daemon = " daemon" if _genuine_daemon.__get__(self) else ""
-    ident = f" {identity.ident_of(actor.name)}" if actor is not None else ""
-    return f"<{type(self).__name__}({self.name}, {status}{daemon}{ident})>"
+    need_init(self)
+    if is_foreign(view_of(kernel, self), self):
+        return _genuine_is_alive(self)
+    return is_alive(kernel, self)
 
 
 def _hash(self: Thread) -> int:
@@ -227,12 +260,15 @@ def _hash(self: Thread) -> int:
 
 
 def _timer_run(self: Timer) -> None:
-    if current() is None:
+    kernel = current()
+    if kernel is None:
         _genuine_timer_run(self)
         return
     # The genuine method waits and then looks again; a step that does both sees every outcome.
     if not self.finished.wait(self.interval):
-        self.function(*self.args, **self.kwargs)
+        access(kernel, self, TIMER)
+        attributes = vars(self)
+        attributes["function"](*attributes["args"], **attributes["kwargs"])
     self.finished.set()
 
 
@@ -241,7 +277,7 @@ def _start_new_thread(function: Callable[..., Any], args: tuple[Any, ...], kwarg
     if kernel is None:
         return _genuine_start_new_thread(function, args, kwargs or {})
     thread = Thread(target=function, args=args, kwargs=kwargs)
-    actor = _launch(kernel, thread, _view(kernel, thread), lambda: _work(thread))
+    actor = _launch(kernel, thread, view_of(kernel, thread), lambda: _work(thread))
     return identity.ident_of(actor.name)
 
 
@@ -253,15 +289,13 @@ def install(patches: Patches) -> None:
         "run": _run,
         "join": _join,
         "is_alive": _is_alive,
-        "__repr__": _repr,
+        "__repr__": thread_attributes._repr,
         "__hash__": _hash,
-        "ident": property(_ident),
-        "native_id": property(_native_id),
-        "daemon": property(_genuine_daemon.__get__, _set_daemon),
     }
     replace(patches, threading.Thread, methods)
     replace(patches, threading.Timer, {"run": _timer_run})
     patches.everywhere(_genuine_start_new_thread, _start_new_thread)
     patches.everywhere(_genuine_start_new, _start_new_thread)
     identity.install(patches)
+    thread_attributes.install(patches)
     locals.install(patches)
