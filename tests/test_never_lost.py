@@ -430,11 +430,15 @@ def test_an_object_is_not_asked_for_its_attributes():
         shy = Shy()
 
         def bump():
-            shy.n_of += 1
+            shy.n_of = shy.n_of + 1
 
         world.actor("a", bump)
         world.actor("b", bump)
-        world.at_end(lambda: world.outcome(shy.n_of))
 
-    result = simharness.explore(program, settings=OWN, stop_on_first=False)
-    assert result.outcomes == {1, 2}
+        @world.at_end
+        def both_counted():
+            assert shy.n_of == 2
+
+    found = simharness.explore(program, settings=OWN).counterexample
+    assert found.failure.startswith("both_counted") or "both_counted" in found.timeline
+    assert "read Shy.n_of: 0" in found.timeline
