@@ -11,7 +11,8 @@ from sys import getrefcount
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from simharness.engine.kernel import Kernel, _active, current
+from simharness.engine.kernel import Kernel, _active, current, os_thread
+from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import announces
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
@@ -24,7 +25,7 @@ from simharness.runtimes.memory.on_opaque import Managed, stepped
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
-from simharness.runtimes.memory.tracked import Spot
+from simharness.runtimes.memory.tracked import MANY, Spot
 
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
@@ -42,42 +43,69 @@ def _here() -> Memory | None:
 def attr(owner: Any, name: str) -> Any:
     """`owner.name` is read next."""
     if _active:
-        memory = _here()
-        if memory is not None:
-            rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-            if rules.kind != EXEMPT and (rules.reads.get(name) or rules.touches(name, False)):
-                if rules.kind == MODULE:
-                    made = memory.touch(memory.global_spot(owner.__name__, name), False)
-                else:
-                    made = memory.attribute(owner, name, False, rules.opaque)
-                    if rules.controlled and is_internal(name):
-                        memory.kernel.learned.leaves_out(f"{rules.cls.__name__}.{name}")
-                if made and memory.kernel.tracing:
-                    guards.note_read(memory.kernel, owner, name)
-            elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-                memory.as_a_whole(owner, name, False)
-            elif type(owner) is super:
-                attr(instance_of(owner), name)
-            elif rules.thread_local and name in memory.classes:
-                memory.read_class(owner, name)
+        kernel, thread = _active[0]
+        if thread == os_thread():
+            memory = kernel.context.get(MEMORY)
+            if memory is not None:
+                tracked = memory.objects.get(id(owner))
+                if tracked is not None:
+                    spot = tracked.spots.get(name)
+                    if spot is not None and kernel.phase == RUNNING and not memory.halfway:
+                        private = spot.private
+                        if private is kernel.actor or private is MANY:
+                            return owner
+            _read(runtime.of(kernel), owner, name)
     return owner
+
+
+def _read(memory: Memory, owner: Any, name: str) -> None:
+    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
+    if rules.kind != EXEMPT and (rules.reads.get(name) or rules.touches(name, False)):
+        if rules.kind == MODULE:
+            memory.objects.setdefault(id(owner), memory.globals_of(owner.__name__))
+            made = memory.touch(memory.global_spot(owner.__name__, name), False)
+        else:
+            made = memory.attribute(owner, name, False, rules.opaque)
+            if rules.controlled and is_internal(name):
+                memory.kernel.learned.leaves_out(f"{rules.cls.__name__}.{name}")
+        if made and memory.kernel.tracing:
+            guards.note_read(memory.kernel, owner, name)
+    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
+        memory.as_a_whole(owner, name, False)
+    elif type(owner) is super:
+        attr(instance_of(owner), name)
+    elif rules.thread_local and name in memory.classes:
+        memory.read_class(owner, name)
 
 
 def store(owner: Any, name: str) -> Any:
     """`owner.name` is written or deleted next."""
     if _active:
-        memory = _here()
-        if memory is not None:
-            rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-            if rules.kind != EXEMPT and rules.touches(name, True):
-                if rules.kind == MODULE:
-                    made = memory.touch(memory.global_spot(owner.__name__, name), True)
-                else:
-                    made = memory.attribute(owner, name, True, rules.opaque)
-                if made and memory.kernel.tracing:
-                    return guards.Store(memory.kernel, owner)
-            elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-                memory.as_a_whole(owner, name, True)
+        kernel, thread = _active[0]
+        if thread == os_thread():
+            memory = kernel.context.get(MEMORY)
+            if memory is not None:
+                tracked = memory.objects.get(id(owner))
+                if tracked is not None:
+                    spot = tracked.spots.get(name)
+                    private = spot is not None and spot.written and spot.private is kernel.actor
+                    if private and kernel.phase == RUNNING and not memory.halfway:
+                        return owner
+            return _write(runtime.of(kernel), owner, name)
+    return owner
+
+
+def _write(memory: Memory, owner: Any, name: str) -> Any:
+    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
+    if rules.kind != EXEMPT and rules.touches(name, True):
+        if rules.kind == MODULE:
+            made = memory.touch(memory.global_spot(owner.__name__, name), True)
+        else:
+            made = memory.attribute(owner, name, True, rules.opaque)
+        if made and memory.kernel.tracing:
+            return guards.Store(memory.kernel, owner)
+    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
+        memory.as_a_whole(owner, name, True)
     return owner
 
 
@@ -242,6 +270,8 @@ def variable(name: str, place: Any) -> None:
         memory = _here()
         if memory is not None:
             (spot,) = _spots(memory, (name, place))
+            if spot.private in (memory.kernel.actor, MANY) and memory.kernel.phase == RUNNING and not memory.halfway:
+                return
             if memory.touch(spot, False) and memory.kernel.tracing:
                 _note_variable(memory.kernel, name, place)
 

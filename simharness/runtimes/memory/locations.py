@@ -214,6 +214,13 @@ class Locations:
             base = tracked.base = self.spot(tracked, "")
         return base
 
+    def order_of(self, tracked: TrackedObject) -> Spot:
+        """Return the location of the order of a container's keys."""
+        order = tracked.order
+        if order is None:
+            order = tracked.order = self.spot(tracked, " order")
+        return order
+
     def uses(self, tracked: TrackedObject, route: Any) -> None:
         """An object is used, DIRECT or through an opaque object: two ways and two actors may make it one that is followed."""
         actor = self.kernel.actor if self.kernel.phase == RUNNING else CHECK
