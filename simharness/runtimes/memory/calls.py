@@ -20,7 +20,7 @@ from typing import Any
 
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
-from simharness.runtimes.memory.allowed import is_exempt, is_package, root_of
+from simharness.runtimes.memory.allowed import is_package, root_of
 from simharness.runtimes.memory.foreign import foreign, is_foreign, is_foreign_class, on_opaque
 from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
@@ -327,9 +327,10 @@ def _class(memory: Memory, cls: Any) -> Any:
         return lambda argument: _backwards(memory, argument)
     if cls.__module__ in ("builtins", "collections"):
         return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.rules(cls).kind >= LIST or cls in _CONSUMERS else cls
-    if is_exempt(cls) or (memory.rules(cls).opaque and is_foreign_class(cls)):
+    rules = memory.rules(cls)
+    if rules.exempt or (rules.opaque and is_foreign_class(cls)):
         return foreign(memory, cls, called)
-    if memory.rules(cls).kind == EXEMPT or memory.rules(type(cls)).kind != CLASS or issubclass(cls, BaseException):
+    if rules.kind == EXEMPT or memory.rules(type(cls)).kind != CLASS or issubclass(cls, BaseException):
         return cls
     return _maker(memory, cls)
 

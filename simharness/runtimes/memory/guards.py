@@ -35,7 +35,7 @@ def look(memory: Memory | None, value: Any, done: int) -> None:
     rules = memory.rules(type(source))
     if rules.kind >= LIST:
         memory.access([(source, done, None)])
-    elif rules.foreign("__bool__") or rules.foreign("__len__"):
+    elif rules.opaque and (rules.foreign("__bool__") or rules.foreign("__len__")):
         memory.access(parts_of_opaque(source, False))
 
 

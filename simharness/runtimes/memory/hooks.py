@@ -7,13 +7,13 @@ one that returns a stand-in leaves that to the stand-in (`simharness.runtimes.me
 from __future__ import annotations
 
 from collections.abc import Iterable
-from sys import getrefcount
+from sys import getrefcount, modules
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from simharness.engine.kernel import Kernel, _active, current, os_thread
 from simharness.engine.phases import RUNNING
-from simharness.instrument.marks import announces
+from simharness.instrument.marks import HOOKS
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, WALK
@@ -27,6 +27,7 @@ from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
 from simharness.runtimes.memory.tracked import MANY, Spot
 
+_THESE = modules[__name__]
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
 
@@ -159,7 +160,7 @@ def function(called_next: Any) -> Any:
     if _active:
         kind = type(called_next)
         defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
-        if type(defined) is FunctionType and announces(defined.__globals__):
+        if type(defined) is FunctionType and defined.__globals__.get(HOOKS) is _THESE:
             return called_next
         memory = _here()
         if memory is not None:
@@ -231,7 +232,7 @@ def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
             rules = memory.known_rules.get(type(source)) or memory.rules(type(source))
             if rules.kind >= LIST and rules.native("__iter__"):
                 return _walking(memory, guards.Walk(memory, source, value, looping, own=not looping), variables)
-            if rules.opaque and rules.foreign("__iter__") and getrefcount(value) > _FRESH:
+            if rules.opaque and rules.foreign("__iter__") and getrefcount(value) > _FRESH + memory.holds(value):
                 return _walking(memory, stepped(memory, value), variables)
             if variables:
                 return _walking(memory, iter(value), variables)
@@ -239,7 +240,8 @@ def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
 
 
 def _references(value: Any, *variables: Any, looping: bool = True) -> int:
-    return getrefcount(value)
+    source = value
+    return getrefcount(value) if source is value else 0
 
 
 _FRESH: int = _references(iter(()))

@@ -31,8 +31,10 @@ SCENARIOS = "simharness_scenarios_"
 SWEEP = 2_000
 """After this many objects in one execution, those that no other code holds are forgotten."""
 
-_known_rules: weakref.WeakKeyDictionary[Kernel, dict[type, ClassRules]] = weakref.WeakKeyDictionary()
-"""The rules of classes that outlive executions."""
+_known_rules: weakref.WeakKeyDictionary[Kernel, dict[type, tuple[ClassRules, list[str | None]]]] = weakref.WeakKeyDictionary()
+"""The rules of classes that outlive executions, and the files of code that is not instrumented which using them meets."""
+_packages: weakref.WeakKeyDictionary[Kernel, dict[Any, str]] = weakref.WeakKeyDictionary()
+"""How verdicts name the package of each module met; nothing for the standard library, tools and the harness."""
 
 
 class _Reference(weakref.ref[Any]):
@@ -54,11 +56,12 @@ class Locations:
         self.objects: dict[int, TrackedObject] = {}
         self.named: dict[str, TrackedObject] = {}
         self._lasting = _known_rules.setdefault(kernel, {})
-        self.known_rules: dict[type, ClassRules] = self._lasting.copy()
+        self.known_rules: dict[type, ClassRules] = {}
         self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
         self.entered: dict[str, Actor | None] = {}
+        self.packages = _packages.setdefault(kernel, {})
         self.kept: list[Any] = []
         self.crossed: dict[int, TrackedObject] = {}
         self.pending: list[Spot] = []
@@ -83,15 +86,19 @@ class Locations:
         """Return how accesses to the instances of a class are announced."""
         rules = self.known_rules.get(cls)
         if rules is None:
-            rules = self.known_rules[cls] = ClassRules(cls)
-            files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
-            files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
+            rules, files = self._lasting.get(cls) or self._rules_of(cls)
+            self.known_rules[cls] = rules
             for file in files:
                 self.meets(file)
-            reported_each_time = any(file is not None and _is_strange(file) for file in files)
-            if not reported_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
-                self._lasting[cls] = rules
         return rules
+
+    def _rules_of(self, cls: type) -> tuple[ClassRules, list[str | None]]:
+        files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
+        files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
+        both = ClassRules(cls), files
+        if vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+            self._lasting[cls] = both
+        return both
 
     def meets(self, file: str | None) -> None:
         """Instrumented code uses what is defined in this file, which is not instrumented, or in this module of the standard library."""
@@ -126,6 +133,11 @@ class Locations:
         if (rules.kind >= LIST or rules.opaque) and sys.getrefcount(value) <= _NEW:
             self.made(value)
         return value
+
+    def holds(self, thing: Any) -> bool:
+        """Whether the record of an object keeps it alive."""
+        tracked = self.objects.get(id(thing))
+        return tracked is not None and tracked.reference is thing
 
     def register(self, thing: Any, name: str, label: str) -> TrackedObject:
         """Give an object its name."""
