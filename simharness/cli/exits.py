@@ -1,15 +1,19 @@
-"""How commands end: exceptions become one line on stderr and an exit status."""
+"""How commands end: exceptions become one line on stderr and an exit status. What is printed is visible (`simharness.visible`)."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import typer
+import typer.core
 
-from simharness.errors import HarnessBug, SimharnessError
+from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.visible import shortened, visible, visible_lines
 
 INCONCLUSIVE = 3
 
@@ -31,10 +35,53 @@ def errors() -> Iterator[None]:
         raise typer.Exit(0) from None
     except Exception as error:
         say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
-        traceback.print_exc()
+        sys.stderr.write(visible_lines(traceback.format_exc()).rstrip("\n") + "\n")
         raise typer.Exit(HarnessBug.exit_status) from None
+
+
+class OneLine(typer.core.TyperGroup):
+    """Commands whose wrong options, too, end in one line and status 2."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run a command, and end the process."""
+        if not standalone_mode:
+            return super().main(*arguments, standalone_mode=False, **options)
+        try:
+            status = super().main(*arguments, standalone_mode=False, **options)
+        except Exception as error:
+            if isinstance(error, typer.Abort) or not hasattr(error, "format_message"):
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()  # type: ignore[attr-defined]  # an exception of Click's, which has several homes
+            else:
+                say(_mistake(error))
+            status = SimharnessError.exit_status
+        sys.exit(status or 0)
+
+
+def _mistake(error: Any) -> str:
+    """Return what is wrong with a command line, and where its options are listed."""
+    context = getattr(error, "ctx", None)
+    advice = f"; see {context.command_path} --help" if context is not None else ""
+    return f"{shortened(' '.join(error.format_message().split()).rstrip('.'))}{advice}"
+
+
+def number(value: float | None) -> float | None:
+    """Return the value of an option that is a number of seconds.
+
+    Raises:
+        Misuse: it is not a number, or has no end.
+    """
+    if value is not None and not math.isfinite(value):
+        raise Misuse(f"{value} is no number of seconds: give one such as 2.5")
+    return value
 
 
 def say(text: str) -> None:
     """Write one line to stderr."""
-    sys.stderr.write(f"simharness: {' '.join(text.split())}\n")
+    sys.stderr.write(f"simharness: {visible(' '.join(text.split()))}\n")
+
+
+def put(text: str = "") -> None:
+    """Write one line to stdout."""
+    sys.stdout.write(f"{visible(text)}\n")

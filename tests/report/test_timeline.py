@@ -171,5 +171,5 @@ def test_values_with_line_breaks_stay_on_their_line():
     trace = made_up([("a", "step", "one\ntwo\tthree")])
     shown = dataclasses.replace(trace.steps[0], shown={"state": "x\ny"}, log=("INFO a: b\nc",), database=("+ t (a\nb)",))
     text = render(dataclasses.replace(trace, steps=(shown,)))
-    for words in ("one two three", "x y", "log INFO a: b c", "+ t (a b)"):
+    for words in ("one two three", "x\\ny", "log INFO a: b\\nc", "+ t (a b)"):
         assert words in text
