@@ -7,7 +7,7 @@ import math
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 import typer.core
@@ -16,6 +16,7 @@ from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.visible import shortened, visible, visible_lines
 
 INCONCLUSIVE = 3
+Number = TypeVar("Number", float, float | None)
 
 
 @contextlib.contextmanager
@@ -42,12 +43,13 @@ def errors() -> Iterator[None]:
 class OneLine(typer.core.TyperGroup):
     """Commands whose wrong options, too, end in one line and status 2."""
 
-    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
-        """Run a command, and end the process."""
+    def main(self, args: Any = None, prog_name: str | None = None, *others: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run a command; in `standalone_mode` end the process with its status."""
+        run: Any = super().main
         if not standalone_mode:
-            return super().main(*arguments, standalone_mode=False, **options)
+            return run(args, prog_name, *others, standalone_mode=False, **options)
         try:
-            status = super().main(*arguments, standalone_mode=False, **options)
+            status = run(args, prog_name, *others, standalone_mode=False, **options)
         except Exception as error:
             if isinstance(error, typer.Abort) or not hasattr(error, "format_message"):
                 raise
@@ -66,8 +68,8 @@ def _mistake(error: Any) -> str:
     return f"{shortened(' '.join(error.format_message().split()).rstrip('.'))}{advice}"
 
 
-def number(value: float | None) -> float | None:
-    """Return the value of an option that is a number of seconds.
+def number(value: Number) -> Number:
+    """Return the value of an option that is a number of seconds, or None.
 
     Raises:
         Misuse: it is not a number, or has no end.
@@ -82,6 +84,6 @@ def say(text: str) -> None:
     sys.stderr.write(f"simharness: {visible(' '.join(text.split()))}\n")
 
 
-def put(text: str = "") -> None:
-    """Write one line to stdout."""
-    sys.stdout.write(f"{visible(text)}\n")
+def put(text: str = "", width: int | None = None) -> None:
+    """Write one line to stdout, of at most `width` characters."""
+    sys.stdout.write(f"{visible(text[:width])[:width]}\n")

@@ -53,7 +53,7 @@ def document(incident: Incident, reading: Reading, answers: Sequence[Answer]) ->
         "incident": {
             "read": reading.total,
             "records": len(reading.lines),
-            "unreadable": len(reading.unreadable),
+            "unreadable": reading.unread,
             "notes": list(reading.notes),
             "sessions": list(incident.sessions),
             "skew": incident.skew,
