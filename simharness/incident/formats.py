@@ -184,10 +184,7 @@ class _Reader:
             parsed = record(text.rstrip("\r"), place) if record is not None else None
             line = None if parsed is None else self._line(source, place, parsed)
             if line is None:
-                if parsed is not None and not reading.timeless:
-                    reading.first_timeless = f"{place}: {shortened(parsed[0], LONGEST_TIME)!r}"
-                reading.timeless += parsed is not None
-                self._other(reading, place, text, began, outside)
+                self._other(reading, place, text, parsed, (began, outside))
                 if number >= MOST_WITHOUT_A_RECORD and not began:
                     break
                 continue
@@ -198,20 +195,24 @@ class _Reader:
                 reading.lines.append(line)
             if len(reading.lines) > most:
                 raise Misuse(f"{path}: the logs have more than {MOST_RECORDS:,} records: narrow them down with --since and --until")
+        self._judge(path, reading, began)
+        return reading
+
+    def _judge(self, path: str, reading: Reading, began: bool) -> None:
+        """Say what is odd about a file that was read; refuse it if it has no record."""
         if not reading.total:
             reading.notes.append(f"{path} is empty")
-            return reading
+            return
         reading.files = 1
-        if reading.timeless and not began:
-            raise Misuse(f"{reading.first_timeless} is not a time of the years 1 to 9999, and no line of this log has one")
-        if reading.timeless:
+        if reading.timeless and began:
             reading.notes.append(f"{reading.first_timeless} is not a time: not used, as are {reading.timeless:,} such lines in all")
-        if not began:
+        elif reading.timeless:
+            raise Misuse(f"{reading.first_timeless} is not a time of the years 1 to 9999, and no line of this log has one")
+        elif not began:
             raise Misuse(
                 f"{path} is not a log, or has another format: none of its {reading.total:,} lines matches {self._said!r}; "
                 "give its format with --format"
             )
-        return reading
 
     def _line(self, source: str, place: str, parsed: _Record) -> Line | None:
         """Return a record; None if its time is not one."""
@@ -228,10 +229,13 @@ class _Reader:
         return line
 
     @staticmethod
-    def _other(reading: Reading, place: str, text: str, began: bool, outside: bool) -> None:
-        """Count a line on which no record begins."""
-        if began:
-            reading.continued += not outside
+    def _other(reading: Reading, place: str, text: str, parsed: _Record | None, after: tuple[bool, bool]) -> None:
+        """Count a line on which no record begins; `after`: whether one began before it, and whether that is outside the window."""
+        if parsed is not None and parsed[0]:
+            reading.first_timeless = reading.first_timeless or f"{place}: {shortened(parsed[0], LONGEST_TIME)!r}"
+            reading.timeless += 1
+        elif after[0]:
+            reading.continued += not after[1]
         elif text.strip():
             reading.unread += 1
             if len(reading.unreadable) < MOST_SHOWN:
