@@ -82,7 +82,7 @@ def incident(  # typer makes an option of each
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone, Window(since, until), max_seconds)
     selected = incident_of(reading.lines, described, skew, session or ())
-    wanted = None if db is None else database.wanted(db, described, _first_session(selected))
+    wanted = None if db is None else database.wanted(db, described, _first_session(selected), reading.notes, max_seconds)
     _print_lines(reading, selected, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
     cases = list({repr(case): case for case in ({k: v for k, v in job.parameters.items() if k != "faults"} for job in jobs)}.values())
