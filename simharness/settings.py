@@ -55,3 +55,6 @@ class Settings:
     def __post_init__(self) -> None:
         if self.trio_order is not None:
             check_order(self.trio_order)
+        for name in self.instrument:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")

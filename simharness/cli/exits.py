@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.visible import shortened, visible, visible_lines
 
 INCONCLUSIVE = 3
+MOST_SECONDS = 1e9
 Number = TypeVar("Number", float, float | None)
 
 
@@ -74,7 +74,7 @@ def number(value: Number) -> Number:
     Raises:
         Misuse: it is not a number, or has no end.
     """
-    if value is not None and not math.isfinite(value):
+    if value is not None and not abs(value) <= MOST_SECONDS:  # false for what is not a number, too
         raise Misuse(f"{value} is no number of seconds: give one such as 2.5")
     return value
 

@@ -6,6 +6,7 @@ budget counts within one execution: with `crash=1`, all executions without a cra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -16,6 +17,7 @@ from simharness.errors import Misuse
 Budget = int | str | Sequence[Any]
 DATABASE_ERRORS = ("BUSY", "IOERR", "FULL")
 HOUR = 3600.0
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 _WORDS = {
     "crash": ("crash of {}", "between any two steps and inside any transaction"),
@@ -139,7 +141,7 @@ def _parsed(kind: str, budget: Any) -> tuple[int, str]:
     """Return the number of a budget, and its limitation."""
     if type(budget) is str:
         number, _, limited = budget.partition("@")
-        count: Any = int(number) if number.isdecimal() else number
+        count: Any = int(number) if _NUMBER.fullmatch(number) else number
     elif isinstance(budget, tuple | list) and len(budget) == 2:
         count, limited = budget[0], f"{budget[1]:g}" if isinstance(budget[1], int | float) else str(budget[1])
     else:

@@ -31,6 +31,8 @@ STRATEGIES: dict[str, Callable[[Kernel, Settings], Strategy]] = {
 }
 BOUNDED = ("dpor", "exhaustive")
 """The strategies that take a bound on preemptions or delays."""
+DEEPEST = 1_000
+"""The largest depth."""
 
 
 def check(name: str, settings: Settings) -> None:
@@ -53,6 +55,8 @@ def check(name: str, settings: Settings) -> None:
             raise Misuse(f"{kind}={most} with {name}: a sampler takes no bound (pct preempts depth - 1 times); use {' or '.join(BOUNDED)}")
     if settings.depth < 1:
         raise Misuse(f"depth={settings.depth}: must be at least 1")
+    if settings.depth > DEEPEST:
+        raise Misuse(f"depth={settings.depth}: must be at most {DEEPEST:,}; bugs have a depth of 1 to 4")
 
 
 def made(name: str, kernel: Kernel, settings: Settings) -> Strategy:
