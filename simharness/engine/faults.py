@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from simharness.errors import Misuse
+from simharness.visible import shortened
 
 Budget = int | str | Sequence[Any]
 DATABASE_ERRORS = ("BUSY", "IOERR", "FULL")
@@ -147,7 +148,7 @@ def _parsed(kind: str, budget: Any) -> tuple[int, str]:
     else:
         count, limited = budget, ""
     if type(count) is not int or count < 0:
-        raise Misuse(f"faults: {kind}={budget!r}: a budget must be a number, at least 0, such as {kind}=1")
+        raise Misuse(f"faults: {kind}={shortened(repr(budget))}: a budget must be a number, at least 0, such as {kind}=1")
     return count, limited
 
 

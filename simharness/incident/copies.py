@@ -54,8 +54,6 @@ def hot_journal(path: str) -> str:
     try:
         if not os.path.lexists(journal):
             return ""
-        if not os.path.getsize(journal):
-            return ""
         first = next(chunks(journal, MOST_BYTES), b"\0")
     except (OSError, ValueError):
         return journal

@@ -133,14 +133,17 @@ def _in_order(paths: Sequence[str]) -> list[tuple[str, str]]:
     for path in paths:
         folder, name = os.path.split(path)
         match = _ROTATED.fullmatch(name)
-        if match is None or "\0" in path:
+        if match is None:
             raise Misuse(f"{path!r} is not the name of a file; give log files")
         source = os.path.join(folder, match["base"])
         if match["number"]:
             age: tuple[Any, ...] = (1, "", -int(match["number"]))
         else:
             age = (0, match["date"], 0) if match["date"] else (2, "", 0)
-        parts.setdefault(os.path.realpath(path), (path, (source, *age)))
+        try:
+            parts.setdefault(os.path.realpath(path), (path, (source, *age)))
+        except ValueError:
+            raise Misuse(f"{path!r} is not the name of a file; give log files") from None
     return [(path, key[0]) for path, key in sorted(parts.values(), key=lambda entry: entry[1])]
 
 

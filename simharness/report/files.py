@@ -5,7 +5,9 @@ Only regular files are written, never one that the command reads. A symbolic lin
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 from simharness.errors import Misuse
 from simharness.regular import kind_of
 
+_OF_THE_SYSTEM = re.compile(r"/(dev(?!/shm/)|proc|sys)/")
+"""Where a name can lead to what another process has open: `/dev/stdout` is a file that the shell is writing."""
 LONGEST_NAME = 255
 """Bytes of a file's name."""
 
@@ -27,7 +31,10 @@ def check_writable(*wanted: tuple[str, str | None], inputs: Sequence[str | None]
     Raises:
         Misuse: a file cannot be written.
     """
-    named = {os.path.realpath(path): "this file is read, too" for path in inputs if path is not None and "\0" not in path}
+    named = {}
+    for path in inputs:
+        with contextlib.suppress(ValueError):  # no file has such a name: whoever reads it says so
+            named[os.path.realpath(path or "")] = "this file is read, too"
     for option, path in wanted:
         if path is not None:
             _check_writable(option, path)
@@ -54,6 +61,8 @@ def _target(option: str, path: str) -> str:
     Raises:
         Misuse: it is something that is not a regular file, or the name cannot be that of one.
     """
+    if _OF_THE_SYSTEM.match(os.path.abspath(path)):
+        raise Misuse(f"{option} {path}: this is no regular file, and nothing else is written; give another path")
     try:
         where = os.path.realpath(path)
         if not os.path.basename(path) or os.path.isdir(where):
