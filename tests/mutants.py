@@ -53,6 +53,7 @@ GROUPS = {
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
+    "outside": ("tests/outside",),
 }
 MINUTES = 20
 

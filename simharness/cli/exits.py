@@ -16,6 +16,8 @@ from simharness.visible import shortened, visible, visible_lines
 
 INCONCLUSIVE = 3
 MOST_SECONDS = 1e9
+LONGEST = 4_000
+"""Characters of an error."""
 Number = TypeVar("Number", float, float | None)
 
 
@@ -81,7 +83,7 @@ def number(value: Number) -> Number:
 
 def say(text: str) -> None:
     """Write one line to stderr."""
-    sys.stderr.write(f"simharness: {visible(' '.join(text.split()))}\n")
+    sys.stderr.write(f"simharness: {shortened(' '.join(text.split()), LONGEST)}\n")
 
 
 def put(text: str = "", width: int | None = None) -> None:

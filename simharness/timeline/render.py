@@ -295,7 +295,7 @@ class Timeline:
                 self._line().put(0, text, "bold red")
             self._explanation()
         if self.after:
-            self._line().put(0, f"  not shown: {_count(self.after)} after the failure", "dim")
+            self._line().put(0, cut(f"  not shown: {_count(self.after)} after the failure", self.page), "dim")
         if self.holding:
             self._line().put(0, f"{HOLDING} holds a lock", "dim")
         if any("t+" in change for row in self.rows for change in row.database):
