@@ -21,7 +21,8 @@ from simharness.incident.templates import Line, Log
 from simharness.incident.times import Times, zone_of
 from simharness.visible import shortened
 
-MOST_RECORDS = 300_000
+MOST_RECORDS, MOST_TEXT = 300_000, 50_000_000
+"""Records, and characters of the messages that templates match."""
 MOST_NESTING = 100
 """Levels of lists and objects in a JSON line."""
 MOST_WITHOUT_A_RECORD = 100_000
@@ -152,6 +153,7 @@ class _Reader:
 
     def __init__(self, log: Log, layout: str, times: Times, window: tuple[float, float], budget: Budget) -> None:
         self.outside = 0
+        self._text = 0
         self._log = log
         self._said = layout
         self._text_record = _text_record(Layout(layout))
@@ -194,10 +196,12 @@ class _Reader:
             began, outside = True, not self._first <= line.time < self._end
             if outside:
                 self.outside += 1
-            else:
-                reading.lines.append(line)
-            if len(reading.lines) > most:
-                raise Misuse(f"{path}: the logs have more than {MOST_RECORDS:,} records: narrow them down with --since and --until")
+                continue
+            reading.lines.append(line)
+            self._text += len(line.message)
+            if len(reading.lines) > most or self._text > MOST_TEXT:
+                what = f"{MOST_RECORDS:,} records" if self._text <= MOST_TEXT else f"{MOST_TEXT:,} characters of messages"
+                raise Misuse(f"{path}: the logs have more than {what}: narrow them down with --since and --until")
         self._judge(path, reading, began)
         return reading
 

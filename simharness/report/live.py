@@ -64,11 +64,11 @@ class LiveProgress(Progress):
 
     def started(self, scenario: Scenario, parameters: Parameters) -> None:
         """A case begins."""
-        self.working_on(visible(f"{scenario.name} {words_of(parameters)}".strip()))
+        self.working_on(f"{scenario.name} {words_of(parameters)}".strip())
 
     def working_on(self, case: str) -> None:
         """Show what is being explored."""
-        self.current, self.executions, self.estimate = case, 0, None
+        self.current, self.executions, self.estimate = visible(case), 0, None
         self._draw(0.0)
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:

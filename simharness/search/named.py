@@ -41,7 +41,7 @@ def check(name: str, settings: Settings) -> None:
     Raises:
         Misuse: no such strategy, or settings that make no sense with it.
     """
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         raise Misuse(f"no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
     if name == "hypothesis" and importlib.util.find_spec("hypothesis") is None:
         raise Misuse("strategy 'hypothesis' needs the package of that name: python -m pip install hypothesis")

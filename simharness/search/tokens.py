@@ -46,7 +46,7 @@ _SUSPECT = re.compile(r"\\|\d[a-zA-Z]")
 
 def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
     """Return the token of the kernel's last execution."""
-    parts = [quote(name), _case(parameters), write_choices(kernel), fingerprint(kernel)]
+    parts = [quote(name, errors="surrogatepass"), _case(parameters), write_choices(kernel), fingerprint(kernel)]
     parts += stated.write(kernel)
     if VERSIONED in kernel.context:
         parts.append(this_python())

@@ -38,7 +38,7 @@ def move(choice: Move, width: int) -> str:
     """Return a possible move on one line; if it is not possible, with the reason."""
     actor = "" if choice.actor in NOT_ACTORS else f"{visible(choice.actor)}: "
     place = where(choice.place, 24)
-    text = f"{actor}{move_in_words(choice)}"
+    text = f"{actor}{visible(move_in_words(choice))}"
     if choice.why_not:
         return cut(f"{text} – cannot: {visible(choice.why_not)}", width)
     return f"{cut(text, width - len(place) - 2)}  {place}".rstrip()

@@ -1,5 +1,6 @@
 """Tokens and options that are wrong in any way end in one line and status 2, never in a traceback."""
 
+import os
 import random
 from pathlib import Path
 
@@ -250,3 +251,32 @@ def test_a_token_of_a_stranger_is_refused_by_the_plugin_in_one_line(pytester):
         assert result.ret in (1, 4)
         assert "Traceback" not in result.stdout.str() + result.stderr.str()
         assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "max_seconds=nan",
+        "max_seconds=" + "(" * 5_000,
+        "max_executions=[1]",
+        "strategy=[1]",
+        "seed=x",
+        "instrument=5",
+        "watchdog=x",
+        "max_delay=x",
+    ],
+)
+def test_a_wrong_option_of_pytests_configuration_is_named_and_nothing_is_explored(pytester, option):
+    pytester.makepyfile(test_it="import pytest\n\n\n@pytest.mark.interleave\ndef test_it():\n    pass\n")
+    result = pytester.runpytest("-p", "no:cacheprovider", "-o", f"interleave={option}")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*Misuse: test_it.py:4: *"])
+
+
+def test_a_folder_of_scenarios_is_loaded_without_what_is_no_regular_file_in_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "zero.py").symlink_to("/dev/zero")
+    (tmp_path / "shop.py").write_text(SHOP)
+    done = command("list", str(tmp_path))
+    assert done.exit_code == 0
+    assert "::tickets" in done.output
