@@ -31,8 +31,7 @@ LONGEST_TIME, MOST_DIGITS = 40, 30
 MOST_SHOWN, LONGEST_SHOWN = 1_000, 500
 """Lines that are not records, and characters of texts that nothing compares, which are kept to be shown."""
 _ROTATED = re.compile(r"(?P<base>.+?)(?:\.(?P<number>\d{1,4})|[.-](?P<date>\d{4}-\d\d-\d\d[\w-]*))?(?:\.gz)?", re.ASCII | re.DOTALL)
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_BRACKET = re.compile(r"[][{}]")
+_MARK_OF_JSON = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 _JSON = {
     "time": ("asctime", "timestamp", "@timestamp", "time", "ts", "created"),
     "message": ("message", "msg", "event"),
@@ -301,9 +300,13 @@ def _integer(digits: str) -> int | str:
 def _nesting(text: str) -> int:
     """Return how deep lists and objects in a text of JSON are nested."""
     deepest = depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
+    in_text = False
+    for mark in _MARK_OF_JSON.findall(text):
+        if mark == '"':
+            in_text = not in_text
+        elif not in_text and len(mark) == 1:
+            depth += 1 if mark in "[{" else -1
+            deepest = max(deepest, depth)
     return deepest
 
 

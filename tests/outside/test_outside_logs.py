@@ -137,6 +137,12 @@ def test_json_nested_beyond_the_bound_is_refused(tmp_path, deep):
         read([put(tmp_path, "a.json", text)], LOG)
 
 
+@pytest.mark.parametrize("text", ['"' + '\\"' * 400_000, '"\\' * 400_000, "\\" * 400_000, "[]" * 400_000, '{"a":1},' * 100_000])
+def test_levels_of_json_are_counted_in_linear_time(tmp_path, text):
+    with at_most(10):
+        read([put(tmp_path, "a.json", '{"ts": 1763850843}\n{"x": ' + "{}[]" * 101 + text + "}\n")], LOG)
+
+
 def test_brackets_in_texts_of_json_are_not_levels(tmp_path):
     text = '{"ts": 1763850843, "name": "shop", "msg": "' + '[{\\"' * 1_000 + '"}\n'
     assert len(read([put(tmp_path, "a.json", text)], LOG).lines) == 1

@@ -1,7 +1,11 @@
 """What comes from outside is shown visibly, by one function, on every way out."""
 
 import json
+import shutil
+import subprocess
 import sys
+import unicodedata
+from importlib.resources import files
 
 import pytest
 from rich.console import Console
@@ -12,7 +16,7 @@ from simharness.cli import main as cli
 from simharness.cli.exits import errors
 from simharness.errors import Misuse
 from simharness.pytest_plugin.reporting import _escaped
-from simharness.report import html_report, json_report
+from simharness.report import html_report, json_report, page
 from simharness.report.table import Shown, report
 from simharness.settings import Settings
 from simharness.step.lines import Lines
@@ -126,6 +130,16 @@ def test_the_page_holds_texts_as_data_in_which_nothing_ends_or_hides(violated):
     assert text.count("<script") == 2
     assert "<img" not in text
     assert "\\x1b" in text.partition("<title>")[2].partition("</title>")[0]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_makes_texts_visible_as_python_does():
+    script = files(page).joinpath("data.js").read_text(encoding="utf-8")
+    function = script[script.index("const UNSEEN") : script.index("// The state is")]
+    texts = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) != "Cn"]
+    print_all = "console.log(JSON.stringify(JSON.parse(require('fs').readFileSync(0, 'utf8')).map(visible)))"
+    done = subprocess.run(["node", "-e", f"{function}\n{print_all}"], input=json.dumps(texts), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == list(map(visible, texts))
 
 
 def test_an_error_of_the_command_is_one_visible_line(capsys):
