@@ -1,5 +1,6 @@
 """What comes from outside is shown visibly, by one function, on every way out."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from simharness.report import html_report, json_report, page
 from simharness.report.table import Shown, report
 from simharness.settings import Settings
 from simharness.step.lines import Lines
+from simharness.step.screen import Screen
 from simharness.step.stepper import Stepper
 from simharness.timeline.render import render
 from simharness.visible import escaped, shortened, visible, visible_lines
@@ -186,6 +188,24 @@ def test_stepping_line_by_line_shows_everything_visibly(tmp_path):
     Lines(stepper, Typed(), written, 100).run()
     assert is_visible(written.text)
     assert "logged" in written.text
+
+
+def test_stepping_on_a_terminal_shows_everything_visibly():
+    async def texts():
+        screen = Screen(Stepper(nasty_scenario(), {"parameter": f"value {EVERYTHING}"}, None, Settings()))
+        async with screen.run_test(size=(200, 60)) as pilot:
+            shown = []
+            for key in ("1", "1", "1", "1", "j", "left"):
+                await pilot.press(key)
+                await pilot.pause()
+                shown += [screen.query_one(f"#{name}").render() for name in ("top", "failure", "timeline", "state")]
+                moves = screen.query_one("#next")
+                shown += [moves.get_option_at_index(rank).prompt for rank in range(moves.option_count)]
+            return [str(text) for text in shown]
+
+    shown = asyncio.run(texts())
+    assert all(map(is_visible, shown))
+    assert any("\\x1b[31m" in text for text in shown)
 
 
 def test_an_annotation_is_one_command_whatever_it_says():
