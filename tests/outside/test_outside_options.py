@@ -247,7 +247,7 @@ def test_without_a_command_there_is_help_and_in_other_hands_the_mistake_is_raise
 def test_a_token_of_a_stranger_is_refused_by_the_plugin_in_one_line(pytester):
     pytester.makepyfile(test_it="def test_it():\n    pass\n")
     for token in ("x\x1b[31m", "%ff::", "test_it::a9999999999:0"):
-        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--interleave-replay={token}")
+        result = pytester.runpytest("-p", "no:cacheprovider", f"--interleave-replay={token}")
         assert result.ret in (1, 4)
         assert "Traceback" not in result.stdout.str() + result.stderr.str()
         assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()

@@ -21,6 +21,11 @@ KINDS = [
 LINES = "2026-11-22 22:34:03,001 INFO {logger}: {first}\n2026-11-22 22:34:03,002 INFO {logger}: {second}\n"
 
 
+@pytest.fixture(autouse=True)
+def without_fresh_processes(monkeypatch):
+    monkeypatch.setattr("simharness.incident.answer.confirmed", lambda results, *_: list(results))
+
+
 def written(folder, monkeypatch, nasty, name="shop.log"):
     """Write a test from a log in which everything is nasty that can be; return its path."""
     monkeypatch.chdir(folder)
