@@ -1,8 +1,11 @@
-"""The layout of a text log's lines, as for `logging.Formatter`, and the one scanner that takes lines apart.
+"""The layout of a text log's lines, as for `logging.Formatter`, and what takes lines apart.
 
-The scanner accepts what a pattern made of the layout would (a logger's name without blanks, a level in capitals, other attributes as short
-as possible, the message as long as possible), in time linear in the line, which may be hostile: for each attribute it keeps where a value
-is known not to end, so that no end is tried twice. An attribute is at most `MOST_ATTRIBUTES` deep in recursion.
+A line is accepted as by a regular expression made of the layout (a logger's name without blanks, a level that begins with a capital, other
+attributes as short as possible, the message as long as possible), in time linear in the line, which may be hostile:
+
+- First a pattern is tried in which each attribute takes the first end that the text after it allows, and keeps it (an atomic group). It never
+  backtracks from one attribute to another. Where it matches, backtracking would have found the same.
+- Otherwise the scanner backtracks, and keeps for each attribute where a value is known not to end, so that no end is tried twice.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ _SHORT = {
 """Attributes whose values are short: every end is tried."""
 _RUNS = {"levelname": _LEVEL, "name": _NAME}
 """Attributes whose values are within a run of characters of a class."""
+_ANY, _MESSAGE = re.compile(".*?"), re.compile(".*")
+_IN_ASCII = re.compile(r"\\d")
 _PADDED = frozenset({"levelname", "process", "thread", "name"})
 """Attributes that blanks may surround."""
 _PERCENT = re.compile(r"%\((\w+)\)[-#0 +]{0,5}\d{0,3}(?:\.\d{1,3})?[a-zA-Z]", re.ASCII)
@@ -61,9 +66,21 @@ class Layout:
             raise Misuse(f"{said}: an attribute occurs twice")
         if len(self.names) > MOST_ATTRIBUTES:
             raise Misuse(f"{said}: it has more than {MOST_ATTRIBUTES} attributes")
+        self._at_first = re.compile(re.escape(self.texts[0]) + "".join(map(self._atom, range(len(self.names)))))
+
+    def _atom(self, rank: int) -> str:
+        """Return the pattern of an attribute and the text after it."""
+        name, blanks = self.names[rank], " *?" if self.names[rank] in _PADDED else ""
+        value = (_SHORT | _RUNS).get(name, _MESSAGE if name == "message" else _ANY).pattern
+        capital = "(?=[A-Z])" if name == "levelname" else ""
+        end = r"\Z" if rank + 1 == len(self.names) else ""
+        return f"(?>{blanks}{capital}({_IN_ASCII.sub(r'[0-9]', value)}){blanks}{re.escape(self.texts[rank + 1])}{end})"
 
     def match(self, line: str) -> dict[str, str] | None:
         """Return a line's values by the names of the attributes; None if it has another layout."""
+        match = self._at_first.match(line)
+        if match is not None:
+            return dict(zip(self.names, match.groups(), strict=True))
         first = self.texts[0]
         scan = _Scan(self, line)
         return dict(scan.values) if line.startswith(first) and scan.field(0, len(first)) else None
