@@ -3,8 +3,8 @@
 A line is accepted as by a regular expression made of the layout (a logger's name without blanks, a level that begins with a capital, other
 attributes as short as possible, the message as long as possible), in time linear in the line, which may be hostile:
 
-- First a pattern is tried in which each attribute takes the first end that the text after it allows, and keeps it (an atomic group). It never
-  backtracks from one attribute to another. Where it matches, backtracking would have found the same.
+- First a pattern is tried in which each attribute takes the first end that the text after it allows, and keeps it (an atomic group). It
+  never backtracks from one attribute to another. Where it matches, backtracking would have found the same.
 - Otherwise the scanner backtracks, and keeps for each attribute where a value is known not to end, so that no end is tried twice.
 """
 
