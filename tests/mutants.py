@@ -56,6 +56,7 @@ GROUPS = {
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
     "objects": ("tests/test_objects.py",),
+    "outside": ("tests/outside",),
 }
 MINUTES = 20
 

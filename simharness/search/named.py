@@ -31,6 +31,8 @@ STRATEGIES: dict[str, Callable[[Kernel, Settings], Strategy]] = {
 }
 BOUNDED = ("dpor", "exhaustive")
 """The strategies that take a bound on preemptions or delays."""
+DEEPEST = 1_000
+"""The largest depth."""
 
 
 def check(name: str, settings: Settings) -> None:
@@ -39,7 +41,7 @@ def check(name: str, settings: Settings) -> None:
     Raises:
         Misuse: no such strategy, or settings that make no sense with it.
     """
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         raise Misuse(f"no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
     if name == "hypothesis" and importlib.util.find_spec("hypothesis") is None:
         raise Misuse("strategy 'hypothesis' needs the package of that name: python -m pip install hypothesis")
@@ -53,6 +55,8 @@ def check(name: str, settings: Settings) -> None:
             raise Misuse(f"{kind}={most} with {name}: a sampler takes no bound (pct preempts depth - 1 times); use {' or '.join(BOUNDED)}")
     if settings.depth < 1:
         raise Misuse(f"depth={settings.depth}: must be at least 1")
+    if settings.depth > DEEPEST:
+        raise Misuse(f"depth={settings.depth}: must be at most {DEEPEST:,}; bugs have a depth of 1 to 4")
 
 
 def made(name: str, kernel: Kernel, settings: Settings) -> Strategy:
