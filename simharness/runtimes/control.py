@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from simharness.engine.kernel import Kernel
-from simharness.runtimes import imports, logs, randomness, refused, time
+from simharness.runtimes import imports, logs, queue_insides, randomness, refused, time
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
@@ -22,7 +22,7 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, sqlite, files, time, randomness, refused, logs, imports, tasks)
+_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, refused, logs, imports, tasks)
 _blocks: list[Patches] = []
 """An entry for each active block of `installed`; all entries are the same object."""
 

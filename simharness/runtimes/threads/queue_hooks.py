@@ -10,6 +10,7 @@ import queue
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Resource, State
 from simharness.engine.phases import RUNNING
@@ -20,9 +21,10 @@ _OWN = frozenset(vars(kind)[name] for kind in (queue.Queue, queue.LifoQueue) for
 
 
 class Hooked(Protocol):
-    """A queue in one execution, whose state is (length, whether shut down, whether a hook is running)."""
+    """A queue in one execution, whose state is (length, whether shut down, whether a hook is running); `inside`: for which actor it runs."""
 
     owner: Any
+    inside: tuple[Actor | None, ...]
     hooked: bool
     resource: Resource
     tasks: Resource
@@ -40,11 +42,20 @@ def is_free(state: State) -> bool:
 
 def change(kernel: Kernel, view: Hooked, hook: Callable[[], T]) -> T:
     """Call a hook that changes the queue, as part of the last step or in steps of its own; then the queue's new state holds."""
-    actor, resource = kernel.actor, view.resource
-    if not view.hooked or actor is None or kernel.phase != RUNNING:
+    actor = kernel.actor
+    view.inside = (actor,)
+    try:
+        if view.hooked and actor is not None and kernel.phase == RUNNING:
+            return _in_steps(kernel, view, hook, actor)
         value = hook()
         _settle(kernel, view)
         return value
+    finally:
+        view.inside = ()
+
+
+def _in_steps(kernel: Kernel, view: Hooked, hook: Callable[[], T], actor: Actor) -> T:
+    resource = view.resource
     length, closed, _ = resource.state
     mark = actor.mark
     kernel.put(resource, (length, closed, True))

@@ -3,25 +3,27 @@
 The items stay where the genuine class keeps them, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
 The state is (length, whether shut down, whether a hook is running: `queue_hooks.py`). The count of unfinished tasks is a resource of its
 own, so that `task_done` does not conflict with `get`. The contents of a queue made before the simulation are restored at the start of every
-execution. `mutex` and the conditions of a queue are not used inside a simulation.
+execution. Its mutex and its conditions are used only if the code under test uses its insides (`opened_queues.py`).
 """
 
 from __future__ import annotations
 
 import _queue
-import copy
 import queue
 import sys
 from collections import deque
 from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
+from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current, outside
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
+from simharness.engine.phases import INSPECTING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS, View, Views, made_here, replace, step_until
-from simharness.runtimes.threads import executors
+from simharness.runtimes.threads import executors, queue_contents
+from simharness.runtimes.threads.opened_queues import Insides, OpenedQueue
 from simharness.runtimes.threads.queue_hooks import change, is_free, may_take_steps
 from simharness.trace.moves import put_in, taken_out
 
@@ -37,7 +39,6 @@ SHUTDOWN = Kind(QUEUE, "shutdown")
 
 T = TypeVar("T")
 ShutDown: type[Exception] = getattr(queue, "ShutDown", Full)
-CONTENTS = "_simharness_contents"
 
 _genuine_init = Queue.__init__
 _genuine_put = Queue.put
@@ -49,26 +50,23 @@ _genuine_empty = Queue.empty
 _genuine_full = Queue.full
 _genuine_shutdown = getattr(Queue, "shutdown", None)
 _genuine_simple = _queue.SimpleQueue
-_changed: list[Any] = []
-"""The queues made before the simulation that it has used: their contents are restored when it is over."""
-
-
-def _contents(owner: Any) -> dict[str, Any]:
-    """Return copies of the attributes in which a queue keeps its items and counts."""
-    kinds = (list, deque, dict, set, int, bool)
-    return {name: copy.copy(value) for name, value in vars(owner).items() if isinstance(value, kinds)}
 
 
 class _View(View):
-    """A queue in one execution."""
+    """A queue in one execution.
+
+    `inside`: the actor, or None in set-up and checks, for which one of its hooks runs; empty where none does. `insides`: only if it is opened.
+    """
 
     family = QUEUE
+    inside: tuple[Actor | None, ...] = ()
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
-        _restore(owner)
+        queue_contents.restore(owner)
         closed = bool(getattr(owner, "is_shutdown", False))
         self.hooked = may_take_steps(owner)
+        self.insides = Insides(kernel, owner, name, label) if name in kernel.learned.of(OpenedQueue) else None
         with outside():
             length = owner._qsize()
         resource = self.resource = kernel.resource(name, (length, closed, False), label)
@@ -115,27 +113,12 @@ class _QueueViews(Views[_View]):
     """The views of queues; a queue made before the simulation begins each execution with its contents of then."""
 
     def of(self, kernel: Kernel, owner: Any) -> _View:
-        if "_simharness_view" not in owner.__dict__ and CONTENTS not in owner.__dict__:
-            owner.__dict__[CONTENTS] = _contents(owner)
-            _changed.append(owner)
+        queue_contents.keep(owner)
         return super().of(kernel, owner)
 
 
-def _restore(owner: Any) -> None:
-    for name, value in owner.__dict__.get(CONTENTS, {}).items():
-        owner.__dict__[name] = copy.copy(value)
-
-
-def end_execution() -> None:
-    """Restore the contents of queues made before the simulation."""
-    while _changed:
-        owner = _changed.pop()
-        _restore(owner)
-        for name in (CONTENTS, "_simharness_view"):
-            owner.__dict__.pop(name, None)
-
-
 _views = _QueueViews(_View)
+view_of = _views.of
 
 
 def _init(self: Queue[Any], maxsize: int = 0) -> None:
@@ -152,6 +135,11 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
         return
     view = _views.of(kernel, self)
     resource = view.resource
+    if view.insides is not None:
+        view.insides.call(kernel, _genuine_put, self, item, block, timeout)
+        if kernel.tracing:
+            put_in(kernel, resource, item)
+        return
     limited = self.maxsize > 0
     if not limited:
         kernel.step(view.put_always)
@@ -188,6 +176,11 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
         return _genuine_get(self, block, timeout)
     view = _views.of(kernel, self)
     resource = view.resource
+    if view.insides is not None:
+        taken: T = view.insides.call(kernel, _genuine_get, self, block, timeout)
+        if kernel.tracing:
+            taken_out(kernel, resource, taken)
+        return taken
     if not block or timeout == 0:
         kernel.step(view.try_get)
     elif timeout is None:
@@ -218,6 +211,9 @@ def _task_done(self: Queue[Any]) -> None:
         _genuine_task_done(self)
         return
     view = _views.of(kernel, self)
+    if view.insides is not None:
+        view.insides.call(kernel, _genuine_task_done, self)
+        return
     kernel.step(view.task_done)
     if self.unfinished_tasks <= 0:
         raise ValueError("task_done() called too many times")
@@ -230,11 +226,17 @@ def _join(self: Queue[Any]) -> None:
     if kernel is None:
         _genuine_join(self)
         return
-    kernel.step(_views.of(kernel, self).join)
+    view = _views.of(kernel, self)
+    if view.insides is not None:
+        view.insides.call(kernel, _genuine_join, self)
+        return
+    kernel.step(view.join)
 
 
 def _length(kernel: Kernel, owner: Queue[Any]) -> int:
     view = _views.of(kernel, owner)
+    if view.insides is not None:  # a check looks while an actor holds the mutex, too
+        return owner._qsize() if kernel.phase == INSPECTING else int(view.insides.call(kernel, _genuine_qsize, owner))
     kernel.step(view.look)
     return int(view.resource.state[0])
 
@@ -261,6 +263,9 @@ def _shutdown(self: Any, immediate: bool = False) -> None:
         _genuine_shutdown(self, immediate)
         return
     view = _views.of(kernel, self)
+    if view.insides is not None:
+        view.insides.call(kernel, _genuine_shutdown, self, immediate)
+        return
     kernel.step(view.shutdown)
     self.is_shutdown = True
 
@@ -375,5 +380,5 @@ def install(patches: Patches) -> None:
         methods["shutdown"] = _shutdown
     replace(patches, queue.Queue, methods)
     patches.everywhere(_genuine_simple, SimpleQueue)
-    patches.afterwards(end_execution)
+    patches.afterwards(queue_contents.forget)
     executors.install(patches)

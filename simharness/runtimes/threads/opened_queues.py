@@ -1,0 +1,72 @@
+"""Queues whose insides other code uses: the mutex, the conditions made with it, the container of the items, the count of unfinished tasks.
+
+The genuine methods of such an *opened* queue run, over a mutex and conditions under control. So the code that uses its insides meets what it
+would meet on threads: an operation that is half done and holds the mutex, or a waiter that nothing has notified. That a queue is opened is
+learned, so that the operations of every other queue stay single steps. Reading the insides is what opens a queue
+(`simharness.runtimes.queue_insides`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from simharness.engine.actors import Actor
+from simharness.engine.facts import Fact
+from simharness.engine.kernel import Kernel
+from simharness.runtimes.primitives import me
+from simharness.runtimes.threads import conditions, genuine
+from simharness.runtimes.threads.locks import BEFORE, Lock
+
+CONDITIONS = ("not_empty", "not_full", "all_tasks_done")
+
+
+@dataclass(frozen=True)
+class OpenedQueue(Fact, word="opened-queue"):
+    """Code outside the `queue` module uses the insides of the queue."""
+
+    queue: str
+
+
+class Insides:
+    """What an opened queue uses in one execution.
+
+    Attributes:
+        parts: what stands in for the mutex and the conditions, by the names of their attributes.
+    """
+
+    def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
+        self.parts: dict[str, Any] = {}
+        mutex = owner.__dict__.get("mutex")
+        self._mutex: Lock | None = None
+        self._changing: tuple[Actor, int] | None = None
+        if genuine.is_genuine(mutex):
+            lock = self._mutex = self.parts["mutex"] = Lock.around(mutex)
+            lock._attach(kernel, f"mutex of {name}", f"mutex of {label}", BEFORE if lock._begins_held(kernel) else None)
+            for condition in CONDITIONS:
+                if getattr(owner.__dict__.get(condition), "_lock", None) is mutex:
+                    self.parts[condition] = conditions.with_lock(kernel, lock, f"{condition} of {name}", f"{condition} of {label}")
+
+    def is_held(self, kernel: Kernel) -> bool:
+        """Whether the running code holds the mutex."""
+        return self._mutex is not None and bool(self._mutex._resource.state == me(kernel))
+
+    def call(self, kernel: Kernel, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a genuine method of the queue."""
+        try:
+            return method(*arguments)
+        finally:
+            self.changed(kernel)
+
+    def changes(self, kernel: Kernel, written: int) -> None:
+        """A hook changes the container, perhaps in several steps: until it has returned, all of them write it."""
+        if kernel.actor is not None and self._changing is None:
+            self._changing = kernel.actor, kernel.actor.mark
+            kernel.actor.mark |= written
+
+    def changed(self, kernel: Kernel) -> None:
+        """No hook runs, if the running code is the actor's for which one has begun."""
+        if self._changing is not None and self._changing[0] is kernel.actor:
+            self._changing[0].mark = self._changing[1]
+            self._changing = None
