@@ -1,9 +1,10 @@
 """The attributes of `queue.Queue` objects that only its own code should use: whose use opens a queue, and what it touches.
 
-While the patches last, the class has a descriptor for each of them; the values stay in the queue's `__dict__`. Reading one in code that is
-not the queue's own opens the queue (`simharness.runtimes.threads.opened_queues`). In an opened queue the mutex and the conditions are those
-under control; the container of the items and the count of unfinished tasks are locations, which the queue's own code touches, too. Code that is not
-instrumented may use the container longer than the step in which it reads it: without the mutex, the verdict names it.
+While the patches last, the class has a descriptor for each of them; the values stay in the queue's `__dict__`. Code that is not the
+queue's own opens the queue when it reads or assigns one (`simharness.runtimes.threads.opened_queues`). In an opened queue the mutex and the
+conditions are those under control; the container of the items and the count of unfinished tasks are locations, which the queue's own code
+touches, too. Code that is not instrumented may use the container longer than the step in which it reads it: where it does not hold the
+mutex, the verdict names the container.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _know(memory: Memory, thing: Any, view: queues._View, part: str) -> None:
 
 
 def _touch_items(memory: Memory, items: Any, view: queues._View, frame: FrameType) -> None:
-    """The container of an opened queue has been read: announce what is done with it, unless that is announced by code that is instrumented."""
+    """The container of an opened queue is used next: announce that, unless instrumented code does, which announces it itself."""
     rules = memory.rules(type(items))
     _know(memory, items, view, f".{_ITEMS}")
     own = frame.f_globals is vars(queue)

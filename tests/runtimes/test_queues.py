@@ -409,7 +409,7 @@ def test_a_queue_that_keeps_each_item_once_is_never_half_changed(get):
             "world.actor('a', items.put, 'k')",
             "world.actor('b', items.put, 'k', True, 5)",
             "world.actor('taker', take)",
-            "world.actor('counter', lambda: len(items.queue))",
+            "world.actor('counter', items.qsize)",
         )
     )
     assert result.outcomes <= {"k", "empty"}
@@ -444,7 +444,7 @@ def test_a_hook_that_fails_leaves_the_queue_free():
             "    except ValueError: pass",
             "world.actor('a', put)",
             "world.actor('b', put)",
-            "world.actor('looker', lambda: len(items.queue))",
+            "world.actor('looker', items.qsize)",
             "world.at_end(lambda: world.outcome((items.qsize(), items.unfinished_tasks).__repr__()))",
         )
     )

@@ -99,7 +99,7 @@ def _init(self: Condition, lock: Any = None) -> None:
 def with_lock(kernel: Kernel, lock: Lock, name: str, label: str) -> Condition:
     """Return a condition of this execution, made with a lock under control."""
     condition = Condition.__new__(Condition)
-    _genuine_init(condition, lock)
+    _genuine_init(condition, lock)  # type: ignore[arg-type]  # a stand-in
     condition.__dict__[VIEW] = _View(kernel, condition, name, label)
     return condition
 

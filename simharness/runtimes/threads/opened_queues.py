@@ -1,8 +1,8 @@
 """Queues whose insides other code uses: the mutex, the conditions made with it, the container of the items, the count of unfinished tasks.
 
-The genuine methods of such an *opened* queue run, over a mutex and conditions under control. So the code that uses its insides meets what it
-would meet on threads: an operation that is half done and holds the mutex, or a waiter that nothing has notified. That a queue is opened is
-learned, so that the operations of every other queue stay single steps. Reading the insides is what opens a queue
+The genuine methods of such an *opened* queue run, over a mutex and conditions under control. So code that uses its insides meets what it
+would meet on threads: an operation that holds the mutex and is half done, a waiter that nothing has notified. That a queue is opened is
+learned, so that the operations of every other queue stay single steps. Using the insides is what opens a queue
 (`simharness.runtimes.queue_insides`).
 """
 
@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from queue import Queue
 from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
+from simharness.engine.operations import Resource
 from simharness.runtimes.primitives import me
 from simharness.runtimes.threads import conditions, genuine
 from simharness.runtimes.threads.locks import BEFORE, Lock
+from simharness.trace.moves import put_in, taken_out
 
+_genuine_put, _genuine_get = Queue.put, Queue.get
 CONDITIONS = ("not_empty", "not_full", "all_tasks_done")
 
 
@@ -58,6 +62,19 @@ class Insides:
             return method(*arguments)
         finally:
             self.changed(kernel)
+
+    def put(self, kernel: Kernel, queue: Resource, item: Any, owner: Any, *how: Any) -> None:
+        """Put an item into the queue."""
+        self.call(kernel, _genuine_put, owner, item, *how)
+        if kernel.tracing:
+            put_in(kernel, queue, item)
+
+    def get(self, kernel: Kernel, queue: Resource, *arguments: Any) -> Any:
+        """Take an item out of the queue."""
+        item = self.call(kernel, _genuine_get, *arguments)
+        if kernel.tracing:
+            taken_out(kernel, queue, item)
+        return item
 
     def changes(self, kernel: Kernel, written: int) -> None:
         """A hook changes the container, perhaps in several steps: until it has returned, all of them write it."""

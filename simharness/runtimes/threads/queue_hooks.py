@@ -21,7 +21,7 @@ _OWN = frozenset(vars(kind)[name] for kind in (queue.Queue, queue.LifoQueue) for
 
 
 class Hooked(Protocol):
-    """A queue in one execution, whose state is (length, whether shut down, whether a hook is running); `inside`: for which actor it runs."""
+    """A queue in one execution, whose state is (length, whether shut down, whether a hook is running); `inside`: for which actor."""
 
     owner: Any
     inside: tuple[Actor | None, ...]

@@ -48,14 +48,15 @@ _genuine_join = Queue.join
 _genuine_qsize = Queue.qsize
 _genuine_empty = Queue.empty
 _genuine_full = Queue.full
-_genuine_shutdown = getattr(Queue, "shutdown", None)
+_genuine_shutdown: Any = getattr(Queue, "shutdown", None)
 _genuine_simple = _queue.SimpleQueue
 
 
 class _View(View):
     """A queue in one execution.
 
-    `inside`: the actor, or None in set-up and checks, for which one of its hooks runs; empty where none does. `insides`: only if it is opened.
+    `inside`: the actor, or None in set-up and checks, for which one of its hooks runs; empty where none does.
+    `insides`: those of an opened queue.
     """
 
     family = QUEUE
@@ -136,9 +137,7 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
     view = _views.of(kernel, self)
     resource = view.resource
     if view.insides is not None:
-        view.insides.call(kernel, _genuine_put, self, item, block, timeout)
-        if kernel.tracing:
-            put_in(kernel, resource, item)
+        view.insides.put(kernel, resource, item, self, block, timeout)
         return
     limited = self.maxsize > 0
     if not limited:
@@ -177,9 +176,7 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
     view = _views.of(kernel, self)
     resource = view.resource
     if view.insides is not None:
-        taken: T = view.insides.call(kernel, _genuine_get, self, block, timeout)
-        if kernel.tracing:
-            taken_out(kernel, resource, taken)
+        taken: T = view.insides.get(kernel, resource, self, block, timeout)
         return taken
     if not block or timeout == 0:
         kernel.step(view.try_get)
@@ -235,8 +232,10 @@ def _join(self: Queue[Any]) -> None:
 
 def _length(kernel: Kernel, owner: Queue[Any]) -> int:
     view = _views.of(kernel, owner)
-    if view.insides is not None:  # a check looks while an actor holds the mutex, too
-        return owner._qsize() if kernel.phase == INSPECTING else int(view.insides.call(kernel, _genuine_qsize, owner))
+    if view.insides is not None and kernel.phase == INSPECTING:  # a check looks while an actor holds the mutex, too
+        return owner._qsize()
+    if view.insides is not None:
+        return int(view.insides.call(kernel, _genuine_qsize, owner))
     kernel.step(view.look)
     return int(view.resource.state[0])
 
@@ -253,13 +252,17 @@ def _empty(self: Queue[Any]) -> bool:
 
 def _full(self: Queue[Any]) -> bool:
     kernel = current()
-    return _genuine_full(self) if kernel is None else 0 < self.maxsize <= _length(kernel, self)
+    if kernel is None:
+        return _genuine_full(self)
+    if self.maxsize <= 0 and _views.of(kernel, self).insides is None:
+        return False
+    length = _length(kernel, self)
+    return 0 < self.maxsize <= length
 
 
 def _shutdown(self: Any, immediate: bool = False) -> None:
     kernel = current()
     if kernel is None:
-        assert _genuine_shutdown is not None
         _genuine_shutdown(self, immediate)
         return
     view = _views.of(kernel, self)
