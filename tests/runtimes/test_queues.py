@@ -450,3 +450,18 @@ def test_a_hook_that_fails_leaves_the_queue_free():
     )
     assert result.outcomes == {"(1, 1)"}
     assert result.deadlocks == 0
+
+
+def test_two_actors_never_take_one_item_out_of_a_subclasss_container():
+    result = hooked(
+        (
+            "items = Unique()",
+            "items.put('k')",
+            "def take():",
+            "    try: world.outcome(items.get_nowait())",
+            "    except queue.Empty: pass",
+            "world.actor('a', take)",
+            "world.actor('b', take)",
+        )
+    )
+    assert (result.verdict, result.executions, result.outcomes) == ("verified", 2, {"k"})

@@ -20,8 +20,8 @@ def _contents(owner: Any) -> dict[str, Any]:
 
 
 def keep(owner: Any) -> None:
-    """Remember what a queue holds, if the simulation has not used it yet and has not made it."""
-    if VIEW not in owner.__dict__ and _CONTENTS not in owner.__dict__:
+    """Remember what a queue holds that the simulation has not made, if it has not used it yet."""
+    if _CONTENTS not in owner.__dict__:
         owner.__dict__[_CONTENTS] = _contents(owner)
         _changed.append(owner)
 

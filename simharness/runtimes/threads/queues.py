@@ -21,10 +21,10 @@ from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
 from simharness.engine.phases import INSPECTING
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import BINDINGS, View, Views, made_here, replace, step_until
+from simharness.runtimes.primitives import BINDINGS, VIEW, View, Views, made_here, replace, step_until
 from simharness.runtimes.threads import executors, queue_contents
 from simharness.runtimes.threads.opened_queues import Insides, OpenedQueue
-from simharness.runtimes.threads.queue_hooks import change, is_free, may_take_steps
+from simharness.runtimes.threads.queue_hooks import add, change, is_free, may_take_steps, take, takes_last
 from simharness.trace.moves import put_in, taken_out
 
 QUEUE = Family("queue", in_memory=True)
@@ -67,11 +67,12 @@ class _View(View):
         queue_contents.restore(owner)
         closed = bool(getattr(owner, "is_shutdown", False))
         self.hooked = may_take_steps(owner)
+        self.takes_last = takes_last(owner)
         self.insides = Insides(kernel, owner, name, label) if name in kernel.learned.of(OpenedQueue) else None
         with outside():
             length = owner._qsize()
         resource = self.resource = kernel.resource(name, (length, closed, False), label)
-        tasks = self.tasks = kernel.resource(f"tasks of {name}", owner.unfinished_tasks, f"unfinished tasks of {label}")
+        tasks = self.tasks = kernel.resource(f"tasks of {name}", owner.__dict__["unfinished_tasks"], f"unfinished tasks of {label}")
         bits = resource.bit | tasks.bit
         self.free = is_free if self.hooked else None
         self.also = tasks.bit if self.hooked else 0
@@ -114,7 +115,8 @@ class _QueueViews(Views[_View]):
     """The views of queues; a queue made before the simulation begins each execution with its contents of then."""
 
     def of(self, kernel: Kernel, owner: Any) -> _View:
-        queue_contents.keep(owner)
+        if VIEW not in owner.__dict__:
+            queue_contents.keep(owner)
         return super().of(kernel, owner)
 
 
@@ -162,11 +164,7 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
     if kernel.tracing:
         put_in(kernel, resource, item)
 
-    def add() -> None:
-        self._put(item)
-        self.unfinished_tasks += 1
-
-    change(kernel, view, add)
+    add(kernel, view, item)
 
 
 def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
@@ -196,7 +194,7 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
         if kernel.tracing:
             kernel.note("empty")
         raise Empty
-    item: T = change(kernel, view, self._get)
+    item: T = take(kernel, view)
     if kernel.tracing:
         taken_out(kernel, resource, item)
     return item
@@ -212,10 +210,11 @@ def _task_done(self: Queue[Any]) -> None:
         view.insides.call(kernel, _genuine_task_done, self)
         return
     kernel.step(view.task_done)
-    if self.unfinished_tasks <= 0:
+    names = self.__dict__
+    if names["unfinished_tasks"] <= 0:
         raise ValueError("task_done() called too many times")
-    self.unfinished_tasks -= 1
-    kernel.put(view.tasks, self.unfinished_tasks)
+    names["unfinished_tasks"] -= 1
+    kernel.put(view.tasks, names["unfinished_tasks"])
 
 
 def _join(self: Queue[Any]) -> None:
