@@ -76,7 +76,7 @@ class _Inside:
         part = view.insides.parts.get(name)
         if part is None and name in (_ITEMS, _TASKS):
             memory = shared.of(kernel)
-            _know(memory, owner, view, "")
+            _know(memory, owner, view.name, view.label)
             memory.attribute(owner, name, False)
             if name == _ITEMS and name in owner.__dict__:
                 _touch_items(memory, owner.__dict__[name], view, frame)
@@ -91,7 +91,7 @@ class _Inside:
             return
         view.insides.parts.pop(self._name, None)
         memory = shared.of(kernel)
-        _know(memory, owner, view, "")
+        _know(memory, owner, view.name, view.label)
         memory.attribute(owner, self._name, True)
 
 
@@ -106,20 +106,20 @@ def _open(kernel: Kernel, view: queues._View, name: str) -> None:
     """The queue is used from outside, unless one of its hooks runs, which has the mutex, or a final check looks."""
     if kernel.dying or (kernel.phase >= INSPECTING and not kernel.checking):
         return
-    if name not in (_ITEMS, _TASKS) or view.inside != (kernel.actor,) or kernel.phase == INSPECTING:
+    if name not in (_ITEMS, _TASKS) or kernel.actor not in view.inside or kernel.phase == INSPECTING:
         kernel.learned.learn(OpenedQueue(view.name))
 
 
-def _know(memory: Memory, thing: Any, view: queues._View, part: str) -> None:
-    """Name an object after its queue, if nothing has named it yet."""
+def _know(memory: Memory, thing: Any, name: str, label: str) -> None:
+    """Name a queue or its container, if nothing has named it yet."""
     if id(thing) not in memory.objects and memory.kernel.phase <= SETUP:
-        memory.register(thing, f"{view.name}{part}", f"{view.label}{part}")
+        memory.register(thing, name, label)
 
 
 def _touch_items(memory: Memory, items: Any, view: queues._View, frame: FrameType) -> None:
     """The container of an opened queue is used next: announce that, unless instrumented code does, which announces it itself."""
     rules = memory.rules(type(items))
-    _know(memory, items, view, f".{_ITEMS}")
+    _know(memory, items, f"items of {view.name}", f"{view.label}.{_ITEMS}")
     own = frame.f_globals is vars(queue)
     user: FrameType | None = frame if own else asker(frame)
     if not own and user is not None and announces(user.f_globals):

@@ -24,7 +24,7 @@ class Hooked(Protocol):
     """A queue in one execution, whose state is (length, whether shut down, whether a hook is running); `inside`: for which actor."""
 
     owner: Any
-    inside: tuple[Actor | None, ...]
+    inside: set[Actor | None]
     hooked: bool
     takes_last: bool
     resource: Resource
@@ -76,7 +76,7 @@ def take(kernel: Kernel, view: Hooked) -> Any:
 def change(kernel: Kernel, view: Hooked, hook: Callable[[], T]) -> T:
     """Call a hook that changes the queue, as part of the last step or in steps of its own; then the queue's new state holds."""
     actor = kernel.actor
-    view.inside = (actor,)
+    view.inside.add(actor)
     try:
         if view.hooked and actor is not None and kernel.phase == RUNNING:
             return _in_steps(kernel, view, hook, actor)
@@ -84,7 +84,7 @@ def change(kernel: Kernel, view: Hooked, hook: Callable[[], T]) -> T:
         _settle(kernel, view)
         return value
     finally:
-        view.inside = ()
+        view.inside.discard(actor)
 
 
 def _in_steps(kernel: Kernel, view: Hooked, hook: Callable[[], T], actor: Actor) -> T:

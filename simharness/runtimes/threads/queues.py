@@ -55,17 +55,16 @@ _genuine_simple = _queue.SimpleQueue
 class _View(View):
     """A queue in one execution.
 
-    `inside`: the actor, or None in set-up and checks, for which one of its hooks runs; empty where none does.
-    `insides`: those of an opened queue.
+    `inside`: the actor for which one of its hooks runs, or None in set-up. `insides`: those of an opened queue.
     """
 
     family = QUEUE
-    inside: tuple[Actor | None, ...] = ()
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
         queue_contents.restore(owner)
         closed = bool(getattr(owner, "is_shutdown", False))
+        self.inside: set[Actor | None] = set()
         self.hooked = may_take_steps(owner)
         self.takes_last = takes_last(owner)
         self.insides = Insides(kernel, owner, name, label) if name in kernel.learned.of(OpenedQueue) else None
