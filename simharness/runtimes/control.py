@@ -14,7 +14,7 @@ from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import files
 from simharness.runtimes.sqlite import install as sqlite
 from simharness.runtimes.threads import install as primitives
-from simharness.runtimes.threads import queues, thread
+from simharness.runtimes.threads import queue_contents, queues, thread
 from simharness.runtimes.trio import patches as tasks
 from simharness.runtimes.trio.order import BATCHES
 from simharness.trace.tables import Tables
@@ -68,6 +68,7 @@ def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
+    queue_contents.end_execution()
 
 
 def collects(kernel: Kernel) -> bool:

@@ -45,6 +45,9 @@ class Urgent:
 """
 module_queue = queue.Queue()
 module_queue.put("early")
+held_queue = queue.Queue()
+held_queue.put(1)
+held_mutex, held_items = held_queue.mutex, held_queue.queue
 HOW = pytest.mark.parametrize("how", ["instrumented", "plain"])
 
 
@@ -304,6 +307,35 @@ def test_a_queue_made_before_is_opened_and_is_as_before_when_exploring_is_over()
     assert module_queue.mutex is mutex
     assert list(module_queue.queue) == list(container) == ["early"]
     assert not hasattr(queue.Queue, "mutex")
+
+
+@pytest.mark.alone
+def test_insides_that_were_taken_from_a_queue_before_are_still_its_own():
+    def guarded(world):
+        def drain():
+            with held_mutex:
+                count = len(held_items)
+                assert count == len(held_items)
+                held_items.clear()
+            world.outcome(count)
+
+        world.actor("drainer", drain)
+        world.actor("putter", held_queue.put, 2)
+
+    result = explore(guarded)
+    assert (result.verdict, result.executions, result.outcomes) == ("verified", 2, {1, 2})
+
+    def unguarded(world):
+        def take():
+            if held_items:
+                held_queue.get_nowait()
+
+        world.actor("a", take)
+        world.actor("b", take)
+
+    assert "raised Empty" in explore(unguarded).counterexample.failure
+    assert held_queue.queue is held_items
+    assert list(held_items) == [1]
 
 
 def test_what_a_queue_does_not_have_is_missing_as_ever():

@@ -96,7 +96,7 @@ def _init(self: Condition, lock: Any = None) -> None:
         _views.born(kernel, self)
 
 
-def with_lock(kernel: Kernel, lock: Lock, name: str, label: str) -> Condition:
+def with_lock(kernel: Kernel, lock: Lock | RLock, name: str, label: str) -> Condition:
     """Return a condition of this execution, made with a lock under control."""
     condition = Condition.__new__(Condition)
     _genuine_init(condition, lock)  # type: ignore[arg-type]  # a stand-in

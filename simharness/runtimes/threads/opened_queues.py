@@ -18,8 +18,8 @@ from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Resource
 from simharness.runtimes.primitives import me
-from simharness.runtimes.threads import conditions, genuine
-from simharness.runtimes.threads.locks import BEFORE, Lock
+from simharness.runtimes.threads import conditions, genuine, queue_contents
+from simharness.runtimes.threads.locks import Lock, RLock
 from simharness.trace.moves import put_in, taken_out
 
 _genuine_put, _genuine_get = Queue.put, Queue.get
@@ -43,11 +43,17 @@ class Insides:
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         self.parts: dict[str, Any] = {}
         mutex = owner.__dict__.get("mutex")
-        self._mutex: Lock | None = None
+        self._mutex: Lock | RLock | None = None
         self._changing: tuple[Actor, int] | None = None
         if genuine.is_genuine(mutex):
-            lock = self._mutex = self.parts["mutex"] = Lock.around(mutex)
-            lock._attach(kernel, f"mutex of {name}", f"mutex of {label}", BEFORE if lock._begins_held(kernel) else None)
+            if queue_contents.was_there(owner):  # then other code may hold the genuine one
+                lock = genuine.controlled(mutex)
+                assert lock is not None
+                lock._attached(kernel)
+            else:
+                lock = Lock.around(mutex)
+                lock._attach(kernel, f"mutex of {name}", f"mutex of {label}")
+            self._mutex = self.parts["mutex"] = lock
             for condition in CONDITIONS:
                 if getattr(owner.__dict__.get(condition), "_lock", None) is mutex:
                     self.parts[condition] = conditions.with_lock(kernel, lock, f"{condition} of {name}", f"{condition} of {label}")
@@ -78,12 +84,14 @@ class Insides:
 
     def changes(self, kernel: Kernel, written: int) -> None:
         """A hook changes the container, perhaps in several steps: until it has returned, all of them write it."""
-        if kernel.actor is not None and self._changing is None:
-            self._changing = kernel.actor, kernel.actor.mark
-            kernel.actor.mark |= written
+        actor = kernel.actor
+        if actor is not None and self._changing is None:
+            self._changing = actor, actor.mark
+            actor.mark |= written
 
     def changed(self, kernel: Kernel) -> None:
         """No hook runs, if the running code is the actor's for which one has begun."""
         if self._changing is not None and self._changing[0] is kernel.actor:
-            self._changing[0].mark = self._changing[1]
+            actor, mark = self._changing
+            actor.mark = mark
             self._changing = None

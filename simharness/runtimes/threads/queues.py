@@ -2,7 +2,7 @@
 
 The items stay where the genuine class keeps them, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
 The state is (length, whether shut down, whether a hook is running: `queue_hooks.py`). The count of unfinished tasks is a resource of its
-own, so that `task_done` does not conflict with `get`. The contents of a queue made before the simulation are restored at the start of every
+own, so that `task_done` does not conflict with `get`. The contents of a queue made before the simulation are restored after every
 execution. Its mutex and its conditions are used only if the code under test uses its insides (`opened_queues.py`).
 """
 
@@ -62,7 +62,8 @@ class _View(View):
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
-        queue_contents.restore(owner)
+        if queue_contents.is_held(owner) and kernel.phase < INSPECTING:
+            kernel.learned.learn(OpenedQueue(name))
         closed = bool(getattr(owner, "is_shutdown", False))
         self.inside: set[Actor | None] = set()
         self.hooked = may_take_steps(owner)
