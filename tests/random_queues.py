@@ -49,20 +49,21 @@ TIMED = ("saw(q.get(timeout=1))", "q.put({n}, timeout=2)")
 KINDS = ("Queue", "LifoQueue", "PriorityQueue")
 
 
-def source(rng, *, statements=2, timed=False):
-    """Draw a program of two actors."""
+def source(rng, *, statements=2, timed=False, actors="ab"):
+    """Draw a program of these actors."""
     weighted = (*OPERATIONS, *OPERATIONS, *GUARDED, *GUARDED, *UNGUARDED, *(TIMED * 3 if timed else ()))
     lines = [f"    q = {rng.choice(KINDS)}({rng.choice([0, 0, 1])})"]
     lines += [f"    q.put({7 + number})" for number in range(rng.randint(0, 1))]
-    for name in "ab":
+    for name in actors:
         lines.append(f"    {name}_saw = []")
         lines.append(f"    def {name}(saw={name}_saw.append):")
         for _ in range(rng.randint(1, statements)):
             lines.append("        try:")
             lines.append(f"            {rng.choice(weighted).format(n=rng.randint(1, 9))}")
             lines.append("        except Exception as error: saw(type(error).__name__)")
-    lines.append("    world.actor('a', a); world.actor('b', b)")
-    lines.append("    world.at_end(lambda: world.outcome(repr((a_saw, b_saw, list(q.queue), q.unfinished_tasks))))")
+    lines += [f"    world.actor('{name}', {name})" for name in actors]
+    seen = ", ".join(f"{name}_saw" for name in actors)
+    lines.append(f"    world.at_end(lambda: world.outcome(repr(({seen}, list(q.queue), q.unfinished_tasks))))")
     return "\n".join(["def program(world):", *lines, ""])
 
 

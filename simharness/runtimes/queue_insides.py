@@ -63,7 +63,7 @@ class _Inside:
         del owner.__dict__[self._name]
 
     def _read(self, kernel: Kernel, owner: Any, frame: FrameType) -> Any:
-        """Open the queue, or announce the access; return what stands in for the value, if something does."""
+        """Open the queue, or announce the access; return the value, if the queue is opened, or what stands in for it."""
         name = self._name
         view = _view(kernel, owner, frame)
         if view is None:
@@ -78,8 +78,9 @@ class _Inside:
             memory = shared.of(kernel)
             _know(memory, owner, view.name, view.label)
             memory.attribute(owner, name, False)
-            if name == _ITEMS and name in owner.__dict__:
-                _touch_items(memory, owner.__dict__[name], view, frame)
+            part = owner.__dict__.get(name)  # as it is now: another actor may assign the attribute before the container's turn
+            if name == _ITEMS and part is not None:
+                _touch_items(memory, part, view, frame)
         return part
 
     def _write(self, kernel: Kernel, owner: Any, frame: FrameType) -> None:

@@ -258,6 +258,20 @@ def test_an_always_check_sees_the_items_while_an_actor_holds_the_mutex():
         assert result.verdict == ("verified" if most == 2 else "violated")
 
 
+def test_a_container_that_is_assigned_while_an_item_is_put_without_the_mutex_misses_the_item():
+    lines = (
+        "items = queue.PriorityQueue()",
+        "items.put(7)",
+        "def assign():",
+        "    with items.mutex: items.queue = [3]",
+        "world.actor('putter', items._put, 1)",
+        "world.actor('getter', items.get_nowait)",
+        "world.actor('assigner', assign)",
+        "world.at_end(lambda: world.outcome(repr(items.queue)))",
+    )
+    assert explore(program(lines)).outcomes == {"[]", "[1]", "[3]", "[1, 3]"}
+
+
 def test_what_only_a_final_check_looks_at_costs_nothing():
     lines = ("items = queue.Queue()", "items.put(0)", "world.actor('a', items.get)", "world.actor('b', items.task_done)")
     look = "world.at_end(lambda: world.outcome((len(items.queue), items.unfinished_tasks, items.mutex.locked())))"
