@@ -43,16 +43,30 @@ UNGUARDED = (
     "saw(q.unfinished_tasks)",
     "q.unfinished_tasks += 1",
     "q.not_empty.notify()",
+    "saw(getattr(q, 'last', 0))",
     "saw(q.mutex.locked())",
 )
 TIMED = ("saw(q.get(timeout=1))", "q.put({n}, timeout=2)")
 KINDS = ("Queue", "LifoQueue", "PriorityQueue")
+HEAD = """
+class Own(Queue):
+    last = None
+
+    def _put(self, item):
+        super()._put(item)
+        self.last = item
+
+    def _get(self):
+        self.last = None
+        return super()._get()
+
+"""
 
 
 def source(rng, *, statements=2, timed=False, actors="ab"):
     """Draw a program of these actors."""
     weighted = (*OPERATIONS, *OPERATIONS, *GUARDED, *GUARDED, *UNGUARDED, *(TIMED * 3 if timed else ()))
-    lines = [f"    q = {rng.choice(KINDS)}({rng.choice([0, 0, 1])})"]
+    lines = [f"    q = {rng.choice((*KINDS, 'Own'))}({rng.choice([0, 0, 1])})"]
     lines += [f"    q.put({7 + number})" for number in range(rng.randint(0, 1))]
     for name in actors:
         lines.append(f"    {name}_saw = []")
@@ -64,7 +78,7 @@ def source(rng, *, statements=2, timed=False, actors="ab"):
     lines += [f"    world.actor('{name}', {name})" for name in actors]
     seen = ", ".join(f"{name}_saw" for name in actors)
     lines.append(f"    world.at_end(lambda: world.outcome(repr(({seen}, list(q.queue), q.unfinished_tasks))))")
-    return "\n".join(["def program(world):", *lines, ""])
+    return HEAD + "\n".join(["def program(world):", *lines, ""])
 
 
 def program(text, compiled, kinds):
