@@ -46,6 +46,8 @@ GROUPS = {
         "tests/test_random_threads.py",
         "tests/runtimes/test_conditions.py",
         "tests/runtimes/test_queues.py",
+        "tests/runtimes/test_queue_insides.py",
+        "tests/test_random_queues.py",
         "tests/runtimes/test_signals.py",
     ),
     "views": ("tests/test_random_thread_views.py", "tests/runtimes/test_thread_views.py"),

@@ -33,7 +33,6 @@ TOOLS = frozenset(_TOOLS.split())
 _NAMED: frozenset[tuple[str, str]] = frozenset({("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO")})
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})
-_INTERNAL = frozenset({"queue", "mutex", "not_empty", "not_full", "all_tasks_done", "unfinished_tasks"})
 _BUILTINS = frozenset({"memoryview"})
 _FUNCTOOLS = frozenset({"_lru_cache_wrapper"})
 _WEAK = frozenset({"WeakKeyDictionary", "WeakValueDictionary", "WeakSet"})
@@ -46,7 +45,7 @@ def is_controlled(cls: type) -> bool:
 
 def is_internal(name: str) -> bool:
     """Whether an attribute of such an object is one that its own methods use, which are scheduling points that do not touch it."""
-    return name.startswith("_") or name in _INTERNAL
+    return name.startswith("_")
 
 
 def is_opaque(cls: type) -> bool:
