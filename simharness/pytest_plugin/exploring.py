@@ -114,7 +114,7 @@ class Exploration:
             ):  # once for the exploration and the repeated execution
                 failing = self._repeat(token) if token else self._explore()
         except Ended as ended:
-            self.summary.verdict = NO_THREADS
+            self.summary.verdict = ERROR if isinstance(ended.outcome, pytest.FixtureLookupError) else NO_THREADS
             raise ended.outcome from None
         except HarnessBug:
             raise
