@@ -46,7 +46,7 @@ _INTERRUPTING = (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt)
 
 
 class Ended(SimharnessError):
-    """The test ended the exploration: it skipped or called `xfail` before anything was concurrent, has no such fixture, or ended the session."""
+    """The test ended the exploration: it skipped or called `xfail` before anything was concurrent, lacks a fixture, or ended all."""
 
     def __init__(self, outcome: BaseException) -> None:
         super().__init__(str(outcome))

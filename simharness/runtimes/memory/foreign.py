@@ -11,11 +11,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import (
-    BuiltinFunctionType,
     FunctionType,
     MethodDescriptorType,
     MethodType,
-    MethodWrapperType,
     WrapperDescriptorType,
 )
 from typing import Any
@@ -23,7 +21,7 @@ from typing import Any
 from simharness.engine.kernel import current
 from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import HOOKS, announces
-from simharness.runtimes.memory.accesses import ALL, BULK, DEEP, Part
+from simharness.runtimes.memory.accesses import ALL, BULK, DEEP, IN_C, Part
 from simharness.runtimes.memory.allowed import TOOLS, is_package, root_of
 from simharness.runtimes.memory.facts import Changes
 from simharness.runtimes.memory.halfway import during
@@ -49,7 +47,6 @@ _CALLERS = frozenset(
 _FACE = "simharness.authoring"
 """Where the harness has functions that take functions. Those that stand in for the standard library's look at the frame that calls them."""
 _DATA = frozenset({list, dict, set, tuple})
-_IN_C = (BuiltinFunctionType, MethodWrapperType)
 _UNBOUND = (MethodDescriptorType, WrapperDescriptorType, partial)
 _ANNOUNCED = frozenset({"builtins", "_heapq", "heapq", "_bisect", "bisect", "copy", "_json", "_pickle", "_functools", "_operator"})
 """Modules of functions in C that are announced when other code calls them."""
@@ -173,7 +170,7 @@ def handed(memory: Memory, value: Any, called: Called, calls: bool = False) -> A
     kind = type(value)
     if kind in SIMPLE or kind in _DATA:
         return value
-    if kind in _IN_C:
+    if kind in IN_C:
         rules = memory.rules(type(source_of(value.__self__)))
         wrapped = rules.kind >= LIST or rules.opaque or (rules.kind in (EXEMPT, MODULE) and getattr(value, "__module__", "") in _ANNOUNCED)
     elif kind is MethodType:

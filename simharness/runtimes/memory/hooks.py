@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from sys import getrefcount, modules
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 from simharness.engine.kernel import Kernel, _active, current, os_thread
@@ -16,7 +16,7 @@ from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import HOOKS
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
-from simharness.runtimes.memory.accesses import ALL, BULK, WALK
+from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, WALK
 from simharness.runtimes.memory.allowed import is_internal
 from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
@@ -166,7 +166,7 @@ def function(called_next: Any) -> Any:
         if memory is not None:
             if type(defined) is FunctionType:
                 _meet(memory, defined.__code__.co_filename, defined.__module__, defined.__name__)
-            elif kind is BuiltinFunctionType and called_next.__module__ not in STATELESS and called_next.__module__:
+            elif kind in IN_C[:2] and called_next.__module__ not in STATELESS and called_next.__module__:
                 _meet(memory, "", called_next.__module__, called_next.__name__)
             return called(memory, called_next, kind)
     return called_next

@@ -214,7 +214,7 @@ class Locations:
             return
         names = own_attributes(owner)
         tracked = self.tracked(owner) if type(names) is dict else None
-        if tracked is not None and id(names) not in self.objects and not self.refine(tracked):
+        if tracked is not None and self.objects.get(id(names)) is not tracked and not self.refine(tracked):
             kernel.learned.learn(OneLocation(tracked.name))
             self.kept.append(names)
             self.objects[id(names)] = tracked
