@@ -360,6 +360,29 @@ def test_an_executing_generator_refuses_a_second_caller_as_in_python():
     assert result.outcomes == {("1", "None"), ("1", "generator already executing")}
 
 
+def test_another_actor_can_move_between_the_last_access_of_a_generator_and_its_yield():
+    def program(world):
+        box, seen = Thing(), {}
+        steps = (box.n for _ in [1])
+
+        def take(who):
+            try:
+                seen[who] = next(steps, None)
+            except ValueError:
+                seen[who] = "executing"
+
+        def change():
+            box.n = 2
+            take("b")
+
+        world.actor("a", take, "a")
+        world.actor("b", change)
+        world.at_end(lambda: world.outcome((seen["a"], seen["b"])))
+
+    result = simharness.explore(program, settings=OWN, stop_on_first=False)
+    assert (0, "executing") in result.outcomes
+
+
 def test_a_locked_twin_of_an_object_of_the_library_is_verified():
     def program(world):
         cache, lock = collections.UserDict(k=0), threading.Lock()

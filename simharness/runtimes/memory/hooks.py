@@ -218,6 +218,15 @@ def managed(value: Any) -> Any:
     return value
 
 
+def passing(value: Any) -> Any:
+    """`value` is passed on by code that a call in C may have called: others may move before the call is over."""
+    if _active:
+        memory = _here()
+        if memory is not None and memory.halfway and memory.kernel.phase == RUNNING and not memory.kernel.dying:
+            memory.pause("")
+    return value
+
+
 def iterator(value: Any) -> Any:
     """An iterator over `value` is made next, for use later."""
     return walk(value, looping=False)

@@ -177,7 +177,7 @@ class Locations:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
         module = dict.get(thing, "__name__") if type(thing) is dict else None
-        if type(module) is str and vars(sys.modules.get(module, sys)) is thing:
+        if type(module) is str and (HOOKS in thing or vars(sys.modules.get(module, sys)) is thing):
             return self._namespace(module, thing)
         if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)

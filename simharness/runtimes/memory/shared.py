@@ -112,7 +112,7 @@ class Memory(Locations):
                 else:
                     self._meet(spot, actor, write)
                 if self.halfway:
-                    self._pause(spot.tracked.label + spot.key)
+                    self.pause(spot.tracked.label + spot.key)
                 return False
         elif not self._aside([(spot, write)]):
             return False
@@ -363,7 +363,7 @@ class Memory(Locations):
                     reads |= spot.bit
             if not (reads | writes) & ~seen:
                 if self.halfway and not seen:
-                    self._pause(label)
+                    self.pause(label)
                 return False
         elif not self._aside(touched):
             return False
@@ -376,7 +376,7 @@ class Memory(Locations):
         self.reads, self.writes = reads, writes
         return True
 
-    def _pause(self, label: str) -> None:
+    def pause(self, label: str) -> None:
         """Private memory is touched: a step, if that is in a call in C which is half-way through shared memory."""
         if self.kernel.actor in self.halfway:
             self.kernel.step(Operation(_READING, detail=label))
