@@ -66,6 +66,7 @@ class Greenlets:
             elif not kernel.dying:
                 actor.failure = error
                 kernel.fail(error, actor=actor.name)
+            del error  # its traceback holds this frame
         return self._end(actor)
 
     def _end(self, actor: Actor) -> greenlet:
@@ -103,18 +104,22 @@ class Greenlets:
         self.hub = getcurrent()
         report = sys.unraisablehook
         # What is raised in the `finally` of a generator cannot reach a caller.
-        sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)
-        for actor in actors:
-            body = actor.greenlet
-            if actor.host is actor and body is not None and not body.dead and body not in self._pool:
-                self._kernel.actor = actor
-                body.throw(GreenletExit)
-        sys.unraisablehook = report
+        sys.unraisablehook = quiet = lambda what: None if what.exc_type is GreenletExit else report(what)
+        try:
+            for actor in actors:
+                body = actor.greenlet
+                if actor.host is actor and body is not None and not body.dead and body not in self._pool:
+                    self._kernel.actor = actor
+                    body.throw(GreenletExit)
+        finally:
+            if sys.unraisablehook is quiet:
+                sys.unraisablehook = report
 
     def close(self) -> None:
-        """Release the pooled greenlets, which the garbage collector cannot reach."""
+        """Release the pooled greenlets, which the garbage collector cannot reach, and the kernel, which refers back."""
         while self._pool:
             self._pool.pop().throw()
+        del self._kernel
 
 
 def _is_success(error: BaseException) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +25,9 @@ NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
 _MODULES = (primitives, thread, queues, sqlite, files, time, randomness, refused, logs, imports, tasks)
+COLLECT_ALL_EVERY = 20
+"""Installing looks through all objects: what would be garbage is collected first, old garbage not each time."""
+_installations = itertools.count(1)
 _blocks: list[Patches] = []
 """An entry for each active block of `installed`; all entries are the same object."""
 
@@ -36,6 +41,7 @@ def installed() -> Iterator[None]:
     """
     patches = _blocks[0] if _blocks else Patches()
     if not _blocks:
+        gc.collect(2 if next(_installations) % COLLECT_ALL_EVERY == 0 else 1)
         for module in _MODULES:
             module.install(patches)
         patches.apply()

@@ -67,6 +67,7 @@ class Simulation:
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:
+            stack.callback(self.kernel.loop.close)
             stack.callback(self.kernel.close)
             if self.instrument:
                 from simharness.instrument.loader import importing
@@ -77,6 +78,7 @@ class Simulation:
             stack.callback(control.forget, self.kernel)
             control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
             stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+            stack.callback(self._collect_last)
             if gc.isenabled():
                 gc.disable()
                 stack.callback(gc.enable)
@@ -125,12 +127,17 @@ class Simulation:
             kernel.bury()
             control.end_execution(kernel)
 
-    def _collect(self) -> None:
+    def _collect(self, generation: int | None = None) -> None:
         """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""
         if self.world is not None:
             self.world.release()
         self.kernel.clear()
-        gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
+        gc.collect(generation if generation is not None else 0 if self.executions % COLLECT_ALL_EVERY else 2)
+
+    def _collect_last(self) -> None:
+        """Collect what the exploration leaves: the next one looks through everything that there is, garbage too."""
+        self._collect(1)
+        self.world = None
 
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
