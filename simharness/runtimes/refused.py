@@ -7,13 +7,16 @@ ends the exploration nevertheless. Outside a simulation everything works as alwa
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from types import CoroutineType, FrameType
 from typing import Any, NamedTuple, NoReturn
 
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel, current
 from simharness.errors import Refused
 from simharness.places import is_foreign, place_of
@@ -173,6 +176,23 @@ def virtual_kill(pid: int, number: int, /) -> None:
         raise ProcessLookupError(3, "No such process")
 
 
+_raise_signal: Any = signal.raise_signal
+_interrupt_main: Any = _thread.interrupt_main
+
+
+def _sent_to_itself(genuine: Any) -> Any:
+    """Return a function that sends a signal to this process; in a simulation it is the code under test that interrupts itself."""
+
+    def sends(*arguments: Any) -> None:
+        if current() is None:
+            genuine(*arguments)
+            return
+        with INTERRUPTS.expected():
+            genuine(*arguments)
+
+    return sends
+
+
 def install(patches: Patches) -> None:
     """Plan the refusals, except of calls that another runtime has planned to replace."""
     for name in _ALWAYS:
@@ -192,3 +212,5 @@ def install(patches: Patches) -> None:
             if genuine is not None and not patches.planned(genuine):
                 patches.everywhere(genuine, Refusal(f"{door.module}.{name}", genuine, door.instead))
     patches.everywhere(_kill, virtual_kill)
+    for genuine in (_raise_signal, _interrupt_main):
+        patches.everywhere(genuine, _sent_to_itself(genuine))

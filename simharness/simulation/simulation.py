@@ -13,6 +13,7 @@ from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World, broken_check, name_of
 from simharness.engine.clock import nanoseconds
 from simharness.engine.faults import Faults
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
@@ -27,6 +28,7 @@ from simharness.search.strategy import Expected
 from simharness.settings import Settings
 from simharness.simulation.execution import Deadlock, Execution
 from simharness.simulation.processes import refuse, shared_memory
+from simharness.simulation.turns import TURNS
 from simharness.simulation.watchdog import Watchdog
 from simharness.trace.data import Trace
 from simharness.trace.recorder import Recorder, waiting
@@ -67,26 +69,34 @@ class Simulation:
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:
-            stack.callback(self.kernel.loop.close)
-            stack.callback(self.kernel.close)
-            if self.instrument:
-                from simharness.instrument.loader import importing
-
-                stack.enter_context(importing(self.instrument))
-            stack.enter_context(control.installed())
-            stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
-            stack.callback(control.forget, self.kernel)
-            control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
-            stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
-            stack.callback(self._collect_last)
-            if gc.isenabled():
-                gc.disable()
-                stack.callback(gc.enable)
+            stack.enter_context(INTERRUPTS.held())
+            stack.enter_context(TURNS.taken(self.scenario.name, self.settings.watchdog))
+            with INTERRUPTS.held(closed=True):
+                self._enter(stack)
             self._context = stack.pop_all()
         return self
 
+    def _enter(self, stack: ExitStack) -> None:
+        self.kernel.open()
+        stack.callback(self.kernel.close)
+        if self.instrument:
+            from simharness.instrument.loader import importing
+
+            stack.enter_context(importing(self.instrument))
+        stack.enter_context(control.installed())
+        stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
+        stack.callback(control.forget, self.kernel)
+        control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
+        stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+        stack.callback(self._collect_last)
+        stack.callback(gc.enable if gc.isenabled() else gc.disable)
+        gc.disable()
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._context.__exit__(kind, error, trace)
+        with INTERRUPTS.held(closed=True):
+            self._context.__exit__(kind, error, trace)
+        if INTERRUPTS.raised is not None and INTERRUPTS.raised is not error:
+            raise INTERRUPTS.raised
 
     def execute(
         self,
@@ -101,6 +111,7 @@ class Simulation:
         Raises:
             Misuse: the scenario is wrong. Nondeterminism: the plan could not be repeated.
         """
+        INTERRUPTS.check()
         kernel = self.kernel
         self.executions += 1
         if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
@@ -124,8 +135,11 @@ class Simulation:
         except BaseException as error:
             raise self._blame(error) from error
         finally:
-            kernel.bury()
-            control.end_execution(kernel)
+            try:
+                kernel.bury()
+            finally:
+                control.end_execution(kernel)
+                INTERRUPTS.check()
 
     def _collect(self, generation: int | None = None) -> None:
         """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""
