@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import typer
 
 from simharness.errors import HarnessBug, SimharnessError
+from simharness.places import words_of
 
 INCONCLUSIVE = 3
 
@@ -30,7 +31,7 @@ def errors() -> Iterator[None]:
     except BrokenPipeError:
         raise typer.Exit(0) from None
     except Exception as error:
-        say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
+        say(str(HarnessBug(f"unexpected {type(error).__name__}: {words_of(error)}")))
         traceback.print_exc()
         raise typer.Exit(HarnessBug.exit_status) from None
 

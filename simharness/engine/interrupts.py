@@ -1,9 +1,9 @@
 """Interrupts: what the handler of a signal raises (Ctrl-C, an alarm) ends the exploration, and never in the middle of the harness's work.
 
 While an exploration holds them, handlers that somebody has installed are called where code under test runs, and between two executions.
-Elsewhere they wait: half-made or half-undone replacements would stay. What a handler raises is kept, so that code under test which
-catches it, or a place from which Python lets nothing out (a finaliser), cannot lose it. A second signal that comes while one waits is handled
-at once, unless replacements are being made or undone.
+Elsewhere they wait: half-made or half-undone replacements would stay. What a handler raises is kept, so that code under test which catches
+it, or a place from which Python lets nothing out (a finaliser), cannot lose it. A second signal that comes while one waits is handled at
+once, unless replacements are being made or undone.
 """
 
 from __future__ import annotations

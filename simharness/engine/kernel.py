@@ -13,9 +13,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from simharness.engine.active import _active as _active
-from simharness.engine.active import current as current
-from simharness.engine.active import outside as outside
+from simharness.engine.active import _active, current, outside
 from simharness.engine.actors import ROOT, SHIFT, Actor, Failure
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
@@ -34,6 +32,8 @@ from simharness.engine.record import Record
 from simharness.engine.workspace import Workspace
 from simharness.errors import Misuse
 from simharness.places import callers
+
+__all__ = ["START", "THREAD", "Kernel", "_active", "current", "outside"]
 
 THREAD = Family("thread", said=False)
 START = Kind(THREAD, "start", Role.ABOUT_ACTORS, calls=("start()",))

@@ -23,6 +23,7 @@ from simharness.authoring.scenario import Scenario, is_drawn
 from simharness.errors import HarnessBug, Misuse, SimharnessError
 from simharness.exploring.explore import explore_case, failed
 from simharness.exploring.progress import Progress
+from simharness.places import words_of
 from simharness.settings import Settings
 from simharness.verdicts.results import Result, Verdict
 
@@ -59,7 +60,7 @@ def run(job: Job, how: How, progress: Progress | None = None) -> Result:
     try:
         return explore_case(job.scenario, how.strategy, job.parameters, how.stop_on_first, how.settings, progress)
     except Exception as error:
-        bug = HarnessBug(f"unexpected {type(error).__name__}: {error}")
+        bug = HarnessBug(f"unexpected {type(error).__name__}: {words_of(error)}")
         result = failed(job.scenario, job.parameters, how.strategy, bug, _monotonic() - began)
         return replace(result, bounds="".join(traceback.format_exception(error)))
 

@@ -123,6 +123,11 @@ def forget(kernel: Kernel) -> None:
     sqlite.forget(kernel)
 
 
+def interrupt(kernel: Kernel) -> None:
+    """Have the statements end that the execution's connections run; any OS thread may call this."""
+    sqlite.interrupt(kernel)
+
+
 def snapshot(kernel: Kernel) -> Tables:
     """Return the committed rows of every database of the execution: label, table, columns and rows."""
     return sqlite.snapshot(kernel)

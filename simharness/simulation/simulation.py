@@ -18,7 +18,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
 from simharness.instrument.marks import is_instrumented
-from simharness.places import is_our_bug, last_place
+from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
 from simharness.runtimes.failing import failing
 from simharness.runtimes.memory import names
@@ -59,6 +59,7 @@ class Simulation:
         self.checked = 0
         self.checks = False
         self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
+        self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
 
     @property
@@ -87,7 +88,7 @@ class Simulation:
         stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
         stack.callback(control.forget, self.kernel)
         control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
-        stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+        self._watchdog = stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
         stack.callback(self._collect_last)
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
@@ -97,6 +98,9 @@ class Simulation:
             self._context.__exit__(kind, error, trace)
         if INTERRUPTS.raised is not None and INTERRUPTS.raised is not error:
             raise INTERRUPTS.raised
+        stuck = self._watchdog.stuck
+        if stuck is not None and (error is None or isinstance(error, Stuck)):
+            raise Misuse(str(stuck)) from None
 
     def execute(
         self,
@@ -193,7 +197,7 @@ class Simulation:
         self.checks = self.checks or bool(world.checks_at_end)
         failure = kernel.failure
         if failure is not None and is_our_bug(failure.error):
-            raise HarnessBug(f"{type(failure.error).__name__}: {failure.error}") from failure.error
+            raise HarnessBug(f"{type(failure.error).__name__}: {words_of(failure.error)}") from failure.error
         if status in ("blocked", "abandoned"):
             failure = None
         return Execution(status, failure, kernel.record.keys, frozenset(world.outcomes))
@@ -226,8 +230,8 @@ class Simulation:
     def _blame(self, error: BaseException) -> SimharnessError:
         place = last_place(error)
         if place is None or is_our_bug(error):
-            return HarnessBug(f"{type(error).__name__}: {error}")
-        return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
+            return HarnessBug(f"{type(error).__name__}: {words_of(error)}")
+        return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {words_of(error)}")
 
     def record(self, keys: Sequence[int], failure: str | None, failed_at: int | None) -> Trace:
         """Run the execution with these choices again, for its trace.

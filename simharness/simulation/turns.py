@@ -39,7 +39,8 @@ class Turns:
         """
         if self._owner == get_ident():
             raise Misuse(
-                f"an exploration inside an exploration: {explores} inside {self._explored}; explore from outside of actors, scenarios and checks"
+                f"an exploration inside an exploration: {explores} inside {self._explored}; "
+                "explore from outside of actors, scenarios and checks"
             )
         self._wait(explores, patience)
         try:

@@ -25,6 +25,7 @@ from typing import IO, Any
 from simharness.authoring.loading import load
 from simharness.authoring.scenario import Scenario, is_drawn
 from simharness.errors import Nondeterminism, SimharnessError, TokenError
+from simharness.places import words_of
 from simharness.runtimes import control
 from simharness.search import tokens
 from simharness.settings import Settings
@@ -217,7 +218,7 @@ def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, A
     except SimharnessError as error:
         return {"error": str(error)}
     except BaseException as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": f"{type(error).__name__}: {words_of(error)}"}
 
 
 def _account(scenario: Scenario, token: str, settings: Settings) -> Account:

@@ -1,0 +1,131 @@
+"""Shows where C code holds the interpreter: no thread of Python runs then, and no handler of a signal, until that code returns.
+
+A timer of the operating system sends a signal for which `faulthandler` writes the lines, without the interpreter. As long as the
+interpreter is free, the watchdog's thread sets the timer anew. On systems without such timers nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+_SIGEV_THREAD_ID = 4
+_MONOTONIC = 1
+_register = faulthandler.register if hasattr(faulthandler, "register") else None
+_write = os.write
+
+
+_LIBC: Any = ctypes.CDLL(None) if sys.platform != "win32" else None
+
+
+class _Event(ctypes.Structure):
+    """`struct sigevent` of Linux."""
+
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("thread", ctypes.c_int),
+        ("rest", ctypes.c_char * 64),
+    )
+
+
+class _Times(ctypes.Structure):
+    """`struct itimerspec`: two pairs of seconds and nanoseconds."""
+
+    _fields_ = (
+        ("interval", ctypes.c_long),
+        ("interval_ns", ctypes.c_long),
+        ("value", ctypes.c_long),
+        ("value_ns", ctypes.c_long),
+    )
+
+
+class Held:
+    """What is written where, for the explorations of this process.
+
+    Attributes:
+        file: the file descriptor for `faulthandler`'s lines; the default is stderr.
+        supervised: another process reads them: they are written again and again while the interpreter is held, and the watchdog writes
+            a full stop whenever it is free. That process ends this one.
+    """
+
+    def __init__(self) -> None:
+        self.file = 2
+        self.supervised = False
+        self._timer: ctypes.c_void_p | None = None
+        self._signal = 0
+        self._seconds = 0.0
+
+    def watch(self, seconds: float) -> None:
+        """Begin: have lines written when `beat` has not been called for this long; call in the thread whose lines are wanted."""
+        if _register is None or sys.platform != "linux" or self._timer is not None:
+            return
+        number = free_signal()
+        if number is None:
+            return
+        try:
+            _register(number, file=self.file, all_threads=False, chain=False)
+        except (OSError, ValueError, RuntimeError):
+            return
+        timer = ctypes.c_void_p()
+        event = _Event(None, number, _SIGEV_THREAD_ID, threading.get_native_id(), b"")
+        if _libc().timer_create(_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)):
+            faulthandler.unregister(number)
+            return
+        self._timer, self._signal, self._seconds = timer, number, seconds
+        self.beat()
+
+    def beat(self) -> None:
+        """The interpreter is free."""
+        timer = self._timer
+        if timer is None:
+            return
+        first = self._seconds * (0.75 if self.supervised else 1.0)
+        again = self._seconds / 4 if self.supervised else 0.0
+        times = _Times(int(again), int(again % 1 * 1e9), int(first), int(first % 1 * 1e9))
+        _libc().timer_settime(timer, 0, ctypes.byref(times), None)
+        if self.supervised:
+            with contextlib.suppress(OSError):
+                _write(self.file, b".\n")
+
+    def end(self) -> None:
+        """Stop watching."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            _libc().timer_delete(timer)
+            faulthandler.unregister(self._signal)
+
+
+HELD = Held()
+"""That of this process."""
+
+
+def free_signal() -> int | None:
+    """Return a signal that nobody uses: it has no handler, of Python or of C, and is neither ignored nor blocked."""
+    known = [number for name in ("SIGRTMAX", "SIGUSR2", "SIGUSR1", "SIGURG") if (number := getattr(signal, name, None)) is not None]
+    if known and known[0] > signal.SIGUSR2:
+        known.insert(1, known[0] - 1)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else set()
+    free = [number for number in known if number not in blocked and _is_default(number)]
+    return int(free[0]) if free else None
+
+
+def _is_default(number: int) -> bool:
+    """Whether a signal has its default action: `signal.getsignal` does not know what C code has installed, such as `faulthandler`."""
+    if signal.getsignal(number) != signal.SIG_DFL:
+        return False
+    action = (ctypes.c_void_p * 64)()  # more than a `struct sigaction`, whose first member is the handler
+    if not hasattr(_libc(), "sigaction") or _libc().sigaction(int(number), None, ctypes.byref(action)):
+        return True
+    return not action[0]
+
+
+def _libc() -> Any:
+    return _LIBC
