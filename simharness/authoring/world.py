@@ -19,7 +19,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.liveness import Promise
 from simharness.engine.operations import Operation, Resource
-from simharness.errors import Misuse, SimharnessError, Stuck
+from simharness.errors import Lacking, Misuse, SimharnessError, Stuck, scarcity
 from simharness.places import Place, caller, last_place, repr_of, words_of
 from simharness.runtimes.trio.patches import run_async
 from simharness.trace.moves import OPTIONS
@@ -342,9 +342,11 @@ def _named(value: object) -> str:
     return repr(value) if type(value) in (bool, int, float, str) else f"a {type(value).__name__}"
 
 
-def broken_check(check: Check, error: BaseException) -> Misuse:
+def broken_check(check: Check, error: BaseException) -> SimharnessError:
     """Return the error for a check that raised something other than AssertionError."""
     place = last_place(error)
+    if (lacking := scarcity(error)) is not None:
+        return Lacking(f"{place or '?'}: {lacking}; check {name_of(check)} could not be made")
     said = " ".join(words_of(error).split())
     if said == "Cannot operate on a closed database.":
         said = "the database is closed (a process that crashes takes its connections with it: open one in the check)"

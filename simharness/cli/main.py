@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import FrameType
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +20,12 @@ import typer
 from simharness import __version__
 from simharness.authoring.loading import load, only_of
 from simharness.cli import step as command
-from simharness.cli.exits import INCONCLUSIVE
+from simharness.cli.exits import INCONCLUSIVE, Interrupt, interruptible
 from simharness.cli.exits import errors as _errors
 from simharness.cli.exits import say as _say
 from simharness.cli.incident import incident
+from simharness.cli.streams import quiet_when_nobody_reads
+from simharness.cli.supervised import supervised
 from simharness.engine.faults import KINDS, Faults
 from simharness.exploring.explore import replay
 from simharness.exploring.jobs import How, Job, Workers, interrupted, jobs_of, one_by_one
@@ -57,22 +57,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a replaced stream may lack it
-    app()
+    supervised(_run)
 
 
-@dataclass
-class _Interrupt:
-    """Handles Ctrl-C: the first one ends the exploration between two executions, the second one at once."""
-
-    pressed: bool = False
-
-    def __call__(self) -> bool:
-        return self.pressed
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
+def _run() -> None:
+    """Run the command line in this process; SIGTERM and SIGHUP do what Ctrl-C does."""
+    with interruptible(), quiet_when_nobody_reads():
+        app()
 
 
 def _version(asked: bool) -> None:
@@ -228,36 +219,32 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
     """Explore all jobs; return the results in the order of the jobs, and whether Ctrl-C ended the exploration."""
     from simharness.report.live import LiveProgress
 
-    interrupt = _Interrupt()
+    interrupt = Interrupt()
     results: dict[int, Result] = {}
     current: list[int] = []
     stopped = False
-    previous = signal.signal(signal.SIGINT, interrupt.handle)
-    try:
-        with LiveProgress(sys.stderr, len(jobs), interrupt) as progress:
-            try:
-                if workers > 1 and len(jobs) > 1:
-                    with Workers(workers, jobs, how, lambda job: progress.working_on(_name(job))) as pool:
-                        try:
-                            for index, result in pool.results(interrupt):
-                                results[index] = result
-                                progress.finished(result)
-                        except KeyboardInterrupt:
-                            current = pool.unfinished
-                            raise
-                else:
-                    for index, result in one_by_one(jobs, how, progress):
-                        results[index] = result
-                        if interrupt():
-                            raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                stopped = True
-                if workers == 1 or len(jobs) == 1:
-                    current = [len(results)] if len(results) < len(jobs) else []
-                for index in current:
-                    results[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    with interruptible(interrupt.handle), LiveProgress(sys.stderr, len(jobs), interrupt) as progress:
+        try:
+            if workers > 1 and len(jobs) > 1:
+                with Workers(workers, jobs, how, lambda job: progress.working_on(_name(job))) as pool:
+                    try:
+                        for index, result in pool.results(interrupt):
+                            results[index] = result
+                            progress.finished(result)
+                    except KeyboardInterrupt:
+                        current = pool.unfinished
+                        raise
+            else:
+                for index, result in one_by_one(jobs, how, progress):
+                    results[index] = result
+                    if interrupt():
+                        raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            stopped = True
+            if workers == 1 or len(jobs) == 1:
+                current = [len(results)] if len(results) < len(jobs) else []
+            for index in current:
+                results[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
     return [results[index] for index in sorted(results)], stopped
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import imports, logs, randomness, refused, time
@@ -45,6 +46,8 @@ class _Installed:
         try:
             if self._patches is None:
                 self._number += 1
+                if self._number == 1:
+                    sweep()
                 gc.collect(1 if self._number % COLLECT_ALL_EVERY else 2)
                 patches = Patches()
                 for module in _MODULES:

@@ -23,6 +23,7 @@ from typing import Any
 from zlib import crc32
 
 from simharness.engine.clock import EPOCH
+from simharness.engine.folders import Folder
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import INSPECTING
 from simharness.engine.record import VERSIONED
@@ -238,8 +239,9 @@ def _asked_by_user() -> Kernel | None:
 def _empty_folder(kernel: Kernel, parent: str) -> str:
     folder = _folders.get(kernel)
     if folder is None:
-        folder = _folders[kernel] = os.path.join(parent, f"simharness-{_getpid()}-{_urandom(6).hex()}")
-        weakref.finalize(kernel, shutil.rmtree, folder, True)
+        made = Folder(parent)
+        folder = _folders[kernel] = os.path.join(made.path, "tmp")
+        weakref.finalize(kernel, made.remove)
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder, 0o700)
     return folder

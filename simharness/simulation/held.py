@@ -10,13 +10,18 @@ import contextlib
 import ctypes
 import faulthandler
 import os
+import re
 import signal
 import sys
 import threading
 from typing import Any
 
+from simharness.places import is_foreign
+
 _SIGEV_THREAD_ID = 4
 _MONOTONIC = 1
+_HEADING = "(most recent call first)"
+_LINE = re.compile(r'File "(.*)", line (\d+) in (.*)')
 _register = faulthandler.register if hasattr(faulthandler, "register") else None
 _write = os.write
 
@@ -105,6 +110,37 @@ class Held:
 
 HELD = Held()
 """That of this process."""
+
+
+class Reports:
+    """What a supervised process writes, read by the process that supervises it from a pipe."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._text = ""
+        os.set_blocking(pipe, False)
+
+    def held(self) -> bool:
+        """Whether C code holds the interpreter: lines have come twice since it was free. Once, and the process may have been stopped."""
+        self._read()
+        return self._text.count(_HEADING) > 1
+
+    def where(self) -> str:
+        """Return the user's innermost line in what was written last, for the middle of a sentence."""
+        self._read()
+        for file, line, function in _LINE.findall(self._text):
+            if not is_foreign(file):
+                return f" at {os.path.relpath(file)}:{line} in {function}"
+        return ""
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._pipe)
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._pipe, 65536):
+                self._text = f"{self._text}{data.decode(errors='replace')}".rpartition("\n.\n")[2].removeprefix(".\n")
 
 
 def free_signal() -> int | None:

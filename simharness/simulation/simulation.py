@@ -16,7 +16,7 @@ from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
-from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
+from simharness.errors import HarnessBug, Lacking, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError, scarcity
 from simharness.instrument.marks import is_instrumented
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
@@ -196,6 +196,8 @@ class Simulation:
             self._check_at_end(world)
         self.checks = self.checks or bool(world.checks_at_end)
         failure = kernel.failure
+        if failure is not None and (lacking := scarcity(failure.error)) is not None:
+            raise Lacking(f"{last_place(failure.error) or '?'}: {lacking}; this execution proves nothing")
         if failure is not None and is_our_bug(failure.error):
             raise HarnessBug(f"{type(failure.error).__name__}: {words_of(failure.error)}") from failure.error
         if status in ("blocked", "abandoned"):
@@ -229,6 +231,8 @@ class Simulation:
 
     def _blame(self, error: BaseException) -> SimharnessError:
         place = last_place(error)
+        if (lacking := scarcity(error)) is not None:
+            return Lacking(f"{place or self.scenario.name}: {lacking}")
         if place is None or is_our_bug(error):
             return HarnessBug(f"{type(error).__name__}: {words_of(error)}")
         return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {words_of(error)}")
