@@ -7,7 +7,6 @@ of the harness shows a traceback, for the report.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import shutil
 import sys
@@ -20,10 +19,10 @@ import typer
 from simharness import __version__
 from simharness.authoring.loading import load, only_of
 from simharness.cli import step as command
-from simharness.cli.exits import INCONCLUSIVE, Interrupt, interruptible
 from simharness.cli.exits import errors as _errors
-from simharness.cli.exits import say as _say
 from simharness.cli.incident import incident
+from simharness.cli.signals import INCONCLUSIVE, Interrupt, interruptible
+from simharness.cli.signals import say as _say
 from simharness.cli.streams import quiet_when_nobody_reads
 from simharness.cli.supervised import supervised
 from simharness.engine.faults import KINDS, Faults
@@ -35,6 +34,7 @@ from simharness.search import tokens
 from simharness.search.named import STRATEGIES, check
 from simharness.settings import TRIO_ORDERS, Settings
 from simharness.simulation.difference import side_by_side
+from simharness.simulation.imports import watched_import
 from simharness.timeline.render import render
 from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.results import Result
@@ -54,15 +54,12 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a replaced stream may lack it
-    supervised(_run)
+    supervised(run)
 
 
-def _run() -> None:
-    """Run the command line in this process; SIGTERM and SIGHUP do what Ctrl-C does."""
-    with interruptible(), quiet_when_nobody_reads():
+def run() -> None:
+    """Run the command line in this process."""
+    with quiet_when_nobody_reads():
         app()
 
 
@@ -130,7 +127,8 @@ def explore(  # typer makes an option of each
         check(strategy, settings)
         files.check_writable(("--json", json), ("--html", html))
         Faults.of(faults)
-        jobs = jobs_of(paths, parameter or [], faults)
+        with watched_import():
+            jobs = jobs_of(paths, parameter or [], faults)
         results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
@@ -180,7 +178,8 @@ def replay_command(
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
         files.check_writable(("--html", html))
-        scenario = only_of(load(path), path, tokens.scenario_of(token))
+        with watched_import():
+            scenario = only_of(load(path), path, tokens.scenario_of(token))
         execution = replay(scenario, token)
         print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
@@ -206,7 +205,9 @@ def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCEN
     """List the scenarios of files, folders or modules, their parameters, and what each is about."""
     with _errors():
         for path in paths:
-            for scenario in load(path):
+            with watched_import():
+                scenarios = load(path)
+            for scenario in scenarios:
                 cases = list(scenario.cases())
                 print(f"{scenario.address}  ({len(cases)} {'case' if len(cases) == 1 else 'cases'})")
                 if scenario.about:

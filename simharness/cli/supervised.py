@@ -14,13 +14,15 @@ import signal
 import sys
 from collections.abc import Callable
 
-from simharness.cli.exits import INCONCLUSIVE, INTERRUPTING, say
+from simharness.cli.signals import INCONCLUSIVE, INTERRUPTING, interruptible, say
 from simharness.endings import end_with_parent
 from simharness.engine.folders import sweep
 from simharness.simulation.held import HELD, Reports
 
 NAP = 0.1
 """Real seconds between two looks at what the child writes; its end is noticed at once."""
+ABORTED = 130
+"""What typer makes of Ctrl-C."""
 FROM_TERMINAL = 128
 """`si_code` of a signal that the terminal sends to all processes in its foreground (SI_KERNEL)."""
 
@@ -28,7 +30,7 @@ FROM_TERMINAL = 128
 def supervised(run: Callable[[], None]) -> None:
     """Call `run`, which ends in an exit, in a child; end as it ends."""
     if not hasattr(os, "fork") or not hasattr(signal, "sigtimedwait"):
-        run()
+        _interruptibly(run, None)
         return
     parent = os.getpid()
     wanted = {signal.SIGCHLD, *INTERRUPTING}
@@ -37,8 +39,7 @@ def supervised(run: Callable[[], None]) -> None:
         reading, writing = os.pipe()
         child = os.fork()
     except OSError:  # few descriptors or processes
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        run()
+        _interruptibly(run, before)
         return
     if child:
         os.close(writing)
@@ -47,9 +48,24 @@ def supervised(run: Callable[[], None]) -> None:
     end_with_parent(parent)
     HELD.file, HELD.supervised = writing, True
     if not faulthandler.is_enabled():
-        faulthandler.enable(writing)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    run()
+        faulthandler.enable(writing, all_threads=False)
+    _interruptibly(run, before)
+
+
+def _interruptibly(run: Callable[[], None], mask: set[int] | set[signal.Signals] | set[int | signal.Signals] | None) -> None:
+    """Call `run`; SIGTERM and SIGHUP do what Ctrl-C does. `mask`: the signals to block once they have handlers."""
+    try:
+        with interruptible():
+            if mask is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            run()
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(INCONCLUSIVE)
+    except SystemExit as ending:
+        if ending.code != ABORTED:
+            raise
+        sys.exit(INCONCLUSIVE)
 
 
 class _Parent:
@@ -79,6 +95,8 @@ class _Parent:
         if code >= 0:
             sweep()
             return code
+        if -code in INTERRUPTING:
+            return self._ended("interrupted")
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         return self._ended(f"the process that explored was ended by {name}{self._reports.where()}: nothing is proved")
 

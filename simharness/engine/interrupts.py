@@ -3,11 +3,13 @@
 While an exploration holds them, handlers that somebody has installed are called where code under test runs, and between two executions.
 Elsewhere they wait: half-made or half-undone replacements would stay. What a handler raises is kept, so that code under test which catches
 it, or a place from which Python lets nothing out (a finaliser), cannot lose it. A second signal that comes while one waits is handled at
-once, unless replacements are being made or undone.
+once, unless replacements are being made or undone. SIGTERM and SIGHUP, where they have no handler, end the process when everything has been
+undone and removed.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from _thread import get_ident
@@ -21,6 +23,8 @@ from simharness.engine.active import under_way
 _get_handler = signal.getsignal
 _set_handler = signal.signal
 _main_thread = threading.main_thread
+_kill, _getpid = os.kill, os.getpid
+_ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
 
 
 class Interrupts:
@@ -34,7 +38,7 @@ class Interrupts:
         self.raised: BaseException | None = None
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
         self._waiting: list[tuple[int, FrameType | None]] = []
-        self._blocks = self._closed = self._expected = 0
+        self._blocks = self._closed = self._expected = self._ended_by = 0
 
     @contextmanager
     def held(self, closed: bool = False) -> Iterator[None]:
@@ -75,12 +79,20 @@ class Interrupts:
     def _take(self) -> None:
         if self._handlers or self._blocks > 1:
             return
-        self.raised = None
+        self.raised, self._ended_by = None, 0
         for number in signal.valid_signals():
             handler = _get_handler(number)
             if callable(handler):
                 self._handlers[number] = handler
                 _set_handler(number, self._handle)
+            elif number in _ENDING and handler == signal.SIG_DFL:
+                self._handlers[number] = self._end
+                _set_handler(number, self._handle)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal that ends the process: what the exploration has made is removed first."""
+        self._ended_by = number
+        raise KeyboardInterrupt
 
     def _give_back(self) -> None:
         """Restore the handlers, but for those that somebody has replaced since; then handle what waits."""
@@ -89,7 +101,7 @@ class Interrupts:
             number = next(iter(self._handlers))
             try:
                 if _get_handler(number) == self._handle:
-                    _set_handler(number, handlers[number])
+                    _set_handler(number, signal.SIG_DFL if handlers[number] == self._end else handlers[number])
                 self._handlers.pop(number, None)
             except BaseException as error:  # by a handler that has been restored
                 raised = error
@@ -99,6 +111,8 @@ class Interrupts:
                 handlers[number](number, frame)
             except BaseException as error:
                 raised = error
+        if self._ended_by:
+            _kill(_getpid(), self._ended_by)
         if raised is not None:
             raise raised
 

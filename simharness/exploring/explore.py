@@ -17,6 +17,7 @@ from typing import Any
 from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_case, is_drawn
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.faults import Faults
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.examples import open_case
 from simharness.exploring.progress import Progress
@@ -279,7 +280,7 @@ def explore_all(
     scenario = as_scenario(target)
     settings = settings or Settings()
     apart = replace(settings, confirm=False)
-    with control.installed():
+    with INTERRUPTS.held(), control.installed():
         results = [explore_case(scenario, strategy, case, stop_on_first, apart, progress) for case in scenario.cases(faults)]
     return confirmed(results, [scenario] * len(results), settings) if settings.confirm else results
 

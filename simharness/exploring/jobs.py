@@ -241,7 +241,7 @@ def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any], pa
     end_with_parent(parent)
     if supervised >= 0:
         HELD.file, HELD.supervised = supervised, True
-        faulthandler.enable(supervised)
+        faulthandler.enable(supervised, all_threads=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_DFL)

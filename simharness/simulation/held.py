@@ -57,19 +57,26 @@ class Held:
 
     Attributes:
         file: the file descriptor for `faulthandler`'s lines; the default is stderr.
+        ends: this process ends, with status 1, where the interpreter is held.
         supervised: another process reads them: they are written again and again while the interpreter is held, and the watchdog writes
             a full stop whenever it is free. That process ends this one.
     """
 
     def __init__(self) -> None:
         self.file = 2
-        self.supervised = False
+        self.supervised = self.ends = False
         self._timer: ctypes.c_void_p | None = None
         self._signal = 0
         self._seconds = 0.0
 
+    @property
+    def stderr(self) -> int:
+        """The file descriptor for a person."""
+        return 2 if self.supervised else self.file
+
     def watch(self, seconds: float) -> None:
         """Begin: have lines written when `beat` has not been called for this long; call in the thread whose lines are wanted."""
+        self._seconds = seconds
         if _register is None or sys.platform != "linux" or self._timer is not None:
             return
         number = free_signal()
@@ -84,11 +91,13 @@ class Held:
         if _libc().timer_create(_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)):
             faulthandler.unregister(number)
             return
-        self._timer, self._signal, self._seconds = timer, number, seconds
+        self._timer, self._signal = timer, number
         self.beat()
 
     def beat(self) -> None:
         """The interpreter is free."""
+        if self.ends:
+            faulthandler.dump_traceback_later(self._seconds, file=self.file, exit=True)
         timer = self._timer
         if timer is None:
             return
@@ -102,6 +111,8 @@ class Held:
 
     def end(self) -> None:
         """Stop watching."""
+        if self.ends:
+            faulthandler.cancel_dump_traceback_later()
         timer, self._timer = self._timer, None
         if timer is not None:
             _libc().timer_delete(timer)

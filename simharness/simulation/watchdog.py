@@ -145,7 +145,7 @@ class Watchdog:
             control.interrupt(self.kernel)
             return
         if first:
-            _write_stderr(2, f"simharness: {error}\n".encode(errors="backslashreplace"))
+            _write_stderr(HELD.stderr, f"simharness: {error}\n".encode(errors="backslashreplace"))
         self._interrupt(error)
         raised = type("Stuck", (Stuck,), {"__str__": lambda _: str(error)})
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(raised))
@@ -156,8 +156,8 @@ class Watchdog:
         if self._signal is None and not HELD.supervised:
             return  # it has been named
         error = self._stuck(frame)
-        _write_stderr(2, f"simharness: {error}\n".encode(errors="backslashreplace"))
-        if HELD.supervised:
+        _write_stderr(HELD.stderr, f"simharness: {error}\n".encode(errors="backslashreplace"))
+        if HELD.supervised or HELD.ends:
             _exit(STUCK_STATUS)
 
     def _interrupt(self, error: Stuck) -> None:
