@@ -7,6 +7,7 @@ that the same choices gave different runs; `HarnessBug` is ours. Each exception 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from opcode import opmap
 from typing import Any
@@ -62,6 +63,9 @@ class Ended(SimharnessError):
 
 
 _SCARCE = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EROFS") if hasattr(errno, name))
+_dup, _close = os.dup, os.close
+SPARE_DESCRIPTORS = 16
+_SCARCE_CODES = frozenset(f"SQLITE_IOERR_{name}" for name in ("WRITE", "FSYNC", "TRUNCATE", "SHMSIZE", "SHMOPEN", "SHMMAP"))
 _SCARCE_TEXTS = ("database or disk is full", "out of memory", "can't start new thread")
 
 
@@ -76,9 +80,26 @@ def scarcity(error: BaseException) -> str | None:
         return "out of memory"
     if isinstance(error, OSError):
         return f"{error.strerror}{f': {error.filename}' if error.filename else ''}" if error.errno in _SCARCE else None
+    if getattr(error, "sqlite_errorname", None) in _SCARCE_CODES:
+        return f"{error}: is the disk full?"
     if type(error).__name__ in ("OperationalError", "RuntimeError"):
+        if "unable to open database file" in str(error) and _few_descriptors():
+            return "too few file descriptors"
         return next((text for text in _SCARCE_TEXTS if text in str(error)), None)
     return None
+
+
+def _few_descriptors() -> bool:
+    """Whether this process can hardly open anything: SQLite does not say why it cannot open a file."""
+    opened: list[int] = []
+    try:
+        opened.extend(_dup(2) for _ in range(SPARE_DESCRIPTORS))
+    except OSError as error:
+        return error.errno in _SCARCE
+    finally:
+        for descriptor in opened:
+            _close(descriptor)
+    return False
 
 
 class Stuck(BaseException):

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from simharness.cli.signals import INCONCLUSIVE, say
+
 
 class _Quiet(io.RawIOBase):
     """Writes to a file descriptor, until nobody reads it any more."""
@@ -41,6 +43,10 @@ class _Quiet(io.RawIOBase):
                 self.dropping = True
             except BlockingIOError:
                 select.select((), (self._descriptor,), ())
+            except OSError:
+                if self._descriptor != 2:
+                    raise
+                self.dropping = True  # there is nowhere to report it
         return view.nbytes
 
 
@@ -57,23 +63,31 @@ def quiet_when_nobody_reads() -> Iterator[None]:
     streams = sys.stdout, sys.stderr = _text(raw[0], before[0]), _text(raw[1], before[1])
     try:
         yield
+        _flush(streams, raw)
     except KeyboardInterrupt:
         _hurry(raw)
         raise
     except SystemExit as ending:
-        if ending.code == 3:
+        if ending.code == INCONCLUSIVE:
             _hurry(raw)
+        _flush(streams, raw, quiet=bool(ending.code))
         raise
     finally:
-        try:
-            for stream in streams:
-                stream.flush()
-        except BaseException:
-            for each in raw:
-                each.dropping = True
-            raise
-        finally:
-            sys.stdout, sys.stderr = before
+        for each in raw:
+            each.dropping = True
+        sys.stdout, sys.stderr = before
+
+
+def _flush(streams: tuple[TextIO, TextIO], raw: tuple[_Quiet, _Quiet], quiet: bool = False) -> None:
+    """Write what is left; what cannot be written is an error, unless there is one already (`quiet`)."""
+    try:
+        for stream in streams:
+            stream.flush()
+    except OSError as error:
+        raw[0].dropping = True
+        if not quiet:
+            say(f"stdout cannot be written: {error.strerror}")
+            sys.exit(INCONCLUSIVE)
 
 
 def _hurry(streams: tuple[_Quiet, ...]) -> None:
