@@ -71,8 +71,10 @@ class Greenlets:
 
     def _end(self, actor: Actor) -> greenlet:
         after = self._after(actor)
-        assert actor.greenlet is not None
-        self._pool.append(actor.greenlet)
+        body = actor.greenlet
+        assert body is not None
+        self._pool.append(body)
+        actor.greenlet, actor.starter = None, body
         return after
 
     def _after(self, actor: Actor) -> greenlet:
@@ -119,7 +121,7 @@ class Greenlets:
         """Release the pooled greenlets, which the garbage collector cannot reach, and the kernel, which refers back."""
         while self._pool:
             self._pool.pop().throw()
-        del self._kernel
+        del self._kernel, self.hub
 
 
 def _is_success(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from types import CoroutineType, FrameType
 from typing import Any, NamedTuple, NoReturn
 
@@ -180,17 +181,16 @@ _raise_signal: Any = signal.raise_signal
 _interrupt_main: Any = _thread.interrupt_main
 
 
-def _sent_to_itself(genuine: Any) -> Any:
-    """Return a function that sends a signal to this process; in a simulation it is the code under test that interrupts itself."""
+def virtual_raise_signal(number: int, /) -> None:
+    """Send a signal to this process; in a simulation it is the code under test that interrupts itself."""
+    with INTERRUPTS.expected() if current() is not None else nullcontext():
+        _raise_signal(number)
 
-    def sends(*arguments: Any) -> None:
-        if current() is None:
-            genuine(*arguments)
-            return
-        with INTERRUPTS.expected():
-            genuine(*arguments)
 
-    return sends
+def virtual_interrupt_main(*number: int) -> None:
+    """Do the same, from another function."""
+    with INTERRUPTS.expected() if current() is not None else nullcontext():
+        _interrupt_main(*number)
 
 
 def install(patches: Patches) -> None:
@@ -212,5 +212,5 @@ def install(patches: Patches) -> None:
             if genuine is not None and not patches.planned(genuine):
                 patches.everywhere(genuine, Refusal(f"{door.module}.{name}", genuine, door.instead))
     patches.everywhere(_kill, virtual_kill)
-    for genuine in (_raise_signal, _interrupt_main):
-        patches.everywhere(genuine, _sent_to_itself(genuine))
+    patches.everywhere(_raise_signal, virtual_raise_signal)
+    patches.everywhere(_interrupt_main, virtual_interrupt_main)
