@@ -53,6 +53,10 @@ GROUPS = {
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
+    "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
+    "ended": ("tests/test_endings.py",),
+    "scarce": ("tests/test_scarce.py",),
+    "watchdog": ("tests/test_watchdog.py",),
 }
 MINUTES = 20
 

@@ -12,6 +12,9 @@ from typing import TextIO
 
 from simharness.cli.signals import INCONCLUSIVE, say
 
+CHUNK = 4096
+"""Bytes that a pipe takes at once."""
+
 
 class _Quiet(io.RawIOBase):
     """Writes to a file descriptor, until nobody reads it any more."""
@@ -38,7 +41,7 @@ class _Quiet(io.RawIOBase):
             if self.hurried and not select.select((), (self._descriptor,), (), 0)[1]:
                 break
             try:
-                return os.write(self._descriptor, view[: select.PIPE_BUF])
+                return os.write(self._descriptor, view[:CHUNK])
             except BrokenPipeError:
                 self.dropping = True
             except BlockingIOError:
