@@ -178,6 +178,16 @@ def real_pid():
     return randomness._getpid()
 
 
+def test_an_interrupt_of_one_thread_s_exploration_does_not_end_another_s():
+    verdicts = []
+    with Handler(Stop), SendsOnce("undo"), pytest.raises(Stop):
+        simharness.explore(lost_update)
+    thread = threading.Thread(target=lambda: verdicts.append(simharness.explore(many_orderings).verdict))
+    thread.start()
+    thread.join(60)
+    assert verdicts == ["verified"]
+
+
 def test_code_that_sends_itself_a_signal_catches_what_its_handler_raises():
     def scenario(world):
         def work():

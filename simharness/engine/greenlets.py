@@ -102,8 +102,9 @@ class Greenlets:
         raise GreenletExit
 
     def kill(self, actors: Iterable[Actor]) -> None:
-        """End these actors where they are."""
+        """End these actors where they are, all of them; what is raised in between (an interrupt) is raised at the end."""
         self.hub = getcurrent()
+        raised: BaseException | None = None
         report = sys.unraisablehook
         # What is raised in the `finally` of a generator cannot reach a caller.
         sys.unraisablehook = quiet = lambda what: None if what.exc_type is GreenletExit else report(what)
@@ -112,10 +113,15 @@ class Greenlets:
                 body = actor.greenlet
                 if actor.host is actor and body is not None and not body.dead and body not in self._pool:
                     self._kernel.actor = actor
-                    body.throw(GreenletExit)
+                    try:
+                        body.throw(GreenletExit)
+                    except BaseException as error:
+                        raised = error
         finally:
             if sys.unraisablehook is quiet:
                 sys.unraisablehook = report
+        if raised is not None:
+            raise raised
 
     def close(self) -> None:
         """Release the pooled greenlets, which the garbage collector cannot reach, and the kernel, which refers back."""

@@ -59,7 +59,7 @@ class Interrupts:
 
     def check(self) -> None:
         """Handle the signals that wait; raise what a handler raised, now or earlier. Call between executions."""
-        if get_ident() != _main_thread().ident:
+        if (not self._waiting and self.raised is None) or get_ident() != _main_thread().ident:
             return
         if not self._closed:
             while self._waiting:

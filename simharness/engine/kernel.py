@@ -138,11 +138,11 @@ class Kernel:
                     self.loop.mover(key).switch()
         finally:
             self.phase = ENDED
+            _active.clear()
             for actor in self.cast.stuck:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
             self.actor = None
-            _active.clear()
         if self.error is not None:
             raise self.error
 

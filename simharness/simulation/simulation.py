@@ -96,8 +96,8 @@ class Simulation:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):
             self._context.__exit__(kind, error, trace)
-        if INTERRUPTS.raised is not None and INTERRUPTS.raised is not error:
-            raise INTERRUPTS.raised
+        if error is None or error is not INTERRUPTS.raised:
+            INTERRUPTS.check()
         stuck = self._watchdog.stuck
         if stuck is not None and (error is None or isinstance(error, Stuck)):
             raise Misuse(str(stuck)) from None
