@@ -20,8 +20,9 @@ from typing import Any
 
 from simharness.engine.active import under_way
 
-_get_handler = signal.getsignal
-_set_handler = signal.signal
+_get_handler: Any = getattr(signal.getsignal, "__wrapped__", signal.getsignal)  # what it wraps makes no enumerations
+_set_handler: Any = getattr(signal.signal, "__wrapped__", signal.signal)
+_NUMBERS = tuple(map(int, signal.valid_signals()))
 _main_thread = threading.main_thread
 _kill, _getpid = os.kill, os.getpid
 _ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
@@ -80,7 +81,7 @@ class Interrupts:
         if self._handlers or self._blocks > 1:
             return
         self.raised, self._ended_by = None, 0
-        for number in signal.valid_signals():
+        for number in _NUMBERS:
             handler = _get_handler(number)
             if callable(handler):
                 self._handlers[number] = handler

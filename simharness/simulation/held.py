@@ -22,6 +22,11 @@ _SIGEV_THREAD_ID = 4
 _MONOTONIC = 1
 _HEADING = "(most recent call first)"
 _LINE = re.compile(r'File "(.*)", line (\d+) in (.*)')
+_LAST = int(getattr(signal, "SIGRTMAX", 0))
+_OTHERS = tuple(int(number) for name in ("SIGUSR2", "SIGUSR1", "SIGURG") if (number := getattr(signal, name, None)) is not None)
+_CANDIDATES = (*([_LAST, _LAST - 1] if _LAST else []), *_OTHERS)
+_mask: Any = getattr(getattr(signal, "pthread_sigmask", None), "__wrapped__", None)
+_get_handler: Any = getattr(signal.getsignal, "__wrapped__", signal.getsignal)  # what it wraps makes no enumerations
 _register = faulthandler.register if hasattr(faulthandler, "register") else None
 _write = os.write
 
@@ -156,17 +161,13 @@ class Reports:
 
 def free_signal() -> int | None:
     """Return a signal that nobody uses: it has no handler, of Python or of C, and is neither ignored nor blocked."""
-    known = [number for name in ("SIGRTMAX", "SIGUSR2", "SIGUSR1", "SIGURG") if (number := getattr(signal, name, None)) is not None]
-    if known and known[0] > signal.SIGUSR2:
-        known.insert(1, known[0] - 1)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else set()
-    free = [number for number in known if number not in blocked and _is_default(number)]
-    return int(free[0]) if free else None
+    blocked = _mask(signal.SIG_BLOCK, ()) if _mask is not None else ()
+    return next((number for number in _CANDIDATES if number not in blocked and _is_default(number)), None)
 
 
 def _is_default(number: int) -> bool:
     """Whether a signal has its default action: `signal.getsignal` does not know what C code has installed, such as `faulthandler`."""
-    if signal.getsignal(number) != signal.SIG_DFL:
+    if _get_handler(number) != signal.SIG_DFL:
         return False
     action = (ctypes.c_void_p * 64)()  # more than a `struct sigaction`, whose first member is the handler
     if not hasattr(_libc(), "sigaction") or _libc().sigaction(int(number), None, ctypes.byref(action)):
