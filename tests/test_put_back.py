@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import threading
 import time
+import traceback
 import uuid
 import warnings
 
@@ -81,6 +82,7 @@ class Handler:
     def __init__(self, kind):
         self.kind = kind
         self.called = 0
+        self.where = ""
 
     def __enter__(self):
         self.before = signal.signal(signal.SIGALRM, self)
@@ -92,6 +94,7 @@ class Handler:
 
     def __call__(self, number, frame):
         self.called += 1
+        self.where = "".join(traceback.format_stack(frame)[-6:])
         raise self.kind
 
 
@@ -350,7 +353,7 @@ def test_outside_of_explorations_nothing_is_held():
 def test_interrupts_at_random_moments_are_never_lost_and_leave_nothing_replaced():
     draw = random.Random(5)
     before = everything()
-    for _ in range(300):
+    for _ in range(200):
         scenario = draw.choice([lost_update, many_orderings])
         finished = False
         with Handler(KeyboardInterrupt) as handler:
@@ -363,6 +366,6 @@ def test_interrupts_at_random_moments_are_never_lost_and_leave_nothing_replaced(
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 finished = False
-            assert finished == (not handler.called)
+            assert finished == (not handler.called), handler.where
         after = everything()
         assert [name for name in before if after.get(name) is not before[name] and after.get(name) != before[name]] == []
