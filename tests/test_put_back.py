@@ -366,7 +366,6 @@ def test_interrupts_at_random_moments_are_never_lost_and_leave_nothing_replaced(
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 finished = False
-            # Python itself drops what is raised in the callback of a weak reference, also outside of `explore`.
-            assert finished == (not handler.called) or os.path.dirname(simharness.__file__) not in handler.where, handler.where
+            assert finished == (not handler.called), handler.where
         after = everything()
         assert [name for name in before if after.get(name) is not before[name] and after.get(name) != before[name]] == []

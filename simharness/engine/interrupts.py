@@ -80,7 +80,6 @@ class Interrupts:
     def _take(self) -> None:
         if self._handlers or self._blocks > 1:
             return
-        self.raised, self._ended_by = None, 0
         for number in _NUMBERS:
             handler = _get_handler(number)
             if callable(handler):
@@ -89,6 +88,7 @@ class Interrupts:
             elif number in _ENDING and handler == signal.SIG_DFL:
                 self._handlers[number] = self._end
                 _set_handler(number, self._handle)
+        self.raised, self._ended_by = None, 0  # now, as this may release objects with callbacks
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal that ends the process: what the exploration has made is removed first."""
