@@ -123,6 +123,22 @@ def callers() -> tuple[Place, ...]:
     return tuple(places)
 
 
+def words_of(error: BaseException) -> str:
+    """Return an exception's text; where its `__str__` raises, say so."""
+    try:
+        return str(error)
+    except Exception as raised:
+        return f"<its __str__ raises {type(raised).__name__}>"
+
+
+def repr_of(value: object) -> str:
+    """Return a value's repr; where that raises, say so."""
+    try:
+        return repr(value)
+    except Exception as raised:
+        return f"<{type(value).__name__}: its __repr__ raises {type(raised).__name__}>"
+
+
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 
 

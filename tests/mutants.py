@@ -59,6 +59,10 @@ GROUPS = {
     "memory": ("tests/test_halfway.py",),
     "objects": ("tests/test_objects.py",),
     "outside": ("tests/outside",),
+    "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
+    "ended": ("tests/test_endings.py",),
+    "scarce": ("tests/test_scarce.py",),
+    "watchdog": ("tests/test_watchdog.py",),
 }
 MINUTES = 20
 

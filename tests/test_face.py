@@ -206,7 +206,7 @@ def options_of(command):
     return {option for parameter in command.params for option in parameter.opts if option.startswith("-")} | {"--help"}
 
 
-OTHERS = {"--interleave", "--interleave-replay", "--pdb", "--lf", "--runxfail"}
+OTHERS = {"--interleave", "--interleave-abort", "--interleave-replay", "--pdb", "--lf", "--runxfail"}
 """The options of the pytest plugin, which a test of its own holds, and of pytest itself."""
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 

@@ -6,6 +6,8 @@ import _thread
 import fcntl
 import os
 import signal
+import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -247,3 +249,118 @@ def test_no_watching_when_the_time_is_zero():
     before = _thread._count()
     with Watchdog(Kernel(), 0):
         assert _thread._count() == before
+
+
+def test_a_statement_of_sqlite_that_does_not_end_is_interrupted():
+    def scenario(world):
+        def counts():
+            base = sqlite3.connect(":memory:")
+            base.execute("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n").fetchall()
+
+        world.actor("counter", counts)
+
+    message = explore(scenario)
+    assert message.startswith("counter is stuck at ")
+    assert "in counts" in message
+
+
+class Endless(Exception):
+    def __str__(self):  # noqa: PLE0307
+        while True:
+            pass
+
+
+def test_the_text_of_an_exception_that_does_not_end_is_named():
+    def scenario(world):
+        def raises():
+            raise Endless
+
+        world.actor("one", raises)
+
+    message = explore(scenario)
+    assert message.startswith("the exploration is stuck at ")
+    assert "in __str__" in message
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_finaliser_that_does_not_end_is_named():
+    class Circle:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            while True:
+                pass
+
+    def scenario(world):
+        world.actor("one", lambda: Circle() and None)
+
+    message = explore(scenario)
+    assert message.startswith("the exploration is stuck at ")
+    assert "in __del__" in message
+
+
+def test_an_import_that_does_not_end_is_named(tmp_path, monkeypatch):
+    (tmp_path / "imports_endlessly.py").write_text("while True:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def scenario(world):
+        def work():
+            import imports_endlessly  # noqa: F401
+
+        world.actor("importer", work)
+
+    message = explore(scenario)
+    assert message.startswith("importer is stuck at ")
+    assert "imports_endlessly.py:" in message
+
+
+def test_the_harness_is_not_stuck_while_it_computes_something_itself():
+    from simharness.simulation.watchdog import _entered
+
+    def scenario(world):
+        frames.append(_entered(sys._getframe()))
+        world.actor("one", world.step, "x")
+
+    frames = []
+    simharness.explore(scenario)
+    assert frames[0].f_code.co_name == "scenario"
+    assert _entered(sys._getframe()) is None  # nothing of the harness's has called this
+
+
+class Silent(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+
+def test_an_exception_whose_text_raises_is_shown_as_such():
+    def scenario(world):
+        cell = world.shared(0, "c")
+
+        def raises():
+            cell.set(Silent())
+            raise Silent
+
+        world.actor("one", raises)
+
+    result = simharness.explore(scenario)
+    assert "one raised Silent: <its __str__ raises ValueError>" in result.counterexample.failure
+    assert "its __repr__ raises ValueError" in result.counterexample.timeline
+
+
+def test_an_exception_whose_text_raises_is_shown_as_such_in_set_up_and_in_a_check():
+    def set_up(world):
+        raise Silent
+
+    def check(world):
+        world.actor("one", world.step, "x")
+
+        @world.at_end
+        def broken():
+            raise Silent
+
+    for scenario in (set_up, check):
+        with pytest.raises(simharness.Misuse, match=r"raised Silent.*its __str__ raises ValueError"):
+            simharness.explore(scenario)

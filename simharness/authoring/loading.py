@@ -18,7 +18,7 @@ from types import ModuleType
 from simharness.authoring.scenario import Scenario
 from simharness.errors import Misuse
 from simharness.instrument.loader import Loader, convert
-from simharness.places import is_ours, last_place
+from simharness.places import is_ours, last_place, words_of
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _IMPORTS_US = re.compile(rb"^\s*(?:import|from)\b.*\bsimharness\b", re.MULTILINE)
@@ -221,4 +221,4 @@ def _executed(spec: ModuleSpec, file: str, named: str) -> ModuleType:
 
 def _not_importable(named: str, error: BaseException) -> Misuse:
     where = error.lineno if isinstance(error, SyntaxError) else (last_place(error) or "?")
-    return Misuse(f"{named} cannot be imported: {type(error).__name__}: {error} (at {where})")
+    return Misuse(f"{named} cannot be imported: {type(error).__name__}: {words_of(error)} (at {where})")

@@ -17,6 +17,7 @@ from typing import Any
 
 from simharness.engine.faults import Faults
 from simharness.errors import Misuse
+from simharness.places import words_of
 from simharness.runtimes.trio.order import require
 from simharness.runtimes.trio.patches import run_async
 from simharness.search import tokens
@@ -131,7 +132,7 @@ class Scenario:
             verdict = expect(**self._wanted_by(expect, parameters))
         except Exception as error:
             raise Misuse(
-                f"scenario {self.name}: its expect raised {type(error).__name__}: {error}; it is called with {parameters}"
+                f"scenario {self.name}: its expect raised {type(error).__name__}: {words_of(error)}; it is called with {parameters}"
             ) from error
         if not _is_verdict(verdict):
             raise Misuse(f"scenario {self.name}: its expect returned {verdict!r}; it must return one of {', '.join(VERDICTS)}{_NAMED}")

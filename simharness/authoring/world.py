@@ -19,8 +19,8 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.liveness import Promise
 from simharness.engine.operations import Operation, Resource
-from simharness.errors import Misuse, SimharnessError, Stuck
-from simharness.places import Place, caller, last_place
+from simharness.errors import Lacking, Misuse, SimharnessError, Stuck, scarcity
+from simharness.places import Place, caller, last_place, repr_of, words_of
 from simharness.runtimes.trio.patches import run_async
 from simharness.trace.moves import OPTIONS
 
@@ -56,7 +56,7 @@ class Cell:
         kernel.step(self._get)
         value = self._resource.state
         if kernel.tracing:
-            kernel.note(f"{self._resource.name} = {value!r}")
+            kernel.note(f"{self._resource.name} = {repr_of(value)}")
         return value
 
     def set(self, value: Any) -> None:
@@ -85,20 +85,20 @@ class Cell:
         if resource.state == expected:
             self._put(new)
             return True
-        self._kernel.note(f"{resource.name} stays {resource.state!r}: it is not {expected!r}")
+        self._kernel.note(f"{resource.name} stays {repr_of(resource.state)}: it is not {repr_of(expected)}")
         return False
 
     def wait_until(self, predicate: Callable[[Any], bool]) -> Any:
         """Wait until `predicate(value)` holds; return the value. The predicate must depend only on its argument."""
         resource = self._resource
         self._kernel.step(Operation(WAIT_UNTIL, resource, reads=resource.bit, enabled=lambda v: bool(predicate(v)), detail=resource.name))
-        self._kernel.note(f"{resource.name} = {resource.state!r}")
+        self._kernel.note(f"{resource.name} = {repr_of(resource.state)}")
         return resource.state
 
     def _put(self, value: Any) -> None:
         kernel = self._kernel
         if kernel.tracing:
-            kernel.note(f"{self._resource.name}: {self._resource.state!r} -> {value!r}")
+            kernel.note(f"{self._resource.name}: {repr_of(self._resource.state)} -> {repr_of(value)}")
         kernel.put(self._resource, value)
 
     def __repr__(self) -> str:
@@ -242,7 +242,7 @@ class World:
         taken = kernel.step(Operation(CHOOSE, options=len(options), detail=label))
         if kernel.tracing and actor is not None:
             del kernel.context[OPTIONS][actor.index]
-        kernel.note(f"{label or 'chosen'}: {options[taken]!r}")
+        kernel.note(f"{label or 'chosen'}: {repr_of(options[taken])}")
         return options[taken]
 
     def assume(self, condition: object) -> None:
@@ -342,10 +342,12 @@ def _named(value: object) -> str:
     return repr(value) if type(value) in (bool, int, float, str) else f"a {type(value).__name__}"
 
 
-def broken_check(check: Check, error: BaseException) -> Misuse:
+def broken_check(check: Check, error: BaseException) -> SimharnessError:
     """Return the error for a check that raised something other than AssertionError."""
     place = last_place(error)
-    said = " ".join(str(error).split())
+    if (lacking := scarcity(error)) is not None:
+        return Lacking(f"{place or '?'}: {lacking}; check {name_of(check)} could not be made")
+    said = " ".join(words_of(error).split())
     if said == "Cannot operate on a closed database.":
         said = "the database is closed (a process that crashes takes its connections with it: open one in the check)"
     return Misuse(

@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 import typer
 import typer.core
 
-from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.cli.signals import INCONCLUSIVE, say
+from simharness.errors import HarnessBug, Lacking, Misuse, SimharnessError, scarcity
+from simharness.places import words_of
 from simharness.visible import shortened, visible, visible_lines
 
-INCONCLUSIVE = 3
 MOST_SECONDS = 1e9
-LONGEST = 4_000
-"""Characters of an error."""
 Number = TypeVar("Number", float, float | None)
 
 
@@ -37,7 +36,11 @@ def errors() -> Iterator[None]:
     except BrokenPipeError:
         raise typer.Exit(0) from None
     except Exception as error:
-        say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
+        lacking = scarcity(error)
+        if lacking is not None:
+            say(str(Lacking(lacking)))
+            raise typer.Exit(Lacking.exit_status) from None
+        say(str(HarnessBug(f"unexpected {type(error).__name__}: {words_of(error)}")))
         sys.stderr.write(visible_lines(traceback.format_exc()).rstrip("\n") + "\n")
         raise typer.Exit(HarnessBug.exit_status) from None
 
@@ -79,11 +82,6 @@ def number(value: Number) -> Number:
     if value is not None and not abs(value) <= MOST_SECONDS:  # false for what is not a number, too
         raise Misuse(f"{value} is no number of seconds: give one such as 2.5")
     return value
-
-
-def say(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(f"simharness: {shortened(' '.join(text.split()), LONGEST)}\n")
 
 
 def put(text: str = "", width: int | None = None) -> None:

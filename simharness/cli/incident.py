@@ -29,6 +29,7 @@ from simharness.incident.timeline import Incident, incident_of, rendered
 from simharness.report import files
 from simharness.report.json_report import as_text
 from simharness.settings import Settings
+from simharness.simulation.imports import watched_import
 from simharness.timeline.render import render
 from simharness.visible import shortened
 
@@ -76,7 +77,8 @@ def incident(  # typer makes an option of each
     inputs = (*logs, db, scenario.partition("::")[0])
     files.check_writable(("--pytest", pytest), ("--json", json), ("--html", html), inputs=inputs)
     model, skew, max_seconds = Faults.of(faults), number(skew), number(max_seconds)
-    jobs = jobs_of([scenario], parameter or [])
+    with watched_import():
+        jobs = jobs_of([scenario], parameter or [])
     if len({job.scenario.name for job in jobs}) > 1:
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)

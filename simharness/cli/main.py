@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import FrameType
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +20,13 @@ import typer
 from simharness import __version__
 from simharness.authoring.loading import load, only_of
 from simharness.cli import step as command
-from simharness.cli.exits import INCONCLUSIVE, OneLine, number, put
+from simharness.cli.exits import OneLine, number, put
 from simharness.cli.exits import errors as _errors
-from simharness.cli.exits import say as _say
 from simharness.cli.incident import incident
+from simharness.cli.signals import INCONCLUSIVE, Interrupt, interruptible
+from simharness.cli.signals import say as _say
+from simharness.cli.streams import quiet_when_nobody_reads
+from simharness.cli.supervised import supervised
 from simharness.engine.faults import KINDS, Faults
 from simharness.exploring.explore import replay
 from simharness.exploring.jobs import How, Job, Workers, interrupted, jobs_of, one_by_one
@@ -35,6 +36,7 @@ from simharness.search import tokens
 from simharness.search.named import STRATEGIES, check
 from simharness.settings import TRIO_ORDERS, Settings
 from simharness.simulation.difference import side_by_side
+from simharness.simulation.imports import watched_import
 from simharness.timeline.render import render
 from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.results import Result
@@ -56,25 +58,16 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
+    supervised(run)
+
+
+def run() -> None:
+    """Run the command line in this process."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a replaced stream may lack it
-    app()
-
-
-@dataclass
-class _Interrupt:
-    """Handles Ctrl-C: the first one ends the exploration between two executions, the second one at once."""
-
-    pressed: bool = False
-
-    def __call__(self) -> bool:
-        return self.pressed
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
+    with quiet_when_nobody_reads():
+        app()
 
 
 def _version(asked: bool) -> None:
@@ -141,7 +134,8 @@ def explore(  # typer makes an option of each
         check(strategy, settings)
         files.check_writable(("--json", json), ("--html", html))
         Faults.of(faults)
-        jobs = jobs_of(paths, parameter or [], faults)
+        with watched_import():
+            jobs = jobs_of(paths, parameter or [], faults)
         results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
@@ -191,7 +185,8 @@ def replay_command(
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
         files.check_writable(("--html", html))
-        scenario = only_of(load(path), path, tokens.scenario_of(token))
+        with watched_import():
+            scenario = only_of(load(path), path, tokens.scenario_of(token))
         execution = replay(scenario, token)
         print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
@@ -218,7 +213,9 @@ def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCEN
     """List the scenarios of files, folders or modules, their parameters, and what each is about."""
     with _errors():
         for path in paths:
-            for scenario in load(path):
+            with watched_import():
+                scenarios = load(path)
+            for scenario in scenarios:
                 cases = list(scenario.cases())
                 put(f"{scenario.address}  ({len(cases)} {'case' if len(cases) == 1 else 'cases'})")
                 if scenario.about:
@@ -231,36 +228,32 @@ def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result],
     """Explore all jobs; return the results in the order of the jobs, and whether Ctrl-C ended the exploration."""
     from simharness.report.live import LiveProgress
 
-    interrupt = _Interrupt()
+    interrupt = Interrupt()
     results: dict[int, Result] = {}
     current: list[int] = []
     stopped = False
-    previous = signal.signal(signal.SIGINT, interrupt.handle)
-    try:
-        with LiveProgress(sys.stderr, len(jobs), interrupt) as progress:
-            try:
-                if workers > 1 and len(jobs) > 1:
-                    with Workers(workers, jobs, how, lambda job: progress.working_on(_name(job))) as pool:
-                        try:
-                            for index, result in pool.results(interrupt):
-                                results[index] = result
-                                progress.finished(result)
-                        except KeyboardInterrupt:
-                            current = pool.unfinished
-                            raise
-                else:
-                    for index, result in one_by_one(jobs, how, progress):
-                        results[index] = result
-                        if interrupt():
-                            raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                stopped = True
-                if workers == 1 or len(jobs) == 1:
-                    current = [len(results)] if len(results) < len(jobs) else []
-                for index in current:
-                    results[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    with interruptible(interrupt.handle), LiveProgress(sys.stderr, len(jobs), interrupt) as progress:
+        try:
+            if workers > 1 and len(jobs) > 1:
+                with Workers(workers, jobs, how, lambda job: progress.working_on(_name(job))) as pool:
+                    try:
+                        for index, result in pool.results(interrupt):
+                            results[index] = result
+                            progress.finished(result)
+                    except KeyboardInterrupt:
+                        current = pool.unfinished
+                        raise
+            else:
+                for index, result in one_by_one(jobs, how, progress):
+                    results[index] = result
+                    if interrupt():
+                        raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            stopped = True
+            if workers == 1 or len(jobs) == 1:
+                current = [len(results)] if len(results) < len(jobs) else []
+            for index in current:
+                results[index] = interrupted(jobs[index], how, progress.executions, progress.so_far())
     return [results[index] for index in sorted(results)], stopped
 
 

@@ -17,6 +17,7 @@ from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
 from simharness.search import tokens
 from simharness.settings import Settings
+from simharness.simulation.imports import watched_import
 from simharness.step.lines import Lines
 from simharness.step.stepper import Stepper
 
@@ -34,7 +35,8 @@ def step(
 ) -> None:
     """Pick the actor that moves next, or step backwards; print the token of the steps taken."""
     with errors():
-        scenario = only_of(load(path), path, None if token is None else tokens.scenario_of(token))
+        with watched_import():
+            scenario = only_of(load(path), path, None if token is None else tokens.scenario_of(token))
         if token is not None and (parameter or faults):
             raise Misuse("the token names its case: leave out --parameter and --faults")
         stepper = Stepper(scenario, _case(scenario, parameter or [], faults), token, Settings())

@@ -68,13 +68,16 @@ class Greenlets:
             elif not kernel.dying:
                 actor.failure = error
                 kernel.fail(error, actor=actor.name)
+            del error  # its traceback holds this frame
         return self._end(actor)
 
     def _end(self, actor: Actor) -> greenlet:
         self._leaving.leave(actor)
         after = self._after(actor)
-        assert actor.greenlet is not None
-        self._pool.append(actor.greenlet)
+        body = actor.greenlet
+        assert body is not None
+        self._pool.append(body)
+        actor.greenlet, actor.starter = None, body
         return after
 
     def _after(self, actor: Actor) -> greenlet:
@@ -102,22 +105,32 @@ class Greenlets:
         raise GreenletExit
 
     def kill(self, actors: Iterable[Actor]) -> None:
-        """End these actors where they are."""
+        """End these actors where they are, all of them; what is raised in between (an interrupt) is raised at the end."""
         self.hub = getcurrent()
+        raised: BaseException | None = None
         report = sys.unraisablehook
         # What is raised in the `finally` of a generator cannot reach a caller.
-        sys.unraisablehook = lambda what: None if what.exc_type is GreenletExit else report(what)
-        for actor in actors:
-            body = actor.greenlet
-            if actor.host is actor and body is not None and not body.dead and body not in self._pool:
-                self._kernel.actor = actor
-                body.throw(GreenletExit)
-        sys.unraisablehook = report
+        sys.unraisablehook = quiet = lambda what: None if what.exc_type is GreenletExit else report(what)
+        try:
+            for actor in actors:
+                body = actor.greenlet
+                if actor.host is actor and body is not None and not body.dead and body not in self._pool:
+                    self._kernel.actor = actor
+                    try:
+                        body.throw(GreenletExit)
+                    except BaseException as error:
+                        raised = error
+        finally:
+            if sys.unraisablehook is quiet:
+                sys.unraisablehook = report
+        if raised is not None:
+            raise raised
 
     def close(self) -> None:
-        """Release the pooled greenlets, which the garbage collector cannot reach."""
+        """Release the pooled greenlets, which the garbage collector cannot reach, and the kernel, which refers back."""
         while self._pool:
             self._pool.pop().throw()
+        del self._kernel, self.hub
 
 
 def _is_success(error: BaseException) -> bool:

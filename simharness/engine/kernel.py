@@ -8,12 +8,12 @@ and the other movers. The greenlet that called `run` continues only when the exe
 from __future__ import annotations
 
 from _thread import get_ident
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenlet import getcurrent
 
+from simharness.engine.active import _active, current, outside
 from simharness.engine.actors import ROOT, SHIFT, Actor, Failure
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
@@ -32,30 +32,10 @@ from simharness.engine.workspace import Workspace
 from simharness.errors import Misuse
 from simharness.places import callers
 
+__all__ = ["Kernel", "_active", "current", "os_thread", "outside"]
+
 os_thread = get_ident
 """Returns the running OS thread also where the simulation has replaced the function of this name."""
-_active: list[tuple[Kernel, int]] = []
-"""The kernel whose execution is under way, and the OS thread that it runs on; at most one."""
-
-
-def current() -> Kernel | None:
-    """Return the kernel whose simulation the running code is part of; None outside a simulation and on other OS threads."""
-    if _active:
-        kernel, thread = _active[0]
-        if thread == get_ident():
-            return kernel
-    return None
-
-
-@contextmanager
-def outside() -> Iterator[None]:
-    """A block outside the simulation; it must not wait for actors."""
-    active = _active[:]
-    _active.clear()
-    try:
-        yield
-    finally:
-        _active[:] = active
 
 
 class Kernel:
@@ -87,13 +67,17 @@ class Kernel:
         self.clock = Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
         self.workspace = Workspace()
-        self.greenlets = Greenlets(self)
-        self.loop = Loop(self)
-        self._turn = self.loop.turn
+        self.open()
         self.modes: set[Mode] = set()
         self.on_log: Callable[[Any], None] | None = None
         self.phase = ENDED
         self._begin(Plan(), False)
+
+    def open(self) -> None:
+        """Make what `close` releases."""
+        self.greenlets = Greenlets(self)
+        self.loop = Loop(self)
+        self._turn = self.loop.turn
 
     def _begin(self, plan: Plan, tracing: bool) -> None:
         self.thread = get_ident()
@@ -153,11 +137,11 @@ class Kernel:
                     self.loop.mover(key).switch()
         finally:
             self.phase = ENDED
+            _active.clear()
             for actor in self.cast.stuck:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
             self.actor = None
-            _active.clear()
         if self.error is not None:
             raise self.error
 
@@ -265,10 +249,12 @@ class Kernel:
         self.buried = self.dying = True
         before = self.error
         _active.append((self, get_ident()))
-        self.greenlets.kill(left)
-        self.dying = False
-        self.actor = None
-        _active.clear()
+        try:
+            self.greenlets.kill(left)
+        finally:
+            self.dying = False
+            self.actor = None
+            _active.clear()
         if self.error is not None and self.error is not before:
             raise self.error
 
@@ -300,10 +286,12 @@ class Kernel:
 
     def close(self) -> None:
         """Release what outlives executions: the temporary folder and the pooled greenlets."""
-        self.bury()
-        self.workspace.close()
-        self.greenlets.close()
-        self.clear()
+        try:
+            self.clear()
+        finally:
+            self.workspace.close()
+            self.greenlets.close()
+            self.loop.close()
 
     def clear(self) -> None:
         """Release the record of the last execution."""

@@ -31,6 +31,10 @@ class Loop:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
+    def close(self) -> None:
+        """Release the kernel, which refers back, when the exploration is over."""
+        del self._kernel
+
     def turn(self, actor: Actor) -> int:
         """Make one round; it returns in the greenlet of the actor whose turn it is: usually this actor's, but Trio's tasks share one."""
         kernel = self._kernel
@@ -208,6 +212,8 @@ class Loop:
 
     def step_aside(self, operation: Operation) -> int:
         """Handle an operation outside the actors' run: in set-up and checks it happens at once, in a dying execution it does not happen."""
+        if not hasattr(self, "_kernel"):
+            raise Misuse(f"{caller() or '?'}: {operation!r} after the exploration that it belongs to")
         kernel = self._kernel
         if get_ident() != kernel.thread:
             kernel.give_up(Misuse(f"{caller() or '?'}: {operation!r} by a real thread from outside the simulation: {NO_ACTOR}"))

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 
+from simharness.engine.folders import Folder
 from simharness.places import without_addresses
-
-MEMORY_FOLDER = "/dev/shm"
-"""Where temporary folders are made, if it exists: it is in memory."""
 
 
 class Workspace:
     """A folder that is empty at the beginning of each execution that uses it, always at the same path."""
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Folder | None = None
 
     @property
     def path(self) -> str | None:
         """The path of the folder, or None if no execution has used it."""
-        return None if self._folder is None else self._folder.name
+        return None if self._folder is None else self._folder.path
 
     def empty(self) -> str:
         """Empty the folder, or create it; return its path."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="simharness-", dir=MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None)
-        for name in os.listdir(self._folder.name):
-            path = os.path.join(self._folder.name, name)
+            self._folder = Folder()
+        for name in os.listdir(self._folder.path):
+            path = os.path.join(self._folder.path, name)
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
-        return self._folder.name
+        return self._folder.path
 
     def canonical(self, text: str, others: Iterable[str] = ()) -> str:
         """Return the text without addresses and without the names of this temporary folder and of the others."""
-        own = [] if self._folder is None else [self._folder.name]
+        own = [] if self._folder is None else [self._folder.path]
         for folder in (*own, *others):
             text = text.replace(folder, "<temporary>")
         return without_addresses(text)
@@ -46,5 +43,5 @@ class Workspace:
     def close(self) -> None:
         """Remove the folder."""
         if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+            folder, self._folder = self._folder, None
+            folder.remove()

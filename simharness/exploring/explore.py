@@ -17,6 +17,7 @@ from typing import Any
 from simharness.authoring.scenario import Parameters, Scenario, as_scenario, fixed_case, is_drawn
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.faults import Faults
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.examples import open_case
 from simharness.exploring.progress import Progress
@@ -252,7 +253,8 @@ def explore(
     named.check(strategy, settings)
     given = parameters if faults is None else {**(parameters or {}), "faults": faults}
     case = open_case(scenario, given) if strategy == "hypothesis" else fixed_case(scenario, given)
-    result = Explorer(scenario, case, strategy, stop_on_first, settings, progress).run()
+    with INTERRUPTS.held():  # until the explorer is gone, too: what a handler raises in the callback of a weak reference would be lost
+        result = Explorer(scenario, case, strategy, stop_on_first, settings, progress).run()
     if settings.confirm:
         [result] = confirmed([result], [scenario], settings)
         if result.error is not None:
@@ -279,7 +281,7 @@ def explore_all(
     scenario = as_scenario(target)
     settings = settings or Settings()
     apart = replace(settings, confirm=False)
-    with control.installed():
+    with INTERRUPTS.held(), control.installed():
         results = [explore_case(scenario, strategy, case, stop_on_first, apart, progress) for case in scenario.cases(faults)]
     return confirmed(results, [scenario] * len(results), settings) if settings.confirm else results
 
@@ -331,9 +333,13 @@ def replay(target: Any, token: str, parameters: Parameters | None = None, settin
     Raises:
         TokenError: the token belongs to another scenario or case, or no longer fits the code.
     """
-    scenario = as_scenario(target)
+    with INTERRUPTS.held():
+        return _replayed(as_scenario(target), token, parameters, settings or Settings())
+
+
+def _replayed(scenario: Scenario, token: str, parameters: Parameters | None, settings: Settings) -> Replayed:
     parsed = scenario.read_token(token, None if parameters is None else fixed_case(scenario, parameters))
-    with Simulation(scenario, fixed_case(scenario, parsed.case), settings or Settings()) as simulation:
+    with Simulation(scenario, fixed_case(scenario, parsed.case), settings) as simulation:
         follow = tokens.Replay(simulation.kernel, parsed)
         execution, account = watched(simulation, (), follow.choose)
         follow.finish()

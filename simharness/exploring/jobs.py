@@ -7,6 +7,7 @@ its worker dies.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -20,13 +21,22 @@ from typing import Any
 
 from simharness.authoring.loading import load
 from simharness.authoring.scenario import Scenario, is_drawn
-from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.endings import end_with_parent
+from simharness.engine.folders import sweep
+from simharness.errors import Ended, HarnessBug, Lacking, Misuse, SimharnessError, scarcity
 from simharness.exploring.explore import explore_case, failed
 from simharness.exploring.progress import Progress
+from simharness.places import words_of
 from simharness.settings import Settings
+from simharness.simulation.held import HELD, Reports
+from simharness.simulation.watchdog import STUCK_STATUS
 from simharness.verdicts.results import Result, Verdict
 
 _monotonic = time.monotonic
+PATIENCE = 0.5
+"""Real seconds that a worker has to end when it is told to."""
+_FROM_OUTSIDE = (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM), -getattr(signal, "SIGHUP", signal.SIGTERM))
+"""Exit statuses of workers that somebody has killed: the user, or a system that is short of memory."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,10 @@ def run(job: Job, how: How, progress: Progress | None = None) -> Result:
     try:
         return explore_case(job.scenario, how.strategy, job.parameters, how.stop_on_first, how.settings, progress)
     except Exception as error:
-        bug = HarnessBug(f"unexpected {type(error).__name__}: {error}")
+        lacking = scarcity(error)
+        if lacking is not None:
+            return failed(job.scenario, job.parameters, how.strategy, Lacking(lacking), _monotonic() - began)
+        bug = HarnessBug(f"unexpected {type(error).__name__}: {words_of(error)}")
         result = failed(job.scenario, job.parameters, how.strategy, bug, _monotonic() - began)
         return replace(result, bounds="".join(traceback.format_exception(error)))
 
@@ -83,6 +96,31 @@ def interrupted(job: Job, how: How, executions: int, so_far: str) -> Result:
     )
 
 
+@dataclass
+class _Worker:
+    """A process that explores cases; `held`: it was ended, since C code held its interpreter."""
+
+    process: Any
+    reports: Reports
+    held: bool = False
+
+    def ended(self) -> SimharnessError:
+        """Return the error for the case for which the process has not given a result."""
+        status, where = self.process.exitcode, self.reports.where()
+        self.reports.close()
+        if self.held:
+            return Ended(f"C code holds the interpreter{where}, so nothing else can run: the worker process was ended")
+        if status == STUCK_STATUS:
+            return Ended("the worker process was stuck and has ended itself; it has named the line")
+        if status >= 0:
+            return HarnessBug(f"the worker process that explored this case ended with status {status}")
+        case = "the worker process that explored this case"
+        name = signal.Signals(-status).name if -status in signal.valid_signals() else f"signal {-status}"
+        if status in _FROM_OUTSIDE:
+            return Lacking(f"{case} was killed from outside, twice ({name}): is there too little memory?")
+        return HarnessBug(f"{case} crashed{where}: it ended with status {status} ({name})")
+
+
 class Workers:
     """Processes that explore cases. Use as a context; leaving it ends them.
 
@@ -96,18 +134,25 @@ class Workers:
         self._how = how
         self._show = show
         self._next = 0
-        self._running: dict[Any, tuple[Any, int]] = {}
+        self._running: dict[Any, tuple[_Worker, int]] = {}
+        self._again: list[int] = []
+        self._killed: set[int] = set()
         self._number = min(number, len(jobs))
 
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for process, _index in self._running.values():
-            process.terminate()
-        for process, _index in self._running.values():
-            process.join()
+    def __exit__(self, *error: object) -> None:
+        for worker, _ in self._running.values():
+            worker.process.terminate()
+        for worker, _ in self._running.values():
+            worker.process.join(PATIENCE)
+            if worker.process.is_alive():  # a scenario has installed a handler for the signal
+                worker.process.kill()
+                worker.process.join()
+            worker.reports.close()
         self._running.clear()
+        sweep()
 
     def results(self, interrupted: Callable[[], bool]) -> Iterator[tuple[int, Result]]:
         """Yield (index, result) as cases end, in any order; raise KeyboardInterrupt when `interrupted` returns true."""
@@ -115,7 +160,13 @@ class Workers:
             self._start()
         while self._running:
             for pipe in multiprocessing.connection.wait(list(self._running), timeout=0.2):
-                yield self._receive(pipe)
+                received = self._receive(pipe)
+                if received is not None:
+                    yield received
+            for worker, _ in list(self._running.values()):
+                if worker.reports.held():
+                    worker.held = True
+                    worker.process.kill()
             if interrupted():
                 raise KeyboardInterrupt
 
@@ -127,39 +178,55 @@ class Workers:
     def _start(self) -> None:
         context = _context()
         ours, theirs = context.Pipe()
+        reading, writing = os.pipe()
         inherited = [ours, *self._running] if context.get_start_method() == "fork" else []
-        process = context.Process(target=_work, args=(theirs, self._jobs, self._how, inherited), daemon=True)
+        supervised = writing if context.get_start_method() == "fork" else -1
+        process = context.Process(target=_work, args=(theirs, self._jobs, self._how, inherited, os.getpid(), supervised), daemon=True)
         process.start()
         theirs.close()
-        self._hand_out(ours, process)
+        os.close(writing)
+        self._hand_out(ours, _Worker(process, Reports(reading)))
 
-    def _hand_out(self, pipe: Any, process: Any) -> None:
+    def _hand_out(self, pipe: Any, worker: _Worker) -> None:
         """Give a worker its next job, or end it."""
-        if self._next >= len(self._jobs):
+        if not self._left():
             self._running.pop(pipe, None)
             pipe.close()
-            process.join()
+            worker.process.join()
+            worker.reports.close()
             return
-        self._running[pipe] = (process, self._next)
-        self._show(self._jobs[self._next])
+        if self._again:
+            index = self._again.pop()
+        else:
+            index, self._next = self._next, self._next + 1
+        self._running[pipe] = (worker, index)
+        self._show(self._jobs[index])
         with contextlib.suppress(OSError):
-            pipe.send(self._next)
-        self._next += 1
+            pipe.send(index)
 
-    def _receive(self, pipe: Any) -> tuple[int, Result]:
-        process, index = self._running[pipe]
+    def _left(self) -> bool:
+        return bool(self._again) or self._next < len(self._jobs)
+
+    def _receive(self, pipe: Any) -> tuple[int, Result] | None:
+        """Receive a case's result; None if its worker was killed, and the case is explored again by another."""
+        worker, index = self._running[pipe]
         job = self._jobs[index]
         try:
             result = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):
             del self._running[pipe]
-            process.join()
-            died = HarnessBug(f"the worker process that explored this case ended with status {process.exitcode}")
-            result = failed(job.scenario, job.parameters, self._how.strategy, died, 0.0)
-            if self._next < len(self._jobs):
+            pipe.close()
+            worker.process.join()
+            if worker.process.exitcode in _FROM_OUTSIDE and not worker.held and index not in self._killed:
+                self._killed.add(index)
+                self._again.append(index)
+                self._start()
+                return None
+            result = failed(job.scenario, job.parameters, self._how.strategy, worker.ended(), 0.0)
+            if self._left():
                 self._start()
         else:
-            self._hand_out(pipe, process)
+            self._hand_out(pipe, worker)
         case = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}
         return index, replace(result, parameters=case)
 
@@ -169,10 +236,15 @@ def _context() -> Any:
     return multiprocessing.get_context("fork" if "fork" in methods and os.uname().sysname == "Linux" else "spawn")
 
 
-def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any]) -> None:
+def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any], parent: int, supervised: int) -> None:
     """Receive indices and send back results, until the parent closes the pipe."""
+    end_with_parent(parent)
+    if supervised >= 0:
+        HELD.file, HELD.supervised = supervised, True
+        faulthandler.enable(supervised, all_threads=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_DFL)
     for other in inherited:
         other.close()
     while True:

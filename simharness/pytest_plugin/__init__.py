@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("interleave", "every ordering of threads (simharness)")
     group.addoption("--interleave", action="store_true", help="run every test under every ordering of its threads, not only marked ones")
     group.addoption("--interleave-replay", metavar="TOKEN", help="run only the execution that this token of a failing test names")
+    group.addoption(
+        "--interleave-abort",
+        action="store_true",
+        help="end the whole run where code of a test blocks in C and cannot be interrupted; otherwise its line is written, and it goes on",
+    )
     parser.addini(INI, "options for every test that is run under every ordering, as name=value", type="args", default=[])
     parser.addini(CORPUS_INI, "folder for tokens of failing executions, relative to rootdir", default=CORPUS_FOLDER)
 

@@ -15,12 +15,14 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from _pytest.outcomes import Failed
 from _pytest.pathlib import bestrelpath
 
 import simharness
 from simharness.authoring.scenario import Scenario
 from simharness.engine.clock import real_seconds
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, TokenError
 from simharness.places import is_foreign, is_ours, last_place
 from simharness.pytest_plugin import memory
@@ -34,6 +36,7 @@ from simharness.runtimes.memory.silent import only
 from simharness.search import tokens
 from simharness.settings import Settings
 from simharness.simulation.execution import Deadlock
+from simharness.simulation.held import HELD
 from simharness.simulation.simulation import Simulation
 from simharness.verdicts.counterexample import counterexample
 from simharness.verdicts.results import Replayed, Verdict
@@ -103,11 +106,14 @@ class Exploration:
             Unexplored: there is no verdict. If the verdict is "violated", what the failing execution raised.
         """
         __tracebackhide__ = hidden
+        HELD.file = self.item.config.stash.get(fault_handler_stderr_fd_key, 2)
+        HELD.ends = self.item.config.getoption("interleave_abort")
         token, began = self.item.config.getoption("interleave_replay"), real_seconds()
         try:
             check_runnable(self.item)
             own, names = self._scenario.__module__, self.options.settings.instrument
             with (
+                INTERRUPTS.held(),
                 only(own, names),
                 control.installed(),
                 self._body.prepared(),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+from _thread import LockType, allocate_lock
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from simharness.engine.folders import sweep
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import imports, logs, queue_insides, randomness, refused, time
 from simharness.runtimes.memory import shared
@@ -23,8 +27,50 @@ NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
 _MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, refused, logs, imports, tasks)
-_blocks: list[Patches] = []
-"""An entry for each active block of `installed`; all entries are the same object."""
+_acquire, _release = LockType.acquire, LockType.release  # replaced, too
+COLLECT_ALL_EVERY = 20
+"""Installing looks through all objects, so garbage is collected first; old garbage, which takes longer, not each time."""
+
+
+class _Installed:
+    """The replacements that are in place, for the active blocks of `installed` on all OS threads."""
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._patches: Patches | None = None
+        self._blocks = self._number = 0
+
+    def enter(self) -> None:
+        """A block begins: the first makes the replacements."""
+        _acquire(self._lock)
+        try:
+            if self._patches is None:
+                self._number += 1
+                if self._number == 1:
+                    sweep()
+                gc.collect(1 if self._number % COLLECT_ALL_EVERY else 2)
+                patches = Patches()
+                for module in _MODULES:
+                    module.install(patches)
+                patches.apply()
+                self._patches = patches
+            self._blocks += 1
+        finally:
+            _release(self._lock)
+
+    def leave(self) -> None:
+        """A block ends: the last undoes the replacements, whichever began first."""
+        _acquire(self._lock)
+        try:
+            self._blocks -= 1
+            if not self._blocks and self._patches is not None:
+                patches, self._patches = self._patches, None
+                patches.undo()
+        finally:
+            _release(self._lock)
+
+
+_installed = _Installed()
 
 
 @contextmanager
@@ -32,20 +78,15 @@ def installed() -> Iterator[None]:
     """Have the replacements in place for the length of a block.
 
     Every exploration does this itself; a block around many small ones saves each the search for everything to replace. Blocks may
-    overlap: the last to end undoes the replacements, whichever began first.
+    overlap, on one OS thread or on several.
     """
-    patches = _blocks[0] if _blocks else Patches()
-    if not _blocks:
-        for module in _MODULES:
-            module.install(patches)
-        patches.apply()
-    _blocks.append(patches)
+    with INTERRUPTS.held(closed=True):
+        _installed.enter()
     try:
         yield
     finally:
-        _blocks.pop()
-        if not _blocks:
-            patches.undo()
+        with INTERRUPTS.held(closed=True):
+            _installed.leave()
 
 
 def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
@@ -84,6 +125,12 @@ def where(kernel: Kernel, path: str) -> str:
 def forget(kernel: Kernel) -> None:
     """The exploration is over: release what was kept between executions."""
     sqlite.forget(kernel)
+    randomness.forget(kernel)
+
+
+def interrupt(kernel: Kernel) -> None:
+    """Have the statements end that the execution's connections run; any OS thread may call this."""
+    sqlite.interrupt(kernel)
 
 
 def snapshot(kernel: Kernel) -> Tables:

@@ -74,9 +74,18 @@ class Patches:
             raise
 
     def undo(self) -> None:
-        """Revert everything, last change first."""
+        """Revert everything, last change first; what is raised in between (an interrupt) is raised when all is reverted."""
+        raised: BaseException | None = None
         while self._undo:
-            self._undo.pop()()
+            for _ in range(2):  # once more, if the first was interrupted
+                try:
+                    self._undo[-1]()
+                    break
+                except BaseException as error:
+                    raised = error
+            self._undo.pop()
+        if raised is not None:
+            raise raised
 
     def _set(self, owner: Any, name: str, value: Any) -> None:
         before = vars(owner).get(name, _MISSING)

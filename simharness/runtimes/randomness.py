@@ -23,6 +23,7 @@ from typing import Any
 from zlib import crc32
 
 from simharness.engine.clock import EPOCH
+from simharness.engine.folders import Folder
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import INSPECTING
 from simharness.engine.record import VERSIONED
@@ -49,7 +50,7 @@ _getnode = uuid.getnode
 _names: Any = tempfile._RandomNameSequence  # type: ignore[attr-defined]  # makes the names of all temporary files
 _next_name: Callable[[Any], str] = _names.__next__
 _gettempdir: Callable[[], Any] = tempfile._gettempdir  # type: ignore[attr-defined]  # what both public functions ask
-_folders: weakref.WeakKeyDictionary[Kernel, str] = weakref.WeakKeyDictionary()
+_folders: weakref.WeakKeyDictionary[Kernel, Folder] = weakref.WeakKeyDictionary()
 
 
 # Streams
@@ -237,13 +238,20 @@ def _asked_by_user() -> Kernel | None:
 
 
 def _empty_folder(kernel: Kernel, parent: str) -> str:
-    folder = _folders.get(kernel)
-    if folder is None:
-        folder = _folders[kernel] = os.path.join(parent, f"simharness-{_getpid()}-{_urandom(6).hex()}")
-        weakref.finalize(kernel, shutil.rmtree, folder, True)
+    made = _folders.get(kernel)
+    if made is None:
+        made = _folders[kernel] = Folder(parent)
+    folder = os.path.join(made.path, "tmp")
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder, 0o700)
     return folder
+
+
+def forget(kernel: Kernel) -> None:
+    """Remove the folder for temporary files of an exploration that is over."""
+    made = _folders.pop(kernel, None)
+    if made is not None:
+        made.remove()
 
 
 def install(patches: Patches) -> None:

@@ -7,13 +7,17 @@ ends the exploration nevertheless. Outside a simulation everything works as alwa
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import importlib.util
 import os
+import signal
 import sys
+from contextlib import nullcontext
 from types import CoroutineType, FrameType
 from typing import Any, NamedTuple, NoReturn
 
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel, current
 from simharness.errors import Refused
 from simharness.places import is_foreign, place_of
@@ -173,6 +177,22 @@ def virtual_kill(pid: int, number: int, /) -> None:
         raise ProcessLookupError(3, "No such process")
 
 
+_raise_signal: Any = signal.raise_signal
+_interrupt_main: Any = _thread.interrupt_main
+
+
+def virtual_raise_signal(number: int, /) -> None:
+    """Send a signal to this process; in a simulation it is the code under test that interrupts itself."""
+    with INTERRUPTS.expected() if current() is not None else nullcontext():
+        _raise_signal(number)
+
+
+def virtual_interrupt_main(*number: int) -> None:
+    """Do the same, from another function."""
+    with INTERRUPTS.expected() if current() is not None else nullcontext():
+        _interrupt_main(*number)
+
+
 def install(patches: Patches) -> None:
     """Plan the refusals, except of calls that another runtime has planned to replace."""
     for name in _ALWAYS:
@@ -192,3 +212,5 @@ def install(patches: Patches) -> None:
             if genuine is not None and not patches.planned(genuine):
                 patches.everywhere(genuine, Refusal(f"{door.module}.{name}", genuine, door.instead))
     patches.everywhere(_kill, virtual_kill)
+    patches.everywhere(_raise_signal, virtual_raise_signal)
+    patches.everywhere(_interrupt_main, virtual_interrupt_main)

@@ -6,7 +6,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from simharness.engine.actors import ROOT, Failure
-from simharness.places import last_place, without_addresses
+from simharness.places import last_place, without_addresses, words_of
+
+LONGEST = 2_000
+"""Characters of an exception's text that a failure in words keeps."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ def describe(failure: Failure | None) -> str | None:
         return f"deadlock: {error}"
     place = last_place(error)
     where = f" at {place}" if place else ""
-    text = str(error).strip().splitlines()
-    message = without_addresses(text[0]) if text else ""
+    text = words_of(error).strip().splitlines()
+    message = without_addresses(text[0][:LONGEST]) if text else ""
     if isinstance(error, AssertionError):
         said = f": {message}" if message else ""
         actor = f" in {failure.actor}" if failure.actor not in (None, ROOT) else ""

@@ -13,11 +13,12 @@ from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World, broken_check, name_of
 from simharness.engine.clock import nanoseconds
 from simharness.engine.faults import Faults
+from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
-from simharness.errors import HarnessBug, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError
+from simharness.errors import HarnessBug, Lacking, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError, scarcity
 from simharness.instrument.marks import is_instrumented
-from simharness.places import is_our_bug, last_place
+from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
 from simharness.runtimes.failing import failing
 from simharness.runtimes.memory import names
@@ -27,6 +28,7 @@ from simharness.search.strategy import Expected
 from simharness.settings import Settings
 from simharness.simulation.execution import Deadlock, Execution
 from simharness.simulation.processes import refuse, shared_memory
+from simharness.simulation.turns import TURNS
 from simharness.simulation.watchdog import Watchdog
 from simharness.trace.data import Trace
 from simharness.trace.recorder import Recorder, waiting
@@ -57,6 +59,7 @@ class Simulation:
         self.checked = 0
         self.checks = False
         self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
+        self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
 
     @property
@@ -67,24 +70,37 @@ class Simulation:
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:
-            stack.callback(self.kernel.close)
-            if self.instrument:
-                from simharness.instrument.loader import importing
-
-                stack.enter_context(importing(self.instrument))
-            stack.enter_context(control.installed())
-            stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
-            stack.callback(control.forget, self.kernel)
-            control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
-            stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
-            if gc.isenabled():
-                gc.disable()
-                stack.callback(gc.enable)
+            stack.enter_context(INTERRUPTS.held())
+            stack.enter_context(TURNS.taken(self.scenario.name, self.settings.watchdog))
+            with INTERRUPTS.held(closed=True):
+                self._enter(stack)
             self._context = stack.pop_all()
         return self
 
+    def _enter(self, stack: ExitStack) -> None:
+        self.kernel.open()
+        stack.callback(self.kernel.close)
+        if self.instrument:
+            from simharness.instrument.loader import importing
+
+            stack.enter_context(importing(self.instrument))
+        stack.enter_context(control.installed())
+        stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
+        stack.callback(control.forget, self.kernel)
+        control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
+        self._watchdog = stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+        stack.callback(self._collect_last)
+        stack.callback(gc.enable if gc.isenabled() else gc.disable)
+        gc.disable()
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._context.__exit__(kind, error, trace)
+        with INTERRUPTS.held(closed=True):
+            self._context.__exit__(kind, error, trace)
+        if error is None or error is not INTERRUPTS.raised:
+            INTERRUPTS.check()
+        stuck = self._watchdog.stuck
+        if stuck is not None and (error is None or isinstance(error, Stuck)):
+            raise Misuse(str(stuck)) from None
 
     def execute(
         self,
@@ -99,6 +115,7 @@ class Simulation:
         Raises:
             Misuse: the scenario is wrong. Nondeterminism: the plan could not be repeated.
         """
+        INTERRUPTS.check()
         kernel = self.kernel
         self.executions += 1
         if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
@@ -122,15 +139,23 @@ class Simulation:
         except BaseException as error:
             raise self._blame(error) from error
         finally:
-            kernel.bury()
-            control.end_execution(kernel)
+            try:
+                kernel.bury()
+            finally:
+                control.end_execution(kernel)
+                INTERRUPTS.check()
 
-    def _collect(self) -> None:
+    def _collect(self, generation: int | None = None) -> None:
         """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""
         if self.world is not None:
             self.world.release()
         self.kernel.clear()
-        gc.collect(0 if self.executions % COLLECT_ALL_EVERY else 2)
+        gc.collect(generation if generation is not None else 0 if self.executions % COLLECT_ALL_EVERY else 2)
+
+    def _collect_last(self) -> None:
+        """Collect what the exploration leaves: the next one looks through everything that there is, garbage too."""
+        self._collect(1)
+        self.world = None
 
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
@@ -171,8 +196,10 @@ class Simulation:
             self._check_at_end(world)
         self.checks = self.checks or bool(world.checks_at_end)
         failure = kernel.failure
+        if failure is not None and (lacking := scarcity(failure.error)) is not None:
+            raise Lacking(f"{last_place(failure.error) or '?'}: {lacking}; this execution proves nothing")
         if failure is not None and is_our_bug(failure.error):
-            raise HarnessBug(f"{type(failure.error).__name__}: {failure.error}") from failure.error
+            raise HarnessBug(f"{type(failure.error).__name__}: {words_of(failure.error)}") from failure.error
         if status in ("blocked", "abandoned"):
             failure = None
         return Execution(status, failure, kernel.record.keys, frozenset(world.outcomes))
@@ -204,9 +231,11 @@ class Simulation:
 
     def _blame(self, error: BaseException) -> SimharnessError:
         place = last_place(error)
+        if (lacking := scarcity(error)) is not None:
+            return Lacking(f"{place or self.scenario.name}: {lacking}")
         if place is None or is_our_bug(error):
-            return HarnessBug(f"{type(error).__name__}: {error}")
-        return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {error}")
+            return HarnessBug(f"{type(error).__name__}: {words_of(error)}")
+        return Misuse(f"{place}: scenario {self.scenario.name} raised {type(error).__name__} during set-up: {words_of(error)}")
 
     def record(self, keys: Sequence[int], failure: str | None, failed_at: int | None) -> Trace:
         """Run the execution with these choices again, for its trace.

@@ -21,7 +21,7 @@ from simharness.engine.actors import ALTERNATIVES, SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
 from simharness.engine.record import VERSIONED
-from simharness.places import asker
+from simharness.places import asker, words_of
 from simharness.simulation.difference import Entry
 from simharness.simulation.execution import Deadlock, Execution
 from simharness.trace.log_lines import LogLines
@@ -176,7 +176,7 @@ def _end(kernel: Kernel, execution: Execution, clean: Callable[[str], str], rows
     yield "status", execution.status
     failure = execution.failure
     if failure is not None:
-        said = "" if isinstance(failure.error, Deadlock) else str(failure.error)
+        said = "" if isinstance(failure.error, Deadlock) else words_of(failure.error)
         yield FAILURE, clean(f"{failure.check or failure.actor or 'deadlock'}: {type(failure.error).__name__}: {' '.join(said.split())}")
     for stuck in waiting(kernel):
         yield "stuck", clean(str(replace(stuck, place=None)))

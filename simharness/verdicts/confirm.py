@@ -24,7 +24,9 @@ from typing import IO, Any
 
 from simharness.authoring.loading import load
 from simharness.authoring.scenario import Scenario, is_drawn
+from simharness.endings import end_with_parent
 from simharness.errors import Nondeterminism, SimharnessError, TokenError
+from simharness.places import words_of
 from simharness.runtimes import control
 from simharness.search import tokens
 from simharness.settings import Settings
@@ -124,6 +126,7 @@ def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[C
     given = {
         "path": list(map(str, sys.path)),
         "arguments": sys.argv,
+        "parent": os.getpid(),
         "replays": replays,
         "settings": {name: getattr(settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
     }
@@ -168,6 +171,7 @@ def _answers(process: subprocess.Popen[bytes], number: int, output: IO[bytes]) -
 
 def answer(given: Mapping[str, Any]) -> None:
     """Serve `_ask`: print one line of JSON for each replay."""
+    end_with_parent(given["parent"])
     sys.argv[:] = given["arguments"]
     output = os.dup(1)
     os.dup2(2, 1)  # what scenarios print goes elsewhere
@@ -193,8 +197,10 @@ def _apart(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # a scenario's file may have started threads; the child needs none of them
+        parent = os.getpid()
         child = os.fork()
     if not child:
+        end_with_parent(parent)
         try:
             with os.fdopen(writing, "wb") as pipe:
                 pickle.dump(_replayed(scenario, token, settings), pipe)
@@ -217,7 +223,7 @@ def _replayed(scenario: Scenario, token: str, settings: Settings) -> dict[str, A
     except SimharnessError as error:
         return {"error": str(error)}
     except BaseException as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": f"{type(error).__name__}: {words_of(error)}"}
 
 
 def _account(scenario: Scenario, token: str, settings: Settings) -> Account:

@@ -13,6 +13,7 @@ from typing import Any
 from simharness.authoring.scenario import Scenario
 from simharness.engine.actors import Failure
 from simharness.errors import Nondeterminism, SimharnessError, TokenError
+from simharness.places import words_of
 from simharness.search import tokens
 from simharness.settings import Settings
 from simharness.simulation.execution import Execution, describe
@@ -143,5 +144,5 @@ def _failed(what: str, error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    line = next(iter(str(error).splitlines()), "")
+    line = next(iter(words_of(error).splitlines()), "")
     return line if line and isinstance(error, SimharnessError) else f"{type(error).__name__}: {line}"

@@ -94,6 +94,16 @@ def _own(_: object) -> None:
     """Keep a weak reference distinct: Python shares those without a callback, so the program's could not be counted."""
 
 
+def interrupt(kernel: Kernel) -> None:
+    """Have the statements end that its connections run; any OS thread may call this."""
+    registry: Registry | None = kernel.context.get("sqlite")
+    for link in () if registry is None else list(registry.links):
+        connection = link.reference()
+        if connection is not None and not link.closed:
+            with contextlib.suppress(sqlite3.Error):
+                _Connection.interrupt(connection)
+
+
 def retire(link: Link, connection: Any) -> bool:
     """Close a connection as the program sees it, but keep it for the next execution; return whether that was possible."""
     if link.kept is None or not link.kept.keep(link, connection):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable
+
+from simharness.engine.folders import Folder
 
 STUBBORN = 20
 """How many more connections may be found held than free, after garbage was collected, before keeping ends."""
@@ -38,8 +38,9 @@ class Policy:
     def place(self, name: str, folder: str) -> str:
         """Return the path for a kept file: with this name, on the same file system as this folder."""
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="simharness-kept-", dir=folder)
-            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            made = Folder(folder)
+            self._folder = made.path
+            self._remove = weakref.finalize(self, made.remove)
         return os.path.join(self._folder, name)
 
     def remove(self) -> None:
