@@ -130,7 +130,7 @@ class Greenlets:
         """Release the pooled greenlets, which the garbage collector cannot reach, and the kernel, which refers back."""
         while self._pool:
             self._pool.pop().throw()
-        del self._kernel, self.hub
+        del self._kernel, self._leaving, self.hub
 
 
 def _is_success(error: BaseException) -> bool:
