@@ -31,6 +31,8 @@ class Interrupt:
     A signal that comes twice within a moment is one: a terminal, `timeout` and the parent process may each send it.
     """
 
+    came: ClassVar[bool] = False
+    """Whether a signal has come to this process."""
     _last: ClassVar[float] = -MOMENT
 
     def __init__(self) -> None:
@@ -55,6 +57,7 @@ class Interrupt:
 
     @staticmethod
     def _is_another() -> bool:
+        Interrupt.came = True
         before, Interrupt._last = Interrupt._last, _monotonic()
         return Interrupt._last - before >= MOMENT
 

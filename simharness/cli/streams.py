@@ -10,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from simharness.cli.signals import INCONCLUSIVE, say
+from simharness.cli.signals import INCONCLUSIVE, Interrupt, say
 
+PATIENCE = 2.0
+"""Seconds for which output waits for a reader once a signal has come."""
 CHUNK = 4096
 """Bytes that a pipe takes at once."""
 
@@ -38,19 +40,24 @@ class _Quiet(io.RawIOBase):
     def write(self, data: object) -> int:
         view = memoryview(data)  # type: ignore[arg-type]  # as above
         while not self.dropping:
-            if self.hurried and not select.select((), (self._descriptor,), (), 0)[1]:
-                break
+            if not self._takes_more(0 if self.hurried else PATIENCE):
+                if self.hurried or Interrupt.came:
+                    break
+                continue
             try:
                 return os.write(self._descriptor, view[:CHUNK])
             except BrokenPipeError:
                 self.dropping = True
             except BlockingIOError:
-                select.select((), (self._descriptor,), ())
+                continue
             except OSError:
                 if self._descriptor != 2:
                     raise
                 self.dropping = True  # there is nowhere to report it
         return view.nbytes
+
+    def _takes_more(self, seconds: float) -> bool:
+        return bool(select.select((), (self._descriptor,), (), seconds)[1])
 
 
 @contextlib.contextmanager
