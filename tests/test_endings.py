@@ -93,19 +93,30 @@ def file(tmp_path):
 class Command:
     """A command line that runs; `left()` says what it has left behind."""
 
-    def __init__(self, *arguments, pytest_too=False, **options):
+    def __init__(self, *arguments, pytest_too=False, preexec_fn=None, **options):
+        def prepare():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)  # what runs the tests in the background may ignore them
+            if preexec_fn is not None:
+                preexec_fn()
+
         self.mark = f"{os.getpid()}-{random.random()}"
         self.folders = all_folders()
         command = [sys.executable, "-m", *([] if pytest_too else ["simharness"]), *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", MARK: self.mark}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        self.process = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
+        self.process = subprocess.Popen(command, text=True, env=environment, start_new_session=True, preexec_fn=prepare, **pipes)  # noqa: PLW1509  # it only resets signals
 
     def end(self, number=None):
         """Send a signal, if it still runs; return (status, stdout, stderr)."""
         if number is not None and self.process.poll() is None:
             self.process.send_signal(number)
-        output, errors = self.process.communicate(timeout=60)
+        try:
+            output, errors = self.process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.orphans()
+            raise
         return self.process.returncode, output, errors
 
     def orphans(self):
