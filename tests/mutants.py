@@ -55,6 +55,7 @@ GROUPS = {
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
+    "auto": ("tests/test_auto.py", "tests/test_samplers.py"),
     "objects": ("tests/test_objects.py",),
 }
 MINUTES = 20

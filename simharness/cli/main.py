@@ -32,7 +32,7 @@ from simharness.exploring.jobs import How, Job, Workers, interrupted, jobs_of, o
 from simharness.report import files, html_report, json_report
 from simharness.report.table import Shown, case_name, console_for, report, words_of
 from simharness.search import tokens
-from simharness.search.named import STRATEGIES, check
+from simharness.search.named import DEFAULT, STRATEGIES, check
 from simharness.settings import TRIO_ORDERS, Settings
 from simharness.simulation.difference import side_by_side
 from simharness.timeline.render import render
@@ -93,7 +93,7 @@ def explore(  # typer makes an option of each
         list[str],
         typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
     ],
-    strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
+    strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = DEFAULT,
     faults: Annotated[
         str | None,
         typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),

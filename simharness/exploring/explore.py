@@ -58,6 +58,8 @@ class Reporter(Watcher):
 
     def before(self, rounds: Rounds, branch: int | None) -> None:
         """An execution is about to be run: report how far the exploration is, if it is time to."""
+        if not rounds.strategy.counted:
+            return  # the search is between two executions, where what is pending belongs to a plan that has not begun
         if self._tree is not None and branch is not None and rounds.execution is not None:
             self._tree.branch(branch, rounds.execution.keys)
         now = _monotonic()
@@ -200,6 +202,7 @@ class Explorer:
             first=None if any(map(is_drawn, self.parameters.values())) else rounds.repeats.first,
             branching=None if branching is None else (branching.points, branching.mean),
             never_reached=None if self.reached is None else self.reached.missing(),
+            sampled=tally.sampled,
             remarks=said,
         )
 
@@ -211,7 +214,7 @@ class Explorer:
 
 def explore(
     target: Any,
-    strategy: str = "dpor",
+    strategy: str = named.DEFAULT,
     parameters: Parameters | None = None,
     stop_on_first: bool = True,
     faults: Faults | str | None = None,
@@ -222,7 +225,8 @@ def explore(
 
     Args:
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
-        strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos", "hypothesis".
+        strategy: "auto" (each ordering once, with samples in between, which find bugs far from the first ordering), "dpor" (without
+            samples), "exhaustive" (every interleaving), or one that only samples: "random", "pct", "pos", "surw", "hypothesis".
         parameters: of the case; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
             what is not given is drawn as well.
         stop_on_first: end at the first violation; otherwise continue and count.
@@ -262,7 +266,7 @@ def explore(
 
 def explore_all(
     target: Any,
-    strategy: str = "dpor",
+    strategy: str = named.DEFAULT,
     stop_on_first: bool = True,
     faults: Faults | str | None = None,
     settings: Settings | None = None,

@@ -54,7 +54,7 @@ class Rounds:
 
     Attributes:
         strategy, tally, repeats, branching: those of the last round.
-        execution: the last one, None at the beginning of a round.
+        execution: the last one that counts (`Strategy.counted`), None at the beginning of a round.
         gave_up: why the exploration stopped before its end; None if it did not.
     """
 
@@ -109,7 +109,7 @@ class Rounds:
             plan = strategy.begin()
             if plan is None:
                 return strategy.exhausts
-            branch = None if self.branching is None or self.execution is None else len(plan) - 1
+            branch = None if self.branching is None or self.execution is None or not strategy.counted else len(plan) - 1
             if self.branching is not None and branch is not None:
                 self.branching.branch(branch)
             self._watcher.before(self, branch)
@@ -138,10 +138,15 @@ class Rounds:
         """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
-        execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
+        if strategy.counted:
+            execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
+        else:
+            execution = self.repeats.execute(0, plan, strategy.choose, strategy.expected())
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
-        if strategy.exhausts or execution.status != "abandoned":
+        if not strategy.counted:
+            tally.add_sample(execution)
+        elif strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
         if mark.holds:
             failing = execution.failure is not None and tally.first_failure is None

@@ -31,7 +31,7 @@ from simharness.pytest_plugin.options import Options, check_runnable, name_of
 from simharness.pytest_plugin.reporting import failing_ordering
 from simharness.runtimes import control
 from simharness.runtimes.memory.silent import only
-from simharness.search import tokens
+from simharness.search import named, tokens
 from simharness.settings import Settings
 from simharness.simulation.execution import Deadlock
 from simharness.simulation.simulation import Simulation
@@ -84,7 +84,7 @@ class Exploration:
         self.summary = Summary(
             _address(item, item.config.invocation_params.dir),
             strategy=options.strategy,
-            unit="orderings" if options.strategy == "dpor" else "executions",
+            unit="orderings" if options.strategy in named.REDUCED else "executions",
         )
         self._body = Executions(item, options.timescales)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)

@@ -46,6 +46,7 @@ def entry(result: Result) -> dict[str, Any]:
         "expected": result.expected,
         "as_expected": result.as_expected,
         "executions": result.executions,
+        "sampled": result.sampled,
         "redundant": result.redundant,
         "blocked": result.blocked,
         "deadlocks": result.deadlocks,

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simharness.report.by_scenario import MARK, STYLES, by_scenario
+from simharness.search.named import REDUCED
 from simharness.timeline.render import render
 from simharness.verdicts.results import EXCEPT, Counterexample, Result, Verdict
 
@@ -99,7 +100,7 @@ def _by_scenario(console: Console, results: Sequence[Result], about: Mapping[str
 
 
 def _runs(results: Sequence[Result]) -> str:
-    return "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
+    return "orderings" if all(result.strategy in REDUCED for result in results) else "executions"
 
 
 def counterexamples(console: Console, results: Sequence[Result], addresses: Addresses, shown: Shown) -> None:

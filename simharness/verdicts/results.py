@@ -107,7 +107,7 @@ class Result:
         strategy: its name.
         verdict: "verified", "violated" or "inconclusive".
         expected: the verdict that the scenario's author expects, which may name what is violated: "violated: run_once".
-        executions: how many ran to their end; under "dpor" each is a different ordering.
+        executions: how many ran to their end; under "auto" and "dpor" each is a different ordering.
         deadlocks: how many of them ended in a deadlock.
         blocked: how many were left out because an `assume` did not hold.
         redundant: how many repeated an ordering that had been run.
@@ -121,6 +121,7 @@ class Result:
         first: the first execution; a fresh process repeats it.
         branching: the number of points at which a depth-first search branched, and the mean number of branches.
         never_reached: the scheduling points, in functions that ran, that no execution reached (`Settings.reached`).
+        sampled: how many more executions "auto" drew between them, which cover nothing.
         remarks: where "verified" means less than it may seem: nothing is checked, or the actors never met; `bounds` says it, too.
     """
 
@@ -143,6 +144,7 @@ class Result:
     first: Witness | None = field(default=None, repr=False)
     branching: tuple[int, float] | None = None
     never_reached: tuple[str, ...] | None = None
+    sampled: int = 0
     remarks: tuple[str, ...] = ()
 
     @property
