@@ -56,6 +56,7 @@ GROUPS = {
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
     "auto": ("tests/test_auto.py", "tests/test_samplers.py"),
+    "proofs": ("tests/test_proofs.py",),
     "objects": ("tests/test_objects.py",),
 }
 MINUTES = 20

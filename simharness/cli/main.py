@@ -113,6 +113,9 @@ def explore(  # typer makes an option of each
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give up a case after this many seconds.")] = None,
     preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many preemptions.")] = None,
     delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many delays.")] = None,
+    proof: Annotated[
+        str | None, typer.Option(metavar="BOUND", help="A bound that is enough for a verdict: lateness=0, lateness<0.9, preemptions<=1.")
+    ] = None,
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of random numbers and of samplers.")] = 0,
     by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: the cases in which it fails.")] = False,
@@ -130,6 +133,7 @@ def explore(  # typer makes an option of each
             max_seconds=max_seconds,
             preemptions=preemptions,
             delays=delays,
+            proof=proof,
             depth=depth,
             seed=seed,
             instrument=tuple(instrument or ()),

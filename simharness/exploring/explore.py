@@ -20,6 +20,7 @@ from simharness.engine.faults import Faults
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.examples import open_case
 from simharness.exploring.progress import Progress
+from simharness.exploring.proofs import Proofs, Timeouts
 from simharness.exploring.rounds import Rounds, Watcher
 from simharness.runtimes import control
 from simharness.runtimes.trio import order as trio
@@ -27,7 +28,7 @@ from simharness.search import named, tokens
 from simharness.search.estimate import Estimate, Tree
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.execution import describe
+from simharness.simulation.execution import Execution, describe
 from simharness.simulation.repeating import WHAT_TO_DO, watched
 from simharness.simulation.simulation import Simulation
 from simharness.trace.reached import Reached
@@ -46,15 +47,15 @@ class Reporter(Watcher):
 
     def __init__(self, progress: Progress | None, began: float) -> None:
         self.progress = progress or Progress()
-        self._wanted = progress is not None
         self._began = self._round_began = began
         self._next_report = 0.0
         self._tree: Tree | None = None
+        self.timeouts = Timeouts()
 
     def begin(self, rounds: Rounds) -> None:
         """A round begins: the tree that the search walks is another one."""
         self._round_began = _monotonic()
-        self._tree = Tree() if self._wanted and rounds.branching is not None else None
+        self._tree = Tree() if rounds.branching is not None else None
 
     def before(self, rounds: Rounds, branch: int | None) -> None:
         """An execution is about to be run: report how far the exploration is, if it is time to."""
@@ -62,17 +63,26 @@ class Reporter(Watcher):
             return  # the search is between two executions, where what is pending belongs to a plan that has not begun
         if self._tree is not None and branch is not None and rounds.execution is not None:
             self._tree.branch(branch, rounds.execution.keys)
+        self.tick(rounds.tally.executions, rounds)
+
+    def after(self, rounds: Rounds, execution: Execution) -> None:
+        """An execution has ended."""
+        self.timeouts.after(rounds, execution)
+
+    def tick(self, executions: int, rounds: Rounds | None = None) -> None:
+        """Report how many executions have been run, if it is time to."""
         now = _monotonic()
         if now >= self._next_report:
             self._next_report = now + 0.1
-            self.progress.advanced(rounds.tally.executions, now - self._began, self._estimate(rounds, now - self._round_began))
+            self.progress.advanced(executions, now - self._began, None if rounds is None else self.estimate(rounds))
 
-    def _estimate(self, rounds: Rounds, seconds: float) -> Estimate | None:
-        """Return how much there is to do, in executions that run to their end; `seconds` is what those so far took."""
+    def estimate(self, rounds: Rounds, limited: bool = True) -> Estimate | None:
+        """Return how much there is to do, in executions that run to their end; not `limited`: without the limit on executions."""
+        seconds = _monotonic() - self._round_began
         tally, strategy, limit = rounds.tally, rounds.strategy, rounds.most_executions
         if not tally.executions:
             return None
-        most = math.inf if limit is None else float(limit)
+        most = math.inf if limit is None or not limited else float(limit)
         pending = strategy.pending()
         totals = None if self._tree is None or pending is None else self._tree.totals(pending, strategy.grows)
         if totals is None:
@@ -111,14 +121,15 @@ class Explorer:
         trouble: Exception | None = None
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
-            rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, began=self._began)
+            proofs = Proofs(simulation, self.strategy, self.parameters, self._reporter, self._began)
+            rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, proofs.limits(), self._began)
             try:
-                exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds))
+                exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds, proofs))
             except Exception as error:
                 if self._hand is None:
                     raise
                 trouble, exhausted, counterexample = error, False, None
-            result = self._result(rounds, exhausted, counterexample)
+            result = self._result(rounds, exhausted, counterexample, proofs)
             any_order = "trio" in kernel.learned.runtimes and trio.BATCHES not in kernel.modes
         if counterexample is None and self._hand is not None:
             result = self._not_lost(result, self._hand, trouble)
@@ -127,10 +138,11 @@ class Explorer:
         progress.finished(result)
         return result
 
-    def _attempt(self, rounds: Rounds, mark: Mark) -> tuple[bool, Counterexample | None]:
+    def _attempt(self, rounds: Rounds, proofs: Proofs, mark: Mark) -> tuple[bool, Counterexample | None]:
         """Explore; return whether that was exhausted, and the counterexample, the search for which may teach something, too."""
         with self.reached or nullcontext():
-            exhausted = rounds.run()
+            rounds.share = proofs.share
+            exhausted = rounds.run() or proofs.after(rounds)
         mark.renew()
         failing = rounds.tally.first_failure
         if failing is None:
@@ -161,7 +173,7 @@ class Explorer:
 
     def _in_batches(self, counterexample: Counterexample, case: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
-        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None)
+        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, proof=None)
         try:
             other = Explorer(self.scenario, case, "dpor", True, limits).run()
         except Exception as error:
@@ -175,7 +187,11 @@ class Explorer:
             said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
         return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
 
-    def _result(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None) -> Result:
+    def _result(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:
+        with proofs.limited():
+            return self._as_explored(proofs.enough or rounds, exhausted or proofs.enough is not None, counterexample, proofs)
+
+    def _as_explored(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:
         simulation, tally, branching = rounds.simulation, rounds.tally, rounds.branching
         why = reasons(tally, simulation, rounds.gave_up, exhausted)
         if counterexample is not None:
@@ -184,7 +200,9 @@ class Explorer:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.VERIFIED
-        said = remarks(tally, simulation, verdict)
+        said = (*remarks(tally, simulation, verdict), *proofs.remarks(verdict))
+        about_proofs = proofs.words(verdict)
+        why += [*about_proofs, *proofs.next_words(verdict)]
         return Result(
             scenario=self.scenario.name,
             parameters=self._case(simulation, counterexample),
@@ -203,6 +221,9 @@ class Explorer:
             branching=None if branching is None else (branching.points, branching.mean),
             never_reached=None if self.reached is None else self.reached.missing(),
             sampled=tally.sampled,
+            proved=tuple(map(str, proofs.ended)) if verdict is not Verdict.VIOLATED else (),
+            about_proofs=tuple(about_proofs),
+            proof_to_try=proofs.advice(verdict),
             remarks=said,
         )
 

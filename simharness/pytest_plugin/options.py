@@ -66,8 +66,8 @@ def options_of(item: pytest.Function) -> Options:
     if inconclusive not in ("fail", "pass"):
         raise Misuse(f"{_place(item)}: inconclusive={inconclusive!r}; it is 'fail' or 'pass'")
     strategy = given.get("strategy", named.DEFAULT)
-    settings = Settings(**{name: value for name, value in given.items() if name in _SETTINGS}, confirm=False)
     try:
+        settings = Settings(**{name: value for name, value in given.items() if name in _SETTINGS}, confirm=False)
         faults = Faults.of(given.get("faults"))
         named.check(strategy, settings)
     except Misuse as error:

@@ -54,6 +54,7 @@ def entry(result: Result) -> dict[str, Any]:
         "branching": None if result.branching is None else {"points": result.branching[0], "mean": round(result.branching[1], 3)},
         "never_reached": None if result.never_reached is None else list(result.never_reached),
         "bounds": result.bounds,
+        "proved": list(result.proved),
         "outcomes": sorted(map(repr, result.outcomes)),
         "error": result.error,
         "counterexample": None if result.counterexample is None else _counterexample(result.counterexample),

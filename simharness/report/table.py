@@ -55,7 +55,7 @@ def report(console: Console, results: Sequence[Result], addresses: Addresses, sh
         tables(console, results)
     else:
         _by_scenario(console, results, shown.about)
-    _bounds(console, results)
+    _bounds(console, results, addresses)
     if shown.timelines:
         counterexamples(console, results, addresses, shown)
 
@@ -311,12 +311,21 @@ def _remarks(results: Sequence[Result]) -> dict[str, list[str]]:
     return {remark: names if len(names) <= FEW else [f"{len(names)} cases"] for remark, names in cases.items()}
 
 
-def _bounds(console: Console, results: Sequence[Result]) -> None:
+def proof_command(result: Result, addresses: Addresses) -> str:
+    """Return the command that explores a case within the bound that is to be tried next."""
+    case = [f"--parameter {shlex.quote(f'{name}={value}')}" for name, value in result.parameters.items()]
+    address = shlex.quote(addresses.get(result.scenario, result.scenario))
+    return " ".join(["simharness explore", address, *case, f"--proof {shlex.quote(result.proof_to_try)}"])
+
+
+def _bounds(console: Console, results: Sequence[Result], addresses: Addresses) -> None:
     """Say what the verdicts mean: why cases are inconclusive, and the bounds of those verified: what all have, then what some have."""
     width = min(console.width, LONGEST)
     for result in results:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
             _put(console, _wrapped(f"{case_name(result)}: inconclusive: {result.bounds}", width))
+            if result.proof_to_try:
+                _put(console, proof_command(result, addresses))
     for remark, names in _remarks(results).items():
         said = f"verified {remark}" if remark.startswith(EXCEPT) else f"verified, but {remark}"
         _put(console, _wrapped(f"{said}: {', '.join(names)}", width), "yellow")

@@ -59,6 +59,11 @@ def check(name: str, settings: Settings) -> None:
         if name not in BOUNDED:
             use = f"a sampler takes no bound (pct preempts depth - 1 times); use {', '.join(BOUNDED[:-1])} or {BOUNDED[-1]}"
             raise Misuse(f"{kind}={most} with {name}: {use}")
+    if settings.proof is not None:
+        if given:
+            raise Misuse(f"proof={settings.proof!r} and {next(iter(given))} cannot be combined: pass only one of them")
+        if name not in REDUCED:
+            raise Misuse(f"proof={settings.proof!r} with {name}: it takes a search that ends; use {' or '.join(REDUCED)}")
     if settings.depth < 1:
         raise Misuse(f"depth={settings.depth}: must be at least 1")
 

@@ -122,6 +122,9 @@ class Result:
         branching: the number of points at which a depth-first search branched, and the mean number of branches.
         never_reached: the scheduling points, in functions that ran, that no execution reached (`Settings.reached`).
         sampled: how many more executions "auto" drew between them, which cover nothing.
+        proved: bounds within which nothing fails, such as "lateness<0.9", where exploring everything did not end.
+        proof_to_try: the bound to ask for next (`Settings.proof`), if there is no verdict and one could help.
+        about_proofs: what is proved and what is not, in words; `bounds` says it, too.
         remarks: where "verified" means less than it may seem: nothing is checked, or the actors never met; `bounds` says it, too.
     """
 
@@ -145,6 +148,9 @@ class Result:
     branching: tuple[int, float] | None = None
     never_reached: tuple[str, ...] | None = None
     sampled: int = 0
+    proved: tuple[str, ...] = ()
+    proof_to_try: str = ""
+    about_proofs: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
