@@ -26,11 +26,11 @@ class Proof:
     """A bound within which it can be proved that nothing fails.
 
     Attributes:
-        kind: "lateness", the seconds by which actors are late together, or "preemptions".
+        measure: "lateness", the seconds by which actors are late together, or "preemptions".
         most: lateness stays below it, and is 0 if it is 0; preemptions are at most as many.
     """
 
-    kind: str
+    measure: str
     most: float
 
     @staticmethod
@@ -48,13 +48,13 @@ class Proof:
         return Proof("lateness", float(match[1] or 0))
 
     def __str__(self) -> str:
-        if self.kind == "preemptions":
+        if self.measure == "preemptions":
             return f"preemptions<={self.most:g}"
         return f"lateness<{self.most:g}" if self.most else "lateness=0"
 
     def in_words(self) -> str:
         """Say within what nothing fails."""
-        if self.kind == "preemptions":
+        if self.measure == "preemptions":
             return f"in schedules with at most {self.most:g} preemption{'' if self.most == 1 else 's'}"
         return f"with threads together late by less than {self.most:g} s" if self.most else "with no thread late"
 

@@ -243,7 +243,7 @@ def test_an_exploration_that_continues_after_its_proofs_has_the_same_orderings(m
     for module in ("rounds", "proofs", "explore"):
         monkeypatch.setattr(f"simharness.exploring.{module}._monotonic", lambda: next(clock) / 1_000)
     monkeypatch.setattr("simharness.exploring.proofs.SHARE", 1.25)
-    result = simharness.explore(scenario, settings=Settings(shrink=0, confirm=False, max_seconds=10))
+    result = simharness.explore(scenario, settings=Settings(shrink=0, confirm=False, max_seconds=4))
     assert (result.verdict, result.executions, result.branching) == (plain.verdict, plain.executions, plain.branching)
     assert result.verdict is Verdict.VERIFIED
 
@@ -266,6 +266,44 @@ def test_a_bound_with_another_one_or_with_a_sampler_is_refused() -> None:
         simharness.explore(counts, settings=Settings(proof="lateness=0", preemptions=1))
     with pytest.raises(Misuse, match="use auto or dpor"):
         simharness.explore(counts, "pos", settings=Settings(proof="lateness=0"))
+
+
+LATE = """
+import threading
+import simharness
+
+@simharness.scenario
+def stops_a_helper(world):
+    over, left = threading.Event(), world.shared(5, "left")
+
+    def refreshes():
+        while not over.wait(60):
+            left.add(1)
+
+    def main():
+        helpers = [threading.Thread(target=refreshes, name=f"helper {number}") for number in range(2)]
+        for helper in helpers:
+            helper.start()
+        left.add(-1)
+        over.set()
+        for helper in helpers:
+            helper.join(timeout=1.0)
+
+    world.actor("main", main)
+
+    @world.at_end
+    def something_is_left():
+        assert left.get() > 0
+"""
+
+
+@pytest.mark.confirms
+def test_a_verdict_that_rests_on_a_bound_is_confirmed_in_a_fresh_process(tmp_path: Path) -> None:
+    file = tmp_path / "late.py"
+    file.write_text(LATE)
+    [scenario] = simharness.load(f"{file}::stops_a_helper")
+    result = simharness.explore(scenario, settings=Settings(proof="lateness=0", max_executions=80))
+    assert (result.verdict, result.proved) == (Verdict.VERIFIED, ("lateness=0",))
 
 
 PROGRAM = """

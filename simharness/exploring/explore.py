@@ -189,7 +189,10 @@ class Explorer:
 
     def _result(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:
         with proofs.limited():
-            return self._as_explored(proofs.enough or rounds, exhausted or proofs.enough is not None, counterexample, proofs)
+            result = self._as_explored(proofs.enough or rounds, exhausted or proofs.enough is not None, counterexample, proofs)
+        drawn = any(map(is_drawn, self.parameters.values()))
+        # The first execution is one without the bound of a proof: that is how it is repeated.
+        return replace(result, first=None if drawn else rounds.repeats.first)
 
     def _as_explored(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:
         simulation, tally, branching = rounds.simulation, rounds.tally, rounds.branching
@@ -217,7 +220,6 @@ class Explorer:
             bounds=bounds(tally, simulation, rounds.strategy, verdict, [*why, *said], self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
-            first=None if any(map(is_drawn, self.parameters.values())) else rounds.repeats.first,
             branching=None if branching is None else (branching.points, branching.mean),
             never_reached=None if self.reached is None else self.reached.missing(),
             sampled=tally.sampled,

@@ -135,6 +135,7 @@ class Proofs:
         if not self.tried or whole.gave_up is None or whole.tally.first_failure is not None:
             return False
         self.ended, self.unfinished, self.enough, self._whole = [], [], None, whole
+        self.trouble = ""
         mark = whole.simulation.kernel.learned.mark()
         settings = self._simulation.settings
         if self.wanted is None and settings.max_seconds is not None and whole.share < 1:
@@ -174,7 +175,7 @@ class Proofs:
         none, one = (Proof("preemptions", most) for most in (0, 1))
         for bounds in ([none], lateness, [one]) if kernel.faults is not None else (lateness, [none, one]):
             for bound in bounds:
-                if any(bound.kind == other.kind for other, _ in self.unfinished):
+                if any(bound.measure == other.measure for other, _ in self.unfinished):
                     break
                 yield bound
 
@@ -188,7 +189,7 @@ class Proofs:
         if seconds == 0 or most == 0:
             return
         own = replace(settings, max_executions=most, max_seconds=seconds, proof=None)
-        if bound.kind == "preemptions":
+        if bound.measure == "preemptions":
             own = replace(own, preemptions=int(bound.most))
         within = Rounds(simulation, "dpor", whole.stop_on_first, _Within(self._reporter, whole), self._parameters, own)
         with self.limited(bound):
@@ -208,7 +209,7 @@ class Proofs:
 
     def _without(self, bound: Proof, failing: Execution) -> Execution | None:
         """Return a failing execution that needs no bound to be replayed."""
-        if bound.kind == "preemptions":
+        if bound.measure == "preemptions":
             return failing
         again = follow(self._simulation, failing.keys)
         if kind_of(again.failure) == kind_of(failing.failure):
@@ -223,7 +224,7 @@ class Proofs:
         full = clock.max_delay
         if bound is None and self.enough is not None:
             bound = self.wanted
-        if bound is not None and bound.kind == "lateness":
+        if bound is not None and bound.measure == "lateness":
             clock.max_delay = min(full, nanoseconds(bound.most))
         try:
             yield
@@ -245,7 +246,7 @@ class Proofs:
         whole = self._whole
         if verdict is not Verdict.INCONCLUSIVE or whole is None or not (self.ended or self.unfinished or self.trouble):
             return []
-        widest = {bound.kind: bound for bound in self.ended}
+        widest = {bound.measure: bound for bound in self.ended}
         said = [self.trouble] if self.trouble else []
         if widest:
             said.append("proved: no failure " + ", nor ".join(bound.in_words() for bound in widest.values()))
@@ -268,5 +269,5 @@ class Proofs:
         if verdict is not Verdict.INCONCLUSIVE or self.wanted is not None or self.trouble:
             return ""
         bounds = self.ended or [bound for bound, _ in self.unfinished]
-        lateness = [bound for bound in bounds if bound.kind == "lateness"]
+        lateness = [bound for bound in bounds if bound.measure == "lateness"]
         return str((lateness or bounds)[-1]) if bounds else ""

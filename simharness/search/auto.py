@@ -1,7 +1,7 @@
 """Find first, then prove: the reduction, and samples between its executions.
 
 The reduction finds most bugs within a few executions, but it starts in one corner of the space, which may hold none. So after its first
-executions samples are drawn in between, three to one, and later one for every ten of its executions. How many there are depends on the
+executions samples are drawn in between, one to one, and later one for every ten of its executions. How many there are depends on the
 number of executions alone, so that a seed repeats a run. The reduction keeps its place in lists of its own and does not notice them.
 
 A sample covers nothing: it is counted apart, and everything is explored when the reduction says so. It may fail, and it may teach facts,
@@ -21,8 +21,6 @@ from simharness.search.surw import Profile, Roles, Surw
 
 FIRST = 16
 """Executions of the reduction before the first sample."""
-BESIDE = 3
-"""Samples for each execution of the reduction after those, until there are `SAMPLES`."""
 SAMPLES = 100
 """Samples in the beginning: a tenth of the 1,000 executions after which a tenth is the limit."""
 SHARE = 10
@@ -64,7 +62,7 @@ class Auto:
 
     def _due(self) -> bool:
         beyond = self._searched - FIRST
-        at_first = min(SAMPLES, BESIDE * (beyond + 1)) if beyond >= 0 else 0
+        at_first = min(SAMPLES, max(0, beyond + 1))
         return self._drawn < max(at_first, self._searched // SHARE if self._searched >= SHARE * SAMPLES else 0)
 
     def expected(self) -> Expected:
