@@ -251,7 +251,7 @@ class Proofs:
         if widest:
             said.append("proved: no failure " + ", nor ".join(bound.in_words() for bound in widest.values()))
         elif self.unfinished and self.wanted is None:
-            said.append(f"not even proved: no failure {', nor '.join(bound.in_words() for bound, _ in self.unfinished)}")
+            said.append(f"nothing is proved within a bound (tried: {', '.join(str(bound) for bound, _ in self.unfinished)})")
         if self.wanted is None:
             estimate = self._reporter.estimate(whole, limited=False)
             of = "" if estimate is None else f" of about {in_words(estimate.total)}"

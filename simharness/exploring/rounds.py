@@ -162,7 +162,7 @@ class Rounds:
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
         if not strategy.counted:
-            tally.add_sample(execution)
+            tally.sampled += 1
         elif strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
         if mark.holds:

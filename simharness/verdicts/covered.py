@@ -21,7 +21,7 @@ FEW = 3
 
 
 class Tally:
-    """The counts of a round; samples, which cover nothing, are only in `sampled`."""
+    """The counts of a round; samples, which cover nothing, are in `sampled` only, and their outcomes nowhere."""
 
     def __init__(self) -> None:
         self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = self.sampled = 0
@@ -56,11 +56,6 @@ class Tally:
                 self.stuck.update((actor.name, actor.index) for actor in kernel.cast.stuck)
             self.moved.update(kernel.record.keys)
             self.outcomes |= execution.outcomes
-
-    def add_sample(self, execution: Execution) -> None:
-        """Count an execution that was drawn beside a search."""
-        self.sampled += 1
-        self.outcomes |= execution.outcomes
 
 
 def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted: bool) -> list[str]:

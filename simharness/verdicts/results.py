@@ -111,7 +111,7 @@ class Result:
         deadlocks: how many of them ended in a deadlock.
         blocked: how many were left out because an `assume` did not hold.
         redundant: how many repeated an ordering that had been run.
-        outcomes: the values of `world.outcome`.
+        outcomes: the values of `world.outcome`, without those of samples.
         bounds: what was explored, in words; of an inconclusive result, why it proves nothing.
         seconds: how long it took, in real seconds.
         counterexample: a failing execution, if there is one.
