@@ -43,10 +43,15 @@ _monotonic = time.monotonic
 
 
 class Reporter(Watcher):
-    """Calls a progress while exploring, some ten times a second, with an estimate of what there is to do."""
+    """Calls a progress while exploring, some ten times a second, with an estimate of what there is to do.
 
-    def __init__(self, progress: Progress | None, began: float) -> None:
+    Args:
+        estimates: whether there is to be an estimate, which takes a little time at each execution, and the time-outs in play.
+    """
+
+    def __init__(self, progress: Progress | None, began: float, estimates: bool) -> None:
         self.progress = progress or Progress()
+        self._estimates = estimates
         self._began = self._round_began = began
         self._next_report = 0.0
         self._tree: Tree | None = None
@@ -55,7 +60,7 @@ class Reporter(Watcher):
     def begin(self, rounds: Rounds) -> None:
         """A round begins: the tree that the search walks is another one."""
         self._round_began = _monotonic()
-        self._tree = Tree() if rounds.branching is not None else None
+        self._tree = Tree() if self._estimates and rounds.branching is not None else None
 
     def before(self, rounds: Rounds, branch: int | None) -> None:
         """An execution is about to be run: report how far the exploration is, if it is time to."""
@@ -67,7 +72,8 @@ class Reporter(Watcher):
 
     def after(self, rounds: Rounds, execution: Execution) -> None:
         """An execution has ended."""
-        self.timeouts.after(rounds, execution)
+        if self._estimates:
+            self.timeouts.after(rounds, execution)
 
     def tick(self, executions: int, rounds: Rounds | None = None) -> None:
         """Report how many executions have been run, if it is time to."""
@@ -111,7 +117,8 @@ class Explorer:
         self.settings = settings
         self.reached = Reached() if settings.reached else None
         self._began = _monotonic()
-        self._reporter = Reporter(progress, self._began)
+        limited = settings.max_executions is not None or settings.max_seconds is not None
+        self._reporter = Reporter(progress, self._began, limited or progress is not None)
         self._hand: InHand | None = None
 
     def run(self) -> Result:

@@ -76,10 +76,10 @@ class Auto:
         return self._now.choose(enabled)
 
     def end(self) -> None:
-        """End the execution where it belongs; samplers learn from those of the reduction how many steps there are."""
+        """End the execution where it belongs; at first samplers learn from those of the reduction how many steps there are."""
         self._now.end()
-        if not isinstance(self._now, Surw):
-            self._profile.observe()
+        if not isinstance(self._now, Surw) and self._drawn < SAMPLES:
+            self._profile.observe()  # later, what the walks show themselves is enough
         if self.counted:
             self._longest = max(self._longest, self.kernel.record.n)
 
