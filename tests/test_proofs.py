@@ -314,7 +314,7 @@ class Count:
     def __init__(self):
         self.x = self.y = self.z = 0
 
-@pytest.mark.interleave(max_executions=150)
+@pytest.mark.interleave(max_executions=400)
 def test_counts():
     count = Count()
     def work():
