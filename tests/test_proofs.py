@@ -232,6 +232,14 @@ def test_the_rest_of_the_time_goes_to_the_search_of_the_whole(monkeypatch: pytes
     assert "stopped at max_seconds=3" in result.bounds
 
 
+def test_where_a_bound_is_enough_the_search_of_the_whole_leaves_it_most_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**9))
+    for module in ("rounds", "proofs", "explore"):
+        monkeypatch.setattr(f"simharness.exploring.{module}._monotonic", lambda: next(clock) / 100)
+    result = simharness.explore(counts, settings=Settings(shrink=0, confirm=False, max_seconds=3, proof="preemptions<=0"))
+    assert (result.verdict, result.proved) == (Verdict.VERIFIED, ("preemptions<=0",))
+
+
 def test_an_exploration_that_continues_after_its_proofs_has_the_same_orderings(monkeypatch: pytest.MonkeyPatch) -> None:
     def scenario(world: World) -> None:
         total = world.shared(0, "total")
@@ -370,4 +378,6 @@ def test_the_command_line_prints_a_command_that_makes_what_is_proved_enough(tmp_
         app, ["explore", f"{file}::many", "--parameter", "size=3", "--proof", "preemptions<=0", "--max-executions", "150"]
     )
     assert again.exit_code == 0, again.output
+    crashing = CliRunner().invoke(app, ["explore", f"{file}::many", "--max-executions", "150", "--faults", "crash=1"])
+    assert f"simharness explore {file}::many --parameter size=3 --faults crash=1 --proof 'preemptions<=0'" in crashing.output
     assert "only in schedules with at most 0 preemptions" in " ".join(again.output.split())

@@ -1,9 +1,9 @@
 """Proofs within bounds, for an exploration that does not end: it then says what is proved, and what is not.
 
-A part of the budget is kept for them: the last quarter of `max_seconds`; and for each a quarter as many executions as `max_executions`, on
+A part of the budget is kept for them: the last quarter of `max_seconds`, and for each a quarter as many executions as `max_executions`, on
 top. A proof is an exploration of its own: of schedules with no thread late, or late by less than the smallest time-out in play, or with few
 preemptions. If time is left, the search of the whole continues. `Settings.proof` names a bound that is enough: the whole is then explored
-a little, to find what is easy to find, and the bound to its end.
+a little, to find what is easy to find, for a quarter of the time at most, and the bound to its end.
 
 A failure within a bound is a failure. A bound on lateness can change which steps there are, so the failing schedule is followed without it.
 """
@@ -120,8 +120,8 @@ class Proofs:
         self.enough: Rounds | None = None
         self.trouble = ""
         self._whole: Rounds | None = None
-        seconds = settings.max_seconds is not None and self.tried and self.wanted is None
-        self.share = 1 - 1 / SHARE if seconds else 1.0
+        kept = 0.0 if settings.max_seconds is None or not self.tried else 1 / SHARE
+        self.share = 1 - kept if self.wanted is None or not kept else kept
 
     def limits(self) -> Settings:
         """Return the limits for the search of the whole."""
@@ -268,6 +268,7 @@ class Proofs:
         """Return the bound to ask for next; empty if there is nothing to say."""
         if verdict is not Verdict.INCONCLUSIVE or self.wanted is not None or self.trouble:
             return ""
-        bounds = self.ended or [bound for bound, _ in self.unfinished]
-        lateness = [bound for bound in bounds if bound.measure == "lateness"]
-        return str((lateness or bounds)[-1]) if bounds else ""
+        if not self.ended:
+            return str(self.unfinished[0][0]) if self.unfinished else ""
+        lateness = [bound for bound in self.ended if bound.measure == "lateness"]
+        return str((lateness or self.ended)[-1])

@@ -313,7 +313,10 @@ def _remarks(results: Sequence[Result]) -> dict[str, list[str]]:
 
 def proof_command(result: Result, addresses: Addresses) -> str:
     """Return the command that explores a case within the bound that is to be tried next."""
-    case = [f"--parameter {shlex.quote(f'{name}={value}')}" for name, value in result.parameters.items()]
+    case = [
+        f"--faults {shlex.quote(str(value))}" if name == FAULTS and value is not None else f"--parameter {shlex.quote(f'{name}={value}')}"
+        for name, value in result.parameters.items()
+    ]
     address = shlex.quote(addresses.get(result.scenario, result.scenario))
     return " ".join(["simharness explore", address, *case, f"--proof {shlex.quote(result.proof_to_try)}"])
 
