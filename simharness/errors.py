@@ -28,6 +28,12 @@ class TokenError(Misuse):
     """A replay token belongs to another scenario, or no longer fits this one."""
 
 
+class OutOfTime(SimharnessError):
+    """The time that the user allowed was over before there was anything to say."""
+
+    exit_status = 3
+
+
 class Nondeterminism(SimharnessError):
     """The same choices gave two different runs; the message names the first difference; `difference`, if known, holds both runs."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from simharness.errors import Misuse
+from simharness.visible import shortened
 
 TRIO_ORDERS = ("any", "batches")
 
@@ -98,7 +101,37 @@ class Settings:
     reached: bool = False
 
     def __post_init__(self) -> None:
+        for name, (fits, need) in _NEEDS.items():
+            value = getattr(self, name)
+            if not fits(value):
+                raise Misuse(f"{name}={shortened(repr(value))}: it must be {need}")
         if self.trio_order is not None:
             check_order(self.trio_order)
         if self.proof is not None:
             Proof.of(self.proof)
+        for name in self.instrument:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that can be compared with others."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124  # not of NaN
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+_NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("max_executions", "preemptions", "delays"), (_or_none(_is_whole), "a whole number or None")),
+    **dict.fromkeys(("max_steps", "depth", "seed", "shrink"), (_is_whole, "a whole number")),
+    "max_seconds": (_or_none(is_number), "a number of seconds or None"),
+    "watchdog": (is_number, "a number of seconds"),
+    "instrument": (lambda value: isinstance(value, tuple | list) and all(isinstance(name, str) for name in value), "names of modules"),
+}
+"""What some options must be; tokens, markers and configuration files can give anything."""

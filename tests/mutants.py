@@ -46,6 +46,8 @@ GROUPS = {
         "tests/test_random_threads.py",
         "tests/runtimes/test_conditions.py",
         "tests/runtimes/test_queues.py",
+        "tests/runtimes/test_queue_insides.py",
+        "tests/test_random_queues.py",
         "tests/runtimes/test_signals.py",
     ),
     "views": ("tests/test_random_thread_views.py", "tests/runtimes/test_thread_views.py"),
@@ -58,6 +60,7 @@ GROUPS = {
     "auto": ("tests/test_auto.py", "tests/test_samplers.py"),
     "proofs": ("tests/test_proofs.py",),
     "objects": ("tests/test_objects.py",),
+    "outside": ("tests/outside",),
 }
 MINUTES = 20
 

@@ -180,7 +180,7 @@ STATEMENTS = {
         "saw(next(produced, None))",
         "box.x = {n}",
         "first, *rest = steps; saw(rest)",
-        "more.extend(steps)",
+        "saw(sum(steps))",
         "saw(next(chained, None))",
     ),
     "objects of the library": (

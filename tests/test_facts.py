@@ -81,6 +81,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "memory-within",
         "moved-cursors",
         "open-cursors",
+        "opened-queue",
         "several-on",
         "snapshots-of",
         "test-pair",

@@ -6,11 +6,15 @@ import array
 import collections
 import configparser
 import contextlib
+import copy
 import csv
+import email.message
 import enum
 import functools
+import graphlib
 import hashlib
 import heapq
+import http.cookies
 import io
 import itertools
 import json
@@ -19,10 +23,13 @@ import operator
 import random
 import re
 import sys
+import textwrap
 import threading
+import types
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from unittest import mock
+from xml.etree import ElementTree
 
 import pytest
 
@@ -115,6 +122,16 @@ def all_of(things):
     return [thing for thing in things]  # noqa: C416  # a loop in instrumented code
 
 
+def stacked(log):
+    stack = contextlib.ExitStack()
+    stack.callback(log.append, 1)
+    return stack
+
+
+def grown(things):
+    things += [1]
+
+
 def leave(log):
     with contextlib.ExitStack() as stack:
         stack.callback(log.append, 1)
@@ -182,6 +199,23 @@ SHARED = {
     "__dict__ assigned": (Thing, swap, lambda t: len(t.kept)),
     "__class__ assigned": (Thing, turn, lambda t: t.n),
     "__class__ looked at": (Thing, turn, lambda t: t.__class__.__name__),
+    "cycle": (lambda: itertools.cycle([1, 2]), next, next),
+    "merge": (lambda: heapq.merge([1], [2]), next, lambda it: next(it, None)),
+    "batch of an iterator": (lambda: iter("abc"), lambda it: list(itertools.islice(it, 2)), lambda it: next(it, None)),
+    "SimpleNamespace": (types.SimpleNamespace, bind, lambda t: getattr(t, "total", 0)),
+    "cookies": (http.cookies.SimpleCookie, lambda c: operator.setitem(c, "k", "1"), lambda c: "k" in c),
+    "message": (email.message.Message, lambda m: m.add_header("K", "1"), lambda m: m.get("K")),
+    "element": (lambda: ElementTree.Element("a"), lambda e: e.set("k", "1"), lambda e: e.get("k")),
+    "sorter": (graphlib.TopologicalSorter, lambda s: s.add(1), lambda s: len(vars(s)["_node2info"])),
+    "text wrapper": (textwrap.TextWrapper, lambda w: setattr(w, "width", 2), lambda w: w.wrap("a b")),
+    "stack of callbacks": (lambda: over([], stacked), lambda p: p[1].close(), lambda p: len(p[0])),
+    "slice of an array": (lambda: array.array("i", [0]), lambda a: a.extend([1]), lambda a: a[:]),
+    "attrgetter of a UserDict": (collections.UserDict, lambda d: d.update(k=1), lambda d: operator.attrgetter("data")(d).get("k")),
+    "copy of a UserDict": (collections.UserDict, lambda d: d.update(k=1), copy.copy),
+    "sorted UserList": (lambda: collections.UserList([2]), lambda d: d.append(1), sorted),
+    "attributes swapped": (Thing, swap, lambda t: vars(t)["kept"]),
+    "addition of UserLists": (collections.UserList, lambda d: d.append(1), lambda d: d + [2]),  # noqa: RUF005
+    "in place": (collections.UserList, grown, len),
     "sha256": (hashlib.sha256, lambda h: h.update(b"a"), lambda h: h.hexdigest()),
     "ConfigParser": (settings, lambda c: c.set("s", "o", "1"), lambda c: c.has_option("s", "o")),
     "Mock": (mock.Mock, lambda m: m(), lambda m: m.call_count),
@@ -324,6 +358,29 @@ def test_an_executing_generator_refuses_a_second_caller_as_in_python():
 
     result = simharness.explore(program, settings=OWN, stop_on_first=False)
     assert result.outcomes == {("1", "None"), ("1", "generator already executing")}
+
+
+def test_another_actor_can_move_between_the_last_access_of_a_generator_and_its_yield():
+    def program(world):
+        box, seen = Thing(), {}
+        steps = (box.n for _ in [1])
+
+        def take(who):
+            try:
+                seen[who] = next(steps, None)
+            except ValueError:
+                seen[who] = "executing"
+
+        def change():
+            box.n = 2
+            take("b")
+
+        world.actor("a", take, "a")
+        world.actor("b", change)
+        world.at_end(lambda: world.outcome((seen["a"], seen["b"])))
+
+    result = simharness.explore(program, settings=OWN, stop_on_first=False)
+    assert (0, "executing") in result.outcomes
 
 
 def test_a_locked_twin_of_an_object_of_the_library_is_verified():

@@ -1013,3 +1013,17 @@ def test_asserts_that_pytest_has_rewritten_stay_under_python_o(pytester, monkeyp
     result = pytester.runpytest_subprocess(*plugin, "-p", "no:cacheprovider", "--assert=plain")
     result.assert_outcomes(failed=1)
     has(result, "Misuse: python -O removes assert statements")
+
+
+def test_a_fixture_that_does_not_exist_is_a_mistake_and_no_violation(run):
+    result = run(
+        """
+@pytest.mark.interleave
+def test_it(no_such_fixture):
+    pass
+""",
+        "test_it.py",
+    )
+    result.assert_outcomes(failed=1)
+    assert "fixture 'no_such_fixture' not found" in result.stdout.str()
+    assert "violated" not in result.stdout.str()

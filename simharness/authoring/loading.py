@@ -129,7 +129,7 @@ def _is_skipped(folder: str) -> bool:
 
 
 def _may_have_scenarios(file: str) -> bool:
-    if is_ours(os.path.realpath(file)):
+    if is_ours(os.path.realpath(file)) or not os.path.isfile(file):
         return False
     try:
         with open(file, "rb") as stream:

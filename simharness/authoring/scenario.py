@@ -21,6 +21,7 @@ from simharness.runtimes.trio.order import require
 from simharness.runtimes.trio.patches import run_async
 from simharness.search import tokens
 from simharness.settings import check_order
+from simharness.visible import shortened
 
 Parameters = Mapping[str, Any]
 VERDICTS = ("verified", "violated", "inconclusive")
@@ -107,7 +108,7 @@ class Scenario:
             for name in given:
                 if name not in known:
                     has = ", ".join(sorted(self.matrix)) or "none"
-                    raise Misuse(f"scenario {self.name} has no parameter {name!r}; it has: {has}")
+                    raise Misuse(f"scenario {self.name} has no parameter {shortened(name)!r}; it has: {has}")
         Faults.of(given.get("faults"))
         return {**{name: values[0] for name, values in self.matrix.items()}, **given}
 

@@ -1,4 +1,4 @@
-"""How commands end: exceptions become one line on stderr and an exit status."""
+"""How commands end: exceptions become one line on stderr and an exit status. What is printed is visible (`simharness.visible`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import typer
+import typer.core
 
-from simharness.errors import HarnessBug, SimharnessError
+from simharness.errors import HarnessBug, Misuse, SimharnessError
+from simharness.visible import shortened, visible, visible_lines
 
 INCONCLUSIVE = 3
+MOST_SECONDS = 1e9
+LONGEST = 4_000
+"""Characters of an error."""
+Number = TypeVar("Number", float, float | None)
 
 
 @contextlib.contextmanager
@@ -31,10 +38,54 @@ def errors() -> Iterator[None]:
         raise typer.Exit(0) from None
     except Exception as error:
         say(str(HarnessBug(f"unexpected {type(error).__name__}: {error}")))
-        traceback.print_exc()
+        sys.stderr.write(visible_lines(traceback.format_exc()).rstrip("\n") + "\n")
         raise typer.Exit(HarnessBug.exit_status) from None
+
+
+class OneLine(typer.core.TyperGroup):
+    """Commands whose wrong options, too, end in one line and status 2."""
+
+    def main(self, args: Any = None, prog_name: str | None = None, *others: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run a command; in `standalone_mode` end the process with its status."""
+        run: Any = super().main
+        if not standalone_mode:
+            return run(args, prog_name, *others, standalone_mode=False, **options)
+        try:
+            status = run(args, prog_name, *others, standalone_mode=False, **options)
+        except Exception as error:
+            if isinstance(error, typer.Abort) or not hasattr(error, "format_message"):
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()  # type: ignore[attr-defined]  # an exception of Click's, which has several homes
+            else:
+                say(_mistake(error))
+            status = SimharnessError.exit_status
+        sys.exit(status or 0)
+
+
+def _mistake(error: Any) -> str:
+    """Return what is wrong with a command line, and where its options are listed."""
+    context = getattr(error, "ctx", None)
+    advice = f"; see {context.command_path} --help" if context is not None else ""
+    return f"{shortened(' '.join(error.format_message().split()).rstrip('.'))}{advice}"
+
+
+def number(value: Number) -> Number:
+    """Return the value of an option that is a number of seconds, or None.
+
+    Raises:
+        Misuse: it is not a number, or has no end.
+    """
+    if value is not None and not abs(value) <= MOST_SECONDS:  # false for what is not a number, too
+        raise Misuse(f"{value} is no number of seconds: give one such as 2.5")
+    return value
 
 
 def say(text: str) -> None:
     """Write one line to stderr."""
-    sys.stderr.write(f"simharness: {' '.join(text.split())}\n")
+    sys.stderr.write(f"simharness: {shortened(' '.join(text.split()), LONGEST)}\n")
+
+
+def put(text: str = "", width: int | None = None) -> None:
+    """Write one line to stdout, of at most `width` characters."""
+    sys.stdout.write(f"{visible(text[:width])[:width]}\n")

@@ -15,13 +15,14 @@ from typing import Annotated
 import typer
 
 from simharness.authoring.scenario import Scenario
+from simharness.cli.exits import number, put
 from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
 from simharness.exploring.jobs import jobs_of
 from simharness.incident import database, writing
 from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, answer
 from simharness.incident.findings import NearMiss
-from simharness.incident.formats import Reading, read, unknown, within
+from simharness.incident.formats import Reading, Window, read, unknown
 from simharness.incident.gate import PROCESS, THREAD
 from simharness.incident.templates import Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
@@ -29,12 +30,15 @@ from simharness.report import files
 from simharness.report.json_report import as_text
 from simharness.settings import Settings
 from simharness.timeline.render import render
+from simharness.visible import shortened
 
 SKEW = 1.0
 """The default skew, in seconds: more than synchronised clocks differ, less than a misconfigured one does."""
 SECONDS = 120.0
 WIDTH = 100
 LISTED = 3
+LONGEST = 1_000
+"""Characters of a message."""
 
 
 def incident(  # typer makes an option of each
@@ -69,16 +73,16 @@ def incident(  # typer makes an option of each
     seed: Annotated[int, typer.Option(help="Seed of random numbers.")] = 0,
 ) -> int:
     """Find the orderings of a scenario that log what an incident's log files say."""
-    files.check_writable(("--pytest", pytest), ("--json", json), ("--html", html))
-    model = Faults.of(faults)
+    inputs = (*logs, db, scenario.partition("::")[0])
+    files.check_writable(("--pytest", pytest), ("--json", json), ("--html", html), inputs=inputs)
+    model, skew, max_seconds = Faults.of(faults), number(skew), number(max_seconds)
     jobs = jobs_of([scenario], parameter or [])
     if len({job.scenario.name for job in jobs}) > 1:
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
-    reading = read(logs, described, format, zone)
-    within(reading, since, until, zone)
+    reading = read(logs, described, format, zone, Window(since, until), max_seconds)
     selected = incident_of(reading.lines, described, skew, session or ())
-    wanted = None if db is None else database.wanted(db, described, _first_session(selected))
+    wanted = None if db is None else database.wanted(db, described, _first_session(selected), reading.notes, max_seconds)
     _print_lines(reading, selected, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
     cases = list({repr(case): case for case in ({k: v for k, v in job.parameters.items() if k != "faults"} for job in jobs)}.values())
@@ -125,66 +129,73 @@ def _print_lines(reading: Reading, incident: Incident, log: Log, unknown_lines: 
     others = list(unknown(reading.lines, log))
     loggers = sum(reason == "another logger" for reason, _ in others)
     files = "1 file" if reading.files == 1 else f"{reading.files} files"
-    print(f"read {reading.total:,} lines of {files}: {len(reading.lines):,} records, {reading.continued:,} lines that continue a record")
-    print(f"  {len(incident.lines):,} lines belong to the incident and have to be explained")
+    put(f"read {reading.total:,} lines of {files}: {len(reading.lines):,} records, {reading.continued:,} lines that continue a record")
+    put(f"  {len(incident.lines):,} lines belong to the incident and have to be explained")
     for count, description in (
         (len(incident.foreign), "match a template and belong to other sessions"),
         (len(incident.unclear), "match a template and belong to no known session: they are free"),
         (incident.doubled, "were dropped: another log has them as well"),
         (loggers, "come from loggers that no template names: they are free"),
         (len(others) - loggers, "match no template of their logger: they are free"),
-        (len(reading.unreadable), "are not records"),
+        (reading.unread, "are not records"),
     ):
         if count:
-            print(f"  {count:,} {description}")
+            put(f"  {count:,} {description}")
     for note in reading.notes:
-        print(f"  note: {note}")
+        put(f"  note: {note}")
     if unknown_lines:
-        print("\nlines that no template matches:")
+        put()
+        put("lines that no template matches:")
         for reason, line in others:
-            print(f"  {line.place.rpartition('/')[2]} ({reason}) {line.logger}: {line.message}"[: _width()])
+            put(f"  {line.place.rpartition('/')[2]} ({reason}) {line.logger}: {line.message}", _width())
         for place, text in reading.unreadable:
-            print(f"  {place.rpartition('/')[2]} (not a record) {text}"[: _width()])
-    print(f"\nthe incident, in {incident.span:.1f} s; clocks of different logs may differ by {incident.skew:g} s")
-    print("\n".join(rendered(incident, log, _width())))
+            put(f"  {place.rpartition('/')[2]} (not a record) {text}", _width())
+        if reading.unread > len(reading.unreadable):
+            put(f"  and {reading.unread - len(reading.unreadable):,} more that are not records")
+    put()
+    put(f"the incident, in {incident.span:.1f} s; clocks of different logs may differ by {incident.skew:g} s")
+    for text in rendered(incident, log, _width()):
+        put(text)
     if log.signature is not None:
         doc = (log.signature.__doc__ or log.signature.__name__).strip().splitlines()[0]
-        print(f"{'* the signature' if incident.marked else 'without the signature'} of a {log.signature.__name__}: {doc}")
+        put(f"{'* the signature' if incident.marked else 'without the signature'} of a {log.signature.__name__}: {doc}")
 
 
 def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool) -> None:
     case = " ".join(f"{name}={value}" for name, value in result.parameters.items())
-    print(f"\n{result.scenario} {case}: {result.conclusion.upper()}")
-    print(f"  searched {result.executions:,} executions in {result.seconds:.1f} s; {result.allowed}")
+    put()
+    put(f"{result.scenario} {case}: {result.conclusion.upper()}")
+    put(f"  searched {result.executions:,} executions in {result.seconds:.1f} s; {result.allowed}")
     if result.gave_up:
-        print(f"  not exhausted: {result.gave_up}")
+        put(f"  not exhausted: {result.gave_up}")
     evidence = result.evidence
     if evidence is None:
         for text in _why_not(result, incident):
-            print(f"  {text}")
+            put(f"  {text}")
         return
     least = f"at least {result.orderings:,}" if result.gave_up else f"{result.orderings:,}"
     orderings = f"{least} distinct ordering{'s' if result.orderings != 1 else ''} fit{'s' if result.orderings == 1 else ''} the log"
-    print(f"  {orderings}, {result.harmful:,} harmful; assumed: {result.level.words}")
+    put(f"  {orderings}, {result.harmful:,} harmful; assumed: {result.level.words}")
     if evidence.failure is not None:
-        print(f"  what goes wrong: {evidence.failure}")
+        put(f"  what goes wrong: {evidence.failure}")
     took = (evidence.trace.steps[-1].time if evidence.trace.steps else 0) / 1e9
     if took > incident.span + incident.skew:
-        print(f"  note: this takes {took:.1f} s of virtual time, and the log spans {incident.span:.1f} s: only the order is compared")
+        put(f"  note: this takes {took:.1f} s of virtual time, and the log spans {incident.span:.1f} s: only the order is compared")
     for kind, mine, its in evidence.ids:
         if mine != its and kind not in (PROCESS, THREAD):
-            print(f"  {kind} {mine} of the log is {its} in the execution")
+            put(f"  {kind} {shortened(mine)} of the log is {shortened(its)} in the execution")
     for text in evidence.separating:
-        print(f"  what makes the difference: {text}")
+        put(f"  what makes the difference: {text}")
     if evidence.unique:
-        print("  not logged, and would distinguish the orderings:")
+        put("  not logged, and would distinguish the orderings:")
         for text in evidence.unique:
-            print(f"    {text}")
-    print(f"  {result.confirmed}: simharness replay {shlex.quote(result.address)} {shlex.quote(evidence.token)}")
+            put(f"    {text}")
+    put(f"  {result.confirmed}: simharness replay {shlex.quote(result.address)} {shlex.quote(evidence.token)}")
     if evidence.other:
-        print(f"  the other ordering: simharness replay {shlex.quote(result.address)} {shlex.quote(evidence.other)}")
+        put(f"  the other ordering: simharness replay {shlex.quote(result.address)} {shlex.quote(evidence.other)}")
     if timeline:
-        print("\n" + render(evidence.trace, min(_width(), WIDTH), sys.stdout.isatty(), full))
+        put()
+        print(render(evidence.trace, min(_width(), WIDTH), sys.stdout.isatty(), full))
 
 
 def _why_not(result: Answer, incident: Incident) -> list[str]:
@@ -194,7 +205,7 @@ def _why_not(result: Answer, incident: Incident) -> list[str]:
         return []
     reasons = []
     if miss.line is not None:
-        at = f"{miss.line.place.rpartition('/')[2]}: {miss.line.event}: {miss.line.message}"
+        at = f"{miss.line.place.rpartition('/')[2]}: {miss.line.event}: {shortened(miss.line.message, LONGEST)}"
         reasons.append(
             f"no execution logs more than {miss.consumed} of the {len(incident.lines)} lines; the first that cannot be explained is"
         )
@@ -210,5 +221,5 @@ def _why_not(result: Answer, incident: Incident) -> list[str]:
 def _instead(miss: NearMiss) -> str:
     if not miss.instead:
         return "instead the actors have ended or wait for something else"
-    said = [f"{actor} would log «{message}»" for actor, message in miss.instead[:LISTED]]
+    said = [f"{actor} would log «{shortened(message, LONGEST)}»" for actor, message in miss.instead[:LISTED]]
     return "instead " + "; ".join(said)

@@ -22,7 +22,7 @@ import typer
 from simharness import __version__
 from simharness.authoring.loading import load, only_of
 from simharness.cli import step as command
-from simharness.cli.exits import INCONCLUSIVE
+from simharness.cli.exits import INCONCLUSIVE, OneLine, number, put
 from simharness.cli.exits import errors as _errors
 from simharness.cli.exits import say as _say
 from simharness.cli.incident import incident
@@ -38,11 +38,13 @@ from simharness.simulation.difference import side_by_side
 from simharness.timeline.render import render
 from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.results import Result
+from simharness.visible import visible_lines
 
 PIPED_WIDTH = 100
 
 app = typer.Typer(
     name="simharness",
+    cls=OneLine,
     help="Run real concurrent code under every ordering: a proof within stated bounds, or a counterexample to read and replay.",
     epilog="Exit status: 0 as expected, 1 not as expected, 2 misuse, 3 inconclusive, 4 not deterministic, 5 bug of the harness.",
     rich_markup_mode=None,
@@ -54,7 +56,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a replaced stream may lack it
     app()
@@ -128,7 +130,7 @@ def explore(  # typer makes an option of each
     with _errors():
         settings = Settings(
             max_executions=max_executions,
-            max_seconds=max_seconds,
+            max_seconds=number(max_seconds),
             preemptions=preemptions,
             delays=delays,
             proof=proof,
@@ -195,7 +197,8 @@ def replay_command(
         execution = replay(scenario, token)
         print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
-            print("\nthis execution does not fail")
+            put()
+            put("this execution does not fail")
         if html is not None:
             files.write(html, html_report.of_execution(execution, scenario.address or path), "--html")
         raise typer.Exit(0 if execution.failure is None else 1)
@@ -219,11 +222,11 @@ def list_command(paths: Annotated[list[str], typer.Argument(metavar="PATH[::SCEN
         for path in paths:
             for scenario in load(path):
                 cases = list(scenario.cases())
-                print(f"{scenario.address}  ({len(cases)} {'case' if len(cases) == 1 else 'cases'})")
+                put(f"{scenario.address}  ({len(cases)} {'case' if len(cases) == 1 else 'cases'})")
                 if scenario.about:
-                    print(f"    {scenario.about}")
+                    put(f"    {scenario.about}")
                 for name, values in scenario.matrix.items():
-                    print(f"    {name}: {', '.join(map(str, values))}")
+                    put(f"    {name}: {', '.join(map(str, values))}")
 
 
 def _explore(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result], bool]:
@@ -273,9 +276,9 @@ def _complain(results: Sequence[Result]) -> None:
         also = f" (and {len(cases) - 1} more cases)" if len(cases) > 1 else ""
         _say(f"{case_name(cases[0])}{also}: {error}")
         if cases[0].difference is not None:
-            sys.stderr.write(side_by_side(cases[0].difference, min(_width(), 160)) + "\n")
+            sys.stderr.write(visible_lines(side_by_side(cases[0].difference, min(_width(), 160))) + "\n")
         if cases[0].bounds.startswith("Traceback"):
-            sys.stderr.write(cases[0].bounds)
+            sys.stderr.write(visible_lines(cases[0].bounds))
 
 
 def _name(job: Job) -> str:

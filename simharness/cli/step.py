@@ -12,7 +12,7 @@ import typer
 
 from simharness.authoring.loading import load, only_of
 from simharness.authoring.scenario import Scenario
-from simharness.cli.exits import errors
+from simharness.cli.exits import errors, put
 from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
 from simharness.search import tokens
@@ -48,7 +48,7 @@ def step(
         else:
             Lines(stepper, sys.stdin, sys.stdout, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)).run()
         for text in farewell(stepper, scenario.address):
-            print(text)
+            put(text)
 
 
 def farewell(stepper: Stepper, address: str) -> list[str]:

@@ -6,16 +6,19 @@ budget counts within one execution: with `crash=1`, all executions without a cra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 from simharness.errors import Misuse
+from simharness.visible import shortened
 
 Budget = int | str | Sequence[Any]
 DATABASE_ERRORS = ("BUSY", "IOERR", "FULL")
 HOUR = 3600.0
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 _WORDS = {
     "crash": ("crash of {}", "between any two steps and inside any transaction"),
@@ -77,13 +80,14 @@ class Faults:
         if value is None or (isinstance(value, str) and value in {"", "none", "None"}):
             return None
         if isinstance(value, str):
+            said = shortened(repr(value))
             budgets: dict[str, Budget] = {}
             for part in value.split(","):
                 kind, equals, budget = part.strip().partition("=")
                 if kind not in KINDS:
-                    raise Misuse(f"faults {value!r}: there is no fault {kind!r}; there are: {', '.join(KINDS)}")
+                    raise Misuse(f"faults {said}: there is no fault {shortened(repr(kind))}; there are: {', '.join(KINDS)}")
                 if not equals or kind in budgets:
-                    raise Misuse(f"faults {value!r}: give each kind once, with a count, such as {kind}=1")
+                    raise Misuse(f"faults {said}: give each kind once, with a count, such as {kind}=1")
                 budgets[kind] = budget
             value = cls(**budgets)
         if not isinstance(value, Faults):
@@ -139,30 +143,31 @@ def _parsed(kind: str, budget: Any) -> tuple[int, str]:
     """Return the number of a budget, and its limitation."""
     if type(budget) is str:
         number, _, limited = budget.partition("@")
-        count: Any = int(number) if number.isdecimal() else number
+        count: Any = int(number) if _NUMBER.fullmatch(number) else number
     elif isinstance(budget, tuple | list) and len(budget) == 2:
         count, limited = budget[0], f"{budget[1]:g}" if isinstance(budget[1], int | float) else str(budget[1])
     else:
         count, limited = budget, ""
     if type(count) is not int or count < 0:
-        raise Misuse(f"faults: {kind}={budget!r}: a budget must be a number, at least 0, such as {kind}=1")
+        raise Misuse(f"faults: {kind}={shortened(repr(budget))}: a budget must be a number, at least 0, such as {kind}=1")
     return count, limited
 
 
 def _check(kind: str, count: int, limited: str) -> None:
     """Refuse an invalid limitation of a budget."""
+    said = f"faults: {kind}={count}@{shortened(limited)}"
     if kind == "lost_ack" and limited:
-        raise Misuse(f"faults: {kind}={count}@{limited}: this kind cannot be limited; write {kind}={count}")
+        raise Misuse(f"{said}: this kind cannot be limited; write {kind}={count}")
     if kind == "error" and count and not all(name.rpartition(":")[0] and name.rpartition(":")[2] for name in limited.split("+")):
         raise Misuse(f"faults: {kind}={count}: name the callable and what it raises: error={count}@package.module.function:OSError")
     if kind == "db_error":
         for name in filter(None, limited.split("+")):
             if name not in DATABASE_ERRORS:
-                raise Misuse(f"faults: {kind}={count}@{limited}: there is no {name!r}; there are: {', '.join(DATABASE_ERRORS)}")
+                raise Misuse(f"{said}: there is no {shortened(repr(name))}; there are: {', '.join(DATABASE_ERRORS)}")
     if kind == "clock_jump" and limited:
         try:
             positive = 0 < float(limited) < float("inf")
         except ValueError:
             positive = False
         if not positive:
-            raise Misuse(f"faults: {kind}={count}@{limited}: the size of a jump must be a positive number of seconds")
+            raise Misuse(f"{said}: the size of a jump must be a positive number of seconds")

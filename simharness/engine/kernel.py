@@ -32,6 +32,8 @@ from simharness.engine.workspace import Workspace
 from simharness.errors import Misuse
 from simharness.places import callers
 
+os_thread = get_ident
+"""Returns the running OS thread also where the simulation has replaced the function of this name."""
 _active: list[tuple[Kernel, int]] = []
 """The kernel whose execution is under way, and the OS thread that it runs on; at most one."""
 

@@ -153,7 +153,7 @@ def answer(
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
     if made.conclusion is Conclusion.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
-        return replace(made, least_skew=_least_skew(scenario, case, allowed.settings, with_skew, incident))
+        return replace(made, least_skew=_least_skew(scenario, case, _left(allowed.settings, began, searched), with_skew, incident))
     return made
 
 
@@ -204,12 +204,15 @@ def _least_skew(
 ) -> float | None:
     """Return the smallest skew, to the millisecond, with which an execution fits; None if there is none.
 
-    Faults and missing lines are not allowed here. A larger skew only removes constraints, so bisection finds the smallest.
+    Faults and missing lines are not allowed here. A larger skew only removes constraints, so bisection finds the smallest; if the time runs
+    out, the smallest that it has seen to fit.
     """
 
     def fits(skew: float) -> bool:
-        return bool(Search(scenario, case, limited, with_skew(skew), Level(None, 0), None).find(evidence_too=False).fits)
+        left = replace(limited, max_seconds=None if end is None else max(0.0, end - _monotonic()))
+        return bool(Search(scenario, case, left, with_skew(skew), Level(None, 0), None).find(evidence_too=False).fits)
 
+    end = None if settings.max_seconds is None else _monotonic() + settings.max_seconds
     limited = replace(settings, max_executions=min(settings.max_executions or MOST_FOR_SKEW, MOST_FOR_SKEW))
     times = [(line.source, line.process, line.time, line.precision) for line in incident.lines]
     apart = {round(abs(first[2] - second[2]) / SECOND + 0.001, 3) for first in times for second in times if first[:2] != second[:2]}

@@ -1,28 +1,27 @@
-"""The incident's database: read from a copy, and compared with the one that an execution leaves.
-
-The original is never opened, as another process may have it open: opening it could replay its write-ahead log into the file, or create one.
-Instead, its bytes and those of its `-wal` and `-journal` are copied to a temporary folder, and the copy is queried.
-"""
+"""The incident's database: what it answers, and how an execution's answers differ from that. `copies.py` reads it."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.errors import Misuse
+from simharness.incident.copies import answers, hot_journal, require_database
 from simharness.incident.templates import Log, Rows
 from simharness.runtimes import control
+from simharness.visible import shortened
 
-HEADER = b"SQLite format 3\0"
+MOST_COMPARISONS = 200_000
+"""Pairs of rows that are compared for one query of one execution."""
+SHOWN = 10
+"""Rows in a sentence."""
 Identity = tuple[str, str, str]
-Answers = Sequence[Sequence[Mapping[str, Any]]]
+Row = Mapping[str, Any]
+Answers = Sequence[Sequence[Row]]
 
 
 @dataclass(frozen=True)
@@ -33,36 +32,24 @@ class Wanted:
     answers: Answers
 
 
-def wanted(path: str, log: Log, session: str) -> Wanted:
-    """Query the incident's database.
+def wanted(path: str, log: Log, session: str, notes: list[str], seconds: float | None = None) -> Wanted | None:
+    """Query the incident's database; return None if it settles nothing, and say why in `notes`.
+
+    Args:
+        seconds: give up after so long.
 
     Raises:
         Misuse: it cannot be read, or is not a database of this program.
     """
     if not log.rows:
         raise Misuse(f"--db {path}: the scenario's log=… gives no `rows` to compare")
-    with _copy(path) as copied:
-        try:
-            return Wanted(session, _ask(copied, log.rows, session))
-        except sqlite3.Error as error:
-            raise Misuse(f"--db {path} does not answer: {error}; is it the database of this program?") from None
-
-
-@contextmanager
-def _copy(path: str) -> Iterator[str]:
-    try:
-        with open(path, "rb") as file:
-            begins = file.read(len(HEADER))
-    except OSError as error:
-        raise Misuse(f"--db {path} cannot be read: {error.strerror or error}") from None
-    if begins != HEADER:
-        raise Misuse(f"--db {path} is not an SQLite database")
-    with tempfile.TemporaryDirectory(prefix="simharness-") as folder:
-        target = os.path.join(folder, "copy.db")
-        for ending in ("", "-wal", "-journal"):
-            if os.path.exists(path + ending):
-                shutil.copyfile(path + ending, target + ending)
-        yield target
+    require_database(path)
+    journal = hot_journal(path)
+    if journal:
+        why = "which is not done to a stranger's file: let the program open a copy of both files, and give that copy"
+        notes.append(f"--db {path} settles nothing: {journal} has a transaction to undo, {why}")
+        return None
+    return Wanted(session, answers(path, [question.sql for question in log.rows], {"session": session}, seconds))
 
 
 def _ask(path: str, rows: Sequence[Rows], session: str) -> Answers:
@@ -87,34 +74,46 @@ def differ(wanted: Wanted, kernel: Kernel, log: Log, ids: Sequence[Identity]) ->
     session = next((ours for kind, theirs, ours in ids if (kind, theirs) == (log.session, wanted.session)), wanted.session)
     known = {(kind, theirs): ours for kind, theirs, ours in ids}
     for question, theirs, ours in zip(log.rows, wanted.answers, _ask(path, log.rows, session), strict=True):
-        unified = _unified(list(theirs), list(ours), question.ids, known)
+        if theirs and ours and theirs[0].keys() != ours[0].keys():
+            return f"{question.about}: the incident's rows have the columns {', '.join(theirs[0])}, the execution's {', '.join(ours[0])}"
+        unified = _Unifier(question).unified(list(theirs), list(ours), known)
         if unified is None:
             return f"{question.about}: the incident has {_as_text(theirs)}, the execution {_as_text(ours)}"
         known = unified
     return ""
 
 
-def _unified(
-    theirs: list[Mapping[str, Any]], ours: list[Mapping[str, Any]], kinds: Mapping[str, str], known: Mapping[tuple[str, str], str]
-) -> dict[tuple[str, str], str] | None:
-    """Return `known` with the ids that make the two sets of rows equal; None if no ids do."""
-    if len(theirs) != len(ours):
+class _Unifier:
+    """Finds ids that make the two answers to a question equal, as sets of rows, within a number of comparisons."""
+
+    def __init__(self, question: Rows) -> None:
+        self._question = question
+        self._left = MOST_COMPARISONS
+
+    def unified(self, theirs: list[Row], ours: list[Row], known: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str] | None:
+        """Return `known` with the ids that make the rows equal; None if no ids do.
+
+        Raises:
+            Misuse: so many rows are alike that this is not found out.
+        """
+        if len(theirs) != len(ours):
+            return None
+        if not theirs:
+            return dict(known)
+        first, rest = theirs[0], theirs[1:]
+        for position, row in enumerate(ours):
+            self._left -= 1
+            if self._left < 0:
+                raise Misuse(f"--db: {self._question.about}: too many rows are alike to find out which correspond: ask about fewer")
+            taken = _same_row(first, row, self._question.ids, known)
+            if taken is not None:
+                ids = self.unified(rest, ours[:position] + ours[position + 1 :], taken)
+                if ids is not None:
+                    return ids
         return None
-    if not theirs:
-        return dict(known)
-    first, rest = theirs[0], theirs[1:]
-    for position, row in enumerate(ours):
-        taken = _same_row(first, row, kinds, known)
-        if taken is not None:
-            ids = _unified(rest, ours[:position] + ours[position + 1 :], kinds, taken)
-            if ids is not None:
-                return ids
-    return None
 
 
-def _same_row(
-    theirs: Mapping[str, Any], ours: Mapping[str, Any], kinds: Mapping[str, str], known: Mapping[tuple[str, str], str]
-) -> dict[tuple[str, str], str] | None:
+def _same_row(theirs: Row, ours: Row, kinds: Mapping[str, str], known: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str] | None:
     taken = dict(known)
     for column, value in theirs.items():
         kind = kinds.get(column)
@@ -132,7 +131,8 @@ def _same_row(
     return taken
 
 
-def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def _as_text(rows: Sequence[Row]) -> str:
     if not rows:
         return "none"
-    return "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in rows)
+    more = f"; and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
+    return "; ".join(", ".join(f"{name}={shortened(str(value))}" for name, value in row.items()) for row in rows[:SHOWN]) + more

@@ -1,43 +1,37 @@
 """Reads log files: text in a `logging` format or JSON lines; rotated, compressed, truncated, in several encodings.
 
 Every line of a file is accounted for: it begins a record, belongs to the record before it (a traceback), or is counted as unreadable. A
-last line without a newline was still being written when the file was copied: it is not used, and a note says so.
+last line without a newline was still being written when the file was copied: it is not used, and a note says so. What a stranger's file
+can cost is bounded (`files.py`, `layouts.py`, and the limits below). A file beyond a bound is refused: the answer must not rest on a part.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from simharness.errors import Misuse
+from simharness.incident.files import Budget, NotUtf8, lines
+from simharness.incident.layouts import Layout
 from simharness.incident.templates import Line, Log
+from simharness.incident.times import Times, zone_of
+from simharness.visible import shortened
 
-SECOND = 1_000_000_000
-_STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|[+-]\d\d:?\d\d))?"
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))? ?(Z|[+-]\d\d:?\d\d)?")
-_PERCENT = re.compile(r"%\((\w+)\)[-#0 +]*\d*(?:\.\d+)?[a-zA-Z]")
-_BRACE = re.compile(r"\{(\w+)(?:![rsa])?(?::[^}]*)?\}")
-_ROTATED = re.compile(r"(?P<base>.+?)(?:\.(?P<number>\d{1,4})|[.-](?P<date>\d{4}-\d\d-\d\d[\w-]*))?(?:\.gz)?")
-_ATTRIBUTES = {
-    "asctime": _STAMP,
-    "created": r"\d+(?:\.\d+)?",
-    "msecs": r"\d+(?:\.\d+)?",
-    "levelname": r"[A-Z]\w*",
-    "name": r"[^\s:\]]+",
-    "process": r"\d+",
-    "thread": r"\d+",
-    "levelno": r"\d+",
-    "lineno": r"\d+",
-    "message": r".*",
-}
+MOST_RECORDS, MOST_TEXT = 300_000, 50_000_000
+"""Records, and characters of the messages that templates match."""
+MOST_NESTING = 100
+"""Levels of lists and objects in a JSON line."""
+MOST_WITHOUT_A_RECORD = 100_000
+"""Lines at the beginning of a file."""
+LONGEST_TIME, MOST_DIGITS = 40, 30
+MOST_SHOWN, LONGEST_SHOWN = 1_000, 500
+"""Lines that are not records, and characters of texts that nothing compares, which are kept to be shown."""
+_ROTATED = re.compile(r"(?P<base>.+?)(?:\.(?P<number>\d{1,4})|[.-](?P<date>\d{4}-\d\d-\d\d[\w-]*))?(?:\.gz)?", re.ASCII | re.DOTALL)
+_MARK_OF_JSON = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 _JSON = {
     "time": ("asctime", "timestamp", "@timestamp", "time", "ts", "created"),
     "message": ("message", "msg", "event"),
@@ -46,12 +40,6 @@ _JSON = {
     "process": ("process", "pid"),
     "thread": ("thread", "tid", "thread_id", "threadName", "thread_name"),
 }
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass
@@ -62,7 +50,8 @@ class Reading:
         lines: the records.
         files, total: how many files were read, and how many lines they have.
         continued: lines that belong to the record before them.
-        unreadable: places and texts of lines that are not records.
+        unread: how many lines are not records; `unreadable`: places and texts of the first of them.
+        timeless: how many lines would be records if their time were one; `first_timeless`: place and time of the first of them.
         notes: what the user should know (a truncated line, a guessed encoding).
     """
 
@@ -70,27 +59,71 @@ class Reading:
     files: int = 0
     total: int = 0
     continued: int = 0
+    unread: int = 0
+    timeless: int = 0
+    first_timeless: str = ""
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, other: Reading) -> None:
+        """Add what was read from another file."""
+        self.lines += other.lines
+        self.files += other.files
+        self.total += other.total
+        self.continued += other.continued
+        self.unread += other.unread
+        self.unreadable = (self.unreadable + other.unreadable)[:MOST_SHOWN]
+        self.notes += other.notes
 
-def read(paths: Sequence[str], log: Log, layout: str | None = None, zone: str = "UTC") -> Reading:
+
+@dataclass(frozen=True)
+class Window:
+    """The times of the records to read, both included, as given with `--since` and `--until`; None sets no bound."""
+
+    since: str | None = None
+    until: str | None = None
+
+    def bounds(self, times: Times) -> tuple[float, float]:
+        """Return the first time, and the first after the last one.
+
+        Raises:
+            Misuse: one of them is not a time.
+        """
+        found = []
+        for option, text in (("--since", self.since), ("--until", self.until)):
+            bound = None if text is None else times.of(text)
+            if text is not None and bound is None:
+                raise Misuse(f"{option} {text!r} is not a time: write it as the log does, such as '2026-11-22 22:34:03'")
+            found.append(bound)
+        first, last = found
+        return float("-inf") if first is None else first[0], float("inf") if last is None else sum(last)
+
+
+ALWAYS = Window()
+
+
+def read(
+    paths: Sequence[str], log: Log, layout: str | None = None, zone: str = "UTC", window: Window = ALWAYS, seconds: float | None = None
+) -> Reading:
     """Read log files.
 
     Args:
         log: says what the lines mean, and their format unless `layout` does.
         layout: the format of text lines, as for `logging.Formatter` ("%" or "{" style).
         zone: the time zone of times without one: "UTC", "+02:00", "Europe/Berlin".
+        window: the records to read.
+        seconds: give up after so long.
 
     Raises:
-        Misuse: a file cannot be read, or is not a log.
+        Misuse: a file cannot be read, or is not a log, or goes beyond a bound. OutOfTime: the time is over.
     """
-    times = Times(_zone(zone))
+    times = Times(zone_of(zone))
+    reader = _Reader(log, layout or log.format, times, window.bounds(times), Budget(seconds))
     reading = Reading()
-    if layout is not None:
-        _pattern(layout)
     for path, source in _in_order(paths):
-        _read_file(path, source, log, [layout] if layout else [log.format], times, reading)
+        reading.add(reader.file(path, source, MOST_RECORDS - len(reading.lines)))
+    if reader.outside:
+        reading.notes.append(f"{reader.outside:,} records before --since or after --until are left out")
     return reading
 
 
@@ -100,92 +133,119 @@ def _in_order(paths: Sequence[str]) -> list[tuple[str, str]]:
     for path in paths:
         folder, name = os.path.split(path)
         match = _ROTATED.fullmatch(name)
-        assert match is not None
+        if match is None:
+            raise Misuse(f"{path!r} is not the name of a file; give log files")
         source = os.path.join(folder, match["base"])
         if match["number"]:
             age: tuple[Any, ...] = (1, "", -int(match["number"]))
         else:
             age = (0, match["date"], 0) if match["date"] else (2, "", 0)
-        parts.setdefault(os.path.realpath(path), (path, (source, *age)))
+        try:
+            parts.setdefault(os.path.realpath(path), (path, (source, *age)))
+        except ValueError:
+            raise Misuse(f"{path!r} is not the name of a file; give log files") from None
     return [(path, key[0]) for path, key in sorted(parts.values(), key=lambda entry: entry[1])]
 
 
-def _read_file(path: str, source: str, log: Log, layouts: Sequence[str], times: Times, reading: Reading) -> None:
-    texts = _text(path, reading.notes).split("\n")
-    cut = texts.pop()
-    if not texts and not cut:
-        reading.notes.append(f"{path} is empty")
-        return
-    first = next((text for text in texts or [cut] if text.strip()), "")
-    record = _json_record if first.lstrip().startswith("{") else _text_record(_pattern(layouts[0]))
-    before = len(reading.lines)
-    if cut:
-        reading.notes.append(f"{path}:{len(texts) + 1} has no newline: it is truncated, and not used")
-    last: Line | None = None
-    for number, text in enumerate(texts, start=1):
-        parsed = record(text.rstrip("\r"))
-        stamp = times.of(parsed[0]) if parsed is not None else None
-        if parsed is None or stamp is None:
-            if last is not None:
-                reading.continued += 1
-            elif text.strip():
-                reading.unreadable.append((f"{path}:{number}", text))
-            continue
-        _, logger, level, message, process, thread, tags = parsed
-        last = Line(source, f"{path}:{number}", *stamp, logger, level, message, process, thread, tags)
-        matched = log.match(logger, message)
-        if matched is not None:
-            last.template, last.fields = matched
-        reading.lines.append(last)
-    reading.files += 1
-    reading.total += len(texts) + bool(cut)
-    if len(reading.lines) == before:
-        raise Misuse(
-            f"{path} is not a log, or has another format: none of its {len(texts) + bool(cut):,} lines matches {layouts[0]!r}; "
-            "give its format with --format"
-        )
+class _Reader:
+    """Reads one file after the other; `outside` counts the records outside the window."""
 
+    def __init__(self, log: Log, layout: str, times: Times, window: tuple[float, float], budget: Budget) -> None:
+        self.outside = 0
+        self._text = 0
+        self._log = log
+        self._said = layout
+        self._text_record = _text_record(Layout(layout))
+        self._times = times
+        self._first, self._end = window
+        self._budget = budget
 
-# Bytes and encodings
-
-
-def _text(path: str, notes: list[str]) -> str:
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise Misuse(f"{path} cannot be read: {error.strerror or error}; give log files") from None
-    if data.startswith(b"\x1f\x8b"):
-        data, whole = _unpacked(data)
-        if not whole:
-            notes.append(f"{path}: the compressed data is damaged or truncated; what could be unpacked is used")
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding, errors="replace").replace("\r\n", "\n")
-    if b"\0" in data[:65_536]:
-        raise Misuse(f"{path} is not a log: it holds binary data")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if len(data) - error.start < 4 and error.reason == "unexpected end of data":
-            return data.decode("utf-8", errors="ignore")
-        notes.append(f"{path} is not UTF-8 (byte {error.start:,}): read as Latin-1")
-        return data.decode("latin-1")
-
-
-def _unpacked(data: bytes) -> tuple[bytes, bool]:
-    """Unpack gzip data as far as possible; return whether it was complete."""
-    parts: list[bytes] = []
-    while data:
-        unpacker = zlib.decompressobj(31)
+    def file(self, path: str, source: str, most: int) -> Reading:
+        """Read a file: as UTF-8, or else as Latin-1."""
+        outside = self.outside
         try:
-            parts.append(unpacker.decompress(data) + unpacker.flush())
-        except zlib.error:
-            return b"".join(parts), False
-        if not unpacker.eof:
-            return b"".join(parts), False
-        data = unpacker.unused_data.lstrip(b"\0")
-    return b"".join(parts), True
+            return self._file(path, source, most, False)
+        except NotUtf8 as error:
+            self.outside = outside
+            reading = self._file(path, source, most, True)
+            reading.notes.insert(0, f"{path} is not UTF-8 (byte {error.byte:,}): read as Latin-1")
+            return reading
+
+    def _file(self, path: str, source: str, most: int, latin_1: bool) -> Reading:
+        reading = Reading()
+        record: Callable[[str, str], _Record | None] | None = None
+        began = outside = False
+        for number, (text, ended) in enumerate(lines(path, self._budget, reading.notes, latin_1), start=1):
+            reading.total = number
+            if record is None and text.strip():
+                record = _json_record if text.lstrip().startswith("{") else self._text_record
+            if not ended:
+                reading.notes.append(f"{path}:{number} has no newline: it is truncated, and not used")
+                continue
+            if number % 1_000 == 0:
+                self._budget.check(path)
+            place = f"{path}:{number}"
+            parsed = record(text.rstrip("\r"), place) if record is not None else None
+            line = None if parsed is None else self._line(source, place, parsed)
+            if line is None:
+                self._other(reading, place, text, parsed, (began, outside))
+                if number >= MOST_WITHOUT_A_RECORD and not began:
+                    break
+                continue
+            began, outside = True, not self._first <= line.time < self._end
+            if outside:
+                self.outside += 1
+                continue
+            reading.lines.append(line)
+            self._text += len(line.message)
+            if len(reading.lines) > most or self._text > MOST_TEXT:
+                what = f"{MOST_RECORDS:,} records" if self._text <= MOST_TEXT else f"{MOST_TEXT:,} characters of messages"
+                raise Misuse(f"{path}: the logs have more than {what}: narrow them down with --since and --until")
+        self._judge(path, reading, began)
+        return reading
+
+    def _judge(self, path: str, reading: Reading, began: bool) -> None:
+        """Say what is odd about a file that was read; refuse it if it has no record."""
+        if not reading.total:
+            reading.notes.append(f"{path} is empty")
+            return
+        reading.files = 1
+        if reading.timeless and began:
+            reading.notes.append(f"{reading.first_timeless} is not a time: not used, as are {reading.timeless:,} such lines in all")
+        elif reading.timeless:
+            raise Misuse(f"{reading.first_timeless} is not a time of the years 1 to 9999, and no line of this log has one")
+        elif not began:
+            raise Misuse(
+                f"{path} is not a log, or has another format: none of its {reading.total:,} lines matches {self._said!r}; "
+                "give its format with --format"
+            )
+
+    def _line(self, source: str, place: str, parsed: _Record) -> Line | None:
+        """Return a record; None if its time is not one."""
+        time, logger, level, message, process, thread, tags = parsed
+        stamp = self._times.of(time)
+        if stamp is None:
+            return None
+        line = Line(source, place, *stamp, logger, level, message, process, thread, tags)
+        matched = self._log.match(logger, message)
+        if matched is not None:
+            line.template, line.fields = matched
+        else:
+            line.message, line.tags = message[:LONGEST_SHOWN], {}
+        return line
+
+    @staticmethod
+    def _other(reading: Reading, place: str, text: str, parsed: _Record | None, after: tuple[bool, bool]) -> None:
+        """Count a line on which no record begins; `after`: whether one began before it, and whether that is outside the window."""
+        if parsed is not None and parsed[0]:
+            reading.first_timeless = reading.first_timeless or f"{place}: {shortened(parsed[0], LONGEST_TIME)!r}"
+            reading.timeless += 1
+        elif after[0]:
+            reading.continued += not after[1]
+        elif text.strip():
+            reading.unread += 1
+            if len(reading.unreadable) < MOST_SHOWN:
+                reading.unreadable.append((place, text[:LONGEST_SHOWN]))
 
 
 # Records
@@ -195,50 +255,31 @@ _Record = tuple[str, str, str, str, str, str, dict[str, str]]
 """Time, logger, level, message, process, thread, other attributes."""
 
 
-def _pattern(layout: str) -> re.Pattern[str]:
-    """Return a pattern for the lines that a format makes.
+def _text_record(layout: Layout) -> Callable[[str, str], _Record | None]:
+    names = set(layout.names)
+    known = {"asctime", "created", "msecs", "levelname", "name", "process", "thread", "levelno", "lineno", "message", "threadName"}
 
-    Raises:
-        Misuse: it is not a format, or lacks the time or the message.
-    """
-    style = _PERCENT if _PERCENT.search(layout) else _BRACE
-    parts = style.split(layout)
-    names = parts[1::2]
-    if "message" not in names or not {"asctime", "created"} & set(names):
-        raise Misuse(f"--format {layout!r}: it needs a message and a time, such as '%(asctime)s %(levelname)s %(name)s: %(message)s'")
-    if len(set(names)) != len(names):
-        raise Misuse(f"--format {layout!r}: an attribute occurs twice")
-    texts = [re.escape(text.replace("%%", "%") if style is _PERCENT else text) for text in parts[::2]]
-    pattern = texts[0]
-    for name, text in zip(names, texts[1:], strict=True):
-        value = f"(?P<{name}>{_ATTRIBUTES.get(name, '.*?')})"
-        pattern += (rf" *?{value} *?" if name in {"levelname", "process", "thread", "name", "threadName"} else value) + text
-    return re.compile(pattern)
-
-
-def _text_record(pattern: re.Pattern[str]) -> Callable[[str], _Record | None]:
-    names = set(pattern.groupindex)
-    others = names - set(_ATTRIBUTES) - {"threadName"}
-
-    def record(text: str) -> _Record | None:
-        match = pattern.fullmatch(text)
-        if match is None:
+    def record(text: str, place: str) -> _Record | None:
+        values = layout.match(text)
+        if values is None:
             return None
-        get = match.groupdict().get
+        get = values.get
         stamp = get("asctime") or get("created") or ""
         if "msecs" in names and "," not in stamp and "." not in stamp:
-            stamp += f".{float(get('msecs') or 0):03.0f}"
+            stamp += f".{min(999, int(float(get('msecs') or 0))):03}"
         thread = get("thread") or (get("threadName") or "").strip()
-        tags = {name: (get(name) or "").strip().strip("[]") for name in others}
+        tags = {name: (get(name) or "").strip().strip("[]") for name in names - known}
         return stamp, get("name") or "", get("levelname") or "", get("message") or "", get("process") or "", thread, tags
 
     return record
 
 
-def _json_record(text: str) -> _Record | None:
+def _json_record(text: str, place: str) -> _Record | None:
+    if text.count("[") + text.count("{") > MOST_NESTING and _nesting(text) > MOST_NESTING:
+        raise Misuse(f"{place}: its JSON is nested more than {MOST_NESTING} levels deep: shorten the line, or leave it out")
     try:
-        fields = json.loads(text)
-    except ValueError:
+        fields = json.loads(text, parse_int=_integer)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
         return None
@@ -252,80 +293,21 @@ def _json_record(text: str) -> _Record | None:
     return pick("time"), pick("logger"), pick("level").upper(), message, pick("process"), pick("thread"), tags
 
 
-# Times
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MOST_DIGITS else digits
 
 
-def _zone(name: str) -> tzinfo:
-    offset = re.fullmatch(r"([+-])(\d\d):?(\d\d)", name)
-    if offset is not None:
-        size = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
-        return timezone(size if offset[1] == "+" else -size)
-    try:
-        return UTC if name.upper() in ("UTC", "Z") else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Misuse(f"--zone {name}: no such time zone; write UTC, +02:00 or a name such as Europe/Berlin") from None
-
-
-class Times:
-    """Parses times; one without a time zone is in `zone`."""
-
-    def __init__(self, zone: tzinfo) -> None:
-        self._zone = zone
-        self._seconds: dict[tuple[str, str], int] = {}
-
-    def of(self, text: str) -> tuple[int, int] | None:
-        """Return a time and its precision, in nanoseconds (since 1970); None if the text is not a time."""
-        match = _TIME.fullmatch(text)
-        if match is None:
-            return self._number(text)
-        fraction = match[2] or ""
-        key = match[1], match[3] or ""
-        seconds = self._seconds.get(key)
-        if seconds is None:
-            try:
-                moment = datetime.fromisoformat(match[1])
-            except ValueError:
-                return None
-            moment = moment.replace(tzinfo=_zone(match[3]) if match[3] else self._zone)
-            if len(self._seconds) > 10_000:
-                self._seconds.clear()
-            seconds = self._seconds[key] = int(moment.timestamp())
-        return seconds * SECOND + int(fraction.ljust(9, "0") or 0), 10 ** (9 - len(fraction))
-
-    @staticmethod
-    def _number(text: str) -> tuple[int, int] | None:
-        whole, _, fraction = text.partition(".")
-        if not whole.isdigit() or not (fraction.isdigit() or not fraction):
-            return None
-        if not fraction and len(whole) >= 13:
-            whole, fraction = whole[:-3], whole[-3:]
-        return int(whole) * SECOND + int(fraction[:9].ljust(9, "0")), 10 ** (9 - min(9, len(fraction)))
-
-
-def within(reading: Reading, since: str | None, until: str | None, zone: str) -> None:
-    """Keep only the lines from `since` to `until`, both included; None sets no bound.
-
-    Raises:
-        Misuse: one of them is not a time.
-    """
-    times, bounds = Times(_zone(zone)), []
-    for option, text in (("--since", since), ("--until", until)):
-        bound = None if text is None else times.of(text)
-        if text is not None and bound is None:
-            raise Misuse(f"{option} {text!r} is not a time: write it as the log does, such as '2026-11-22 22:34:03'")
-        bounds.append(bound)
-    first = bounds[0][0] if bounds[0] is not None else 0
-    last = sum(bounds[1]) if bounds[1] is not None else None
-    whole = len(reading.lines)
-    reading.lines = [line for line in reading.lines if line.time >= first and (last is None or line.time < last)]
-    if whole != len(reading.lines):
-        reading.notes.append(f"{whole - len(reading.lines):,} records before --since or after --until are left out")
-
-
-def clock_text(time: int) -> str:
-    """Return a line's time as text, in UTC, with milliseconds."""
-    moment = datetime.fromtimestamp(time // SECOND, UTC)
-    return f"{moment:%H:%M:%S}.{time % SECOND // 1_000_000:03}"
+def _nesting(text: str) -> int:
+    """Return how deep lists and objects in a text of JSON are nested."""
+    deepest = depth = 0
+    in_text = False
+    for mark in _MARK_OF_JSON.findall(text):
+        if mark == '"':
+            in_text = not in_text
+        elif not in_text and len(mark) == 1:
+            depth += 1 if mark in "[{" else -1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def unknown(lines: Iterable[Line], log: Log) -> Iterator[tuple[str, Line]]:

@@ -34,20 +34,37 @@ class Template:
     message: str
     goes_on: bool = False
 
+    def match(self, message: str) -> dict[str, str] | None:
+        """Return the fields of a message of this template, each as short as possible; None if it is not one of these.
+
+        Each text is taken where it occurs first, the last one at the end: if any places fit, these do. It is linear in the message.
+        """
+        first, *texts = self._texts
+        if not message.startswith(first):
+            return None
+        fields: dict[str, str] = {}
+        at = len(first)
+        for rank, (name, text) in enumerate(zip(self._names, texts, strict=True)):
+            end = message.find(text, at) if rank + 1 < len(texts) else len(message) - len(text)
+            if end < at or not message.startswith(text, end):
+                return None
+            if name:
+                fields[name] = message[at:end]
+            at = end + len(text)
+        return fields if at == len(message) else None
+
     @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """Matches the messages of this template; its groups are the fields."""
-        parts = _FIELD.split(self.message)
-        texts = [re.escape(text) for text in parts[::2]]
-        names = parts[1::2]
-        return re.compile(
-            "".join(text + (f"(?P<{name}>.*?)" if name else ".*?") for text, name in zip(texts, [*names, ""], strict=True))[:-3]
-        )
+    def _texts(self) -> list[str]:
+        return _FIELD.split(self.message)[::2]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return _FIELD.split(self.message)[1::2]
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
         """The names of the fields."""
-        return tuple(name for name in _FIELD.findall(self.message) if name)
+        return tuple(filter(None, self._names))
 
 
 @dataclass(frozen=True)
@@ -102,9 +119,9 @@ class Log:
     def match(self, logger: str, message: str) -> tuple[Template, dict[str, str]] | None:
         """Return the template that a message matches, and its fields; None if it matches none."""
         for template in self.by_logger.get(logger, ()):
-            match = template.pattern.fullmatch(message)
-            if match is not None:
-                return template, match.groupdict()
+            fields = template.match(message)
+            if fields is not None:
+                return template, fields
         return None
 
     def ids_of(self, fields: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -156,6 +173,9 @@ def log_of(described: object, scenario: str) -> Log:
         raise Misuse(f"scenario {scenario} says nothing about its log: give it @simharness.scenario(log=…), see docs/incidents.md")
     if not isinstance(described, Log) or not described.templates:
         raise Misuse(f"scenario {scenario}: log={described!r} is not a simharness.incident.Log with templates")
+    for template in described.templates:
+        if len(set(template.fields)) != len(template.fields):
+            raise Misuse(f"scenario {scenario}: the template {template.message!r} has two fields of one name")
     known = {name for template in described.templates for name in template.fields}
     for name in (*described.ids, *described.equal):
         if name not in known:

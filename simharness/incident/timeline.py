@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from simharness.errors import Misuse
-from simharness.incident.formats import SECOND, clock_text
 from simharness.incident.templates import Line, Log
+from simharness.incident.times import SECOND, clock_text
+from simharness.visible import shortened, visible
 
 Id = tuple[str, str]
 """(kind, value)"""
@@ -82,7 +83,7 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
     for session in sessions:
         if (log.session, session) not in known:
             there = [value for kind, value in sorted(known) if kind == log.session]
-            raise Misuse(f"--session {session}: no log line names it; there are: {_listed(there) or 'none'}")
+            raise Misuse(f"--session {shortened(session)}: no log line names it; there are: {_listed(there) or 'none'}")
     groups.link([(log.session, session) for session in sessions])
     chosen = _chosen(meaningful, log, groups, sessions)
     belonging: list[Line] = []
@@ -123,11 +124,12 @@ def _ids(line: Line, log: Log) -> list[Id]:
 
 
 class _Groups:
-    """Connected ids, as disjoint sets."""
+    """Connected ids, as disjoint sets; the smaller set joins the larger one, so that linking stays cheap."""
 
     def __init__(self) -> None:
         self._parent: dict[Id, Id] = {}
         self._members: dict[Id, list[Id]] = {}
+        self._kinds: dict[Id, set[str]] = {}
 
     def root(self, key: Id) -> Id:
         while self._parent[key] != key:
@@ -140,16 +142,20 @@ class _Groups:
             if key not in self._parent:
                 self._parent[key] = key
                 self._members[key] = [key]
+                self._kinds[key] = {key[0]}
             first, other = self.root(ids[0]), self.root(key)
             if first != other:
+                if len(self._members[first]) < len(self._members[other]):
+                    first, other = other, first
                 self._parent[other] = first
                 self._members[first] += self._members.pop(other)
+                self._kinds[first] |= self._kinds.pop(other)
 
     def all(self) -> Iterable[list[Id]]:
         return self._members.values()
 
     def has(self, root: Id, kind: str) -> bool:
-        return any(member == kind for member, _ in self._members[root])
+        return kind in self._kinds[root]
 
 
 def _several(groups: _Groups, log: Log) -> bool:
@@ -184,7 +190,7 @@ def _chosen(lines: Sequence[Line], log: Log, groups: _Groups, sessions: Sequence
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - LONGEST_LIST} more" if len(names) > LONGEST_LIST else ""
-    return ", ".join(names[:LONGEST_LIST]) + more
+    return ", ".join(map(shortened, names[:LONGEST_LIST])) + more
 
 
 def _without_doubles(lines: Sequence[Line]) -> tuple[list[Line], int]:
@@ -261,11 +267,11 @@ def rendered(incident: Incident, log: Log, width: int = 100) -> list[str]:
         origin += [f"{title} {value}" for title, value in (("pid", line.process), ("thread", line.thread)) if value]
         if many:
             origin.append(line.source.rpartition("/")[2])
-        rows.append(
-            ("*" if index in incident.marked else " ", clock_text(line.time), line.event, ", ".join(dict.fromkeys(origin)), line.place)
-        )
+        who = shortened(", ".join(dict.fromkeys(origin)), width)
+        where = visible(line.place.rpartition("/")[2])
+        rows.append(("*" if index in incident.marked else " ", clock_text(line.time), visible(line.event), who, where))
     first, second = (max((len(row[column]) for row in rows), default=0) for column in (2, 3))
-    text = [f"{names[session]} is {session}" for session in incident.sessions[:26]]
+    text = [f"{names[session]} is {shortened(session)}" for session in incident.sessions[:26]]
     for mark, time, event, origin_text, place in rows:
-        text.append(f"{mark} {time}  {event:{first}}  {origin_text:{second}}  {place.rpartition('/')[2]}"[:width].rstrip())
+        text.append(f"{mark} {time}  {event:{first}}  {origin_text:{second}}  {place}"[:width].rstrip())
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import textwrap
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,18 +19,16 @@ from simharness.report.html_report import executed
 from simharness.report.page import page
 from simharness.verdicts.results import Replayed
 
-_TEST = '''"""An incident, reproduced. {about}
-
-Written by `simharness incident`; run it from the folder where that command was run.
-"""
+_TEST = '''"""An incident, reproduced. Written by `simharness incident`; run it from the folder where that command was run."""
 
 {imports}import simharness
 from simharness import load
 
+ABOUT = {about}
 SCENARIO = {place}
-NAME = {name!r}
-TOKEN = {token!r}
-FAILURE = {failure!r}
+NAME = {name}
+TOKEN = {token}
+FAILURE = {failure}
 LOGGED = {logged}
 """The actors that log the incident's lines, with the lines."""
 
@@ -53,7 +51,7 @@ def document(incident: Incident, reading: Reading, answers: Sequence[Answer]) ->
         "incident": {
             "read": reading.total,
             "records": len(reading.lines),
-            "unreadable": len(reading.unreadable),
+            "unreadable": reading.unread,
             "notes": list(reading.notes),
             "sessions": list(incident.sessions),
             "skew": incident.skew,
@@ -144,7 +142,7 @@ def as_page(incident: Incident, log: Log, scenario: Scenario, answer: Answer) ->
 
 
 def as_test(path: str, incident: Incident, answer: Answer) -> str:
-    """Return a test module that replays an answer's evidence.
+    """Return a test module that replays an answer's evidence. What comes from outside is in it as the repr of a text, or not at all.
 
     Args:
         path: where it will be written; it names the scenario's file relative to that.
@@ -165,15 +163,15 @@ def as_test(path: str, incident: Incident, answer: Answer) -> str:
     case = ", ".join(f"{key}={value}" for key, value in answer.parameters.items())
     about = f"{answer.scenario} {case}: {answer.orderings} orderings fit the log of {os.path.basename(incident.lines[0].source)}."
     imports, place = _scenario_from(file, path)
-    return _TEST.format(
+    return _TEST.format(  # every text stands there as its repr: names, ids and lines come from outside
         imports=imports,
         place=place,
-        about="\n".join(textwrap.wrap(about, 100)),
-        name=name or answer.scenario,
-        token=evidence.token,
-        failure=(evidence.failure or "").partition(" at ")[0],
+        about=repr(about),
+        name=repr(name or answer.scenario),
+        token=repr(evidence.token),
+        failure=repr((evidence.failure or "").partition(" at ")[0]),
         logged="[\n" + "".join(f"    {entry!r},\n" for entry in logged) + "]",
-        function="".join(letter if letter.isalnum() else "_" for letter in answer.scenario),
+        function=re.sub(r"[^A-Za-z0-9_]", "_", answer.scenario),
     )
 
 

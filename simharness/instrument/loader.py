@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 
 from simharness.errors import Misuse
-from simharness.instrument.marks import is_instrumented
-from simharness.instrument.rewriting import CELL, HOOKS, instrumented, rewrite
+from simharness.instrument.marks import HOOKS, is_instrumented
+from simharness.instrument.rewriting import CELL, instrumented, rewrite
 
 
 def compiled(source: str | bytes, filename: str) -> CodeType:

@@ -11,6 +11,7 @@ the access and returns the same object, or a stand-in that announces it when it 
     f(x)                    function(f)(x)
     for x in items          for x in walk(items)
     with m:                 with managed(m):
+    yield x, lambda: x      yield passing(x), lambda: passing(x)
     n (a global)            variable("n", __name__) or n
     n (of a closure)        variable("n", lambda: n) or n
 
@@ -25,10 +26,10 @@ import ast
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from simharness.instrument.marks import HOOKS
 from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes, mangled, names_of, targets_of
+from simharness.instrument.shapes import constant, explains_an_assert, may_be_container, name_it
 
-HOOKS = "@simharness"
-"""The global under which a rewritten module has the hooks; no program can use this name."""
 CELL = "@cell"
 """The parameter that marks the lambdas that serve only as a closure."""
 _UNTOUCHED = frozenset(
@@ -65,16 +66,6 @@ def instrumented(tree: ast.Module) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
-def _constant(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant | ast.JoinedStr)
-
-
-def _may_be_container(node: ast.AST) -> bool:
-    return not isinstance(node, ast.Constant | ast.JoinedStr | ast.Compare | ast.Lambda) and not (
-        isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
-    )
-
-
 class _Rewriter(ast.NodeTransformer):
     """`_scope` is the function whose body is being rewritten, None at the module's level and in class bodies."""
 
@@ -95,7 +86,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def _through(self, name: str, node: ast.expr) -> ast.expr:
         """Pass the expression through a hook, if its value can be a container at all."""
-        return self._hook(name, node, node) if self._scope is not None and _may_be_container(node) else node
+        return self._hook(name, node, node) if self._scope is not None and may_be_container(node) else node
 
     def _every(self, nodes: Sequence[N]) -> list[N]:
         return [self.visit(node) for node in nodes]
@@ -145,7 +136,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         node.value, node.slice = self.visit(node.value), self.visit(node.slice)
-        if not _constant(node.value):
+        if not constant(node.value):
             node.value = self._through("on", node.value)
         return node
 
@@ -174,9 +165,9 @@ class _Rewriter(ast.NodeTransformer):
         unlike = (ast.In, ast.NotIn, ast.Is, ast.IsNot)
         for position, (operator, after) in enumerate(zip(node.ops, node.comparators, strict=True)):
             if isinstance(operator, ast.In | ast.NotIn):
-                if not _constant(after):
+                if not constant(after):
                     node.comparators[position] = self._through("compared", after)
-            elif not position and not isinstance(operator, ast.Is | ast.IsNot) and not _constant(after):
+            elif not position and not isinstance(operator, ast.Is | ast.IsNot) and not constant(after):
                 node.left = self._through("compared", node.left)
             elif position and not isinstance(operator, unlike) and not isinstance(node.ops[position - 1], unlike):
                 node.comparators[position - 1] = self._through("compared", node.comparators[position - 1])
@@ -184,8 +175,8 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         node.left, node.right = self.visit(node.left), self.visit(node.right)
-        if isinstance(node.op, _COMBINING) and not _constant(node.left):
-            if not _constant(node.right) or isinstance(node.op, ast.Mult):
+        if isinstance(node.op, _COMBINING) and not constant(node.left):
+            if not constant(node.right) or isinstance(node.op, ast.Mult):
                 node.left = self._through("compared", node.left)
         elif isinstance(node.op, ast.Mult | ast.Mod):
             node.right = self._through("contents", node.right)
@@ -210,7 +201,7 @@ class _Rewriter(ast.NodeTransformer):
     visit_While = visit_IfExp = visit_Assert = _tested
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        if _explains_an_assert(node):
+        if explains_an_assert(node):
             node.orelse = self._statements(node.orelse)
             return node
         return self._tested(node)
@@ -262,6 +253,8 @@ class _Rewriter(ast.NodeTransformer):
             node.key, node.value = self.visit(node.key), self.visit(node.value)
         else:
             node.elt = self.visit(node.elt)
+            if isinstance(node, ast.GeneratorExp) and self._scope is not None:
+                node.elt = self._passing(node.elt)
         self._hidden.pop()
         return node if self._scope is None or isinstance(node, ast.GeneratorExp) else self._hook("made", node, node)
 
@@ -280,6 +273,27 @@ class _Rewriter(ast.NodeTransformer):
             item.context_expr = self._through("managed", item.context_expr)
         return node
 
+    def _passing(self, node: ast.expr) -> ast.expr:
+        """The value goes to code that may be half-way through a call in C."""
+        return node if isinstance(node, ast.Constant | ast.Name) and not self._is_method() else self._hook("passing", node, node)
+
+    def _is_method(self) -> bool:
+        """Whether this is a method that operators and builtins call."""
+        name = getattr(self._scope.node, "name", "") if self._scope is not None else ""
+        return name.startswith("__") and name.endswith("__") and name != "__init__"
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        self.generic_visit(node)
+        if node.value is not None and self._is_method():
+            node.value = self._passing(node.value)
+        return node
+
+    def visit_Yield(self, node: ast.Yield) -> ast.AST:
+        self.generic_visit(node)
+        if self._scope is not None:
+            node.value = self._passing(node.value or ast.copy_location(ast.Constant(None), node))
+        return node
+
     def visit_YieldFrom(self, node: ast.YieldFrom) -> ast.AST:
         node.value = self._through("walk", self.visit(node.value))
         return node
@@ -290,7 +304,7 @@ class _Rewriter(ast.NodeTransformer):
         node.value, node.targets = self.visit(node.value), self._every(node.targets)
         if self._scope is None:
             return node
-        _name_it(node.value, node.targets[0])
+        name_it(node.value, node.targets[0])
         if len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple | ast.List) and not isinstance(node.value, ast.Tuple):
             node.value = self._through("whole", node.value)
         node.value = self._assigned(node.value, node.targets)
@@ -301,7 +315,7 @@ class _Rewriter(ast.NodeTransformer):
             return node
         node.value, node.target = self.visit(node.value), self.visit(node.target)
         if self._scope is not None:
-            _name_it(node.value, node.target)
+            name_it(node.value, node.target)
             node.value = self._assigned(node.value, [node.target])
         return node
 
@@ -353,7 +367,7 @@ class _Rewriter(ast.NodeTransformer):
         parameters = set(self._scope.bound)
         self._hidden = [names - parameters for names in hidden] if isinstance(node, ast.Lambda) else []
         if isinstance(node, ast.Lambda):
-            node.body = self.visit(node.body)
+            node.body = self._passing(self.visit(node.body))
         else:
             node.body = self._statements(node.body)
         self._scope, self._hidden = outside, hidden
@@ -378,17 +392,3 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_TypeAlias(self, node: ast.AST) -> ast.AST:
         return node
-
-
-def _explains_an_assert(node: ast.If) -> bool:
-    """Whether pytest has inserted this statement to explain why an assert fails: it repeats the reads of the assert."""
-    test = node.test.operand if isinstance(node.test, ast.UnaryOp) else None
-    return isinstance(test, ast.Name) and test.id.startswith("@py_assert") and isinstance(node.body[-1], ast.Raise)
-
-
-def _name_it(value: ast.expr, target: ast.AST) -> None:
-    """Pass the name of the variable or attribute to the hook that receives a new container."""
-    name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
-    if name and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "made":
-        if isinstance(value.func.value, ast.Name) and value.func.value.id == HOOKS:
-            value.args.append(ast.copy_location(ast.Constant(name), value))

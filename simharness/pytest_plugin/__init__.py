@@ -55,11 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     from simharness.errors import Misuse
     from simharness.pytest_plugin.exploring import selected
+    from simharness.visible import visible
 
     try:
         chosen, others = selected(items, token)
     except Misuse as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(visible(str(error))) from None
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
 

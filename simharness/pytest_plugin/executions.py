@@ -46,7 +46,7 @@ _INTERRUPTING = (GreenletExit, SimharnessError, Stuck, KeyboardInterrupt)
 
 
 class Ended(SimharnessError):
-    """The test ended the exploration: it skipped or called `xfail` before anything was concurrent, or ended the whole session."""
+    """The test ended the exploration: it skipped or called `xfail` before anything was concurrent, lacks a fixture, or ended all."""
 
     def __init__(self, outcome: BaseException) -> None:
         super().__init__(str(outcome))
@@ -195,7 +195,7 @@ class Executions:
         """Raise what makes the execution fail or ends the exploration; note a skip."""
         if outcome is None:
             self.passed = True
-        elif isinstance(outcome, pytest.exit.Exception):
+        elif isinstance(outcome, (pytest.exit.Exception, pytest.FixtureLookupError)):
             raise Ended(outcome)
         elif isinstance(outcome, _left_out()):
             self.given_up = outcome

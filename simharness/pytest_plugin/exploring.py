@@ -38,6 +38,7 @@ from simharness.simulation.execution import Deadlock
 from simharness.simulation.simulation import Simulation
 from simharness.verdicts.counterexample import counterexample
 from simharness.verdicts.results import Replayed, Verdict
+from simharness.visible import visible, visible_lines
 
 ERROR = "error"
 NO_THREADS = "no threads"
@@ -50,7 +51,7 @@ class Unexplored(Failed):
     __module__ = "builtins"  # so that pytest shows the bare name, as it does for its own
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, pytrace=False)
+        super().__init__(visible_lines(message), pytrace=False)
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Exploration:
             ):  # once for the exploration and the repeated execution
                 failing = self._repeat(token) if token else self._explore()
         except Ended as ended:
-            self.summary.verdict = NO_THREADS
+            self.summary.verdict = ERROR if isinstance(ended.outcome, pytest.FixtureLookupError) else NO_THREADS
             raise ended.outcome from None
         except HarnessBug:
             raise
@@ -125,7 +126,8 @@ class Exploration:
         finally:
             self.summary.seconds = round(real_seconds() - began, 3)
             for name in ("executions", "verdict", "strategy", "bounds", "token"):
-                self.item.user_properties.append((f"interleave_{name}", getattr(self.summary, name)))
+                value = getattr(self.summary, name)
+                self.item.user_properties.append((f"interleave_{name}", visible(value) if isinstance(value, str) else value))
         if failing is not None:
             if not token:
                 sys.stdout.write(self._body.output.getvalue())
@@ -252,7 +254,7 @@ class Exploration:
         """Return what the failing execution raised, with the frames of the code under test."""
         error = failing.error
         if error is None or isinstance(error, Deadlock):
-            return pytest.fail.Exception(failing.failure or "the failing ordering did not fail again", pytrace=False)
+            return pytest.fail.Exception(visible(failing.failure or "the failing ordering did not fail again"), pytrace=False)
         place = last_place(error)
         if place is not None:
             self.summary.file, self.summary.line = place.file, place.line

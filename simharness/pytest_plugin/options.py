@@ -14,7 +14,7 @@ from simharness.errors import Misuse
 from simharness.pytest_plugin.asked import INI, MARKER, another_library, is_async
 from simharness.runtimes.trio.order import require
 from simharness.search import named
-from simharness.settings import Settings
+from simharness.settings import Settings, is_number
 
 MOST_SECONDS = 60.0
 """The default limit of a test, in real seconds: a test run has to end."""
@@ -66,6 +66,9 @@ def options_of(item: pytest.Function) -> Options:
     if inconclusive not in ("fail", "pass"):
         raise Misuse(f"{_place(item)}: inconclusive={inconclusive!r}; it is 'fail' or 'pass'")
     strategy = given.get("strategy", named.DEFAULT)
+    late = given.get("max_delay")
+    if late is not None and not (is_number(late) and late >= 0):
+        raise Misuse(f"{_place(item)}: max_delay={late!r}: it must be a number of seconds, at least 0")
     try:
         settings = Settings(**{name: value for name, value in given.items() if name in _SETTINGS}, confirm=False)
         faults = Faults.of(given.get("faults"))
@@ -121,7 +124,7 @@ def _from_ini(config: pytest.Config) -> Mapping[str, Any]:
             raise Misuse(f"the option {INI} of pytest's configuration says {pair!r}: write name=value")
         try:
             options[name] = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
             options[name] = text
     return options
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simharness.verdicts.results import Result, Verdict
+from simharness.visible import visible
 
 Column = tuple[str, list[Text]]
 """A heading, and a text for each scenario."""
@@ -56,7 +57,7 @@ def _names(results: Sequence[Result]) -> list[str]:
 
 
 def _title(name: str, about: str) -> Text:
-    return Text("\n").join(Text(line, style) for line, style in ((about.rstrip("."), ""), (name, "dim")) if line)
+    return Text("\n").join(Text(line, style) for line, style in ((visible(about.rstrip(".")), ""), (visible(name), "dim")) if line)
 
 
 def _room(columns: Sequence[Column], width: int) -> int:
@@ -75,8 +76,8 @@ def _width(text: Text) -> int:
 def _value(name: str, value: object) -> str:
     """Return the value of a parameter in words, without the parameter's name where the value is clear without it."""
     if name == "faults":
-        return str(value or "no faults")
-    return value if isinstance(value, str) else f"{name}={value}"
+        return visible(str(value or "no faults"))
+    return visible(value if isinstance(value, str) else f"{name}={value}")
 
 
 def _counts_as(result: Result) -> Verdict:

@@ -14,6 +14,7 @@ from simharness.report.table import replay_command
 from simharness.timeline.render import render
 from simharness.trace.data import Step, Trace
 from simharness.verdicts.results import Replayed, Result
+from simharness.visible import visible
 
 Notes = Sequence[tuple[str, Sequence[str]]]
 """Headings and their lines."""
@@ -51,7 +52,7 @@ def executed(execution: Replayed, address: str, notes: Notes = (), beside: Repla
         "parameters": {name: str(value) for name, value in trace.parameters.items()},
         "counterexample": {**replayed(execution), "passing": None if beside is None else _diverging(trace, beside)},
         "timeline": render(trace),
-        "command": f"simharness replay {shlex.quote(address)} '{execution.token}'",
+        "command": visible(f"simharness replay {shlex.quote(address)} '{execution.token}'"),
         "notes": [[heading, list(lines)] for heading, lines in notes],
     }
 

@@ -10,6 +10,7 @@ from simharness import __version__
 from simharness.report import files
 from simharness.report.recorded import cause, recorded
 from simharness.verdicts.results import Counterexample, Replayed, Result
+from simharness.visible import escaped
 
 
 def write(path: str, results: Sequence[Result], interrupted: bool = False) -> None:
@@ -22,8 +23,8 @@ def write(path: str, results: Sequence[Result], interrupted: bool = False) -> No
 
 
 def as_text(document: Mapping[str, Any]) -> str:
-    """Return an object as the text of a JSON file."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    """Return an object as the text of a JSON file: texts are as they were, what is not visible in them is escaped as JSON has it."""
+    return "\n".join(map(escaped, json.dumps(document, indent=2, ensure_ascii=False).split("\n"))) + "\n"
 
 
 def document(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:

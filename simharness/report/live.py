@@ -16,6 +16,7 @@ from rich.text import Text
 
 from simharness.exploring.progress import Progress
 from simharness.report.table import case_name, words_of
+from simharness.visible import visible
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +68,7 @@ class LiveProgress(Progress):
 
     def working_on(self, case: str) -> None:
         """Show what is being explored."""
-        self.current, self.executions, self.estimate = case, 0, None
+        self.current, self.executions, self.estimate = visible(case), 0, None
         self._draw(0.0)
 
     def advanced(self, executions: int, seconds: float, estimate: Estimate | None) -> None:
@@ -94,7 +95,7 @@ class LiveProgress(Progress):
         if self._live is None:
             effort = f"{result.executions} {'execution' if result.executions == 1 else 'executions'}, {result.seconds:.1f} s"
             line = f"[{self.done}/{self.total}] {case_name(result)}: {verdict}{odd}{remarks}, {effort}"
-            self.console.print(Text(line), soft_wrap=True)
+            self.console.print(Text(visible(line)), soft_wrap=True)
         else:
             self._draw(0.0)
 

@@ -169,7 +169,7 @@ def lines_of(places: Iterable[Place]) -> dict[str, dict[str, str]]:
         short, file, line = place
         every = linecache.getlines(file)
         for number in range(max(1, line - AROUND), min(len(every), line + AROUND) + 1):
-            lines.setdefault(short, {})[str(number)] = every[number - 1].rstrip()
+            lines.setdefault(short, {})[str(number)] = every[number - 1].expandtabs().rstrip()
     return lines
 
 

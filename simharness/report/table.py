@@ -18,6 +18,7 @@ from simharness.report.by_scenario import MARK, STYLES, by_scenario
 from simharness.search.named import REDUCED
 from simharness.timeline.render import render
 from simharness.verdicts.results import EXCEPT, Counterexample, Result, Verdict
+from simharness.visible import visible, visible_lines
 
 PROPERTY_NAMES = ("property", "check")
 FAULTS = "faults"
@@ -119,7 +120,7 @@ def counterexamples(console: Console, results: Sequence[Result], addresses: Addr
         _rule(console, f"{name}: {'violated, as expected' if result.as_expected else 'VIOLATED ' + MARK}", width)
         body = render(counterexample.trace, width, console.color_system is not None, shown.full).partition("\n")[2].strip("\n")
         if body in seen:
-            _put(console, f"{counterexample.failure}\n(the same timeline as {seen[body]})")
+            _put(console, f"{visible(counterexample.failure)}\n(the same timeline as {seen[body]})")
         else:
             seen[body] = name
             console.print(Text.from_ansi(body), soft_wrap=True)
@@ -169,17 +170,17 @@ def _property_of(parameters: Mapping[str, Any]) -> str:
 
 def replay_command(result: Result, counterexample: Counterexample, addresses: Addresses) -> str:
     """Return the command that repeats a counterexample."""
-    return f"simharness replay {shlex.quote(addresses.get(result.scenario, result.scenario))} '{counterexample.token}'"
+    return visible(f"simharness replay {shlex.quote(addresses.get(result.scenario, result.scenario))} '{counterexample.token}'")
 
 
 def case_name(result: Result) -> str:
-    """Return the scenario and its parameters in words."""
-    return f"{result.scenario} {words_of(result.parameters)}".strip()
+    """Return the scenario and its parameters in words, visible."""
+    return visible(f"{result.scenario} {words_of(result.parameters)}".strip())
 
 
 def words_of(parameters: Mapping[str, Any]) -> str:
-    """Return a case's parameters in words."""
-    return " ".join(f"{name}={value}" for name, value in parameters.items())
+    """Return a case's parameters in words, visible."""
+    return visible(" ".join(f"{name}={value}" for name, value in parameters.items()))
 
 
 def _grids(cases: Sequence[Result], console: Console) -> list[Table]:
@@ -193,8 +194,8 @@ def _grids(cases: Sequence[Result], console: Console) -> list[Table]:
     down = [name for name in names if name not in (across, sections)]
     if not across or len(down) != 1:
         return []
-    fixed = [f"{name}={value}" for name, value in cases[0].parameters.items() if name not in (across, *names)]
-    title = ", ".join([f"{cases[0].scenario}: {down[0]} by {across}", *fixed])
+    fixed = [visible(f"{name}={value}") for name, value in cases[0].parameters.items() if name not in (across, *names)]
+    title = ", ".join([visible(f"{cases[0].scenario}: {down[0]} by {across}"), *fixed])
     layout = Layout(down[0], across, sections)
     columns = list(dict.fromkeys(str(case.parameters[across]) for case in cases))
     for pieces in range(1, len(columns) + 1):
@@ -221,29 +222,29 @@ def _grid(title: str, layout: Layout, columns: Sequence[str], cases: Sequence[Re
     lines = list(dict.fromkeys(str(case.parameters[layout.down]) for case in cases))
     parts = list(dict.fromkeys(str(case.parameters.get(layout.sections, "")) for case in cases))
     at = {tuple(str(case.parameters.get(name, "")) for name in layout): case for case in cases}
-    heads = {column: _heading(column) if layout.across == FAULTS else column.replace("_", " ") for column in columns}
+    heads = {column: _heading(column) if layout.across == FAULTS else visible(column.replace("_", " ")) for column in columns}
     widths = {}
     for column, words in heads.items():
         texts = [part for place, case in at.items() if place[1] == column for part in _cell(case, form).plain.split("\n")]
         widths[column] = max(map(len, [*texts, *words.split()]))
     grids: list[Table] = []
     for part in ["", *parts] if layout.sections else parts:
-        table = _table(title if not grids else part.replace("_", " "))
+        table = _table(title if not grids else visible(part.replace("_", " ")))
         table.show_header = not grids
         if form == "marks":
             table.padding = (0, 1, 0, 0)
-        table.add_column(layout.down, no_wrap=True, width=max(map(len, [layout.down, *lines])))
+        table.add_column(Text(visible(layout.down)), no_wrap=True, width=max(map(len, map(visible, [layout.down, *lines]))))
         for column, words in heads.items():
-            table.add_column(words, width=widths[column])
+            table.add_column(Text(words), width=widths[column])
         for line in lines if part or not layout.sections else ():
-            table.add_row(line, *(_cell(at.get((line, column, part)), form) for column in columns))
+            table.add_row(Text(visible(line)), *(_cell(at.get((line, column, part)), form) for column in columns))
         grids.append(table)
     return grids
 
 
 def _heading(faults: str) -> str:
     """Return a fault model as the head of a column, without what its kinds are limited to."""
-    kinds = [part.partition("@")[0].replace("_", " ").removesuffix("=1") for part in faults.split(",")]
+    kinds = [visible(part.partition("@")[0].replace("_", " ").removesuffix("=1")) for part in faults.split(",")]
     return "no fault" if faults == "None" else " + ".join(kinds)
 
 
@@ -284,14 +285,16 @@ def _rows(cases: Sequence[Result]) -> Table:
         if not case.as_expected:
             verdict.append(f" {MARK}", "bold red")
             if case.error is None:
-                verdict.append(f" {case.unlike}", "dim")
-        middle = [words_of(case.parameters)] if parameters else []
-        table.add_row(case.scenario, *middle, verdict, str(case.executions), f"{case.seconds:.1f}")
+                verdict.append(f" {visible(case.unlike)}", "dim")
+        middle = [Text(words_of(case.parameters))] if parameters else []
+        table.add_row(Text(visible(case.scenario)), *middle, verdict, str(case.executions), f"{case.seconds:.1f}")
     return table
 
 
 def _table(title: str) -> Table:
-    return Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    return Table(
+        title=Text(title) if title else None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
 
 
 def _verdict(result: Result) -> Text:
@@ -356,8 +359,8 @@ def _wrapped(text: str, width: int) -> str:
 
 
 def _put(console: Console, text: str, style: str = "") -> None:
-    """Print text as it is: no wrapping by the console, no markup, so that tokens can be copied in one piece."""
-    console.print(Text(text, style), soft_wrap=True)
+    """Print lines as they are: no wrapping by the console, no markup, so that tokens can be copied in one piece."""
+    console.print(Text(visible_lines(text), style), soft_wrap=True)
 
 
 def console_for(stream: Any, width: int) -> Console:

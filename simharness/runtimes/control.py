@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from simharness.engine.kernel import Kernel
-from simharness.runtimes import imports, logs, randomness, refused, time
+from simharness.runtimes import imports, logs, queue_insides, randomness, refused, time
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import files
 from simharness.runtimes.sqlite import install as sqlite
 from simharness.runtimes.threads import install as primitives
-from simharness.runtimes.threads import queues, thread
+from simharness.runtimes.threads import queue_contents, queues, thread
 from simharness.runtimes.trio import patches as tasks
 from simharness.runtimes.trio.order import BATCHES
 from simharness.trace.tables import Tables
@@ -22,7 +22,7 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, sqlite, files, time, randomness, refused, logs, imports, tasks)
+_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, refused, logs, imports, tasks)
 _blocks: list[Patches] = []
 """An entry for each active block of `installed`; all entries are the same object."""
 
@@ -68,6 +68,7 @@ def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
+    queue_contents.end_execution()
 
 
 def collects(kernel: Kernel) -> bool:

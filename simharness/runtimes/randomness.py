@@ -68,7 +68,8 @@ def stream(kernel: Kernel, kind: str) -> random.Random:
     if generator is None:
         if kind == "random":
             kernel.context.setdefault(VERSIONED, "random numbers")
-        generator = kernel.context[key] = random.Random(f"{kernel.context.get('seed', 0)} {kind} {key[1]}")
+        seed = f"{kernel.context.get('seed', 0)} {kind} {key[1]}".encode(errors="surrogatepass")
+        generator = kernel.context[key] = random.Random(seed)
     assert isinstance(generator, random.Random)
     return generator
 
@@ -120,7 +121,7 @@ def virtual_getrandom(size: int, flags: int = 0) -> bytes:
 
 def virtual_pid(process: str) -> int:
     """Return the id of the process with this name."""
-    return 1000 + crc32(process.encode()) % 30000
+    return 1000 + crc32(process.encode(errors="surrogatepass")) % 30000
 
 
 def virtual_getpid() -> int:

@@ -38,6 +38,8 @@ REDUCED = ("auto", "dpor")
 """The strategies of whose executions each that counts is another ordering."""
 BOUNDED = (*REDUCED, "exhaustive")
 """The strategies that take a bound on preemptions or delays."""
+DEEPEST = 1_000
+"""The largest depth."""
 
 
 def check(name: str, settings: Settings) -> None:
@@ -46,7 +48,7 @@ def check(name: str, settings: Settings) -> None:
     Raises:
         Misuse: no such strategy, or settings that make no sense with it.
     """
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         raise Misuse(f"no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
     if name == "hypothesis" and importlib.util.find_spec("hypothesis") is None:
         raise Misuse("strategy 'hypothesis' needs the package of that name: python -m pip install hypothesis")
@@ -66,6 +68,8 @@ def check(name: str, settings: Settings) -> None:
             raise Misuse(f"proof={settings.proof!r} with {name}: it takes a search that ends; use {' or '.join(REDUCED)}")
     if settings.depth < 1:
         raise Misuse(f"depth={settings.depth}: must be at least 1")
+    if settings.depth > DEEPEST:
+        raise Misuse(f"depth={settings.depth}: must be at most {DEEPEST:,}; bugs have a depth of 1 to 4")
 
 
 def made(name: str, kernel: Kernel, settings: Settings) -> Strategy:

@@ -23,6 +23,7 @@ from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel
 from simharness.engine.modes import Mode
 from simharness.errors import TokenError
+from simharness.visible import shortened
 
 VERSION = 1
 ELSEWHERE = "replay it under the version that wrote it, or explore again"
@@ -60,11 +61,11 @@ def read(parts: Sequence[str]) -> Stated:
         elif part in Mode.known:
             modes.append(Mode.known[part])
         elif re.fullmatch(r"[a-z-]+=[a-z0-9-]+", part):
-            raise TokenError(f"this token was written with {part}, which this version of simharness does not know: {ELSEWHERE}")
+            raise TokenError(f"this token was written with {shortened(part)}, which this version of simharness does not know: {ELSEWHERE}")
         else:
             raise TokenError(
-                f"this token's part {part!r} says neither facts{VERSION}=… nor another thing that this version of simharness reads;"
-                " one that an older version wrote has to be found anew: explore again"
+                f"this token's part {shortened(part)!r} says neither facts{VERSION}=… nor another thing that this version of simharness "
+                "reads; one that an older version wrote has to be found anew: explore again"
             )
     return Stated(frozenset(modes), frozenset(facts))
 
@@ -83,18 +84,20 @@ def decode(text: str) -> Fact:
     """
     match = _FACT.fullmatch(text)
     if match is None or _NOT_QUOTED.search(text):
-        raise TokenError(f"this token is mangled: {text!r} is no fact")
+        raise TokenError(f"this token is mangled: {shortened(text)!r} is no fact")
     word, about = match.groups()
     kind = Fact.known.get(word)
     if kind is None or not kind.in_tokens:
-        raise TokenError(f"this token rests on a fact that this version of simharness does not know ({word}): {ELSEWHERE}")
+        raise TokenError(f"this token rests on a fact that this version of simharness does not know ({shortened(word)}): {ELSEWHERE}")
     values = [] if about is None else about.split("/")
     if len(values) != len(kind.fields):
-        raise TokenError(f"this token is mangled: {text!r} does not say what {word!r} is about: {', '.join(kind.fields) or 'nothing'}")
+        raise TokenError(
+            f"this token is mangled: {shortened(text)!r} does not say what {word!r} is about: {', '.join(kind.fields) or 'nothing'}"
+        )
     try:
         return kind(*(unquote_to_bytes(value.replace("+", " ")).decode(errors="surrogatepass") for value in values))
     except UnicodeDecodeError:
-        raise TokenError(f"this token is mangled: {text!r} is not UTF-8") from None
+        raise TokenError(f"this token is mangled: {shortened(text)!r} is not UTF-8") from None
 
 
 def _facts(version: str, text: str) -> Iterable[Fact]:

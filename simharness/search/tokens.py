@@ -17,6 +17,7 @@ import ast
 import hashlib
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, NamedTuple
@@ -28,16 +29,24 @@ from simharness.engine.record import VERSIONED
 from simharness.errors import TokenError
 from simharness.search import stated
 from simharness.search.stated import Stated
+from simharness.visible import shortened
 
 LETTERS = "abcdefghijklmnopqrsuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOCK_LETTER = "t"
-_VERSION = re.compile(r"py\d+\.\d+")
-_RUN = re.compile(r"([a-zA-Z]|\.\d+\.|![a-z]+\.\d+\.)(?:=(\d+)|(\d+))")
+LONGEST = 1_000_000
+"""Characters of a token."""
+MOST_STEPS = 1_000_000
+LONGEST_LITERAL = 10_000
+"""Characters of a parameter's value that may be a literal."""
+_VERSION = re.compile(r"py\d{1,3}\.\d{1,3}", re.ASCII)
+_RUN = re.compile(r"([a-zA-Z]|\.\d{1,6}\.|![a-z_]{1,20}\.\d{1,6}\.)(?:=(\d{1,5})|(\d{1,7}))", re.ASCII)
+_SUSPECT = re.compile(r"\\|\d[a-zA-Z]")
+"""In what reads like a literal: the compiler may warn about it."""
 
 
 def write(name: str, parameters: Mapping[str, Any], kernel: Kernel) -> str:
     """Return the token of the kernel's last execution."""
-    parts = [quote(name), _case(parameters), write_choices(kernel), fingerprint(kernel)]
+    parts = [quote(name, errors="surrogatepass"), _case(parameters), write_choices(kernel), fingerprint(kernel)]
     parts += stated.write(kernel)
     if VERSIONED in kernel.context:
         parts.append(this_python())
@@ -96,14 +105,17 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
         texts: for each parameter, its known values by their text.
 
     Raises:
-        TokenError: not a token, or one of another scenario, case or version of Python.
+        TokenError: not a token, or one of another scenario, case or version of Python, or one beyond the bounds.
     """
+    if len(token) > LONGEST:
+        raise TokenError(f"this token is longer than {LONGEST:,} characters, which no replay token is")
     parts = token.strip().split(":")
     version = parts.pop() if len(parts) > 4 and _VERSION.fullmatch(parts[-1]) else ""
     if len(parts) < 4 or _RUN.sub("", parts[2]):
-        raise TokenError(f"{token!r} is not a replay token; it should look like {name}:protocol=lease:a12b5a3:1f9c2e")
-    if unquote(parts[0]) != name:
-        raise TokenError(f"this token belongs to scenario {unquote(parts[0])!r}, not to {name!r}")
+        raise TokenError(f"{shortened(token)!r} is not a replay token; it should look like {name}:protocol=lease:a12b5a3:1f9c2e")
+    _check_size(parts[2])
+    if _unquoted(parts[0]) != name:
+        raise TokenError(f"this token belongs to scenario {shortened(_unquoted(parts[0]))!r}, not to {name!r}")
     if version and version != this_python():
         raise TokenError(
             f"this token was written under Python {version[2:]} and depends on what may differ in Python {this_python()[2:]}, which is "
@@ -112,21 +124,42 @@ def read(token: str, name: str, parameters: Mapping[str, Any] | None, texts: Map
     case: dict[str, Any] = {}
     for pair in filter(None, parts[1].split(",")):
         key, _, text = pair.partition("=")
-        key, text = unquote(key), unquote(text)
+        key, text = _unquoted(key), _unquoted(text)
         known = texts.get(key, {})
         if known and text not in known and key != "faults":
-            raise TokenError(f"this token says {key}={text}; the scenario's {key} is one of {', '.join(known)}")
+            raise TokenError(f"this token says {shortened(key)}={shortened(text)}; the scenario's {key} is one of {', '.join(known)}")
         case[key] = known[text] if text in known else value_of(text)
     if parameters is not None:
         if _case(parameters) != parts[1]:
-            raise TokenError(f"this token belongs to the case {parts[1] or '(no parameters)'}, not to {_case(parameters)}")
+            raise TokenError(f"this token belongs to the case {shortened(parts[1]) or '(no parameters)'}, not to {_case(parameters)}")
         case = dict(parameters)
     return Token(case, parts[2], parts[3], stated.read(parts[4:]))
 
 
 def scenario_of(token: str) -> str:
     """Return the name of the scenario that a token says it belongs to."""
-    return unquote(token.strip().partition(":")[0])
+    try:
+        return _unquoted(token[:LONGEST].strip().partition(":")[0])
+    except TokenError:
+        return ""
+
+
+def _check_size(choices: str) -> None:
+    """Refuse choices that would fill the memory, or that stand for others."""
+    steps = 0
+    for _, alternative, count in _RUN.findall(choices):
+        steps += 1 if alternative else int(count)
+        if alternative and int(alternative) > ALTERNATIVES:
+            raise TokenError(f"this token is mangled: a step takes alternative {alternative}, and no step has so many")
+    if steps > MOST_STEPS:
+        raise TokenError(f"this token has {steps:,} steps, and none has more than {MOST_STEPS:,}")
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return unquote(text, errors="surrogatepass")
+    except UnicodeDecodeError:
+        raise TokenError(f"this token is mangled: {shortened(text)!r} is not UTF-8") from None
 
 
 class Replay:
@@ -202,15 +235,25 @@ def value_of(text: str) -> Any:
 
 def _literal(text: str) -> tuple[Any] | None:
     """Return the value, in a tuple, if the text is its repr; else None."""
+    if len(text) > LONGEST_LITERAL:
+        return None
     try:
-        value = ast.literal_eval(text)
+        if _SUSPECT.search(text) is None:
+            value = ast.literal_eval(text)
+        else:
+            with warnings.catch_warnings(action="ignore"):
+                value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     return (value,) if repr(value) == text else None
 
 
 def _case(parameters: Mapping[str, Any]) -> str:
-    return ",".join(f"{quote(name, safe='')}={quote(text_of(value), safe='')}" for name, value in parameters.items())
+    return ",".join(f"{_quoted(name)}={_quoted(text_of(value))}" for name, value in parameters.items())
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="surrogatepass")
 
 
 def _letter(rank: int) -> str:

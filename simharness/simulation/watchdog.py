@@ -123,7 +123,7 @@ class Watchdog:
             return
         error = self._stuck(sys._current_frames().get(self._thread))
         if first:
-            _write_stderr(2, f"simharness: {error}\n".encode())
+            _write_stderr(2, f"simharness: {error}\n".encode(errors="backslashreplace"))
         self.kernel.interrupt(error)
         raised = type("Stuck", (Stuck,), {"__str__": lambda _: str(error)})
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(raised))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -10,6 +11,7 @@ from simharness.step import words
 from simharness.step.stepper import Point, Stepper
 from simharness.timeline.render import render
 from simharness.timeline.words import cut
+from simharness.visible import visible
 
 HELP = """\
 NUMBER or ACTOR   make this move
@@ -24,6 +26,7 @@ t                 the token of the steps so far
 q                 end
 """
 LONGEST_CELL = 24
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Lines:
@@ -70,9 +73,9 @@ class Lines:
             self._moved(before, stepper.back())
         elif line == "j":
             self._moved(before, stepper.to_failure())
-        elif word == "g" and rest.strip().isdigit():
+        elif word == "g" and _NUMBER.fullmatch(rest.strip()):
             self._moved(before, stepper.go(int(rest)))
-        elif line.isdigit():
+        elif _NUMBER.fullmatch(line):
             self._moved(before, stepper.pick(int(line)))
         else:
             self._moved(before, stepper.pick_actor(line))
@@ -118,4 +121,4 @@ class Lines:
         yield self._stepper.point.token
 
     def _say(self, text: str) -> None:
-        self._target.write(f"{text}\n")
+        self._target.write(f"{visible(text)}\n")

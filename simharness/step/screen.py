@@ -17,6 +17,7 @@ from simharness.step import words
 from simharness.step.stepper import Point, Stepper
 from simharness.timeline.render import render
 from simharness.timeline.words import cut
+from simharness.visible import visible
 
 NARROW = 110
 """Columns below which the parts are stacked."""
@@ -128,7 +129,7 @@ class Screen(App[None]):
         try:
             request()
         except Misuse as error:
-            self.notify(str(error), severity="warning", markup=False)
+            self.notify(visible(str(error)), severity="warning", markup=False)
         except SimharnessError as error:
             self.failed = error
             self.exit()
@@ -138,13 +139,13 @@ class Screen(App[None]):
 
     def _show(self) -> None:
         point = self.stepper.point
-        case = "  ".join(f"{name}={value}" for name, value in point.trace.parameters.items())
-        top = Text.assemble((point.trace.scenario, "bold"), f"  {case}  ", (words.title(point), "bold"))
+        case = visible("  ".join(f"{name}={value}" for name, value in point.trace.parameters.items()))
+        top = Text.assemble((visible(point.trace.scenario), "bold"), f"  {case}  ", (words.title(point), "bold"))
         if point.notice:
-            top.append(f"\n{point.notice}", "italic")
+            top.append(f"\n{visible(point.notice)}", "italic")
         self.query_one("#top", Static).update(top)
-        said = [f"✗ {point.trace.failure}"] if point.trace.failure else []
-        self.query_one("#failure", Static).update(Text("\n".join([*said, *([point.end] if point.end else [])])))
+        said = [f"✗ {visible(point.trace.failure)}"] if point.trace.failure else []
+        self.query_one("#failure", Static).update(Text("\n".join([*said, *([visible(point.end)] if point.end else [])])))
         self.query_one("#failure").display = bool(said or point.end)
         past = self.query_one("#past", VerticalScroll)
         text = render(point.trace, max(40, past.size.width - 3), colour=True, full=True).partition("\n\n")[2]
@@ -174,10 +175,14 @@ def _world(point: Point) -> Text:
     for database, name in sorted(every, key=lambda table: table not in changed):
         table = point.tables[database][name]
         if table.rows or (database, name) in changed:
-            text.append(f"\n\n{name}", "bold")
+            text.append(f"\n\n{visible(name)}", "bold")
             text.append(" changed by this step" if (database, name) in changed else "", "yellow")
         for row in table.rows:
-            rest = [f"{column}={words.cell(value)}" for column, value in zip(table.columns[1:], row[1:], strict=False) if value is not None]
+            rest = [
+                f"{visible(column)}={words.cell(value)}"
+                for column, value in zip(table.columns[1:], row[1:], strict=False)
+                if value is not None
+            ]
             text.append(f"\n{words.cell(row[0])}", "bold")
             text.append(f"  {'  '.join(cut(part, LONGEST_CELL) for part in rest)}")
     lines = words.log(point)

@@ -11,6 +11,7 @@ from simharness.timeline.words import clock_or_fault, cut, done_in_words, move_i
 from simharness.trace.data import Step
 from simharness.trace.moves import Move
 from simharness.trace.tables import AGES
+from simharness.visible import visible
 
 NOT_ACTORS = ("clock", "")
 
@@ -24,36 +25,36 @@ def title(point: Point) -> str:
 
 def step_in_words(step: Step) -> str:
     """Return what a step did, with its actor."""
-    return clock_or_fault(step) or f"{step.actor}: {done_in_words(step)}"
+    return clock_or_fault(step) or f"{visible(step.actor)}: {done_in_words(step)}"
 
 
 def below(step: Step) -> Iterator[str]:
     """Yield the effects of a step: rows that it changed, log lines."""
     yield from (one_line(change) for change in step.database)
-    yield from (f"log {one_line(line)}" for line in step.log)
+    yield from (f"log {visible(line)}" for line in step.log)
 
 
 def move(choice: Move, width: int) -> str:
     """Return a possible move on one line; if it is not possible, with the reason."""
-    actor = "" if choice.actor in NOT_ACTORS else f"{choice.actor}: "
+    actor = "" if choice.actor in NOT_ACTORS else f"{visible(choice.actor)}: "
     place = where(choice.place, 24)
-    text = f"{actor}{move_in_words(choice)}"
+    text = f"{actor}{visible(move_in_words(choice))}"
     if choice.why_not:
-        return cut(f"{text} – cannot: {choice.why_not}", width)
+        return cut(f"{text} – cannot: {visible(choice.why_not)}", width)
     return f"{cut(text, width - len(place) - 2)}  {place}".rstrip()
 
 
 def held(point: Point) -> list[str]:
     """Say what actors hold: locks, and the values of `world.show`."""
     last = point.trace.steps[-1] if point.trace.steps else None
-    lines = [f"{actor} holds {', '.join(locks)}" for actor, locks in (last.held if last else {}).items() if locks]
+    lines = [visible(f"{actor} holds {', '.join(locks)}") for actor, locks in (last.held if last else {}).items() if locks]
     shown = last.shown if last else point.trace.initial
     until = last.until if last else point.trace.until
     wall = last.wall if last else 0
     for name, text in shown.items():
         end = until.get(name)
         left = "" if end is None else f", ran out at {seconds(end)}" if wall >= end else f" until {seconds(end)}"
-        lines.append(f"{name}: {one_line(text) or '–'}{left}")
+        lines.append(f"{visible(name)}: {visible(text) or '–'}{left}")
     return lines
 
 
@@ -74,4 +75,4 @@ def changed_now(point: Point) -> set[tuple[str, str]]:
 
 def log(point: Point) -> list[str]:
     """Return the log lines so far, each with the number of its step."""
-    return [f"{step.number:>4}  {one_line(line)}" for step in point.trace.steps for line in step.log]
+    return [f"{step.number:>4}  {visible(line)}" for step in point.trace.steps for line in step.log]

@@ -14,6 +14,7 @@ from simharness.engine.kinds import Border, Role
 from simharness.places import Place
 from simharness.timeline.words import advance, behind, is_sql, row_in_words, statements
 from simharness.trace.data import Step, Trace
+from simharness.visible import visible
 
 LONG_RUN = 12
 KEPT_AT_ENDS = 3
@@ -52,7 +53,7 @@ def _row(step: Step, others: Sequence[Step] = ()) -> Row:
     place = lead.place
     if step.calls and step.calls[0] != step.place:
         place = step.calls[0]
-        text = _named(place.function, text, any(each.database for each in folded))
+        text = _named(visible(place.function), text, any(each.database for each in folded))
     return Row(
         replace(folded[-1], actor=step.actor, kind=step.kind, detail=step.detail, place=place),
         step.number,

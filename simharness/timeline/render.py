@@ -15,9 +15,11 @@ from itertools import groupby, pairwise
 
 from simharness.engine.kinds import Role
 from simharness.timeline.folding import Row, rows
+from simharness.timeline.shown import shown
 from simharness.timeline.why import explain, row_of
 from simharness.timeline.words import advance, cut, one_line, seconds, strike, where
 from simharness.trace.data import Step, Trace, Waiting
+from simharness.visible import visible
 
 ALIVE, HOLDING, LAPSED, FAILED, DIVERGES, NOTHING = "│", "┃", "╎", "✗", "▸", "–"
 ENOUGH_BELOW = 60
@@ -66,7 +68,7 @@ class Timeline:
     """Lays a trace out in columns."""
 
     def __init__(self, trace: Trace, width: int, full: bool, source: bool = False) -> None:
-        self.trace = trace
+        self.trace = trace = shown(trace)
         self.page = self.width = max(40, width)
         self.rows, self.after = rows(trace, full)
         self.source = source
@@ -237,7 +239,7 @@ class Timeline:
         place = where(step.place, self.place_width)
         line.put(self.width - len(place), place, "dim")
         if self.source and step.place is not None:
-            self._below(row, linecache.getline(step.place.file, step.place.line).strip(), "dim")
+            self._below(row, visible(linecache.getline(step.place.file, step.place.line).strip()), "dim")
         for statement in row.inside:
             self._below(row, statement, "")
         for change in row.database:
@@ -293,7 +295,7 @@ class Timeline:
                 self._line().put(0, text, "bold red")
             self._explanation()
         if self.after:
-            self._line().put(0, f"  not shown: {_count(self.after)} after the failure", "dim")
+            self._line().put(0, cut(f"  not shown: {_count(self.after)} after the failure", self.page), "dim")
         if self.holding:
             self._line().put(0, f"{HOLDING} holds a lock", "dim")
         if any("t+" in change for row in self.rows for change in row.database):

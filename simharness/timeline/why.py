@@ -8,6 +8,7 @@ from simharness.engine.kinds import Border, Role
 from simharness.timeline.folding import Row, rows
 from simharness.timeline.words import advance, cut, in_short, is_sql, one_line, seconds, strike
 from simharness.trace.data import Race, Trace, Why
+from simharness.visible import visible
 
 LONGEST = 48
 """Characters of a step's name."""
@@ -75,7 +76,7 @@ def _named(trace: Trace, shown: Sequence[Row], number: int) -> str:
         text = step.kind.noun.format(detail=one_line(step.detail), result=", ".join(step.notes) or step.detail)
     else:
         text = step.kind.phrase(one_line(step.detail))
-    where = f" ({place.file.rpartition('/')[2]}:{place.line})" if place is not None else f" (step {number})"
+    where = f" ({visible(place.file.rpartition('/')[2])}:{place.line})" if place is not None else f" (step {number})"
     return f"{step.actor}'s {cut(text, LONGEST)}{where}"
 
 
@@ -83,7 +84,7 @@ def _waits(trace: Trace, actor: str) -> str:
     """Name an operation that was never done by what the actor waits for."""
     for stuck in trace.waiting:
         if stuck.actor == actor:
-            where = f" ({stuck.place.file.rpartition('/')[2]}:{stuck.place.line})" if stuck.place is not None else ""
+            where = f" ({visible(stuck.place.file.rpartition('/')[2])}:{stuck.place.line})" if stuck.place is not None else ""
             return f"{actor}'s {stuck.kind.wanted(one_line(stuck.detail))}{where}"
     return "the clock could move" if actor == "clock" else f"{actor}'s next step"
 

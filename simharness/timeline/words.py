@@ -10,11 +10,12 @@ from simharness.engine.kinds import Border, Role
 from simharness.places import Place
 from simharness.trace.data import Step
 from simharness.trace.moves import Move
+from simharness.visible import visible
 
 _INSERT = re.compile(r"^(INSERT (?:OR \w+ )?INTO|REPLACE INTO) (\S+?) ?\(.*?\) ?(VALUES ?\(.*?\)|SELECT .*)?(.*)$", re.IGNORECASE)
 _SELECT = re.compile(r"^SELECT (?!\() ?(.{12,}?) FROM ", re.IGNORECASE)
 _STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|DROP|PRAGMA) |(BEGIN|COMMIT|ROLLBACK|END)\b")
-_ERROR = re.compile(r"\w+Error: ")
+_ERROR = re.compile(r"\wError: ")
 _ROWS = re.compile(r"\d+ rows?$|committed: ")
 _TARGET = re.compile(r"(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE|DELETE FROM|SELECT … FROM|SELECT .*? FROM) \S+", re.IGNORECASE)
 LONGEST_LIST = 60
@@ -35,8 +36,8 @@ def clock_or_fault(step: Step) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text without line breaks and runs of blanks."""
-    return " ".join(text.split())
+    """Return the text visible, without line breaks and runs of blanks."""
+    return visible(" ".join(text.split()))
 
 
 def cut(text: str, width: int) -> str:
@@ -223,5 +224,5 @@ def where(place: Place | None, width: int) -> str:
     """Return `file.py:41`, shortened at the front."""
     if place is None:
         return ""
-    text = f"{place.file.rpartition('/')[2]}:{place.line}"
+    text = f"{visible(place.file.rpartition('/')[2])}:{place.line}"
     return text if len(text) <= width else "…" + text[len(text) - width + 1 :]

@@ -14,6 +14,7 @@ from simharness.runtimes import control  # noqa: F401  # declares the kinds of a
 from simharness.runtimes.sqlite.kinds import of_verb
 from simharness.timeline.render import render
 from simharness.trace.data import Step, Trace
+from tests.outside.hostile import at_most
 from tests.report import small_races
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -167,9 +168,14 @@ def test_processes_are_named_where_there_are_several():
     assert "a [gateway]" in render(made_up([("a", "step", "x"), ("b", "step", "y")], actors={"a": "gateway", "b": "worker"}))
 
 
+def test_long_results_are_shortened_in_linear_time():
+    with at_most(30):
+        assert render(made_up([("a", "step", f"read → {'a' * 300_000}")])).count("a") < 200
+
+
 def test_values_with_line_breaks_stay_on_their_line():
     trace = made_up([("a", "step", "one\ntwo\tthree")])
     shown = dataclasses.replace(trace.steps[0], shown={"state": "x\ny"}, log=("INFO a: b\nc",), database=("+ t (a\nb)",))
     text = render(dataclasses.replace(trace, steps=(shown,)))
-    for words in ("one two three", "x y", "log INFO a: b c", "+ t (a b)"):
+    for words in ("one two three", "x\\ny", "log INFO a: b\\nc", "+ t (a b)"):
         assert words in text

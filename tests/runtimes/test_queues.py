@@ -409,7 +409,7 @@ def test_a_queue_that_keeps_each_item_once_is_never_half_changed(get):
             "world.actor('a', items.put, 'k')",
             "world.actor('b', items.put, 'k', True, 5)",
             "world.actor('taker', take)",
-            "world.actor('counter', lambda: len(items.queue))",
+            "world.actor('counter', items.qsize)",
         )
     )
     assert result.outcomes <= {"k", "empty"}
@@ -444,9 +444,25 @@ def test_a_hook_that_fails_leaves_the_queue_free():
             "    except ValueError: pass",
             "world.actor('a', put)",
             "world.actor('b', put)",
-            "world.actor('looker', lambda: len(items.queue))",
+            "world.actor('looker', items.qsize)",
             "world.at_end(lambda: world.outcome((items.qsize(), items.unfinished_tasks).__repr__()))",
         )
     )
     assert result.outcomes == {"(1, 1)"}
     assert result.deadlocks == 0
+
+
+def test_two_actors_never_take_one_item_out_of_a_subclasss_container():
+    result = hooked(
+        (
+            "items = Unique()",
+            "items.put('k')",
+            "def take():",
+            "    try: world.outcome(items.get_nowait())",
+            "    except queue.Empty: pass",
+            "world.actor('a', take)",
+            "world.actor('b', take)",
+            "world.actor('c', items.put, 'k')",
+        )
+    )
+    assert (result.verdict, result.outcomes) == ("verified", {"k"})

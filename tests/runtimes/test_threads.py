@@ -6,6 +6,7 @@ import _thread
 import copy
 import logging
 import pickle
+import random
 import threading
 import time
 from threading import Condition as BoundCondition
@@ -316,3 +317,18 @@ def test_locks_made_on_demand_inside_actors_have_names_of_their_own():
         world.actor("b", work)
 
     assert explore(scenario).executions == 1
+
+
+def test_a_name_that_cannot_be_encoded_is_a_name_like_any_other():
+    def program(world):
+        names = []
+
+        def work():
+            names.append(random.random() < 2 and threading.current_thread().name)
+
+        thread = threading.Thread(target=work, name="\udcff")
+        thread.start()
+        thread.join()
+        assert names == ["\udcff"]
+
+    assert simharness.explore(program).verdict == "verified"

@@ -1,7 +1,8 @@
 """The page: executions as one HTML file, to look at and to step through in a browser.
 
 It is made from the entries that `--json` writes and the files in this folder. It makes no network requests (its content security
-policy forbids them); without scripts it shows the same timelines as text.
+policy forbids them); without scripts it shows the same timelines as text. No text in it is read as HTML. What is not visible in a text
+(`simharness.visible`) is escaped in the data, and shown as an escape: `data.js` makes all texts visible where it reads them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
+
+from simharness.visible import escaped, visible, visible_lines
 
 Entry = Mapping[str, Any]
 """A result as `json_report.entry` returns it, or an execution as `html_report.executed` does."""
@@ -29,7 +32,8 @@ def page(entries: Sequence[Entry], title: str = "") -> str:
     """
     folder = files(__name__)
     first = next((entry["counterexample"]["failure"] for entry in entries if entry.get("counterexample")), None)
-    said = title or (f"{entries[0]['scenario']}: {first}" if first else "simharness")
+    title = visible(title)
+    said = title or (f"{visible(entries[0]['scenario'])}: {visible(first)}" if first else "simharness")
     texts = {mark: "\n".join((folder / name).read_text(encoding="utf-8") for name in names) for mark, names in _FILES.items()}
     texts["<!--TITLE-->"] = html.escape(said)
     texts["<!--PLAIN-->"] = _plain(entries)
@@ -40,11 +44,10 @@ def page(entries: Sequence[Entry], title: str = "") -> str:
 
 def _embedded(value: Mapping[str, Any]) -> str:
     """Return JSON that ends no element of the page early, whatever texts it holds."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":"))).replace("<", "\\u003c")
 
 
 def _plain(entries: Sequence[Entry]) -> str:
     """Return the timelines as text, for a browser that runs no scripts."""
     texts = [f"{entry['scenario']}\n\n{entry['timeline']}" for entry in entries if entry.get("timeline")]
-    return html.escape("\n\n\n".join(texts))
+    return html.escape(visible_lines("\n\n\n".join(texts)))

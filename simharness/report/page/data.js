@@ -1,6 +1,20 @@
 "use strict";
+// As simharness/visible.py does: nothing that cannot be seen, or that reorders text, reaches the page as it is.
+const UNSEEN = /(?! )[\p{C}\p{Z}\u115f\u1160\u2800\u3164\uffa0\u{e0100}-\u{e01ef}]/gu;
+function visible(text) {
+  return text.replace(UNSEEN, (character) => {
+    const code = character.codePointAt(0).toString(16);
+    const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
+    return short || (code.length < 3 ? `\\x${code.padStart(2, "0")}` : code.length < 5 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`);
+  });
+}
+
 // The state is what is shown: a case, one of its orderings, a position in it (how many steps have been made), and whether every step has a row.
-const data = JSON.parse(document.getElementById("data").textContent);
+const data = JSON.parse(document.getElementById("data").textContent, (name, value) => {
+  if (typeof value === "string") return name === "timeline" ? value.split("\n").map(visible).join("\n") : visible(value);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([member, content]) => [visible(member), content]));
+});
 const $ = (id) => document.getElementById(id);
 const state = { case: 0, side: "failing", position: 0, every: false };
 let views = {};

@@ -17,7 +17,7 @@ _POINTS = (
 """Their operations are scheduling points already, with footprints of their own."""
 _VALUES = "datetime _datetime zoneinfo re decimal _decimal numbers fractions uuid ipaddress pathlib string struct _struct types typing"
 """Their objects do not change, or only what they are made of does, which has locations of its own."""
-_STATELESS = "operator _operator abc _abc ast inspect enum dataclasses json copy copyreg textwrap difflib contextlib keyword token tokenize"
+_STATELESS = "operator _operator abc _abc enum dataclasses json copy copyreg"
 """Their objects are descriptions or helpers without state that a second actor could find changed."""
 _FOR_PEOPLE = "logging warnings traceback unittest doctest pdb"
 """What they keep is read by people, not by the program."""
@@ -33,7 +33,8 @@ TOOLS = frozenset(_TOOLS.split())
 _NAMED: frozenset[tuple[str, str]] = frozenset({("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO")})
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})
-_INTERNAL = frozenset({"queue", "mutex", "not_empty", "not_full", "all_tasks_done", "unfinished_tasks"})
+_KEEPING_NOTHING = frozenset({("contextlib", "nullcontext"), ("contextlib", "suppress"), ("random", "SystemRandom")})
+"""Classes that keep nothing, of modules whose others do."""
 _BUILTINS = frozenset({"memoryview"})
 _FUNCTOOLS = frozenset({"_lru_cache_wrapper"})
 _WEAK = frozenset({"WeakKeyDictionary", "WeakValueDictionary", "WeakSet"})
@@ -46,7 +47,7 @@ def is_controlled(cls: type) -> bool:
 
 def is_internal(name: str) -> bool:
     """Whether an attribute of such an object is one that its own methods use, which are scheduling points that do not touch it."""
-    return name.startswith("_") or name in _INTERNAL
+    return name.startswith("_")
 
 
 def is_opaque(cls: type) -> bool:
@@ -62,6 +63,8 @@ def is_exempt(cls: type) -> bool:
     name = cls.__name__
     if (root, rest.partition(".")[0]) in _NAMED or (root, name) in _NAMED:
         return False
+    if (root, name) in _KEEPING_NOTHING:
+        return True
     if root == "builtins":
         return not hasattr(cls, "__next__") and name not in _BUILTINS and not issubclass(cls, BaseException)
     if root in ("functools", "_functools"):

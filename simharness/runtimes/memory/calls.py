@@ -8,7 +8,6 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
 from types import (
-    BuiltinFunctionType,
     FunctionType,
     MappingProxyType,
     MethodDescriptorType,
@@ -19,8 +18,8 @@ from types import (
 from typing import Any
 
 from simharness.runtimes.memory import guards
-from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
-from simharness.runtimes.memory.allowed import is_exempt, is_package, root_of
+from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, READ, REMOVE, WALK, WRITE, Part
+from simharness.runtimes.memory.allowed import is_package, root_of
 from simharness.runtimes.memory.foreign import foreign, is_foreign, is_foreign_class, on_opaque
 from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
@@ -69,7 +68,6 @@ _COPYING = frozenset({"copy", "dataclasses", "pickle", "_pickle"})
 _SIZES = (len, sorted, set, frozenset, min, max, any, all, sum, bool)
 _LAZY = (enumerate, zip)
 _WRITERS = frozenset({"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "insort_right", "shuffle"})
-_METHODS = (BuiltinFunctionType, MethodWrapperType)
 _ATTRIBUTES = ("__setattr__", "__delattr__", "__getattribute__")
 
 
@@ -77,7 +75,7 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
     """Return the callable to call in place of a function that is called next; that may be the function itself."""
     if issubclass(kind, type):
         return _class(memory, function)
-    if kind in _METHODS:
+    if kind in IN_C:
         return _in_c(memory, function, kind)
     if kind is MethodType:
         return _method_in_python(memory, function)
@@ -107,7 +105,7 @@ def _in_c(memory: Memory, function: Any, kind: type) -> Any:
         return _slot(memory, function, owner)
     if rules.opaque:
         return on_opaque(memory, function, owner, function.__name__, called)
-    return _builtin(memory, function) if kind is BuiltinFunctionType else function
+    return _builtin(memory, function) if kind is not MethodWrapperType else function
 
 
 def _method_in_python(memory: Memory, function: Any) -> Any:
@@ -246,7 +244,7 @@ def _builtin(memory: Memory, function: Any) -> Any:
 
         def attributes(*owner: Any) -> Any:
             if owner and memory.rules(type(owner[0])).kind == OBJECT:
-                memory.as_dictionary(owner[0])
+                memory.as_a_whole(owner[0], "__dict__", False)
             return function(*owner)
 
         return attributes
@@ -327,9 +325,10 @@ def _class(memory: Memory, cls: Any) -> Any:
         return lambda argument: _backwards(memory, argument)
     if cls.__module__ in ("builtins", "collections"):
         return _reading(memory, cls, ALL if cls in _SIZES else WALK) if memory.rules(cls).kind >= LIST or cls in _CONSUMERS else cls
-    if is_exempt(cls) or (memory.rules(cls).opaque and is_foreign_class(cls)):
+    rules = memory.rules(cls)
+    if rules.exempt or (rules.opaque and is_foreign_class(cls)):
         return foreign(memory, cls, called)
-    if memory.rules(cls).kind == EXEMPT or memory.rules(type(cls)).kind != CLASS or issubclass(cls, BaseException):
+    if rules.kind == EXEMPT or memory.rules(type(cls)).kind != CLASS or issubclass(cls, BaseException):
         return cls
     return _maker(memory, cls)
 

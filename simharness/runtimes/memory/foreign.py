@@ -11,11 +11,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import (
-    BuiltinFunctionType,
     FunctionType,
     MethodDescriptorType,
     MethodType,
-    MethodWrapperType,
     WrapperDescriptorType,
 )
 from typing import Any
@@ -23,62 +21,32 @@ from typing import Any
 from simharness.engine.kernel import current
 from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import HOOKS, announces
-from simharness.runtimes.memory.accesses import BULK, DEEP, Part
+from simharness.runtimes.memory.accesses import ALL, BULK, DEEP, IN_C, Part
 from simharness.runtimes.memory.allowed import TOOLS, is_package, root_of
 from simharness.runtimes.memory.facts import Changes
 from simharness.runtimes.memory.halfway import during
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE
 from simharness.runtimes.memory.on_opaque import enters, on_call
 from simharness.runtimes.memory.opaque import Through, writes
-from simharness.runtimes.memory.reach import all_of, source_of
+from simharness.runtimes.memory.reach import all_of, parts_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 
 Called = Callable[[Memory, Any, type], Any]
 """`calls.called`: returns what to call in place of a function."""
-_SENSITIVE = TOOLS | frozenset(
-    [
-        "logging",
-        "warnings",
-        "inspect",
-        "traceback",
-        "typing",
-        "types",
-        "enum",
-        "collections",
-        "abc",
-        "sys",
-        "builtins",
-        "unittest",
-        "dataclasses",
-        "ast",
-        "linecache",
-        "pdb",
-    ]
+_SENSITIVE = (
+    TOOLS
+    | {"logging", "warnings", "inspect", "traceback", "typing", "types", "enum", "collections", "abc", "sys", "builtins", "unittest"}
+    | {"dataclasses", "ast", "linecache", "pdb"}
 )
 """Modules whose functions look at the frame that calls them, or only describe."""
 _CALLERS = frozenset(
-    [
-        "simharness",
-        "threading",
-        "_thread",
-        "concurrent",
-        "contextlib",
-        "functools",
-        "weakref",
-        "atexit",
-        "trio",
-        "sched",
-        "asyncio",
-        "contextvars",
-        "signal",
-        "queue",
-        "sqlite3",
-    ]
+    {"simharness", "threading", "_thread", "concurrent", "contextlib", "functools", "weakref", "atexit", "trio", "sched", "asyncio"}
+    | {"contextvars", "signal", "queue", "sqlite3"}
 )
 """Modules that call what they receive, and whose own memory is known to the runtimes."""
 _FACE = "simharness.authoring"
 """Where the harness has functions that take functions. Those that stand in for the standard library's look at the frame that calls them."""
-_IN_C = (BuiltinFunctionType, MethodWrapperType)
+_DATA = frozenset({list, dict, set, tuple})
 _UNBOUND = (MethodDescriptorType, WrapperDescriptorType, partial)
 _ANNOUNCED = frozenset({"builtins", "_heapq", "heapq", "_bisect", "bisect", "copy", "_json", "_pickle", "_functools", "_operator"})
 """Modules of functions in C that are announced when other code calls them."""
@@ -128,7 +96,7 @@ def _receiving(memory: Memory, name: str, package: bool, received: tuple[Any, ..
     parts: list[Part] = [(Through(value, not package), DEEP, None) for value in received if memory.rules(type(value)).opaque]
     if Changes(name) in kernel.learned:
         parts += [(container, BULK, None) for container in containers]
-    parts += all_of(memory, received, copying=package)
+    parts += reads(memory, received, package)
     point = bool(parts) and memory.access(parts)
     step = kernel.record.n
     try:
@@ -145,15 +113,20 @@ def _contents(container: Any) -> list[int]:
     return [id(part) for pair in held for part in pair] if isinstance(container, dict) else [id(part) for part in held]
 
 
+def reads(memory: Memory, received: tuple[Any, ...], package: bool) -> list[Part]:
+    """Return what a call reads of what it receives; of what a package's code does, which is named, only the containers themselves."""
+    return parts_of(memory, received, ALL) if package else all_of(memory, received)
+
+
 def on_opaque(memory: Memory, function: Any, owner: Any, name: str, called: Called) -> Any:
     """Return what to call in place of a method of an opaque object."""
     write = writes(owner, name)
 
     def call(*arguments: Any, **keywords: Any) -> Any:
-        enters(memory, function.__func__ if type(function) is MethodType else type(owner))
+        package = enters(memory, function.__func__ if type(function) is MethodType else type(owner))
         given = [handed(memory, argument, called) for argument in arguments]
         named = {key: handed(memory, argument, called) for key, argument in keywords.items()}
-        value = on_call(memory, owner, write, all_of(memory, (*arguments, *keywords.values())), function, *given, **named)
+        value = on_call(memory, owner, write, reads(memory, (*arguments, *keywords.values()), package), function, *given, **named)
         if value is not owner:
             memory.made_by_call(value)
         return value
@@ -195,7 +168,9 @@ def handed(memory: Memory, value: Any, called: Called, calls: bool = False) -> A
         calls: the other code is known to call it, so any function that is not instrumented is wrapped.
     """
     kind = type(value)
-    if kind in _IN_C:
+    if kind in SIMPLE or kind in _DATA:
+        return value
+    if kind in IN_C:
         rules = memory.rules(type(source_of(value.__self__)))
         wrapped = rules.kind >= LIST or rules.opaque or (rules.kind in (EXEMPT, MODULE) and getattr(value, "__module__", "") in _ANNOUNCED)
     elif kind is MethodType:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from simharness.engine.kernel import Kernel
+from simharness.engine.phases import RUNNING
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE, own_attributes
@@ -19,6 +20,7 @@ from simharness.runtimes.memory.opaque import parts as parts_of_opaque
 from simharness.runtimes.memory.opaque import writes
 from simharness.runtimes.memory.reach import compared, parts_of, sought, source_of
 from simharness.runtimes.memory.shared import Memory
+from simharness.runtimes.memory.tracked import MANY
 
 WALKERS = frozenset({"copy", "json", "pprint", "heapq", "bisect", "statistics", "dataclasses", "pickle", "_pickle", "_json"})
 """Modules whose functions iterate over the values that they receive."""
@@ -33,7 +35,7 @@ def look(memory: Memory | None, value: Any, done: int) -> None:
     rules = memory.rules(type(source))
     if rules.kind >= LIST:
         memory.access([(source, done, None)])
-    elif rules.foreign("__bool__") or rules.foreign("__len__"):
+    elif rules.opaque and (rules.foreign("__bool__") or rules.foreign("__len__")):
         memory.access(parts_of_opaque(source, False))
 
 
@@ -41,6 +43,24 @@ def combine(memory: Memory, left: Any, right: Any, done: int) -> bool:
     """Announce that two values are combined, the left one read or changed; return whether that was a scheduling point."""
     parts = [*parts_of(memory, (left,), done), *parts_of(memory, (right,))]
     return bool(parts) and memory.access(parts)
+
+
+def is_private(memory: Memory, owner: Any, key: Any, write: bool) -> bool:
+    """Whether a touch of an item was recorded before, and nobody else has touched the item."""
+    tracked = memory.objects.get(id(owner))
+    if tracked is None or (type(key) is not str and type(key) is not int) or tracked.base is None or tracked.base.bit:
+        return False
+    spot = tracked.items.get(key)
+    if spot is None or memory.kernel.phase != RUNNING or memory.halfway:
+        return False
+    if spot.private is not memory.kernel.actor:
+        return spot.private is MANY and not write
+    return not write or (spot.written and _stays(owner, key))
+
+
+def _stays(owner: Any, key: Any) -> bool:
+    """Whether writing an item leaves the order of the keys as it is."""
+    return type(owner) is list or (type(owner) is dict and dict.__contains__(owner, key))
 
 
 class Guard:
@@ -58,6 +78,8 @@ class Guard:
 
     def __getitem__(self, key: Any) -> Any:
         memory, owner = self.memory, self.owner
+        if is_private(memory, owner, key, False):
+            return owner[key]
         if memory.rules(type(owner)).foreign("__getitem__"):
             return on_call(memory, owner, writes(owner, "__getitem__"), [], operator.getitem, owner, key)
         point = self._announce("__getitem__", READ, key)
@@ -75,6 +97,9 @@ class Guard:
         return value
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if is_private(self.memory, self.owner, key, True):
+            self.owner[key] = value
+            return
         if self.memory.rules(type(self.owner)).foreign("__setitem__"):
             on_call(self.memory, self.owner, True, [], operator.setitem, self.owner, key, value)
             return

@@ -7,15 +7,16 @@ one that returns a stand-in leaves that to the stand-in (`simharness.runtimes.me
 from __future__ import annotations
 
 from collections.abc import Iterable
-from sys import getrefcount
-from types import BuiltinFunctionType, FunctionType, MethodType
+from sys import getrefcount, modules
+from types import FunctionType, MethodType
 from typing import Any
 
-from simharness.engine.kernel import Kernel, _active, current
-from simharness.instrument.marks import announces
+from simharness.engine.kernel import Kernel, _active, current, os_thread
+from simharness.engine.phases import RUNNING
+from simharness.instrument.marks import HOOKS
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
-from simharness.runtimes.memory.accesses import ALL, BULK, WALK
+from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, WALK
 from simharness.runtimes.memory.allowed import is_internal
 from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
@@ -24,8 +25,9 @@ from simharness.runtimes.memory.on_opaque import Managed, stepped
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
-from simharness.runtimes.memory.tracked import Spot
+from simharness.runtimes.memory.tracked import MANY, Spot
 
+_THESE = modules[__name__]
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
 
@@ -42,42 +44,69 @@ def _here() -> Memory | None:
 def attr(owner: Any, name: str) -> Any:
     """`owner.name` is read next."""
     if _active:
-        memory = _here()
-        if memory is not None:
-            rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-            if rules.kind != EXEMPT and (rules.reads.get(name) or rules.touches(name, False)):
-                if rules.kind == MODULE:
-                    made = memory.touch(memory.global_spot(owner.__name__, name), False)
-                else:
-                    made = memory.attribute(owner, name, False, rules.opaque)
-                    if rules.controlled and is_internal(name):
-                        memory.kernel.learned.leaves_out(f"{rules.cls.__name__}.{name}")
-                if made and memory.kernel.tracing:
-                    guards.note_read(memory.kernel, owner, name)
-            elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-                memory.as_a_whole(owner, name, False)
-            elif type(owner) is super:
-                attr(instance_of(owner), name)
-            elif rules.thread_local and name in memory.classes:
-                memory.read_class(owner, name)
+        kernel, thread = _active[0]
+        if thread == os_thread():
+            memory = kernel.context.get(MEMORY)
+            if memory is not None:
+                tracked = memory.objects.get(id(owner))
+                if tracked is not None:
+                    spot = tracked.spots.get(name)
+                    if spot is not None and kernel.phase == RUNNING and not memory.halfway:
+                        private = spot.private
+                        if private is kernel.actor or private is MANY:
+                            return owner
+            _read(runtime.of(kernel), owner, name)
     return owner
+
+
+def _read(memory: Memory, owner: Any, name: str) -> None:
+    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
+    if rules.kind != EXEMPT and (rules.reads.get(name) or rules.touches(name, False)):
+        if rules.kind == MODULE:
+            memory.objects.setdefault(id(owner), memory.globals_of(owner.__name__))
+            made = memory.touch(memory.global_spot(owner.__name__, name), False)
+        else:
+            made = memory.attribute(owner, name, False, rules.opaque)
+            if rules.controlled and is_internal(name):
+                memory.kernel.learned.leaves_out(f"{rules.cls.__name__}.{name}")
+        if made and memory.kernel.tracing:
+            guards.note_read(memory.kernel, owner, name)
+    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
+        memory.as_a_whole(owner, name, False)
+    elif type(owner) is super:
+        attr(instance_of(owner), name)
+    elif rules.thread_local and name in memory.classes:
+        memory.read_class(owner, name)
 
 
 def store(owner: Any, name: str) -> Any:
     """`owner.name` is written or deleted next."""
     if _active:
-        memory = _here()
-        if memory is not None:
-            rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-            if rules.kind != EXEMPT and rules.touches(name, True):
-                if rules.kind == MODULE:
-                    made = memory.touch(memory.global_spot(owner.__name__, name), True)
-                else:
-                    made = memory.attribute(owner, name, True, rules.opaque)
-                if made and memory.kernel.tracing:
-                    return guards.Store(memory.kernel, owner)
-            elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-                memory.as_a_whole(owner, name, True)
+        kernel, thread = _active[0]
+        if thread == os_thread():
+            memory = kernel.context.get(MEMORY)
+            if memory is not None:
+                tracked = memory.objects.get(id(owner))
+                if tracked is not None:
+                    spot = tracked.spots.get(name)
+                    private = spot is not None and spot.written and spot.private is kernel.actor
+                    if private and kernel.phase == RUNNING and not memory.halfway:
+                        return owner
+            return _write(runtime.of(kernel), owner, name)
+    return owner
+
+
+def _write(memory: Memory, owner: Any, name: str) -> Any:
+    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
+    if rules.kind != EXEMPT and rules.touches(name, True):
+        if rules.kind == MODULE:
+            made = memory.touch(memory.global_spot(owner.__name__, name), True)
+        else:
+            made = memory.attribute(owner, name, True, rules.opaque)
+        if made and memory.kernel.tracing:
+            return guards.Store(memory.kernel, owner)
+    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
+        memory.as_a_whole(owner, name, True)
     return owner
 
 
@@ -131,13 +160,13 @@ def function(called_next: Any) -> Any:
     if _active:
         kind = type(called_next)
         defined = called_next if kind is FunctionType else called_next.__func__ if kind is MethodType else None
-        if type(defined) is FunctionType and announces(defined.__globals__):
+        if type(defined) is FunctionType and defined.__globals__.get(HOOKS) is _THESE:
             return called_next
         memory = _here()
         if memory is not None:
             if type(defined) is FunctionType:
                 _meet(memory, defined.__code__.co_filename, defined.__module__, defined.__name__)
-            elif kind is BuiltinFunctionType and called_next.__module__ not in STATELESS and called_next.__module__:
+            elif kind in IN_C[:2] and called_next.__module__ not in STATELESS and called_next.__module__:
                 _meet(memory, "", called_next.__module__, called_next.__name__)
             return called(memory, called_next, kind)
     return called_next
@@ -189,6 +218,15 @@ def managed(value: Any) -> Any:
     return value
 
 
+def passing(value: Any) -> Any:
+    """`value` is passed on by code that a call in C may have called: others may move before the call is over."""
+    if _active:
+        memory = _here()
+        if memory is not None and memory.halfway and memory.kernel.phase == RUNNING and not memory.kernel.dying:
+            memory.pause("")
+    return value
+
+
 def iterator(value: Any) -> Any:
     """An iterator over `value` is made next, for use later."""
     return walk(value, looping=False)
@@ -203,7 +241,7 @@ def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
             rules = memory.known_rules.get(type(source)) or memory.rules(type(source))
             if rules.kind >= LIST and rules.native("__iter__"):
                 return _walking(memory, guards.Walk(memory, source, value, looping, own=not looping), variables)
-            if rules.opaque and rules.foreign("__iter__") and getrefcount(value) > _FRESH:
+            if rules.opaque and rules.foreign("__iter__") and getrefcount(value) > _FRESH + memory.holds(value):
                 return _walking(memory, stepped(memory, value), variables)
             if variables:
                 return _walking(memory, iter(value), variables)
@@ -211,7 +249,8 @@ def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
 
 
 def _references(value: Any, *variables: Any, looping: bool = True) -> int:
-    return getrefcount(value)
+    source = value
+    return getrefcount(value) if source is value else 0
 
 
 _FRESH: int = _references(iter(()))
@@ -242,6 +281,8 @@ def variable(name: str, place: Any) -> None:
         memory = _here()
         if memory is not None:
             (spot,) = _spots(memory, (name, place))
+            if spot.private in (memory.kernel.actor, MANY) and memory.kernel.phase == RUNNING and not memory.halfway:
+                return
             if memory.touch(spot, False) and memory.kernel.tracing:
                 _note_variable(memory.kernel, name, place)
 

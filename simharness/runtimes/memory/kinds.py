@@ -46,6 +46,7 @@ class ClassRules:
         genuine: whether every operation on items is the container's own; then `native` is true of all.
         opaque: whether code that is not instrumented reads and changes the instance: all of it is also one location.
         steps: names the class, if it is opaque and a package's: its calls may have steps of their own.
+        exempt: whether it is among the classes that are not instrumented and need no location.
         controlled: whether its methods are scheduling points.
         reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
     """
@@ -55,6 +56,7 @@ class ClassRules:
         "_native",
         "cls",
         "controlled",
+        "exempt",
         "generated",
         "genuine",
         "kind",
@@ -70,6 +72,7 @@ class ClassRules:
         self.kind = kind_of(cls)
         self.genuine = cls in _GENUINE
         self.opaque = self.kind == OBJECT and is_opaque(cls)
+        self.exempt = is_exempt(cls)
         self.steps = f"{cls.__module__}.{cls.__qualname__}" if self.opaque and is_package(root_of(cls)) else ""
         self.controlled = self.kind == OBJECT and is_controlled(cls)
         self.thread_local = issubclass(cls, _thread_locals())

@@ -31,8 +31,10 @@ SCENARIOS = "simharness_scenarios_"
 SWEEP = 2_000
 """After this many objects in one execution, those that no other code holds are forgotten."""
 
-_known_rules: weakref.WeakKeyDictionary[Kernel, dict[type, ClassRules]] = weakref.WeakKeyDictionary()
-"""The rules of classes that outlive executions."""
+_known_rules: weakref.WeakKeyDictionary[Kernel, dict[type, tuple[ClassRules, list[str | None]]]] = weakref.WeakKeyDictionary()
+"""The rules of classes that outlive executions, and the files of code that is not instrumented which using them meets."""
+_packages: weakref.WeakKeyDictionary[Kernel, dict[Any, str]] = weakref.WeakKeyDictionary()
+"""How verdicts name the package of each module met; nothing for the standard library, tools and the harness."""
 
 
 class _Reference(weakref.ref[Any]):
@@ -54,11 +56,12 @@ class Locations:
         self.objects: dict[int, TrackedObject] = {}
         self.named: dict[str, TrackedObject] = {}
         self._lasting = _known_rules.setdefault(kernel, {})
-        self.known_rules: dict[type, ClassRules] = self._lasting.copy()
+        self.known_rules: dict[type, ClassRules] = {}
         self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.constructing: dict[Actor | None, list[type]] = {}
         self.entered: dict[str, Actor | None] = {}
+        self.packages = _packages.setdefault(kernel, {})
         self.kept: list[Any] = []
         self.crossed: dict[int, TrackedObject] = {}
         self.pending: list[Spot] = []
@@ -83,15 +86,19 @@ class Locations:
         """Return how accesses to the instances of a class are announced."""
         rules = self.known_rules.get(cls)
         if rules is None:
-            rules = self.known_rules[cls] = ClassRules(cls)
-            files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
-            files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
+            rules, files = self._lasting.get(cls) or self._rules_of(cls)
+            self.known_rules[cls] = rules
             for file in files:
                 self.meets(file)
-            reported_each_time = any(file is not None and _is_strange(file) for file in files)
-            if not reported_each_time and vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
-                self._lasting[cls] = rules
         return rules
+
+    def _rules_of(self, cls: type) -> tuple[ClassRules, list[str | None]]:
+        files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
+        files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
+        both = ClassRules(cls), files
+        if vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+            self._lasting[cls] = both
+        return both
 
     def meets(self, file: str | None) -> None:
         """Instrumented code uses what is defined in this file, which is not instrumented, or in this module of the standard library."""
@@ -126,6 +133,11 @@ class Locations:
         if (rules.kind >= LIST or rules.opaque) and sys.getrefcount(value) <= _NEW:
             self.made(value)
         return value
+
+    def holds(self, thing: Any) -> bool:
+        """Whether the record of an object keeps it alive."""
+        tracked = self.objects.get(id(thing))
+        return tracked is not None and tracked.reference is thing
 
     def register(self, thing: Any, name: str, label: str) -> TrackedObject:
         """Give an object its name."""
@@ -165,7 +177,7 @@ class Locations:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
         module = dict.get(thing, "__name__") if type(thing) is dict else None
-        if type(module) is str and vars(sys.modules.get(module, sys)) is thing:
+        if type(module) is str and (HOOKS in thing or vars(sys.modules.get(module, sys)) is thing):
             return self._namespace(module, thing)
         if kernel.phase == SETUP or (type(thing) in self.constructing.get(kernel.actor, ()) and _is_being_made(thing)):
             self.made(thing)
@@ -202,7 +214,7 @@ class Locations:
             return
         names = own_attributes(owner)
         tracked = self.tracked(owner) if type(names) is dict else None
-        if tracked is not None and id(names) not in self.objects and not self.refine(tracked):
+        if tracked is not None and self.objects.get(id(names)) is not tracked and not self.refine(tracked):
             kernel.learned.learn(OneLocation(tracked.name))
             self.kept.append(names)
             self.objects[id(names)] = tracked
@@ -213,6 +225,13 @@ class Locations:
         if base is None:
             base = tracked.base = self.spot(tracked, "")
         return base
+
+    def order_of(self, tracked: TrackedObject) -> Spot:
+        """Return the location of the order of a container's keys."""
+        order = tracked.order
+        if order is None:
+            order = tracked.order = self.spot(tracked, " order")
+        return order
 
     def uses(self, tracked: TrackedObject, route: Any) -> None:
         """An object is used, DIRECT or through an opaque object: two ways and two actors may make it one that is followed."""

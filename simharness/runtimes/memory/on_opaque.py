@@ -10,7 +10,7 @@ from simharness.engine.kernel import current
 from simharness.engine.phases import RUNNING
 from simharness.places import is_installed
 from simharness.runtimes.memory.accesses import Part
-from simharness.runtimes.memory.allowed import is_package, root_of
+from simharness.runtimes.memory.allowed import is_package
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.memory.opaque import is_iterator, parts
@@ -19,13 +19,22 @@ from simharness.runtimes.memory.shared import MEMORY, Memory
 
 def enters(memory: Memory, thing: Any) -> bool:
     """Note that the current actor runs code of a package, if it does; return whether it does."""
-    root = root_of(thing)
+    module = thing.__module__
+    name = memory.packages.get(module)
+    if name is None:
+        name = memory.packages[module] = _package(str(module or ""))
+    if name:
+        memory.enters(name)
+    return bool(name)
+
+
+def _package(module: str) -> str:
+    """Return how verdicts name the package that a module belongs to; nothing for the standard library, tools and the harness."""
+    root = module.partition(".")[0]
     if not is_package(root):
-        return False
-    module = str(thing.__module__)
+        return ""
     file = getattr(sys.modules.get(module), "__file__", None)
-    memory.enters(root if file is None or is_installed(file) else shown(module))
-    return True
+    return root if file is None or is_installed(file) else shown(module)
 
 
 def on_call(memory: Memory, owner: Any, write: bool, also: list[Part], call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

@@ -21,14 +21,14 @@ from typing import Any
 
 from simharness.engine.phases import SETUP
 from simharness.instrument.marks import announces
-from simharness.runtimes.memory.accesses import ATTRIBUTES, BULK, DEEP, WALK, Part
+from simharness.runtimes.memory.accesses import ATTRIBUTES, BULK, DEEP, IN_C, WALK, Part
 from simharness.runtimes.memory.allowed import is_package, root_of
 from simharness.runtimes.memory.facts import Followed, Stepping
 from simharness.runtimes.memory.kinds import LIST, SIMPLE, own_attributes
 from simharness.runtimes.memory.shared import Memory
 from simharness.runtimes.memory.tracked import DIRECT, Spot, TrackedObject
 
-_CARRIERS: tuple[type, ...] = (tuple, frozenset, types.CellType, types.MethodType, types.BuiltinMethodType)
+_CARRIERS: tuple[type, ...] = (tuple, frozenset, types.CellType, types.MethodType, *IN_C)
 _CARRIERS += tuple(map(type, gc.get_referents(memoryview(b""))))
 """What leads to other objects without being one that is changed."""
 MOST = 200

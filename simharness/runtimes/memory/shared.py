@@ -67,7 +67,9 @@ class Memory(Locations):
         if opaque:
             tracked.steps = self.rules(type(owner)).steps
             self.uses(tracked, DIRECT)
-            return self.touch_all([(spot, write), (self.base_of(tracked), False)], tracked.label + spot.key)
+            point = self.touch_all([(spot, write), (self.base_of(tracked), False)], tracked.label + spot.key)
+            spot.private = None
+            return point
         if write and issubclass(type(owner), type) and self.kernel.phase == RUNNING:
             self.kernel.learned.learn(WrittenOnClass(name))
         if write and tracked.all_by is not None and not spot.bit and tracked.all_by is not self.kernel.actor:
@@ -78,7 +80,9 @@ class Memory(Locations):
         """Touch an attribute that is also written on a class: reading it reads each class in which Python looks for it."""
         if write:
             return self.touch(spot, True)
-        return self.touch_all([(read, False) for read in (spot, *self._in_classes(owner, name))], spot.tracked.label + spot.key)
+        point = self.touch_all([(read, False) for read in (spot, *self._in_classes(owner, name))], spot.tracked.label + spot.key)
+        spot.private = None
+        return point
 
     def read_class(self, owner: Any, name: str) -> None:
         """An attribute that is written on a class is about to be read through an instance whose own attributes are not locations."""
@@ -108,7 +112,7 @@ class Memory(Locations):
                 else:
                     self._meet(spot, actor, write)
                 if self.halfway:
-                    self._pause(spot.tracked.label + spot.key)
+                    self.pause(spot.tracked.label + spot.key)
                 return False
         elif not self._aside([(spot, write)]):
             return False
@@ -135,9 +139,12 @@ class Memory(Locations):
     def _meet(self, spot: Spot, actor: Actor | None, write: bool) -> None:
         """Record that an actor, or a check, touches a location that is not a scheduling point yet."""
         if spot.actor is None:
-            spot.actor, spot.written = actor, write
+            spot.actor = spot.private = actor
+            spot.written = write
         elif spot.actor is not actor:
+            spot.private = MANY
             if write or spot.written:
+                spot.private = None
                 self._learn(spot)
             spot.actor = MANY
         elif write:
@@ -252,7 +259,7 @@ class Memory(Locations):
             tracked.written_by = self.kernel.actor if tracked.written_by is None else MANY
         touched.append((spot, write))
         if write and kind != LIST:
-            order = self._order(tracked)
+            order = self.order_of(tracked)
             if order.bit:
                 touched.append((order, True))
             else:
@@ -288,7 +295,7 @@ class Memory(Locations):
 
     def _reordered(self, tracked: TrackedObject, container: Any, key: Any, done: int) -> None:
         """A key is added or removed now, perhaps: that writes the order of the keys, if code iterates over them."""
-        order = self._order(tracked)
+        order = self.order_of(tracked)
         present = (dict if issubclass(type(container), dict) else set).__contains__(container, key)
         actor = self.kernel.actor
         # Only the adding of an absent key, or the removing of a present one, changes the order.
@@ -299,17 +306,11 @@ class Memory(Locations):
                     self._learn(order)
             order.actor = actor
 
-    def _order(self, tracked: TrackedObject) -> Spot:
-        order = tracked.order
-        if order is None:
-            order = tracked.order = self.spot(tracked, " order")
-        return order
-
     def _all(self, tracked: TrackedObject, container: Any, done: int, touched: list[tuple[Spot, bool]]) -> str:
         """Record the reading of all items, and of their order if code iterates over them."""
         kernel = self.kernel
         if done == WALK and self.rules(type(container)).kind in (DICT, SET):
-            order = self._order(tracked)
+            order = self.order_of(tracked)
             if order.bit:
                 touched.append((order, False))
             elif not tracked.observed and not kernel.tracing:
@@ -362,7 +363,7 @@ class Memory(Locations):
                     reads |= spot.bit
             if not (reads | writes) & ~seen:
                 if self.halfway and not seen:
-                    self._pause(label)
+                    self.pause(label)
                 return False
         elif not self._aside(touched):
             return False
@@ -375,7 +376,7 @@ class Memory(Locations):
         self.reads, self.writes = reads, writes
         return True
 
-    def _pause(self, label: str) -> None:
+    def pause(self, label: str) -> None:
         """Private memory is touched: a step, if that is in a call in C which is half-way through shared memory."""
         if self.kernel.actor in self.halfway:
             self.kernel.step(Operation(_READING, detail=label))

@@ -18,15 +18,20 @@ DIRECT = Actor.__new__(Actor)
 
 
 class Spot:
-    """A location in one execution: its bit if it is a scheduling point, else the actor that has touched it and whether it was written."""
+    """A location in one execution: its bit if it is a scheduling point, else the actor that has touched it and whether it was written.
 
-    __slots__ = ("actor", "bit", "key", "operations", "tracked", "written")
+    `private`: the actor whose touches of the same kind need not be recorded again, since nobody else has touched it; MANY if all have only
+    read it. (Where a touch concerns other locations, too, there is none.)
+    """
+
+    __slots__ = ("actor", "bit", "key", "operations", "private", "tracked", "written")
 
     def __init__(self, tracked: TrackedObject, key: str, bit: int) -> None:
         self.tracked = tracked
         self.key = key
         self.bit = bit
         self.actor: Actor | None = None
+        self.private: Actor | None = None
         self.written = False
         self.operations: tuple[Operation, Operation] | None = None
 

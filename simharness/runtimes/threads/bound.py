@@ -61,7 +61,7 @@ class _Change(NamedTuple):
 
 
 def _is_method(thing: Any, replaced: Methods) -> bool:
-    cls = _class_of(thing, replaced) if type(thing) is BuiltinFunctionType else None
+    cls = _class_of(thing, replaced) if isinstance(thing, BuiltinFunctionType) else None
     return cls is not None and thing.__name__ in replaced[cls]
 
 

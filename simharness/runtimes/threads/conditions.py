@@ -21,7 +21,7 @@ from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Every, Operation, Resource
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import View, Views, gave_back, me, replace, step_until, took
+from simharness.runtimes.primitives import VIEW, View, Views, gave_back, me, replace, step_until, took
 from simharness.runtimes.threads import genuine
 from simharness.runtimes.threads.locks import INTERNAL, Lock, RLock
 
@@ -94,6 +94,14 @@ def _init(self: Condition, lock: Any = None) -> None:
     kernel = current()
     if kernel is not None and not (genuine.is_genuine(vars(self)["_lock"]) and sys._getframe(1).f_globals.get("__name__") in _LIBRARY):
         _views.born(kernel, self)
+
+
+def with_lock(kernel: Kernel, lock: Lock | RLock, name: str, label: str) -> Condition:
+    """Return a condition of this execution, made with a lock under control."""
+    condition = Condition.__new__(Condition)
+    _genuine_init(condition, lock)  # type: ignore[arg-type]  # a stand-in
+    condition.__dict__[VIEW] = _View(kernel, condition, name, label)
+    return condition
 
 
 def _wait(self: Condition, timeout: float | None = None) -> bool:

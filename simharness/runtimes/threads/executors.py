@@ -67,7 +67,7 @@ def _future_init(self: Future[Any]) -> None:
     _genuine_init(self)
     kernel = current()
     if kernel is not None:
-        self.__dict__[HASH] = zlib.crc32(kernel.new_name("future").encode())
+        self.__dict__[HASH] = zlib.crc32(kernel.new_name("future").encode(errors="surrogatepass"))
 
 
 def _future_hash(self: Future[Any]) -> int:

@@ -41,7 +41,7 @@ def ident_of(name: str) -> int:
     """Return the thread identifier of the actor of this name."""
     ident = _idents.get(name)
     if ident is None:
-        ident = _idents[name] = 0x10000 + zlib.crc32(name.encode())
+        ident = _idents[name] = 0x10000 + zlib.crc32(name.encode(errors="surrogatepass"))
     return ident
 
 

@@ -2,27 +2,29 @@
 
 The items stay where the genuine class keeps them, so subclasses that override `_init`, `_put`, `_get` or `_qsize` work.
 The state is (length, whether shut down, whether a hook is running: `queue_hooks.py`). The count of unfinished tasks is a resource of its
-own, so that `task_done` does not conflict with `get`. The contents of a queue made before the simulation are restored at the start of every
-execution. `mutex` and the conditions of a queue are not used inside a simulation.
+own, so that `task_done` does not conflict with `get`. The contents of a queue made before the simulation are restored after every
+execution. Its mutex and its conditions are used only if the code under test uses its insides (`opened_queues.py`).
 """
 
 from __future__ import annotations
 
 import _queue
-import copy
 import queue
 import sys
 from collections import deque
 from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
+from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current, outside
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
+from simharness.engine.phases import INSPECTING
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.primitives import BINDINGS, View, Views, made_here, replace, step_until
-from simharness.runtimes.threads import executors
-from simharness.runtimes.threads.queue_hooks import change, is_free, may_take_steps
+from simharness.runtimes.primitives import BINDINGS, VIEW, View, Views, made_here, replace, step_until
+from simharness.runtimes.threads import executors, queue_contents
+from simharness.runtimes.threads.opened_queues import Insides, OpenedQueue
+from simharness.runtimes.threads.queue_hooks import add, change, is_free, may_take_steps, take, takes_last
 from simharness.trace.moves import put_in, taken_out
 
 QUEUE = Family("queue", in_memory=True)
@@ -37,7 +39,6 @@ SHUTDOWN = Kind(QUEUE, "shutdown")
 
 T = TypeVar("T")
 ShutDown: type[Exception] = getattr(queue, "ShutDown", Full)
-CONTENTS = "_simharness_contents"
 
 _genuine_init = Queue.__init__
 _genuine_put = Queue.put
@@ -47,32 +48,31 @@ _genuine_join = Queue.join
 _genuine_qsize = Queue.qsize
 _genuine_empty = Queue.empty
 _genuine_full = Queue.full
-_genuine_shutdown = getattr(Queue, "shutdown", None)
+_genuine_shutdown: Any = getattr(Queue, "shutdown", None)
 _genuine_simple = _queue.SimpleQueue
-_changed: list[Any] = []
-"""The queues made before the simulation that it has used: their contents are restored when it is over."""
-
-
-def _contents(owner: Any) -> dict[str, Any]:
-    """Return copies of the attributes in which a queue keeps its items and counts."""
-    kinds = (list, deque, dict, set, int, bool)
-    return {name: copy.copy(value) for name, value in vars(owner).items() if isinstance(value, kinds)}
 
 
 class _View(View):
-    """A queue in one execution."""
+    """A queue in one execution.
+
+    `inside`: the actor for which one of its hooks runs, or None in set-up. `insides`: those of an opened queue.
+    """
 
     family = QUEUE
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
-        _restore(owner)
+        if queue_contents.is_held(owner) and kernel.phase < INSPECTING:
+            kernel.learned.learn(OpenedQueue(name))
         closed = bool(getattr(owner, "is_shutdown", False))
+        self.inside: set[Actor | None] = set()
         self.hooked = may_take_steps(owner)
+        self.takes_last = takes_last(owner)
+        self.insides = Insides(kernel, owner, name, label) if name in kernel.learned.of(OpenedQueue) else None
         with outside():
             length = owner._qsize()
         resource = self.resource = kernel.resource(name, (length, closed, False), label)
-        tasks = self.tasks = kernel.resource(f"tasks of {name}", owner.unfinished_tasks, f"unfinished tasks of {label}")
+        tasks = self.tasks = kernel.resource(f"tasks of {name}", owner.__dict__["unfinished_tasks"], f"unfinished tasks of {label}")
         bits = resource.bit | tasks.bit
         self.free = is_free if self.hooked else None
         self.also = tasks.bit if self.hooked else 0
@@ -115,27 +115,13 @@ class _QueueViews(Views[_View]):
     """The views of queues; a queue made before the simulation begins each execution with its contents of then."""
 
     def of(self, kernel: Kernel, owner: Any) -> _View:
-        if "_simharness_view" not in owner.__dict__ and CONTENTS not in owner.__dict__:
-            owner.__dict__[CONTENTS] = _contents(owner)
-            _changed.append(owner)
+        if VIEW not in owner.__dict__:
+            queue_contents.keep(owner)
         return super().of(kernel, owner)
 
 
-def _restore(owner: Any) -> None:
-    for name, value in owner.__dict__.get(CONTENTS, {}).items():
-        owner.__dict__[name] = copy.copy(value)
-
-
-def end_execution() -> None:
-    """Restore the contents of queues made before the simulation."""
-    while _changed:
-        owner = _changed.pop()
-        _restore(owner)
-        for name in (CONTENTS, "_simharness_view"):
-            owner.__dict__.pop(name, None)
-
-
 _views = _QueueViews(_View)
+view_of = _views.of
 
 
 def _init(self: Queue[Any], maxsize: int = 0) -> None:
@@ -152,6 +138,9 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
         return
     view = _views.of(kernel, self)
     resource = view.resource
+    if view.insides is not None:
+        view.insides.put(kernel, resource, item, self, block, timeout)
+        return
     limited = self.maxsize > 0
     if not limited:
         kernel.step(view.put_always)
@@ -175,11 +164,7 @@ def _put(self: Queue[T], item: T, block: bool = True, timeout: float | None = No
     if kernel.tracing:
         put_in(kernel, resource, item)
 
-    def add() -> None:
-        self._put(item)
-        self.unfinished_tasks += 1
-
-    change(kernel, view, add)
+    add(kernel, view, item)
 
 
 def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
@@ -188,6 +173,9 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
         return _genuine_get(self, block, timeout)
     view = _views.of(kernel, self)
     resource = view.resource
+    if view.insides is not None:
+        taken: T = view.insides.get(kernel, resource, self, block, timeout)
+        return taken
     if not block or timeout == 0:
         kernel.step(view.try_get)
     elif timeout is None:
@@ -206,7 +194,7 @@ def _get(self: Queue[T], block: bool = True, timeout: float | None = None) -> T:
         if kernel.tracing:
             kernel.note("empty")
         raise Empty
-    item: T = change(kernel, view, self._get)
+    item: T = take(kernel, view)
     if kernel.tracing:
         taken_out(kernel, resource, item)
     return item
@@ -218,11 +206,15 @@ def _task_done(self: Queue[Any]) -> None:
         _genuine_task_done(self)
         return
     view = _views.of(kernel, self)
+    if view.insides is not None:
+        view.insides.call(kernel, _genuine_task_done, self)
+        return
     kernel.step(view.task_done)
-    if self.unfinished_tasks <= 0:
+    names = self.__dict__
+    if names["unfinished_tasks"] <= 0:
         raise ValueError("task_done() called too many times")
-    self.unfinished_tasks -= 1
-    kernel.put(view.tasks, self.unfinished_tasks)
+    names["unfinished_tasks"] -= 1
+    kernel.put(view.tasks, names["unfinished_tasks"])
 
 
 def _join(self: Queue[Any]) -> None:
@@ -230,11 +222,19 @@ def _join(self: Queue[Any]) -> None:
     if kernel is None:
         _genuine_join(self)
         return
-    kernel.step(_views.of(kernel, self).join)
+    view = _views.of(kernel, self)
+    if view.insides is not None:
+        view.insides.call(kernel, _genuine_join, self)
+        return
+    kernel.step(view.join)
 
 
 def _length(kernel: Kernel, owner: Queue[Any]) -> int:
     view = _views.of(kernel, owner)
+    if view.insides is not None and kernel.phase == INSPECTING:  # a check looks while an actor holds the mutex, too
+        return owner._qsize()
+    if view.insides is not None:
+        return int(view.insides.call(kernel, _genuine_qsize, owner))
     kernel.step(view.look)
     return int(view.resource.state[0])
 
@@ -251,16 +251,23 @@ def _empty(self: Queue[Any]) -> bool:
 
 def _full(self: Queue[Any]) -> bool:
     kernel = current()
-    return _genuine_full(self) if kernel is None else 0 < self.maxsize <= _length(kernel, self)
+    if kernel is None:
+        return _genuine_full(self)
+    if self.maxsize <= 0 and _views.of(kernel, self).insides is None:
+        return False
+    length = _length(kernel, self)
+    return 0 < self.maxsize <= length
 
 
 def _shutdown(self: Any, immediate: bool = False) -> None:
     kernel = current()
     if kernel is None:
-        assert _genuine_shutdown is not None
         _genuine_shutdown(self, immediate)
         return
     view = _views.of(kernel, self)
+    if view.insides is not None:
+        view.insides.call(kernel, _genuine_shutdown, self, immediate)
+        return
     kernel.step(view.shutdown)
     self.is_shutdown = True
 
@@ -375,5 +382,5 @@ def install(patches: Patches) -> None:
         methods["shutdown"] = _shutdown
     replace(patches, queue.Queue, methods)
     patches.everywhere(_genuine_simple, SimpleQueue)
-    patches.afterwards(end_execution)
+    patches.afterwards(queue_contents.forget)
     executors.install(patches)

@@ -83,7 +83,7 @@ def _init(  # the genuine signature
     _genuine_init(self, group, target, name, args, kwargs, daemon=daemon)
     unique = kernel.new_name(f"thread {name}")
     self.__dict__[VIEW] = View(kernel, str(name), unique)
-    self.__dict__[HASH] = zlib.crc32(unique.encode())
+    self.__dict__[HASH] = zlib.crc32(unique.encode(errors="surrogatepass"))
 
 
 def _default_name(kernel: Kernel, target: Any) -> str:

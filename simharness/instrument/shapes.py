@@ -1,0 +1,33 @@
+"""What can be said of an expression or statement from its syntax alone."""
+
+from __future__ import annotations
+
+import ast
+
+from simharness.instrument.marks import HOOKS
+
+
+def constant(node: ast.AST) -> bool:
+    """Whether an expression is a constant, or a text that is put together."""
+    return isinstance(node, ast.Constant | ast.JoinedStr)
+
+
+def may_be_container(node: ast.AST) -> bool:
+    """Whether the value of an expression can be a container."""
+    return not isinstance(node, ast.Constant | ast.JoinedStr | ast.Compare | ast.Lambda) and not (
+        isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    )
+
+
+def explains_an_assert(node: ast.If) -> bool:
+    """Whether pytest has inserted this statement to explain why an assert fails: it repeats the reads of the assert."""
+    test = node.test.operand if isinstance(node.test, ast.UnaryOp) else None
+    return isinstance(test, ast.Name) and test.id.startswith("@py_assert") and isinstance(node.body[-1], ast.Raise)
+
+
+def name_it(value: ast.expr, target: ast.AST) -> None:
+    """Pass the name of the variable or attribute to the hook that receives a new container."""
+    name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
+    if name and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "made":
+        if isinstance(value.func.value, ast.Name) and value.func.value.id == HOOKS:
+            value.args.append(ast.copy_location(ast.Constant(name), value))
