@@ -24,7 +24,7 @@ def explored(row: Row) -> simharness.Result:
     def program(world: simharness.World) -> None:
         row.scenario(world)
 
-    return simharness.explore(simharness.Scenario(program, allow_deadlock=True), stop_on_first=False)
+    return simharness.explore(simharness.Scenario(program, allow_deadlock=True), "dpor", stop_on_first=False)
 
 
 def is_right(row: Row, result: simharness.Result) -> bool:

@@ -75,7 +75,7 @@ def in_simulation(space: dict[str, Any], work: Any, readers: int) -> float:
         world.actor("measured", measure)
         world.actor("last", lambda: world.step("end"))
 
-    simharness.explore(scenario, settings=simharness.Settings(shrink=0))
+    simharness.explore(scenario, "dpor", settings=simharness.Settings(shrink=0))
     return min(figures)
 
 
@@ -95,7 +95,7 @@ def main() -> None:
             read = f"{in_simulation(rewritten, rewritten[name], 2):>11.0f}" if name != "write" else f"{'':>11}"
             print(f"{name:24}{columns}{read}")
         began = processor_seconds()
-        result = simharness.explore(rewritten["points"], settings=simharness.Settings(max_executions=2_000))
+        result = simharness.explore(rewritten["points"], "dpor", settings=simharness.Settings(max_executions=2_000))
         seconds = processor_seconds() - began
         print(f"a point, shared and written: {seconds / (result.executions * 16) * 1e6:.1f} µs, with its share of an execution")
 

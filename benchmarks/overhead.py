@@ -90,7 +90,7 @@ class Explored:
         """Explore all orderings this many times."""
         began = self.clock()
         for _ in range(times):
-            result = simharness.explore(self.scenario)
+            result = simharness.explore(self.scenario, "dpor")
             assert result.verdict is simharness.Verdict.VERIFIED
             assert result.executions == ORDERINGS[self.count]
             self.executions += result.executions

@@ -69,12 +69,12 @@ def main() -> None:
     faults = load(f"{ROOT / 'scenarios' / 'compression_fork.py'}::under_faults")[0]
     fenced = {"protocol": "fenced", "property": "one_compression_child"}
     columns = {
-        "store, 4 contenders": lambda: simharness.explore(contenders(4, "inside"), settings=ALONE),
-        "three_contenders, fenced": lambda: simharness.explore(fork, parameters=fenced, settings=ALONE),
+        "store, 4 contenders": lambda: simharness.explore(contenders(4, "inside"), "dpor", settings=ALONE),
+        "three_contenders, fenced": lambda: simharness.explore(fork, "dpor", parameters=fenced, settings=ALONE),
         "under_faults, fenced, db_error=1": lambda: simharness.explore(
             faults, parameters={**fenced, "faults": "db_error=1"}, settings=ALONE
         ),
-        "readers(13)": lambda: simharness.explore(lambda world: readers(Stage(world), 13), settings=ALONE),
+        "readers(13)": lambda: simharness.explore(lambda world: readers(Stage(world), 13), "dpor", settings=ALONE),
     }
     with control.installed():
         results = {name: shares(explore) for name, explore in columns.items()}

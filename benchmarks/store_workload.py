@@ -44,7 +44,7 @@ def main() -> int:
     off = 0
     for count, known in ORDERINGS.items():
         began = time.perf_counter()
-        result = simharness.explore(contenders(count, "inside"))
+        result = simharness.explore(contenders(count, "inside"), "dpor")
         seconds = time.perf_counter() - began
         right = result.verdict is simharness.Verdict.VERIFIED and result.executions == known and result.redundant == 0
         off += not right
@@ -54,7 +54,7 @@ def main() -> int:
             f"{result.redundant} redundant, {seconds * 1000:.1f} ms, {per:.0f} µs an execution"
         )
     for check in (None, "early"):
-        result = simharness.explore(contenders(2, check))
+        result = simharness.explore(contenders(2, check), "dpor")
         off += result.verdict is not simharness.Verdict.VIOLATED
         print(f"check={check!r}: {result.verdict} after {result.executions} executions")
     return 1 if off else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,47 @@ def check_order(order: str) -> str:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """A bound within which it can be proved that nothing fails.
+
+    Attributes:
+        measure: "lateness", the seconds by which actors are late together, or "preemptions".
+        most: lateness stays below it, and is 0 if it is 0; preemptions are at most as many.
+    """
+
+    measure: str
+    most: float
+
+    @staticmethod
+    def of(text: str) -> Proof:
+        """Return the bound that a text names.
+
+        Raises:
+            Misuse: it names none.
+        """
+        match = _PROOF.fullmatch(text.replace(" ", "")) if isinstance(text, str) else None
+        if match is None or (match[1] and not float(match[1])):
+            raise Misuse(f"proof={text!r}: write lateness=0, lateness<SECONDS or preemptions<=NUMBER, such as lateness<0.9")
+        if match[2]:
+            return Proof("preemptions", int(match[2]))
+        return Proof("lateness", float(match[1] or 0))
+
+    def __str__(self) -> str:
+        if self.measure == "preemptions":
+            return f"preemptions<={self.most:g}"
+        return f"lateness<{self.most:g}" if self.most else "lateness=0"
+
+    def in_words(self) -> str:
+        """Say within what nothing fails."""
+        if self.measure == "preemptions":
+            return f"in schedules with at most {self.most:g} preemption{'' if self.most == 1 else 's'}"
+        return f"with threads together late by less than {self.most:g} s" if self.most else "with no thread late"
+
+
+_PROOF = re.compile(r"lateness<(\d+\.?\d*|\.\d+)s?|lateness=0|preemptions<=(\d+)")
+
+
+@dataclass(frozen=True)
 class Settings:
     """Limits and options of an exploration.
 
@@ -31,6 +73,8 @@ class Settings:
         max_executions, max_seconds: give up after this many executions or real seconds; the verdict is then inconclusive.
         max_steps: an execution with more steps is cut; the verdict is then inconclusive.
         preemptions, delays: explore only schedules with at most this many (only one of the two); "verified" then means within that bound.
+        proof: a bound that is enough, "lateness<0.9" or "preemptions<=1", where exploring everything takes too long: the verdict is
+            "verified" if nothing fails within it. What lies beyond is explored a little.
         depth: of the bugs that "pct" looks for: how many ordering constraints a bug needs to show.
         seed: of the random numbers of the code under test, and of samplers.
         watchdog: real seconds without a step after which a simulation counts as blocked and is given up.
@@ -46,6 +90,7 @@ class Settings:
     max_steps: int = 20_000
     preemptions: int | None = None
     delays: int | None = None
+    proof: str | None = None
     depth: int = 3
     seed: int = 0
     watchdog: float = 10.0
@@ -62,6 +107,8 @@ class Settings:
                 raise Misuse(f"{name}={shortened(repr(value))}: it must be {need}")
         if self.trio_order is not None:
             check_order(self.trio_order)
+        if self.proof is not None:
+            Proof.of(self.proof)
         for name in self.instrument:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")

@@ -57,6 +57,8 @@ GROUPS = {
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
+    "auto": ("tests/test_auto.py", "tests/test_samplers.py"),
+    "proofs": ("tests/test_proofs.py",),
     "objects": ("tests/test_objects.py",),
     "outside": ("tests/outside",),
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),

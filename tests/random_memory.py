@@ -236,7 +236,7 @@ def compare(seed: int, monkeypatch: Any, limit: int = 800) -> bool:
         every = explore(target, strategy="exhaustive", stop_on_first=False, settings=settings)
     if "stopped at" in every.bounds:
         return False
-    reduced = explore(target, stop_on_first=False, settings=settings)
+    reduced = explore(target, "dpor", stop_on_first=False, settings=settings)
     brute = explore(target, strategy="exhaustive", stop_on_first=False, settings=settings)
     about = f"seed {seed}: {reduced.outcomes ^ every.outcomes}\n{text}"
     assert reduced.outcomes == every.outcomes, about

@@ -58,7 +58,7 @@ def two_writes(check):
 def test_a_violation_has_every_field_of_the_contract():
     result = simharness.explore(lost_update)
     assert result.verdict is Verdict.VIOLATED
-    assert (result.scenario, result.parameters, result.strategy, result.expected) == ("lost_update", {}, "dpor", "verified")
+    assert (result.scenario, result.parameters, result.strategy, result.expected) == ("lost_update", {}, "auto", "verified")
     assert result.executions >= 1
     assert (result.deadlocks, result.blocked, result.redundant, result.error) == (0, 0, 0, None)
     assert result.seconds > 0
@@ -450,7 +450,7 @@ def test_randomness_that_no_runtime_controls_is_nondeterminism():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"strategy": "astrology"}, "no strategy 'astrology'; there are: dpor"),
+        ({"strategy": "astrology"}, "no strategy 'astrology'; there are: auto, dpor"),
         ({"parameters": {"protocol": "lease"}}, "no parameter 'protocol'"),
         ({"faults": ["crash"]}, "faults"),
     ],

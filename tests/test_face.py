@@ -293,12 +293,24 @@ def batched():
     return "one batch" in explored(scenario=scenario, trio_order="batches").bounds
 
 
+def proved():
+    result = explored(scenario=many_orderings, proof="preemptions<=0")
+    return result.verdict is Verdict.VERIFIED and result.proved == ("preemptions<=0",)
+
+
+def many_orderings(world):
+    cells = [world.shared(0, name) for name in "xyz"]
+    for name in "abc":
+        world.actor(name, lambda: [cell.set(cell.get() + 1) for cell in cells])
+
+
 EFFECTS = {
     "max_executions": lambda: "max_executions=1" in explored(max_executions=1, scenario=draws, strategy="random").bounds,
     "max_seconds": lambda: "max_seconds=0" in explored(max_seconds=0.0).bounds,
     "max_steps": lambda: explored(max_steps=2).verdict is Verdict.INCONCLUSIVE,
     "preemptions": lambda: explored(preemptions=0).verdict is Verdict.VERIFIED,
     "delays": lambda: explored(delays=0).verdict is Verdict.VERIFIED,
+    "proof": proved,
     "depth": lambda: len({explored("pct", depth=depth, max_executions=1).bounds for depth in (1, 2)}) == 2,
     "seed": lambda: len({explored(scenario=draws, seed=seed).outcomes for seed in (1, 2)}) == 2,
     "watchdog": lambda: watched() is None,

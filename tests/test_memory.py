@@ -56,7 +56,7 @@ def explore(tmp_path):
         path.write_text("import threading\nimport simharness\n\n" + textwrap.dedent(source), encoding="utf-8")
         (scenario,) = load(f"{path}::program")
         options.setdefault("stop_on_first", False)
-        reduced = simharness.explore(scenario, **options)
+        reduced = simharness.explore(scenario, "dpor", **options)
         brute = simharness.explore(scenario, strategy="exhaustive", **options)
         assert reduced.outcomes == brute.outcomes
         assert reduced.verdict == brute.verdict

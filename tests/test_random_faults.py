@@ -158,7 +158,7 @@ def both(program, faults, limits, told):
     everything = simharness.explore(program, strategy="exhaustive", faults=faults, stop_on_first=False, settings=limits)
     if everything.executions >= limits.max_executions:
         return None
-    reduced = simharness.explore(program, faults=faults, stop_on_first=False, settings=limits)
+    reduced = simharness.explore(program, "dpor", faults=faults, stop_on_first=False, settings=limits)
     assert reduced.outcomes == everything.outcomes, told
     assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), told
     assert reduced.verdict == everything.verdict, told

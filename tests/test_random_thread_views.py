@@ -119,7 +119,7 @@ def compare(seed):
     everything = simharness.explore(program, strategy="exhaustive", stop_on_first=False, settings=LIMITS)
     if "stopped at" in everything.bounds:
         return False
-    reduced = simharness.explore(program, stop_on_first=False, settings=LIMITS)
+    reduced = simharness.explore(program, "dpor", stop_on_first=False, settings=LIMITS)
     assert reduced.outcomes == everything.outcomes, f"seed {seed}"
     assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), f"seed {seed}"
     assert reduced.verdict == everything.verdict, f"seed {seed}"

@@ -11,7 +11,7 @@ import simharness
 from simharness import Settings, Verdict
 from tests.programs import Stage, philosophers
 
-SAMPLERS = ["random", "pct", "pos"]
+SAMPLERS = ["random", "pct", "pos", "surw"]
 
 
 def overtaken(world):
@@ -71,8 +71,10 @@ FINDS = [
     (two_late_steps, "random", False),
     (two_late_steps, "pct", True),
     (two_late_steps, "pos", True),
+    (two_late_steps, "surw", True),
     (overtaken_in_a_race, "random", False),
     (overtaken_in_a_race, "pos", False),
+    (overtaken_in_a_race, "surw", True),
     (overtaken_in_a_race, "pct", True),
 ]
 
@@ -98,7 +100,12 @@ def test_a_sampler_that_finds_nothing_is_inconclusive_and_says_what_its_paper_pr
     assert (result.verdict, result.executions, result.exit_status) == (Verdict.INCONCLUSIVE, 2_000, 3)
     assert result.bounds.startswith("2000 executions; stopped at max_executions=2000; drawn with seed 7: ")
     assert "n = 3 actors, k = 6 steps" in result.bounds
-    promise = {"random": f"n^-k = {3**-6:.2g}", "pct": "1/(n·k²) = 1/108", "pos": f"n^-k·R^U ≥ n^-k = {3**-6:.2g}"}
+    promise = {
+        "random": f"n^-k = {3**-6:.2g}",
+        "pct": "1/(n·k²) = 1/108",
+        "pos": f"n^-k·R^U ≥ n^-k = {3**-6:.2g}",
+        "surw": "surw draws each order",
+    }
     assert promise[strategy] in result.bounds
     met = int(re.search(r"([\d,]+) distinct orderings", result.bounds).group(1))
     assert met <= math.factorial(6) // 2**3

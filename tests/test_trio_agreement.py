@@ -23,7 +23,7 @@ def compare(kind, seed, order, limit=150):
     everything = simharness.explore(program, strategy="exhaustive", stop_on_first=False, settings=limits)
     if "stopped at" in everything.bounds:
         return False
-    reduced = simharness.explore(program, stop_on_first=False, settings=limits)
+    reduced = simharness.explore(program, "dpor", stop_on_first=False, settings=limits)
     where = f"{kind} {seed} {order}"
     assert reduced.outcomes == everything.outcomes, where
     assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), where

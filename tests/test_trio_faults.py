@@ -150,7 +150,7 @@ def compare(kind, seed, order, limit):
     everything = simharness.explore(program, strategy="exhaustive", stop_on_first=False, settings=limits, faults=model)
     if "stopped at" in everything.bounds:
         return False
-    reduced = simharness.explore(program, stop_on_first=False, settings=limits, faults=model)
+    reduced = simharness.explore(program, "dpor", stop_on_first=False, settings=limits, faults=model)
     where = f"{kind} {seed} {order} {model}"
     assert reduced.outcomes == everything.outcomes, where
     assert (reduced.deadlocks > 0) == (everything.deadlocks > 0), where

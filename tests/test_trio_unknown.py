@@ -46,7 +46,7 @@ def explored(statement: str, begin: str = "pass") -> simharness.Result:
     """Explore two tasks that make a statement; brute force must come to the same."""
     space: dict[str, Any] = {"__name__": "trio_unknown"}
     exec(compiled(PROGRAM.format(begin, statement), "trio_unknown.py"), space)
-    reduced = simharness.explore(space["program"], stop_on_first=False)
+    reduced = simharness.explore(space["program"], "dpor", stop_on_first=False)
     brute = simharness.explore(space["program"], stop_on_first=False, strategy="exhaustive")
     assert reduced.outcomes == brute.outcomes
     return reduced

@@ -33,7 +33,7 @@ from simharness.exploring.jobs import How, Job, Workers, interrupted, jobs_of, o
 from simharness.report import files, html_report, json_report
 from simharness.report.table import Shown, case_name, console_for, report, words_of
 from simharness.search import tokens
-from simharness.search.named import STRATEGIES, check
+from simharness.search.named import DEFAULT, STRATEGIES, check
 from simharness.settings import TRIO_ORDERS, Settings
 from simharness.simulation.difference import side_by_side
 from simharness.simulation.imports import watched_import
@@ -88,7 +88,7 @@ def explore(  # typer makes an option of each
         list[str],
         typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
     ],
-    strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = "dpor",
+    strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = DEFAULT,
     faults: Annotated[
         str | None,
         typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
@@ -108,6 +108,7 @@ def explore(  # typer makes an option of each
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give up a case after this many seconds.")] = None,
     preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many preemptions.")] = None,
     delays: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many delays.")] = None,
+    proof: Annotated[str | None, typer.Option(metavar="BOUND", help="A bound that is enough: lateness<0.9, preemptions<=1.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of random numbers and of samplers.")] = 0,
     by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: the cases in which it fails.")] = False,
@@ -125,6 +126,7 @@ def explore(  # typer makes an option of each
             max_seconds=number(max_seconds),
             preemptions=preemptions,
             delays=delays,
+            proof=proof,
             depth=depth,
             seed=seed,
             instrument=tuple(instrument or ()),
@@ -140,8 +142,7 @@ def explore(  # typer makes an option of each
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
         report(console_for(sys.stdout, _width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))
-        _complain(results)
-        _write(results, addresses, json, html, stopped)
+        _complain_and_write(results, addresses, json, html, stopped)
         raise typer.Exit(_status(results, stopped, len(jobs)))
 
 
@@ -166,8 +167,9 @@ def _status(results: list[Result], stopped: bool, cases: int) -> int:
     return max(status, INCONCLUSIVE)
 
 
-def _write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
-    """Write the results to the files that were asked for."""
+def _complain_and_write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
+    """Print the errors of cases, and write the results to the files that were asked for."""
+    _complain(results)
     if json is not None:
         json_report.write(json, results, interrupted=stopped)
     if html is not None:

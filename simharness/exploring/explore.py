@@ -21,6 +21,7 @@ from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.examples import open_case
 from simharness.exploring.progress import Progress
+from simharness.exploring.proofs import Proofs, Timeouts
 from simharness.exploring.rounds import Rounds, Watcher
 from simharness.runtimes import control
 from simharness.runtimes.trio import order as trio
@@ -28,7 +29,7 @@ from simharness.search import named, tokens
 from simharness.search.estimate import Estimate, Tree
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.execution import describe
+from simharness.simulation.execution import Execution, describe
 from simharness.simulation.repeating import WHAT_TO_DO, watched
 from simharness.simulation.simulation import Simulation
 from simharness.trace.reached import Reached
@@ -43,35 +44,52 @@ _monotonic = time.monotonic
 
 
 class Reporter(Watcher):
-    """Calls a progress while exploring, some ten times a second, with an estimate of what there is to do."""
+    """Calls a progress while exploring, some ten times a second, with an estimate of what there is to do.
 
-    def __init__(self, progress: Progress | None, began: float) -> None:
+    Args:
+        estimates: whether there is to be an estimate, which takes a little time at each execution, and the time-outs in play.
+    """
+
+    def __init__(self, progress: Progress | None, began: float, estimates: bool) -> None:
         self.progress = progress or Progress()
-        self._wanted = progress is not None
+        self._estimates = estimates
         self._began = self._round_began = began
         self._next_report = 0.0
         self._tree: Tree | None = None
+        self.timeouts = Timeouts()
 
     def begin(self, rounds: Rounds) -> None:
         """A round begins: the tree that the search walks is another one."""
         self._round_began = _monotonic()
-        self._tree = Tree() if self._wanted and rounds.branching is not None else None
+        self._tree = Tree() if self._estimates and rounds.branching is not None else None
 
     def before(self, rounds: Rounds, branch: int | None) -> None:
         """An execution is about to be run: report how far the exploration is, if it is time to."""
+        if not rounds.strategy.counted:
+            return  # the search is between two executions, where what is pending belongs to a plan that has not begun
         if self._tree is not None and branch is not None and rounds.execution is not None:
             self._tree.branch(branch, rounds.execution.keys)
+        self.tick(rounds.tally.executions, rounds)
+
+    def after(self, rounds: Rounds, execution: Execution) -> None:
+        """An execution has ended."""
+        if self._estimates:
+            self.timeouts.after(rounds, execution)
+
+    def tick(self, executions: int, rounds: Rounds | None = None) -> None:
+        """Report how many executions have been run, if it is time to."""
         now = _monotonic()
         if now >= self._next_report:
             self._next_report = now + 0.1
-            self.progress.advanced(rounds.tally.executions, now - self._began, self._estimate(rounds, now - self._round_began))
+            self.progress.advanced(executions, now - self._began, None if rounds is None else self.estimate(rounds))
 
-    def _estimate(self, rounds: Rounds, seconds: float) -> Estimate | None:
-        """Return how much there is to do, in executions that run to their end; `seconds` is what those so far took."""
+    def estimate(self, rounds: Rounds, limited: bool = True) -> Estimate | None:
+        """Return how much there is to do, in executions that run to their end; not `limited`: without the limit on executions."""
+        seconds = _monotonic() - self._round_began
         tally, strategy, limit = rounds.tally, rounds.strategy, rounds.most_executions
         if not tally.executions:
             return None
-        most = math.inf if limit is None else float(limit)
+        most = math.inf if limit is None or not limited else float(limit)
         pending = strategy.pending()
         totals = None if self._tree is None or pending is None else self._tree.totals(pending, strategy.grows)
         if totals is None:
@@ -100,7 +118,8 @@ class Explorer:
         self.settings = settings
         self.reached = Reached() if settings.reached else None
         self._began = _monotonic()
-        self._reporter = Reporter(progress, self._began)
+        limited = settings.max_executions is not None or settings.max_seconds is not None
+        self._reporter = Reporter(progress, self._began, limited or progress is not None)
         self._hand: InHand | None = None
 
     def run(self) -> Result:
@@ -110,14 +129,15 @@ class Explorer:
         trouble: Exception | None = None
         with Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
-            rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, began=self._began)
+            proofs = Proofs(simulation, self.strategy, self.parameters, self._reporter, self._began)
+            rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, proofs.limits(), self._began)
             try:
-                exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds))
+                exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds, proofs))
             except Exception as error:
                 if self._hand is None:
                     raise
                 trouble, exhausted, counterexample = error, False, None
-            result = self._result(rounds, exhausted, counterexample)
+            result = self._result(rounds, exhausted, counterexample, proofs)
             any_order = "trio" in kernel.learned.runtimes and trio.BATCHES not in kernel.modes
         if counterexample is None and self._hand is not None:
             result = self._not_lost(result, self._hand, trouble)
@@ -126,10 +146,11 @@ class Explorer:
         progress.finished(result)
         return result
 
-    def _attempt(self, rounds: Rounds, mark: Mark) -> tuple[bool, Counterexample | None]:
+    def _attempt(self, rounds: Rounds, proofs: Proofs, mark: Mark) -> tuple[bool, Counterexample | None]:
         """Explore; return whether that was exhausted, and the counterexample, the search for which may teach something, too."""
         with self.reached or nullcontext():
-            exhausted = rounds.run()
+            rounds.share = proofs.share
+            exhausted = rounds.run() or proofs.after(rounds)
         mark.renew()
         failing = rounds.tally.first_failure
         if failing is None:
@@ -160,7 +181,7 @@ class Explorer:
 
     def _in_batches(self, counterexample: Counterexample, case: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
-        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None)
+        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, proof=None)
         try:
             other = Explorer(self.scenario, case, "dpor", True, limits).run()
         except Exception as error:
@@ -174,7 +195,14 @@ class Explorer:
             said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
         return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
 
-    def _result(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None) -> Result:
+    def _result(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:
+        with proofs.limited():
+            result = self._as_explored(proofs.enough or rounds, exhausted or proofs.enough is not None, counterexample, proofs)
+        drawn = any(map(is_drawn, self.parameters.values()))
+        # The first execution is one without the bound of a proof: that is how it is repeated.
+        return replace(result, first=None if drawn else rounds.repeats.first)
+
+    def _as_explored(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:
         simulation, tally, branching = rounds.simulation, rounds.tally, rounds.branching
         why = reasons(tally, simulation, rounds.gave_up, exhausted)
         if counterexample is not None:
@@ -183,7 +211,9 @@ class Explorer:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.VERIFIED
-        said = remarks(tally, simulation, verdict)
+        said = (*remarks(tally, simulation, verdict), *proofs.remarks(verdict))
+        about_proofs = proofs.words(verdict)
+        why += [*about_proofs, *proofs.next_words(verdict)]
         return Result(
             scenario=self.scenario.name,
             parameters=self._case(simulation, counterexample),
@@ -198,9 +228,12 @@ class Explorer:
             bounds=bounds(tally, simulation, rounds.strategy, verdict, [*why, *said], self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
-            first=None if any(map(is_drawn, self.parameters.values())) else rounds.repeats.first,
             branching=None if branching is None else (branching.points, branching.mean),
             never_reached=None if self.reached is None else self.reached.missing(),
+            sampled=tally.sampled,
+            proved=tuple(map(str, proofs.ended)) if verdict is not Verdict.VIOLATED else (),
+            about_proofs=tuple(about_proofs),
+            proof_to_try=proofs.advice(verdict),
             remarks=said,
         )
 
@@ -212,7 +245,7 @@ class Explorer:
 
 def explore(
     target: Any,
-    strategy: str = "dpor",
+    strategy: str = named.DEFAULT,
     parameters: Parameters | None = None,
     stop_on_first: bool = True,
     faults: Faults | str | None = None,
@@ -223,7 +256,8 @@ def explore(
 
     Args:
         target: a scenario, or any function: one that takes a world, or plain threaded code that asserts.
-        strategy: "dpor" (each ordering once), "exhaustive" (every interleaving), or one that samples: "random", "pct", "pos", "hypothesis".
+        strategy: "auto" (each ordering once, with samples in between, which find bugs far from the first ordering), "dpor" (without
+            samples), "exhaustive" (every interleaving), or one that only samples: "random", "pct", "pos", "surw", "hypothesis".
         parameters: of the case; default: the first value of each. With "hypothesis" a value may be one of its strategies, and
             what is not given is drawn as well.
         stop_on_first: end at the first violation; otherwise continue and count.
@@ -264,7 +298,7 @@ def explore(
 
 def explore_all(
     target: Any,
-    strategy: str = "dpor",
+    strategy: str = named.DEFAULT,
     stop_on_first: bool = True,
     faults: Faults | str | None = None,
     settings: Settings | None = None,

@@ -54,8 +54,9 @@ class Rounds:
 
     Attributes:
         strategy, tally, repeats, branching: those of the last round.
-        execution: the last one, None at the beginning of a round.
+        execution: the last one that counts (`Strategy.counted`), None at the beginning of a round.
         gave_up: why the exploration stopped before its end; None if it did not.
+        share: of `max_seconds`, after which it stops.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Rounds:
         self.stop_on_first = stop_on_first
         self.settings = settings or simulation.settings
         self.gave_up: str | None = None
+        self.share = 1.0
         self._strategy_name = strategy
         self._watcher = watcher
         self._parameters = parameters
@@ -86,10 +88,16 @@ class Rounds:
         self.repeats = Repeats(simulation)
         self.branching = Branching() if self.strategy.pending() is not None else None
         self.execution: Execution | None = None
+        self._plan: Sequence[int] | None = None
 
     def run(self) -> bool:
         """Explore until a round teaches nothing new about what conflicts, or a limit is reached; return whether it was exhausted."""
         return until_settled(self.simulation.kernel.learned, self._round)
+
+    def resume(self, mark: Mark) -> bool:
+        """Continue after a limit that has been raised since, if nothing was learned after the mark; return whether all was explored."""
+        self.gave_up = None
+        return self._walk(mark)
 
     def _round(self, mark: Mark) -> bool:
         self._number += 1
@@ -106,18 +114,27 @@ class Rounds:
         """Run the executions that the strategy plans; return whether that was all of its space."""
         strategy = self.strategy
         while True:
-            plan = strategy.begin()
-            if plan is None:
-                return strategy.exhausts
-            branch = None if self.branching is None or self.execution is None else len(plan) - 1
-            if self.branching is not None and branch is not None:
-                self.branching.branch(branch)
-            self._watcher.before(self, branch)
+            if self._plan is None:
+                self._plan = strategy.begin()
+                if self._plan is None:
+                    return strategy.exhausts
+                self._announce(self._plan)
             if self.limit_reached():
-                return False
+                if strategy.counted:
+                    return False
+                self._plan, self.gave_up = None, None  # a sample is not drawn; the search has to be at a plan of its own
+                continue
+            plan, self._plan = self._plan, None
             self._execute(plan)
             if not mark.holds or (self.tally.first_failure is not None and self.stop_on_first):
                 return False
+
+    def _announce(self, plan: Sequence[int]) -> None:
+        """Say which execution comes next."""
+        branch = None if self.branching is None or self.execution is None or not self.strategy.counted else len(plan) - 1
+        if self.branching is not None and branch is not None:
+            self.branching.branch(branch)
+        self._watcher.before(self, branch)
 
     def _draw(self, strategy: Drawn, mark: Mark) -> bool:
         """Let Hypothesis explore; the failure that it has shrunk counts as the first. It never exhausts its space."""
@@ -138,10 +155,15 @@ class Rounds:
         """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
-        execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
+        if strategy.counted:
+            execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
+        else:
+            execution = self.repeats.execute(0, plan, strategy.choose, strategy.expected())
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
-        if strategy.exhausts or execution.status != "abandoned":
+        if not strategy.counted:
+            tally.sampled += 1
+        elif strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
         if mark.holds:
             failing = execution.failure is not None and tally.first_failure is None
@@ -166,6 +188,6 @@ class Rounds:
         if limit is not None and self.tally.runs >= limit:
             default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
             self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
-        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds:
+        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds * self.share:
             self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
         return self.gave_up is not None

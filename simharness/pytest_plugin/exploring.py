@@ -7,6 +7,7 @@ Everything else that can go wrong (misuse, nondeterminism, no verdict) raises `U
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -33,7 +34,7 @@ from simharness.pytest_plugin.options import Options, check_runnable, name_of
 from simharness.pytest_plugin.reporting import failing_ordering
 from simharness.runtimes import control
 from simharness.runtimes.memory.silent import only
-from simharness.search import tokens
+from simharness.search import named, tokens
 from simharness.settings import Settings
 from simharness.simulation.execution import Deadlock
 from simharness.simulation.held import HELD
@@ -88,8 +89,9 @@ class Exploration:
         self.summary = Summary(
             _address(item, item.config.invocation_params.dir),
             strategy=options.strategy,
-            unit="orderings" if options.strategy == "dpor" else "executions",
+            unit="orderings" if options.strategy in named.REDUCED else "executions",
         )
+        self._next = ""
         self._body = Executions(item, options.timescales)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)
         self._scenario.name = self._scenario.address = name_of(item)
@@ -143,7 +145,7 @@ class Exploration:
     def _require_verdict(self) -> None:
         if self.summary.verdict == Verdict.INCONCLUSIVE and self.options.inconclusive != "pass":
             why = "the test starts no thread and makes no step, so it has one ordering: remove the marker; "
-            raise Unexplored(f"inconclusive: {'' if self._body.steps else why}{self.summary.bounds}")
+            raise Unexplored(f"inconclusive: {'' if self._body.steps else why}{self.summary.bounds}{self._next}")
 
     def fixture(self, definition: pytest.FixtureDef[Any], request: Any) -> Any:
         """Return the value of a fixture that is created differently inside an execution; None if this one is not."""
@@ -173,10 +175,18 @@ class Exploration:
         elif result.verdict is Verdict.VERIFIED:
             for token in self._corpus.tokens():
                 self._corpus.forget(token)
-        summary.notes += [*result.remarks, *self._ignored()]
+        summary.notes += [*result.remarks, *result.about_proofs, *self._ignored()]
+        if result.proof_to_try:
+            self._next = f"\n{self._with_proof(result.proof_to_try)}"
+            summary.notes.append(self._with_proof(result.proof_to_try))
         if body.given_up is not None and body.passed:
             summary.notes.append(f"some orderings end in {type(body.given_up).__name__}: {body.given_up}")
         return None
+
+    def _with_proof(self, bound: str) -> str:
+        """Return the command that explores this test within a bound."""
+        interleave = "" if self.options.marked else " --interleave"
+        return f"pytest {shlex.quote(self.summary.nodeid)}{interleave} -o {shlex.quote(f'interleave=proof={bound}')}"
 
     def _again(self, kept: str, settings: Settings) -> simharness.Counterexample | None:
         """Try a kept token; return the counterexample if it still fails. A token that no longer fits the test is dropped."""

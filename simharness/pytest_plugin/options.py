@@ -57,7 +57,7 @@ def options_of(item: pytest.Function) -> Options:
     markers = list(item.iter_markers(MARKER))
     for marker in reversed(markers):
         if marker.args:
-            raise Misuse(f"{_place(item)}: @pytest.mark.{MARKER} takes keywords only, such as strategy='dpor'; got {marker.args[0]!r}")
+            raise Misuse(f"{_place(item)}: @pytest.mark.{MARKER} takes keywords only, such as strategy='auto'; got {marker.args[0]!r}")
         given.update(marker.kwargs)
     for name in given:
         if name not in _SETTINGS | _OWN:
@@ -65,7 +65,7 @@ def options_of(item: pytest.Function) -> Options:
     inconclusive = given.get("inconclusive", "fail")
     if inconclusive not in ("fail", "pass"):
         raise Misuse(f"{_place(item)}: inconclusive={inconclusive!r}; it is 'fail' or 'pass'")
-    strategy = given.get("strategy", "dpor")
+    strategy = given.get("strategy", named.DEFAULT)
     late = given.get("max_delay")
     if late is not None and not (is_number(late) and late >= 0):
         raise Misuse(f"{_place(item)}: max_delay={late!r}: it must be a number of seconds, at least 0")

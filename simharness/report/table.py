@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simharness.report.by_scenario import MARK, STYLES, by_scenario
+from simharness.search.named import REDUCED
 from simharness.timeline.render import render
 from simharness.verdicts.results import EXCEPT, Counterexample, Result, Verdict
 from simharness.visible import visible, visible_lines
@@ -55,7 +56,7 @@ def report(console: Console, results: Sequence[Result], addresses: Addresses, sh
         tables(console, results)
     else:
         _by_scenario(console, results, shown.about)
-    _bounds(console, results)
+    _bounds(console, results, addresses)
     if shown.timelines:
         counterexamples(console, results, addresses, shown)
 
@@ -100,7 +101,7 @@ def _by_scenario(console: Console, results: Sequence[Result], about: Mapping[str
 
 
 def _runs(results: Sequence[Result]) -> str:
-    return "orderings" if all(result.strategy == "dpor" for result in results) else "executions"
+    return "orderings" if all(result.strategy in REDUCED for result in results) else "executions"
 
 
 def counterexamples(console: Console, results: Sequence[Result], addresses: Addresses, shown: Shown) -> None:
@@ -313,12 +314,24 @@ def _remarks(results: Sequence[Result]) -> dict[str, list[str]]:
     return {remark: names if len(names) <= FEW else [f"{len(names)} cases"] for remark, names in cases.items()}
 
 
-def _bounds(console: Console, results: Sequence[Result]) -> None:
+def proof_command(result: Result, addresses: Addresses) -> str:
+    """Return the command that explores a case within the bound that is to be tried next."""
+    case = [
+        f"--faults {shlex.quote(str(value))}" if name == FAULTS and value is not None else f"--parameter {shlex.quote(f'{name}={value}')}"
+        for name, value in result.parameters.items()
+    ]
+    address = shlex.quote(addresses.get(result.scenario, result.scenario))
+    return " ".join(["simharness explore", address, *case, f"--proof {shlex.quote(result.proof_to_try)}"])
+
+
+def _bounds(console: Console, results: Sequence[Result], addresses: Addresses) -> None:
     """Say what the verdicts mean: why cases are inconclusive, and the bounds of those verified: what all have, then what some have."""
     width = min(console.width, LONGEST)
     for result in results:
         if result.verdict is Verdict.INCONCLUSIVE and result.error is None:
             _put(console, _wrapped(f"{case_name(result)}: inconclusive: {result.bounds}", width))
+            if result.proof_to_try:
+                _put(console, proof_command(result, addresses))
     for remark, names in _remarks(results).items():
         said = f"verified {remark}" if remark.startswith(EXCEPT) else f"verified, but {remark}"
         _put(console, _wrapped(f"{said}: {', '.join(names)}", width), "yellow")

@@ -27,7 +27,7 @@ State = tuple[Ordering, int]
 class Bounded:
     """The search. `visited` holds the states that were reached, `planned` the least cost at which a branch to a state was left."""
 
-    exhausts = grows = True
+    exhausts = grows = counted = True
 
     def __init__(self, kernel: Kernel, bound: Bound) -> None:
         self.kernel = kernel

@@ -54,6 +54,8 @@ class Bound:
 class Within:
     """Offers a strategy only the choices that the bound allows; what the strategy exhausts is then the space within the bound."""
 
+    counted = True
+
     def __init__(self, strategy: Strategy, kernel: Kernel, bound: Bound) -> None:
         self.strategy = strategy
         self.kernel = kernel

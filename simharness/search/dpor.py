@@ -47,7 +47,7 @@ class WakeupNode:
 class Dpor:
     """The search; lists are indexed by depth, which is the number of steps taken before."""
 
-    exhausts = grows = True
+    exhausts = grows = counted = True
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel

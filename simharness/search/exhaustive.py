@@ -11,7 +11,7 @@ from simharness.search.strategy import Expected
 class Exhaustive:
     """Tries the alternatives at each scheduling point in order, the last point first."""
 
-    exhausts = True
+    exhausts = counted = True
     grows = False
 
     def __init__(self, kernel: Kernel) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simharness.errors import Misuse
+from simharness.search.auto import Auto
 from simharness.search.bounded import Bounded
 from simharness.search.bounds import Bound, Within
 from simharness.search.dpor import Dpor
@@ -15,6 +16,7 @@ from simharness.search.exhaustive import Exhaustive
 from simharness.search.pct import Pct
 from simharness.search.pos import Pos
 from simharness.search.random_walk import RandomWalk
+from simharness.search.surw import Surw
 
 if TYPE_CHECKING:
     from simharness.engine.kernel import Kernel
@@ -22,14 +24,19 @@ if TYPE_CHECKING:
     from simharness.settings import Settings
 
 STRATEGIES: dict[str, Callable[[Kernel, Settings], Strategy]] = {
+    "auto": lambda kernel, settings: Auto(kernel, settings.seed),
     "dpor": lambda kernel, settings: Dpor(kernel),
     "exhaustive": lambda kernel, settings: Exhaustive(kernel),
     "random": lambda kernel, settings: RandomWalk(kernel, settings.seed),
     "pct": lambda kernel, settings: Pct(kernel, settings.seed, settings.depth),
     "pos": lambda kernel, settings: Pos(kernel, settings.seed),
+    "surw": lambda kernel, settings: Surw(kernel, settings.seed),
     "hypothesis": lambda kernel, settings: Drawn(kernel, settings.seed),
 }
-BOUNDED = ("dpor", "exhaustive")
+DEFAULT = "auto"
+REDUCED = ("auto", "dpor")
+"""The strategies of whose executions each that counts is another ordering."""
+BOUNDED = (*REDUCED, "exhaustive")
 """The strategies that take a bound on preemptions or delays."""
 DEEPEST = 1_000
 """The largest depth."""
@@ -52,7 +59,13 @@ def check(name: str, settings: Settings) -> None:
         if most < 0:
             raise Misuse(f"{kind}={most}: must be at least 0")
         if name not in BOUNDED:
-            raise Misuse(f"{kind}={most} with {name}: a sampler takes no bound (pct preempts depth - 1 times); use {' or '.join(BOUNDED)}")
+            use = f"a sampler takes no bound (pct preempts depth - 1 times); use {', '.join(BOUNDED[:-1])} or {BOUNDED[-1]}"
+            raise Misuse(f"{kind}={most} with {name}: {use}")
+    if settings.proof is not None:
+        if given:
+            raise Misuse(f"proof={settings.proof!r} and {next(iter(given))} cannot be combined: pass only one of them")
+        if name not in REDUCED:
+            raise Misuse(f"proof={settings.proof!r} with {name}: it takes a search that ends; use {' or '.join(REDUCED)}")
     if settings.depth < 1:
         raise Misuse(f"depth={settings.depth}: must be at least 1")
     if settings.depth > DEEPEST:
@@ -62,14 +75,14 @@ def check(name: str, settings: Settings) -> None:
 def made(name: str, kernel: Kernel, settings: Settings) -> Strategy:
     """Return a new strategy for one round of executions.
 
-    A bound is a wrapper, except for `dpor`: reduction and bounds do not combine, so a search made for bounds replaces it.
+    A bound is a wrapper, except for the reduction, which does not combine with bounds: a search made for bounds replaces it.
     """
     bound = None
     if settings.preemptions is not None:
         bound = Bound("preemptions", settings.preemptions)
     elif settings.delays is not None:
         bound = Bound("delays", settings.delays)
-    if bound is not None and name == "dpor":
+    if bound is not None and name in REDUCED:
         return Bounded(kernel, bound)
     strategy = STRATEGIES[name](kernel, settings)
     return strategy if bound is None else Within(strategy, kernel, bound)

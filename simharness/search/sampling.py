@@ -29,6 +29,7 @@ class Sampler(ABC):
     """
 
     exhausts = grows = False
+    counted = True
     name = "sampler"
 
     def __init__(self, kernel: Kernel, seed: int) -> None:

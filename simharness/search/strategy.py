@@ -20,10 +20,12 @@ class Strategy(Protocol):
     Attributes:
         exhausts: `begin` returns None when everything has been explored; otherwise it never does.
         grows: branches may be added to a point of the search after others of it have been explored.
+        counted: the execution that `begin` has planned is one of the space that `words` speaks of; not so a sample beside a search.
     """
 
     exhausts: bool
     grows: bool
+    counted: bool
 
     def begin(self) -> Sequence[int] | None:
         """Return the choices with which the next execution starts, or None when there is none."""

@@ -114,7 +114,7 @@ class Repeats:
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
-        """Run the round's `number`th execution, under a watch if it is to be repeated."""
+        """Run the round's `number`th execution (0: it has no number), under a watch if it is to be repeated."""
         self._account = None
         if number != self._next:
             return self._simulation.execute(plan, choose, expected)

@@ -21,10 +21,10 @@ FEW = 3
 
 
 class Tally:
-    """The counts of a round."""
+    """The counts of a round; samples, which cover nothing, are in `sampled` only, and their outcomes nowhere."""
 
     def __init__(self) -> None:
-        self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = 0
+        self.executions = self.deadlocks = self.blocked = self.redundant = self.cut = self.sampled = 0
         self.outcomes: set[Hashable] = set()
         self.steps = 0
         self.concurrent = self.touched = False
@@ -34,7 +34,7 @@ class Tally:
 
     @property
     def runs(self) -> int:
-        """Executions of every kind."""
+        """Executions of every kind, without samples."""
         return self.executions + self.blocked + self.redundant + self.cut
 
     def add(self, execution: Execution, kernel: Kernel) -> None:
@@ -105,6 +105,10 @@ def remarks(tally: Tally, simulation: Simulation, verdict: Verdict) -> tuple[str
     return tuple(said)
 
 
+def _numbered(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
@@ -139,7 +143,9 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     kernel = simulation.kernel
     parts = list(strategy.words(tally.executions, verdict is Verdict.VERIFIED))
     if verdict is Verdict.VIOLATED and stopped:
-        parts[0] = f"stopped at the first violation, after {tally.executions} {'execution' if tally.executions == 1 else 'executions'}"
+        parts[0] = f"stopped at the first violation, after {_numbered(tally.executions, 'execution')}"
+    if tally.sampled and verdict is not Verdict.VERIFIED:
+        parts[0] += f" and {_numbered(tally.sampled, 'sample')}"
     if verdict is not Verdict.VIOLATED:
         parts[1:1] = why
     if tally.blocked:

@@ -107,11 +107,11 @@ class Result:
         strategy: its name.
         verdict: "verified", "violated" or "inconclusive".
         expected: the verdict that the scenario's author expects, which may name what is violated: "violated: run_once".
-        executions: how many ran to their end; under "dpor" each is a different ordering.
+        executions: how many ran to their end; under "auto" and "dpor" each is a different ordering.
         deadlocks: how many of them ended in a deadlock.
         blocked: how many were left out because an `assume` did not hold.
         redundant: how many repeated an ordering that had been run.
-        outcomes: the values of `world.outcome`.
+        outcomes: the values of `world.outcome`, without those of samples.
         bounds: what was explored, in words; of an inconclusive result, why it proves nothing.
         seconds: how long it took, in real seconds.
         counterexample: a failing execution, if there is one.
@@ -121,6 +121,10 @@ class Result:
         first: the first execution; a fresh process repeats it.
         branching: the number of points at which a depth-first search branched, and the mean number of branches.
         never_reached: the scheduling points, in functions that ran, that no execution reached (`Settings.reached`).
+        sampled: how many more executions "auto" drew between them, which cover nothing.
+        proved: bounds within which nothing fails, such as "lateness<0.9", where exploring everything did not end.
+        proof_to_try: the bound to ask for next (`Settings.proof`), if there is no verdict and one could help.
+        about_proofs: what is proved and what is not, in words; `bounds` says it, too.
         remarks: where "verified" means less than it may seem: nothing is checked, or the actors never met; `bounds` says it, too.
     """
 
@@ -143,6 +147,10 @@ class Result:
     first: Witness | None = field(default=None, repr=False)
     branching: tuple[int, float] | None = None
     never_reached: tuple[str, ...] | None = None
+    sampled: int = 0
+    proved: tuple[str, ...] = ()
+    proof_to_try: str = ""
+    about_proofs: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
