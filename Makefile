@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore ledger test test-long upstream-test upstream-interleave lint types docs counts overhead peers mutants trials check clean
+.PHONY: explore ledger test test-long test-overnight upstream-test upstream-interleave lint types docs counts overhead peers mutants trials check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,9 @@ test: $(STAMP)  ## the test suite, under three minutes
 
 test-long: $(STAMP)  ## the test suite with the long tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'long or not long'
+
+test-overnight: $(STAMP)  ## all of the long tests: `make test-long` takes a share of the largest families
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'long or not long' --overnight
 
 upstream-test: $(STAMP)  ## an upstream regression test, unmodified, against hermes_state: make upstream-test FILE=...
 	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath= -o addopts= --rootdir=$(dir $(FILE)) $(FILE)
