@@ -12,7 +12,6 @@ import simharness.cli.main
 import simharness.exploring.explore
 import simharness.runtimes.control
 
-
 SHARES = {
     "test_scenarios.py": 4,  # most are cases that `make explore` explores, too
     "test_replays.py": 4,
