@@ -135,15 +135,20 @@ def explore(  # typer makes an option of each
         )
         check(strategy, settings)
         files.check_writable(("--json", json), ("--html", html))
-        Faults.of(faults)
-        with watched_import():
-            jobs = jobs_of(paths, parameter or [], faults)
+        jobs = _jobs(paths, parameter or [], faults)
         results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
         report(console_for(sys.stdout, _width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))
         _complain_and_write(results, addresses, json, html, stopped)
         raise typer.Exit(_status(results, stopped, len(jobs)))
+
+
+def _jobs(paths: Sequence[str], selections: Sequence[str], faults: str | None) -> list[Job]:
+    """Return the cases to explore; wrong faults are misuse of the command, not of each case."""
+    Faults.of(faults)
+    with watched_import():
+        return jobs_of(paths, selections, faults)
 
 
 def _explored(jobs: Sequence[Job], how: How, workers: int) -> tuple[list[Result], bool]:

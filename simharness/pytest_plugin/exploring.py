@@ -108,7 +108,7 @@ class Exploration:
             Unexplored: there is no verdict. If the verdict is "violated", what the failing execution raised.
         """
         __tracebackhide__ = hidden
-        HELD.file = self.item.config.stash.get(fault_handler_stderr_fd_key, 2)
+        before, HELD.file = HELD.file, self.item.config.stash.get(fault_handler_stderr_fd_key, 2)
         HELD.ends = self.item.config.getoption("interleave_abort")
         token, began = self.item.config.getoption("interleave_replay"), real_seconds()
         try:
@@ -130,6 +130,7 @@ class Exploration:
             self.summary.failure = f"{type(error).__name__}: {error}"
             raise Unexplored("\n".join([self.summary.failure, *getattr(error, "__notes__", ())])) from None
         finally:
+            HELD.file = before
             self.summary.seconds = round(real_seconds() - began, 3)
             for name in ("executions", "verdict", "strategy", "bounds", "token"):
                 value = getattr(self.summary, name)
