@@ -20,7 +20,7 @@ explore: $(STAMP)  ## every ordering of the compression fork, for every protocol
 ledger: $(STAMP)  ## reports from production: where each is found, and where its repair is verified
 	$(BIN)/simharness explore scenarios/ledger.py --by-scenario --no-timelines --workers $(WORKERS)
 
-test: $(STAMP)  ## the test suite, under three minutes
+test: $(STAMP)  ## the test suite, some five minutes on two cores
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-long: $(STAMP)  ## the test suite with the long tests

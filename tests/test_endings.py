@@ -243,6 +243,7 @@ def test_a_reader_that_goes_away_is_quiet_and_a_violation_is_still_status_1(file
     assert "BrokenPipe" not in errors
 
 
+@pytest.mark.long
 def test_a_full_pipe_that_nobody_empties_does_not_outlast_a_signal(file, tmp_path):
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -378,6 +379,7 @@ def random_end(draw, file, tmp_path, number):
     return [f"{kind} {sent.name}: {text}" for text in wrong]
 
 
+@pytest.mark.long
 def test_ten_kills_at_random_moments_leave_nothing(file, tmp_path):
     draw = random.Random(1)
     assert [wrong for number in range(10) for wrong in random_end(draw, file, tmp_path, number)] == []

@@ -100,6 +100,7 @@ def no_automatic_collection():
     gc.enable()
 
 
+@pytest.mark.long
 def test_explorations_leave_no_objects_and_no_open_files_even_if_nobody_collects_garbage(no_automatic_collection):
     left(2)
     before = left(4)
