@@ -170,3 +170,8 @@ def test_the_live_line_fits_the_terminal_and_keeps_its_numbers(monkeypatch, widt
     assert len(plain) < width
     assert plain.endswith("…: 1,204 of about 4,000 (3,100–5,600), 6–15 s left")
     assert "total_order" in plain
+
+
+def test_an_estimate_without_an_end_is_a_number_like_any_other():
+    estimate = Estimate.of(3, (4.0, float("inf"), float("inf")), 1.0)
+    assert (estimate.low, str(estimate)) == (4, "about 10^300 (4–10^300)")

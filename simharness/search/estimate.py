@@ -24,6 +24,8 @@ from dataclasses import dataclass
 
 from simharness.engine.actors import SHIFT
 
+MOST = 1e300
+"""What an estimate says at most: that of a tree without an end has no other number."""
 FEWEST = 10
 """With fewer leaves no sensible estimate exists."""
 SAMPLE = 3
@@ -62,7 +64,7 @@ class Estimate:
     @staticmethod
     def of(done: int, totals: tuple[float, float, float], seconds: float) -> Estimate:
         """Make one from (low, best, high) totals when `done` executions, at least one, took so many seconds."""
-        low, total, high = (max(done, round(value)) for value in totals)
+        low, total, high = (max(done, round(min(value, MOST))) for value in totals)
         each = seconds / done
         return Estimate(total, low, high, (total - done) * each, (low - done) * each, (high - done) * each)
 
