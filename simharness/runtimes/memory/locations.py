@@ -248,7 +248,11 @@ class Locations:
             self.kernel.learned.learn(Stepping(steps))
         stepping = self.kernel.learned.of(Stepping)
         for tracked in self.crossed.values():
-            if sum(route is DIRECT or route.steps not in stepping for route in tracked.routes) > 1 and not self.refine(tracked):
+            packages = {route.steps.partition(".")[0] for route in tracked.routes if route is not DIRECT} - {""}
+            for package in packages:
+                self.kernel.learned.leaves_out(package)
+            followed = sum(route is DIRECT or not route.steps for route in tracked.routes) > 1
+            if followed and not self.refine(tracked):
                 self.kernel.learned.learn(Followed(tracked.name))
         for spot in self.pending:
             if spot.tracked.steps not in stepping and not self.refine(spot.tracked):

@@ -5,7 +5,8 @@ call returns: it may run instrumented code or wait inside. Its attributes are lo
 object.
 
 An opaque object leads to others: an iterator to its list, a `UserDict` to its dictionary. As long as such an object is used through a
-single opaque one, that stands for it. Once it is used in another way, too (`Followed`), a call touches it as well.
+single opaque one, that stands for it. Once it is used in another way, too (`Followed`), a call touches it as well. A package's object is
+not followed: where something that it leads to is used in another way, the verdict names the package.
 
 Where calls on a package's object have steps of their own (SQL, locks), those are what is known of it. Such an object becomes no location,
 and the verdict names its package; so it does a package whose code several actors call: nothing between two points inside is seen.
@@ -23,7 +24,7 @@ from simharness.engine.phases import SETUP
 from simharness.instrument.marks import announces
 from simharness.runtimes.memory.accesses import ATTRIBUTES, BULK, DEEP, IN_C, WALK, Part
 from simharness.runtimes.memory.allowed import is_package, root_of
-from simharness.runtimes.memory.facts import Followed, Stepping
+from simharness.runtimes.memory.facts import Followed
 from simharness.runtimes.memory.kinds import LIST, SIMPLE, own_attributes
 from simharness.runtimes.memory.shared import Memory
 from simharness.runtimes.memory.tracked import DIRECT, Spot, TrackedObject
@@ -69,7 +70,7 @@ class Through:
         touched.append((base, self.write))
         if not self.write:
             memory.locate((thing, ATTRIBUTES, None), touched)
-        if not base.bit & ~seen and not _is_settled(memory, tracked):
+        if not base.bit & ~seen and not _is_named(memory, tracked):
             for inner, kind in _within(memory, thing):
                 self._follow(memory, tracked, inner, kind, touched)
         return tracked.label
@@ -79,18 +80,18 @@ class Through:
         if tracked is None or tracked is outer:
             return
         memory.uses(tracked, outer)
-        if Followed(tracked.name) not in memory.kernel.learned:
+        if outer.steps or Followed(tracked.name) not in memory.kernel.learned:
             return
+        tracked.steps = memory.rules(type(inner)).steps
         if kind >= LIST:
             memory.locate((inner, BULK if self.write else WALK, None), touched)
         else:
             touched.append((memory.base_of(tracked), self.write))
 
 
-def _is_settled(memory: Memory, tracked: TrackedObject) -> bool:
-    """Whether what an object leads to can add nothing: calls on it have steps of their own, and nothing is followed."""
-    learned = memory.kernel.learned
-    return tracked.steps in learned.of(Stepping) and not learned.of(Followed)
+def _is_named(memory: Memory, tracked: TrackedObject) -> bool:
+    """Whether an object is a package's that the verdict names already: nothing more is asked of what it leads to."""
+    return bool(tracked.steps) and tracked.steps.partition(".")[0] in memory.kernel.learned.unseen
 
 
 def _within(memory: Memory, thing: Any) -> Iterator[tuple[Any, int]]:
