@@ -28,7 +28,7 @@ from typing import TypeVar
 
 from simharness.instrument.marks import HOOKS
 from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes, mangled, names_of, targets_of
-from simharness.instrument.shapes import constant, explains_an_assert, may_be_container, name_it
+from simharness.instrument.shapes import constant, explains_an_assert, is_flat, may_be_container, name_it, one_by_one
 
 CELL = "@cell"
 """The parameter that marks the lambdas that serve only as a closure."""
@@ -300,13 +300,17 @@ class _Rewriter(ast.NodeTransformer):
 
     # Assignments
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.AST]:
         node.value, node.targets = self.visit(node.value), self._every(node.targets)
         if self._scope is None:
             return node
         name_it(node.value, node.targets[0])
         if len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple | ast.List) and not isinstance(node.value, ast.Tuple):
             node.value = self._through("whole", node.value)
+        target = node.targets[0]
+        if len(node.targets) == 1 and isinstance(target, ast.Tuple | ast.List) and is_flat(target):
+            if any(self._variable(element.id, element) for element in target.elts if isinstance(element, ast.Name)):
+                return one_by_one(node, target.elts, self._assigned)
         node.value = self._assigned(node.value, node.targets)
         return node
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Sequence
 
 from simharness.instrument.marks import HOOKS
 
@@ -31,3 +32,23 @@ def name_it(value: ast.expr, target: ast.AST) -> None:
     if name and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "made":
         if isinstance(value.func.value, ast.Name) and value.func.value.id == HOOKS:
             value.args.append(ast.copy_location(ast.Constant(name), value))
+
+
+def is_flat(target: ast.Tuple | ast.List) -> bool:
+    """Whether an assignment to these has several targets, none of which takes several values."""
+    return len(target.elts) > 1 and not any(isinstance(element, ast.Tuple | ast.List | ast.Starred) for element in target.elts)
+
+
+def one_by_one(node: ast.Assign, elements: Sequence[ast.expr], assigned: Callable[..., ast.expr]) -> list[ast.AST]:
+    """Unpack a value first, then assign its parts from left to right: each variable is written when its turn has come.
+
+    Args:
+        assigned: announces that some targets are assigned a value.
+    """
+    names = [f"@{number}" for number in range(len(elements))]
+    statements: list[ast.stmt] = [ast.Assign([ast.Tuple([ast.Name(name, ast.Store()) for name in names], ast.Store())], node.value)]
+    for name, element in zip(names, elements, strict=True):
+        held = ast.copy_location(ast.Name(name, ast.Load()), element)
+        statements.append(ast.Assign([element], assigned(held, [element])))
+    statements.append(ast.Delete([ast.Name(name, ast.Del()) for name in names]))
+    return [ast.fix_missing_locations(ast.copy_location(statement, node)) for statement in statements]
