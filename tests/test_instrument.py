@@ -118,7 +118,7 @@ PROGRAMS = {
             names.append(bump())
             space = {}
             exec("m = 5", space)
-            return sorted(locals()), n, names, counter, space["m"], bump.__code__.co_freevars, [name for name in main.__code__.co_varnames if name[0] != "@"]
+            return sorted(locals()), n, names, counter, space["m"], bump.__code__.co_freevars, "space" in main.__code__.co_varnames
     """,
     "__getattr__, descriptors, properties and slots": """
         class Field:

@@ -216,6 +216,8 @@ SHARED = {
     "attributes swapped": (Thing, swap, lambda t: vars(t)["kept"]),
     "addition of UserLists": (collections.UserList, lambda d: d.append(1), lambda d: d + [2]),  # noqa: RUF005
     "in place": (collections.UserList, grown, len),
+    "type of an object": (Thing, turn, lambda t: type(t).__name__),
+    "isinstance": (Thing, turn, lambda t: isinstance(t, Turned)),
     "sha256": (hashlib.sha256, lambda h: h.update(b"a"), lambda h: h.hexdigest()),
     "ConfigParser": (settings, lambda c: c.set("s", "o", "1"), lambda c: c.has_option("s", "o")),
     "Mock": (mock.Mock, lambda m: m(), lambda m: m.call_count),

@@ -33,7 +33,7 @@ from simharness.instrument.shapes import constant, explains_an_assert, is_flat, 
 CELL = "@cell"
 """The parameter that marks the lambdas that serve only as a closure."""
 _UNTOUCHED = frozenset(
-    {"super", "isinstance", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "type", "callable", "property"}
+    {"super", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "callable", "property"}
     | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
 )
 """Builtins whose calls read no container, or inspect the calling frame."""

@@ -14,7 +14,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
 from simharness.runtimes.memory.halfway import during
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE, own_attributes
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, SIMPLE, own_attributes
 from simharness.runtimes.memory.on_opaque import on_call
 from simharness.runtimes.memory.opaque import parts as parts_of_opaque
 from simharness.runtimes.memory.opaque import writes
@@ -211,6 +211,19 @@ def touch_attribute(memory: Memory, owner: Any, name: str, write: bool) -> bool:
     if rules.kind == MODULE:
         return memory.touch(memory.global_spot(owner.__name__, name), write)
     return memory.attribute(owner, name, write, rules.opaque)
+
+
+def class_read(memory: Memory, function: Any) -> Any:
+    """Return what to call in place of `type` or `isinstance`: they read the class of an object, if one is assigned anywhere."""
+    if not memory.wholes:
+        return function
+
+    def call(*arguments: Any) -> Any:
+        if arguments and memory.rules(type(arguments[0])).kind == OBJECT:
+            memory.as_a_whole(arguments[0], "__class__", False)
+        return function(*arguments)
+
+    return call
 
 
 class InPlace:

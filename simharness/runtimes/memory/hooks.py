@@ -164,6 +164,8 @@ def function(called_next: Any) -> Any:
             return called_next
         memory = _here()
         if memory is not None:
+            if called_next is type or called_next is isinstance:
+                return guards.class_read(memory, called_next)
             if type(defined) is FunctionType:
                 _meet(memory, defined.__code__.co_filename, defined.__module__, defined.__name__)
             elif kind in IN_C[:2] and called_next.__module__ not in STATELESS and called_next.__module__:

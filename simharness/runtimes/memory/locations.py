@@ -52,7 +52,7 @@ class Locations:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self._shared, self._wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
+        self._shared, self.wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
         self.objects: dict[int, TrackedObject] = {}
         self.named: dict[str, TrackedObject] = {}
         self._lasting = _known_rules.setdefault(kernel, {})
@@ -148,7 +148,7 @@ class Locations:
             reference = _Reference(thing, _gone)
             reference.objects, reference.key = objects, key
         tracked = objects[key] = TrackedObject(name, label, reference)
-        if name in self._wholes:
+        if name in self.wholes:
             tracked.whole = self.spot(tracked, "")
         if len(objects) > self._sweep_at:
             self._sweep()
@@ -203,7 +203,7 @@ class Locations:
         tracked = self.named.get(module)
         if tracked is None:
             tracked = self.named[module] = TrackedObject(module, shown(module), None)
-            if module in self._wholes:
+            if module in self.wholes:
                 tracked.whole = self.spot(tracked, "")
         return tracked
 
