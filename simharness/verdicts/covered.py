@@ -100,8 +100,10 @@ def remarks(tally: Tally, simulation: Simulation, verdict: Verdict) -> tuple[str
     bounded = simulation.settings.preemptions is not None or simulation.settings.delays is not None or BATCHES in kernel.modes
     if tally.runs == 1 and not bounded and not tally.deadlocks and (apart := _never_met(kernel)):
         said.append(f"{apart} never met: one ordering")
-    if kernel.learned.unseen:
-        said.append(f"{EXCEPT} the memory of {_listed(sorted(kernel.learned.unseen))}")
+    unseen = sorted(kernel.learned.unseen)
+    if unseen:
+        innermost = [name for name in unseen if not any(other.startswith(f"{name}.") for other in unseen)]
+        said.append(f"{EXCEPT} the memory of {_listed(innermost)}")
     return tuple(said)
 
 
