@@ -70,20 +70,15 @@ def foreign(memory: Memory, function: Any, called: Called) -> Any:
     if root in _SENSITIVE or (root == "simharness" and not str(inner.__module__).startswith(_FACE)):
         return function
     if root in _CALLERS:
-        return lambda *arguments, **keywords: function(
-            *(handed(memory, argument, called, True) for argument in arguments),
-            **{key: handed(memory, argument, called, True) for key, argument in keywords.items()},
-        )
+        return lambda *arguments, **keywords: _with_handed(memory, function, arguments, keywords, called, True)()
     name = f"{inner.__module__}.{getattr(inner, '__qualname__', '')}"
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         package = enters(memory, inner)
-        given = [handed(memory, argument, called) for argument in arguments]
-        named = {key: handed(memory, argument, called) for key, argument in keywords.items()}
-        received = (*arguments, *keywords.values())
+        made = _with_handed(memory, function, arguments, keywords, called)
         if memory.kernel.phase != RUNNING:
-            return function(*given, **named)
-        return _receiving(memory, name, package, received, lambda: function(*given, **named))
+            return made()
+        return _receiving(memory, name, package, (*arguments, *keywords.values()), made)
 
     return call
 
@@ -109,8 +104,9 @@ def _receiving(memory: Memory, name: str, package: bool, received: tuple[Any, ..
 
 
 def _contents(container: Any) -> list[int]:
-    held = list(dict.items(container)) if isinstance(container, dict) else list(container)
-    return [id(part) for pair in held for part in pair] if isinstance(container, dict) else [id(part) for part in held]
+    if isinstance(container, dict):
+        return [id(part) for pair in dict.items(container) for part in pair]
+    return [id(part) for part in container]
 
 
 def reads(memory: Memory, received: tuple[Any, ...], package: bool) -> list[Part]:
@@ -124,14 +120,22 @@ def on_opaque(memory: Memory, function: Any, owner: Any, name: str, called: Call
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         package = enters(memory, function.__func__ if type(function) is MethodType else type(owner))
-        given = [handed(memory, argument, called) for argument in arguments]
-        named = {key: handed(memory, argument, called) for key, argument in keywords.items()}
-        value = on_call(memory, owner, write, reads(memory, (*arguments, *keywords.values()), package), function, *given, **named)
+        made = _with_handed(memory, function, arguments, keywords, called)
+        value = on_call(memory, owner, write, reads(memory, (*arguments, *keywords.values()), package), made)
         if value is not owner:
             memory.made_by_call(value)
         return value
 
     return call
+
+
+def _with_handed(
+    memory: Memory, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], called: Called, calls: bool = False
+) -> Callable[[], Any]:
+    """Return a call of a function whose arguments are `handed`."""
+    given = [handed(memory, argument, called, calls) for argument in arguments]
+    named = {key: handed(memory, argument, called, calls) for key, argument in keywords.items()}
+    return partial(function, *given, **named)
 
 
 class Handed:
