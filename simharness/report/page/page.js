@@ -67,7 +67,8 @@ function showNumbers() {
   const add = (name, value) => { if (value !== undefined && value !== null && value !== "") pairs.push(el("dt", {}, name), el("dd", {}, value)); };
   if (entry.verdict) {
     add("verdict", `${entry.verdict}${entry.as_expected ? ", as expected" : `, expected: ${entry.expected}`}`);
-    add(entry.strategy === "dpor" ? "orderings run" : "executions run", entry.executions.toLocaleString("en"));
+    add(["auto", "dpor"].includes(entry.strategy) ? "orderings run" : "executions run", entry.executions.toLocaleString("en"));
+    if (entry.sampled) add("samples drawn", entry.sampled.toLocaleString("en"));
     if (entry.deadlocks) add("deadlocks", entry.deadlocks.toLocaleString("en"));
     add("time", `${entry.seconds.toFixed(2)} s`);
     if (entry.branching) add("branching", entry.branching.points ? `${plural(entry.branching.points, "point")}, ${entry.branching.mean.toFixed(1)} branches each on average` : "none");
