@@ -23,11 +23,12 @@ from simharness.engine.facts import Mark
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
 from simharness.exploring.rounds import Rounds, Watcher
+from simharness.instrument.project import WORD
 from simharness.search import named
 from simharness.search.estimate import Estimate, in_words
 from simharness.settings import Proof, Settings
 from simharness.simulation.execution import Execution
-from simharness.simulation.simulation import Simulation
+from simharness.simulation.simulation import Narrow, Simulation
 from simharness.verdicts.covered import reasons
 from simharness.verdicts.results import Verdict
 from simharness.verdicts.shrink import follow, kind_of
@@ -166,7 +167,9 @@ class Proofs:
         if self.wanted is not None:
             yield self.wanted
             return
-        kernel = self._simulation.kernel
+        kernel, simulation = self._simulation.kernel, self._simulation
+        if not simulation.narrow and (names := simulation.in_project):
+            yield Proof("memory", 0, tuple(names))
         full = kernel.clock.max_delay
         lateness: list[Proof] = []
         if kernel.timed and not kernel.movers.may_stall and full:
@@ -211,6 +214,9 @@ class Proofs:
         """Return a failing execution that needs no bound to be replayed."""
         if bound.measure == "preemptions":
             return failing
+        if bound.measure == "memory":
+            self._simulation.kernel.learned.learn(Narrow())
+            return failing
         again = follow(self._simulation, failing.keys)
         if kind_of(again.failure) == kind_of(failing.failure):
             return again
@@ -220,16 +226,17 @@ class Proofs:
     @contextmanager
     def limited(self, bound: Proof | None = None) -> Iterator[None]:
         """A block in which actors are late by no more than a bound allows; default: the bound that was enough, if one was."""
-        clock = self._simulation.kernel.clock
+        clock, simulation = self._simulation.kernel.clock, self._simulation
         full = clock.max_delay
         if bound is None and self.enough is not None:
             bound = self.wanted
         if bound is not None and bound.measure == "lateness":
             clock.max_delay = min(full, nanoseconds(bound.most))
+        narrow, simulation.narrow = simulation.narrow, simulation.narrow or (bound is not None and bound.measure == "memory")
         try:
             yield
         finally:
-            clock.max_delay = full
+            clock.max_delay, simulation.narrow = full, narrow
 
     # In words
 
@@ -262,13 +269,18 @@ class Proofs:
     def next_words(self, verdict: Verdict) -> list[str]:
         """Say what to try next."""
         advice = self.advice(verdict)
+        if not advice and verdict is Verdict.INCONCLUSIVE and self.ended and self.wanted is None:
+            return [f"next: instrument={WORD!r} makes that enough"]
         return [f"next: proof={advice!r}{' makes that enough' if self.ended else ' with more time'}"] if advice else []
 
     def advice(self, verdict: Verdict) -> str:
         """Return the bound to ask for next; empty if there is nothing to say."""
         if verdict is not Verdict.INCONCLUSIVE or self.wanted is not None or self.trouble:
             return ""
-        if not self.ended:
-            return str(self.unfinished[0][0]) if self.unfinished else ""
-        lateness = [bound for bound in self.ended if bound.measure == "lateness"]
-        return str((lateness or self.ended)[-1])
+        ended, unfinished = (
+            [bound for bound in bounds if bound.measure != "memory"] for bounds in (self.ended, [b for b, _ in self.unfinished])
+        )
+        if not ended:
+            return str(unfinished[0]) if unfinished and not self.ended else ""
+        lateness = [bound for bound in ended if bound.measure == "lateness"]
+        return str((lateness or ended)[-1])
