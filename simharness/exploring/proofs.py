@@ -1,9 +1,10 @@
 """Proofs within bounds, for an exploration that does not end: it then says what is proved, and what is not.
 
 A part of the budget is kept for them: the last quarter of `max_seconds`, and for each a quarter as many executions as `max_executions`, on
-top. A proof is an exploration of its own: of schedules with no thread late, or late by less than the smallest time-out in play, or with few
-preemptions. If time is left, the search of the whole continues. `Settings.proof` names a bound that is enough: the whole is then explored
-a little, to find what is easy to find, for a quarter of the time at most, and the bound to its end.
+top. A proof is an exploration of its own: without the memory of the project's other modules (with as many executions as the whole), of
+schedules with no thread late, or late by less than the smallest time-out in play, or with few preemptions. If time is left, the search of
+the whole continues. `Settings.proof` names a bound that is enough: the whole is then explored a little, to find what is easy to find, for a
+quarter of the time at most, and the bound to its end.
 
 A failure within a bound is a failure. A bound on lateness can change which steps there are, so the failing schedule is followed without it.
 """
@@ -185,9 +186,10 @@ class Proofs:
     def _prove(self, whole: Rounds, bound: Proof) -> None:
         """Explore all schedules within a bound, as far as the budget goes."""
         simulation, settings = self._simulation, self._simulation.settings
-        seconds = None if settings.max_seconds is None else self._left() * (1.0 if self.wanted is not None else 0.5)
+        memory = bound.measure == "memory"
+        seconds = None if settings.max_seconds is None else self._left() * (1.0 if self.wanted is not None else 0.75 if memory else 0.5)
         most = settings.max_executions
-        if most is not None and self.wanted is None:
+        if most is not None and self.wanted is None and not memory:
             most = most // SHARE
         if seconds == 0 or most == 0:
             return

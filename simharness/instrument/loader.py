@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 
 from simharness.errors import Misuse
-from simharness.instrument.marks import HOOKS, is_instrumented
+from simharness.instrument.marks import HOOKS, announces, is_instrumented
 from simharness.instrument.rewriting import CELL, instrumented, rewrite
 
 
@@ -114,7 +114,7 @@ def convert(module: ModuleType) -> None:
         OSError, SyntaxError, ValueError: its source is not available.
     """
     space = vars(module)
-    if HOOKS in space:
+    if announces(space):
         return
     for function, _, new in functions_of({id(space): Codes(module)}):
         function.__code__ = new
