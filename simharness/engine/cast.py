@@ -64,8 +64,10 @@ class Cast:
 
     @property
     def stuck(self) -> list[Actor]:
-        """The actors, other than daemons, that had not ended when the execution did."""
-        return [actor for actor in self.live if not actor.daemon]
+        """The actors that had not ended when the execution did, except daemons and those that only wait for work."""
+        return [
+            actor for actor in self.live if not actor.daemon and (actor.pending is None or actor.pending.kind.role is not Role.SERVES)
+        ]
 
     @property
     def left_out(self) -> bool:

@@ -35,6 +35,8 @@ class Role(Enum):
     """It is a fault that is no actor's step, or the decision that none strikes."""
     LOGS = "logs"
     """An execution in which an actor is stuck there is left out: the incident lacks the line."""
+    SERVES = "serves"
+    """It waits for work; an actor that is there when nothing can move is not stuck: it ends with the program."""
     ASSUMES = "assumes"
     """It can never be done; an execution in which an actor is stuck there is left out, even if its process crashes there."""
 

@@ -43,7 +43,8 @@ def _executor_init(self: ThreadPoolExecutor, *arguments: Any, **options: Any) ->
     before = _numbers(kernel)
     _genuine_executor_init(self, *arguments, **options)
     number = _numbers(kernel)
-    pools.begin(kernel, self, None if number == before else number)
+    if not pools.begin(kernel, self, None if number == before else number):
+        kernel.context.setdefault(MADE_IN, []).append(self)  # when it is collected depends on the order in which actors end
 
 
 def _submit(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:

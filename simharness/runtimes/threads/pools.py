@@ -204,19 +204,20 @@ class Line:
         del space[LINE]
 
 
-def begin(kernel: Kernel, executor: ThreadPoolExecutor, number: int | None) -> None:
-    """Model an executor that has just been made, if that is possible.
+def begin(kernel: Kernel, executor: ThreadPoolExecutor, number: int | None) -> bool:
+    """Model an executor that has just been made, if that is possible; return whether it is.
 
     Args:
         number: in its maker's count; None if it has a name of its own.
     """
     name, _ = made_here(kernel, "pool", 4)
     if not _fits(kernel, executor) or name in kernel.learned.of(WorkersSeen):
-        return
+        return False
     space = vars(executor)
     label = f"pool {number}" if number is not None else str(space["_thread_name_prefix"])
     hidden = {attribute: space.pop(attribute) for attribute in _HIDDEN}
     space[LINE] = Line(kernel, name, label, space["_max_workers"], hidden)
+    return True
 
 
 def _fits(kernel: Kernel, executor: ThreadPoolExecutor) -> bool:
