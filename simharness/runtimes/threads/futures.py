@@ -22,12 +22,19 @@ from simharness.runtimes.workers import leave, see
 TASK = "_simharness_task"
 """The attribute in which a future of a modelled pool keeps its task."""
 FUTURE = Family("future", said=False, in_memory=True)
-BEGIN = Kind(FUTURE, "begin", Role.ABOUT_ACTORS, enabled_by=Sends.END, blocked="no worker of {name} is free", noun="beginning")
+BEGIN = Kind(
+    *(FUTURE, "begin", Role.ABOUT_ACTORS), blocked="no worker of {name} is free", awaited="a free worker", done="begin", noun="beginning"
+)
 FINISH = Kind(FUTURE, "finish", Role.ABOUT_ACTORS, done="finish", noun="end")
 NOTICE = Kind(FUTURE, "notice", Role.ABOUT_ACTORS, done="notice that it is cancelled")
 FREE = Kind(FUTURE, "free", Role.ABOUT_ACTORS, done="free the worker")
 RESULT = Kind(
-    FUTURE, "result", Role.ABOUT_ACTORS, enabled_by=Sends.END, blocked="{name} has no result", done="result of {detail}", calls=("result()",)
+    *(FUTURE, "result", Role.ABOUT_ACTORS),
+    enabled_by=Sends.END,
+    blocked="{name} has no result",
+    awaited="the result of {detail}",
+    done="result of {detail}",
+    calls=("result()",),
 )
 LOOK = Kind(FUTURE, "look", Role.ABOUT_ACTORS, done="look at {detail}", calls=("done()", "running()", "cancelled()"))
 CANCEL = Kind(FUTURE, "cancel", calls=("cancel()",))

@@ -37,7 +37,7 @@ LINE = "_simharness_line"
 POOLS = Family("pool", said=False, in_memory=True)
 SUBMIT = Kind(POOLS, "submit", Role.ABOUT_ACTORS, calls=("submit",))
 SHUT = Kind(POOLS, "shutdown", done="shut {detail} down", calls=("shutdown",))
-JOIN = Kind(POOLS, "join", Role.AWAITS, blocked="a task of {name} has not ended", done="await the tasks of {detail}")
+JOIN = Kind(POOLS, "join", Role.AWAITS, blocked="a task of {name} has not ended", awaited="the tasks of {detail}", done="await the tasks of {detail}")
 OPEN, CLOSED = "open", "shut down"
 REFUSAL = "cannot schedule new futures after shutdown"
 _HIDDEN = ("_work_queue", "_idle_semaphore", "_threads", "_broken", "_shutdown", "_shutdown_lock")
@@ -146,9 +146,11 @@ class Line:
             function = function.func
         called = str(getattr(function, "__name__", type(function).__name__)).strip("<>")
         parent = kernel.actor
-        before = f"{parent.name}/" if parent is not None and parent.name != ROOT else ""
-        number = kernel.labels.count(f"task {before}{called} in {self.label}")
-        return kernel.labels.free(f"{before}{called}{f' {number}' if number > 1 else ''} in {self.label}")
+        before = "" if parent is None or parent.name == ROOT else f"{parent.name}/"
+        if parent not in self.actors:
+            before += f"{self.label}/"
+        number = kernel.labels.count(f"task {before}{called}")
+        return kernel.labels.free(f"{before}{called}{f' {number}' if number > 1 else ''}")
 
     def _work(
         self, task: Task, turn: Turn, future: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]
@@ -210,7 +212,7 @@ def begin(kernel: Kernel, executor: ThreadPoolExecutor, number: int | None) -> b
     Args:
         number: in its maker's count; None if it has a name of its own.
     """
-    name, _ = made_here(kernel, "pool", 4)
+    name, _ = made_here(kernel, "pool")
     if not _fits(kernel, executor) or name in kernel.learned.of(WorkersSeen):
         return False
     space = vars(executor)
