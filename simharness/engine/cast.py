@@ -65,9 +65,7 @@ class Cast:
     @property
     def stuck(self) -> list[Actor]:
         """The actors that had not ended when the execution did, except daemons and those that only wait for work."""
-        return [
-            actor for actor in self.live if not actor.daemon and (actor.pending is None or actor.pending.kind.role is not Role.SERVES)
-        ]
+        return [actor for actor in self.live if not actor.daemon and (actor.pending is None or actor.pending.kind.role is not Role.SERVES)]
 
     @property
     def left_out(self) -> bool:

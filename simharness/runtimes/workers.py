@@ -1,8 +1,8 @@
 """Whether a program sees which worker of a pool runs a task.
 
-While nobody sees that, a task is an actor of its own (`threads/pools.py`), which has far fewer orderings than the genuine workers. What shows
-a worker is the identity of the running thread, what belongs to a thread (its locals, an RLock or a context variable that a task leaves
-behind), and the insides of pools and futures. The runtimes report it here. It is learned, and then the genuine workers run.
+While nobody sees that, a task is an actor of its own (`threads/pools.py`), which has far fewer orderings than the genuine workers.
+What shows a worker is the identity of the running thread, what belongs to a thread (its locals, an RLock or a context variable that a
+task leaves behind), and the insides of pools and futures. The runtimes report it here. It is learned, and then the genuine workers run.
 """
 
 from __future__ import annotations

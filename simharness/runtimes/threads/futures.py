@@ -182,7 +182,7 @@ class Task:
         """Cancel the future if its task has not begun."""
         kernel, begun = self.kernel, self.begun
         if self.settled():
-            return begun.state == CANCELLED
+            return bool(begun.state == CANCELLED)
         operation = Operation(CANCEL, begun, writes_when=lambda state: state == PENDING, also=self.outcome.bit, detail=self.name)
         kernel.step(operation)
         if begun.state != PENDING:

@@ -28,7 +28,6 @@ from simharness.engine.lifetimes import ThreadsListed
 from simharness.engine.operations import Every, Operation, Resource, State
 from simharness.engine.phases import INSPECTING
 from simharness.runtimes.primitives import made_here
-from simharness.runtimes.threads import futures
 from simharness.runtimes.threads.futures import BEGIN, CANCELLED, FREE, STARTED, Task
 from simharness.runtimes.workers import POOL, WorkersSeen, leave, see
 
@@ -37,7 +36,12 @@ LINE = "_simharness_line"
 POOLS = Family("pool", said=False, in_memory=True)
 SUBMIT = Kind(POOLS, "submit", Role.ABOUT_ACTORS, calls=("submit",))
 SHUT = Kind(POOLS, "shutdown", done="shut {detail} down", calls=("shutdown",))
-JOIN = Kind(POOLS, "join", Role.AWAITS, blocked="a task of {name} has not ended", awaited="the tasks of {detail}", done="await the tasks of {detail}")
+JOIN = Kind(
+    *(POOLS, "join", Role.AWAITS),
+    blocked="a task of {name} has not ended",
+    awaited="the tasks of {detail}",
+    done="await the tasks of {detail}",
+)
 OPEN, CLOSED = "open", "shut down"
 REFUSAL = "cannot schedule new futures after shutdown"
 _HIDDEN = ("_work_queue", "_idle_semaphore", "_threads", "_broken", "_shutdown", "_shutdown_lock")
@@ -45,7 +49,7 @@ _ADJUST = vars(ThreadPoolExecutor)["_adjust_thread_count"]
 _OVERRIDES = (vars(ThreadPoolExecutor).keys() | vars(Executor).keys() | {"__getattribute__", "__getattr__", "__setattr__", "__del__"}) - {
     *("__init__", "__doc__", "__module__", "__dict__", "__weakref__", "__abstractmethods__", "_abc_impl")
 }
-_CODE = (thread._worker, thread._WorkItem, _base.Future)  # type: ignore[attr-defined]  # not in the stubs
+_CODE = (thread._worker, thread._WorkItem, _base.Future)
 
 
 def _is_open(gate: State) -> bool:
@@ -232,7 +236,7 @@ def _fits(kernel: Kernel, executor: ThreadPoolExecutor) -> bool:
         if vars(cls).keys() & _OVERRIDES:
             return False
     own = vars(ThreadPoolExecutor)
-    return own["_adjust_thread_count"] is _ADJUST and (thread._worker, thread._WorkItem, _base.Future) == _CODE  # type: ignore[attr-defined]
+    return own["_adjust_thread_count"] is _ADJUST and (thread._worker, thread._WorkItem, _base.Future) == _CODE
 
 
 def line_of(executor: ThreadPoolExecutor) -> Line | None:

@@ -81,8 +81,10 @@ def wait(fs: Iterable[Any], timeout: float | None = None, return_when: str = _ba
     elif timeout > 0:
         step_until(kernel, Operation(WAIT, states, states.bit, enabled=enough, detail=f"{detail} for {timeout:g} s"), timeout)
     done = {future for future, task in tasks.items() if task.outcome.state in COMPLETE}
-    for future in futures - done:
+    for future in futures:
         task = tasks[future]
+        if future in done:
+            continue
         kernel.step(Operation(LOOK_AT_ALL, reads=task.outcome.bit, detail=task.name))
         if task.outcome.state in COMPLETE:
             done.add(future)
