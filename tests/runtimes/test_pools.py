@@ -1,4 +1,4 @@
-"""`ThreadPoolExecutor`, modelled: tasks are actors. Numbers of orderings are counted by hand; genuine workers are back once they are seen."""
+"""`ThreadPoolExecutor`, modelled: tasks are actors, orderings are counted by hand, and genuine workers are back once they are seen."""
 
 from __future__ import annotations
 
