@@ -8,6 +8,7 @@ task leaves behind), and the insides of pools and futures. The runtimes report i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from logging import LogRecord
 from types import FrameType
 from typing import NoReturn
 
@@ -54,8 +55,14 @@ def identity_seen(kernel: Kernel, frame: FrameType | None = None) -> None:
     if actor is None or kernel.phase != RUNNING:
         return
     pool = actor.locals.get(POOL)
-    if pool is not None and (frame is None or frame.f_globals.get("__name__") not in _WITHIN_ONE_CALL):
+    if pool is not None and (frame is None or not _keeps_it_to_itself(frame)):
         see(kernel, pool)
+
+
+def _keeps_it_to_itself(frame: FrameType) -> bool:
+    """Whether this code does not show the identity that it asks for; what handlers of log records do with it, `logs.py` decides."""
+    module = frame.f_globals.get("__name__")
+    return module in _WITHIN_ONE_CALL or (module == "logging" and frame.f_code is LogRecord.__init__.__code__)
 
 
 def compared(kernel: Kernel, one: Actor, other: Actor) -> None:

@@ -8,6 +8,8 @@ import contextvars
 import dataclasses
 import decimal
 import functools
+import io
+import logging
 import sqlite3
 import threading
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
@@ -18,6 +20,7 @@ import simharness
 from simharness import Settings
 
 QUICK = Settings(shrink=0, max_executions=4_000)
+OWN = Settings(shrink=0, max_executions=4_000, instrument=(__name__,))
 
 
 def outcomes(program):
@@ -324,6 +327,61 @@ def test_where_somebody_asks_which_threads_there_are_the_workers_are_among_them(
             return ask() if ask is threading.active_count else len(ask())
 
     assert "3" in outcomes(in_an_actor(main)).outcomes
+
+
+def logs(handler, form=None, condition=None):
+    """Return work that logs a line, for this handler alone."""
+
+    def work():
+        logger = logging.getLogger("tests.pools")
+        if form is not None:
+            handler.setFormatter(logging.Formatter(form))
+        logger.filters[:] = [condition] if condition is not None else []
+        logger.handlers[:], logger.propagate = [handler], False
+        logger.warning("a line")
+
+    return with_pool(work)
+
+
+class Keeps(logging.Handler):
+    """One of the user's."""
+
+    def emit(self, record):
+        return None
+
+
+LOG_LINES = {
+    "a plain line": (lambda: logs(logging.StreamHandler(io.StringIO()), "%(levelname)s %(message)s"), False),
+    "with the name of the thread": (lambda: logs(logging.StreamHandler(io.StringIO()), "%(threadName)s %(message)s"), True),
+    "a handler of the user's": (lambda: logs(Keeps()), True),
+    "a filter": (lambda: logs(logging.NullHandler(), condition=lambda record: record.threadName), True),
+}
+
+
+@pytest.mark.parametrize("name", LOG_LINES)
+def test_a_log_line_shows_the_worker_if_its_handler_or_a_filter_can(name):
+    make, shows = LOG_LINES[name]
+    assert ("workers-seen" in token_of(make())) == shows
+
+
+def test_functions_given_to_a_pool_touch_what_they_are_bound_to():
+    def submitted():
+        log = []
+        with ThreadPoolExecutor(2) as pool:
+            for number in (1, 2):
+                pool.submit(log.append, number)
+        return log
+
+    def called_back():
+        log = []
+        with ThreadPoolExecutor(2) as pool:
+            futures = [pool.submit(int), pool.submit(int)]
+            for future in futures:
+                future.add_done_callback(log.append)
+        return [futures.index(future) for future in log]
+
+    assert simharness.explore(in_an_actor(submitted), stop_on_first=False, settings=OWN).outcomes == {"[1, 2]", "[2, 1]"}
+    assert simharness.explore(in_an_actor(called_back), stop_on_first=False, settings=OWN).outcomes == {"[0, 1]", "[1, 0]"}
 
 
 @dataclasses.dataclass

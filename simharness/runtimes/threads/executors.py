@@ -112,6 +112,8 @@ def install(patches: Patches) -> None:
     patches.attribute(thread, "_threads_queues", weakref.WeakKeyDictionary())
     patches.attribute(ThreadPoolExecutor, "_counter", staticmethod(_counter))
     patches.attribute(ThreadPoolExecutor, "__init__", _executor_init)
+    for taking in (_submit, futures.METHODS["add_done_callback"]):
+        taking.__module__ = _base.__name__  # code that calls what it is given: instrumented callers announce what that touches
     replace(patches, ThreadPoolExecutor, {"submit": _submit, "shutdown": _shutdown})
     patches.attribute(ThreadPoolExecutor, "__getattr__", pools.insides)
     replace(patches, Future, futures.METHODS)
