@@ -90,6 +90,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "trio-steps-cannot-grow",
         "trio-steps-grow",
         "unprotected",
+        "workers-seen",
     ]
     assert sorted(Mode.known) == ["log=points", "trio=batches"]
 
