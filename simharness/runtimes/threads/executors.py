@@ -20,7 +20,7 @@ from simharness.engine.kernel import Kernel, current
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS, call_alike, replace
 from simharness.runtimes.refused import refuse
-from simharness.runtimes.threads import futures, identity, pools, waiting
+from simharness.runtimes.threads import futures, identity, pools, thread_pools, waiting
 from simharness.runtimes.threads.locks import Lock
 
 HASH = "_simharness_hash"
@@ -107,6 +107,7 @@ def _acquire_all(self: Any, futures: Any) -> None:
 
 def install(patches: Patches) -> None:
     """Plan the replacements."""
+    thread_pools.install(patches)
     BINDINGS.give(shutdown := _allocate_lock(), "of all executors")
     patches.attribute(thread, "_global_shutdown_lock", Lock.around(shutdown))
     patches.attribute(thread, "_threads_queues", weakref.WeakKeyDictionary())

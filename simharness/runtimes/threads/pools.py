@@ -52,7 +52,8 @@ _OVERRIDES = (vars(ThreadPoolExecutor).keys() | vars(Executor).keys() | {"__geta
 _CODE = (thread._worker, thread._WorkItem, _base.Future)
 
 
-def _is_open(gate: State) -> bool:
+def is_open(gate: State) -> bool:
+    """Whether a pool accepts tasks."""
     return bool(gate == OPEN)
 
 
@@ -120,7 +121,7 @@ class Line:
         """Make an actor of a task, with a step that orders it among those submitted."""
         kernel = self.kernel
         future: Future[Any] = _base.Future()
-        name = self._name_of(function)
+        name = self.name_of(function)
         task = Task(kernel, self.name, name, future)
         turn: Turn
 
@@ -134,16 +135,12 @@ class Line:
             nonlocal turn
             if self.gate.state != OPEN:
                 raise RuntimeError(REFUSAL)
-            turn = Turn(self)
-            self.slots.append(task.slot)
-            self.mask |= task.slot.bit
-            self.left.append(turn.number)
-            self.actors.add(actor)
+            turn = self.enter(task.slot, actor)
 
-        kernel.start(actor, Operation(SUBMIT, self.gate, writes_when=_is_open, also=actor.bit, detail=name), admit)
+        kernel.start(actor, Operation(SUBMIT, self.gate, writes_when=is_open, also=actor.bit, detail=name), admit)
         return future
 
-    def _name_of(self, function: Callable[..., Any]) -> str:
+    def name_of(self, function: Callable[..., Any]) -> str:
         """Return a name for the actor of a task, which depends on no actor except the one that submits it."""
         kernel = self.kernel
         while isinstance(function, functools.partial):
@@ -167,7 +164,7 @@ class Line:
             kernel.step(Operation(BEGIN, turn, reads=turn.bit, writes=begun.bit, enabled=bool, detail=task.name))
         if begun.state == CANCELLED:
             task.notice()
-            self._free(task, turn)
+            self.leave(task.slot, turn)
             return
         kernel.put(begun, STARTED)
         try:
@@ -180,20 +177,34 @@ class Line:
             free = task.finish(future, value, None)
         if not free:
             kernel.step(Operation(FREE, writes=task.slot.bit, detail=task.name))
-        self._free(task, turn)
-        if contextvars.copy_context() or any(resource.state == task.name for resource in kernel.resources.values() if resource.lock):
-            see(kernel, self.name)  # the next task of the same worker finds it
+        self.leave(task.slot, turn)
+        self.look_what_is_left(task.name)
 
-    def _free(self, task: Task, turn: Turn) -> None:
+    def enter(self, slot: Resource, actor: Actor) -> Turn:
+        """Put a task at the end of the line; `slot`: whether its worker is free again."""
+        turn = Turn(self)
+        self.slots.append(slot)
+        self.mask |= slot.bit
+        self.left.append(turn.number)
+        self.actors.add(actor)
+        return turn
+
+    def leave(self, slot: Resource, turn: Turn) -> None:
+        """Free the worker of a task, as an effect of the step that has just been made."""
         self.left.remove(turn.number)
-        self.kernel.put(task.slot, True)
+        self.kernel.put(slot, True)
+
+    def look_what_is_left(self, name: str) -> None:
+        """Notice what the next task of the same thread would find: a variable of the context, or a lock that this actor holds."""
+        if contextvars.copy_context() or any(lock.state == name for lock in self.kernel.resources.values() if lock.lock):
+            see(self.kernel, self.name)
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """Refuse further tasks; wait for those that there are, if wanted."""
         kernel = self.kernel
         if wait and kernel.actor in self.actors:
             leave(kernel, self.name)  # it joins the workers one by one, and fails at its own
-        kernel.step(Operation(SHUT, self.gate, writes_when=_is_open, detail=self.label))
+        kernel.step(Operation(SHUT, self.gate, writes_when=is_open, detail=self.label))
         if cancel_futures and self.slots:
             leave(kernel, self.name)
         if self.gate.state == OPEN:
