@@ -43,7 +43,7 @@ _PLAIN = frozenset({list, tuple, range, str, bytes, dict, set, frozenset, deque}
 _FREE = frozenset({"__init__", "__doc__", "__module__", "__dict__", "__weakref__"})
 _STARS = frozenset({"mapstar", "starmapstar"})
 """The functions of the genuine code that call the user's for each item."""
-_THREADS = frozenset({"_worker_handler", "_task_handler", "_result_handler", "_inqueue", "_outqueue", "_change_notifier", "_terminate"})
+_THREADS = frozenset({"_worker_handler", "_task_handler", "_result_handler", "_inqueue", "_outqueue", "_terminate"})
 
 
 class Entry(NamedTuple):
@@ -204,7 +204,8 @@ class Jobs(Line):
 
 
 _INSTEAD = "its threads are daemons, which are cut off: wait for the results, then close and join it, or use a ThreadPoolExecutor"
-_SEEN = "which worker runs a task is not simulated: use a ThreadPoolExecutor"
+_SEEN = "its threads are not simulated one by one, so nothing may tell them apart or add to them: use a ThreadPoolExecutor"
+_LAZY = "pass a list: a thread of the pool consumes it while others run"
 
 
 def _cut_off(jobs: Jobs, called: str) -> NoReturn:
@@ -254,7 +255,9 @@ def _methods(owner: Any, base: Any) -> dict[str, Any]:
         if initializer is not None or overrides or crashes or seen:
             refuse(kernel, "multiprocessing.pool.ThreadPool", _SEEN, sys._getframe(1))
         jobs = Jobs(kernel, name, f"pool {kernel.labels.count(kernel.new_name('thread pools')) - 1}", size)
-        vars(self).update({JOBS: jobs, "_state": RUN, "_pool": [None] * size, "_cache": jobs.cache, "_taskqueue": jobs})
+        vars(self).update(
+            {JOBS: jobs, "_state": RUN, "_pool": [None] * size, "_change_notifier": None, "_cache": jobs.cache, "_taskqueue": jobs}
+        )
         kernel.when_over.append(jobs.over)
 
     def check_running(self: Any) -> None:
@@ -273,7 +276,7 @@ def _methods(owner: Any, base: Any) -> dict[str, Any]:
                 iterable = options["iterable"] if "iterable" in options else arguments[place]
                 lazy = name != "_map_async" or hasattr(iterable, "__len__")
                 if lazy and type(iterable) not in _PLAIN:
-                    _cut_off(jobs, f"ThreadPool.{name} with an iterable that a thread of the pool consumes")
+                    refuse(jobs.kernel, f"ThreadPool.{name.removeprefix('_').removesuffix('_async')}", _LAZY, sys._getframe(1))
             return genuine[name](self, *arguments, **options)
 
         return method
