@@ -384,6 +384,22 @@ def test_functions_given_to_a_pool_touch_what_they_are_bound_to():
     assert simharness.explore(in_an_actor(called_back), stop_on_first=False, settings=OWN).outcomes == {"[0, 1]", "[1, 0]"}
 
 
+def test_a_handler_that_submits_while_its_actor_does_waits_for_the_lock_of_the_pool():
+    def program(world):
+        pools = []
+
+        def main():
+            pools.append(ThreadPoolExecutor(1))
+            pools[0].submit(int)
+
+        world.actor("main", main)
+        world.handler(lambda: pools and pools[0].submit(int), on="main")
+
+    result = simharness.explore(program, settings=QUICK)
+    assert result.verdict == "violated"
+    assert "deadlock" in result.counterexample.failure
+
+
 @dataclasses.dataclass
 class Point:
     x: int = 1

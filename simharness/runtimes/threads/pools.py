@@ -22,6 +22,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.handlers import Handled
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.lifetimes import ThreadsListed
@@ -237,11 +238,16 @@ def begin(kernel: Kernel, executor: ThreadPoolExecutor, number: int | None) -> b
     return True
 
 
+def can_model(kernel: Kernel) -> bool:
+    """Whether nothing in the scenario shows workers, or strikes at the insides of pools: a list of threads, a crash, a handler."""
+    crashes = kernel.faults is not None and kernel.faults.limit("crash")
+    listed, handled = bool(kernel.learned.of(ThreadsListed)), bool(kernel.learned.of(Handled))
+    return not crashes and not listed and not handled
+
+
 def _fits(kernel: Kernel, executor: ThreadPoolExecutor) -> bool:
     """Whether an executor's tasks can be actors, as far as that shows when it is made."""
-    if kernel.phase == INSPECTING or vars(executor)["_initializer"] is not None or kernel.learned.of(ThreadsListed):
-        return False
-    if kernel.faults is not None and kernel.faults.limit("crash"):
+    if kernel.phase == INSPECTING or vars(executor)["_initializer"] is not None or not can_model(kernel):
         return False
     for cls in type(executor).__mro__[: type(executor).__mro__.index(ThreadPoolExecutor)]:
         if vars(cls).keys() & _OVERRIDES:

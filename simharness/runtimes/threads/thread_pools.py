@@ -22,14 +22,13 @@ from greenlet import GreenletExit
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind, Role
-from simharness.engine.lifetimes import ThreadsListed
 from simharness.engine.operations import Every, Operation, Resource
 from simharness.errors import Refused
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import made_here, replace
 from simharness.runtimes.refused import refuse
 from simharness.runtimes.threads.futures import BEGIN, FUTURE
-from simharness.runtimes.threads.pools import CLOSED, JOIN, OPEN, POOLS, SHUT, SUBMIT, Line, Turn, is_open
+from simharness.runtimes.threads.pools import CLOSED, JOIN, OPEN, POOLS, SHUT, SUBMIT, Line, Turn, can_model, is_open
 from simharness.runtimes.workers import POOL, WorkersSeen
 
 JOBS = "_simharness_jobs"
@@ -250,9 +249,8 @@ def _methods(owner: Any, base: Any) -> dict[str, Any]:
             raise ValueError("Number of processes must be at least 1")
         bases = type(self).__mro__[: type(self).__mro__.index(owner)]
         overrides = any(vars(cls).keys() & (vars(owner).keys() | vars(base).keys()) - _FREE for cls in bases)
-        crashes = kernel.faults is not None and kernel.faults.limit("crash")
-        seen = kernel.learned.of(ThreadsListed) or name in kernel.learned.of(WorkersSeen)
-        if initializer is not None or overrides or crashes or seen:
+        seen = name in kernel.learned.of(WorkersSeen)
+        if initializer is not None or overrides or seen or not can_model(kernel):
             refuse(kernel, "multiprocessing.pool.ThreadPool", _SEEN, sys._getframe(1))
         jobs = Jobs(kernel, name, f"pool {kernel.labels.count(kernel.new_name('thread pools')) - 1}", size)
         vars(self).update(
