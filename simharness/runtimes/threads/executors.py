@@ -43,7 +43,8 @@ def _executor_init(self: ThreadPoolExecutor, *arguments: Any, **options: Any) ->
     before = _numbers(kernel)
     _genuine_executor_init(self, *arguments, **options)
     number = _numbers(kernel)
-    if not pools.begin(kernel, self, None if number == before else number):
+    initialized = options.get("initializer", arguments[2] if len(arguments) > 2 else None) is not None
+    if not pools.begin(kernel, self, None if number == before else number, initialized):
         kernel.context.setdefault(MADE_IN, []).append(self)  # when it is collected depends on the order in which actors end
 
 

@@ -222,18 +222,19 @@ class Line:
         del space[LINE]
 
 
-def begin(kernel: Kernel, executor: ThreadPoolExecutor, number: int | None) -> bool:
+def begin(kernel: Kernel, executor: ThreadPoolExecutor, number: int | None, initialized: bool) -> bool:
     """Model an executor that has just been made, if that is possible; return whether it is.
 
     Args:
         number: in its maker's count; None if it has a name of its own.
+        initialized: whether its workers call an initializer.
     """
     name, _ = made_here(kernel, "pool")
-    if not _fits(kernel, executor) or name in kernel.learned.of(WorkersSeen):
+    if not _fits(kernel, executor, initialized) or name in kernel.learned.of(WorkersSeen):
         return False
     space = vars(executor)
     label = f"pool {number}" if number is not None else str(space["_thread_name_prefix"])
-    hidden = {attribute: space.pop(attribute) for attribute in _HIDDEN}
+    hidden = {attribute: space.pop(attribute) for attribute in _HIDDEN if attribute in space}
     space[LINE] = Line(kernel, name, label, space["_max_workers"], hidden)
     return True
 
@@ -245,9 +246,9 @@ def can_model(kernel: Kernel) -> bool:
     return not crashes and not listed and not handled
 
 
-def _fits(kernel: Kernel, executor: ThreadPoolExecutor) -> bool:
+def _fits(kernel: Kernel, executor: ThreadPoolExecutor, initialized: bool) -> bool:
     """Whether an executor's tasks can be actors, as far as that shows when it is made."""
-    if kernel.phase == INSPECTING or vars(executor)["_initializer"] is not None or not can_model(kernel):
+    if kernel.phase == INSPECTING or initialized or not can_model(kernel):
         return False
     for cls in type(executor).__mro__[: type(executor).__mro__.index(ThreadPoolExecutor)]:
         if vars(cls).keys() & _OVERRIDES:
