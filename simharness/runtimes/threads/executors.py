@@ -1,6 +1,7 @@
-"""`concurrent.futures.ThreadPoolExecutor`: the standard library's own code over the replaced primitives.
+"""`concurrent.futures`: what stands in for executors and futures, and what makes the genuine ones repeatable.
 
-Its state that is shared by the whole program, or ordered by address, is replaced here: the lock and the table that its exit
+Where tasks are actors, `pools`, `futures` and `waiting` do the work. Elsewhere the standard library's own code runs over the replaced
+primitives. Its state that is shared by the whole program, or ordered by address, is replaced here: the lock and the table that its exit
 handler uses, the counter in its threads' names, the order in which sets of futures are iterated over and their locks taken.
 """
 
