@@ -45,7 +45,8 @@ def _executor_init(self: ThreadPoolExecutor, *arguments: Any, **options: Any) ->
     _genuine_executor_init(self, *arguments, **options)
     number = _numbers(kernel)
     initialized = options.get("initializer", arguments[2] if len(arguments) > 2 else None) is not None
-    if not pools.begin(kernel, self, None if number == before else number, initialized):
+    modelled = pools.begin(kernel, self, None if number == before else number, initialized)
+    if not modelled and not kernel.learned.daemons:
         kernel.context.setdefault(MADE_IN, []).append(self)  # when it is collected depends on the order in which actors end
 
 
