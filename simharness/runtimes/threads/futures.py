@@ -36,8 +36,8 @@ RESULT = Kind(
     done="result of {detail}",
     calls=("result()",),
 )
-LOOK = Kind(FUTURE, "look", Role.ABOUT_ACTORS, done="look at {detail}", calls=("done()", "running()", "cancelled()"))
-CANCEL = Kind(FUTURE, "cancel", calls=("cancel()",))
+LOOK = Kind(FUTURE, "look", Role.ABOUT_ACTORS, done="look at {detail}")
+CANCEL = Kind(FUTURE, "cancel")
 CALL_BACK = Kind(FUTURE, "add_done_callback", done="add a callback to {detail}", calls=("add_done_callback",))
 
 PENDING, STARTED, CANCELLED = "pending", "running", "cancelled"

@@ -36,7 +36,7 @@ LINE = "_simharness_line"
 """The attribute in which an executor keeps its line of tasks."""
 POOLS = Family("pool", said=False, in_memory=True)
 SUBMIT = Kind(POOLS, "submit", Role.ABOUT_ACTORS, calls=("submit",))
-SHUT = Kind(POOLS, "shutdown", done="shut {detail} down", calls=("shutdown",))
+SHUT = Kind(POOLS, "shutdown", done="shut {detail} down")
 JOIN = Kind(
     *(POOLS, "join", Role.AWAITS),
     blocked="a task of {name} has not ended",

@@ -36,7 +36,7 @@ PUT = Kind(FUTURE, "put", Role.ABOUT_ACTORS, done="put the result")
 HANDLE = Kind(FUTURE, "handle", Role.ABOUT_ACTORS, blocked="{name} is not handled", done="handle the result")
 DONE = Kind(FUTURE, "done", Role.ABOUT_ACTORS, done="the result is handled")
 LOOK = Kind(POOLS, "look", done="look at {detail}")
-TERMINATE = Kind(POOLS, "terminate", done="terminate {detail}", calls=("terminate",))
+TERMINATE = Kind(POOLS, "terminate", done="terminate {detail}")
 RUN, CLOSE, TERMINATED = "RUN", "CLOSE", "TERMINATE"
 _PLAIN = frozenset({list, tuple, range, str, bytes, dict, set, frozenset, deque})
 _FREE = frozenset({"__init__", "__doc__", "__module__", "__dict__", "__weakref__"})
