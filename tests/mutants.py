@@ -50,6 +50,7 @@ GROUPS = {
         "tests/test_random_queues.py",
         "tests/runtimes/test_signals.py",
     ),
+    "pools": ("tests/runtimes/test_pools.py", "tests/test_random_pools.py", "tests/runtimes/test_thread_pools.py"),
     "views": ("tests/test_random_thread_views.py", "tests/runtimes/test_thread_views.py"),
     "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),

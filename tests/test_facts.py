@@ -68,6 +68,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "checks-of",
         "counts-commits",
         "daemons",
+        "handled",
         "impatient",
         "inspected",
         "lifetime",
@@ -90,6 +91,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "trio-steps-cannot-grow",
         "trio-steps-grow",
         "unprotected",
+        "workers-seen",
     ]
     assert sorted(Mode.known) == ["log=points", "trio=batches"]
 

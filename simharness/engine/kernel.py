@@ -92,6 +92,7 @@ class Kernel:
         self.labels = Labels()
         self.context: dict[Any, Any] = {}
         self.when_set_up: list[Callable[[], None]] = []
+        self.when_over: list[Callable[[], None]] = []
         self.after_step: Callable[[], None] | None = None
         self.when_asked: Callable[[list[int]], None] | None = None
         self.failure: Failure | None = None
@@ -144,6 +145,8 @@ class Kernel:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
             self.actor = None
+        for call in self.when_over:
+            call()
         if self.error is not None:
             raise self.error
 
@@ -185,18 +188,26 @@ class Kernel:
             self.cast.waiting.append(actor)
         return actor
 
-    def start(self, actor: Actor, operation: Operation, admit: Callable[[], None]) -> None:
-        """Launch a thread's actor with this step of the current one, unless `admit`, called at its turn, raises; set-up becomes root."""
+    def start(self, actor: Actor, operation: Operation, admit: Callable[[], None], others: Sequence[Actor] = ()) -> None:
+        """Launch a thread's actor with this step of the current one, unless `admit`, called at its turn, raises; set-up becomes root.
+
+        Args:
+            others: further actors that the same step launches.
+        """
         if self.phase == SETUP:
-            self.cast.waiting.remove(actor)
+            for waiting in (actor, *others):
+                self.cast.waiting.remove(waiting)
             self.move_root()
         self.step(operation)
         admit()
-        self._bring_up(actor)
+        born = self.record.n - 1
+        self._bring_up(actor, born)
+        for other in others:
+            self._bring_up(other, born)
 
-    def _bring_up(self, actor: Actor) -> None:
-        """Add an actor as an effect of the last step, and run it to its first scheduling point."""
-        actor.born = self.record.n - 1
+    def _bring_up(self, actor: Actor, born: int) -> None:
+        """Add an actor as an effect of this step, the last, and run it to its first scheduling point."""
+        actor.born = born
         self.register(actor)
         self.greenlets.launch(actor)
 
@@ -237,7 +248,7 @@ class Kernel:
         if restart is not None:
             number = self.labels.count(f"restarts of {process}")
             name = f"{process} (restarted{f' {number}' if number > 1 else ''})"
-            self._bring_up(self.add_actor(name, restart, process=process))
+            self._bring_up(self.add_actor(name, restart, process=process), self.record.n - 1)
 
     def root_may_move(self) -> bool:
         """Whether this is the set-up of a plain function, which becomes an actor as soon as it waits or fails."""
