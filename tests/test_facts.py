@@ -81,6 +81,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "memory-that-steps",
         "memory-within",
         "moved-cursors",
+        "narrow",
         "open-cursors",
         "opened-queue",
         "several-on",

@@ -99,7 +99,7 @@ class Kernel:
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.over = self.dying = self.buried = False
         self.handlers: Handlers | None = None
-        self._turn = self.loop.turn
+        self.turn = self.loop.turn
         self.timed = self.concurrent = self.fair = self.watched = self.checking = self.touched = False
 
     def run(
@@ -173,7 +173,7 @@ class Kernel:
             self.timed = True
         if self.tracing:
             actor.calls = callers()
-        return self._turn(actor)
+        return self.turn(actor)
 
     # Actors
 
@@ -201,11 +201,11 @@ class Kernel:
         self.step(operation)
         admit()
         born = self.record.n - 1
-        self._bring_up(actor, born)
+        self.bring_up(actor, born)
         for other in others:
-            self._bring_up(other, born)
+            self.bring_up(other, born)
 
-    def _bring_up(self, actor: Actor, born: int) -> None:
+    def bring_up(self, actor: Actor, born: int) -> None:
         """Add an actor as an effect of this step, the last, and run it to its first scheduling point."""
         actor.born = born
         self.register(actor)
@@ -236,19 +236,6 @@ class Kernel:
         actor.done.put(self.record.n - 1, True)
         if not actor.daemon and self.learned.daemons and self.record.n and self.record.keys[-1] >> SHIFT == actor.index:
             self.record.amend(ENDING)
-
-    def crash(self, process: str) -> None:
-        """End a process: its code does not run again; what the operating system and SQLite do at its death is done."""
-        for actor in self.cast.crash(process, self.record.n - 1):
-            for resource in self.held_by(actor.name):
-                self.put(resource, None)
-        for hook in self.movers.when_crashed:
-            hook(process)
-        restart: Callable[[], Any] | None = self.context.get("restart", {}).get(process)
-        if restart is not None:
-            number = self.labels.count(f"restarts of {process}")
-            name = f"{process} (restarted{f' {number}' if number > 1 else ''})"
-            self._bring_up(self.add_actor(name, restart, process=process), self.record.n - 1)
 
     def root_may_move(self) -> bool:
         """Whether this is the set-up of a plain function, which becomes an actor as soon as it waits or fails."""
@@ -310,13 +297,6 @@ class Kernel:
         """Release the record of the last execution."""
         self.bury()
         self._begin(Plan(), False)
-
-    def handle(self, actor: Actor, name: str, function: Callable[[], Any], times: int) -> None:
-        """Let a function run at any point of an actor, in this execution: see `Handlers`."""
-        if self.handlers is None:
-            self.handlers = Handlers(self)
-            self._turn = self.handlers.turn
-        self.handlers.add(actor, name, function, times)
 
     def observe(self, after_step: Callable[[], None], when_asked: Callable[[list[int]], None] | None = None) -> None:
         """Have `after_step` called before each choice, and `when_asked` with what is possible there."""
