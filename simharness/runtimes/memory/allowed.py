@@ -30,7 +30,9 @@ ALLOWED = frozenset(root for names in _REASONS for root in names.split())
 TRANSPARENT = frozenset({"trio", "outcome", "sniffio", "pytest_trio", "attr", "attrs"})
 """Their objects' attributes are locations, but what their methods change is a scheduling point, or known to the runtime."""
 TOOLS = frozenset(_TOOLS.split())
-_NAMED: frozenset[tuple[str, str]] = frozenset({("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO")})
+_NAMED: frozenset[tuple[str, str]] = frozenset(
+    {("unittest", "mock"), ("os", "_Environ"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO")}
+)
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})
 _KEEPING_NOTHING = frozenset({("contextlib", "nullcontext"), ("contextlib", "suppress"), ("random", "SystemRandom")})
