@@ -72,6 +72,7 @@ class Scenario:
         self.says_expect = expect is not None
         self.expect: Expectation = "verified" if expect is None else expect
         self.roots: tuple[Any, ...] = (function,)
+        self.release: Callable[[], None] = lambda: None
         self.max_delay = max_delay
         for model in self.matrix.get("faults", ()):
             Faults.of(model)

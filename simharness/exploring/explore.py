@@ -152,6 +152,9 @@ class Explorer:
             rounds.share = proofs.share
             exhausted = rounds.run() or proofs.after(rounds)
         mark.renew()
+        rounds.simulation.settle()
+        if not mark.holds:
+            return exhausted, None
         failing = rounds.tally.first_failure
         if failing is None:
             rounds.repeats.finish(rounds.tally.runs)

@@ -109,7 +109,7 @@ class Executions:
             with warnings.catch_warnings(record=True) as self._heard:
                 yield
         finally:
-            self._clean_up()
+            self.release()
             sys.stdout, sys.stderr, sys.breakpointhook = *self._streams, stops
             vars(self.item).pop("addSubTest", None)
             vars(self.item)["_obj"] = function
@@ -121,7 +121,6 @@ class Executions:
         """Run the test once."""
         kernel = current()
         assert kernel is not None
-        self._clean_up()
         kernel.clock.expires_after(*self._timescales)
         kernel.context[IGNORES] = self._ignores
         self._begin()
@@ -238,7 +237,7 @@ class Executions:
         self._end()
         return trouble
 
-    def _clean_up(self) -> None:
+    def release(self) -> None:
         """Release an execution that could not tear down: pytest's own fixtures are torn down, no code of others is run."""
         if not self._open:
             return

@@ -22,15 +22,29 @@ _import_module = importlib.import_module
 def _virtual_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
     if current() is None or (name in sys.modules and not fromlist and not level):
         return _import(name, globals, locals, fromlist, level)
-    with outside():
-        return _import(name, globals, locals, fromlist, level)
+    before = len(sys.modules)
+    try:
+        with outside():
+            return _import(name, globals, locals, fromlist, level)
+    finally:
+        _imported(before)
 
 
 def _virtual_import_module(name: str, package: str | None = None) -> ModuleType:
     if current() is None:
         return _import_module(name, package)
-    with outside():
-        return _import_module(name, package)
+    before = len(sys.modules)
+    try:
+        with outside():
+            return _import_module(name, package)
+    finally:
+        _imported(before)
+
+
+def _imported(before: int) -> None:
+    kernel = current()
+    if len(sys.modules) != before and kernel is not None:
+        kernel.when_imported()
 
 
 def install(patches: Patches) -> None:

@@ -21,7 +21,8 @@ from simharness.instrument.marks import is_instrumented
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
 from simharness.runtimes.failing import failing
-from simharness.runtimes.memory import names
+from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
@@ -59,6 +60,7 @@ class Simulation:
         self.checked = 0
         self.checks = False
         self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
+        self.heap: Heap | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
 
@@ -89,9 +91,12 @@ class Simulation:
         stack.callback(control.forget, self.kernel)
         control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
         self._watchdog = stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+        stack.callback(self._leave_heap)
         stack.callback(self._collect_last)
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
+        self.heap = Heap()
+        self.kernel.when_imported = self.heap.adopt
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):
@@ -122,7 +127,7 @@ class Simulation:
             self._collect()
         mark = kernel.learned.mark()
         try:
-            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, tracing=recorder is not None)
+            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew)
             if not kernel.abandoned and not kernel.cut and kernel.record.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.record.n} steps; it had at least {len(plan)}")
             if mark.holds:
@@ -142,6 +147,8 @@ class Simulation:
             try:
                 kernel.bury()
             finally:
+                if self.heap is not None:
+                    self.heap.note(shared.of(kernel))
                 control.end_execution(kernel)
                 INTERRUPTS.check()
 
@@ -152,6 +159,25 @@ class Simulation:
         self.kernel.clear()
         gc.collect(generation if generation is not None else 0 if self.executions % COLLECT_ALL_EVERY else 2)
 
+    def _renew(self) -> None:
+        """Give what outlives executions the state that it had before the first one."""
+        if self.world is not None:
+            self.world.release()
+        self.scenario.release()
+        if self.heap is not None and self.heap.put_back():
+            self.kernel.learned.start_over()
+
+    def settle(self) -> None:
+        """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""
+        if self.heap is not None and self.heap.sample():
+            self.kernel.learned.start_over()
+
+    def _leave_heap(self) -> None:
+        heap, self.heap = self.heap, None
+        if heap is not None:
+            heap.sample()
+            heap.put_back()
+
     def _collect_last(self) -> None:
         """Collect what the exploration leaves: the next one looks through everything that there is, garbage too."""
         self._collect(1)
@@ -159,8 +185,6 @@ class Simulation:
 
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
-        if self.world is not None:
-            self.world.release()
         kernel.context["seed"] = self.settings.seed
         kernel.when_set_up.append(lambda: names.settle(kernel))
         self.world = world = World(kernel)
@@ -177,7 +201,7 @@ class Simulation:
         kernel = self.kernel
         steps = shared_memory(kernel)
         if steps is not None:
-            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True)
+            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, True, self._renew)
             raise refuse(kernel, *steps)
 
     def _judge(self) -> Execution:
