@@ -73,6 +73,7 @@ class Scenario:
         self.expect: Expectation = "verified" if expect is None else expect
         self.roots: tuple[Any, ...] = (function,)
         self.release: Callable[[], None] = lambda: None
+        self.keeps: Sequence[str] = ()
         self.max_delay = max_delay
         for model in self.matrix.get("faults", ()):
             Faults.of(model)

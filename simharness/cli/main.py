@@ -118,6 +118,9 @@ def explore(  # typer makes an option of each
     trio_order: Annotated[
         str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
     ] = None,
+    isolation: Annotated[
+        str, typer.Option(metavar="HOW", help="How executions are kept apart: undo, or fork, a process for each (slower).")
+    ] = "undo",
 ) -> None:
     """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
@@ -131,6 +134,7 @@ def explore(  # typer makes an option of each
             seed=seed,
             instrument=tuple(instrument or ()),
             trio_order=trio_order,
+            isolation=isolation,
             reached=html is not None,
         )
         check(strategy, settings)

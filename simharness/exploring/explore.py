@@ -50,6 +50,8 @@ class Reporter(Watcher):
         estimates: whether there is to be an estimate, which takes a little time at each execution, and the time-outs in play.
     """
 
+    keeps = ("timeouts",)
+
     def __init__(self, progress: Progress | None, began: float, estimates: bool) -> None:
         self.progress = progress or Progress()
         self._estimates = estimates
@@ -157,7 +159,9 @@ class Explorer:
             return exhausted, None
         failing = rounds.tally.first_failure
         if failing is None:
-            rounds.repeats.finish(rounds.tally.runs)
+            rounds.finish()
+        else:
+            failing = rounds.failing()
         return exhausted, None if failing is None else counterexample(rounds.simulation, failing, self._keep)
 
     def _keep(self, hand: InHand) -> None:

@@ -68,6 +68,9 @@ class Executions:
         ignored: kinds of exceptions that ended a thread and that the test's filters of warnings ignore.
     """
 
+    KEEPS = ("steps", "passed", "given_up", "ignored")
+    """The attributes that executions change and exploring reads."""
+
     def __init__(self, item: pytest.Function, timescales: Sequence[float] = ()) -> None:
         self.item = item
         self._timescales = tuple(nanoseconds(seconds) for seconds in timescales)

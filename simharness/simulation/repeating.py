@@ -107,6 +107,7 @@ class Repeats:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._account: Account | None = None
+        self._watched = False
         self._next = 1
         self._start = 0
         self._first: Sequence[int] = ()
@@ -115,32 +116,36 @@ class Repeats:
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
         """Run the round's `number`th execution (0: it has no number), under a watch if it is to be repeated."""
-        self._account = None
+        self._account, self._watched = None, False
         if number != self._next:
             return self._simulation.execute(plan, choose, expected)
         self._next = max(SPARSE, 10 * number)
         self._start = len(plan)
         execution, self._account = watched(self._simulation, plan, choose, expected, self._start)
+        self._watched = True
         if number == 1 and execution.status != "cut":
             simulation = self._simulation
             token = tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
             self._case, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
         return execution
 
-    def check(self, execution: Execution, failing: bool) -> None:
-        """Repeat the last execution, if it fails or is one of the samples.
+    def due(self, execution: Execution, failing: bool) -> bool:
+        """Whether the last execution is to be repeated: it fails or is one of the samples."""
+        if self._account is None and failing:
+            self._account = account_of(self._simulation.kernel, execution)
+        return self._account is not None and (not self._watched or execution.status != "abandoned")
+
+    def check(self, execution: Execution) -> None:
+        """Repeat the last execution, which is due.
 
         Raises:
             Nondeterminism: it differs from the first time.
         """
-        if self._account is None and not failing:
-            return
-        simulation, kernel, keys = self._simulation, self._simulation.kernel, execution.keys
-        if self._account is not None:
-            if execution.status != "abandoned":
-                same_again(simulation, keys, self._account, self._start)
+        simulation, kernel, keys, before = self._simulation, self._simulation.kernel, execution.keys, self._account
+        assert before is not None
+        if self._watched:
+            same_again(simulation, keys, before, self._start)
         else:
-            before = account_of(kernel, execution)
             ballast = _ballast()
             again = simulation.execute((), following(kernel, keys, _first_possible))
             del ballast
