@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import io
 import pickle
+from _random import Random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-from _random import Random
 
 from simharness.engine.actors import Failure
 from simharness.errors import Misuse

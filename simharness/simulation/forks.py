@@ -19,7 +19,8 @@ def possible() -> bool:
 
 def apart(work: Callable[[], bytes]) -> tuple[bytes, int]:
     """Do work in a child; return what it returns there, empty if it ends without, and the child's exit status."""
-    assert _fork is not None and _waitpid is not None
+    assert _fork is not None
+    assert _waitpid is not None
     reading, writing = _pipe()
     parent = _getpid()
     with warnings.catch_warnings():

@@ -201,7 +201,7 @@ class Simulation:
         kernel = self.kernel
         steps = shared_memory(kernel)
         if steps is not None:
-            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, True, self._renew)
+            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True, between=self._renew)
             raise refuse(kernel, *steps)
 
     def _judge(self) -> Execution:

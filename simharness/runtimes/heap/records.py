@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import eq, is_
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Protocol
 
 MISSING = object()
@@ -40,9 +40,9 @@ class Record(Protocol):
 class Items:
     """The elements of a list, a `deque` or a `bytearray`."""
 
-    def __init__(self, thing: Any, path: str, base: type) -> None:
+    def __init__(self, thing: Any, path: str, base: Any) -> None:
         self.thing, self.path = thing, path
-        self._base: Any = base
+        self._base = base
         self._saved = list(self._base.__iter__(thing))
 
     def same(self) -> bool:
@@ -64,13 +64,13 @@ class Items:
 class Entries:
     """The keys and values of a dictionary, in their order, and what a `defaultdict` makes the missing ones with."""
 
-    def __init__(self, thing: Any, path: str, base: type) -> None:
+    def __init__(self, thing: Any, path: str, base: Any) -> None:
         self.thing, self.path = thing, path
-        self._base: Any = base
+        self._base = base
         self._factory = getattr(base, "default_factory", None)
         self._makes = self._factory.__get__(thing) if self._factory is not None else None
         self._saved: dict[Any, Any] = dict.copy(thing)
-        self._keys, self._values = list(base.keys(thing)), list(base.values(thing))  # type: ignore[attr-defined]  # a dictionary's class
+        self._keys, self._values = list(base.keys(thing)), list(base.values(thing))
 
     def same(self) -> bool:
         """Whether the keys and values are the same, in the same order."""
@@ -140,7 +140,7 @@ class Attributes:
         self._class = type(thing)
         self._getter = getter
         self._saved: dict[str, Any] = dict(getter.__get__(thing)) if getter is not None else {}
-        self._slots = [(name, member, _held(member, thing)) for name, member in slots.items()]
+        self._slots: list[tuple[str, Any, Any]] = [(name, member, _held(member, thing)) for name, member in slots.items()]
 
     def same(self) -> bool:
         """Whether the attributes are the same."""
@@ -161,7 +161,7 @@ class Attributes:
         if self._getter is not None:
             names = self._getter.__get__(thing)
             lost += dict.values(names)
-            _rebind(names, self._saved)
+            rebind(names, self._saved)
         for _, member, value in self._slots:
             held = _held(member, thing)
             if held is not value:
@@ -243,10 +243,7 @@ class _Some:
     def same(self) -> bool:
         """Whether they have the same values."""
         space = self.thing
-        for name, value in self._saved:
-            if space.get(name, MISSING) is not value:
-                return False
-        return True
+        return all(space.get(name, MISSING) is value for name, value in self._saved)
 
     def put_back(self) -> Any:
         """Bind them as they were."""
@@ -267,110 +264,6 @@ class _Some:
         yield from ((f".{name}", value) for name, value in self._saved if value is not MISSING)
 
 
-class Cell:
-    """A variable of a closure."""
-
-    def __init__(self, thing: Any, path: str) -> None:
-        self.thing, self.path = thing, path
-        self._saved = _in_cell(thing)
-
-    def same(self) -> bool:
-        """Whether the variable has the same value."""
-        return _in_cell(self.thing) is self._saved
-
-    def put_back(self) -> Any:
-        """Bind the variable."""
-        lost = _in_cell(self.thing)
-        if self._saved is MISSING:
-            del self.thing.cell_contents
-        else:
-            self.thing.cell_contents = self._saved
-        return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield the value."""
-        if self._saved is not MISSING:
-            yield "", self._saved
-
-
-class Function:
-    """The default arguments and the attributes of a function."""
-
-    def __init__(self, thing: FunctionType, path: str) -> None:
-        self.thing, self.path = thing, path
-        self._saved = thing.__defaults__, thing.__kwdefaults__
-        self._by_keyword = dict(thing.__kwdefaults__ or {})
-        self._attributes = dict(thing.__dict__)
-
-    def same(self) -> bool:
-        """Whether the default arguments and the attributes are the same."""
-        function = self.thing
-        return (
-            function.__defaults__ is self._saved[0]
-            and function.__kwdefaults__ is self._saved[1]
-            and _alike(function.__kwdefaults__ or {}, self._by_keyword)
-            and _alike(function.__dict__, self._attributes)
-        )
-
-    def put_back(self) -> Any:
-        """Set the default arguments and the attributes."""
-        function = self.thing
-        lost = [function.__defaults__, function.__kwdefaults__, dict(function.__dict__)]
-        function.__defaults__, function.__kwdefaults__ = self._saved
-        if function.__kwdefaults__ is not None:
-            lost.append(dict(function.__kwdefaults__))
-            _rebind(function.__kwdefaults__, self._by_keyword)
-        _rebind(function.__dict__, self._attributes)
-        return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield the default arguments, the attributes and the variables of the closure."""
-        yield from ((f" default {number}", value) for number, value in enumerate(self._saved[0] or ()))
-        yield from ((f" default {name}", value) for name, value in self._by_keyword.items())
-        yield from ((f".{name}", value) for name, value in self._attributes.items())
-        yield from ((f" {name}", cell) for name, cell in zip(self.thing.__code__.co_freevars, self.thing.__closure__ or (), strict=True))
-
-
-class Cache:
-    """What an `lru_cache` remembers: an unbounded one gets its entries back, of a bounded one only an empty state can be restored.
-
-    A bounded one that is not empty at the baseline keeps its entries until an execution adds some; then it is emptied for good.
-    """
-
-    def __init__(self, thing: Any, path: str, held: Iterable[Any]) -> None:
-        self.thing, self.path = thing, path
-        entries: Any = next((one for one in held if type(one) is dict and one is not thing.__dict__), {})
-        self._unbounded = thing.cache_parameters()["maxsize"] is None
-        self._entries = entries
-        self._saved = dict(entries) if self._unbounded else {}
-        if not thing.cache_info().currsize:
-            thing.cache_clear()
-        elif self._unbounded:
-            self.put_back()
-        self._info = thing.cache_info()
-
-    def same(self) -> bool:
-        """Whether it has been neither used nor emptied."""
-        info = self.thing.cache_info()
-        if self._unbounded or not self._info.currsize:
-            return bool(info == self._info)
-        return bool(info.misses == self._info.misses and info.currsize == self._info.currsize)
-
-    def put_back(self) -> Any:
-        """Forget what it has learned since."""
-        lost = dict(self._entries)
-        self.thing.cache_clear()
-        if self._unbounded:
-            self._entries.update(self._saved)
-        self._info = self.thing.cache_info()
-        return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield the function, and what is remembered."""
-        yield "", getattr(self.thing, "__wrapped__", None)
-        yield from (("(…)", value) for value in self._saved.values())
-
-
 def _held(member: Any, thing: Any) -> Any:
     """Return the value of a slot."""
     try:
@@ -379,18 +272,12 @@ def _held(member: Any, thing: Any) -> Any:
         return MISSING
 
 
-def _in_cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return MISSING
-
-
-def _alike(names: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+def alike(names: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether two dictionaries of names have the same values."""
     return len(names) == len(saved) and all(map(is_, names.values(), saved.values())) and list(names) == list(saved)
 
 
-def _rebind(names: dict[str, Any], saved: Mapping[str, Any]) -> None:
+def rebind(names: dict[str, Any], saved: Mapping[str, Any]) -> None:
     """Give a dictionary of names the values that are saved, in place and in the same order."""
     if list(names)[: len(saved)] != list(saved):
         names.clear()
@@ -401,7 +288,8 @@ def _rebind(names: dict[str, Any], saved: Mapping[str, Any]) -> None:
 
 def places_of(cls: type) -> tuple[Any, dict[str, Any]]:
     """Return how the attributes of a class's objects are got without running code of theirs: that of `__dict__`, and the slots."""
-    getter, slots = None, {}
+    getter: Any = None
+    slots: dict[str, Any] = {}
     for base in cls.__mro__:
         for name, member in vars(base).items():
             if name == "__dict__" and getter is None and type(member) in (GetSetDescriptorType, MemberDescriptorType):

@@ -16,15 +16,13 @@ from types import CellType, FunctionType, MappingProxyType, MethodType, ModuleTy
 from typing import Any
 
 from simharness.instrument.marks import HOOKS, announces, is_instrumented
+from simharness.runtimes.heap.functions import Cache, Cell, Function
 from simharness.runtimes.heap.records import (
     CONTAINERS,
     Attributes,
-    Cache,
-    Cell,
     ClassAttributes,
     Elements,
     Entries,
-    Function,
     Items,
     Record,
     Variables,
