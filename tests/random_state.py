@@ -6,7 +6,7 @@ import simharness
 from simharness.settings import Settings
 from tests import kept_state
 
-MOST = 60
+MOST = 24
 
 
 def program(seed):

@@ -345,13 +345,13 @@ def test_a_marker_that_is_wrong_is_an_error_of_the_test_that_says_so(run, marker
 
 FIXTURES = """
 import logging
-MADE = []
+import made
 
 @pytest.fixture(scope="module")
 def bank():
-    MADE.append("bank")
+    made.MADE.append("bank")
     yield "the bank"
-    MADE.append("bank closed")
+    made.MADE.append("bank closed")
 
 @pytest.fixture
 def account(bank, monkeypatch):
@@ -359,7 +359,7 @@ def account(bank, monkeypatch):
     account = Account(200)
     yield account
     with account.lock:
-        MADE.append("account closed")
+        made.MADE.append("account closed")
 
 @pytest.fixture(autouse=True)
 def server():
@@ -372,7 +372,8 @@ def server():
 """
 
 
-def test_fixtures_of_function_scope_are_made_anew_for_each_execution_and_wider_ones_once(run):
+def test_fixtures_of_function_scope_are_made_anew_for_each_execution_and_wider_ones_once(run, pytester):
+    pytester.makepyfile(made="MADE = []")  # in a module that is not instrumented: nothing of it is put back
     result = run(
         FIXTURES
         + """
@@ -393,9 +394,9 @@ def test_all(account, amount, tmp_path, tmp_path_factory, capsys, caplog, reques
 
 def test_afterwards():
     import os
-    assert MADE.count("bank") == 1
-    assert "bank closed" not in MADE
-    assert MADE.count("account closed") > 6
+    assert made.MADE.count("bank") == 1
+    assert "bank closed" not in made.MADE
+    assert made.MADE.count("account closed") > 6
     assert not hasattr(Account, "bank")
     assert "IN_THE_TEST" not in os.environ
 """

@@ -179,8 +179,8 @@ class Rounds:
             Nondeterminism: it differs from the first time.
         """
         self._in_turn(lambda: self.repeats.finish(self.tally.runs))
-        if self._children is not None and self._last is not None:
-            self._again(self._last)
+        if self._children is not None and self._last is not None and (self.tally.runs == 1 or self.tally.cut):
+            self._again(self._last)  # the verdict will say something of it
 
     def failing(self) -> Execution | None:
         """Return the first failure, as an execution of this process."""

@@ -164,8 +164,11 @@ class Simulation:
         if self.world is not None:
             self.world.release()
         self.scenario.release()
-        if self.heap is not None and self.heap.put_back():
-            self.kernel.learned.start_over()
+        if self.heap is not None:
+            if self.heap.put_back():
+                self.kernel.learned.start_over()
+            for path in self.heap.lasting:
+                self.kernel.learned.leaves_out(path)
 
     def settle(self) -> None:
         """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""

@@ -7,7 +7,7 @@ where Python itself calls them. Contents are compared by identity and order: an 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import eq, is_
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Protocol
@@ -49,6 +49,12 @@ class Items:
         """Whether the elements are the same, in the same order."""
         return self._base.__len__(self.thing) == len(self._saved) and all(map(is_, self._base.__iter__(self.thing), self._saved))
 
+    def among(self, keys: Iterable[Any]) -> Record:
+        """Return a record that compares the length and the elements at these indices, and puts all back."""
+        saved = self._saved
+        held = [(key, saved[key]) for key in keys if type(key) is int and key < len(saved)]
+        return _Part(self, lambda thing: self._base.__len__(thing) == len(saved) and all(thing[key] is value for key, value in held))
+
     def put_back(self) -> Any:
         """Replace the elements."""
         lost = list(self._base.__iter__(self.thing))
@@ -82,6 +88,15 @@ class Entries:
             and (self._factory is None or self._factory.__get__(thing) is self._makes)
         )
 
+    def among(self, keys: Iterable[Any]) -> Record:
+        """Return a record that compares the length and the values of these keys, and puts all back."""
+        saved = self._saved
+        held = [(key, saved.get(key, MISSING)) for key in keys if type(key) is str or type(key) is int]
+        get = dict.get
+        return _Part(
+            self, lambda thing: dict.__len__(thing) == len(saved) and all(get(thing, key, MISSING) is value for key, value in held)
+        )
+
     def put_back(self) -> Any:
         """Replace the keys and values."""
         thing, base = self.thing, self._base
@@ -101,6 +116,27 @@ class Entries:
         for key, value in zip(self._keys, self._values, strict=True):
             yield f"[{key!r}]" if type(key) in (str, int) else "[…]", value
             yield "[a key]", key
+
+
+class _Part:
+    """A record of a large container of which only a part is compared."""
+
+    def __init__(self, whole: Record, same: Callable[[Any], bool]) -> None:
+        self.thing, self.path = whole.thing, whole.path
+        self._whole = whole
+        self._same = same
+
+    def same(self) -> bool:
+        """Whether that part is the same."""
+        return self._same(self.thing)
+
+    def put_back(self) -> Any:
+        """Put all of it back."""
+        return self._whole.put_back()
+
+    def leads_to(self) -> Iterator[tuple[str, Any]]:
+        """Yield what all of it leads to."""
+        return self._whole.leads_to()
 
 
 class Elements:
