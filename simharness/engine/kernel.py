@@ -364,6 +364,10 @@ class Kernel:
         """Turn on modes for all executions; call it before the first of them."""
         self.modes.update(modes)
 
+    def call_when_imported(self, call: Callable[[], None]) -> None:
+        """Have this called when an actor has imported modules."""
+        self.when_imported = call
+
     def route_log_lines(self, to: Callable[[Any], None] | None) -> None:
         """Pass the log records of actors to this function, which makes steps of them; None: they are not steps."""
         self.on_log = to

@@ -119,7 +119,7 @@ class Explorer:
         self.strategy = strategy
         self.stop_on_first = stop_on_first
         self.settings = settings
-        self.reached = Reached() if settings.reached else None
+        self.reached = Reached() if settings.reached and settings.isolation != "fork" else None
         self._began = _monotonic()
         limited = settings.max_executions is not None or settings.max_seconds is not None
         self._reporter = Reporter(progress, self._began, limited or progress is not None)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from simharness.engine.actors import Failure
+from simharness.engine.carrying import kept, take
 from simharness.errors import Misuse
 from simharness.places import words_of
 from simharness.simulation.forks import apart, possible
@@ -21,9 +22,8 @@ from simharness.simulation.simulation import Simulation
 from simharness.simulation.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from simharness.exploring.rounds import Rounds
+    from simharness.exploring.rounds import Rounds  # these run a part of its executions; a circle of types only
 
-_OF_KERNEL = ("timed", "concurrent", "touched", "watched", "fair", "cut")
 _OF_SIMULATION = ("checked", "checks", "executions")
 _OF_ROUNDS = ("tally", "strategy", "repeats", "branching", "execution", "_last", "_due")
 
@@ -64,18 +64,13 @@ class Children:
 
     def _packed(self) -> bytes:
         rounds, simulation, kernel = self._rounds, self._rounds.simulation, self._rounds.simulation.kernel
-        scenario, learned = simulation.scenario, dict(vars(kernel.learned))
-        learned["_facts"] = {kind: dict(known) for kind, known in learned["_facts"].items()}
+        scenario = simulation.scenario
         state = {
             "rounds": {name: getattr(rounds, name) for name in _OF_ROUNDS},
             "watcher": {name: getattr(self._watcher, name) for name in self._watcher.keeps},
-            "kernel": {name: getattr(kernel, name) for name in _OF_KERNEL},
             "simulation": {name: getattr(simulation, name) for name in _OF_SIMULATION},
             "scenario": {name: getattr(scenario.function, name) for name in scenario.keeps},
-            "bits": dict(vars(kernel.names)),
-            "faults": dict(kernel.movers.faults),
-            "timescales": kernel.clock.timescales,
-            "learned": learned,
+            "kernel": kept(kernel),
         }
         stream = io.BytesIO()
         try:
@@ -89,17 +84,11 @@ class Children:
         state = _Unpickler(io.BytesIO(data), self._lasting).load()
         if isinstance(state, str):
             raise Misuse(f"isolation='fork': what an execution gives to exploring cannot be sent to another process ({state})")
-        for owner, name in ((rounds, "rounds"), (self._watcher, "watcher"), (kernel, "kernel"), (simulation, "simulation")):
+        for owner, name in ((rounds, "rounds"), (self._watcher, "watcher"), (simulation, "simulation")):
             for attribute, value in state[name].items():
                 setattr(owner, attribute, value)
         vars(simulation.scenario.function).update(state["scenario"])
-        kernel.names._bits.update(state["bits"]["_bits"])
-        kernel.movers.faults.update(state["faults"])
-        kernel.clock.timescales = state["timescales"]
-        facts = state["learned"].pop("_facts")
-        vars(kernel.learned).update(state["learned"])
-        for kind, known in facts.items():
-            kernel.learned._facts[kind].update(known)
+        take(kernel, state["kernel"])
 
 
 class _Pickler(pickle.Pickler):

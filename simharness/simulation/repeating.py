@@ -1,8 +1,9 @@
 """Runs schedules twice: if the two runs differ, the schedule does not decide what happens, and no result can be trusted.
 
 The first execution, every failing one that is reported, and the 100th, 1,000th, 10,000th, … execution are repeated at once; the first one
-is repeated again after the 10th, with those samples, and when exploring is over, to find what changes slowly. The two accounts (`transcript.py`) must be equal. While an execution
-is repeated, memory is laid out differently, so that keys and orders made of addresses differ.
+is repeated again after the 10th, with those samples, and when exploring is over, to find what changes slowly. The two accounts
+(`transcript.py`) must be equal. While an execution is repeated, memory is laid out differently, so that keys and orders made of addresses
+differ.
 """
 
 from __future__ import annotations

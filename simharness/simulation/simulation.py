@@ -96,7 +96,7 @@ class Simulation:
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
         self.heap = Heap()
-        self.kernel.when_imported = self.heap.adopt
+        self.kernel.call_when_imported(self.heap.adopt)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):

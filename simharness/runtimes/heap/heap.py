@@ -53,8 +53,10 @@ class Heap:
         records, objects = self._records, touched.objects
         for key in records.keys() & objects.keys():
             record = records[key]
-            large = isinstance(record, Items | Entries) and len(record.thing) > LARGE
-            self._touched[key] = record.among(objects[key].items) if large else record  # type: ignore[union-attr]  # it is one of the two
+            if isinstance(record, Items | Entries) and record.size > LARGE:
+                self._touched[key] = record.among(objects[key].items)
+            else:
+                self._touched[key] = record
         for key in self._dictionaries.keys() & objects.keys():
             module = self._dictionaries[key]
             self._names.setdefault(module, set()).update(self._spaces[module].changed())

@@ -44,6 +44,7 @@ class Items:
         self.thing, self.path = thing, path
         self._base = base
         self._saved = list(self._base.__iter__(thing))
+        self.size = len(self._saved)
 
     def same(self) -> bool:
         """Whether the elements are the same, in the same order."""
@@ -77,6 +78,7 @@ class Entries:
         self._makes = self._factory.__get__(thing) if self._factory is not None else None
         self._saved: dict[Any, Any] = dict.copy(thing)
         self._keys, self._values = list(base.keys(thing)), list(base.values(thing))
+        self.size = len(self._keys)
 
     def same(self) -> bool:
         """Whether the keys and values are the same, in the same order."""
