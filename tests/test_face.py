@@ -289,14 +289,14 @@ def confirmed(file):
 
 
 def forked():
-    processes = set()
+    ran = []
 
     def runs(world):
-        processes.add(os.getpid())
+        ran.append(1)
         safe(world)
 
-    explored(scenario=runs, isolation="fork")
-    return not processes and explored(scenario=runs).verdict is Verdict.VERIFIED and processes == {os.getpid()}
+    in_children = explored(scenario=runs, isolation="fork").executions
+    return not ran and in_children == explored(scenario=runs).executions < len(ran)
 
 
 def safe(world):

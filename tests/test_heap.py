@@ -83,6 +83,26 @@ def test_an_alias_stays_the_same_object_and_shows_what_is_put_back():
     assert alias == {"a": 1}
 
 
+def test_exploring_starts_over_where_executions_have_begun_with_what_nobody_has_announced():
+    ran = []
+
+    def scenario(world):
+        ran.append(1)
+        cell = world.shared(0, "cell")
+        began_with = sorted(stateful.by_name)
+        if len(ran) == 3:
+            exec("by_name['unannounced'] = 1", vars(stateful))
+        for name in "abc":
+            world.actor(name, cell.set, name)
+
+        @world.at_end
+        def said():
+            world.outcome(tuple(began_with))
+
+    assert simharness.explore(scenario, "dpor", settings=HERE).outcomes == {("a",)}
+    assert stateful.by_name == {"a": 1}
+
+
 # Units
 
 
@@ -127,8 +147,8 @@ def test_containers_are_put_back_in_place_and_in_order(module):
     kinds = {
         "list": [3, 1],
         "deque": collections.deque([3, 1], maxlen=4),
-        "dict": {"b": 1, "a": 2},
-        "ordered": collections.OrderedDict(b=1, a=2),
+        "dict": {"b": 1, "a": 1},
+        "ordered": collections.OrderedDict(b=1, a=1),
         "default": collections.defaultdict(list, b=[1]),
         "set": {3, 1, 2},
         "bytes": bytearray(b"ab"),
@@ -255,14 +275,16 @@ def registry(tmp_path, monkeypatch):
 @pytest.mark.parametrize("late", [False, True])
 def test_a_failure_that_needs_what_an_earlier_execution_has_left_behind_is_no_violation(registry, late):
     def scenario(world):
-        cell = world.shared(not late, "cell")
-        world.actor("a", cell.set, True)
+        cell, other = world.shared(not late, "cell"), world.shared(0, "other")
 
         def register():
             if cell.get():
                 registry.register("it")
 
-        world.actor("b", register)
+        world.actor("a", register)
+        world.actor("b", cell.set, True)
+        world.actor("c", other.set, 1)
+        world.actor("d", other.set, 2)
 
     with pytest.raises(simharness.Nondeterminism, match=r"state left behind: left_registry\.entries, made at .*left_registry\.py:6; "):
         simharness.explore(scenario, settings=HERE)
