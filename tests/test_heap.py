@@ -330,3 +330,25 @@ def test_an_outcome_that_cannot_be_sent_to_another_process_is_misuse():
 
     with pytest.raises(simharness.Misuse, match="isolation='fork': what an execution gives to exploring cannot be sent"):
         simharness.explore(scenario, settings=Settings(isolation="fork"))
+
+
+def test_the_baseline_of_a_module_that_an_execution_imports_is_its_state_after_the_import(tmp_path, monkeypatch):
+    (tmp_path / "imported_late.py").write_text("made = []\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen = []
+
+    def scenario(world):
+        import imported_late
+
+        seen.append(list(imported_late.made))
+        world.actor("a", imported_late.made.append, 1)
+        world.actor("b", imported_late.made.append, 2)
+
+    settings = Settings(instrument=("imported_late",))
+    try:
+        simharness.explore(scenario, settings=settings)
+        assert seen
+        assert not any(seen)
+        assert sys.modules["imported_late"].made == []
+    finally:
+        del sys.modules["imported_late"]

@@ -71,7 +71,6 @@ class Kernel:
         self.open()
         self.modes: set[Mode] = set()
         self.on_log: Callable[[Any], None] | None = None
-        self.when_imported: Callable[[], None] = lambda: None
         self.phase = ENDED
         self._begin(Plan(), False)
 
@@ -372,10 +371,6 @@ class Kernel:
     def turn_on(self, *modes: Mode) -> None:
         """Turn on modes for all executions; call it before the first of them."""
         self.modes.update(modes)
-
-    def call_when_imported(self, call: Callable[[], None]) -> None:
-        """Have this called when an actor has imported modules."""
-        self.when_imported = call
 
     def route_log_lines(self, to: Callable[[Any], None] | None) -> None:
         """Pass the log records of actors to this function, which makes steps of them; None: they are not steps."""

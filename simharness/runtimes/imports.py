@@ -15,6 +15,8 @@ from typing import Any
 from simharness.engine.kernel import current, outside
 from simharness.runtimes.patching import Patches
 
+WHEN_IMPORTED = "when imported"
+"""In a kernel's context: called when modules have been imported."""
 _import = builtins.__import__
 _import_module = importlib.import_module
 
@@ -43,8 +45,8 @@ def _virtual_import_module(name: str, package: str | None = None) -> ModuleType:
 
 def _imported(before: int) -> None:
     kernel = current()
-    if len(sys.modules) != before and kernel is not None:
-        kernel.when_imported()
+    if len(sys.modules) != before and kernel is not None and WHEN_IMPORTED in kernel.context:
+        kernel.context[WHEN_IMPORTED]()
 
 
 def install(patches: Patches) -> None:

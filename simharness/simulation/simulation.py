@@ -22,6 +22,7 @@ from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
 from simharness.runtimes.failing import failing
 from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.trio.order import BATCHES
@@ -96,7 +97,6 @@ class Simulation:
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
         self.heap = Heap()
-        self.kernel.call_when_imported(self.heap.adopt)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):
@@ -189,6 +189,8 @@ class Simulation:
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
         kernel.context["seed"] = self.settings.seed
+        if self.heap is not None:
+            kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))
         self.world = world = World(kernel)
         if recorder is not None:
