@@ -8,6 +8,7 @@ import functools
 import heapq
 import itertools
 import operator
+import random
 import weakref
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ groups = collections.defaultdict(list, {"k": [0]})
 order = collections.OrderedDict(one=1, two=2)
 heap = [5, 7]
 data = bytearray(b"ab")
+drawn = random.Random(1)
 space = SimpleNamespace(n=0)
 counted = collections.Counter("aab")
 wrapped = collections.UserDict(k=1)
@@ -226,6 +228,10 @@ def extend():
     data.extend(b"c")
 
 
+def draw():
+    return int(drawn.random() * 1000)
+
+
 def spaced():
     space.n += 1
     space.new = 1
@@ -348,6 +354,7 @@ def executed():
 
 
 ACTIONS = (
+    draw,
     *(make, bump, create, delete, register, registered_once, deepen, name_it, sort_names, number, wait, group, reorder, push),
     *(extend, spaced, counting, user_dict, chain, instance, options, undo_class, costly, through_alias, swap_attributes),
     *(fill_slots, grow, move, colour, weak, remember, remember_some, default, change_default, close_over, memoise, keep_one),
@@ -366,6 +373,7 @@ def shown():
         "objects": [len(by_object), Counted.alive, vars(Colour.RED).get("note"), vars(with_default), with_default.__defaults__],
         "caches": [remembered.cache_info().currsize, bounded.cache_info(), called.__closure__[0].cell_contents],
         "memo": memoised.__closure__[1].cell_contents,
+        "drawn": hash(drawn.getstate()),
         "made": [made is None, Config.instance is None, config.n],
     }
     return repr(state)

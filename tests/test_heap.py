@@ -333,22 +333,24 @@ def test_an_outcome_that_cannot_be_sent_to_another_process_is_misuse():
 
 
 def test_the_baseline_of_a_module_that_an_execution_imports_is_its_state_after_the_import(tmp_path, monkeypatch):
-    (tmp_path / "imported_late.py").write_text("made = []\n")
+    (tmp_path / "late_package").mkdir()
+    (tmp_path / "late_package" / "__init__.py").write_text("")
+    (tmp_path / "late_package" / "late.py").write_text("made = []\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     seen = []
 
     def scenario(world):
-        import imported_late
+        from late_package import late
 
-        seen.append(list(imported_late.made))
-        world.actor("a", imported_late.made.append, 1)
-        world.actor("b", imported_late.made.append, 2)
+        seen.append(list(late.made))
+        world.actor("a", late.made.append, 1)
+        world.actor("b", late.made.append, 2)
 
-    settings = Settings(instrument=("imported_late",))
     try:
-        simharness.explore(scenario, settings=settings)
-        assert seen
+        simharness.explore(scenario, settings=Settings(instrument=("late_package",)))
+        assert len(seen) > 2
         assert not any(seen)
-        assert sys.modules["imported_late"].made == []
+        assert sys.modules["late_package.late"].made == []
     finally:
-        del sys.modules["imported_late"]
+        for name in ("late_package", "late_package.late"):
+            sys.modules.pop(name, None)

@@ -1,7 +1,7 @@
 """Runs schedules twice: if the two runs differ, the schedule does not decide what happens, and no result can be trusted.
 
 The first execution, every failing one that is reported, and the 100th, 1,000th, 10,000th, … execution are repeated at once; the first one
-is repeated again after the 10th, with those samples, and when exploring is over, to find what changes slowly. The two accounts
+is repeated again after the 30th, with those samples, and when exploring is over, to find what changes slowly. The two accounts
 (`transcript.py`) must be equal. While an execution is repeated, memory is laid out differently, so that keys and orders made of addresses
 differ.
 """
@@ -25,7 +25,7 @@ from simharness.trace.recorder import Recorder
 
 FEW = 3
 """Explorations with fewer executions do not repeat the first one at their end: it has just been repeated."""
-EARLY, SPARSE = 10, 100
+EARLY, SPARSE = 30, 100
 BALLAST = 20
 """How many objects of each kind and size are kept while an execution is repeated."""
 WHAT_TO_DO = (

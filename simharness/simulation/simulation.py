@@ -147,8 +147,8 @@ class Simulation:
             try:
                 kernel.bury()
             finally:
-                if self.heap is not None:
-                    self.heap.note(shared.of(kernel))
+                if self.heap is not None and shared.MEMORY in kernel.context:
+                    self.heap.note(kernel.context[shared.MEMORY])
                 control.end_execution(kernel)
                 INTERRUPTS.check()
 

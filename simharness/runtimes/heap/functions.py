@@ -1,8 +1,9 @@
-"""Records of what functions keep: default arguments, attributes, the variables of closures, and caches."""
+"""Records of what functions keep: default arguments, attributes, the variables of closures, caches, and random numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from random import Random
 from types import FunctionType
 from typing import Any
 
@@ -111,6 +112,26 @@ class Cache:
         """Yield the function, and what is remembered."""
         yield "", getattr(self.thing, "__wrapped__", None)
         yield from (("(…)", value) for value in self._saved.values())
+
+
+class Generator:
+    """The state of a `random.Random`."""
+
+    def __init__(self, thing: Random, path: str) -> None:
+        self.thing, self.path = thing, path
+        self._saved = Random.getstate(thing)
+
+    def same(self) -> bool:
+        """Whether it would draw the same numbers."""
+        return Random.getstate(self.thing) == self._saved
+
+    def put_back(self) -> Any:
+        """Have it draw the same numbers again."""
+        Random.setstate(self.thing, self._saved)
+
+    def leads_to(self) -> Iterator[tuple[str, Any]]:
+        """Yield nothing."""
+        yield from ()
 
 
 def _in_cell(cell: Any) -> Any:

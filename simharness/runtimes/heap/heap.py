@@ -50,6 +50,8 @@ class Heap:
 
     def note(self, touched: Locations) -> None:
         """An execution is over: note which objects and variables it has touched."""
+        if not self._spaces:
+            return
         records, objects = self._records, touched.objects
         for key in records.keys() & objects.keys():
             record = records[key]
@@ -65,6 +67,8 @@ class Heap:
 
     def put_back(self) -> bool:
         """Give what executions have changed its state at the baseline; return whether a sample has found what they have not announced."""
+        if not self._spaces:
+            return False
         found = self._executions == self._next and self.sample()
         if self._executions == self._next:
             self._next *= 2

@@ -12,11 +12,12 @@ import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache, partial
+from random import Random
 from types import CellType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 from simharness.instrument.marks import HOOKS, announces, is_instrumented
-from simharness.runtimes.heap.functions import Cache, Cell, Function
+from simharness.runtimes.heap.functions import Cache, Cell, Function, Generator
 from simharness.runtimes.heap.records import (
     CONTAINERS,
     Attributes,
@@ -54,7 +55,7 @@ class Walk:
     def visit(self) -> None:
         """Visit the instrumented modules that there are now, and what hangs on them."""
         waiting: deque[tuple[str, Any]] = deque()
-        for name in sorted(sys.modules):
+        for name in sorted(_with_hooks()):
             if name not in self.spaces and is_instrumented(name):
                 space = self.spaces[name] = Variables(vars(sys.modules[name]), shown(name), IGNORED)
                 self._seen.add(id(space.space))
@@ -87,6 +88,8 @@ class Walk:
             return (Cache(thing, path, gc.get_referents(thing)),) if is_instrumented(str(thing.__module__)) else ()
         if issubclass(cls, ModuleType):
             return ()
+        if cls is Random:
+            return (Generator(thing, path),)
         return [*_contents(thing, cls, path), *self._attributes(thing, cls, path)]
 
     def _attributes(self, thing: Any, cls: type, path: str) -> Iterable[Record]:
@@ -95,6 +98,11 @@ class Walk:
             self._places[cls] = places_of(cls) if plain and not is_controlled(cls) else None
         places = self._places[cls]
         return () if places is None or places == (None, {}) else (Attributes(thing, path, *places),)
+
+
+def _with_hooks() -> list[str]:
+    """Return the names of the modules that may be instrumented; there may be thousands, so none is asked twice."""
+    return [name for name, module in list(sys.modules.items()) if type(module) is not ModuleType or HOOKS in module.__dict__]
 
 
 class Both:
