@@ -268,6 +268,7 @@ def registry(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     import left_registry
 
+    monkeypatch.setattr(stateful, "registry", left_registry, raising=False)
     yield left_registry
     del sys.modules["left_registry"]
 

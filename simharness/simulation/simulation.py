@@ -66,6 +66,11 @@ class Simulation:
         self._context = ExitStack()
 
     @property
+    def names(self) -> list[str]:
+        """The names of the scenario's own module, and of those that are to be instrumented with all below them."""
+        return [self.scenario.__module__, *self.instrument]
+
+    @property
     def instrumented(self) -> list[str]:
         """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those that were named."""
         modules = dict.fromkeys((self.scenario.__module__, *self.instrument))

@@ -21,7 +21,7 @@ from simharness.authoring.scenario import Scenario
 from simharness.endings import end_with_parent
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.places import Place, is_foreign
-from simharness.runtimes.heap.elsewhere import Outline, differences, outline
+from simharness.runtimes.heap.elsewhere import Outline, differences, outline, uses_others
 from simharness.search import tokens
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
@@ -56,13 +56,14 @@ class Before:
 
     Args:
         simulation: the exploration's, not entered yet.
-        wanted: whether there is to be such a process. Without instrumented modules there is none: nothing is put back by halves then.
+        wanted: whether there is to be such a process. There is none unless instrumented modules use some that are not: only then can
+            something be put back by halves. While it waits, each page that this process writes to is copied once.
     """
 
     def __init__(self, simulation: Simulation, wanted: bool) -> None:
         self._child = 0
         scenario, case, settings = simulation.scenario, simulation.parameters, simulation.settings
-        if not (wanted and possible() and (simulation.instrument or simulation.instrumented)):
+        if not (wanted and possible() and (simulation.instrument or simulation.instrumented) and uses_others(simulation.names)):
             return
         assert _fork is not None
         (asking, self._asking), (self._answering, answering) = _pipe(), _pipe()

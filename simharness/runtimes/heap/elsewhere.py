@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
+from simharness.instrument.loader import is_wanted
 from simharness.instrument.marks import is_instrumented
 from simharness.runtimes.bindings import is_users
 from simharness.runtimes.heap.records import places_of
@@ -44,6 +45,19 @@ def outline() -> tuple[Outline, dict[str, Callable[[], str]]]:
             if isinstance(value, _CONTAINERS) or _is_users_object(value):
                 waiting.append((where, value))
     return texts, later
+
+
+def uses_others(names: Sequence[str]) -> bool:
+    """Whether modules of these names, or below them, have in a variable a module that is another one's, or a thing of it."""
+    for name, module in list(sys.modules.items()):
+        if is_wanted(name, names) and isinstance(module, ModuleType):
+            for value in list(vars(module).values()):
+                other = value.__name__ if type(value) is ModuleType else getattr(type(value), "__module__", None)
+                if isinstance(value, type | FunctionType):
+                    other = value.__module__
+                if isinstance(other, str) and is_users(other) and not is_wanted(other, names):
+                    return True
+    return False
 
 
 def differences(before: Outline, after: Outline) -> list[str]:
