@@ -16,6 +16,7 @@ from simharness.instrument.loader import is_wanted
 from simharness.instrument.marks import is_instrumented
 from simharness.runtimes.bindings import is_users
 from simharness.runtimes.heap.records import places_of
+from simharness.runtimes.memory.allowed import TOOLS, TRANSPARENT
 from simharness.runtimes.memory.kinds import SIMPLE
 
 MOST = 20_000
@@ -30,7 +31,7 @@ def outline() -> tuple[Outline, dict[str, Callable[[], str]]]:
     later: dict[str, Callable[[], str]] = {}
     waiting: deque[tuple[str, Any]] = deque()
     for name in sorted(sys.modules):
-        if is_users(name) and not is_instrumented(name) and isinstance(sys.modules[name], ModuleType):
+        if _is_users(name) and not is_instrumented(name) and isinstance(sys.modules[name], ModuleType):
             waiting.append((name, vars(sys.modules[name])))
     seen: set[int] = set()
     while waiting and len(texts) < MOST:
@@ -55,7 +56,7 @@ def uses_others(names: Sequence[str]) -> bool:
                 other = value.__name__ if type(value) is ModuleType else getattr(type(value), "__module__", None)
                 if isinstance(value, type | FunctionType):
                     other = value.__module__
-                if isinstance(other, str) and is_users(other) and not is_wanted(other, names):
+                if isinstance(other, str) and _is_users(other) and not is_wanted(other, names):
                     return True
     return False
 
@@ -96,4 +97,8 @@ def _parts(thing: Any) -> Iterator[tuple[str, Any, Callable[[], str]]]:
 
 def _is_users_object(value: Any) -> bool:
     kind = value if isinstance(value, type) else type(value)
-    return is_users(kind.__module__) and kind.__module__ != "builtins" and not issubclass(kind, ModuleType | FunctionType)
+    return _is_users(kind.__module__) and kind.__module__ != "builtins" and not issubclass(kind, ModuleType | FunctionType)
+
+
+def _is_users(module: str) -> bool:
+    return is_users(module) and module.partition(".")[0] not in TOOLS | TRANSPARENT
