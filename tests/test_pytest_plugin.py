@@ -345,13 +345,14 @@ def test_a_marker_that_is_wrong_is_an_error_of_the_test_that_says_so(run, marker
 
 FIXTURES = """
 import logging
-import made
+import sys
+sys.made = []  # no instrumented module leads to it: it is not put back
 
 @pytest.fixture(scope="module")
 def bank():
-    made.MADE.append("bank")
+    sys.made.append("bank")
     yield "the bank"
-    made.MADE.append("bank closed")
+    sys.made.append("bank closed")
 
 @pytest.fixture
 def account(bank, monkeypatch):
@@ -359,7 +360,7 @@ def account(bank, monkeypatch):
     account = Account(200)
     yield account
     with account.lock:
-        made.MADE.append("account closed")
+        sys.made.append("account closed")
 
 @pytest.fixture(autouse=True)
 def server():
@@ -372,8 +373,7 @@ def server():
 """
 
 
-def test_fixtures_of_function_scope_are_made_anew_for_each_execution_and_wider_ones_once(run, pytester):
-    pytester.makepyfile(made="MADE = []")  # in a module that is not instrumented: nothing of it is put back
+def test_fixtures_of_function_scope_are_made_anew_for_each_execution_and_wider_ones_once(run):
     result = run(
         FIXTURES
         + """
@@ -394,9 +394,9 @@ def test_all(account, amount, tmp_path, tmp_path_factory, capsys, caplog, reques
 
 def test_afterwards():
     import os
-    assert made.MADE.count("bank") == 1
-    assert "bank closed" not in made.MADE
-    assert made.MADE.count("account closed") > 6
+    assert sys.made.count("bank") == 1
+    assert "bank closed" not in sys.made
+    assert sys.made.count("account closed") > 6
     assert not hasattr(Account, "bank")
     assert "IN_THE_TEST" not in os.environ
 """
