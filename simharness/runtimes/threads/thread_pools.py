@@ -233,6 +233,38 @@ def install(patches: Patches) -> None:
         patches.attribute(module.ThreadPool, "__getattr__", _insides)
 
 
+def _over(genuine: Any, name: str, place: int) -> Any:
+    """Return a method that takes an iterable, at this place among its arguments."""
+
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        jobs = jobs_of(self)
+        if jobs is not None:
+            iterable = options["iterable"] if "iterable" in options else arguments[place]
+            lazy = name != "_map_async" or hasattr(iterable, "__len__")
+            if lazy and type(iterable) not in _PLAIN:
+                refuse(jobs.kernel, f"ThreadPool.{name.removeprefix('_').removesuffix('_async')}", _LAZY, sys._getframe(1))
+        return genuine(self, *arguments, **options)
+
+    return method
+
+
+def _ending(genuine: Any, name: str, state: str) -> Any:
+    """Return a method that ends the pool; `state`: the one that follows, if any."""
+
+    def method(self: Any) -> None:
+        jobs = jobs_of(self)
+        if jobs is None:
+            genuine(self)
+            return
+        if name == "join" and jobs.is_running():
+            raise ValueError("Pool is still running")
+        if state:
+            vars(self)["_state"] = state
+        getattr(jobs, name)()
+
+    return method
+
+
 def _methods(owner: Any, base: Any) -> dict[str, Any]:
     genuine = {name: getattr(owner, name) for name in ("__init__", "_check_running", "_map_async", "imap", "imap_unordered")}
     genuine |= {name: getattr(owner, name) for name in ("close", "join", "terminate")}
@@ -265,39 +297,11 @@ def _methods(owner: Any, base: Any) -> dict[str, Any]:
         elif not jobs.is_running():
             raise ValueError("Pool not running")
 
-    def over(name: str, place: int) -> Any:
-        """Return a method that takes an iterable, at this place among its arguments."""
-
-        def method(self: Any, *arguments: Any, **options: Any) -> Any:
-            jobs = jobs_of(self)
-            if jobs is not None:
-                iterable = options["iterable"] if "iterable" in options else arguments[place]
-                lazy = name != "_map_async" or hasattr(iterable, "__len__")
-                if lazy and type(iterable) not in _PLAIN:
-                    refuse(jobs.kernel, f"ThreadPool.{name.removeprefix('_').removesuffix('_async')}", _LAZY, sys._getframe(1))
-            return genuine[name](self, *arguments, **options)
-
-        return method
-
-    def ending(name: str, state: str) -> Any:
-        def method(self: Any) -> None:
-            jobs = jobs_of(self)
-            if jobs is None:
-                genuine[name](self)
-                return
-            if name == "join" and jobs.is_running():
-                raise ValueError("Pool is still running")
-            if state:
-                vars(self)["_state"] = state
-            getattr(jobs, name)()
-
-        return method
-
     return {
         "__init__": init,
         "_check_running": check_running,
-        **{name: over(name, 1) for name in ("_map_async", "imap", "imap_unordered")},
-        "close": ending("close", CLOSE),
-        "join": ending("join", ""),
-        "terminate": ending("terminate", TERMINATED),
+        **{name: _over(genuine[name], name, 1) for name in ("_map_async", "imap", "imap_unordered")},
+        "close": _ending(genuine["close"], "close", CLOSE),
+        "join": _ending(genuine["join"], "join", ""),
+        "terminate": _ending(genuine["terminate"], "terminate", TERMINATED),
     }
