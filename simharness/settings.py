@@ -11,6 +11,7 @@ from simharness.errors import Misuse
 from simharness.visible import shortened
 
 TRIO_ORDERS = ("any", "batches")
+ISOLATIONS = ("undo", "fork")
 
 
 def check_order(order: str) -> str:
@@ -89,6 +90,8 @@ class Settings:
         instrument: modules, besides the project's, whose reads and writes of shared memory are scheduling points; "test": only the module
             with the scenario or the test, and those that are named beside this word.
         trio_order: "any" or "batches", instead of the scenario's.
+        isolation: "undo": what an execution has changed in instrumented modules is put back before the next one. "fork": each execution has
+            a process of its own, which takes a few milliseconds longer.
         reached: record which lines run, and report the scheduling points that were never reached.
     """
 
@@ -105,6 +108,7 @@ class Settings:
     confirm: bool = True
     instrument: tuple[str, ...] = ()
     trio_order: str | None = None
+    isolation: str = "undo"
     reached: bool = False
 
     def __post_init__(self) -> None:
@@ -116,6 +120,8 @@ class Settings:
                 raise Misuse(f"{name}={shortened(repr(value))}: it must be {need}")
         if self.trio_order is not None:
             check_order(self.trio_order)
+        if self.isolation not in ISOLATIONS:
+            raise Misuse(f"isolation={shortened(repr(self.isolation))}: it must be one of {', '.join(ISOLATIONS)}")
         if self.proof is not None:
             Proof.of(self.proof)
         for name in self.instrument:

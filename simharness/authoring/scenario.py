@@ -48,6 +48,8 @@ class Scenario:
         log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
         says_expect: whether the author says which verdict is expected.
         roots: the functions from which the scenario's code can be found without running it.
+        release: called between executions, to release what the last one has left open.
+        keeps: the attributes of the function that executions change and exploring reads.
         takes_world: whether the function takes a world; if not, it is the root actor itself.
     """
 
@@ -76,6 +78,8 @@ class Scenario:
         self.says_expect = expect is not None
         self.expect: Expectation = "verified" if expect is None else expect
         self.roots: tuple[Any, ...] = (function,)
+        self.release: Callable[[], None] = lambda: None
+        self.keeps: Sequence[str] = ()
         self.max_delay = max_delay
         for model in self.matrix.get("faults", ()):
             Faults.of(model)

@@ -109,12 +109,14 @@ class Kernel:
         choose: Chooser = first,
         expected: tuple[Sequence[int], Sequence[int]] = ((), ()),
         tracing: bool = False,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
         """Run one execution: set it up by calling `prepare`, follow `plan`, then ask `choose`; the attributes hold the result.
 
         Args:
             expected: the footprints (reads, writes) of the steps of `plan` except the last, where they are known.
             tracing: also keep what a timeline needs.
+            between: called when the last execution has been released and this one has not begun.
 
         Raises:
             Nondeterminism: a step of the plan has another footprint than expected.
@@ -122,6 +124,7 @@ class Kernel:
         """
         self.bury()
         self._begin(Plan(plan, choose, expected), tracing)
+        between()
         self.greenlets.hub, self.phase = getcurrent(), SETUP
         if _active:
             raise Misuse("an exploration inside an exploration: explore from outside of actors, scenarios and checks")

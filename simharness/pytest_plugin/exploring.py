@@ -95,6 +95,7 @@ class Exploration:
         self._body = Executions(item, options.timescales)
         self._scenario = Scenario(self._body, max_delay=options.max_delay, allow_deadlock=options.allow_deadlock)
         self._scenario.name = self._scenario.address = name_of(item)
+        self._scenario.release, self._scenario.keeps = self._body.release, Executions.KEEPS
         fixtures = [definitions[-1].func for definitions in item._fixtureinfo.name2fixturedefs.values() if definitions]
         self._scenario.roots = (item.function, *fixtures)
         self._scenario.__module__ = memory.instrument(item)

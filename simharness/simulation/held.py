@@ -115,6 +115,10 @@ class Held:
             with contextlib.suppress(OSError):
                 _write(self.file, b".\n")
 
+    def forked(self) -> None:
+        """This process was forked from one that was watched: it has no timer of its own."""
+        self._timer = None
+
     def end(self) -> None:
         """Stop watching."""
         if self.ends:

@@ -25,7 +25,9 @@ from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
 from simharness.runtimes.failing import failing
-from simharness.runtimes.memory import names
+from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.imports import WHEN_IMPORTED
+from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
@@ -72,8 +74,14 @@ class Simulation:
         self.project = of_root(scenario.project) if scenario.project else None
         self.narrow = WORD in names
         self._narrowed: ExitStack | None = None
+        self.heap: Heap | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the modules that are to be instrumented, with all below them."""
+        return [self.scenario.__module__, *self.instrument, *self.in_project]
 
     @property
     def instrumented(self) -> list[str]:
@@ -112,9 +120,11 @@ class Simulation:
         stack.callback(control.forget, self.kernel)
         control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
         self._watchdog = stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+        stack.callback(self._leave_heap)
         stack.callback(self._collect_last)
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
+        self.heap = Heap()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):
@@ -147,7 +157,7 @@ class Simulation:
             self._collect()
         mark = kernel.learned.mark()
         try:
-            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, tracing=recorder is not None)
+            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew)
             if not kernel.abandoned and not kernel.cut and kernel.record.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.record.n} steps; it had at least {len(plan)}")
             if mark.holds:
@@ -167,6 +177,8 @@ class Simulation:
             try:
                 kernel.bury()
             finally:
+                if self.heap is not None and shared.MEMORY in kernel.context:
+                    self.heap.note(kernel.context[shared.MEMORY])
                 control.end_execution(kernel)
                 INTERRUPTS.check()
 
@@ -189,6 +201,28 @@ class Simulation:
         self.kernel.clear()
         gc.collect(generation if generation is not None else 0 if self.executions % COLLECT_ALL_EVERY else 2)
 
+    def _renew(self) -> None:
+        """Give what outlives executions the state that it had before the first one."""
+        if self.world is not None:
+            self.world.release()
+        self.scenario.release()
+        if self.heap is not None:
+            if self.heap.put_back():
+                self.kernel.learned.start_over()
+            for path in self.heap.lasting:
+                self.kernel.learned.leaves_out(path)
+
+    def settle(self) -> None:
+        """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""
+        if self.heap is not None and self.heap.sample():
+            self.kernel.learned.start_over()
+
+    def _leave_heap(self) -> None:
+        heap, self.heap = self.heap, None
+        if heap is not None:
+            heap.sample()
+            heap.put_back()
+
     def _collect_last(self) -> None:
         """Collect what the exploration leaves: the next one looks through everything that there is, garbage too."""
         self._collect(1)
@@ -196,9 +230,9 @@ class Simulation:
 
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
-        if self.world is not None:
-            self.world.release()
         kernel.context["seed"] = self.settings.seed
+        if self.heap is not None:
+            kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))
         self.world = world = World(kernel)
         if recorder is not None:
@@ -214,7 +248,7 @@ class Simulation:
         kernel = self.kernel
         steps = shared_memory(kernel)
         if steps is not None:
-            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True)
+            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True, between=self._renew)
             raise refuse(kernel, *steps)
 
     def _judge(self) -> Execution:
