@@ -542,12 +542,14 @@ def takes(world):
 """
 
 
-def test_the_environment_of_the_process_is_a_location(monkeypatch):
+@pytest.mark.parametrize("look", [lambda name: os.environ[name], os.environ.get, os.getenv])
+def test_the_environment_of_the_process_is_a_location(monkeypatch, look):
     def scenario(world):
         monkeypatch.setenv("SIMHARNESS_N", "0")
 
         def bump():
-            os.environ["SIMHARNESS_N"] = str(int(os.environ["SIMHARNESS_N"]) + 1)
+            before = look("SIMHARNESS_N")
+            os.environ["SIMHARNESS_N"] = str(int(before) + 1)
 
         world.actor("a", bump)
         world.actor("b", bump)
