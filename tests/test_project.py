@@ -119,6 +119,7 @@ def test_the_root_is_the_nearest_folder_with_a_projects_file_or_the_files_own(tm
     assert root_of(str(inner / "x.py")) == str(tmp_path / "a")
 
 
+@pytest.mark.alone
 def test_functions_have_their_own_code_again_after_the_exploration(shop):
     folder, name = shop
     tickets = __import__(f"{name}.tickets", fromlist=["Tickets"])

@@ -12,7 +12,7 @@ import importlib
 import importlib.abc
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -50,6 +50,9 @@ class Project:
         self.root = os.path.realpath(root)
         self._folders: dict[str, bool] = {}
         self._codes: dict[str, Codes | None] = {}
+        self._changed: list[tuple[FunctionType, CodeType, CodeType]] = []
+        self._rewritten: set[str] = set()
+        self._awaited = False
         self._blocks = 0
 
     def has(self, file: str | None) -> bool:
@@ -85,32 +88,35 @@ class Project:
         return [name for name, module in self._imported().items() if announces(vars(module))]
 
     @contextmanager
-    def announcing(self, besides: Collection[str] = ()) -> Iterator[None]:
+    def announcing(self, besides: Collection[str] = (), later: Callable[[Callable[[], None]], None] | None = None) -> Iterator[None]:
         """A block in which the project's modules announce their accesses, those that are imported in it, too.
 
         Args:
             besides: modules that do not, such as those of other tests.
+            later: has a function called later, which gives the functions their own code again; default: at the end of the block. To look for
+                all functions takes long, so it is done once for the blocks until then.
         """
         if self._blocks:
             yield
             return
         finder = _Finder(self, besides)
-        changed: list[tuple[FunctionType, CodeType, CodeType]] = []
         announced = set(self.modules())
         self._blocks += 1
         sys.meta_path.insert(0, finder)
         try:
-            self._begin(besides, changed)
+            self._begin(besides)
             yield
         finally:
             self._blocks -= 1
             sys.meta_path.remove(finder)
-            for function, before, after in changed:
-                if function.__code__ is after:
-                    function.__code__ = before
             for name in self.modules():
                 if name not in announced:
                     vars(sys.modules[name])[HOOKS] = _hooks("silent")
+            if later is None:
+                self._restore()
+            elif self._rewritten and not self._awaited:
+                self._awaited = True
+                later(self._restore)
 
     @contextmanager
     def rewriting(self) -> Iterator[None]:
@@ -122,20 +128,30 @@ class Project:
         finally:
             sys.meta_path.remove(finder)
 
-    def _begin(self, besides: Collection[str], changed: list[tuple[FunctionType, CodeType, CodeType]]) -> None:
+    def _begin(self, besides: Collection[str]) -> None:
         codes: dict[int, Codes] = {}
         for name, module in self._imported().items():
             space = vars(module)
             if name in besides or announces(space):
                 continue
             known = self._codes_of(name, module) if HOOKS not in space or name in self._codes else None
-            if known is not None:
+            if known is not None and name not in self._rewritten:
                 codes[id(space)] = known
+                self._rewritten.add(name)
             if known is not None or HOOKS in space:
                 space[HOOKS] = _hooks("hooks")
         for function, before, after in functions_of(codes) if codes else ():
             function.__code__ = after
-            changed.append((function, before, after))
+            self._changed.append((function, before, after))
+
+    def _restore(self) -> None:
+        """Give the functions their own code again."""
+        for function, before, after in self._changed:
+            if function.__code__ is after:
+                function.__code__ = before
+        self._changed.clear()
+        self._rewritten.clear()
+        self._awaited = False
 
     def _codes_of(self, name: str, module: ModuleType) -> Codes | None:
         if name not in self._codes:

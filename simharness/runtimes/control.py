@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from _thread import LockType, allocate_lock
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,6 +69,17 @@ class _Installed:
         finally:
             _release(self._lock)
 
+    def afterwards(self, restore: Callable[[], None]) -> None:
+        """Have a function called when the replacements are undone; at once if there are none."""
+        _acquire(self._lock)
+        try:
+            if self._patches is not None:
+                self._patches.afterwards(restore)
+                return
+        finally:
+            _release(self._lock)
+        restore()
+
 
 _installed = _Installed()
 
@@ -87,6 +98,11 @@ def installed() -> Iterator[None]:
     finally:
         with INTERRUPTS.held(closed=True):
             _installed.leave()
+
+
+def afterwards(restore: Callable[[], None]) -> None:
+    """Have a function called when the replacements are undone; at once if there are none."""
+    _installed.afterwards(restore)
 
 
 def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:

@@ -113,7 +113,7 @@ class Simulation:
             stack.enter_context(importing(self.instrument))
         if self.project is not None:
             if not self.narrow:
-                stack.enter_context(self.project.announcing(self.scenario.besides))
+                stack.enter_context(self.project.announcing(self.scenario.besides, control.afterwards))
             stack.callback(self._widen)
         stack.enter_context(control.installed())
         stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
