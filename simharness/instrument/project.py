@@ -93,8 +93,8 @@ class Project:
 
         Args:
             besides: modules that do not, such as those of other tests.
-            later: has a function called later, which gives the functions their own code again; default: at the end of the block. To look for
-                all functions takes long, so it is done once for the blocks until then.
+            later: has a function called later, which gives the functions their own code again; default: at the end of the block. To look
+                for all functions takes long, so it is done once for the blocks until then.
         """
         if self._blocks:
             yield
