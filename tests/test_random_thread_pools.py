@@ -166,7 +166,7 @@ def compare(seed, most):
 
 def test_random_programs_have_the_outcomes_of_the_genuine_loops():
     with control.installed():
-        assert sum(compare(seed, 100) for seed in range(50)) > 15
+        assert sum(compare(seed, 100) for seed in range(30)) > 8
 
 
 @pytest.mark.long
