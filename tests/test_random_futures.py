@@ -32,6 +32,7 @@ class Things:
         self.cell = world.shared(0, "cell")
         self.futures = (Future(), Future())
         self.pools = {}
+        self.number = world.shared(0, "submitted")  # written and read in the steps that use the list, which nobody sees
         self.submitted = []
         self.event = threading.Event()
         self.timer = threading.Timer(1.0, self.event.set)
@@ -69,9 +70,9 @@ class Things:
             "callback": lambda: future.add_done_callback(lambda done: self.cell.add(1)),
             "wait": lambda: len(concurrent.futures.wait(self.futures, 1.0, concurrent.futures.FIRST_COMPLETED).done),
             "as completed": lambda: sum(1 for _ in concurrent.futures.as_completed(self.futures, 1.0)),
-            "submit": lambda: self.submitted.append(pool.submit(self.cell.add, 1 + which)) if pool else self.cell.get(),
-            "result of submitted": lambda: self.submitted[-1].result() if self.submitted else None,
-            "cancel submitted": lambda: self.submitted[-1].cancel() if self.submitted else None,
+            "submit": lambda: self.submit(pool.submit(self.cell.add, 1 + which)) if pool else self.cell.get(),
+            "result of submitted": lambda: self.submitted[-1].result() if self.number.get() else None,
+            "cancel submitted": lambda: self.submitted[-1].cancel() if self.number.get() else None,
             "shut down": lambda: pool.shutdown(wait=bool(which)) if pool else None,
             "map": lambda: list(pool.map(abs, [-which])) if pool else None,
             "start timer": self.timer.start,
@@ -96,6 +97,10 @@ class Things:
             "take once": lambda: once.get(timeout=1.0),
         }
         return calls[what]()
+
+    def submit(self, future):
+        self.number.add(1)
+        self.submitted.append(future)
 
     def wait_for(self, timeout):
         with self.condition:
@@ -150,4 +155,4 @@ def test_random_programs_over_futures_and_timers_come_to_the_same_with_and_witho
 @pytest.mark.parametrize("first", range(20_000, 21_000, 200))
 def test_many_random_programs_over_futures_and_timers_come_to_the_same_with_and_without_reduction(first):
     with control.installed():
-        assert sum(compare(seed, 1_200) for seed in range(first, first + 200)) > 80
+        assert sum(compare(seed, 1_200) for seed in range(first, first + 200)) > 60
