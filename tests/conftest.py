@@ -24,7 +24,6 @@ SHARES = {
     "test_random_pools.py": 4,
     "test_random_state.py": 5,
     "test_handlers.py": 2,
-    "test_opcode_oracle.py": 2,
     "test_random_thread_pools.py": 2,
     "test_endings.py": 3,
 }
