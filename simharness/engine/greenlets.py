@@ -73,6 +73,7 @@ class Greenlets:
 
     def _end(self, actor: Actor) -> greenlet:
         self._leaving.leave(actor)
+        self._kernel.polling.ended(actor)
         after = self._after(actor)
         body = actor.greenlet
         assert body is not None

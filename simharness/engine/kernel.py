@@ -27,6 +27,7 @@ from simharness.engine.movers import Movers
 from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource
 from simharness.engine.phases import ENDED, INSPECTING, RUNNING, SETUP
 from simharness.engine.plan import Chooser, Plan, first
+from simharness.engine.polling import Polling
 from simharness.engine.record import Record
 from simharness.engine.workspace import Workspace
 from simharness.errors import Misuse
@@ -54,6 +55,7 @@ class Kernel:
         context: what runtimes keep for one execution.
         actor, key: the actor that moves, and its choice.
         phase: RUNNING, SETUP, INSPECTING or ENDED.
+        patience: how many steps an execution makes before somebody looks why it is so long.
         failure, error: the first thing that went wrong in the program; the exception that ends the execution and that `run` raises.
         cut, abandoned, over: how the execution was ended, if not by its actors.
     """
@@ -67,6 +69,7 @@ class Kernel:
         self.clock = Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
         self.workspace = Workspace()
+        self.polling = Polling(self)
         self.open()
         self.modes: set[Mode] = set()
         self.on_log: Callable[[Any], None] | None = None
@@ -77,7 +80,6 @@ class Kernel:
         """Make what `close` releases."""
         self.greenlets = Greenlets(self)
         self.loop = Loop(self)
-        self._turn = self.loop.turn
 
     def _begin(self, plan: Plan, tracing: bool) -> None:
         self.thread = get_ident()
@@ -86,6 +88,8 @@ class Kernel:
         self.record = Record(tracing)
         self.cast = Cast()
         self.movers.begin(self.record, self.cast)
+        self._turn = self.polling.turn if self.polling.begin() else self.loop.turn
+        self.patience = self.polling.first_search
         self.actor: Actor | None = None
         self.key = self.inspected = 0
         self.resources: dict[str, Resource] = {}

@@ -105,8 +105,17 @@ class Movers:
         if any(operation.due is not None for operation in (*self._record.operations, *waiting)):
             return True  # its deadlines depend on states, and other actors may have postponed them
         latest = now + self.clock.max_delay - lateness
-        deadlines = (*self._record.deadlines, *(actor.deadline for actor in actors))
-        return any(deadline is not None and now < deadline < latest for deadline in deadlines)
+        coming = [
+            deadline
+            for deadline in (*self._record.deadlines, *(actor.deadline for actor in actors))
+            if deadline is not None and now < deadline
+        ]
+        if not coming:
+            return False
+        if min(coming) >= latest:
+            self.clock.refuse(min(coming) - now)
+            return False
+        return True
 
     def wall(self) -> int:
         """Return the wall clock, in nanoseconds since 1970."""

@@ -155,12 +155,15 @@ class Rounds:
         """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
+        kernel.polling.looked_for = self._strategy_name != "exhaustive"
         if strategy.counted:
             execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
         else:
             execution = self.repeats.execute(0, plan, strategy.choose, strategy.expected())
+        kernel.polling.looked_for = False
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
+        kernel.polling.settle()
         if not strategy.counted:
             tally.sampled += 1
         elif strategy.exhausts or execution.status != "abandoned":

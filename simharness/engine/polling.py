@@ -1,0 +1,143 @@
+"""Which actors wait by looking again and again, and whether what is left out of their loops can matter to others.
+
+Whether an actor polls is suspected in executions that become long, and learned; only the turns of such actors are examined, so other
+programs pay nothing. What would make leaving turns out wrong (`settle`) is looked for in every execution, and learned, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from simharness.engine.actors import SHIFT, Actor
+from simharness.engine.kinds import Role
+from simharness.engine.looks import LockInTurn, LockSeen, Polls, PollsInTime, TimeMatters, UnseenChange
+from simharness.engine.operations import CHECKED, ENDING, Operation
+from simharness.engine.turns import Proof, Turns, takes_lock
+
+if TYPE_CHECKING:
+    from simharness.engine.kernel import Kernel  # a part of the kernel; a circle of types only
+
+LONG = 24
+"""After so many steps, and so many more, an execution is searched for actors that repeat themselves."""
+REPEATED = 3
+"""How often an actor makes the same step, without writing anything, before it is suspected."""
+WINDOW = 200
+
+
+class Polling:
+    """The part of a kernel that deals with polling.
+
+    Attributes:
+        looked_for: whether long executions are searched; not in the search that serves as an oracle, nor in replays.
+        prove: makes what examines byte code; without it no turn counts.
+        periods: the sum of the periods of the timed loops in which actors of this execution waited.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._known = kernel.learned.of(Polls)
+        self._turns: dict[Actor, Turns | None] = {}
+        self.looked_for = False
+        self.prove: Callable[[], Proof] | None = None
+        self.periods = 0
+
+    def begin(self) -> bool:
+        """An execution begins; return whether the steps of actors come here."""
+        self._turns.clear()
+        self.periods = 0
+        return bool(self._known) and self.prove is not None
+
+    @property
+    def first_search(self) -> int:
+        """The number of steps after which an execution is searched for the first time."""
+        return min(LONG, self._kernel.max_steps) if self.looked_for else self._kernel.max_steps
+
+    def turn(self, actor: Actor) -> int:
+        """Make an actor's pending step, perhaps after waiting."""
+        turns = self._turns.get(actor)
+        if turns is None:
+            if actor.name not in self._known or actor.host is not actor or actor.absorbs is not None or actor in self._turns:
+                self._turns[actor] = None
+                return self._kernel.loop.turn(actor)
+            if UnseenChange(actor.name) in self._kernel.learned or self.prove is None:
+                self._turns[actor] = None
+                return self._kernel.loop.turn(actor)
+            turns = self._turns[actor] = Turns(self._kernel, actor, self.prove())
+        return turns.step()
+
+    def ended(self, actor: Actor) -> None:
+        """An actor has ended."""
+        turns = self._turns.get(actor)
+        if turns is not None:
+            turns.stop()
+
+    # Suspicion
+
+    def too_long(self) -> bool:
+        """Search an execution that has become long; return whether it has to end here."""
+        kernel = self._kernel
+        if kernel.record.n >= kernel.max_steps:
+            kernel.cut = True
+            return True
+        kernel.patience = min(kernel.patience + LONG, kernel.max_steps)
+        for actor in list(kernel.cast.actors.values()):
+            if actor.name not in self._known and self._repeats(actor):
+                kernel.learned.learn(Polls(actor.name))
+                kernel.abandoned = True
+        return kernel.abandoned
+
+    def _repeats(self, actor: Actor) -> bool:
+        """Whether an actor has made the same step several times since it last wrote anything."""
+        record = self._kernel.record
+        made: Counter[tuple[object, int, int]] = Counter()
+        for m in range(record.n - 1, max(-1, record.n - WINDOW), -1):
+            if record.keys[m] >> SHIFT == actor.index:
+                operation = record.operations[m]
+                written = record.writes[m] & ~(actor.mark | CHECKED | ENDING)
+                if written and not takes_lock(operation, written):
+                    return False
+                made[operation.kind, record.reads[m], record.writes[m]] += 1
+                if made[operation.kind, record.reads[m], record.writes[m]] >= REPEATED:
+                    return True
+        return False
+
+    # What others can notice
+
+    def settle(self) -> None:
+        """An execution is over and its races are known: learn what makes leaving turns out wrong."""
+        kernel = self._kernel
+        learned = kernel.learned
+        if not self._known:
+            return
+        self._turns.clear()
+        if PollsInTime() in learned and TimeMatters() not in learned and self._time_matters():
+            learned.learn(TimeMatters())
+        seen = learned.of(LockSeen)
+        for lock in learned.of(LockInTurn):
+            if lock not in seen and self._is_seen(kernel.names.bit(lock)):
+                learned.learn(LockSeen(lock))
+
+    def _time_matters(self) -> bool:
+        """Whether anybody reads a clock, or actors could not be late although they could be if loops had taken their turns."""
+        kernel = self._kernel
+        clock = kernel.clock
+        refused = clock.refused
+        if clock.asked or any(operation.kind.role is Role.READS_CLOCK for operation in kernel.record.operations):
+            return True
+        return clock.max_delay > 0 and refused is not None and refused < clock.max_delay + self.periods
+
+    def _is_seen(self, bit: int) -> bool:
+        """Whether a step of this execution depends on whether a lock is held, without waiting for it."""
+        kernel = self._kernel
+        if kernel.learned.checked & bit:
+            return True
+        waiting = (actor.pending for actor in kernel.cast.actors.values() if actor.pending is not None)
+        return any(_sees(operation, bit) for operation in (*kernel.record.operations, *waiting))
+
+
+def _sees(operation: Operation, bit: int) -> bool:
+    if operation.writes_when is not None and operation.resource is not None and operation.resource.bit & bit:
+        return True
+    return operation.kind.name == "locked" and bool(operation.reads & bit)

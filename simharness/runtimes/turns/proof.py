@@ -1,0 +1,338 @@
+"""Examines the byte code that an actor runs between its steps, as it runs: whether it can have changed more than local variables.
+
+It sees every instruction of Python code, and every call. Only instructions that move values, jump, compare or load pass, and calls of
+Python code, which is examined in turn, of primitives, and of a few functions in C. A step between them says itself what it reads and writes.
+In code that is not instrumented memory is also read without a step: such reads are kept, so that a change of theirs is noticed
+(`UnseenChange`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from sys import setprofile, settrace
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from typing import Any
+
+from simharness.engine.turns import ATOMS, Segment
+from simharness.instrument.marks import HOOKS
+from simharness.places import is_ours
+from simharness.runtimes.turns.insides import Does, Instruction, at, instructions
+
+_UNKNOWN = object()
+_ATOM = True
+"""Stands for a value of an immutable type."""
+_GENERATORS = 0x20 | 0x80 | 0x200
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque, str, bytes, range)
+_PURE = frozenset({isinstance, issubclass, callable, id, len, bool, int, float, str, repr, hash, abs, min, max})
+_PURE_TYPES = frozenset({bool, int, float, str, bytes, type})
+_READERS = frozenset({"index", "count", "copy", "get", "keys", "values", "items", "issubset", "issuperset", "isdisjoint", "__contains__", "__len__"})
+_FILES = ("runtimes/threads/", "runtimes/memory/", "runtimes/sqlite/", "engine/")
+_NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep")
+_STANDING_IN = tuple(f"runtimes/memory/{name}.py" for name in ("calls", "foreign", "on_opaque", "operators", "halfway"))
+"""Where functions are defined that stand in for others; each has that as its variable `function`."""
+_IMPURE_HOOKS = frozenset({"store", "update", "assigned", "augmented", "passing"})
+
+
+class _Running:
+    """A frame that is examined."""
+
+    __slots__ = ("before", "code", "lowest", "made", "pending", "seen", "top")
+
+    def __init__(self, frame: FrameType) -> None:
+        self.code = instructions(frame.f_code)
+        self.seen = HOOKS in frame.f_globals
+        self.pending = False
+        self.top: Any = _UNKNOWN
+        self.lowest = 1 << 30
+        self.made: dict[int, int] = {}
+        self.before = Does.NOTHING
+
+
+class Examined:
+    """A proof (`simharness.engine.turns.Proof`)."""
+
+    def __init__(self) -> None:
+        self._frames: dict[FrameType, _Running] = {}
+        self._number = 0
+        self._others: tuple[Any, Any] | None = None
+        self._begin()
+        self._harmless = False
+
+    def _begin(self) -> None:
+        self._harmless = True
+        self._since: int | None = None
+        self._unseen: list[Callable[[], bool]] = []
+
+    # The protocol
+
+    def start(self, frame: FrameType | None) -> None:
+        """Examine what the frame, and those that called it, do from here on."""
+        frames = self._frames
+        while frame is not None:
+            if not is_ours(frame.f_code.co_filename):
+                if frame not in frames:
+                    frames[frame] = _Running(frame)
+                    if frame.f_code.co_flags & _GENERATORS:
+                        self._harmless = False
+                frame.f_trace_lines, frame.f_trace_opcodes = False, True
+                frame.f_trace = self._local
+            frame = frame.f_back
+        self._others = sys.gettrace(), sys.getprofile()
+        setprofile(self._profiled)
+        settrace(self._called)
+
+    def stop(self) -> None:
+        """Stop examining, until the next start."""
+        if self._others is not None:
+            trace, profile = self._others
+            self._others = None
+            settrace(trace)
+            setprofile(profile)
+
+    def segment(self) -> Segment:
+        """Return what has been seen since the last call of this method."""
+        self._number += 1
+        lowest = {}
+        for frame, running in self._frames.items():
+            if running.lowest < 1 << 30:
+                lowest[frame] = running.lowest
+                running.lowest = 1 << 30
+        result = Segment(self._harmless, self._since, lowest, self._unseen)
+        self._begin()
+        return result
+
+    def below(self, code: CodeType, offset: int) -> Sequence[bool]:
+        """For each value on the stack below the operands of an instruction, return whether it is the same whenever that is reached."""
+        instruction = at(code, offset)
+        return instruction.below if instruction is not None else ()
+
+    def forget(self) -> None:
+        """Release the frames."""
+        for frame in self._frames:
+            frame.f_trace = None
+            frame.f_trace_lines, frame.f_trace_opcodes = True, False
+        self._frames.clear()
+
+    # What the interpreter calls
+
+    def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Python code is called."""
+        code, caller = frame.f_code, self._frames.get(frame.f_back) if frame.f_back is not None else None
+        if caller is not None:
+            caller.pending = False
+        if is_ours(code.co_filename):
+            if caller is None:
+                return None
+            if not _allowed(frame):
+                self._harmless = False
+            frame.f_trace_lines = False
+            return self._returned
+        if code.co_flags & _GENERATORS:
+            self._harmless = False
+            return None
+        self._frames[frame] = _Running(frame)
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return self._local
+
+    def _returned(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Code of ours returns to code that is examined."""
+        if event == "return" and frame.f_back is not None:
+            caller = self._frames.get(frame.f_back)
+            if caller is not None:
+                caller.top = argument
+        return self._returned
+
+    def _profiled(self, frame: FrameType, event: str, argument: Any) -> None:
+        """A function in C is called."""
+        if event == "c_call":
+            running = self._frames.get(frame)
+            if running is not None:
+                running.pending = False
+                running.top = _ATOM
+                if not _is_pure(argument, running.seen):
+                    self._harmless = False
+
+    def _local(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Examined code runs an instruction, returns or handles an exception."""
+        running = self._frames.get(frame)
+        if running is None:
+            return None
+        if event == "opcode":
+            instruction = running.code.get(frame.f_lasti)
+            if instruction is None:
+                self._harmless = False
+            else:
+                self._instruction(frame, running, instruction)
+        elif event == "return":
+            del self._frames[frame]
+            caller = self._frames.get(frame.f_back) if frame.f_back is not None else None
+            if caller is not None:
+                caller.top = argument
+        elif event == "exception":
+            if running.pending:
+                self._harmless = False
+            running.pending = False
+            running.top = _UNKNOWN
+        return self._local
+
+    def _instruction(self, frame: FrameType, running: _Running, instruction: Instruction) -> None:
+        does = instruction.does
+        running.lowest = min(running.lowest, instruction.stack)
+        if running.pending:  # what was called showed in no event: a class, or another object in C
+            self._harmless = running.pending = False
+        if does is Does.HARM:
+            self._harmless = False
+        elif does is Does.CALLS:
+            running.pending = True
+        elif does is Does.ITERATES:
+            running.made[instruction.offset] = self._number
+            if not running.seen and not (type(running.top) in _CONTAINERS and type(running.top) in (tuple, range, str)):
+                self._harmless = False
+        elif does is Does.ADVANCES:
+            self._advanced(running, instruction)
+        elif not running.seen:
+            self._not_instrumented(frame, running, instruction)
+        if does is Does.LOADS:
+            running.top = frame.f_locals.get(_last(instruction.value), _UNKNOWN) if not running.seen else _UNKNOWN
+        elif does in (Does.MAKES, Does.COMPARES, Does.SEARCHES, Does.TESTS):
+            running.top = _ATOM
+        elif does is Does.SUBSCRIPTS:
+            running.top = _UNKNOWN
+        running.before = does if instruction.name not in ("CACHE", "EXTENDED_ARG") else running.before
+
+    def _advanced(self, running: _Running, instruction: Instruction) -> None:
+        """A loop takes the next element: no turn may begin after its iterator was made."""
+        made = max((number for offset, number in running.made.items() if offset < instruction.offset <= offset + 4), default=-1)
+        self._since = made if self._since is None else min(self._since, made)
+
+    def _not_instrumented(self, frame: FrameType, running: _Running, instruction: Instruction) -> None:
+        """Examine an instruction of code in which memory is read without a step."""
+        does, name = instruction.does, instruction.value
+        if does is Does.LOADS_SHARED:
+            space: Any = frame.f_globals if instruction.name == "LOAD_GLOBAL" else frame.f_locals
+            if instruction.name == "LOAD_GLOBAL" and name not in space:
+                space = frame.f_builtins
+            value = space.get(name, _UNKNOWN)
+            running.top = value
+            if space is not frame.f_builtins:
+                self._watch(lambda: (frame.f_globals if space is frame.f_globals else frame.f_locals).get(name, _UNKNOWN), value)
+        elif does is Does.LOADS_ATTRIBUTE:
+            self._attribute(running, str(name))
+        elif does is Does.TESTS or does is Does.COMPARES:
+            top = running.top
+            if top is _UNKNOWN or not _says_itself(top):
+                self._harmless = False
+        elif does is Does.SUBSCRIPTS or (does is Does.SEARCHES and running.before is not Does.MAKES):
+            self._harmless = False
+
+    def _attribute(self, running: _Running, name: str) -> None:
+        owner = running.top
+        running.top = _UNKNOWN
+        if owner is _UNKNOWN:
+            self._harmless = False
+            return
+        if owner is _ATOM:
+            return
+        own = _own(owner)
+        if own is not None and name in own:
+            running.top = own[name]
+            self._watch(lambda: own.get(name, _UNKNOWN), own[name])
+            return
+        for base in type(owner).__mro__ if not isinstance(owner, type) else owner.__mro__:
+            if name in base.__dict__:
+                found = base.__dict__[name]
+                if type(found) is MemberDescriptorType:
+                    running.top = _slot(found, owner)
+                    self._watch(lambda: _slot(found, owner), running.top)
+                elif not callable(found) and not hasattr(type(found), "__get__"):
+                    running.top = found
+                    self._watch(lambda: base.__dict__.get(name, _UNKNOWN), found)
+                elif not isinstance(found, FunctionType | property | staticmethod | classmethod) and not hasattr(found, "__objclass__"):
+                    self._harmless = isinstance(found, type) and self._harmless
+                return
+        self._harmless = False
+
+    def _watch(self, look: Callable[[], Any], value: Any) -> None:
+        """Keep a read, to see whether it is still the same."""
+        if not isinstance(value, FunctionType | ModuleType | type | BuiltinFunctionType):
+            self._unseen.append(lambda: _is_still(look(), value))
+
+
+def _last(names: Any) -> Any:
+    """Return the variable that an instruction leaves on top, where it handles two."""
+    return names[-1] if isinstance(names, tuple) else names
+
+
+def _is_still(value: Any, before: Any) -> bool:
+    return value is before or (type(value) is type(before) and type(value) in ATOMS and value == before)
+
+
+def _slot(descriptor: Any, owner: Any) -> Any:
+    try:
+        return descriptor.__get__(owner)
+    except AttributeError:
+        return _UNKNOWN
+
+
+def _own(owner: Any) -> dict[str, Any] | None:
+    """Return the attributes of an object itself, without running any code."""
+    try:
+        own = object.__getattribute__(owner, "__dict__")
+    except AttributeError:
+        return None
+    return own if type(own) is dict else None
+
+
+def _says_itself(value: Any) -> bool:
+    """Whether truth and comparisons of a value depend on nothing but which value it is, or run Python code, which is examined."""
+    kind = type(value)
+    return kind in ATOMS or not hasattr(kind, "__len__") or not isinstance(value, list | dict | set | deque | bytearray | tuple | frozenset)
+
+
+def _is_pure(function: Any, seen: bool) -> bool:
+    """Whether a function in C changes nothing; in code that is not instrumented it must not read memory, either."""
+    owner = getattr(function, "__self__", None)
+    if owner is None or type(owner) is ModuleType:
+        return function in (_PURE if seen else _PURE - {len, min, max, repr, str})
+    kind = type(owner)
+    if kind in ATOMS:
+        return True
+    return seen and kind in _CONTAINERS and function.__name__ in _READERS
+
+
+def _allowed(frame: FrameType) -> bool:
+    """Whether code of ours, called by examined code, says by its steps all that it does."""
+    code = frame.f_code
+    _, _, file = code.co_filename.replace("\\", "/").rpartition("/simharness/")
+    if file.startswith(_STANDING_IN):
+        return _may_be_called(frame.f_locals.get("function"))
+    if file == "runtimes/memory/hooks.py":
+        return _hook(code.co_name, frame.f_locals)
+    return file.startswith(_FILES) or code.co_qualname.startswith(_NAMED)
+
+
+def _hook(name: str, values: Any) -> bool:
+    """Whether an access that rewritten code announces can only read."""
+    if name in _IMPURE_HOOKS:
+        return False
+    if name == "on":
+        return not hasattr(type(values["owner"]), "__missing__") and not hasattr(type(values["owner"]), "__next__")
+    if name == "compared":
+        return not hasattr(type(values["owner"]), "__next__")
+    if name in ("walk", "iterator", "whole"):
+        return type(values["value"]) in _CONTAINERS
+    return True
+
+
+def _may_be_called(function: Any) -> bool:
+    kind = type(function)
+    if kind is MethodType:
+        function, kind = function.__func__, type(function.__func__)
+    if kind is FunctionType:
+        return True
+    if kind is type:
+        return function in _PURE_TYPES
+    return _is_pure(function, seen=True)
+
