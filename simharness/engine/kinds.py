@@ -90,7 +90,7 @@ class Kind:
         blocked: why it cannot be done, with `{name}` (the resource), `{state}`, `{until}` and, for ends of actors, `{actor}`;
             by default that the resource does not allow it.
         held: as the family's, for a kind whose resource's state is a tuple that begins with a holder's name.
-        awaited: what an actor that is stuck there waits for; by default the kind and the object.
+        awaited: what an actor that is stuck there waits for, with `{detail}`; by default the kind and the object.
         done, next: what the step did, and what it would do; `next` defaults to `done`, and `done` to `phrase`. With `{detail}`,
             in `done` also `{result}` (the result, else the detail), in `next` `{choice}` (the alternative).
         noun: its name after the actor's name and 's; by default as `phrase`.
@@ -140,7 +140,7 @@ class Kind:
 
     def wanted(self, detail: str) -> str:
         """Return what an actor that is stuck there waits for, in words; `detail`: that of the step, else the object."""
-        return self.awaited or self.phrase(detail)
+        return self.awaited.format(detail=detail) or self.phrase(detail)
 
     def holder(self, state: Any) -> str | None:
         """Return the holder of the resource, if its state is a holder's name."""

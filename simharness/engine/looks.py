@@ -26,7 +26,7 @@ AWAIT = Kind(
     "await",
     Role.AWAITS,
     blocked="nobody has written {name} since it looked",
-    awaited="looks again and again",
+    awaited="a write of {detail}",
     done="waits until {detail} is written",
     noun="waiting until {detail} is written",
 )

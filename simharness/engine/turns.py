@@ -257,12 +257,9 @@ class Turns:
 
     def _named(self, reads: Mapping[int, int]) -> str:
         """Return the names of what was read."""
-        kernel = self._kernel
-        labels = []
-        for name in kernel.names.of(sum(reads)):
-            resource = kernel.resources.get(name)
-            labels.append(resource.name if resource is not None else name.removeprefix("memory "))
-        return " or ".join(labels)
+        operations = [self._kernel.record.operations[step] for step in sorted(set(reads.values()))]
+        objects = [operation.detail if operation.resource is None else operation.resource.name for operation in operations]
+        return " or ".join(dict.fromkeys(objects))
 
 
 def takes_lock(operation: Operation, written: int) -> bool:

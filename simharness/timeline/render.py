@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
 from simharness.engine.kinds import Role
+from simharness.engine.looks import AWAIT
 from simharness.timeline.folding import Row, rows
 from simharness.timeline.shown import shown
 from simharness.timeline.why import explain, row_of
@@ -322,6 +323,8 @@ class Timeline:
             targets = [f"for {stuck.holder}" if stuck.holder in self.columns else f"({_wanted(stuck)})" for stuck in trace.waiting]
             waits = [f"{stuck.actor} waits {target}" for stuck, target in zip(trace.waiting, targets, strict=True)]
             return f"deadlock: {', '.join(waits)}; no actor can move"
+        if trace.waiting and (trace.failure or "").startswith("livelock"):
+            return f"livelock: {'; '.join(map(_looks, trace.waiting))}; no actor can write that any more"
         return trace.failure or ""
 
     def _stuck(self) -> None:
@@ -362,6 +365,13 @@ def _lapsed(step: Step, name: str) -> bool:
 
 def _wanted(stuck: Waiting) -> str:
     return stuck.kind.wanted(one_line(stuck.detail))
+
+
+def _looks(stuck: Waiting) -> str:
+    """Say what an actor does in a livelock."""
+    if stuck.kind == AWAIT:
+        return f"{stuck.actor} looks at {one_line(stuck.detail)} again and again"
+    return f"{stuck.actor} waits {f'for {stuck.holder}' if stuck.holder else f'({_wanted(stuck)})'}"
 
 
 def _waits(stuck: Waiting) -> list[str]:

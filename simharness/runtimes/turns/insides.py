@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum, auto
 from functools import lru_cache
 from types import CodeType
@@ -76,6 +76,7 @@ class Instruction(NamedTuple):
     Attributes:
         stack: how many values lie on the stack before it.
         below: for each value below its operands, whether it is the same whenever the instruction is reached.
+        following: the offsets of the instructions that can come next.
     """
 
     does: Does
@@ -84,6 +85,7 @@ class Instruction(NamedTuple):
     value: Any
     stack: int
     below: Stack
+    following: frozenset[int]
 
 
 @lru_cache(maxsize=500)
@@ -91,6 +93,7 @@ def instructions(code: CodeType) -> Mapping[int, Instruction]:
     """Return the instructions of a function, by their offsets."""
     listed = list(dis.get_instructions(code))
     stacks = _stacks(code, listed)
+    place = {each.offset: number for number, each in enumerate(listed)}
     result = {}
     for each in listed:
         does = _DOES.get(each.opname, Does.HARM)
@@ -98,8 +101,20 @@ def instructions(code: CodeType) -> Mapping[int, Instruction]:
             does = Does.HARM
         stack = stacks.get(each.offset, ())
         below = stack[: max(0, len(stack) - _operands(each))]
-        result[each.offset] = Instruction(does, each.offset, each.opname, each.argval, len(stack), below)
+        if each.opname == "EXTENDED_ARG":
+            continue
+        following = frozenset(_following(each, listed, place))
+        result[each.offset] = Instruction(does, each.offset, each.opname, each.argval, len(stack), below, following)
+    for each in reversed(listed):
+        if each.opname == "EXTENDED_ARG":
+            result[each.offset] = result[listed[place[each.offset] + 1].offset]
     return result
+
+
+@lru_cache(maxsize=500)
+def handlers(code: CodeType) -> frozenset[int]:
+    """Return the offsets at which handlers of exceptions begin."""
+    return frozenset(entry.target for entry in dis.Bytecode(code).exception_entries)  # type: ignore[attr-defined]  # not in the stubs
 
 
 def at(code: CodeType, offset: int) -> Instruction | None:
@@ -131,14 +146,13 @@ def _stacks(code: CodeType, listed: list[dis.Instruction]) -> dict[int, Stack]:
     todo: deque[tuple[int, Stack]] = deque([(0, ())])
     for entry in dis.Bytecode(code).exception_entries:  # type: ignore[attr-defined]  # not in the stubs
         todo.append((entry.target, (False,) * (entry.depth + 1 + bool(entry.lasti))))
-    jumps = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
     while todo:
         offset, stack = todo.popleft()
         if offset in stacks or offset not in place:
             continue
         stacks[offset] = stack
         each = listed[place[offset]]
-        if each.opcode in jumps:
+        if each.opcode in _JUMPS:
             todo.append((each.argval, _after(each, stack, jump=True)))
         following = place[offset] + 1
         if each.opname not in _NEVER_CONTINUE and following < len(listed):
@@ -146,9 +160,21 @@ def _stacks(code: CodeType, listed: list[dis.Instruction]) -> dict[int, Stack]:
     return stacks
 
 
+def _following(each: dis.Instruction, listed: list[dis.Instruction], place: dict[int, int]) -> Iterator[int]:
+    """Yield the offsets of the instructions that can come after one; an iterator that is exhausted skips what takes it off the stack."""
+    here = place[each.offset]
+    if each.opname not in _NEVER_CONTINUE and here + 1 < len(listed):
+        yield listed[here + 1].offset
+    if each.opcode in _JUMPS:
+        for later in range(place[each.argval], min(place[each.argval] + (3 if each.opname == "FOR_ITER" else 1), len(listed))):
+            yield listed[later].offset
+
+
+_JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _NEVER_CONTINUE = frozenset(
     {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT", "RETURN_VALUE", "RETURN_CONST", "RERAISE", "RAISE_VARARGS"}
 )
+_TAKING = ("POP_", "STORE_FAST", "DELETE_FAST", "JUMP_", "RETURN_")
 _TOUCHED = 4
 """How many values at the top of the stack an instruction may replace without taking them off, at most."""
 
@@ -162,13 +188,19 @@ def _after(each: dis.Instruction, stack: Stack, jump: bool) -> Stack:
         return stack
     if name in ("LOAD_CONST", "PUSH_NULL") or (name == "LOAD_GLOBAL" and each.argval == HOOKS):
         return stack + (True,) * effect
-    if name in ("LOAD_ATTR", "LOAD_METHOD") and stack and stack[-1] and effect >= 0:
-        return stack + (True,) * effect
-    if name.startswith("LOAD_") and effect > 0:
+    if name in ("LOAD_ATTR", "LOAD_METHOD") and stack and effect >= 0:
+        return stack[:-1] + (stack[-1],) * (effect + 1)
+    if (name.startswith("LOAD_") or name == "COPY") and effect > 0:
         return stack + (False,) * effect
     taken = _operands(each) if name in ("CALL", "CALL_KW", "COMPARE_OP", "CONTAINS_OP", "BINARY_OP", "BINARY_SUBSCR") else 0
     if taken:
         return (*stack[:-taken], False)
+    if name == "PUSH_EXC_INFO":
+        return (*stack[:-1], True, False)  # below the exception lies the one that is handled outside
+    if effect <= 0 and name.startswith(_TAKING):
+        return stack[:effect] if effect else stack
+    if name in ("CHECK_EXC_MATCH", "GET_ITER") or (effect == 0 and _DOES.get(name) is Does.TESTS):
+        return (*stack[:-1], False)
     left = max(0, min(len(stack), len(stack) + effect))
     kept = stack[: max(0, left - _TOUCHED)]
     return kept + (False,) * (max(0, len(stack) + effect) - len(kept))

@@ -11,15 +11,18 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from sys import setprofile, settrace
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 from simharness.engine.turns import ATOMS, Segment
 from simharness.instrument.marks import HOOKS
-from simharness.places import is_ours
-from simharness.runtimes.turns.insides import Does, Instruction, at, instructions
+from simharness.places import is_foreign, is_ours
+from simharness.runtimes.turns.insides import Does, Instruction, at, handlers, instructions
 
+_CHEAP = sys.version_info < (3, 12)
+"""Whether it costs little to change what the interpreter reports."""
 _UNKNOWN = object()
 _ATOM = True
 """Stands for a value of an immutable type."""
@@ -38,10 +41,13 @@ _IMPURE_HOOKS = frozenset({"store", "update", "assigned", "augmented", "passing"
 class _Running:
     """A frame that is examined."""
 
-    __slots__ = ("before", "code", "lowest", "made", "pending", "seen", "top")
+    __slots__ = ("before", "code", "extended", "handlers", "last", "lowest", "made", "pending", "raised", "seen", "top")
 
-    def __init__(self, frame: FrameType) -> None:
+    def __init__(self, frame: FrameType, last: Instruction | None) -> None:
         self.code = instructions(frame.f_code)
+        self.handlers = handlers(frame.f_code)
+        self.last = last
+        self.raised = self.extended = False
         self.seen = HOOKS in frame.f_globals
         self.pending = False
         self.top: Any = _UNKNOWN
@@ -61,6 +67,7 @@ class Examined:
         self._harmless = False
 
     def _begin(self) -> None:
+        self._waits_for: FrameType | None = None
         self._harmless = True
         self._since: int | None = None
         self._unseen: list[Callable[[], bool]] = []
@@ -70,10 +77,12 @@ class Examined:
     def start(self, frame: FrameType | None) -> None:
         """Examine what the frame, and those that called it, do from here on."""
         frames = self._frames
+        self._waits_for = None
         while frame is not None:
             if not is_ours(frame.f_code.co_filename):
+                self._waits_for = self._waits_for or frame
                 if frame not in frames:
-                    frames[frame] = _Running(frame)
+                    frames[frame] = _Running(frame, at(frame.f_code, frame.f_lasti))
                     if frame.f_code.co_flags & _GENERATORS:
                         self._harmless = False
                 frame.f_trace_lines, frame.f_trace_opcodes = False, True
@@ -82,6 +91,10 @@ class Examined:
         self._others = sys.gettrace(), sys.getprofile()
         setprofile(self._profiled)
         settrace(self._called)
+        if not _CHEAP:
+            for frame in frames:  # from Python 3.13 on, the interpreter listens only to what is set while it traces
+                frame.f_trace_opcodes = False
+                frame.f_trace_opcodes = True
 
     def stop(self) -> None:
         """Stop examining, until the next start."""
@@ -90,16 +103,20 @@ class Examined:
             self._others = None
             settrace(trace)
             setprofile(profile)
+            for frame in self._frames:
+                frame.f_trace_opcodes = False
 
     def segment(self) -> Segment:
         """Return what has been seen since the last call of this method."""
         self._number += 1
         lowest = {}
         for frame, running in self._frames.items():
+            if running.last is not at(frame.f_code, frame.f_lasti):
+                self._harmless = False
             if running.lowest < 1 << 30:
                 lowest[frame] = running.lowest
                 running.lowest = 1 << 30
-        result = Segment(self._harmless, self._since, lowest, self._unseen)
+        result = Segment(self._harmless and self._waits_for is None, self._since, lowest, self._unseen)
         self._begin()
         return result
 
@@ -128,13 +145,21 @@ class Examined:
             if not _allowed(frame):
                 self._harmless = False
             frame.f_trace_lines = False
+            self._profile(False)  # calls in C are of interest in examined code only, and an event for each costs much
             return self._returned
+        if caller is None and _serves_us(code.co_filename) and not _stands_in(frame.f_back):
+            return None  # code of the standard library that a primitive is made of
         if code.co_flags & _GENERATORS:
             self._harmless = False
             return None
-        self._frames[frame] = _Running(frame)
+        self._frames[frame] = _Running(frame, None)
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        self._profile(True)
         return self._local
+
+    def _profile(self, on: bool) -> None:
+        if _CHEAP:
+            setprofile(self._profiled if on else None)
 
     def _returned(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Code of ours returns to code that is examined."""
@@ -142,6 +167,7 @@ class Examined:
             caller = self._frames.get(frame.f_back)
             if caller is not None:
                 caller.top = argument
+                self._profile(True)
         return self._returned
 
     def _profiled(self, frame: FrameType, event: str, argument: Any) -> None:
@@ -159,6 +185,8 @@ class Examined:
         running = self._frames.get(frame)
         if running is None:
             return None
+        if frame is self._waits_for:
+            self._waits_for = None
         if event == "opcode":
             instruction = running.code.get(frame.f_lasti)
             if instruction is None:
@@ -170,7 +198,10 @@ class Examined:
             caller = self._frames.get(frame.f_back) if frame.f_back is not None else None
             if caller is not None:
                 caller.top = argument
+            else:
+                self._profile(False)
         elif event == "exception":
+            running.raised = True
             if running.pending:
                 self._harmless = False
             running.pending = False
@@ -178,7 +209,13 @@ class Examined:
         return self._local
 
     def _instruction(self, frame: FrameType, running: _Running, instruction: Instruction) -> None:
-        does = instruction.does
+        does, last, offset = instruction.does, running.last, frame.f_lasti
+        if instruction is last and running.extended:
+            return  # its argument was announced before it
+        running.extended = offset != instruction.offset
+        if last is not None and offset not in last.following and not (running.raised and offset in running.handlers):
+            self._harmless = False  # the interpreter has left something out
+        running.last, running.raised = instruction, False
         running.lowest = min(running.lowest, instruction.stack)
         if running.pending:  # what was called showed in no event: a class, or another object in C
             self._harmless = running.pending = False
@@ -302,10 +339,25 @@ def _is_pure(function: Any, seen: bool) -> bool:
     return seen and kind in _CONTAINERS and function.__name__ in _READERS
 
 
+@lru_cache(maxsize=500)
+def _serves_us(file: str) -> bool:
+    return is_foreign(file)
+
+
+def _inside(file: str) -> str:
+    """Return the path of a file of ours within the package."""
+    return file.replace("\\", "/").rpartition("/simharness/")[2]
+
+
+def _stands_in(frame: FrameType | None) -> bool:
+    """Whether a function of ours stands in for another."""
+    return frame is not None and is_ours(frame.f_code.co_filename) and _inside(frame.f_code.co_filename).startswith(_STANDING_IN)
+
+
 def _allowed(frame: FrameType) -> bool:
     """Whether code of ours, called by examined code, says by its steps all that it does."""
     code = frame.f_code
-    _, _, file = code.co_filename.replace("\\", "/").rpartition("/simharness/")
+    file = _inside(code.co_filename)
     if file.startswith(_STANDING_IN):
         return _may_be_called(frame.f_locals.get("function"))
     if file == "runtimes/memory/hooks.py":
