@@ -39,6 +39,7 @@ class Greenlets:
         actor.greenlet = body
         actor.starter = getcurrent()
         before, kernel.actor = kernel.actor, actor
+        kernel.polling.pause(before)
         body.switch()
         kernel.actor = before
 

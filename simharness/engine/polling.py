@@ -71,7 +71,13 @@ class Polling:
         """An actor has ended."""
         turns = self._turns.get(actor)
         if turns is not None:
-            turns.stop()
+            turns.end()
+
+    def pause(self, actor: Actor | None) -> None:
+        """Another actor is run, up to its first step, in the middle of this one's code."""
+        turns = self._turns.get(actor) if actor is not None else None
+        if turns is not None:
+            turns.pause()
 
     # Suspicion
 

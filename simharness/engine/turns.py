@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from simharness.engine.actors import Actor
@@ -32,6 +32,9 @@ class Proof(Protocol):
 
     def start(self, frame: FrameType) -> None:
         """Examine what the frame, and those that called it, do from here on."""
+
+    def on_harm(self, release: Callable[[], None]) -> None:
+        """Have this called when the code may have changed something, and when the outermost function ends."""
 
     def stop(self) -> None:
         """Stop examining, until the next start."""
@@ -83,6 +86,7 @@ class Turns:
         self._actor = actor
         self._proof = proof
         self._visits: list[_Visit] = []
+        proof.on_harm(self._visits.clear)  # at once: nothing may live longer than in the program
         self._number = self._idle = 0
         self._unseen: Sequence[Callable[[], bool]] = ()
 
@@ -94,17 +98,24 @@ class Turns:
         if ended is not None:
             self._wait(*ended)
         result = kernel.loop.turn(actor)
+        if kernel.actor is not actor:
+            self._visits.clear()  # the task that moves now shares the actor's thread
+            return result
         if self._visits:
             self._visits[-1] = self._visits[-1]._replace(position=kernel.record.n - 1)
-        if self._idle < PATIENCE:
+        if self._idle <= PATIENCE - 1:
             self._proof.start(sys._getframe(1))
         return result
 
-    def stop(self) -> None:
+    def pause(self) -> None:
+        """Other code runs in the middle of the actor's: what follows until its next step is not examined."""
+        self._proof.stop()
+
+    def end(self) -> None:
         """The actor has ended."""
+        self._idle = PATIENCE
         self._proof.stop()
         self._proof.forget()
-        self._visits.clear()
 
     # Finding a turn
 
@@ -116,7 +127,7 @@ class Turns:
             self._visits.clear()
         elif segment.since is not None:
             since = segment.since
-            self._visits = [visit for visit in self._visits if visit.number <= since]
+            self._visits[:] = [visit for visit in self._visits if visit.number <= since]
         now = self._visit(segment)
         if now is None:
             self._visits.clear()
@@ -296,4 +307,7 @@ def _same(value: Any, again: Any) -> bool:
         return False
     if kind in ATOMS:
         return bool(value == again)
+    if kind is FunctionType:
+        cells = zip(value.__closure__ or (), again.__closure__ or (), strict=False)
+        return value.__code__ is again.__code__ and value.__defaults__ is again.__defaults__ and all(one is other for one, other in cells)
     return kind is tuple and len(value) == len(again) and all(map(_same, value, again))

@@ -35,7 +35,7 @@ _FILES = ("runtimes/threads/", "runtimes/memory/", "runtimes/sqlite/", "engine/"
 _NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep")
 _STANDING_IN = tuple(f"runtimes/memory/{name}.py" for name in ("calls", "foreign", "on_opaque", "operators", "halfway"))
 """Where functions are defined that stand in for others; each has that as its variable `function`."""
-_IMPURE_HOOKS = frozenset({"store", "update", "assigned", "augmented", "passing"})
+_IMPURE_HOOKS = frozenset({"store", "update", "assigned", "augmented"})
 
 
 class _Running:
@@ -63,6 +63,8 @@ class Examined:
         self._frames: dict[FrameType, _Running] = {}
         self._number = 0
         self._others: tuple[Any, Any] | None = None
+        self._release: Callable[[], None] = list
+        self._outermost: FrameType | None = None
         self._begin()
         self._harmless = False
 
@@ -72,7 +74,16 @@ class Examined:
         self._since: int | None = None
         self._unseen: list[Callable[[], bool]] = []
 
+    def _harm(self) -> None:
+        self._harmless = False
+        self._unseen = []
+        self._release()
+
     # The protocol
+
+    def on_harm(self, release: Callable[[], None]) -> None:
+        """Have this called when the code may have changed something, and when the outermost function ends."""
+        self._release = release
 
     def start(self, frame: FrameType | None) -> None:
         """Examine what the frame, and those that called it, do from here on."""
@@ -81,10 +92,11 @@ class Examined:
         while frame is not None:
             if not is_ours(frame.f_code.co_filename):
                 self._waits_for = self._waits_for or frame
+                self._outermost = frame
                 if frame not in frames:
                     frames[frame] = _Running(frame, at(frame.f_code, frame.f_lasti))
                     if frame.f_code.co_flags & _GENERATORS:
-                        self._harmless = False
+                        self._harm()
                 frame.f_trace_lines, frame.f_trace_opcodes = False, True
                 frame.f_trace = self._local
             frame = frame.f_back
@@ -112,7 +124,7 @@ class Examined:
         lowest = {}
         for frame, running in self._frames.items():
             if running.last is not at(frame.f_code, frame.f_lasti):
-                self._harmless = False
+                self._harm()
             if running.lowest < 1 << 30:
                 lowest[frame] = running.lowest
                 running.lowest = 1 << 30
@@ -131,6 +143,8 @@ class Examined:
             frame.f_trace = None
             frame.f_trace_lines, frame.f_trace_opcodes = True, False
         self._frames.clear()
+        self._waits_for = self._outermost = None
+        self._harm()
 
     # What the interpreter calls
 
@@ -143,14 +157,14 @@ class Examined:
             if caller is None:
                 return None
             if not _allowed(frame):
-                self._harmless = False
+                self._harm()
             frame.f_trace_lines = False
             self._profile(False)  # calls in C are of interest in examined code only, and an event for each costs much
             return self._returned
         if caller is None and _serves_us(code.co_filename) and not _stands_in(frame.f_back):
             return None  # code of the standard library that a primitive is made of
         if code.co_flags & _GENERATORS:
-            self._harmless = False
+            self._harm()
             return None
         self._frames[frame] = _Running(frame, None)
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
@@ -178,7 +192,7 @@ class Examined:
                 running.pending = False
                 running.top = _ATOM
                 if not _is_pure(argument, running.seen):
-                    self._harmless = False
+                    self._harm()
 
     def _local(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Examined code runs an instruction, returns or handles an exception."""
@@ -190,11 +204,14 @@ class Examined:
         if event == "opcode":
             instruction = running.code.get(frame.f_lasti)
             if instruction is None:
-                self._harmless = False
+                self._harm()
             else:
                 self._instruction(frame, running, instruction)
         elif event == "return":
             del self._frames[frame]
+            if frame is self._outermost:
+                self._outermost = None
+                self._harm()
             caller = self._frames.get(frame.f_back) if frame.f_back is not None else None
             if caller is not None:
                 caller.top = argument
@@ -203,7 +220,7 @@ class Examined:
         elif event == "exception":
             running.raised = True
             if running.pending:
-                self._harmless = False
+                self._harm()
             running.pending = False
             running.top = _UNKNOWN
         return self._local
@@ -214,19 +231,20 @@ class Examined:
             return  # its argument was announced before it
         running.extended = offset != instruction.offset
         if last is not None and offset not in last.following and not (running.raised and offset in running.handlers):
-            self._harmless = False  # the interpreter has left something out
+            self._harm()  # the interpreter has left something out
         running.last, running.raised = instruction, False
         running.lowest = min(running.lowest, instruction.stack)
         if running.pending:  # what was called showed in no event: a class, or another object in C
-            self._harmless = running.pending = False
+            running.pending = False
+            self._harm()
         if does is Does.HARM:
-            self._harmless = False
+            self._harm()
         elif does is Does.CALLS:
             running.pending = True
         elif does is Does.ITERATES:
             running.made[instruction.offset] = self._number
             if not running.seen and not (type(running.top) in _CONTAINERS and type(running.top) in (tuple, range, str)):
-                self._harmless = False
+                self._harm()
         elif does is Does.ADVANCES:
             self._advanced(running, instruction)
         elif not running.seen:
@@ -260,15 +278,15 @@ class Examined:
         elif does is Does.TESTS or does is Does.COMPARES:
             top = running.top
             if top is _UNKNOWN or not _says_itself(top):
-                self._harmless = False
+                self._harm()
         elif does is Does.SUBSCRIPTS or (does is Does.SEARCHES and running.before is not Does.MAKES):
-            self._harmless = False
+            self._harm()
 
     def _attribute(self, running: _Running, name: str) -> None:
         owner = running.top
         running.top = _UNKNOWN
         if owner is _UNKNOWN:
-            self._harmless = False
+            self._harm()
             return
         if owner is _ATOM:
             return
@@ -287,9 +305,10 @@ class Examined:
                     running.top = found
                     self._watch(lambda: base.__dict__.get(name, _UNKNOWN), found)
                 elif not isinstance(found, FunctionType | property | staticmethod | classmethod) and not hasattr(found, "__objclass__"):
-                    self._harmless = isinstance(found, type) and self._harmless
+                    if not isinstance(found, type):
+                        self._harm()
                 return
-        self._harmless = False
+        self._harm()
 
     def _watch(self, look: Callable[[], Any], value: Any) -> None:
         """Keep a read, to see whether it is still the same."""
