@@ -6,7 +6,6 @@ programs pay nothing. What would make leaving turns out wrong (`settle`) is look
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 LONG = 24
 """After so many steps, and so many more, an execution is searched for actors that repeat themselves."""
 REPEATED = 3
-"""How often an actor makes the same step, without writing anything, before it is suspected."""
+"""How often an actor makes the same steps, without writing anything, before it is suspected."""
+OFTEN = 8
+"""How often, if all that it does is to take and give back locks: under a lock it may do what is no step."""
 WINDOW = 200
 
 
@@ -95,17 +96,23 @@ class Polling:
         return kernel.abandoned
 
     def _repeats(self, actor: Actor) -> bool:
-        """Whether an actor has made the same step several times since it last wrote anything."""
+        """Whether an actor has made the same few steps several times, without writing anything."""
         record = self._kernel.record
-        made: Counter[tuple[object, int, int]] = Counter()
+        made: list[tuple[object, int, int]] = []
+        only_locks = True
         for m in range(record.n - 1, max(-1, record.n - WINDOW), -1):
-            if record.keys[m] >> SHIFT == actor.index:
-                operation = record.operations[m]
-                written = record.writes[m] & ~(actor.mark | CHECKED | ENDING)
-                if written and not takes_lock(operation, written):
-                    return False
-                made[operation.kind, record.reads[m], record.writes[m]] += 1
-                if made[operation.kind, record.reads[m], record.writes[m]] >= REPEATED:
+            if record.keys[m] >> SHIFT != actor.index:
+                continue
+            operation, reads = record.operations[m], record.reads[m]
+            written = record.writes[m] & ~(actor.mark | CHECKED | ENDING)
+            locks = takes_lock(operation, written)
+            if (written and not locks) or operation.kind.role is Role.READS_CLOCK:
+                return False
+            only_locks = only_locks and locks
+            made.append((operation.kind, reads, written))
+            for length in range(1, len(made) // REPEATED + 1):
+                times = len(made) // length
+                if times >= (OFTEN if only_locks else REPEATED) and made == made[:length] * times + made[: len(made) - times * length]:
                     return True
         return False
 

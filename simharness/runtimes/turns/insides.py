@@ -41,6 +41,8 @@ class Does(IntEnum):
     SUBSCRIPTS = auto()
     CALLS = auto()
     """It calls something: that must show in an event."""
+    SPREADS = auto()
+    """It calls something with the values of a tuple, or of what is made one, as arguments."""
     ITERATES = auto()
     """It makes an iterator."""
     ADVANCES = auto()
@@ -64,6 +66,7 @@ _NAMES: Mapping[Does, str] = {
     Does.SEARCHES: "CONTAINS_OP",
     Does.SUBSCRIPTS: "BINARY_SUBSCR",
     Does.CALLS: "CALL CALL_KW BEFORE_WITH WITH_EXCEPT_START",
+    Does.SPREADS: "CALL_FUNCTION_EX",
     Does.ITERATES: "GET_ITER",
     Does.ADVANCES: "FOR_ITER",
 }
@@ -132,6 +135,8 @@ def _operands(instruction: dis.Instruction) -> int:
         return argument + 2
     if name == "CALL_KW":
         return argument + 3
+    if name == "CALL_FUNCTION_EX":
+        return 3 + (argument & 1)
     if name in ("BINARY_SUBSCR", "COMPARE_OP", "CONTAINS_OP", "BINARY_OP"):
         return 2
     if name in ("LOAD_ATTR", "LOAD_METHOD", "BEFORE_WITH", "TO_BOOL", "UNARY_NOT", "FOR_ITER"):
@@ -192,7 +197,7 @@ def _after(each: dis.Instruction, stack: Stack, jump: bool) -> Stack:
         return stack[:-1] + (stack[-1],) * (effect + 1)
     if (name.startswith("LOAD_") or name == "COPY") and effect > 0:
         return stack + (False,) * effect
-    taken = _operands(each) if name in ("CALL", "CALL_KW", "COMPARE_OP", "CONTAINS_OP", "BINARY_OP", "BINARY_SUBSCR") else 0
+    taken = _operands(each) if name in ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "COMPARE_OP", "CONTAINS_OP", "BINARY_OP", "BINARY_SUBSCR") else 0
     if taken:
         return (*stack[:-taken], False)
     if name == "PUSH_EXC_INFO":

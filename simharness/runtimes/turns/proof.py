@@ -87,12 +87,13 @@ class Examined:
 
     def start(self, frame: FrameType | None) -> None:
         """Examine what the frame, and those that called it, do from here on."""
-        frames = self._frames
+        frames, before = self._frames, self._frames.copy()
         self._waits_for = None
         while frame is not None:
             if not is_ours(frame.f_code.co_filename):
                 self._waits_for = self._waits_for or frame
                 self._outermost = frame
+                before.pop(frame, None)
                 if frame not in frames:
                     frames[frame] = _Running(frame, at(frame.f_code, frame.f_lasti))
                     if frame.f_code.co_flags & _GENERATORS:
@@ -100,6 +101,8 @@ class Examined:
                 frame.f_trace_lines, frame.f_trace_opcodes = False, True
                 frame.f_trace = self._local
             frame = frame.f_back
+        for gone in before:  # it ended while nothing was examined
+            del frames[gone]
         self._others = sys.gettrace(), sys.getprofile()
         setprofile(self._profiled)
         settrace(self._called)
@@ -239,8 +242,10 @@ class Examined:
             self._harm()
         if does is Does.HARM:
             self._harm()
-        elif does is Does.CALLS:
+        elif does is Does.CALLS or does is Does.SPREADS:
             running.pending = True
+            if does is Does.SPREADS and type(running.top) is not tuple:
+                self._harm()
         elif does is Does.ITERATES:
             running.made[instruction.offset] = self._number
             if not running.seen and not (type(running.top) in _CONTAINERS and type(running.top) in (tuple, range, str)):
