@@ -53,6 +53,7 @@ class Greenlets:
         kernel = self._kernel
         actor = kernel.actor
         assert actor is not None
+        kernel.polling.started(actor)
         try:
             actor.work()
         except GreenletExit:

@@ -13,6 +13,7 @@ from simharness.engine.actors import SHIFT, Actor
 from simharness.engine.kinds import Role
 from simharness.engine.looks import LockInTurn, LockSeen, Polls, PollsInTime, TimeMatters, UnseenChange
 from simharness.engine.operations import CHECKED, ENDING, Operation
+from simharness.engine.phases import RUNNING
 from simharness.engine.turns import Proof, Turns, takes_lock
 
 if TYPE_CHECKING:
@@ -57,16 +58,26 @@ class Polling:
 
     def turn(self, actor: Actor) -> int:
         """Make an actor's pending step, perhaps after waiting."""
-        turns = self._turns.get(actor)
-        if turns is None:
-            if actor.name not in self._known or actor.host is not actor or actor.absorbs is not None or actor in self._turns:
-                self._turns[actor] = None
-                return self._kernel.loop.turn(actor)
-            if UnseenChange(actor.name) in self._kernel.learned or self.prove is None:
-                self._turns[actor] = None
-                return self._kernel.loop.turn(actor)
-            turns = self._turns[actor] = Turns(self._kernel, actor, self.prove())
-        return turns.step()
+        turns = self._of(actor)
+        return self._kernel.loop.turn(actor) if turns is None else turns.step()
+
+    def _of(self, actor: Actor) -> Turns | None:
+        """Return the turns of an actor that is examined."""
+        if actor in self._turns:
+            return self._turns[actor]
+        turns = None
+        plain = actor.host is actor and actor.absorbs is None
+        if self.prove is not None and plain and actor.name in self._known and UnseenChange(actor.name) not in self._kernel.learned:
+            turns = Turns(self._kernel, actor, self.prove())
+        self._turns[actor] = turns
+        return turns
+
+    def started(self, actor: Actor) -> None:
+        """An actor begins its work."""
+        if self._known and self._kernel.phase == RUNNING:
+            turns = self._of(actor)
+            if turns is not None:
+                turns.begin()
 
     def ended(self, actor: Actor) -> None:
         """An actor has ended."""

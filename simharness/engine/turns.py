@@ -53,12 +53,14 @@ class Segment(NamedTuple):
     """What was seen of the code between two steps.
 
     Attributes:
+        number: how many segments there have been, with this one.
         harmless: it can only have changed local variables.
-        since: a turn that begins after so many steps advances an iterator that is older than the turn; -1: there is none.
+        since: a turn that begins after a later segment than this one advances an iterator that is older than the turn.
         lowest: for each frame, the least number of values on its stack.
         unseen: what was read without a step, and whether it is still the same.
     """
 
+    number: int
     harmless: bool
     since: int | None
     lowest: Mapping[FrameType, int]
@@ -74,8 +76,23 @@ class _Visit(NamedTuple):
     arguments: Sequence[Any]
     position: int
     duration: int
-    number: int
     segment: Segment
+
+
+class _Turn(NamedTuple):
+    """A turn that counts.
+
+    Attributes:
+        reads: what its steps read, with the first step that read each.
+        period: how long it takes.
+        sleep: the step that takes this time, if that is its last one; otherwise it is its first one.
+        ended: the number of the segment that ended it.
+    """
+
+    reads: Mapping[int, int]
+    period: int
+    sleep: Operation | None
+    ended: int
 
 
 class Turns:
@@ -87,7 +104,7 @@ class Turns:
         self._proof = proof
         self._visits: list[_Visit] = []
         proof.on_harm(self._visits.clear)  # at once: nothing may live longer than in the program
-        self._number = self._idle = 0
+        self._idle = 0
         self._unseen: Sequence[Callable[[], bool]] = ()
 
     def step(self) -> int:
@@ -96,7 +113,7 @@ class Turns:
         self._proof.stop()
         ended = self._ended_turn()
         if ended is not None:
-            self._wait(*ended)
+            self._wait(ended)
         result = kernel.loop.turn(actor)
         if kernel.actor is not actor:
             self._visits.clear()  # the task that moves now shares the actor's thread
@@ -106,6 +123,11 @@ class Turns:
         if self._idle <= PATIENCE - 1:
             self._proof.start(sys._getframe(1))
         return result
+
+    def begin(self) -> None:
+        """The actor begins its work."""
+        self._proof.segment()
+        self._proof.start(sys._getframe(1))
 
     def pause(self) -> None:
         """Other code runs in the middle of the actor's: what follows until its next step is not examined."""
@@ -119,15 +141,15 @@ class Turns:
 
     # Finding a turn
 
-    def _ended_turn(self) -> tuple[Mapping[int, int], int] | None:
-        """Note the step about to be made; if it ends a turn that counts, return what that read and how long it takes."""
+    def _ended_turn(self) -> _Turn | None:
+        """Note the step about to be made; return the turn that it ends, if that counts."""
         self._idle += 1
         segment = self._proof.segment()
         if not segment.harmless or self._idle > PATIENCE:
             self._visits.clear()
         elif segment.since is not None:
             since = segment.since
-            self._visits[:] = [visit for visit in self._visits if visit.number <= since]
+            self._visits[:] = [visit for visit in self._visits if visit.segment.number <= since]
         now = self._visit(segment)
         if now is None:
             self._visits.clear()
@@ -147,7 +169,6 @@ class Turns:
         assert operation is not None
         if operation.options > 1 or operation.faults or operation.due is not None or operation.kind.role in (Role.LOGS, Role.ASSUMES):
             return None
-        self._number += 1
         frames: list[FrameType] = []
         arguments: list[Any] = []
         ours: FrameType | None = None
@@ -167,7 +188,7 @@ class Turns:
         places = tuple((id(frame.f_code), frame.f_lasti) for frame in frames)
         key = (operation.kind, bits | operation.reads, operation.writes, duration, places)
         states = [dict(frame.f_locals) if frame.f_locals is not frame.f_globals else {} for frame in frames]
-        return _Visit(key, frames, states, arguments, kernel.record.n, duration, self._number, segment)
+        return _Visit(key, frames, states, arguments, kernel.record.n, duration, segment)
 
     def _same_state(self, before: _Visit, now: _Visit, since: Sequence[_Visit]) -> bool:
         """Whether the actor's local state is the same at two visits of one step."""
@@ -182,13 +203,14 @@ class Turns:
                 return False
         return True
 
-    def _counts(self, visits: Sequence[_Visit]) -> tuple[Mapping[int, int], int] | None:
-        """Return what the steps of a turn read, with the first step that read each, and how long they take; None if they changed anything."""
+    def _counts(self, visits: Sequence[_Visit]) -> _Turn | None:
+        """Return the turn that consists of the steps at these visits; None if it does not count."""
         kernel = self._kernel
         record, actor = kernel.record, self._actor
         reads: dict[int, int] = {}
         taken: dict[int, int] = {}
         period = 0
+        sleep: Operation | None = None
         for number, visit in enumerate(visits):
             m = visit.position
             operation = record.operations[m]
@@ -204,8 +226,11 @@ class Turns:
                     return None
                 touched |= written
             if visit.duration and _time_was_over(operation, m):
+                # Time must not pass between two looks of one turn, as others could write there: only before the first or after the last.
                 if number:
-                    return None  # between two looks of one turn time must not pass: others could write there
+                    if number < len(visits) - 1 or operation.kind.role is not Role.SLEEPS or period:
+                        return None
+                    sleep = operation
                 period = visit.duration
             while touched:
                 bit = touched & -touched
@@ -213,7 +238,7 @@ class Turns:
                 reads.setdefault(bit, m)
         if any(taken.values()) or not reads or (period and not self._time_may_pass()):
             return None
-        return reads, period
+        return _Turn(reads, period, sleep, self._visits[-1].segment.number)
 
     def _takes(self, operation: Operation, written: int) -> bool:
         """Whether a step takes or gives back a lock, and nobody can see without waiting whether that is held."""
@@ -240,24 +265,30 @@ class Turns:
 
     # Waiting
 
-    def _wait(self, reads: Mapping[int, int], period: int) -> None:
+    def _wait(self, turn: _Turn) -> None:
         """Make a step `await`. The actor then stands where it would if it had taken the turns that are left out."""
         kernel, actor = self._kernel, self._actor
         operation, deadline, now = actor.pending, actor.deadline, kernel.clock.now
-        resource = Writes(kernel, actor.index, reads, self._named(reads), self._look)
+        resource = Writes(kernel, actor.index, turn.reads, self._named(turn.reads), self._look)
+        period = turn.period
         kernel.context.setdefault(VERSIONED, "the byte code of a loop")
         kernel.polling.periods += period
         self._visits.clear()
         actor.pending, actor.deadline = awaiting(resource), None
         kernel.loop.turn(actor)
+        # With time between its looks, an actor looks at instants a period apart, whatever others do.
         waited = kernel.clock.now - now
+        if turn.sleep is not None:
+            if waited % period:
+                actor.pending, actor.deadline = turn.sleep, kernel.clock.now + period - waited % period
+                kernel.loop.turn(actor)
+            waited, period = kernel.clock.now - now, 0
         if deadline is not None:
-            # With time between its looks, an actor looks at instants a period apart, whatever others do.
             deadline += -(-max(0, waited - period) // period) * period if period else waited
         actor.pending, actor.deadline = operation, deadline
         self._unseen = ()
         self._idle = 0
-        now_here = self._visit(Segment(True, None, {}, ()))
+        now_here = self._visit(Segment(turn.ended, True, None, {}, ()))
         if now_here is not None:
             self._visits.append(now_here)
 

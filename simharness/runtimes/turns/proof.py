@@ -131,7 +131,7 @@ class Examined:
             if running.lowest < 1 << 30:
                 lowest[frame] = running.lowest
                 running.lowest = 1 << 30
-        result = Segment(self._harmless and self._waits_for is None, self._since, lowest, self._unseen)
+        result = Segment(self._number, self._harmless and self._waits_for is None, self._since, lowest, self._unseen)
         self._begin()
         return result
 
