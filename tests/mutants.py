@@ -64,6 +64,7 @@ GROUPS = {
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),
+    "polls": ("tests/test_polls.py", "tests/test_random_polls.py"),
     "watchdog": ("tests/test_watchdog.py",),
 }
 MINUTES = 20

@@ -21,7 +21,7 @@ def draw(seed, timed):
     pauses = (None, 0, 0.5, 1.0, 1.0) if timed else (None, None, 0)
 
     def instruction():
-        kinds = WRITES + WRITES + PLAIN + (LIMITED if rng.random() < 0.4 else ())
+        kinds = WRITES + WRITES + PLAIN + (LIMITED if rng.random() < 0.4 else ()) + (("clock",) if timed and seed % 4 == 0 else ())
         return rng.choice(kinds), rng.randrange(2), rng.choice((1, 1, 2)), rng.choice(pauses)
 
     actors = [[instruction() for _ in range(rng.choice((1, 2, 2, 3)))] for _ in range(2)]
@@ -65,6 +65,9 @@ class Program:
 
     def do_read(self, seen, cell, other, value, pause):
         seen.append(cell.get())
+
+    def do_clock(self, seen, cell, other, value, pause):
+        seen.append(round(time.monotonic(), 3))
 
     def do_nap(self, seen, cell, other, value, pause):
         time.sleep(value)

@@ -1,4 +1,4 @@
-"""Waiting in place of looking again and again loses no outcome and adds none: random programs against every interleaving of all their turns."""
+"""Waiting in place of looking again and again loses no outcome and adds none: random programs against every interleaving of their turns."""
 
 import pytest
 
@@ -53,11 +53,11 @@ def check(seed, timed, monkeypatch):
     actors = draw(seed, timed)
     delay = (5.0, 0.0, 1.5)[seed % 3] if timed else 5.0
     every = Seen(monkeypatch, actors)
-    brute = every.explore("exhaustive", 11 if timed else 12, 1_500, delay)
+    brute = every.explore("exhaustive", 11 if timed else 12, 700, delay)
     if "stopped at" in brute.bounds:
         return False, False
     waiting = Seen(monkeypatch, actors)
-    result = waiting.explore("dpor", 120, 300, delay)
+    result = waiting.explore("dpor", 100, 200, delay)
     lost = every.complete - waiting.complete
     assert not lost or "stopped at" in result.bounds, f"seed {seed}: lost {sorted(lost, key=repr)[:3]} of {actors}"
     assert not result.redundant, f"seed {seed}"
@@ -69,27 +69,27 @@ def check(seed, timed, monkeypatch):
         for strategy, steps in (("dpor", 40), ("random", 60), ("pos", 60)):
             if added or livelocks:
                 longer = Seen(monkeypatch, actors)
-                longer.explore(strategy, steps, 3_000, delay)
+                longer.explore(strategy, steps, 2_000, delay)
                 added -= longer.complete
                 livelocks -= longer.stuck | longer.cut
-    assert not added and not livelocks, f"seed {seed}: added {added}, {livelocks} to {actors}"
+    assert not added | livelocks, f"seed {seed}: added {added}, {livelocks} to {actors}"
     return True, waiting.awaits > 0
 
 
 def compare(first, number, timed, monkeypatch):
     done = [check(seed, timed, monkeypatch) for seed in range(first, first + number)]
-    assert sum(waited for _, waited in done) > number // 8
+    assert sum(waited for _, waited in done) > number // 25
     return done
 
 
 @pytest.mark.parametrize("part", range(4))
 def test_looks_without_time_between_them(part, monkeypatch):
-    compare(part * 30, 30, False, monkeypatch)
+    compare(part * 25, 25, False, monkeypatch)
 
 
 @pytest.mark.parametrize("part", range(4))
 def test_looks_with_time_between_them(part, monkeypatch):
-    compare(part * 30, 30, True, monkeypatch)
+    compare(part * 25, 25, True, monkeypatch)
 
 
 @pytest.mark.long

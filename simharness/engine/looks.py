@@ -92,7 +92,7 @@ class Writes(Resource):
             self.bit |= bit
 
     @property
-    def state(self) -> State:  # type: ignore[override]  # computed here
+    def state(self) -> State:
         """How often it has been written until now."""
         count = self._count(range(min(self.reads.values()), self._kernel.record.n))
         if not count:

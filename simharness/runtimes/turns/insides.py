@@ -197,7 +197,9 @@ def _after(each: dis.Instruction, stack: Stack, jump: bool) -> Stack:
         return stack[:-1] + (stack[-1],) * (effect + 1)
     if (name.startswith("LOAD_") or name == "COPY") and effect > 0:
         return stack + (False,) * effect
-    taken = _operands(each) if name in ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "COMPARE_OP", "CONTAINS_OP", "BINARY_OP", "BINARY_SUBSCR") else 0
+    taken = (
+        _operands(each) if name in ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "COMPARE_OP", "CONTAINS_OP", "BINARY_OP", "BINARY_SUBSCR") else 0
+    )
     if taken:
         return (*stack[:-taken], False)
     if name == "PUSH_EXC_INFO":

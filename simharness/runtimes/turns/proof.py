@@ -1,7 +1,8 @@
 """Examines the byte code that an actor runs between its steps, as it runs: whether it can have changed more than local variables.
 
 It sees every instruction of Python code, and every call. Only instructions that move values, jump, compare or load pass, and calls of
-Python code, which is examined in turn, of primitives, and of a few functions in C. A step between them says itself what it reads and writes.
+Python code, which is examined in turn, of primitives, and of a few functions in C. A step between them says itself what it reads and
+writes.
 In code that is not instrumented memory is also read without a step: such reads are kept, so that a change of theirs is noticed
 (`UnseenChange`).
 """
@@ -13,24 +14,26 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from sys import setprofile, settrace
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from simharness.engine.turns import ATOMS, Segment
 from simharness.instrument.marks import HOOKS
 from simharness.places import is_foreign, is_ours
+from simharness.runtimes.turns.attributes import UNKNOWN, found, runs_unseen_code
 from simharness.runtimes.turns.insides import Does, Instruction, at, handlers, instructions
 
 _CHEAP = sys.version_info < (3, 12)
 """Whether it costs little to change what the interpreter reports."""
-_UNKNOWN = object()
 _ATOM = True
 """Stands for a value of an immutable type."""
 _GENERATORS = 0x20 | 0x80 | 0x200
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, str, bytes, range)
 _PURE = frozenset({isinstance, issubclass, callable, id, len, bool, int, float, str, repr, hash, abs, min, max})
 _PURE_TYPES = frozenset({bool, int, float, str, bytes, type})
-_READERS = frozenset({"index", "count", "copy", "get", "keys", "values", "items", "issubset", "issuperset", "isdisjoint", "__contains__", "__len__"})
+_READERS = frozenset(
+    {"index", "count", "copy", "get", "keys", "values", "items", "issubset", "issuperset", "isdisjoint", "__contains__", "__len__"}
+)
 _FILES = ("runtimes/threads/", "runtimes/memory/", "runtimes/sqlite/", "engine/")
 _NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep")
 _STANDING_IN = tuple(f"runtimes/memory/{name}.py" for name in ("calls", "foreign", "on_opaque", "operators", "halfway"))
@@ -50,7 +53,7 @@ class _Running:
         self.raised = self.extended = False
         self.seen = HOOKS in frame.f_globals
         self.pending = False
-        self.top: Any = _UNKNOWN
+        self.top: Any = UNKNOWN
         self.lowest = 1 << 30
         self.made: dict[int, int] = {}
         self.before = Does.NOTHING
@@ -63,7 +66,7 @@ class Examined:
         self._frames: dict[FrameType, _Running] = {}
         self._number = 0
         self._others: tuple[Any, Any] | None = None
-        self._release: Callable[[], None] = list
+        self._release: Callable[[], None] = self._frames.clear
         self._outermost: FrameType | None = None
         self._begin()
         self._harmless = False
@@ -225,17 +228,14 @@ class Examined:
             if running.pending:
                 self._harm()
             running.pending = False
-            running.top = _UNKNOWN
+            running.top = UNKNOWN
         return self._local
 
     def _instruction(self, frame: FrameType, running: _Running, instruction: Instruction) -> None:
-        does, last, offset = instruction.does, running.last, frame.f_lasti
-        if instruction is last and running.extended:
+        if instruction is running.last and running.extended:
             return  # its argument was announced before it
-        running.extended = offset != instruction.offset
-        if last is not None and offset not in last.following and not (running.raised and offset in running.handlers):
-            self._harm()  # the interpreter has left something out
-        running.last, running.raised = instruction, False
+        self._continues(frame.f_lasti, running, instruction)
+        does = instruction.does
         running.lowest = min(running.lowest, instruction.stack)
         if running.pending:  # what was called showed in no event: a class, or another object in C
             running.pending = False
@@ -255,12 +255,19 @@ class Examined:
         elif not running.seen:
             self._not_instrumented(frame, running, instruction)
         if does is Does.LOADS:
-            running.top = frame.f_locals.get(_last(instruction.value), _UNKNOWN) if not running.seen else _UNKNOWN
+            running.top = frame.f_locals.get(_last(instruction.value), UNKNOWN) if not running.seen else UNKNOWN
         elif does in (Does.MAKES, Does.COMPARES, Does.SEARCHES, Does.TESTS):
             running.top = _ATOM
         elif does is Does.SUBSCRIPTS:
-            running.top = _UNKNOWN
+            running.top = UNKNOWN
         running.before = does if instruction.name not in ("CACHE", "EXTENDED_ARG") else running.before
+
+    def _continues(self, offset: int, running: _Running, instruction: Instruction) -> None:
+        """See that an instruction follows the one before: the interpreter must not have left out any."""
+        last = running.last
+        if last is not None and offset not in last.following and not (running.raised and offset in running.handlers):
+            self._harm()
+        running.last, running.raised, running.extended = instruction, False, offset != instruction.offset
 
     def _advanced(self, running: _Running, instruction: Instruction) -> None:
         """A loop takes the next element: no turn may begin after its iterator was made."""
@@ -274,46 +281,33 @@ class Examined:
             space: Any = frame.f_globals if instruction.name == "LOAD_GLOBAL" else frame.f_locals
             if instruction.name == "LOAD_GLOBAL" and name not in space:
                 space = frame.f_builtins
-            value = space.get(name, _UNKNOWN)
+            value = space.get(name, UNKNOWN)
             running.top = value
             if space is not frame.f_builtins:
-                self._watch(lambda: (frame.f_globals if space is frame.f_globals else frame.f_locals).get(name, _UNKNOWN), value)
+                self._watch(lambda: (frame.f_globals if space is frame.f_globals else frame.f_locals).get(name, UNKNOWN), value)
         elif does is Does.LOADS_ATTRIBUTE:
             self._attribute(running, str(name))
         elif does is Does.TESTS or does is Does.COMPARES:
             top = running.top
-            if top is _UNKNOWN or not _says_itself(top):
+            if top is UNKNOWN or not _says_itself(top):
                 self._harm()
         elif does is Does.SUBSCRIPTS or (does is Does.SEARCHES and running.before is not Does.MAKES):
             self._harm()
 
     def _attribute(self, running: _Running, name: str) -> None:
         owner = running.top
-        running.top = _UNKNOWN
-        if owner is _UNKNOWN:
+        running.top = UNKNOWN
+        if owner is UNKNOWN:
             self._harm()
             return
         if owner is _ATOM:
             return
-        own = _own(owner)
-        if own is not None and name in own:
-            running.top = own[name]
-            self._watch(lambda: own.get(name, _UNKNOWN), own[name])
-            return
-        for base in type(owner).__mro__ if not isinstance(owner, type) else owner.__mro__:
-            if name in base.__dict__:
-                found = base.__dict__[name]
-                if type(found) is MemberDescriptorType:
-                    running.top = _slot(found, owner)
-                    self._watch(lambda: _slot(found, owner), running.top)
-                elif not callable(found) and not hasattr(type(found), "__get__"):
-                    running.top = found
-                    self._watch(lambda: base.__dict__.get(name, _UNKNOWN), found)
-                elif not isinstance(found, FunctionType | property | staticmethod | classmethod) and not hasattr(found, "__objclass__"):
-                    if not isinstance(found, type):
-                        self._harm()
-                return
-        self._harm()
+        held, value = found(owner, name)
+        if held is UNKNOWN or runs_unseen_code(held):
+            self._harm()
+        elif value is not UNKNOWN:
+            running.top = value
+            self._watch(lambda: found(owner, name)[1], value)
 
     def _watch(self, look: Callable[[], Any], value: Any) -> None:
         """Keep a read, to see whether it is still the same."""
@@ -328,22 +322,6 @@ def _last(names: Any) -> Any:
 
 def _is_still(value: Any, before: Any) -> bool:
     return value is before or (type(value) is type(before) and type(value) in ATOMS and value == before)
-
-
-def _slot(descriptor: Any, owner: Any) -> Any:
-    try:
-        return descriptor.__get__(owner)
-    except AttributeError:
-        return _UNKNOWN
-
-
-def _own(owner: Any) -> dict[str, Any] | None:
-    """Return the attributes of an object itself, without running any code."""
-    try:
-        own = object.__getattribute__(owner, "__dict__")
-    except AttributeError:
-        return None
-    return own if type(own) is dict else None
 
 
 def _says_itself(value: Any) -> bool:
@@ -411,4 +389,3 @@ def _may_be_called(function: Any) -> bool:
     if kind is type:
         return function in _PURE_TYPES
     return _is_pure(function, seen=True)
-

@@ -1,0 +1,121 @@
+"""Waiting by looking again and again is waiting: what real code polls is verified, or its bug found, in tens of orderings."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+import simharness
+from simharness.verdicts.results import Verdict
+from tests import polls
+
+HERE = Path(__file__).parent
+SCENARIOS = {scenario.name: scenario for scenario in simharness.load(str(HERE / "polls.py"))}
+SETTINGS = simharness.Settings(max_executions=400, max_steps=2_000)
+
+
+@pytest.mark.parametrize("kind", [kind.__name__ for kind in polls.KINDS])
+def test_every_way_to_poll_is_verified_and_its_bug_is_found(kind):
+    right = simharness.explore(SCENARIOS["poll"], "dpor", {"kind": kind, "right": True}, settings=SETTINGS)
+    assert right.verdict is Verdict.VERIFIED
+    assert right.executions < 200
+    assert right.redundant == 0
+    wrong = simharness.explore(SCENARIOS["poll"], "dpor", {"kind": kind, "right": False}, settings=SETTINGS)
+    assert wrong.verdict is Verdict.VIOLATED
+
+
+@pytest.mark.parametrize("how", [function.__name__ for function in polls.LIMITED])
+def test_a_loop_that_changes_what_no_step_shows_takes_all_its_turns(how):
+    result = simharness.explore(SCENARIOS["gives_up"], parameters={"how": how}, settings=SETTINGS)
+    assert result.verdict is Verdict.VIOLATED
+    assert "gave up" in result.counterexample.failure
+
+
+def test_a_loop_that_nobody_can_end_is_a_livelock_that_names_what_is_looked_at():
+    result = simharness.explore(SCENARIOS["livelock"], settings=SETTINGS)
+    assert result.verdict is Verdict.VIOLATED
+    place = result.counterexample.failure.rpartition(" at ")[2].partition(";")[0]
+    assert result.counterexample.failure == (
+        f"livelock: poller waits for a write of State.done at {place}; no actor can write State.done any more"
+    )
+    assert "poller looks at State.done again and again" in " ".join(result.counterexample.timeline.split())
+    again = simharness.replay(SCENARIOS["livelock"], result.counterexample.token)
+    assert again.failure == result.counterexample.failure
+
+
+def test_a_loop_under_a_lock_that_the_other_needs_is_a_livelock():
+    result = simharness.explore(SCENARIOS["looks_under_the_lock_that_the_finisher_needs"], settings=SETTINGS)
+    assert result.verdict is Verdict.VIOLATED
+    assert "livelock" in result.counterexample.failure
+
+
+def test_an_actor_that_gives_the_lock_back_between_looks_does_not_wait_while_it_holds_it():
+    result = simharness.explore(SCENARIOS["gives_the_lock_back_between_looks"], "dpor", settings=SETTINGS)
+    assert result.verdict is Verdict.VERIFIED
+
+
+def test_brute_force_takes_every_turn():
+    def alone(world):
+        never = world.shared(0, "never")
+
+        def poller():
+            while not never.get():
+                pass
+
+        world.actor("poller", poller)
+
+    settings = simharness.Settings(max_steps=60, shrink=0)
+    assert simharness.explore(alone, "dpor", settings=settings).counterexample.failure.startswith("livelock: poller")
+    assert "cut at max_steps=60 (repeating: get)" in simharness.explore(alone, "exhaustive", settings=settings).bounds
+
+
+def test_memory_that_changes_without_a_step_ends_no_wait_falsely():
+    def unseen(world):
+        cell, box = world.shared(0, "cell"), polls.Box()
+
+        def poller():
+            while not (cell.get() or finished(box)):
+                pass
+
+        def finisher():
+            world.step("before")
+            box.looks = 1
+
+        world.actor("poller", poller)
+        world.actor("finisher", finisher)
+
+    result = simharness.explore(unseen, settings=simharness.Settings(max_steps=100, max_executions=50))
+    assert result.verdict is not Verdict.VIOLATED
+
+
+def finished(box):
+    return box.looks > 0
+
+
+def test_the_timeline_of_a_livelock_says_what_an_actor_waits_for():
+    result = simharness.explore(SCENARIOS["livelock"], settings=SETTINGS)
+    shown = simharness.replay(SCENARIOS["livelock"], result.counterexample.token)
+    assert shown.timeline == (HERE / "golden" / "livelock.txt").read_text().rstrip("\n")
+
+
+@pytest.mark.confirms
+def test_a_token_with_an_await_replays_in_a_fresh_process():
+    result = simharness.explore(SCENARIOS["livelock"], settings=SETTINGS)
+    assert "polls+poller" in result.counterexample.token
+    assert "fresh process" in result.counterexample.confirmed
+
+
+def test_programs_that_do_not_poll_learn_nothing_about_polling():
+    def plain(world):
+        counter, lock = world.shared(0, "counter"), threading.Lock()
+
+        def work():
+            for _ in range(3):
+                with lock:
+                    counter.set(counter.get() + 1)
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+    result = simharness.explore(plain, "dpor", stop_on_first=False, settings=SETTINGS)
+    assert result.executions == 20
