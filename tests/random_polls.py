@@ -11,7 +11,7 @@ import threading
 import time
 
 WRITES = ("set", "set", "add", "put", "raise", "read", "try")
-PLAIN = ("poll", "either", "helper", "event", "try lock", "under lock", "compare", "drain", "timed drain", "timed event")
+PLAIN = ("poll", "either", "twice", "helper", "event", "try lock", "under lock", "compare", "drain", "timed drain", "timed event")
 LIMITED = ("counted", "iterated", "hidden")
 
 
@@ -97,6 +97,12 @@ class Program:
                 break
             if pause is not None:
                 time.sleep(pause)
+
+    def do_twice(self, seen, cell, other, value, pause):
+        while not (cell.get() == value or cell.get() == 2):
+            if pause is not None:
+                time.sleep(pause)
+        seen.append("twice")
 
     def do_helper(self, seen, cell, other, value, pause):
         while not ready(cell, value):

@@ -105,6 +105,23 @@ def test_a_token_with_an_await_replays_in_a_fresh_process():
     assert "fresh process" in result.counterexample.confirmed
 
 
+def test_a_write_between_two_looks_of_one_turn_ends_the_wait():
+    def twice(world):
+        cell = world.shared(0, "cell")
+
+        def poller():
+            while not (cell.get() == 1 or cell.get() == 2):
+                pass
+
+        world.actor("poller", poller)
+        world.actor("setter", cell.set, 1)
+
+    result = simharness.explore(twice, "dpor", settings=SETTINGS)
+    assert result.counterexample is None
+    assert "all" in result.bounds
+    assert not result.deadlocks
+
+
 def test_programs_that_do_not_poll_learn_nothing_about_polling():
     def plain(world):
         counter, lock = world.shared(0, "counter"), threading.Lock()

@@ -55,6 +55,7 @@ class Kernel:
         context: what runtimes keep for one execution.
         actor, key: the actor that moves, and its choice.
         phase: RUNNING, SETUP, INSPECTING or ENDED.
+        polled: whether turns of loops are examined.
         patience: how many steps an execution makes before somebody looks why it is so long.
         failure, error: the first thing that went wrong in the program; the exception that ends the execution and that `run` raises.
         cut, abandoned, over: how the execution was ended, if not by its actors.
@@ -88,7 +89,8 @@ class Kernel:
         self.record = Record(tracing)
         self.cast = Cast()
         self.movers.begin(self.record, self.cast)
-        self._turn = self.polling.turn if self.polling.begin() else self.loop.turn
+        self.polled = self.polling.begin()
+        self._turn = self.polling.turn if self.polled else self.loop.turn
         self.patience = self.polling.first_search
         self.actor: Actor | None = None
         self.key = self.inspected = 0

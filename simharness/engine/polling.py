@@ -47,8 +47,9 @@ class Polling:
 
     def begin(self) -> bool:
         """An execution begins; return whether the steps of actors come here."""
-        self._turns.clear()
         self.periods = 0
+        if self._turns:
+            self._turns.clear()
         return bool(self._known) and self.prove is not None
 
     @property
@@ -74,7 +75,7 @@ class Polling:
 
     def started(self, actor: Actor) -> None:
         """An actor begins its work."""
-        if self._known and self._kernel.phase == RUNNING:
+        if self._kernel.phase == RUNNING:
             turns = self._of(actor)
             if turns is not None:
                 turns.begin()
