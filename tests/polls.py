@@ -273,6 +273,13 @@ def repeats(cell):
     raise AssertionError("gave up")
 
 
+def counts_down(cell):
+    for _ in [None] * 50:
+        if cell.get():
+            return
+    raise AssertionError("gave up")
+
+
 def takes_the_next(cell):
     steps = itertools.repeat(None, 50)
     while not cell.get():
@@ -340,6 +347,7 @@ LIMITED = (
     counts_in_a_dictionary,
     counts_by_another_name,
     repeats,
+    counts_down,
     takes_the_next,
     takes_the_next_unseen,
     searches_an_iterator,
@@ -397,8 +405,8 @@ def looks_under_the_lock_that_the_finisher_needs(world):
     world.actor("poller", look)
 
 
-@simharness.scenario
-def gives_the_lock_back_between_looks(world):
+@simharness.scenario(pause=[0.01, None])
+def gives_the_lock_back_between_looks(world, pause):
     lock, state = threading.Lock(), State()
 
     def finish():
@@ -409,7 +417,8 @@ def gives_the_lock_back_between_looks(world):
         lock.acquire()
         while not state.done:
             lock.release()
-            time.sleep(0.01)
+            if pause is not None:
+                time.sleep(pause)
             lock.acquire()
         lock.release()
         assert state.done

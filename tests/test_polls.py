@@ -1,6 +1,7 @@
 """Waiting by looking again and again is waiting: what real code polls is verified, or its bug found, in tens of orderings."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def test_a_loop_under_a_lock_that_the_other_needs_is_a_livelock():
     assert "livelock" in result.counterexample.failure
 
 
-def test_an_actor_that_gives_the_lock_back_between_looks_does_not_wait_while_it_holds_it():
-    result = simharness.explore(SCENARIOS["gives_the_lock_back_between_looks"], "dpor", settings=SETTINGS)
+@pytest.mark.parametrize("pause", [0.01, None])
+def test_an_actor_that_gives_the_lock_back_between_looks_does_not_wait_while_it_holds_it(pause):
+    result = simharness.explore(SCENARIOS["gives_the_lock_back_between_looks"], "dpor", {"pause": pause}, settings=SETTINGS)
     assert result.verdict is Verdict.VERIFIED
 
 
@@ -120,6 +122,26 @@ def test_a_write_between_two_looks_of_one_turn_ends_the_wait():
     assert result.counterexample is None
     assert "all" in result.bounds
     assert not result.deadlocks
+
+
+def test_where_a_clock_is_read_every_instant_of_a_sleeping_loop_is_explored():
+    @simharness.scenario(max_delay=3.0)
+    def timed(world):
+        cell = world.shared(0, "cell")
+
+        def poller():
+            while not cell.get():
+                time.sleep(0.5)
+
+        def setter():
+            world.outcome(time.monotonic() - 1000)
+            cell.set(1)
+
+        world.actor("poller", poller)
+        world.actor("setter", setter)
+
+    outcomes = simharness.explore(timed, "dpor", settings=SETTINGS).outcomes
+    assert outcomes == {0, 0.5, 1.0, 1.5, 2.0, 2.5}
 
 
 def test_programs_that_do_not_poll_learn_nothing_about_polling():

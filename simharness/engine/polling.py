@@ -44,10 +44,12 @@ class Polling:
         self.looked_for = False
         self.prove: Callable[[], Proof] | None = None
         self.periods = 0
+        self._in_time = False
 
     def begin(self) -> bool:
         """An execution begins; return whether the steps of actors come here."""
         self.periods = 0
+        self._in_time = PollsInTime() in self._kernel.learned
         if self._turns:
             self._turns.clear()
         return bool(self._known) and self.prove is not None
@@ -137,7 +139,7 @@ class Polling:
         if not self._known:
             return
         self._turns.clear()
-        if PollsInTime() in learned and TimeMatters() not in learned and self._time_matters():
+        if self._in_time and TimeMatters() not in learned and self._time_matters():
             learned.learn(TimeMatters())
         seen = learned.of(LockSeen)
         for lock in learned.of(LockInTurn):
