@@ -50,6 +50,7 @@ GROUPS = {
         "tests/test_random_queues.py",
         "tests/runtimes/test_signals.py",
     ),
+    "pools": ("tests/runtimes/test_pools.py", "tests/test_random_pools.py", "tests/runtimes/test_thread_pools.py"),
     "views": ("tests/test_random_thread_views.py", "tests/runtimes/test_thread_views.py"),
     "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
@@ -57,6 +58,7 @@ GROUPS = {
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
+    "heap": ("tests/test_heap.py", "tests/test_random_state.py"),
     "auto": ("tests/test_auto.py", "tests/test_samplers.py"),
     "proofs": ("tests/test_proofs.py",),
     "objects": ("tests/test_objects.py",),
@@ -65,6 +67,8 @@ GROUPS = {
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),
     "polls": ("tests/test_polls.py", "tests/test_random_polls.py"),
+    "project": ("tests/test_project.py",),
+    "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
 }
 MINUTES = 20

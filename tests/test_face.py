@@ -288,6 +288,23 @@ def confirmed(file):
     return "fresh process" in texts[0] and "fresh process" not in texts[1]
 
 
+def forked():
+    ran = []
+
+    def runs(world):
+        ran.append(1)
+        safe(world)
+
+    in_children = explored(scenario=runs, isolation="fork").executions
+    return not ran and in_children == explored(scenario=runs).executions < len(ran)
+
+
+def safe(world):
+    cells = [world.shared(0, name) for name in "xy"]
+    for name in "ab":
+        world.actor(name, lambda: [cell.set(1) for cell in cells])
+
+
 def batched():
     scenario = load(f"{ROOT / 'scenarios/trio_races.py'}::lost_wake_up")[0]
     return "one batch" in explored(scenario=scenario, trio_order="batches").bounds
@@ -318,6 +335,7 @@ EFFECTS = {
     "confirm": lambda: confirmed(ROOT / "scenarios/tutorial.py"),
     "instrument": lambda: "memory of programs" in explored(instrument=("programs",)).bounds,
     "trio_order": batched,
+    "isolation": forked,
     "reached": lambda: explored(reached=True).never_reached is not None and explored().never_reached is None,
 }
 

@@ -20,6 +20,7 @@ import itertools
 import json
 import logging
 import operator
+import os
 import random
 import re
 import sys
@@ -539,3 +540,20 @@ def takes(world):
     def a_is_first():
         assert got["a"] == 1
 """
+
+
+def test_the_environment_of_the_process_is_a_location(monkeypatch):
+    def scenario(world):
+        monkeypatch.setenv("SIMHARNESS_N", "0")
+
+        def bump():
+            os.environ["SIMHARNESS_N"] = str(int(os.environ["SIMHARNESS_N"]) + 1)
+
+        world.actor("a", bump)
+        world.actor("b", bump)
+
+        @world.at_end
+        def both():
+            assert os.environ["SIMHARNESS_N"] == "2"
+
+    assert simharness.explore(scenario, settings=OWN).verdict is Verdict.VIOLATED

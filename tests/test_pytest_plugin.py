@@ -194,12 +194,12 @@ def test_a_module_that_other_tests_had_instrumented_announces_nothing_to_those_t
     uses = """
 from test_helper import Counter
 
-@pytest.mark.interleave
+@pytest.mark.interleave(instrument="test")
 def test_not_asked():
     counter = Counter()
     both(counter.bump)
 
-@pytest.mark.interleave(instrument=("test_helper",))
+@pytest.mark.interleave(instrument=("test", "test_helper"))
 def test_asked():
     counter = Counter()
     both(counter.bump)
@@ -345,13 +345,14 @@ def test_a_marker_that_is_wrong_is_an_error_of_the_test_that_says_so(run, marker
 
 FIXTURES = """
 import logging
-MADE = []
+import sys
+sys.made = []  # no instrumented module leads to it: it is not put back
 
 @pytest.fixture(scope="module")
 def bank():
-    MADE.append("bank")
+    sys.made.append("bank")
     yield "the bank"
-    MADE.append("bank closed")
+    sys.made.append("bank closed")
 
 @pytest.fixture
 def account(bank, monkeypatch):
@@ -359,7 +360,7 @@ def account(bank, monkeypatch):
     account = Account(200)
     yield account
     with account.lock:
-        MADE.append("account closed")
+        sys.made.append("account closed")
 
 @pytest.fixture(autouse=True)
 def server():
@@ -393,9 +394,9 @@ def test_all(account, amount, tmp_path, tmp_path_factory, capsys, caplog, reques
 
 def test_afterwards():
     import os
-    assert MADE.count("bank") == 1
-    assert "bank closed" not in MADE
-    assert MADE.count("account closed") > 6
+    assert sys.made.count("bank") == 1
+    assert "bank closed" not in sys.made
+    assert sys.made.count("account closed") > 6
     assert not hasattr(Account, "bank")
     assert "IN_THE_TEST" not in os.environ
 """

@@ -34,7 +34,7 @@ from simharness.report import files, html_report, json_report
 from simharness.report.table import Shown, case_name, console_for, report, words_of
 from simharness.search import tokens
 from simharness.search.named import DEFAULT, STRATEGIES, check
-from simharness.settings import TRIO_ORDERS, Settings
+from simharness.settings import ISOLATIONS, TRIO_ORDERS, Settings
 from simharness.simulation.difference import side_by_side
 from simharness.simulation.imports import watched_import
 from simharness.timeline.render import render
@@ -43,6 +43,12 @@ from simharness.verdicts.results import Result
 from simharness.visible import visible_lines
 
 PIPED_WIDTH = 100
+_TrioOrder = Annotated[
+    str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
+]
+_Isolation = Annotated[
+    str, typer.Option(metavar="HOW", help=f"How executions are kept apart: {' or '.join(ISOLATIONS)}, a process for each, which is slower.")
+]
 
 app = typer.Typer(
     name="simharness",
@@ -115,9 +121,8 @@ def explore(  # typer makes an option of each
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Print only the table.")] = False,
     all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also show timelines of cases that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show every step in timelines.")] = False,
-    trio_order: Annotated[
-        str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
-    ] = None,
+    trio_order: _TrioOrder = None,
+    isolation: _Isolation = "undo",
 ) -> None:
     """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
@@ -131,6 +136,7 @@ def explore(  # typer makes an option of each
             seed=seed,
             instrument=tuple(instrument or ()),
             trio_order=trio_order,
+            isolation=isolation,
             reached=html is not None,
         )
         check(strategy, settings)

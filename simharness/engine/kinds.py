@@ -31,10 +31,14 @@ class Role(Enum):
     SLEEPS = "sleeps"
     READS_CLOCK = "reads the clock"
     MOVES_CLOCK = "moves the clock"
+    OFFERS = "offers"
+    """It is the choice whether something happens before the actor's next operation; alternative 0 is that nothing does."""
     STRIKES = "strikes"
     """It is a fault that is no actor's step, or the decision that none strikes."""
     LOGS = "logs"
     """An execution in which an actor is stuck there is left out: the incident lacks the line."""
+    SERVES = "serves"
+    """It waits for work; an actor that is there when nothing can move is not stuck: it ends with the program."""
     ASSUMES = "assumes"
     """It can never be done; an execution in which an actor is stuck there is left out, even if its process crashes there."""
 
@@ -140,7 +144,7 @@ class Kind:
 
     def wanted(self, detail: str) -> str:
         """Return what an actor that is stuck there waits for, in words; `detail`: that of the step, else the object."""
-        return self.awaited.format(detail=detail) or self.phrase(detail)
+        return self.awaited.format(detail=detail) if self.awaited else self.phrase(detail)
 
     def holder(self, state: Any) -> str | None:
         """Return the holder of the resource, if its state is a holder's name."""

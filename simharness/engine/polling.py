@@ -69,11 +69,16 @@ class Polling:
         if actor in self._turns:
             return self._turns[actor]
         turns = None
-        plain = actor.host is actor and actor.absorbs is None
+        plain = actor.host is actor and actor.absorbs is None and not self._interrupted(actor)
         if self.prove is not None and plain and actor.name in self._known and UnseenChange(actor.name) not in self._kernel.learned:
             turns = Turns(self._kernel, actor, self.prove())
         self._turns[actor] = turns
         return turns
+
+    def _interrupted(self, actor: Actor) -> bool:
+        """Whether a handler can strike an actor, so that each of its points is a choice."""
+        handlers = self._kernel.handlers
+        return handlers is not None and handlers.strike(actor)
 
     def started(self, actor: Actor) -> None:
         """An actor begins its work."""
@@ -104,7 +109,7 @@ class Polling:
             return True
         kernel.patience = min(kernel.patience + LONG, kernel.max_steps)
         for actor in list(kernel.cast.actors.values()):
-            if actor.name not in self._known and self._repeats(actor):
+            if actor.name not in self._known and not self._interrupted(actor) and self._repeats(actor):
                 kernel.learned.learn(Polls(actor.name))
                 kernel.abandoned = True
         return kernel.abandoned

@@ -36,6 +36,7 @@ from simharness.trace.reached import Reached
 from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.counterexample import InHand, counterexample, from_hand
 from simharness.verdicts.covered import bounds, reasons, remarks
+from simharness.verdicts.left_behind import Before
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
 BATCHES_TRIED = 1_000
@@ -49,6 +50,8 @@ class Reporter(Watcher):
     Args:
         estimates: whether there is to be an estimate, which takes a little time at each execution, and the time-outs in play.
     """
+
+    keeps = ("timeouts",)
 
     def __init__(self, progress: Progress | None, began: float, estimates: bool) -> None:
         self.progress = progress or Progress()
@@ -116,7 +119,7 @@ class Explorer:
         self.strategy = strategy
         self.stop_on_first = stop_on_first
         self.settings = settings
-        self.reached = Reached() if settings.reached else None
+        self.reached = Reached() if settings.reached and settings.isolation != "fork" else None
         self._began = _monotonic()
         limited = settings.max_executions is not None or settings.max_seconds is not None
         self._reporter = Reporter(progress, self._began, limited or progress is not None)
@@ -127,7 +130,10 @@ class Explorer:
         progress = self._reporter.progress
         progress.started(self.scenario, self.parameters)
         trouble: Exception | None = None
-        with Simulation(self.scenario, self.parameters, self.settings) as simulation:
+        simulation = Simulation(self.scenario, self.parameters, self.settings)
+        drawn = any(map(is_drawn, self.parameters.values()))
+        before = Before(simulation, wanted=not drawn and self.settings.isolation != "fork")
+        with before, simulation:
             kernel = simulation.kernel
             proofs = Proofs(simulation, self.strategy, self.parameters, self._reporter, self._began)
             rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, proofs.limits(), self._began)
@@ -135,8 +141,10 @@ class Explorer:
                 exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds, proofs))
             except Exception as error:
                 if self._hand is None:
-                    raise
+                    raise before.cause_of(error, rounds.repeats.first) from None
                 trouble, exhausted, counterexample = error, False, None
+            if counterexample is not None:
+                before.check(counterexample)
             result = self._result(rounds, exhausted, counterexample, proofs)
             any_order = "trio" in kernel.learned.runtimes and trio.BATCHES not in kernel.modes
         if counterexample is None and self._hand is not None:
@@ -152,9 +160,14 @@ class Explorer:
             rounds.share = proofs.share
             exhausted = rounds.run() or proofs.after(rounds)
         mark.renew()
+        rounds.simulation.settle()
+        if not mark.holds:
+            return exhausted, None
         failing = rounds.tally.first_failure
         if failing is None:
-            rounds.repeats.finish(rounds.tally.runs)
+            rounds.finish()
+        else:
+            failing = rounds.failing()
         return exhausted, None if failing is None else counterexample(rounds.simulation, failing, self._keep)
 
     def _keep(self, hand: InHand) -> None:

@@ -7,11 +7,13 @@ What is made of the executions is a watcher's: `explore` reports progress and st
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simharness.authoring.scenario import Parameters
 from simharness.engine.facts import Mark, until_settled
+from simharness.engine.plan import ABANDON
 from simharness.exploring.examples import Examples
+from simharness.exploring.forked import Children
 from simharness.search import named
 from simharness.search.drawn import Drawn
 from simharness.search.estimate import Branching
@@ -21,6 +23,7 @@ from simharness.settings import Settings
 from simharness.simulation.execution import Execution
 from simharness.simulation.repeating import Repeats
 from simharness.simulation.simulation import Simulation
+from simharness.simulation.transcript import following
 from simharness.verdicts.covered import Tally
 
 _monotonic = time.monotonic
@@ -29,7 +32,9 @@ _ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or o
 
 
 class Watcher:
-    """What a run-loop calls; override what is needed."""
+    """What a run-loop calls; override what is needed. `keeps`: the attributes that `after` changes."""
+
+    keeps: Sequence[str] = ()
 
     def begin(self, rounds: Rounds) -> None:
         """A round begins: what was seen in earlier ones is out of date."""
@@ -79,6 +84,7 @@ class Rounds:
         self._parameters = parameters
         self._began = _monotonic() if began is None else began
         self._number = 0
+        self._children = Children(self, watcher) if self.settings.isolation == "fork" else None
         self._start()
 
     def _start(self) -> None:
@@ -88,6 +94,8 @@ class Rounds:
         self.repeats = Repeats(simulation)
         self.branching = Branching() if self.strategy.pending() is not None else None
         self.execution: Execution | None = None
+        self._last: Execution | None = None
+        self._due = False
         self._plan: Sequence[int] | None = None
 
     def run(self) -> bool:
@@ -112,15 +120,14 @@ class Rounds:
 
     def _walk(self, mark: Mark) -> bool:
         """Run the executions that the strategy plans; return whether that was all of its space."""
-        strategy = self.strategy
         while True:
             if self._plan is None:
-                self._plan = strategy.begin()
+                self._plan = self.strategy.begin()
                 if self._plan is None:
-                    return strategy.exhausts
+                    return self.strategy.exhausts
                 self._announce(self._plan)
             if self.limit_reached():
-                if strategy.counted:
+                if self.strategy.counted:
                     return False
                 self._plan, self.gave_up = None, None  # a sample is not drawn; the search has to be at a plan of its own
                 continue
@@ -153,9 +160,42 @@ class Rounds:
 
     def _execute(self, plan: Sequence[int]) -> Execution:
         """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
+        self._in_turn(lambda: self._run(plan))
+        execution = self._last
+        assert execution is not None
+        if self._due:
+            self._in_turn(lambda: self.repeats.check(execution))
+        return execution
+
+    def _in_turn(self, work: Callable[[], None]) -> None:
+        """Do work here or, if each execution has a process of its own, in a child; here, too, if it raised an error there."""
+        if self._children is None or not self._children.run(work):
+            work()
+
+    def finish(self) -> None:
+        """Exploring is over without a failure: run the first execution again, and compare.
+
+        Raises:
+            Nondeterminism: it differs from the first time.
+        """
+        self._in_turn(lambda: self.repeats.finish(self.tally.runs))
+        if self._children is not None and self._last is not None and (self.tally.runs == 1 or self.tally.cut):
+            self._again(self._last)  # the verdict will say something of it
+
+    def failing(self) -> Execution | None:
+        """Return the first failure, as an execution of this process."""
+        failing = self.tally.first_failure
+        return failing if failing is None or self._children is None else self._again(failing)
+
+    def _again(self, execution: Execution) -> Execution:
+        """Run an execution of a child here."""
+        return self.simulation.execute((), following(self.simulation.kernel, execution.keys, lambda wanted, enabled: ABANDON))
+
+    def _run(self, plan: Sequence[int]) -> None:
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
         kernel.polling.looked_for = self._strategy_name != "exhaustive"
+        self._due = False
         if strategy.counted:
             execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
         else:
@@ -172,9 +212,9 @@ class Rounds:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:
                 tally.first_failure = execution
-            self.repeats.check(execution, failing)
+            self._due = self.repeats.due(execution, failing)
         self._watcher.after(self, execution)
-        return execution
+        self._last = execution
 
     @property
     def most_executions(self) -> int | None:

@@ -68,6 +68,9 @@ class Executions:
         ignored: kinds of exceptions that ended a thread and that the test's filters of warnings ignore.
     """
 
+    KEEPS = ("steps", "passed", "given_up", "ignored")
+    """The attributes that executions change and exploring reads."""
+
     def __init__(self, item: pytest.Function, timescales: Sequence[float] = ()) -> None:
         self.item = item
         self._timescales = tuple(nanoseconds(seconds) for seconds in timescales)
@@ -109,7 +112,7 @@ class Executions:
             with warnings.catch_warnings(record=True) as self._heard:
                 yield
         finally:
-            self._clean_up()
+            self.release()
             sys.stdout, sys.stderr, sys.breakpointhook = *self._streams, stops
             vars(self.item).pop("addSubTest", None)
             vars(self.item)["_obj"] = function
@@ -121,7 +124,6 @@ class Executions:
         """Run the test once."""
         kernel = current()
         assert kernel is not None
-        self._clean_up()
         kernel.clock.expires_after(*self._timescales)
         kernel.context[IGNORES] = self._ignores
         self._begin()
@@ -238,7 +240,7 @@ class Executions:
         self._end()
         return trouble
 
-    def _clean_up(self) -> None:
+    def release(self) -> None:
         """Release an execution that could not tear down: pytest's own fixtures are torn down, no code of others is run."""
         if not self._open:
             return

@@ -15,6 +15,8 @@ from typing import Any
 from simharness.engine.kernel import current, outside
 from simharness.runtimes.patching import Patches
 
+WHEN_IMPORTED = "when imported"
+"""In a kernel's context: called when modules have been imported."""
 _import = builtins.__import__
 _import_module = importlib.import_module
 
@@ -22,15 +24,29 @@ _import_module = importlib.import_module
 def _virtual_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
     if current() is None or (name in sys.modules and not fromlist and not level):
         return _import(name, globals, locals, fromlist, level)
-    with outside():
-        return _import(name, globals, locals, fromlist, level)
+    before = len(sys.modules)
+    try:
+        with outside():
+            return _import(name, globals, locals, fromlist, level)
+    finally:
+        _imported(before)
 
 
 def _virtual_import_module(name: str, package: str | None = None) -> ModuleType:
     if current() is None:
         return _import_module(name, package)
-    with outside():
-        return _import_module(name, package)
+    before = len(sys.modules)
+    try:
+        with outside():
+            return _import_module(name, package)
+    finally:
+        _imported(before)
+
+
+def _imported(before: int) -> None:
+    kernel = current()
+    if len(sys.modules) != before and kernel is not None and WHEN_IMPORTED in kernel.context:
+        kernel.context[WHEN_IMPORTED]()
 
 
 def install(patches: Patches) -> None:

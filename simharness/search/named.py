@@ -52,6 +52,8 @@ def check(name: str, settings: Settings) -> None:
         raise Misuse(f"no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
     if name == "hypothesis" and importlib.util.find_spec("hypothesis") is None:
         raise Misuse("strategy 'hypothesis' needs the package of that name: python -m pip install hypothesis")
+    if name == "hypothesis" and settings.isolation == "fork":
+        raise Misuse("isolation='fork' with strategy 'hypothesis': Hypothesis draws in this process; leave one of them out")
     given = {kind: most for kind in ("preemptions", "delays") if (most := getattr(settings, kind)) is not None}
     if len(given) == 2:
         raise Misuse("preemptions and delays cannot be combined: pass only one of them")

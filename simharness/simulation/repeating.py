@@ -1,8 +1,9 @@
 """Runs schedules twice: if the two runs differ, the schedule does not decide what happens, and no result can be trusted.
 
 The first execution, every failing one that is reported, and the 100th, 1,000th, 10,000th, … execution are repeated at once; the first one
-is repeated again when exploring is over, to find what changes slowly. The two accounts (`transcript.py`) must be equal. While an execution
-is repeated, memory is laid out differently, so that keys and orders made of addresses differ.
+is repeated again after the 30th, with those samples, and when exploring is over, to find what changes slowly. The two accounts
+(`transcript.py`) must be equal. While an execution is repeated, memory is laid out differently, so that keys and orders made of addresses
+differ.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from simharness.trace.recorder import Recorder
 
 FEW = 3
 """Explorations with fewer executions do not repeat the first one at their end: it has just been repeated."""
-SPARSE = 100
+EARLY, SPARSE = 30, 100
 BALLAST = 20
 """How many objects of each kind and size are kept while an execution is repeated."""
 WHAT_TO_DO = (
@@ -107,44 +108,56 @@ class Repeats:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._account: Account | None = None
+        self._watched = False
         self._next = 1
         self._start = 0
+        self._early = False
         self._first: Sequence[int] = ()
         self._case: Mapping[str, Any] = {}
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
         """Run the round's `number`th execution (0: it has no number), under a watch if it is to be repeated."""
-        self._account = None
+        self._account, self._watched = None, False
+        self._early = self.first is not None and number in (EARLY, self._next)
         if number != self._next:
             return self._simulation.execute(plan, choose, expected)
         self._next = max(SPARSE, 10 * number)
         self._start = len(plan)
         execution, self._account = watched(self._simulation, plan, choose, expected, self._start)
+        self._watched = True
         if number == 1 and execution.status != "cut":
             simulation = self._simulation
             token = tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
             self._case, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
         return execution
 
-    def check(self, execution: Execution, failing: bool) -> None:
-        """Repeat the last execution, if it fails or is one of the samples.
+    def due(self, execution: Execution, failing: bool) -> bool:
+        """Whether the last execution is to be repeated: it fails or is one of the samples."""
+        if self._account is None and failing:
+            self._account = account_of(self._simulation.kernel, execution)
+        if self._watched and execution.status == "abandoned":
+            self._account = None
+        return self._account is not None or self._early
+
+    def check(self, execution: Execution) -> None:
+        """Repeat the last execution, and at times the first one, too; one of them is due.
 
         Raises:
             Nondeterminism: it differs from the first time.
         """
-        if self._account is None and not failing:
-            return
-        simulation, kernel, keys = self._simulation, self._simulation.kernel, execution.keys
-        if self._account is not None:
-            if execution.status != "abandoned":
-                same_again(simulation, keys, self._account, self._start)
+        simulation, kernel, keys, before = self._simulation, self._simulation.kernel, execution.keys, self._account
+        if before is None:
+            pass
+        elif self._watched:
+            same_again(simulation, keys, before, self._start)
         else:
-            before = account_of(kernel, execution)
             ballast = _ballast()
             again = simulation.execute((), following(kernel, keys, _first_possible))
             del ballast
             _compare(simulation, keys, before, account_of(kernel, again))
+        if self._early:
+            self._repeat_first()
 
     def finish(self, runs: int) -> None:
         """Repeat the first execution, when exploring is over.
@@ -153,8 +166,14 @@ class Repeats:
             Nondeterminism: it differs from the first time.
         """
         if self.first is not None and runs >= FEW:
-            self._simulation.parameters = dict(self._case)
-            same_again(self._simulation, self._first, self.first.account)
+            self._repeat_first()
+
+    def _repeat_first(self) -> None:
+        assert self.first is not None
+        simulation, case = self._simulation, self._simulation.parameters
+        simulation.parameters = dict(self._case)
+        same_again(simulation, self._first, self.first.account)
+        simulation.parameters = case
 
 
 def _compare(simulation: Simulation, keys: Sequence[int], before: Account, after: Account) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,22 @@ from simharness.authoring.properties import refuse_without_asserts
 from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World, broken_check, name_of
 from simharness.engine.clock import nanoseconds
+from simharness.engine.facts import Fact
 from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.engine.looks import AWAIT
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Lacking, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError, scarcity
+from simharness.instrument.loader import importing, is_wanted
 from simharness.instrument.marks import is_instrumented
+from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
 from simharness.runtimes.failing import failing
-from simharness.runtimes.memory import names
+from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.imports import WHEN_IMPORTED
+from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
@@ -42,6 +48,11 @@ COLLECT_EVERY = 100
 COLLECT_ALL_EVERY = 20_000
 
 
+@dataclass(frozen=True)
+class Narrow(Fact, word="narrow"):
+    """The memory of the project's modules that nobody named is left out: with it, exploring does not end."""
+
+
 class Simulation:
     """A context in which a case's executions run; patches the standard library on entry and restores it on exit."""
 
@@ -59,15 +70,33 @@ class Simulation:
         self.executions = 0
         self.checked = 0
         self.checks = False
-        self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
+        names = dict.fromkeys((*scenario.instrument, *settings.instrument))
+        self.instrument = tuple(name for name in names if name != WORD)
+        self.project = of_root(scenario.project) if scenario.project else None
+        self.narrow = WORD in names
+        self._narrowed: ExitStack | None = None
+        self.heap: Heap | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
 
     @property
+    def names(self) -> list[str]:
+        """The names of the modules that are to be instrumented, with all below them."""
+        return [self.scenario.__module__, *self.instrument, *self.in_project]
+
+    @property
     def instrumented(self) -> list[str]:
         """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those that were named."""
-        modules = dict.fromkeys((self.scenario.__module__, *self.instrument))
+        modules = dict.fromkeys((self.scenario.__module__, *self.instrument, *self.in_project))
         return [shown(name) for name in modules if is_instrumented(name)]
+
+    @property
+    def in_project(self) -> list[str]:
+        """The outermost modules of the project, besides the scenario's own and those that were named, that are instrumented."""
+        if self.project is None or WORD in (*self.scenario.instrument, *self.settings.instrument):
+            return []
+        names = [name for name in self.project.modules() if name != self.scenario.__module__ and not is_wanted(name, self.instrument)]
+        return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:
@@ -82,17 +111,21 @@ class Simulation:
         self.kernel.open()
         stack.callback(self.kernel.close)
         if self.instrument:
-            from simharness.instrument.loader import importing
-
             stack.enter_context(importing(self.instrument))
+        if self.project is not None:
+            if not self.narrow:
+                stack.enter_context(self.project.announcing(self.scenario.besides))
+            stack.callback(self._widen)
         stack.enter_context(control.installed())
         stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
         stack.callback(control.forget, self.kernel)
         control.begin(self.kernel, {self.scenario.name: self.scenario.function, **self.parameters})
         self._watchdog = stack.enter_context(Watchdog(self.kernel, self.settings.watchdog))
+        stack.callback(self._leave_heap)
         stack.callback(self._collect_last)
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
+        self.heap = Heap()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):
@@ -118,12 +151,14 @@ class Simulation:
         """
         INTERRUPTS.check()
         kernel = self.kernel
+        if self.project is not None and (self.narrow or Narrow() in kernel.learned) is not (self._narrowed is not None):
+            self._narrow() if self._narrowed is None else self._widen()
         self.executions += 1
         if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
             self._collect()
         mark = kernel.learned.mark()
         try:
-            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, tracing=recorder is not None)
+            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew)
             if not kernel.abandoned and not kernel.cut and kernel.record.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.record.n} steps; it had at least {len(plan)}")
             if mark.holds:
@@ -143,8 +178,22 @@ class Simulation:
             try:
                 kernel.bury()
             finally:
+                if self.heap is not None and shared.MEMORY in kernel.context:
+                    self.heap.note(kernel.context[shared.MEMORY])
                 control.end_execution(kernel)
                 INTERRUPTS.check()
+
+    def _narrow(self) -> None:
+        """Leave out the memory of the project's modules, but for those that were named."""
+        assert self.project is not None
+        own = {name for name in self.project.modules() if name == self.scenario.__module__ or is_wanted(name, self.instrument)}
+        self._narrowed = ExitStack()
+        self._narrowed.enter_context(self.project.silent(own))
+
+    def _widen(self) -> None:
+        narrowed, self._narrowed = self._narrowed, None
+        if narrowed is not None:
+            narrowed.close()
 
     def _collect(self, generation: int | None = None) -> None:
         """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""
@@ -153,6 +202,28 @@ class Simulation:
         self.kernel.clear()
         gc.collect(generation if generation is not None else 0 if self.executions % COLLECT_ALL_EVERY else 2)
 
+    def _renew(self) -> None:
+        """Give what outlives executions the state that it had before the first one."""
+        if self.world is not None:
+            self.world.release()
+        self.scenario.release()
+        if self.heap is not None:
+            if self.heap.put_back():
+                self.kernel.learned.start_over()
+            for path in self.heap.lasting:
+                self.kernel.learned.leaves_out(path)
+
+    def settle(self) -> None:
+        """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""
+        if self.heap is not None and self.heap.sample():
+            self.kernel.learned.start_over()
+
+    def _leave_heap(self) -> None:
+        heap, self.heap = self.heap, None
+        if heap is not None:
+            heap.sample()
+            heap.put_back()
+
     def _collect_last(self) -> None:
         """Collect what the exploration leaves: the next one looks through everything that there is, garbage too."""
         self._collect(1)
@@ -160,9 +231,9 @@ class Simulation:
 
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
-        if self.world is not None:
-            self.world.release()
         kernel.context["seed"] = self.settings.seed
+        if self.heap is not None:
+            kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))
         self.world = world = World(kernel)
         if recorder is not None:
@@ -178,7 +249,7 @@ class Simulation:
         kernel = self.kernel
         steps = shared_memory(kernel)
         if steps is not None:
-            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True)
+            kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True, between=self._renew)
             raise refuse(kernel, *steps)
 
     def _judge(self) -> Execution:

@@ -41,7 +41,7 @@ _ADVICE = (
     "make the lock inside the scenario, put a stub in place of the I/O, or give the loop a time.sleep(0)"
 )
 _pthread_kill: Any = getattr(signal, "pthread_kill", None)
-_set_signal = signal.signal
+_set_signal: Any = getattr(sys.modules.get("_signal", signal), "signal", signal.signal)
 _write_stderr = os.write
 _exit = os._exit
 
@@ -54,12 +54,15 @@ class Watchdog:
     Args:
         kernel: whose steps are counted.
         seconds: real time without a step after which the simulation is stuck; 0 or less: never (for debugging).
+        forked: this process was forked within such a block, whose thread it does not have.
 
     The `Stuck` that is raised has the attributes `actor` (a name or None), `place` (a `Place` or None) and `line` (its text). The first one
     is kept in `stuck`, as Python lets nothing out of some places.
     """
 
-    def __init__(self, kernel: Kernel, seconds: float = 10.0) -> None:
+    def __init__(self, kernel: Kernel, seconds: float = 10.0, forked: bool = False) -> None:
+        if forked:
+            HELD.forked()
         self.kernel = kernel
         self.seconds = seconds
         self.stuck: Stuck | None = None

@@ -16,7 +16,6 @@ import pickle
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -30,6 +29,7 @@ from simharness.places import words_of
 from simharness.runtimes import control
 from simharness.search import tokens
 from simharness.settings import Settings
+from simharness.simulation import forks
 from simharness.simulation.repeating import differ, watched
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import Account, Witness, from_plain, to_plain
@@ -192,26 +192,11 @@ def answer(given: Mapping[str, Any]) -> None:
 
 def _apart(scenario: Scenario, token: str, settings: Settings) -> dict[str, Any]:
     """Replay in a fork of this process, where there are forks."""
-    if not hasattr(os, "fork"):
+    if not forks.possible():
         return _replayed(scenario, token, settings)
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a scenario's file may have started threads; the child needs none of them
-        parent = os.getpid()
-        child = os.fork()
-    if not child:
-        end_with_parent(parent)
-        try:
-            with os.fdopen(writing, "wb") as pipe:
-                pickle.dump(_replayed(scenario, token, settings), pipe)
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        data = pipe.read()
-    _, status = os.waitpid(child, 0)
+    data, status = forks.apart(lambda: pickle.dumps(_replayed(scenario, token, settings)))
     if not data:
-        return {"error": f"it ended with status {os.waitstatus_to_exitcode(status)}"}
+        return {"error": f"it ended with status {status}"}
     reply: dict[str, Any] = pickle.loads(data)
     return reply
 

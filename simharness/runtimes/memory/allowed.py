@@ -9,7 +9,7 @@ import sys
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from simharness.instrument.marks import HOOKS, announces
+from simharness.instrument.marks import announces
 
 _POINTS = (
     "simharness threading _thread queue _queue sqlite3 _sqlite3 concurrent asyncio _asyncio contextvars _contextvars greenlet _greenlet"
@@ -30,7 +30,9 @@ ALLOWED = frozenset(root for names in _REASONS for root in names.split())
 TRANSPARENT = frozenset({"trio", "outcome", "sniffio", "pytest_trio", "attr", "attrs"})
 """Their objects' attributes are locations, but what their methods change is a scheduling point, or known to the runtime."""
 TOOLS = frozenset(_TOOLS.split())
-_NAMED: frozenset[tuple[str, str]] = frozenset({("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO")})
+_NAMED: frozenset[tuple[str, str]] = frozenset(
+    {("unittest", "mock"), ("os", "_Environ"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO")}
+)
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})
 _KEEPING_NOTHING = frozenset({("contextlib", "nullcontext"), ("contextlib", "suppress"), ("random", "SystemRandom")})
@@ -81,7 +83,7 @@ def _is_opaque(cls: type) -> bool:
         if type(member) is FunctionType and member.__code__.co_filename != "<string>":
             return not announces(member.__globals__)
     module = sys.modules.get(str(cls.__module__))
-    return module is not None and HOOKS not in vars(module) and _does_something(cls)
+    return module is not None and not announces(vars(module)) and _does_something(cls)
 
 
 def _does_something(cls: type) -> bool:

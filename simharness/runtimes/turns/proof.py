@@ -18,7 +18,7 @@ from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, Method
 from typing import Any
 
 from simharness.engine.turns import ATOMS, Segment
-from simharness.instrument.marks import HOOKS
+from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_foreign, is_ours
 from simharness.runtimes.turns.attributes import UNKNOWN, found, runs_unseen_code
 from simharness.runtimes.turns.insides import Does, Instruction, at, handlers, instructions
@@ -51,7 +51,7 @@ class _Running:
         self.handlers = handlers(frame.f_code)
         self.last = last
         self.raised = self.extended = False
-        self.seen = HOOKS in frame.f_globals
+        self.seen = HOOKS in frame.f_code.co_names and announces(frame.f_globals)
         self.pending = False
         self.top: Any = UNKNOWN
         self.lowest = 1 << 30

@@ -1,0 +1,42 @@
+"""Work in a child process that is forked from this one: it begins with this process's state, and what it changes ends with it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+
+from simharness.endings import end_with_parent
+
+_fork, _waitpid, _exit, _pipe, _getpid = getattr(os, "fork", None), getattr(os, "waitpid", None), os._exit, os.pipe, os.getpid
+_fdopen, _close = os.fdopen, os.close
+
+
+def possible() -> bool:
+    """Whether the platform has forks."""
+    return _fork is not None
+
+
+def apart(work: Callable[[], bytes]) -> tuple[bytes, int]:
+    """Do work in a child; return what it returns there, empty if it ends without, and the child's exit status."""
+    assert _fork is not None
+    assert _waitpid is not None
+    reading, writing = _pipe()
+    parent = _getpid()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the user's code may have started threads; the child needs none of them
+        child = _fork()
+    if not child:
+        try:
+            _close(reading)
+            end_with_parent(parent)
+            data = work()
+            with _fdopen(writing, "wb") as pipe:
+                pipe.write(data)
+        finally:
+            _exit(0)
+    _close(writing)
+    with _fdopen(reading, "rb") as pipe:
+        data = pipe.read()
+    _, status = _waitpid(child, 0)
+    return data, os.waitstatus_to_exitcode(status)
