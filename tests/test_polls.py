@@ -1,5 +1,6 @@
 """Waiting by looking again and again is waiting: what real code polls is verified, or its bug found, in tens of orderings."""
 
+import sys
 import threading
 import time
 from pathlib import Path
@@ -158,3 +159,79 @@ def test_programs_that_do_not_poll_learn_nothing_about_polling():
 
     result = simharness.explore(plain, "dpor", stop_on_first=False, settings=SETTINGS)
     assert result.executions == 20
+
+
+def test_an_actor_that_handlers_interrupt_takes_every_turn_and_those_beside_it_wait():
+    def handled(world):
+        never = world.shared(0, "never")
+
+        def poller():
+            while not never.get():
+                pass
+
+        world.actor("poller", poller)
+        world.handler(never.set, 1, on="poller")
+
+    result = simharness.explore(handled, settings=simharness.Settings(max_steps=60, max_executions=100))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "loops that only look" not in result.bounds
+
+    def beside(world):
+        done = world.shared(0, "done")
+
+        def poller():
+            while not done.get():
+                pass
+
+        world.actor("poller", poller)
+        world.actor("setter", done.set, 1)
+        world.handler(world.step, "handled", on="setter")
+
+    assert simharness.explore(beside, "dpor", settings=SETTINGS).bounds.startswith("all")
+
+
+@pytest.mark.parametrize(("get", "install"), [(sys.gettrace, sys.settrace), (sys.getprofile, sys.setprofile)])
+def test_no_turn_is_examined_while_a_debugger_or_a_coverage_tool_traces(get, install):
+    def tool(frame, event, argument):
+        pass
+
+    before = get()
+    install(tool)
+    try:
+        result = simharness.explore(SCENARIOS["livelock"], "dpor", settings=simharness.Settings(max_steps=60, max_executions=20))
+        assert get() is tool
+    finally:
+        install(before)
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_debugger_that_begins_in_the_middle_of_an_actor_gets_all_that_follows():
+    lines = []
+
+    def tool(frame, event, argument):
+        if frame.f_code is followed.__code__ and event == "line":
+            lines.append(frame.f_lineno - frame.f_code.co_firstlineno)
+        return tool
+
+    def followed(cell):
+        cell.get()
+        return cell.get()
+
+    def scenario(world):
+        cell = world.shared(0, "cell")
+
+        def poller():
+            while not cell.get():
+                pass
+            before = sys.gettrace()
+            sys.settrace(tool)
+            sys._getframe().f_trace = tool
+            lines.clear()
+            followed(cell)
+            sys.settrace(before)
+
+        world.actor("poller", poller)
+        world.actor("setter", cell.set, 1)
+
+    assert simharness.explore(scenario, "dpor", settings=SETTINGS).counterexample is None
+    assert lines == [1, 2]

@@ -12,14 +12,14 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from sys import setprofile, settrace
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from simharness.engine.turns import ATOMS, Segment
 from simharness.instrument.marks import HOOKS, announces
-from simharness.places import is_foreign, is_ours
+from simharness.places import is_ours
+from simharness.runtimes.turns.allowed import CONTAINERS, is_pure, says_all, serves_us, stands_in
 from simharness.runtimes.turns.attributes import UNKNOWN, found, runs_unseen_code
 from simharness.runtimes.turns.insides import Does, Instruction, at, handlers, instructions
 
@@ -27,18 +27,8 @@ _CHEAP = sys.version_info < (3, 12)
 """Whether it costs little to change what the interpreter reports."""
 _ATOM = True
 """Stands for a value of an immutable type."""
+_TRACING = frozenset({sys.gettrace, sys.settrace, sys.getprofile, sys.setprofile})
 _GENERATORS = 0x20 | 0x80 | 0x200
-_CONTAINERS = (list, tuple, dict, set, frozenset, deque, str, bytes, range)
-_PURE = frozenset({isinstance, issubclass, callable, id, len, bool, int, float, str, repr, hash, abs, min, max})
-_PURE_TYPES = frozenset({bool, int, float, str, bytes, type})
-_READERS = frozenset(
-    {"index", "count", "copy", "get", "keys", "values", "items", "issubset", "issuperset", "isdisjoint", "__contains__", "__len__"}
-)
-_FILES = ("runtimes/threads/", "runtimes/memory/", "runtimes/sqlite/", "engine/")
-_NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep")
-_STANDING_IN = tuple(f"runtimes/memory/{name}.py" for name in ("calls", "foreign", "on_opaque", "operators", "halfway"))
-"""Where functions are defined that stand in for others; each has that as its variable `function`."""
-_IMPURE_HOOKS = frozenset({"store", "update", "assigned", "augmented"})
 
 
 class _Running:
@@ -65,7 +55,7 @@ class Examined:
     def __init__(self) -> None:
         self._frames: dict[FrameType, _Running] = {}
         self._number = 0
-        self._others: tuple[Any, Any] | None = None
+        self._examines = self._yields = False
         self._release: Callable[[], None] = self._frames.clear
         self._outermost: FrameType | None = None
         self._begin()
@@ -89,7 +79,10 @@ class Examined:
         self._release = release
 
     def start(self, frame: FrameType | None) -> None:
-        """Examine what the frame, and those that called it, do from here on."""
+        """Examine what the frame, and those that called it, do from here on; nothing, once another tool traces, such as a debugger."""
+        if self._yields or sys.gettrace() is not None or sys.getprofile() is not None:
+            self._yield()
+            return
         frames, before = self._frames, self._frames.copy()
         self._waits_for = None
         while frame is not None:
@@ -106,7 +99,7 @@ class Examined:
             frame = frame.f_back
         for gone in before:  # it ended while nothing was examined
             del frames[gone]
-        self._others = sys.gettrace(), sys.getprofile()
+        self._examines = True
         setprofile(self._profiled)
         settrace(self._called)
         if not _CHEAP:
@@ -116,11 +109,10 @@ class Examined:
 
     def stop(self) -> None:
         """Stop examining, until the next start."""
-        if self._others is not None:
-            trace, profile = self._others
-            self._others = None
-            settrace(trace)
-            setprofile(profile)
+        if self._examines:
+            self._examines = False
+            settrace(None)
+            setprofile(None)
             for frame in self._frames:
                 frame.f_trace_opcodes = False
 
@@ -152,6 +144,20 @@ class Examined:
         self._waits_for = self._outermost = None
         self._harm()
 
+    def _yield(self) -> None:
+        """Leave tracing to another tool, which must not find what is installed here."""
+        self._yields = True
+        if self._examines:
+            self._examines = False
+            settrace(None)
+            setprofile(None)
+        for frame in self._frames:
+            if frame.f_trace == self._local:
+                frame.f_trace = None
+            frame.f_trace_lines, frame.f_trace_opcodes = True, False
+        self._frames.clear()
+        self._harm()
+
     # What the interpreter calls
 
     def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -162,12 +168,12 @@ class Examined:
         if is_ours(code.co_filename):
             if caller is None:
                 return None
-            if not _allowed(frame):
+            if not says_all(frame):
                 self._harm()
             frame.f_trace_lines = False
             self._profile(False)  # calls in C are of interest in examined code only, and an event for each costs much
             return self._returned
-        if caller is None and _serves_us(code.co_filename) and not _stands_in(frame.f_back):
+        if caller is None and serves_us(code.co_filename) and not stands_in(frame.f_back):
             return None  # code of the standard library that a primitive is made of
         if code.co_flags & _GENERATORS:
             self._harm()
@@ -197,7 +203,9 @@ class Examined:
             if running is not None:
                 running.pending = False
                 running.top = _ATOM
-                if not _is_pure(argument, running.seen):
+                if argument in _TRACING:
+                    self._yield()
+                elif not is_pure(argument, running.seen):
                     self._harm()
 
     def _local(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -248,7 +256,7 @@ class Examined:
                 self._harm()
         elif does is Does.ITERATES:
             running.made[instruction.offset] = self._number
-            if not running.seen and not (type(running.top) in _CONTAINERS and type(running.top) in (tuple, range, str)):
+            if not running.seen and not (type(running.top) in CONTAINERS and type(running.top) in (tuple, range, str)):
                 self._harm()
         elif does is Does.ADVANCES:
             self._advanced(running, instruction)
@@ -328,64 +336,3 @@ def _says_itself(value: Any) -> bool:
     """Whether truth and comparisons of a value depend on nothing but which value it is, or run Python code, which is examined."""
     kind = type(value)
     return kind in ATOMS or not hasattr(kind, "__len__") or not isinstance(value, list | dict | set | deque | bytearray | tuple | frozenset)
-
-
-def _is_pure(function: Any, seen: bool) -> bool:
-    """Whether a function in C changes nothing; in code that is not instrumented it must not read memory, either."""
-    owner = getattr(function, "__self__", None)
-    if owner is None or type(owner) is ModuleType:
-        return function in (_PURE if seen else _PURE - {len, min, max, repr, str})
-    kind = type(owner)
-    if kind in ATOMS:
-        return True
-    return seen and kind in _CONTAINERS and function.__name__ in _READERS
-
-
-@lru_cache(maxsize=500)
-def _serves_us(file: str) -> bool:
-    return is_foreign(file)
-
-
-def _inside(file: str) -> str:
-    """Return the path of a file of ours within the package."""
-    return file.replace("\\", "/").rpartition("/simharness/")[2]
-
-
-def _stands_in(frame: FrameType | None) -> bool:
-    """Whether a function of ours stands in for another."""
-    return frame is not None and is_ours(frame.f_code.co_filename) and _inside(frame.f_code.co_filename).startswith(_STANDING_IN)
-
-
-def _allowed(frame: FrameType) -> bool:
-    """Whether code of ours, called by examined code, says by its steps all that it does."""
-    code = frame.f_code
-    file = _inside(code.co_filename)
-    if file.startswith(_STANDING_IN):
-        return _may_be_called(frame.f_locals.get("function"))
-    if file == "runtimes/memory/hooks.py":
-        return _hook(code.co_name, frame.f_locals)
-    return file.startswith(_FILES) or code.co_qualname.startswith(_NAMED)
-
-
-def _hook(name: str, values: Any) -> bool:
-    """Whether an access that rewritten code announces can only read."""
-    if name in _IMPURE_HOOKS:
-        return False
-    if name == "on":
-        return not hasattr(type(values["owner"]), "__missing__") and not hasattr(type(values["owner"]), "__next__")
-    if name == "compared":
-        return not hasattr(type(values["owner"]), "__next__")
-    if name in ("walk", "iterator", "whole"):
-        return type(values["value"]) in _CONTAINERS
-    return True
-
-
-def _may_be_called(function: Any) -> bool:
-    kind = type(function)
-    if kind is MethodType:
-        function, kind = function.__func__, type(function.__func__)
-    if kind is FunctionType:
-        return True
-    if kind is type:
-        return function in _PURE_TYPES
-    return _is_pure(function, seen=True)
