@@ -343,6 +343,24 @@ def has_a_deadline(cell):
         time.sleep(0.02)
 
 
+def leaves_a_reentrant_lock(cell):
+    lock = threading.RLock()
+    for _ in range(40):
+        lock.acquire()
+    while not cell.get():
+        lock.release()
+        assert lock._is_owned(), "gave up"
+
+
+def fetches_the_next_row(cell):
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE jobs (done INTEGER)")
+    database.executemany("INSERT INTO jobs VALUES (?)", [(0,)] * 40)
+    rows = database.execute("SELECT done FROM jobs")
+    while not cell.get():
+        assert rows.fetchone() is not None, "gave up"
+
+
 LIMITED = (
     counts_in_a_dictionary,
     counts_by_another_name,
@@ -356,6 +374,8 @@ LIMITED = (
     empties_a_list,
     counts_in_a_property,
     has_a_deadline,
+    leaves_a_reentrant_lock,
+    fetches_the_next_row,
 )
 
 
@@ -425,3 +445,19 @@ def gives_the_lock_back_between_looks(world, pause):
 
     world.actor("finisher", finish)
     world.actor("poller", look)
+
+
+@simharness.scenario(which=[0, 1])
+def looks_at_each_after_another_look(world, which):
+    stop = world.shared(0, "stop")
+    cells = (world.shared(0, "a"), world.shared(0, "b"))
+
+    def look():
+        while not stop.get():
+            for cell in cells:
+                if cell.get():
+                    world.outcome("found")
+                    return
+
+    world.actor("poller", look)
+    world.actor("setter", cells[which].set, 1)

@@ -12,7 +12,15 @@ import time
 
 WRITES = ("set", "set", "add", "put", "raise", "read", "try")
 PLAIN = ("poll", "either", "twice", "helper", "event", "try lock", "under lock", "compare", "drain", "timed drain", "timed event")
-LIMITED = ("counted", "iterated", "hidden")
+LIMITED = ("counted", "iterated", "hidden", "nested")
+ENDS = {
+    **dict.fromkeys(("poll", "either", "twice", "helper", "compare", "timed drain"), "set"),
+    **dict.fromkeys(("event", "timed event"), "raise"),
+    "drain": "put",
+}
+"""What ends a loop."""
+MOST = 3
+"""Instructions of an actor that others are added to."""
 
 
 def draw(seed, timed):
@@ -27,6 +35,11 @@ def draw(seed, timed):
     actors = [[instruction() for _ in range(rng.choice((1, 2, 2, 3)))] for _ in range(2)]
     if timed and rng.random() < 0.5:
         actors[rng.randrange(2)].insert(0, ("nap", 0, rng.choice((0.5, 1.0, 1.5, 2.0)), None))
+    for me, todo in enumerate(actors):
+        other = actors[1 - me]
+        for kind, which, value, _ in list(todo):
+            if kind in ENDS and len(other) < MOST and rng.random() < 0.7:
+                other.insert(rng.randint(0, len(other)), (ENDS[kind], which, 1 if kind == "event" else value, None))
     if not any(kind in PLAIN for todo in actors for kind, *_ in todo):
         actors[0][0] = ("poll", 0, 1, rng.choice(pauses))
     return actors
@@ -181,6 +194,16 @@ class Program:
             if pause is not None:
                 time.sleep(pause)
         seen.append("gave up")
+
+    def do_nested(self, seen, cell, other, value, pause):
+        lock = threading.RLock()
+        for _ in range(3):
+            lock.acquire()
+        while not cell.get():
+            lock.release()
+            if not lock._is_owned():
+                seen.append("gave up")
+                break
 
     def do_hidden(self, seen, cell, other, value, pause):
         box = Box()

@@ -57,6 +57,13 @@ def test_an_actor_that_gives_the_lock_back_between_looks_does_not_wait_while_it_
     assert result.verdict is Verdict.VERIFIED
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_all_that_a_turn_reads_in_a_loop_inside_it_ends_the_wait(which):
+    result = simharness.explore(SCENARIOS["looks_at_each_after_another_look"], "dpor", {"which": which}, settings=SETTINGS)
+    assert result.bounds.startswith("all")
+    assert result.outcomes == {"found"}
+
+
 def test_brute_force_takes_every_turn():
     def alone(world):
         never = world.shared(0, "never")

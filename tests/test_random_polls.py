@@ -49,18 +49,18 @@ class Seen:
 
 
 def check(seed, timed, monkeypatch):
-    """Compare; return whether the program was small enough, and whether its actors waited."""
+    """Compare; return whether the program was small enough to see what is added, too, and whether its actors waited."""
     actors = draw(seed, timed)
     delay = (5.0, 0.0, 1.5)[seed % 3] if timed else 5.0
     every = Seen(monkeypatch, actors)
     brute = every.explore("exhaustive", 11 if timed else 12, 700, delay)
-    if "stopped at" in brute.bounds:
-        return False, False
     waiting = Seen(monkeypatch, actors)
     result = waiting.explore("dpor", 100, 200, delay)
     lost = every.complete - waiting.complete
     assert not lost or "stopped at" in result.bounds, f"seed {seed}: lost {sorted(lost, key=repr)[:3]} of {actors}"
     assert not result.redundant, f"seed {seed}"
+    if "stopped at" in brute.bounds:
+        return False, waiting.awaits > 0
     added, livelocks = waiting.complete - every.complete, waiting.stuck - every.stuck - every.cut
     with monkeypatch.context() as patched:
         patched.setattr(polling, "LONG", ENOUGH)
@@ -78,18 +78,18 @@ def check(seed, timed, monkeypatch):
 
 def compare(first, number, timed, monkeypatch):
     done = [check(seed, timed, monkeypatch) for seed in range(first, first + number)]
-    assert sum(waited for _, waited in done) > number // 25
+    assert sum(waited for _, waited in done) >= number // 8
     return done
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_looks_without_time_between_them(part, monkeypatch):
-    compare(part * 25, 25, False, monkeypatch)
+    compare(part * 16, 16, False, monkeypatch)
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_looks_with_time_between_them(part, monkeypatch):
-    compare(part * 25, 25, True, monkeypatch)
+    compare(part * 16, 16, True, monkeypatch)
 
 
 @pytest.mark.long

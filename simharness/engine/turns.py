@@ -68,7 +68,7 @@ class Segment(NamedTuple):
 
 
 class _Visit(NamedTuple):
-    """An actor's step, before it is made: where its code stands, and what its local state is."""
+    """An actor's step, before it is made: where its code stands, and what its local state is; and whether a turn can begin there."""
 
     key: tuple[object, ...]
     frames: Sequence[FrameType]
@@ -77,6 +77,7 @@ class _Visit(NamedTuple):
     position: int
     duration: int
     segment: Segment
+    starts: bool = True
 
 
 class _Turn(NamedTuple):
@@ -149,7 +150,7 @@ class Turns:
             self._visits.clear()
         elif segment.since is not None:
             since = segment.since
-            self._visits[:] = [visit for visit in self._visits if visit.segment.number <= since]
+            self._visits[:] = [visit._replace(starts=visit.starts and visit.segment.number <= since) for visit in self._visits]
         now = self._visit(segment)
         if now is None:
             self._visits.clear()
@@ -157,7 +158,7 @@ class Turns:
         self._visits.append(now)
         for position in range(len(self._visits) - 2, -1, -1):
             before = self._visits[position]
-            if before.key == now.key and self._same_state(before, now, self._visits[position + 1 :]):
+            if before.starts and before.key == now.key and self._same_state(before, now, self._visits[position + 1 :]):
                 counts = self._counts(self._visits[position:-1])
                 if counts is not None:
                     self._unseen = [look for visit in self._visits[position:] for look in visit.segment.unseen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import lru_cache
-from types import FrameType, FunctionType, MethodType, ModuleType
+from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from simharness.engine.turns import ATOMS
@@ -17,6 +17,7 @@ _READERS = frozenset(
     {"index", "count", "copy", "get", "keys", "values", "items", "issubset", "issuperset", "isdisjoint", "__contains__", "__len__"}
 )
 _FILES = ("runtimes/threads/", "runtimes/memory/", "runtimes/sqlite/", "engine/")
+_SILENT = ("runtimes/threads/", "runtimes/sqlite/")
 _NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep")
 _STANDING_IN = tuple(f"runtimes/memory/{name}.py" for name in ("calls", "foreign", "on_opaque", "operators", "halfway"))
 """Where functions are defined that stand in for others; each has that as its variable `function`."""
@@ -40,6 +41,12 @@ def serves_us(file: str) -> bool:
     return is_foreign(file)
 
 
+@lru_cache(maxsize=500)
+def owes_step(file: str) -> bool:
+    """Whether code of this file may change something where it makes no step, such as how often a reentrant lock was entered."""
+    return _inside(file).startswith(_SILENT)
+
+
 def _inside(file: str) -> str:
     """Return the path of a file of ours within the package."""
     return file.replace("\\", "/").rpartition("/simharness/")[2]
@@ -58,7 +65,11 @@ def says_all(frame: FrameType) -> bool:
         return _may_be_called(frame.f_locals.get("function"))
     if file == "runtimes/memory/hooks.py":
         return _hook(code.co_name, frame.f_locals)
-    return file.startswith(_FILES) or code.co_qualname.startswith(_NAMED)
+    return _says(code)
+
+
+def _says(code: CodeType) -> bool:
+    return _inside(code.co_filename).startswith(_FILES) or code.co_qualname.startswith(_NAMED)
 
 
 def _hook(name: str, values: Any) -> bool:
@@ -79,7 +90,8 @@ def _may_be_called(function: Any) -> bool:
     if kind is MethodType:
         function, kind = function.__func__, type(function.__func__)
     if kind is FunctionType:
-        return True
+        code = function.__code__
+        return not is_ours(code.co_filename) or (_says(code) and not owes_step(code.co_filename))
     if kind is type:
         return function in _PURE_TYPES
     return is_pure(function, seen=True)

@@ -19,7 +19,7 @@ from typing import Any
 from simharness.engine.turns import ATOMS, Segment
 from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_ours
-from simharness.runtimes.turns.allowed import CONTAINERS, is_pure, says_all, serves_us, stands_in
+from simharness.runtimes.turns.allowed import CONTAINERS, is_pure, owes_step, says_all, serves_us, stands_in
 from simharness.runtimes.turns.attributes import UNKNOWN, found, runs_unseen_code
 from simharness.runtimes.turns.insides import Does, Instruction, at, handlers, instructions
 
@@ -28,13 +28,14 @@ _CHEAP = sys.version_info < (3, 12)
 _ATOM = True
 """Stands for a value of an immutable type."""
 _TRACING = frozenset({sys.gettrace, sys.settrace, sys.getprofile, sys.setprofile})
+_NEW_CURSOR = "SimConnection.execute"
 _GENERATORS = 0x20 | 0x80 | 0x200
 
 
 class _Running:
     """A frame that is examined."""
 
-    __slots__ = ("before", "code", "extended", "handlers", "last", "lowest", "made", "pending", "raised", "seen", "top")
+    __slots__ = ("before", "code", "extended", "given", "handlers", "last", "lowest", "made", "owes", "pending", "raised", "seen", "top")
 
     def __init__(self, frame: FrameType, last: Instruction | None) -> None:
         self.code = instructions(frame.f_code)
@@ -44,6 +45,8 @@ class _Running:
         self.seen = HOOKS in frame.f_code.co_names and announces(frame.f_globals)
         self.pending = False
         self.top: Any = UNKNOWN
+        self.owes = -1
+        self.given = (0, -1)
         self.lowest = 1 << 30
         self.made: dict[int, int] = {}
         self.before = Does.NOTHING
@@ -170,6 +173,9 @@ class Examined:
                 return None
             if not says_all(frame):
                 self._harm()
+            caller.owes = self._number if owes_step(code.co_filename) else -1
+            if code.co_name.startswith("fetch"):
+                self._fetches(caller, frame.f_locals.get("self"))
             frame.f_trace_lines = False
             self._profile(False)  # calls in C are of interest in examined code only, and an event for each costs much
             return self._returned
@@ -193,8 +199,24 @@ class Examined:
             caller = self._frames.get(frame.f_back)
             if caller is not None:
                 caller.top = argument
+                if caller.owes == self._number:  # it made no step
+                    self._harm()
+                elif caller.owes >= 0 and frame.f_code.co_qualname == _NEW_CURSOR:
+                    caller.given = id(argument), self._number
                 self._profile(True)
         return self._returned
+
+    def _fetches(self, caller: _Running, cursor: Any) -> None:
+        """Rows are fetched: no turn may begin after the cursor was made."""
+        if caller.given == (id(cursor), self._number):
+            caller.owes = -1
+            self._begins_by(self._number)
+        else:
+            self._harm()
+
+    def _begins_by(self, number: int) -> None:
+        """No turn may begin after this segment."""
+        self._since = number if self._since is None else min(self._since, number)
 
     def _profiled(self, frame: FrameType, event: str, argument: Any) -> None:
         """A function in C is called."""
@@ -280,7 +302,7 @@ class Examined:
     def _advanced(self, running: _Running, instruction: Instruction) -> None:
         """A loop takes the next element: no turn may begin after its iterator was made."""
         made = max((number for offset, number in running.made.items() if offset < instruction.offset <= offset + 4), default=-1)
-        self._since = made if self._since is None else min(self._since, made)
+        self._begins_by(made)
 
     def _not_instrumented(self, frame: FrameType, running: _Running, instruction: Instruction) -> None:
         """Examine an instruction of code in which memory is read without a step."""
