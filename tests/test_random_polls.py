@@ -84,12 +84,12 @@ def compare(first, number, timed, monkeypatch):
 
 @pytest.mark.parametrize("part", range(2))
 def test_looks_without_time_between_them(part, monkeypatch):
-    compare(part * 16, 16, False, monkeypatch)
+    compare(part * 12, 12, False, monkeypatch)
 
 
 @pytest.mark.parametrize("part", range(2))
 def test_looks_with_time_between_them(part, monkeypatch):
-    compare(part * 16, 16, True, monkeypatch)
+    compare(part * 12, 12, True, monkeypatch)
 
 
 @pytest.mark.long

@@ -49,7 +49,7 @@ class Clock:
     """The clock of one execution.
 
     Attributes:
-        asked: whether the time was read without a step.
+        asked: whether the time was read.
         refused: the shortest advance past actors that could move which their lateness so far did not allow.
     """
 
@@ -99,6 +99,10 @@ class Clock:
             return first
         self.refuse(first - self.now)
         return None
+
+    def ask(self) -> None:
+        """Note that the time was read."""
+        self.asked = True
 
     def refuse(self, gap: int) -> None:
         """Note that an advance of this length was not allowed."""

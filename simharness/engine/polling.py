@@ -46,6 +46,14 @@ class Polling:
         self.periods = 0
         self._in_time = False
 
+    def look_for(self, looked_for: bool) -> None:
+        """From now on, search long executions for actors that poll, or do not."""
+        self.looked_for = looked_for
+
+    def prove_with(self, prove: Callable[[], Proof]) -> None:
+        """Let this make what examines byte code."""
+        self.prove = prove
+
     def begin(self) -> bool:
         """An execution begins; return whether the steps of actors come here."""
         self.periods = 0

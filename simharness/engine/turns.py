@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PATIENCE = 600
 """Own steps without a turn that counts, after which an actor's turns are no longer examined in an execution."""
 ATOMS = frozenset({int, str, float, bytes, bool, type(None), complex})
-_TAKES = {"lock.acquire": 1, "rlock.acquire": 1, "lock.release": -1, "rlock.release": -1}
+_TAKES = {Role.OPENS: 1, Role.CLOSES: -1}
 
 
 class Proof(Protocol):
@@ -222,7 +222,7 @@ class Turns:
             if written:
                 if not self._takes(operation, written):
                     return None
-                taken[written] = taken.get(written, 0) + _TAKES[str(operation.kind)]
+                taken[written] = taken.get(written, 0) + _TAKES[operation.kind.role]
                 if taken[written] < 0:
                     return None
                 touched |= written
@@ -307,7 +307,8 @@ class Turns:
 
 def takes_lock(operation: Operation, written: int) -> bool:
     """Whether a step that writes this takes a lock, or gives one back, and nothing else."""
-    return str(operation.kind) in _TAKES and operation.resource is not None and written == operation.resource.bit
+    resource = operation.resource
+    return resource is not None and resource.lock and written == resource.bit and operation.kind.role in _TAKES
 
 
 def _rebuilt(visit: _Visit, frame: FrameType, lowest: int) -> bool:

@@ -104,7 +104,7 @@ def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
 def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
     """An exploration begins; `roots` lead to what the scenario knows, besides the variables of modules."""
     BINDINGS.begin(kernel, roots)
-    kernel.polling.prove = Examined
+    kernel.polling.prove_with(Examined)
 
 
 def end_execution(kernel: Kernel) -> None:

@@ -87,7 +87,7 @@ def _read(asker: FrameType, wall: bool) -> Kernel | None:
     if root not in _QUIET:
         read_clock(kernel, wall)
     elif root != "logging" and not kernel.setting_up:
-        kernel.clock.asked = True
+        kernel.clock.ask()
     return kernel
 
 
