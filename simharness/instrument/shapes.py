@@ -52,3 +52,16 @@ def one_by_one(node: ast.Assign, elements: Sequence[ast.expr], assigned: Callabl
         statements.append(ast.Assign([element], assigned(held, [element])))
     statements.append(ast.Delete([ast.Name(name, ast.Del()) for name in names]))
     return [ast.fix_missing_locations(ast.copy_location(statement, node)) for statement in statements]
+
+
+def enter(body: list[ast.stmt], entered: Callable[[ast.AST], ast.expr]) -> list[ast.stmt]:
+    """Return the body of a function with a call of the hook `entered` at its beginning, after the docstring."""
+    first = body[0]
+    after = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return [*body[:after], ast.copy_location(ast.Expr(entered(first)), first), *body[after:]]
+
+
+def is_remembered(node: ast.AST) -> bool:
+    """Whether a function's results are kept by `functools.cache` or `lru_cache`, by its decorators."""
+    decorators = [getattr(decorator, "func", decorator) for decorator in getattr(node, "decorator_list", ())]
+    return any(getattr(each, "attr", getattr(each, "id", "")) in ("cache", "lru_cache") for each in decorators)

@@ -329,3 +329,10 @@ def augmented(now: Any, value: Any, *variables: Any) -> Any:
                 (spot,) = _spots(memory, variables)
                 memory.touch(spot, True)
     return value
+
+
+def entered() -> None:
+    """A function whose results a cache keeps begins: between its look and its entry other actors can move."""
+    memory = _here()
+    if memory is not None:
+        memory.touch_all((), "the cached function")

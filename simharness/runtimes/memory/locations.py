@@ -10,6 +10,8 @@ Objects are identified by identity. An object that supports weak references is h
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 import weakref
 from types import FunctionType, ModuleType
@@ -31,6 +33,7 @@ SCENARIOS = "simharness_scenarios_"
 SWEEP = 2_000
 """After this many objects in one execution, those that no other code holds are forgotten."""
 
+_FUNCTIONS = (FunctionType, type(functools.cache(len)))
 _known_rules: weakref.WeakKeyDictionary[Kernel, dict[type, tuple[ClassRules, list[str | None]]]] = weakref.WeakKeyDictionary()
 """The rules of classes that outlive executions, and the files of code that is not instrumented which using them meets."""
 _packages: weakref.WeakKeyDictionary[Kernel, dict[Any, str]] = weakref.WeakKeyDictionary()
@@ -173,7 +176,9 @@ class Locations:
         kind = self.rules(type(thing)).kind
         if kind == MODULE:
             return self.globals_of(thing.__name__)
-        if kind == CLASS or type(thing) is FunctionType:
+        if thing is os.environ:
+            return self.register(thing, "the environment", "the environment")
+        if kind == CLASS or type(thing) in _FUNCTIONS:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
         module = dict.get(thing, "__name__") if type(thing) is dict else None

@@ -24,6 +24,10 @@ def variable(name: str, place: Any) -> None:
     """Do nothing."""
 
 
+def entered() -> None:
+    """Do nothing."""
+
+
 def augmented(now: Any, value: Any, *variables: Any) -> Any:
     """Return the value."""
     return value

@@ -48,7 +48,8 @@ REFUSAL = "cannot schedule new futures after shutdown"
 _HIDDEN = ("_work_queue", "_idle_semaphore", "_threads", "_broken", "_shutdown", "_shutdown_lock")
 _ADJUST = vars(ThreadPoolExecutor)["_adjust_thread_count"]
 _OVERRIDES = (vars(ThreadPoolExecutor).keys() | vars(Executor).keys() | {"__getattribute__", "__getattr__", "__setattr__", "__del__"}) - {
-    *("__init__", "__doc__", "__module__", "__dict__", "__weakref__", "__abstractmethods__", "_abc_impl")
+    *("__init__", "__doc__", "__module__", "__dict__", "__weakref__", "__abstractmethods__", "_abc_impl"),
+    *("__firstlineno__", "__static_attributes__", "__annotations__", "__annotate_func__", "__classdictcell__"),
 }
 _CODE = (thread._worker, thread._WorkItem, _base.Future)
 

@@ -39,7 +39,7 @@ LOOK = Kind(POOLS, "look", done="look at {detail}")
 TERMINATE = Kind(POOLS, "terminate", done="terminate {detail}")
 RUN, CLOSE, TERMINATED = "RUN", "CLOSE", "TERMINATE"
 _PLAIN = frozenset({list, tuple, range, str, bytes, dict, set, frozenset, deque})
-_FREE = frozenset({"__init__", "__doc__", "__module__", "__dict__", "__weakref__"})
+_FREE = frozenset({"__init__", "__doc__", "__module__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__"})
 _STARS = frozenset({"mapstar", "starmapstar"})
 """The functions of the genuine code that call the user's for each item."""
 _THREADS = frozenset({"_worker_handler", "_task_handler", "_result_handler", "_inqueue", "_outqueue", "_terminate"})
