@@ -57,7 +57,7 @@ def check(seed, timed, monkeypatch):
     waiting = Seen(monkeypatch, actors)
     result = waiting.explore("dpor", 100, 200, delay)
     lost = every.complete - waiting.complete
-    assert not lost or "stopped at" in result.bounds, f"seed {seed}: lost {sorted(lost, key=repr)[:3]} of {actors}"
+    assert not lost or not result.bounds.startswith("all"), f"seed {seed}: lost {sorted(lost, key=repr)[:3]} of {actors}"
     assert not result.redundant, f"seed {seed}"
     if "stopped at" in brute.bounds:
         return False, waiting.awaits > 0
@@ -66,7 +66,7 @@ def check(seed, timed, monkeypatch):
         patched.setattr(polling, "LONG", ENOUGH)
         # Time passes while an actor looks without a pause: only lateness lets it pass there without awaiting.
         delay = 1e6 if any(kind in PLAIN and not pause for todo in actors for kind, _, _, pause in todo) else delay
-        for strategy, steps in (("dpor", 40), ("random", 60), ("pos", 60)):
+        for strategy, steps in (("dpor", 80), ("random", 60), ("pos", 60)):
             if added or livelocks:
                 longer = Seen(monkeypatch, actors)
                 longer.explore(strategy, steps, 2_000, delay)
