@@ -86,7 +86,11 @@ class Clock:
         if idle:
             return min((deadline for deadline in deadlines if deadline > self.now), default=None)
         first = min(self._coming(deadlines, readings), default=None)
-        return first if first is not None and self.lateness + first - self.now < self.max_delay else None
+        return first if first is not None and self.may_be_late(first) else None
+
+    def may_be_late(self, instant: int) -> bool:
+        """Whether the clock may advance to an instant past actors that could move."""
+        return self.lateness + instant - self.now < self.max_delay
 
     def instants(self, deadlines: Iterable[int], readings: Iterable[int]) -> list[int]:
         """Return all instants that are pending, the earliest first; the arguments are those of `target`."""

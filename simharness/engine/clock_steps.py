@@ -5,7 +5,7 @@ from __future__ import annotations
 from simharness.engine.clock import CLOCK_STEPS, nanoseconds
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
-from simharness.engine.operations import CLOCK, Operation
+from simharness.engine.operations import CLOCK, TIME, Operation
 
 READ = Kind(CLOCK_STEPS, "read", Role.READS_CLOCK, done="read the clock")
 SLEEP = Kind(
@@ -17,7 +17,7 @@ SLEEP = Kind(
     next="end a sleep of {detail}",
     calls=("sleep",),
 )
-_READ = Operation(READ, reads=CLOCK)
+_READ = Operation(READ, reads=CLOCK | TIME)
 
 
 def read_clock(kernel: Kernel, wall: bool = False) -> int:

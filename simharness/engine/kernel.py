@@ -15,6 +15,7 @@ from greenlet import getcurrent
 
 from simharness.engine.active import _active, current, outside
 from simharness.engine.actors import ROOT, SHIFT, Actor, Failure
+from simharness.engine.advances import TimeSeen, step_of
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
 from simharness.engine.facts import Daemons, Learned
@@ -24,7 +25,7 @@ from simharness.engine.labels import Labels
 from simharness.engine.loop import Loop
 from simharness.engine.modes import Mode
 from simharness.engine.movers import Movers
-from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource
+from simharness.engine.operations import CLOCK, ENDING, TIME, Names, Operation, Resource
 from simharness.engine.phases import ENDED, INSPECTING, RUNNING, SETUP
 from simharness.engine.plan import Chooser, Plan, first
 from simharness.engine.record import Record
@@ -64,6 +65,7 @@ class Kernel:
         self.faults = faults
         self.names = Names()
         self.learned = Learned()
+        self._time_seen = self.learned.of(TimeSeen)
         self.clock = Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
         self.workspace = Workspace()
@@ -138,6 +140,8 @@ class Kernel:
         finally:
             self.phase = ENDED
             _active.clear()
+            if self.timed:
+                self.movers.seen.learn()
             for actor in self.cast.stuck:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
@@ -166,6 +170,10 @@ class Kernel:
         actor.deadline = deadline
         if deadline is not None:
             self.timed = True
+            if operation.enabled is not None:
+                self.movers.seen.by_step()  # the code before this has set the deadline
+        if self._time_seen:
+            actor.base = actor.base | TIME if step_of(actor, operation) in self._time_seen else actor.base & ~TIME
         if self.tracing:
             actor.calls = callers()
         return self._turn(actor)
@@ -304,6 +312,8 @@ class Kernel:
 
     def watch(self, check: Callable[[], None], fair: bool = False) -> None:
         """Have `check` called after each step, unless an observer calls it; `fair`: have long executions scheduled fairly."""
+        if fair:
+            self.sees_time(by_all=True)
         self.watched, self.fair = True, self.fair or fair
         if self.after_step is None:
             self.after_step = check
@@ -312,6 +322,13 @@ class Kernel:
         """Note the first failure of this execution; it continues, so that the other actors reach their ends."""
         if self.failure is None:
             self.failure = Failure(self.record.n - 1, actor, check, error)
+
+    def sees_time(self, by_all: bool = False) -> None:
+        """Note that the running code depends on the time without a step that reads it; `by_all`: so may the code of every step."""
+        if by_all or (self.phase == INSPECTING and self.checking):
+            self.movers.seen.by_all = True
+        elif self.phase == RUNNING and not self.dying:
+            self.movers.seen.by_step()
 
     def give_up(self, error: BaseException) -> None:
         """End the execution, which cannot continue: `run` will raise `error`."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.advances import EVERYTHING, Seen, TimeSeenByAll, footprint, wait_of
 from simharness.engine.cast import Cast
 from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
 from simharness.engine.facts import Learned
@@ -77,9 +78,17 @@ class Movers:
         self.offered: list[int] = []
         self.when_crashed: list[Callable[[str], None]] = []
         self.when_suspended: list[Callable[[str, int], None]] = []
+        self.seen = Seen(self._learned, record, cast)
         self.clock.reset()
 
     # The clock
+
+    @property
+    def narrow(self) -> bool:
+        """Whether late advances of the clock conflict only with what depends on the time."""
+        if self.model is not None or self.clock.timescales or self.seen.by_all:
+            return False
+        return not self._learned.of(TimeSeenByAll)
 
     def next_instant(self, idle: bool) -> int | None:
         """Return the instant to which the clock may move now, or None; `idle`: no actor can move."""
@@ -171,7 +180,22 @@ class Movers:
             return reads, writes | self.writes_of(kind) if kind else writes
         if kind == CRASH:
             return self.crash_footprint(self.faults[key >> SHIFT][1])
+        if key == self.clock_key:
+            target = self.next_instant(self._cast.idle(self.clock.now))
+            return EVERYTHING if target is None else self._advance_footprint(target)
         return 0, CLOCK | self.fault_bit if kind else CLOCK
+
+    def _advance_footprint(self, target: int) -> tuple[int, int]:
+        """Return (reads, writes) of an advance to this instant."""
+        now = self.clock.now
+        if not self.narrow or not self.clock.may_be_late(target):
+            return EVERYTHING
+        waits = [
+            wait_of(actor, actor.pending, actor.deadline)
+            for actor in self._cast.live
+            if actor.deadline is not None and actor.pending is not None and actor.deadline > now
+        ]
+        return footprint(waits, now, target, self._learned)
 
     def writes_of(self, kind: str) -> int:
         """Return the mask of what a fault of this kind adds to the writes of the operation at which it strikes."""
@@ -275,7 +299,8 @@ class Movers:
         idle = self._cast.idle(now)
         target = self.next_instant(idle)
         assert target is not None
-        self._record.append(self.clock_key, 0, CLOCK, Operation(ADVANCE, detail=f"{target}"), now)
+        reads, writes = self._advance_footprint(target)
+        self._record.append(self.clock_key, reads, writes, Operation(ADVANCE, detail=f"{target}"), now)
         self.clock.advance(target, free=idle)
         self._record.advances.append((target, self.clock.lateness))
 

@@ -152,6 +152,7 @@ def _later_than_last(kernel: Kernel, kind: str, value: int) -> int:
 
 
 def _gregorian(kernel: Kernel) -> int:
+    kernel.sees_time()
     return _later_than_last(kernel, "gregorian", (EPOCH + kernel.clock.now) // 100 + _GREGORIAN)
 
 
@@ -194,6 +195,7 @@ def virtual_uuid7() -> uuid.UUID:
         assert isinstance(genuine, uuid.UUID)
         return genuine
     source = stream(kernel, "entropy")
+    kernel.sees_time()
     milliseconds = (EPOCH + kernel.clock.now) // 1_000_000
     ordered = _later_than_last(kernel, "uuid7", milliseconds << 42 | source.getrandbits(41))
     high, low = ordered >> 30, ordered & 0x3FFF_FFFF

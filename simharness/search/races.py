@@ -27,7 +27,7 @@ from typing import NamedTuple
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, Operation, conflict
 from simharness.search.configurations import instead
 
 Race = tuple[int, int, int, int]
@@ -73,12 +73,14 @@ class Races:
         self.steps_of: dict[int, int] = {}
         self.end = 0
         self.tail: list[Race] = []
+        self.advances: list[int] = []
 
     def update(self, shared: int) -> None:
         """Take in the kernel's execution, whose first `shared` steps are those of the previous execution."""
         del self.before[shared:]
         del self.races[shared:]
         kernel = self.kernel
+        self.advances = [j for j, writes in enumerate(kernel.record.writes) if writes & (CLOCK | TIME)] if kernel.record.advances else []
         keep = (1 << shared) - 1
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
         keys, operations, all_reads, all_writes = kernel.record.keys, kernel.record.operations, kernel.record.reads, kernel.record.writes
@@ -123,7 +125,10 @@ class Races:
         if kernel.faults is not None and daemons:
             self.tail += self._pending_crashes()
         if kernel.timed or kernel.clock.timescales:
-            self._clock_races(shared)
+            if kernel.movers.narrow:
+                self._late_advances()
+            else:
+                self._clock_races(shared)
 
     def all(self) -> Iterator[tuple[list[Race], int]]:
         """Yield each list of races with the number of steps that its reversals depend on; the caller may remove a race for good."""
@@ -266,7 +271,7 @@ class Races:
         state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
             deadline = second.deadline if operation.due is None else operation.due(state)
-            if deadline is None or self.kernel.record.times[i] < deadline:
+            if deadline is None or self._time_without(i, second.j) < deadline:
                 return None
         if operation.writes_when is None:
             return reads, writes
@@ -275,6 +280,17 @@ class Races:
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
         return plain_reads | reads & ~resource.bit, plain_writes
+
+    def _time_without(self, i: int, end: int) -> int:
+        """Return the time after the steps before `end` without step i and what happens after it."""
+        record, before = self.kernel.record, self.before
+        bit = 1 << i
+        for (instant, _), j in zip(reversed(record.advances), reversed(self.advances), strict=True):
+            if j < i:
+                break
+            if i < j < end and not before[j] & bit:
+                return instant
+        return record.times[i]
 
     def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
         """Add to the reads of a reversing step that its actor may end with it, if what it reads may be different without i.
@@ -350,6 +366,23 @@ class Races:
 
     # The clock
 
+    def _late_advances(self) -> None:
+        """Add the races of a late advance with each step that it conflicts with and without which it is possible."""
+        kernel, record, end = self.kernel, self.kernel.record, self.end
+        everything = (1 << end) - 1
+        for i in range(end):
+            if record.writes[i] & (CLOCK | TIME):
+                continue
+            done = (1 << i) - 1 | self.independent_of(i) & everything
+            since = 0, 0
+            for number in range(len(self.advances) - 1, -1, -1):
+                if done >> self.advances[number] & 1:
+                    since = record.advances[number]
+                    break
+            for key, reads, writes in instead(kernel, self.steps_of, done, since):
+                if conflict(reads, writes, record.reads[i], record.writes[i]):
+                    self.tail.append((i, key, reads, writes))
+
     def _clock_races(self, shared: int) -> None:
         """Add, for each step since an advance or a stall, the race of the next one with it."""
         kernel = self.kernel
@@ -364,12 +397,12 @@ class Races:
                     for m in range(i + 1, end):
                         if not self.before[m] & bit:
                             done |= 1 << m
-                    target += [(i, key, 0, writes) for key, writes in instead(kernel, self.steps_of, done, (now, lateness))]
+                    target += [(i, *event) for event in instead(kernel, self.steps_of, done, (now, lateness))]
                 if end < self.end:
                     done = (1 << end) - 1
                     others = instead(kernel, self.steps_of, done, (now, lateness))
                     target += [
-                        (end, key, 0, writes) for key, writes in others if key not in (kernel.record.keys[end], kernel.movers.clock_key)
+                        (end, *event) for event in others if event[0] not in (kernel.record.keys[end], kernel.movers.clock_key)
                     ]
             if end < self.end:
                 start = end + 1

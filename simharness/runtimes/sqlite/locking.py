@@ -140,6 +140,7 @@ def _can_fail(link: Link) -> list[str]:
 
 
 def _until(link: Link) -> int:
+    link.kernel.sees_time()
     return link.kernel.clock.now + link.timeout
 
 
@@ -269,6 +270,7 @@ def try_again(link: Link, shape: Shape, error: sqlite3.Error) -> bool:
         return False
     if not link.waits or link.deadline is None:
         return False
+    kernel.sees_time()
     if not busy(error) or kernel.clock.now >= link.deadline:
         return False
     seen, until = database.file.state, link.deadline

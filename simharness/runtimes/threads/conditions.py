@@ -178,7 +178,7 @@ def _wait_for(self: Condition, predicate: Callable[[], Any], timeout: float | No
     result = predicate()
     while not result:
         if left is not None:
-            # Reading the clock needs no step here: an advance of it conflicts with every step anyhow.
+            kernel.sees_time()
             now = kernel.clock.now
             if end is None:
                 end = now + nanoseconds(left)

@@ -288,6 +288,7 @@ class Run:
         loop.deadline = operation.due((state, self.queue.state))
         if loop.deadline is not None:
             self.kernel.notice(timed=True)
+            self.kernel.sees_time(by_all=True)
         needed = loop.deadline is not None or operation.enabled((state, self.queue.state))
         self.kernel.cast.attend(loop, needed)
 
