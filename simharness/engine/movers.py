@@ -90,6 +90,12 @@ class Movers:
             return False
         return not self._learned.of(TimeSeenByAll)
 
+    def lateness_after(self) -> int:
+        """Return the lateness of the execution after an advance that is possible now."""
+        idle = self._cast.idle(self.clock.now)
+        target = self.next_instant(idle)
+        return self.clock.lateness if idle or target is None else self.clock.lateness + target - self.clock.now
+
     def next_instant(self, idle: bool) -> int | None:
         """Return the instant to which the clock may move now, or None; `idle`: no actor can move."""
         return self.clock.target(self.deadlines(), idle, self._record.readings())
@@ -163,6 +169,10 @@ class Movers:
         """Whether a key is that of a fault that is a mover, or of `nothing strikes`."""
         return key >> SHIFT in self.faults
 
+    def may_stay_out(self, key: int) -> bool:
+        """Whether a step never has to happen: a fault; or a late advance, as the clock moves for free when no actor can."""
+        return key == self.clock_key or key >> SHIFT in self.faults
+
     def strikes(self, key: int) -> str | None:
         """Return the kind of fault that strikes with a choice that is possible now; None if none does."""
         actor = self._cast.actors.get(key >> SHIFT)
@@ -182,10 +192,10 @@ class Movers:
             return self.crash_footprint(self.faults[key >> SHIFT][1])
         if key == self.clock_key:
             target = self.next_instant(self._cast.idle(self.clock.now))
-            return EVERYTHING if target is None else self._advance_footprint(target)
+            return EVERYTHING if target is None else self._of_advance(target)
         return 0, CLOCK | self.fault_bit if kind else CLOCK
 
-    def _advance_footprint(self, target: int) -> tuple[int, int]:
+    def _of_advance(self, target: int) -> tuple[int, int]:
         """Return (reads, writes) of an advance to this instant."""
         now = self.clock.now
         if not self.narrow or not self.clock.may_be_late(target):
@@ -299,7 +309,7 @@ class Movers:
         idle = self._cast.idle(now)
         target = self.next_instant(idle)
         assert target is not None
-        reads, writes = self._advance_footprint(target)
+        reads, writes = self._of_advance(target)
         self._record.append(self.clock_key, reads, writes, Operation(ADVANCE, detail=f"{target}"), now)
         self.clock.advance(target, free=idle)
         self._record.advances.append((target, self.clock.lateness))

@@ -46,6 +46,20 @@ class Second(NamedTuple):
     writes: int
 
 
+class Rest(NamedTuple):
+    """What a reversal repeats: the steps after its first one that do not happen after that.
+
+    Attributes:
+        steps: their mask.
+        refused: the mask of those that have to stay out.
+        since: the time and the lateness after the steps.
+    """
+
+    steps: int
+    refused: int
+    since: tuple[int, int]
+
+
 class Reversal(NamedTuple):
     """A race to reverse for an explanation: its first step i, its second step j (the execution's length: still waiting at the end).
 
@@ -147,6 +161,41 @@ class Races:
             if not before[j] & bit:
                 result |= 1 << j
         return result
+
+    def rest(self, i: int) -> Rest:
+        """Return what a reversal of step i repeats.
+
+        Its actor could move meanwhile, so each advance in there is late, also one that was free. What the bound on lateness does not allow
+        then, and what comes after that, stays out.
+        """
+        steps, refused = self.independent_of(i), 0
+        record, clock = self.kernel.record, self.kernel.clock
+        if not record.advances:
+            return Rest(steps, 0, (0, 0))
+        now, lateness = record.times[i], 0
+        for (instant, late), j in zip(record.advances, self.advances, strict=True):
+            if j < i:
+                lateness = late
+            elif steps >> j & 1:
+                if lateness + instant - now >= clock.max_delay:
+                    refused = 1 << j
+                    break
+                now, lateness = instant, lateness + instant - now
+        if refused:
+            for j in range(refused.bit_length(), len(self.before)):
+                if self.before[j] & refused:
+                    refused |= 1 << j
+        return Rest(steps & ~refused, steps & refused, (now, lateness))
+
+    def needs(self, steps: int, reads: int, writes: int) -> bool:
+        """Whether a step with this footprint conflicts with one of these steps."""
+        record = self.kernel.record
+        while steps:
+            j = steps.bit_length() - 1
+            if conflict(reads, writes, record.reads[j], record.writes[j]):
+                return True
+            steps ^= 1 << j
+        return False
 
     def reversals(self) -> Iterator[Reversal]:
         """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
@@ -369,16 +418,24 @@ class Races:
     def _late_advances(self) -> None:
         """Add the races of a late advance with each step that it conflicts with and without which it is possible."""
         kernel, record, end = self.kernel, self.kernel.record, self.end
-        everything = (1 << end) - 1
+        waits = list(zip(record.operations, record.deadlines, strict=True))
+        waits += [(actor.pending, actor.deadline) for actor in kernel.cast.actors.values() if actor.pending is not None]
+        awaited = CHECKED
+        for operation, deadline in waits:
+            if deadline is not None and operation.resource is not None:
+                awaited |= operation.resource.bit
+        may_move: dict[tuple[int, int], bool] = {}
         for i in range(end):
+            if not (record.writes[i] & awaited or record.reads[i] & (TIME | ENDING) or record.deadlines[i] is not None):
+                continue
             if record.writes[i] & (CLOCK | TIME):
                 continue
-            done = (1 << i) - 1 | self.independent_of(i) & everything
-            since = 0, 0
-            for number in range(len(self.advances) - 1, -1, -1):
-                if done >> self.advances[number] & 1:
-                    since = record.advances[number]
-                    break
+            rest = self.rest(i)
+            done, since = (1 << i) - 1 | rest.steps, rest.since
+            if since not in may_move:
+                may_move[since] = kernel.movers.clock_may_move(*since)
+            if not may_move[since]:
+                continue
             for key, reads, writes in instead(kernel, self.steps_of, done, since):
                 if conflict(reads, writes, record.reads[i], record.writes[i]):
                     self.tail.append((i, key, reads, writes))
