@@ -87,6 +87,8 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "test-pair",
         "thread-attribute",
         "threads-listed",
+        "time-seen",
+        "time-seen-by-all",
         "trio-steps-cannot-grow",
         "trio-steps-grow",
         "unprotected",
