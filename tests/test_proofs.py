@@ -44,7 +44,7 @@ def stops_a_helper(world: World) -> None:
             left.add(1)
 
     def main() -> None:
-        helpers = [threading.Thread(target=refreshes, name=f"helper {number}") for number in range(4)]
+        helpers = [threading.Thread(target=refreshes, name=f"helper {number}") for number in range(2)]
         for helper in helpers:
             helper.start()
         left.add(-1)

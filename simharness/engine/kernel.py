@@ -312,8 +312,7 @@ class Kernel:
 
     def watch(self, check: Callable[[], None], fair: bool = False) -> None:
         """Have `check` called after each step, unless an observer calls it; `fair`: have long executions scheduled fairly."""
-        if fair:
-            self.sees_time(by_all=True)
+        self.movers.seen.by_all |= fair
         self.watched, self.fair = True, self.fair or fair
         if self.after_step is None:
             self.after_step = check
@@ -322,13 +321,6 @@ class Kernel:
         """Note the first failure of this execution; it continues, so that the other actors reach their ends."""
         if self.failure is None:
             self.failure = Failure(self.record.n - 1, actor, check, error)
-
-    def sees_time(self, by_all: bool = False) -> None:
-        """Note that the running code depends on the time without a step that reads it; `by_all`: so may the code of every step."""
-        if by_all or (self.phase == INSPECTING and self.checking):
-            self.movers.seen.by_all = True
-        elif self.phase == RUNNING and not self.dying:
-            self.movers.seen.by_step()
 
     def give_up(self, error: BaseException) -> None:
         """End the execution, which cannot continue: `run` will raise `error`."""

@@ -25,7 +25,8 @@ from simharness.engine.liveness import whose_turn
 from simharness.engine.operations import conflict
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug
-from simharness.search.races import Races, Rest
+from simharness.search.lateness import Rest
+from simharness.search.races import Races
 from simharness.search.strategy import Expected
 
 Event = tuple[int, int, int]
@@ -153,7 +154,7 @@ class Dpor:
                     rest = independent[i] = races.rest(i)
                 if kernel.faults is not None and not races.affordable(i, rest.steps, key):
                     continue
-                if rest.refused and races.needs(rest.refused, reads, writes):
+                if rest.refused and races.lateness.needs(rest.refused, reads, writes):
                     continue
                 if not exact:
                     self._add_source(i, self._sequence(rest.steps, key, reads, writes))

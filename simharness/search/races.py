@@ -27,8 +27,9 @@ from typing import NamedTuple
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, Operation, conflict
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
 from simharness.search.configurations import instead
+from simharness.search.lateness import Lateness, Rest
 
 Race = tuple[int, int, int, int]
 """(i, key of the reversing step, its reads, its writes)."""
@@ -44,20 +45,6 @@ class Second(NamedTuple):
     deadline: int | None
     reads: int
     writes: int
-
-
-class Rest(NamedTuple):
-    """What a reversal repeats: the steps after its first one that do not happen after that.
-
-    Attributes:
-        steps: their mask.
-        refused: the mask of those that have to stay out.
-        since: the time and the lateness after the steps.
-    """
-
-    steps: int
-    refused: int
-    since: tuple[int, int]
 
 
 class Reversal(NamedTuple):
@@ -87,14 +74,14 @@ class Races:
         self.steps_of: dict[int, int] = {}
         self.end = 0
         self.tail: list[Race] = []
-        self.advances: list[int] = []
+        self.lateness = Lateness(kernel, self.before)
 
     def update(self, shared: int) -> None:
         """Take in the kernel's execution, whose first `shared` steps are those of the previous execution."""
         del self.before[shared:]
         del self.races[shared:]
         kernel = self.kernel
-        self.advances = [j for j, writes in enumerate(kernel.record.writes) if writes & (CLOCK | TIME)] if kernel.record.advances else []
+        self.lateness.update()
         keep = (1 << shared) - 1
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
         keys, operations, all_reads, all_writes = kernel.record.keys, kernel.record.operations, kernel.record.reads, kernel.record.writes
@@ -139,10 +126,7 @@ class Races:
         if kernel.faults is not None and daemons:
             self.tail += self._pending_crashes()
         if kernel.timed or kernel.clock.timescales:
-            if kernel.movers.narrow:
-                self._late_advances()
-            else:
-                self._clock_races(shared)
+            self._clock_races(shared)
 
     def all(self) -> Iterator[tuple[list[Race], int]]:
         """Yield each list of races with the number of steps that its reversals depend on; the caller may remove a race for good."""
@@ -163,39 +147,8 @@ class Races:
         return result
 
     def rest(self, i: int) -> Rest:
-        """Return what a reversal of step i repeats.
-
-        Its actor could move meanwhile, so each advance in there is late, also one that was free. What the bound on lateness does not allow
-        then, and what comes after that, stays out.
-        """
-        steps, refused = self.independent_of(i), 0
-        record, clock = self.kernel.record, self.kernel.clock
-        if not record.advances:
-            return Rest(steps, 0, (0, 0))
-        now, lateness = record.times[i], 0
-        for (instant, late), j in zip(record.advances, self.advances, strict=True):
-            if j < i:
-                lateness = late
-            elif steps >> j & 1:
-                if lateness + instant - now >= clock.max_delay:
-                    refused = 1 << j
-                    break
-                now, lateness = instant, lateness + instant - now
-        if refused:
-            for j in range(refused.bit_length(), len(self.before)):
-                if self.before[j] & refused:
-                    refused |= 1 << j
-        return Rest(steps & ~refused, steps & refused, (now, lateness))
-
-    def needs(self, steps: int, reads: int, writes: int) -> bool:
-        """Whether a step with this footprint conflicts with one of these steps."""
-        record = self.kernel.record
-        while steps:
-            j = steps.bit_length() - 1
-            if conflict(reads, writes, record.reads[j], record.writes[j]):
-                return True
-            steps ^= 1 << j
-        return False
+        """Return what a reversal of step i repeats."""
+        return self.lateness.rest(i, self.independent_of(i))
 
     def reversals(self) -> Iterator[Reversal]:
         """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
@@ -320,7 +273,7 @@ class Races:
         state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
             deadline = second.deadline if operation.due is None else operation.due(state)
-            if deadline is None or self._time_without(i, second.j) < deadline:
+            if deadline is None or self.lateness.time_without(i, second.j) < deadline:
                 return None
         if operation.writes_when is None:
             return reads, writes
@@ -329,17 +282,6 @@ class Races:
         if plain_writes & self.kernel.learned.checked:
             plain_writes |= CHECKED
         return plain_reads | reads & ~resource.bit, plain_writes
-
-    def _time_without(self, i: int, end: int) -> int:
-        """Return the time after the steps before `end` without step i and what happens after it."""
-        record, before = self.kernel.record, self.before
-        bit = 1 << i
-        for (instant, _), j in zip(reversed(record.advances), reversed(self.advances), strict=True):
-            if j < i:
-                break
-            if i < j < end and not before[j] & bit:
-                return instant
-        return record.times[i]
 
     def _perhaps_last(self, i: int, reads: int, writes: int) -> int:
         """Add to the reads of a reversing step that its actor may end with it, if what it reads may be different without i.
@@ -415,34 +357,15 @@ class Races:
 
     # The clock
 
-    def _late_advances(self) -> None:
-        """Add the races of a late advance with each step that it conflicts with and without which it is possible."""
-        kernel, record, end = self.kernel, self.kernel.record, self.end
-        waits = list(zip(record.operations, record.deadlines, strict=True))
-        waits += [(actor.pending, actor.deadline) for actor in kernel.cast.actors.values() if actor.pending is not None]
-        awaited = CHECKED
-        for operation, deadline in waits:
-            if deadline is not None and operation.resource is not None:
-                awaited |= operation.resource.bit
-        may_move: dict[tuple[int, int], bool] = {}
-        for i in range(end):
-            if not (record.writes[i] & awaited or record.reads[i] & (TIME | ENDING) or record.deadlines[i] is not None):
-                continue
-            if record.writes[i] & (CLOCK | TIME):
-                continue
-            rest = self.rest(i)
-            done, since = (1 << i) - 1 | rest.steps, rest.since
-            if since not in may_move:
-                may_move[since] = kernel.movers.clock_may_move(*since)
-            if not may_move[since]:
-                continue
-            for key, reads, writes in instead(kernel, self.steps_of, done, since):
-                if conflict(reads, writes, record.reads[i], record.writes[i]):
-                    self.tail.append((i, key, reads, writes))
-
     def _clock_races(self, shared: int) -> None:
-        """Add, for each step since an advance or a stall, the race of the next one with it."""
+        """Add the races of advances and stalls with the steps that they could come before.
+
+        Where they conflict with everything: for each step since an advance or a stall, the race of the next one with it.
+        """
         kernel = self.kernel
+        if kernel.movers.narrow:
+            self.tail += self.lateness.races(self.steps_of, self.end, self.independent_of)
+            return
         start, now, lateness = 0, 0, 0
         ends = [j for j in range(self.end) if kernel.record.writes[j] & CLOCK]
         for number, end in enumerate([*ends, self.end]):
@@ -458,9 +381,7 @@ class Races:
                 if end < self.end:
                     done = (1 << end) - 1
                     others = instead(kernel, self.steps_of, done, (now, lateness))
-                    target += [
-                        (end, *event) for event in others if event[0] not in (kernel.record.keys[end], kernel.movers.clock_key)
-                    ]
+                    target += [(end, *event) for event in others if event[0] not in (kernel.record.keys[end], kernel.movers.clock_key)]
             if end < self.end:
                 start = end + 1
                 now, lateness = kernel.record.advances[number]
