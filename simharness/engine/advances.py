@@ -1,12 +1,12 @@
 """What an advance of the clock conflicts with.
 
-An advance for which no actor has to be late, as none can move, conflicts with everything. A *late* advance, past actors that could move,
-depends on little: on who waits for a time up to its instant, on what they wait for, and on earlier advances; and only steps that set
-deadlines or read the clock depend on it. So it writes the time, which advances write and those steps read, and reads the actors with
-deadlines up to its instant and the resources that could free them earlier.
+An advance depends on little: on who waits for a time up to its instant, on what they wait for, and on earlier advances; and only steps that
+set deadlines or read the clock depend on it. So it writes the time, which advances write and those steps read, and reads the actors with
+deadlines up to its instant and the resources that could free them earlier. Code reads the clock and sets deadlines within the step before it,
+so which steps read the time is learned.
 
-Code reads the clock and sets deadlines within the step before it, so which steps read the time is learned. Where all depends on the time,
-as with faults, late advances conflict with everything, too.
+An advance that is possible only when no actor can move, as actors would be too late otherwise, conflicts with everything. So does every
+advance where all may depend on the time, as with faults.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def wait_of(actor: Actor, operation: Operation, deadline: int) -> Wait:
 
 
 def footprint(waits: Iterable[Wait], now: int, instant: int, learned: Learned) -> tuple[int, int]:
-    """Return (reads, writes) of a late advance to this instant."""
+    """Return (reads, writes) of an advance to this instant for which actors may be late."""
     reads, writes = 0, TIME
     for deadline, mask, daemon in waits:
         if now < deadline <= instant:

@@ -85,7 +85,7 @@ class Movers:
 
     @property
     def narrow(self) -> bool:
-        """Whether late advances of the clock conflict only with what depends on the time."""
+        """Whether advances of the clock conflict only with what depends on the time, wherever actors may be late for them."""
         if self.model is not None or self.clock.timescales or self.seen.by_all:
             return False
         return not self._learned.of(TimeSeenByAll)

@@ -18,14 +18,14 @@ from typing import Any
 from simharness.engine.kinds import Kind
 
 CLOCK = 1
-"""Read by every step, written by an advance of the clock when no actor can move, and by a stall: these conflict with everything."""
+"""Read by every step, written by a stall and by some advances of the clock: these conflict with everything."""
 ENDING = 2
 """Written by every step of a daemon and read by the last step of every other actor: daemons stop when the others have ended."""
 CHECKED = 4
 """Written by every step that writes what an `always` check reads, since such steps do not commute."""
 
 TIME = 8
-"""Written by every advance of the clock, and read by the steps whose code starts timers or reads the clock."""
+"""Written by every advance of the clock, and read by the steps whose code sets deadlines or reads the clock."""
 
 State = Any
 Predicate = Callable[[State], bool]

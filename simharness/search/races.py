@@ -13,8 +13,8 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose ef
 - the other alternatives of a data choice conflict with the alternative taken;
 - where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, from which the others are reached;
 - for every step of a process that can crash, a crash in its place is tried too, as are the faults that can strike at the step;
-- an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
-  are late enough to allow it: every step since the last advance races with the next one; the stall of a process likewise.
+- an advance of the clock may come as soon as an instant is pending and lateness allows it: it races with each step that it conflicts with
+  and without which it is possible, which are all since the last advance where it conflicts with everything; the stall of a process likewise.
 
 Results are kept per step, so that those of a prefix shared with the next execution are not computed again.
 """
