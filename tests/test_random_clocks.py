@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import simharness
+from simharness import World
 from simharness.search.dpor import Dpor
 from simharness.search.exhaustive import Exhaustive
 from tests.random_drawing import each
@@ -60,3 +63,36 @@ def test_many_random_programs_with_deadlines_have_the_outcomes_of_every_interlea
 )
 def test_no_outcome_is_lost_where_an_advance_is_free_in_one_order_and_late_in_the_other(seed: int) -> None:
     assert same(drawn(seed, **KINDS[0]), 600)
+
+
+def test_a_deadline_that_is_set_after_an_advance_is_another_one_also_if_only_the_code_of_a_step_sets_it() -> None:
+    sets_a_deadline = (("get", 0), ("sleep", 2.0), ("time",))
+    assert same(Program(actors=(sets_a_deadline, (("sleep", 1.0),))), 600)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 5])
+def test_steps_that_do_not_see_the_time_do_not_multiply_the_orderings_of_a_late_advance(writes: int) -> None:
+    def program(world: World) -> None:
+        event, cell = threading.Event(), world.shared(0, "cell")
+
+        def busy() -> None:
+            for _ in range(writes):
+                cell.add(1)
+
+        world.actor("waits", lambda: event.wait(1))
+        world.actor("sets", event.set)
+        world.actor("busy", busy)
+
+    # The event is set in time; or the clock moves first, and then either of the two comes first.
+    assert simharness.explore(program, strategy="dpor").executions == 3
+
+
+def test_a_late_advance_conflicts_with_everything_where_a_timescale_is_declared() -> None:
+    def program(world: World) -> None:
+        world.timescale(100.0)
+        event, cell = threading.Event(), world.shared(0, "cell")
+        world.actor("waits", lambda: event.wait(1))
+        world.actor("sets", event.set)
+        world.actor("busy", lambda: cell.add(1))
+
+    assert simharness.explore(program, strategy="dpor").executions > 3

@@ -20,7 +20,7 @@ from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
 from simharness.engine.facts import Learned
 from simharness.engine.faults import Faults
 from simharness.engine.kinds import Family, Kind, Role
-from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource, State
+from simharness.engine.operations import CLOCK, ENDING, TIME, Names, Operation, Resource, State
 from simharness.engine.record import Record
 
 NOTHING = "nothing strikes"
@@ -187,6 +187,8 @@ class Movers:
         actor, kind = self._cast.actors.get(key >> SHIFT), self.strikes(key)
         if actor is not None:
             reads, writes = actor.footprint(self._learned.checked)
+            if actor.in_time(self.clock.now):
+                reads |= TIME
             return reads, writes | self.writes_of(kind) if kind else writes
         if kind == CRASH:
             return self.crash_footprint(self.faults[key >> SHIFT][1])

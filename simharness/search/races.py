@@ -27,7 +27,7 @@ from typing import NamedTuple
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, Operation
 from simharness.search.configurations import instead
 from simharness.search.lateness import Lateness, Rest
 
@@ -270,6 +270,8 @@ class Races:
         resource = operation.resource
         if resource is None or (operation.enabled is None and operation.writes_when is None):
             return reads, writes
+        if second.deadline is not None and self.lateness.time_without(i, second.j) < second.deadline:
+            reads |= TIME
         state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
             deadline = second.deadline if operation.due is None else operation.due(state)
