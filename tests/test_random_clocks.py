@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,11 @@ def test_no_outcome_is_lost_where_an_advance_is_free_in_one_order_and_late_in_th
 def test_a_deadline_that_is_set_after_an_advance_is_another_one_also_if_only_the_code_of_a_step_sets_it() -> None:
     sets_a_deadline = (("get", 0), ("sleep", 2.0), ("time",))
     assert same(Program(actors=(sets_a_deadline, (("sleep", 1.0),))), 600)
+
+
+def test_a_wait_that_ends_in_time_decides_to_which_instant_the_clock_moves_next() -> None:
+    program = drawn(61_750, **KINDS[1])
+    assert same(replace(program, max_delay=2.2), 40_000)
 
 
 @pytest.mark.parametrize("writes", [0, 1, 5])

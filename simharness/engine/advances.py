@@ -1,9 +1,9 @@
 """What an advance of the clock conflicts with.
 
 An advance depends on little: on who waits for a time up to its instant, on what they wait for, and on earlier advances; and only steps that
-set deadlines or read the clock depend on it. So it writes the time, which advances write and those steps read, and reads the actors with
-deadlines up to its instant and the resources that could free them earlier. Code reads the clock and sets deadlines within the step before it,
-so which steps read the time is learned.
+set deadlines, end a wait before its deadline or read the clock depend on it. So it writes the time, which advances write and those steps
+read, and reads the actors with deadlines up to its instant and the resources that could free them earlier. Code reads the clock and sets
+deadlines within the step before it, so which steps read the time is learned.
 
 An advance that is possible only when no actor can move, as actors would be too late otherwise, conflicts with everything. So does every
 advance where all may depend on the time, as with faults.

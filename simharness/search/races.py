@@ -14,7 +14,7 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose ef
 - where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, from which the others are reached;
 - for every step of a process that can crash, a crash in its place is tried too, as are the faults that can strike at the step;
 - an advance of the clock may come as soon as an instant is pending and lateness allows it: it races with each step that it conflicts with
-  and without which it is possible, which are all since the last advance where it conflicts with everything; the stall of a process likewise.
+  and without which it is possible; where it conflicts with everything, with all since the last advance; the stall of a process likewise.
 
 Results are kept per step, so that those of a prefix shared with the next execution are not computed again.
 """
