@@ -65,6 +65,7 @@ GROUPS = {
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),
+    "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
 }
 MINUTES = 20

@@ -319,6 +319,34 @@ def test_endless(tmp_path):
 """
 
 
+HELD_IN_PYTEST = """
+import re, threading, pytest
+
+@pytest.mark.interleave
+def test_held():
+    seconds = threading.Thread(target=lambda: re.match(r"(a*)*b", "a" * 26))
+    seconds.start()
+    seconds.join()
+
+def test_after():
+    pass
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("aborts", [False, True])
+def test_c_code_that_holds_the_interpreter_in_pytest_is_named_and_ends_the_run_only_with_the_option(tmp_path, aborts):
+    (tmp_path / "test_held.py").write_text(HELD_IN_PYTEST)
+    (tmp_path / "pytest.ini").write_text("[pytest]\ninterleave = watchdog=1\n")
+    options = ["--interleave-abort"] if aborts else []
+    command = Command("pytest", "-q", "-p", "no:cacheprovider", *options, tmp_path, pytest_too=True, cwd=tmp_path)
+    status, output, errors = command.end()
+    assert 'test_held.py", line 6' in errors, errors
+    assert status == int(aborts)
+    assert ("2 passed" in output) is not aborts
+    assert command.orphans() == []
+
+
 @pytest.mark.parametrize(("number", "wanted"), [(signal.SIGINT, 2), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)])
 def test_pytest_ends_by_a_signal_as_without_simharness_and_leaves_no_folders(tmp_path, number, wanted):
     (tmp_path / "test_marked.py").write_text(MARKED)

@@ -183,6 +183,32 @@ class World:
             work = partial(run_async, work)
         kernel.context.setdefault("restart", {})[process] = partial(work, *arguments) if arguments else work
 
+    def handler(self, work: Callable[..., Any], *arguments: Any, on: str, times: int = 1) -> None:
+        """Declare a function that may run at any point of an actor, inside its locks, as a signal's handler or a finaliser does.
+
+        It runs at most `times` times in an execution; every place where it can run is explored. What it raises comes out of the operation
+        that the actor was about to make.
+
+        Args:
+            on: the actor's name; a function that starts threads is "MainThread".
+            times: 0 lets only the fault model allow it (`faults="handler=1"`).
+
+        Raises:
+            Misuse: there is no such actor, `work` cannot be called, or an actor has already moved.
+        """
+        kernel = self._kernel
+        if not callable(work) or inspect.iscoroutinefunction(work):
+            raise Misuse(f"{caller()}: world.handler needs a plain function to call, not {work!r}")
+        if type(times) is not int or times < 0:
+            raise Misuse(f"{caller()}: world.handler: times={times!r} must be a number, at least 0")
+        if not kernel.setting_up:
+            raise Misuse(f"{caller()}: call world.handler in the scenario function, before any actor runs")
+        actors = {actor.name: actor for actor in (*kernel.cast.waiting, kernel.actor) if actor is not None}
+        if on not in actors:
+            raise Misuse(f"{caller()}: there is no actor {on!r}; declare it first; actors: {', '.join(actors) or 'none yet'}")
+        name = getattr(work, "__name__", None) or type(work).__name__
+        kernel.handle(actors[on], name, partial(work, *arguments) if arguments else work, times)
+
     def always(self, check: Check) -> Check:
         """Declare an invariant that holds in the initial state and after every step. Use as a decorator.
 

@@ -28,6 +28,7 @@ _WORDS = {
     "db_error": ("database error ({})", "at every statement and commit"),
     "lost_ack": ("lost acknowledgement", "at every commit"),
     "error": ("error raised by {}", "at every call"),
+    "handler": ("strike of {}", "at any point of its actor"),
 }
 
 
@@ -46,6 +47,8 @@ class Faults:
         db_error: a statement or commit fails. Limited to: some of BUSY, IOERR, FULL, joined by `+`.
         lost_ack: a commit is durable and its caller sees an error.
         error: a callable raises instead of being called: `"1@package.module.function:OSError"`, several joined by `+`.
+        handler: a function declared by `world.handler(…, times=0)` runs at any point of its actor. Limited to: names of functions, joined
+            by `+`.
 
     Raises:
         Misuse: a budget is not a number of at least 0, or its limitation does not fit.
@@ -63,6 +66,7 @@ class Faults:
     db_error: Budget = 0
     lost_ack: Budget = 0
     error: Budget = 0
+    handler: Budget = 0
 
     def __post_init__(self) -> None:
         for kind in KINDS:
@@ -130,7 +134,7 @@ class Faults:
         for kind, (what, where) in _WORDS.items():
             if self.limit(kind):
                 limited = " or ".join(self.limited_to(kind))
-                default = {"clock_jump": f"{self.jump:g} s", "db_error": ", ".join(DATABASE_ERRORS)}.get(kind, "a process")
+                default = {"db_error": ", ".join(DATABASE_ERRORS), "handler": "a handler"}.get(kind, "a process")
                 named = what.format(f"{self.jump:g} s" if kind == "clock_jump" else limited or default)
                 parts.append(f"at most {self.limit(kind)} {named}, {where}")
         return "; ".join(parts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from _thread import get_ident
 from collections.abc import Callable, Iterator
@@ -20,11 +21,15 @@ from typing import Any
 
 from simharness.engine.active import under_way
 
-_get_handler: Any = getattr(signal.getsignal, "__wrapped__", signal.getsignal)  # what it wraps makes no enumerations
-_set_handler: Any = getattr(signal.signal, "__wrapped__", signal.signal)
+_signal = sys.modules.get("_signal", signal)
+_get_handler: Any = getattr(_signal, "getsignal", signal.getsignal)  # makes no enumerations
+_set_handler: Any = getattr(_signal, "signal", signal.signal)
 _NUMBERS = tuple(map(int, signal.valid_signals()))
 _main_thread = threading.main_thread
 _kill, _getpid = os.kill, os.getpid
+_DEFAULT = int(signal.SIG_DFL)
+ATTEMPTS = 100
+"""How often a handler that raises may interrupt the restoration of each handler before that is given up."""
 _ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
 
 
@@ -85,7 +90,7 @@ class Interrupts:
             if callable(handler):
                 self._handlers[number] = handler
                 _set_handler(number, self._handle)
-            elif number in _ENDING and handler == signal.SIG_DFL:
+            elif number in _ENDING and handler == _DEFAULT:
                 self._handlers[number] = self._end
                 _set_handler(number, self._handle)
         self.raised, self._ended_by = None, 0  # now, as this may release objects with callbacks
@@ -98,14 +103,18 @@ class Interrupts:
     def _give_back(self) -> None:
         """Restore the handlers, but for those that somebody has replaced since; then handle what waits."""
         handlers, raised = dict(self._handlers), None
+        attempts = ATTEMPTS * len(handlers)
         while self._handlers:
             number = next(iter(self._handlers))
+            attempts -= 1
             try:
                 if _get_handler(number) == self._handle:
-                    _set_handler(number, signal.SIG_DFL if handlers[number] == self._end else handlers[number])
+                    _set_handler(number, _DEFAULT if handlers[number] == self._end else handlers[number])
                 self._handlers.pop(number, None)
             except BaseException as error:  # by a handler that has been restored
                 raised = error
+                if not attempts:
+                    self._handlers.clear()
         while self._waiting:
             number, frame = self._waiting.pop(0)
             try:

@@ -21,6 +21,7 @@ from simharness.engine.clock import BOOT, Clock
 from simharness.engine.facts import Daemons, Learned
 from simharness.engine.faults import Faults
 from simharness.engine.greenlets import Greenlets
+from simharness.engine.handlers import Handlers
 from simharness.engine.labels import Labels
 from simharness.engine.loop import Loop
 from simharness.engine.modes import Mode
@@ -79,7 +80,6 @@ class Kernel:
         """Make what `close` releases."""
         self.greenlets = Greenlets(self)
         self.loop = Loop(self)
-        self._turn = self.loop.turn
 
     def _begin(self, plan: Plan, tracing: bool) -> None:
         self.thread = get_ident()
@@ -99,6 +99,8 @@ class Kernel:
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.over = self.dying = self.buried = False
+        self.handlers: Handlers | None = None
+        self._turn = self.loop.turn
         self.timed = self.concurrent = self.fair = self.watched = self.checking = self.touched = False
 
     def run(
@@ -305,6 +307,13 @@ class Kernel:
         """Release the record of the last execution."""
         self.bury()
         self._begin(Plan(), False)
+
+    def handle(self, actor: Actor, name: str, function: Callable[[], Any], times: int) -> None:
+        """Let a function run at any point of an actor, in this execution: see `Handlers`."""
+        if self.handlers is None:
+            self.handlers = Handlers(self)
+            self._turn = self.handlers.turn
+        self.handlers.add(actor, name, function, times)
 
     def observe(self, after_step: Callable[[], None], when_asked: Callable[[list[int]], None] | None = None) -> None:
         """Have `after_step` called before each choice, and `when_asked` with what is possible there."""

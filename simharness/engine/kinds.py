@@ -31,6 +31,8 @@ class Role(Enum):
     SLEEPS = "sleeps"
     READS_CLOCK = "reads the clock"
     MOVES_CLOCK = "moves the clock"
+    OFFERS = "offers"
+    """It is the choice whether something happens before the actor's next operation; alternative 0 is that nothing does."""
     STRIKES = "strikes"
     """It is a fault that is no actor's step, or the decision that none strikes."""
     LOGS = "logs"

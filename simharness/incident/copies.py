@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from simharness.engine.folders import Folder
 from simharness.errors import Misuse
 from simharness.regular import chunks
 from simharness.visible import shortened
@@ -71,8 +72,9 @@ def answers(path: str, queries: Sequence[str], parameters: Mapping[str, Any], se
         Misuse: it is no database, or does not answer them within the bounds.
     """
     limit = MOST_SECONDS if seconds is None else min(seconds, MOST_SECONDS)
-    with tempfile.TemporaryDirectory(prefix="simharness-") as folder:
-        reader = _Reader(path, _copy(path, folder), limit)
+    folder = Folder(beside=tempfile.gettempdir())  # databases can be larger than what fits in memory
+    try:
+        reader = _Reader(path, _copy(path, folder.path), limit)
         try:
             return [reader.rows(query, parameters) for query in queries]
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError) as error:
@@ -80,6 +82,8 @@ def answers(path: str, queries: Sequence[str], parameters: Mapping[str, Any], se
             raise Misuse(f"--db {path} does not answer: {said}; is it the database of this program?") from None
         finally:
             reader.close()
+    finally:
+        folder.remove()
 
 
 def require_database(path: str) -> None:

@@ -100,9 +100,11 @@ def write(path: str, text: str, option: str) -> None:
         os.chmod(temporary, _mode(target))
         os.replace(temporary, target)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise Misuse(f"{option} {path}: cannot be written ({error.strerror})") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):  # it has replaced the file
+                os.unlink(temporary)
 
 
 def _mode(target: str) -> int:

@@ -25,8 +25,9 @@ _LINE = re.compile(r'File "(.*)", line (\d+) in (.*)')
 _LAST = int(getattr(signal, "SIGRTMAX", 0))
 _OTHERS = tuple(int(number) for name in ("SIGUSR2", "SIGUSR1", "SIGURG") if (number := getattr(signal, name, None)) is not None)
 _CANDIDATES = (*([_LAST, _LAST - 1] if _LAST else []), *_OTHERS)
-_mask: Any = getattr(getattr(signal, "pthread_sigmask", None), "__wrapped__", None)
-_get_handler: Any = getattr(signal.getsignal, "__wrapped__", signal.getsignal)  # what it wraps makes no enumerations
+_signal = sys.modules.get("_signal", signal)
+_mask: Any = getattr(_signal, "pthread_sigmask", None)
+_get_handler: Any = getattr(_signal, "getsignal", signal.getsignal)  # makes no enumerations
 _register = faulthandler.register if hasattr(faulthandler, "register") else None
 _write = os.write
 

@@ -41,7 +41,7 @@ _ADVICE = (
     "make the lock inside the scenario, put a stub in place of the I/O, or give the loop a time.sleep(0)"
 )
 _pthread_kill: Any = getattr(signal, "pthread_kill", None)
-_set_signal = signal.signal
+_set_signal: Any = getattr(sys.modules.get("_signal", signal), "signal", signal.signal)
 _write_stderr = os.write
 _exit = os._exit
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from simharness.engine.actors import ALTERNATIVES
 from simharness.engine.kinds import Border, Role
 from simharness.places import Place
 from simharness.timeline.words import advance, behind, is_sql, row_in_words, statements
@@ -39,10 +40,15 @@ def rows(trace: Trace, full: bool) -> tuple[list[Row], list[Step]]:
         return [_row(step) for step in trace.steps], []
     end = len(trace.steps) if trace.failed_at is None else trace.failed_at
     steps, after = list(trace.steps[:end]), list(trace.steps[end:])
-    hidden = _idle_readings(steps) | _bystanders(trace, steps)
+    hidden = _idle_readings(steps) | _bystanders(trace, steps) | _declined(steps)
     joined = _uninterrupted(steps, hidden)
     shown = [_row(step, joined.get(position, ())) for position, step in enumerate(steps) if position not in hidden]
     return _shorten(_repetitions(shown), trace.failed_at), after
+
+
+def _declined(steps: Sequence[Step]) -> set[int]:
+    """The choices that nothing happens before an operation."""
+    return {position for position, step in enumerate(steps) if step.kind.role is Role.OFFERS and not step.key & ALTERNATIVES}
 
 
 def _row(step: Step, others: Sequence[Step] = ()) -> Row:

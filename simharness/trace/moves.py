@@ -95,6 +95,8 @@ def _possible(kernel: Kernel, key: int) -> Move:
     if actor is not None:
         values = kernel.context.get(OPTIONS, {}).get(actor.index, ()) if kernel.tracing else ()
         value = kernel.canonical(repr(values[alternative])) if alternative < len(values) else ""
+        if actor.pending is not None and actor.pending.kind.role is Role.OFFERS:
+            value = f"{actor.pending.detail.split(', ')[alternative - 1]} runs" if alternative else "nothing runs"
         return replace(_of(kernel, actor), key=key, alternative=alternative, fault=kernel.movers.strikes(key) or "", value=value)
     if key == kernel.movers.clock_key:
         idle = not any(actor.ready(kernel.clock.now) for actor in kernel.cast.live)

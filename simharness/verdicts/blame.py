@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT
 from simharness.engine.kernel import Kernel
+from simharness.engine.kinds import Role
 from simharness.engine.operations import conflict
 from simharness.search import tokens
 from simharness.search.orderings import Exactly, Ordering, Orderings
@@ -219,7 +220,10 @@ class _Explainer:
         event = failing.events[race.first - 1]
         trace = self._simulation.record(keys, None, None)
         position = _events(keys).index(event)
-        notes = (NO_FAULT,) if self._kernel.record.operations[position].faults else trace.steps[position].notes
+        operation = self._kernel.record.operations[position]
+        notes = (NO_FAULT,) if operation.faults else trace.steps[position].notes
+        if operation.kind.role is Role.OFFERS and not notes:
+            notes = ("nothing",)
         return Race(race.first, race.second, race.actor, (), notes[0] if notes else f"alternative {race.instead}")
 
     def _measured(self, flips: int, keys: Sequence[int], races: tuple[Race, ...]) -> _Passed:

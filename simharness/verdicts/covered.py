@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from simharness.authoring.properties import asserts_something
 from simharness.engine.actors import ROOT, SHIFT
+from simharness.engine.handlers import Handled
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.runtimes import control
@@ -159,5 +160,6 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     if scales:
         parts.append(f"timescales {scales}")
     parts.append(control.in_words(kernel, simulation.instrumented))
+    parts += [handled.in_words() for handled in kernel.learned.of(Handled).values() if handled.times != "0"]
     parts.append("no faults" if kernel.faults is None else kernel.faults.in_words())
     return "; ".join(parts)

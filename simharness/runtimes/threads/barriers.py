@@ -18,6 +18,7 @@ from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Operation, State
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, replace, step_until
+from simharness.runtimes.threads.mutexes import mutex_of
 
 _genuine_init = Barrier.__init__
 _genuine_wait = Barrier.wait
@@ -42,6 +43,7 @@ class _View(View):
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
+        self.mutex = mutex_of(kernel, name, label)
         parties = self.parties = int(owner._parties)
         resource = self.resource = kernel.resource(name, (0, 0, False, frozenset()), label)
         self.arrive = Operation(ARRIVE, resource, writes=resource.bit, enabled=lambda s: s[1] < parties or s[2])
@@ -65,17 +67,19 @@ def _wait(self: Barrier, timeout: float | None = None) -> int:
         return _genuine_wait(self, timeout)
     view = _views.of(kernel, self)
     resource = view.resource
-    kernel.step(view.arrive)
-    generation, arrived, broken, spoiled = resource.state
-    if broken:
-        raise BrokenBarrierError
-    index = int(arrived)
-    kernel.put(resource, (generation, arrived + 1, broken, spoiled))
-    if index + 1 == view.parties:
-        _let_through(kernel, view, self._action)  # type: ignore[attr-defined]  # not in the stubs
-    else:
-        _pass(kernel, view, generation, self._timeout if timeout is None else timeout)  # type: ignore[attr-defined]  # not in the stubs
-    return index
+    with view.mutex:
+        kernel.step(view.arrive)
+        generation, arrived, broken, spoiled = resource.state
+        if broken:
+            raise BrokenBarrierError
+        index = int(arrived)
+        kernel.put(resource, (generation, arrived + 1, broken, spoiled))
+        if index + 1 == view.parties:
+            _let_through(kernel, view, self._action)  # type: ignore[attr-defined]  # not in the stubs
+            return index
+    _pass(kernel, view, generation, self._timeout if timeout is None else timeout)  # type: ignore[attr-defined]  # not in the stubs
+    with view.mutex:
+        return index
 
 
 def _let_through(kernel: Kernel, view: _View, action: Any) -> None:
@@ -137,10 +141,11 @@ def _reset(self: Barrier) -> None:
         _genuine_reset(self)
         return
     view = _views.of(kernel, self)
-    kernel.step(Operation(RESET, view.resource, writes=view.resource.bit))
-    generation, arrived, broken, spoiled = view.resource.state
-    if arrived or broken:
-        kernel.put(view.resource, (generation + 1, 0, False, spoiled | {generation}))
+    with view.mutex:
+        kernel.step(Operation(RESET, view.resource, writes=view.resource.bit))
+        generation, arrived, broken, spoiled = view.resource.state
+        if arrived or broken:
+            kernel.put(view.resource, (generation + 1, 0, False, spoiled | {generation}))
 
 
 def _abort(self: Barrier) -> None:
@@ -149,8 +154,9 @@ def _abort(self: Barrier) -> None:
         _genuine_abort(self)
         return
     view = _views.of(kernel, self)
-    kernel.step(Operation(ABORT, view.resource, writes=view.resource.bit))
-    _break(kernel, view)
+    with view.mutex:
+        kernel.step(Operation(ABORT, view.resource, writes=view.resource.bit))
+        _break(kernel, view)
 
 
 def _n_waiting(self: Barrier) -> int:

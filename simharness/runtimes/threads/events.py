@@ -2,7 +2,7 @@
 
 The state of an event is its flag, that of a semaphore its count. Every operation that may block is one step, enabled
 when the flag is set or the count is positive. One step is enough for `Event.wait`: a thread that a pulse (set, clear) leaves
-waiting is one that had not called it yet.
+waiting is one that had not called it yet. Where a handler may strike, the mutex inside is taken, too (`mutexes.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from simharness.engine.kinds import Family, Kind, Role, Sends
 from simharness.engine.operations import Operation
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import View, Views, replace, step_until
+from simharness.runtimes.threads.mutexes import mutex_of
 
 _genuine_event_init = Event.__init__
 _genuine_is_set = Event.is_set
@@ -49,6 +50,7 @@ class _Flag(View):
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
+        self.mutex = mutex_of(kernel, name, label)
         resource = self.resource = kernel.resource(name, bool(owner._flag), label)
         self.set = Operation(SET, resource, writes=resource.bit)
         self.clear = Operation(CLEAR, resource, writes=resource.bit)
@@ -63,6 +65,7 @@ class _Count(View):
 
     def __init__(self, kernel: Kernel, owner: Any, name: str, label: str) -> None:
         super().__init__(kernel, owner, name, label)
+        self.mutex = mutex_of(kernel, name, label)
         resource = self.resource = kernel.resource(name, int(owner._value), label)
         self.acquire = Operation(ACQUIRE, resource, writes=resource.bit, enabled=bool)
         self.attempt = Operation(TRY_ACQUIRE, resource, writes_when=bool)
@@ -95,8 +98,9 @@ def _set(self: Event) -> None:
         _genuine_set(self)
         return
     view = _flags.of(kernel, self)
-    kernel.step(view.set)
-    kernel.put(view.resource, True)
+    with view.mutex:
+        kernel.step(view.set)
+        kernel.put(view.resource, True)
 
 
 def _clear(self: Event) -> None:
@@ -105,8 +109,9 @@ def _clear(self: Event) -> None:
         _genuine_clear(self)
         return
     view = _flags.of(kernel, self)
-    kernel.step(view.clear)
-    kernel.put(view.resource, False)
+    with view.mutex:
+        kernel.step(view.clear)
+        kernel.put(view.resource, False)
 
 
 def _wait(self: Event, timeout: float | None = None) -> bool:
@@ -115,6 +120,8 @@ def _wait(self: Event, timeout: float | None = None) -> bool:
         return _genuine_wait(self, timeout)
     view = _flags.of(kernel, self)
     resource = view.resource
+    with view.mutex:
+        pass
     if timeout is None:
         kernel.step(view.wait)
     elif timeout > 0:
@@ -122,6 +129,8 @@ def _wait(self: Event, timeout: float | None = None) -> bool:
         step_until(kernel, Operation(WAIT, resource, resource.bit, enabled=bool, detail=detail), timeout)
     else:
         kernel.step(view.look)
+    with view.mutex:
+        pass
     if kernel.tracing and timeout is not None:
         kernel.note("set" if resource.state else "time is over")
     return bool(resource.state)
@@ -142,6 +151,8 @@ def _acquire(self: Semaphore, blocking: bool = True, timeout: float | None = Non
         raise ValueError("can't specify timeout for non-blocking acquire")
     view = _counts.of(kernel, self)
     resource = view.resource
+    with view.mutex:
+        pass
     if not blocking or (timeout is not None and timeout <= 0):
         kernel.step(view.attempt)
     elif timeout is None:
@@ -154,6 +165,8 @@ def _acquire(self: Semaphore, blocking: bool = True, timeout: float | None = Non
             kernel.note("none left")
         return False
     kernel.put(resource, resource.state - 1)
+    with view.mutex:
+        pass
     return True
 
 
@@ -177,10 +190,11 @@ def _give(kernel: Kernel, semaphore: Semaphore, n: int, most: int | None) -> Non
     if n < 1:
         raise ValueError("n must be one or more")
     view = _counts.of(kernel, semaphore)
-    kernel.step(view.release)
-    if most is not None and view.resource.state + n > most:
-        raise ValueError("Semaphore released too many times")
-    kernel.put(view.resource, view.resource.state + n)
+    with view.mutex:
+        kernel.step(view.release)
+        if most is not None and view.resource.state + n > most:
+            raise ValueError("Semaphore released too many times")
+        kernel.put(view.resource, view.resource.state + n)
 
 
 def install(patches: Patches) -> None:

@@ -267,7 +267,13 @@ class Lock(_Base):
     __enter__ = acquire
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        try:
+            self.release()
+        except BaseException as error:
+            kernel = current()
+            if kernel is not None and kernel.handlers is not None and kernel.handlers.raised is error:
+                self.release()  # a block of `with` ends in C: what a handler raises there comes before, or when the lock is free
+            raise
 
     acquire_lock = acquire
     release_lock = release
@@ -352,7 +358,13 @@ class RLock(_Base):
     __enter__ = acquire
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        try:
+            self.release()
+        except BaseException as error:
+            kernel = current()
+            if kernel is not None and kernel.handlers is not None and kernel.handlers.raised is error:
+                self.release()  # a block of `with` ends in C: what a handler raises there comes before, or when the lock is free
+            raise
 
     def _is_owned(self) -> bool:
         kernel = current()

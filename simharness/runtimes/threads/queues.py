@@ -16,6 +16,7 @@ from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
 from simharness.engine.actors import Actor
+from simharness.engine.handlers import Handled
 from simharness.engine.kernel import Kernel, current, outside
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation, Resource, State
@@ -68,7 +69,8 @@ class _View(View):
         self.inside: set[Actor | None] = set()
         self.hooked = may_take_steps(owner)
         self.takes_last = takes_last(owner)
-        self.insides = Insides(kernel, owner, name, label) if name in kernel.learned.of(OpenedQueue) else None
+        opened = name in kernel.learned.of(OpenedQueue) or kernel.learned.of(Handled)
+        self.insides = Insides(kernel, owner, name, label) if opened else None
         with outside():
             length = owner._qsize()
         resource = self.resource = kernel.resource(name, (length, closed, False), label)

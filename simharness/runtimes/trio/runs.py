@@ -31,6 +31,8 @@ def simulated(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any
     """Run a Trio program as part of the kernel's execution; return or raise its outcome."""
     if kernel.phase == INSPECTING:
         raise Misuse(f"{caller() or '?'}: a check cannot call trio.run: look at what the tasks have left behind")
+    if kernel.handlers is not None and kernel.actor is not None and kernel.handlers.strike(kernel.actor):
+        raise Misuse(f"{caller() or '?'}: world.handler cannot strike inside Trio: declare it on an actor that does not call trio.run")
     if kernel.setting_up:
         kernel.move_root()
     host = kernel.actor
