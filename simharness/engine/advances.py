@@ -78,10 +78,12 @@ class Seen:
 
     Attributes:
         by_all: whether to take all steps for such.
+        known: the facts about steps.
     """
 
     def __init__(self, learned: Learned, record: Record, cast: Cast) -> None:
         self._learned = learned
+        self.known = learned.of(TimeSeen)
         self._record = record
         self._cast = cast
         self._steps: set[Step] = set()
@@ -97,8 +99,18 @@ class Seen:
             else:
                 self._steps.add(step_of(actor, record.operations[-1]))
 
-    def learn(self) -> None:
-        """Learn what this execution has shown."""
+    def declare(self, actor: Actor) -> None:
+        """Note that an actor has declared its next step: one that may see the time, or one with a deadline."""
+        operation = actor.pending
+        assert operation is not None
+        if actor.deadline is not None and operation.enabled is not None:
+            self.by_step()  # the code before this has set the deadline
+        actor.base = actor.base | TIME if step_of(actor, operation) in self.known else actor.base & ~TIME
+
+    def learn(self, timed: bool) -> None:
+        """Learn what this execution has shown, if it has deadlines."""
+        if not timed:
+            return
         if self.by_all:
             self._learned.learn(TimeSeenByAll())
         for step in self._steps:

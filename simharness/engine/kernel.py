@@ -15,7 +15,6 @@ from greenlet import getcurrent
 
 from simharness.engine.active import _active, current, outside
 from simharness.engine.actors import ROOT, SHIFT, Actor, Failure
-from simharness.engine.advances import TimeSeen, step_of
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
 from simharness.engine.facts import Daemons, Learned
@@ -26,7 +25,7 @@ from simharness.engine.labels import Labels
 from simharness.engine.loop import Loop
 from simharness.engine.modes import Mode
 from simharness.engine.movers import Movers
-from simharness.engine.operations import CLOCK, ENDING, TIME, Names, Operation, Resource
+from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource
 from simharness.engine.phases import ENDED, INSPECTING, RUNNING, SETUP
 from simharness.engine.plan import Chooser, Plan, first
 from simharness.engine.record import Record
@@ -66,9 +65,9 @@ class Kernel:
         self.faults = faults
         self.names = Names()
         self.learned = Learned()
-        self._time_seen = self.learned.of(TimeSeen)
         self.clock = Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
+        self._time_seen = self.movers.seen.known
         self.workspace = Workspace()
         self.open()
         self.modes: set[Mode] = set()
@@ -142,8 +141,7 @@ class Kernel:
         finally:
             self.phase = ENDED
             _active.clear()
-            if self.timed:
-                self.movers.seen.learn()
+            self.movers.seen.learn(self.timed)
             for actor in self.cast.stuck:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
@@ -170,12 +168,9 @@ class Kernel:
             return 0
         actor.pending = operation
         actor.deadline = deadline
-        if deadline is not None:
-            self.timed = True
-            if operation.enabled is not None:
-                self.movers.seen.by_step()  # the code before this has set the deadline
-        if self._time_seen:
-            actor.base = actor.base | TIME if step_of(actor, operation) in self._time_seen else actor.base & ~TIME
+        if deadline is not None or self._time_seen:
+            self.timed |= deadline is not None
+            self.movers.seen.declare(actor)
         if self.tracing:
             actor.calls = callers()
         return self._turn(actor)
@@ -321,7 +316,6 @@ class Kernel:
 
     def watch(self, check: Callable[[], None], fair: bool = False) -> None:
         """Have `check` called after each step, unless an observer calls it; `fair`: have long executions scheduled fairly."""
-        self.movers.seen.by_all |= fair
         self.watched, self.fair = True, self.fair or fair
         if self.after_step is None:
             self.after_step = check
