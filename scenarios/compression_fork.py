@@ -228,6 +228,7 @@ def expect(**violated):
 
 
 @simharness.scenario(
+    instrument="test",
     protocol=list(PROTOCOLS),
     property=list(CASTS),
     expect=expect(
@@ -247,6 +248,7 @@ def three_contenders(world, protocol, property):
 
 
 @simharness.scenario(
+    instrument="test",
     protocol=list(PROTOCOLS),
     property=["one_compression_child", "lock_released", "loser_unchanged"],
     expect=expect(one_compression_child=LATE, loser_unchanged=LATE),
@@ -260,6 +262,7 @@ def two_contenders(world, protocol, property):
 
 
 @simharness.scenario(
+    instrument="test",
     protocol=list(PROTOCOLS),
     property=["no_message_lost", "no_write_to_a_closed_session", "routing_follows_the_live_session"],
     expect=expect(no_message_lost=NOT_FENCED, no_write_to_a_closed_session=NOT_FENCED, routing_follows_the_live_session=LATE),
@@ -287,7 +290,10 @@ def compress_and_be_late(world, protocol, property, compression, arrival):
 
 
 @simharness.scenario(
-    protocol=list(PROTOCOLS), property=["one_compression_child", "lock_released"], expect=expect(one_compression_child=LATE)
+    instrument="test",
+    protocol=list(PROTOCOLS),
+    property=["one_compression_child", "lock_released"],
+    expect=expect(one_compression_child=LATE),
 )
 def late_contender(world, protocol, property):
     """The main turn compresses for 20 s; the event comes about when it is done, a little before or a little after."""
@@ -295,6 +301,7 @@ def late_contender(world, protocol, property):
 
 
 @simharness.scenario(
+    instrument="test",
     protocol=list(PROTOCOLS),
     property=["one_compression_child"],
     expect=expect(one_compression_child=LATE[:1]),
@@ -363,7 +370,7 @@ def expected_under_faults(protocol, property, faults):
     return "violated" if protocol in (*broken.get("", ()), *broken.get(kind, ())) else "verified"
 
 
-@simharness.scenario(protocol=list(PROTOCOLS), property=list(FAULT_CASTS), faults=FAULTS, expect=expected_under_faults)
+@simharness.scenario(instrument="test", protocol=list(PROTOCOLS), property=list(FAULT_CASTS), faults=FAULTS, expect=expected_under_faults)
 def under_faults(world, protocol, property, faults):
     """The main turn and the review fork in processes of their own, and one fault at every place where it can strike."""
     contend(world, Contenders(world, protocol, property, faults=faults), property, FAULT_CASTS[property])
@@ -374,19 +381,22 @@ def only_fenced_keeps(protocol, property, faults):
     return "verified" if protocol == "fenced" else "violated"
 
 
-@simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["every_property"], faults=FAULTS[:3], expect=only_fenced_keeps)
+@simharness.scenario(
+    instrument="test", protocol=list(PROTOCOLS[1:]), property=["every_property"], faults=FAULTS[:3], expect=only_fenced_keeps
+)
 def holder_used_twice(world, protocol, property, faults):
     """All properties at once, where both contenders give the same name as the holder of the lease."""
     contend(world, Contenders(world, protocol, property, faults=faults, holder="pid=1"), property, ("main_turn", "review_fork"))
 
 
-@simharness.scenario(protocol=list(PROTOCOLS[1:]), property=["lock_released"], faults=[None, "clock_jump=1"])
+@simharness.scenario(instrument="test", protocol=list(PROTOCOLS[1:]), property=["lock_released"], faults=[None, "clock_jump=1"])
 def abandoned_lease(world, protocol, property, faults):
     """The main turn takes the lease and is never heard of again; the wall clock jumps."""
     contend(world, Contenders(world, protocol, property, faults=faults), property, ("main_turn_vanishes", "review_fork_takes_the_lease"))
 
 
 @simharness.scenario(
+    instrument="test",
     protocol=list(LEASED),
     property=["one_compression_child"],
     faults=[None, "stall=1@main_turn"],

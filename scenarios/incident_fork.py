@@ -62,7 +62,7 @@ def check(world, db):
         assert parent["ended_at"] is None or db().get_compression_children(PARENT), "the session has ended and has no child"
 
 
-@simharness.scenario(protocol=list(PROTOCOLS), expect=dict.fromkeys(BOTH, "violated"), log=HERMES)
+@simharness.scenario(instrument="test", protocol=list(PROTOCOLS), expect=dict.fromkeys(BOTH, "violated"), log=HERMES)
 def turns(world, protocol):
     """A message's turn with its review, and the turn of a background process that has ended, in one gateway."""
     db = new_store(world, protocol)
@@ -92,6 +92,7 @@ def turns(world, protocol):
 
 
 @simharness.scenario(
+    instrument="test",
     protocol=list(PROTOCOLS),
     later=[0, 301],
     expect={(protocol, later): "violated" for protocol in BOTH for later in (0, 301)},

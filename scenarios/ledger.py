@@ -120,7 +120,7 @@ class Conversation:
             assert len(live) == 1, f"{len(live) or 'no'} sessions of the conversation take messages"
 
 
-@simharness.scenario(protocol=["unlocked", "fenced"], expect={"unlocked": "violated"})
+@simharness.scenario(instrument="test", protocol=["unlocked", "fenced"], expect={"unlocked": "violated"})
 def two_at_once_34351(world, protocol):
     """#34351: two paths compress one session.
 
@@ -132,7 +132,7 @@ def two_at_once_34351(world, protocol):
     conversation.has_one_child()
 
 
-@simharness.scenario(protocol=["unlocked", "fenced"], faults=["db_error=1"], expect={"protocol=unlocked": "violated"})
+@simharness.scenario(instrument="test", protocol=["unlocked", "fenced"], faults=["db_error=1"], expect={"protocol=unlocked": "violated"})
 def child_not_stored_33906(world, protocol):
     """#33906: the child cannot be stored.
 
@@ -144,7 +144,7 @@ def child_not_stored_33906(world, protocol):
     conversation.goes_on()
 
 
-@simharness.scenario(protocol=["lease", "fenced"], expect={"lease": "violated"})
+@simharness.scenario(instrument="test", protocol=["lease", "fenced"], expect={"lease": "violated"})
 def late_contender_38727(world, protocol):
     """#38727: the contender comes late.
 
@@ -163,7 +163,9 @@ def late_contender_38727(world, protocol):
     conversation.has_one_child()
 
 
-@simharness.scenario(protocol=["lease_fail_open", "fenced"], faults=["db_error=1@BUSY"], expect={"protocol=lease_fail_open": "violated"})
+@simharness.scenario(
+    instrument="test", protocol=["lease_fail_open", "fenced"], faults=["db_error=1@BUSY"], expect={"protocol=lease_fail_open": "violated"}
+)
 def error_is_success_63129(world, protocol):
     """#63129: an error counts as the lease.
 
@@ -174,7 +176,7 @@ def error_is_success_63129(world, protocol):
     conversation.has_one_child()
 
 
-@simharness.scenario(protocol=["lease_recheck", "fenced"], expect={"lease_recheck": "violated"})
+@simharness.scenario(instrument="test", protocol=["lease_recheck", "fenced"], expect={"lease_recheck": "violated"})
 def pruned_parent_68929(world, protocol):
     """#68929: the parent is pruned half-way.
 
@@ -187,7 +189,7 @@ def pruned_parent_68929(world, protocol):
     conversation.goes_on()
 
 
-@simharness.scenario(protocol=["lease_recheck", "fenced"], expect={"lease_recheck": "violated"})
+@simharness.scenario(instrument="test", protocol=["lease_recheck", "fenced"], expect={"lease_recheck": "violated"})
 def write_after_end_71001(world, protocol):
     """#71001: a write to the closed parent.
 
@@ -206,7 +208,9 @@ def write_after_end_71001(world, protocol):
         assert not rows, f"the message {rows[0][0]!r} went to session {rows[0][1]!r}, which had ended"
 
 
-@simharness.scenario(protocol=["lease_recheck", "fenced"], faults=["stall=1@gateway"], expect={"protocol=lease_recheck": "violated"})
+@simharness.scenario(
+    instrument="test", protocol=["lease_recheck", "fenced"], faults=["stall=1@gateway"], expect={"protocol=lease_recheck": "violated"}
+)
 def late_refresher_71790(world, protocol):
     """#71790: an expired lease is not revived.
 
@@ -229,7 +233,9 @@ def late_refresher_71790(world, protocol):
     world.eventually(the_lease_is_held, within=REFRESH_SECONDS + 10.0)
 
 
-@simharness.scenario(protocol=["lease_closed", "fenced"], faults=["crash=1@gateway"], expect={"protocol=lease_closed": "violated"})
+@simharness.scenario(
+    instrument="test", protocol=["lease_closed", "fenced"], faults=["crash=1@gateway"], expect={"protocol=lease_closed": "violated"}
+)
 def stuck_for_good_80337(world, protocol):
     """#80337: a crash half-way, stuck for good.
 

@@ -29,12 +29,14 @@ class Proof:
     """A bound within which it can be proved that nothing fails.
 
     Attributes:
-        measure: "lateness", the seconds by which actors are late together, or "preemptions".
-        most: lateness stays below it, and is 0 if it is 0; preemptions are at most as many.
+        measure: "lateness", the seconds by which actors are late together, "preemptions", or "memory", that of modules that nobody named.
+        most: lateness stays below it, and is 0 if it is 0; preemptions are at most as many; 0 for memory, which is then left out.
+        names: the modules whose memory is left out.
     """
 
     measure: str
     most: float
+    names: tuple[str, ...] = ()
 
     @staticmethod
     def of(text: str) -> Proof:
@@ -51,12 +53,16 @@ class Proof:
         return Proof("lateness", float(match[1] or 0))
 
     def __str__(self) -> str:
+        if self.measure == "memory":
+            return f"without the memory of {', '.join(self.names)}"
         if self.measure == "preemptions":
             return f"preemptions<={self.most:g}"
         return f"lateness<{self.most:g}" if self.most else "lateness=0"
 
     def in_words(self) -> str:
         """Say within what nothing fails."""
+        if self.measure == "memory":
+            return str(self)
         if self.measure == "preemptions":
             return f"in schedules with at most {self.most:g} preemption{'' if self.most == 1 else 's'}"
         return f"with threads together late by less than {self.most:g} s" if self.most else "with no thread late"
@@ -80,7 +86,8 @@ class Settings:
         watchdog: real seconds without a step after which a simulation counts as blocked and is given up.
         shrink: executions spent on shortening a counterexample and on finding its cause; 0 does neither.
         confirm: also replay results in a fresh process, if the scenario was loaded from a file.
-        instrument: modules, besides the scenario's own, whose reads and writes of shared memory are scheduling points.
+        instrument: modules, besides the project's, whose reads and writes of shared memory are scheduling points; "test": only the module
+            with the scenario or the test, and those that are named beside this word.
         trio_order: "any" or "batches", instead of the scenario's.
         reached: record which lines run, and report the scheduling points that were never reached.
     """
@@ -101,6 +108,8 @@ class Settings:
     reached: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.instrument, str):
+            object.__setattr__(self, "instrument", tuple(filter(None, re.split(r"[,\s]+", self.instrument))))
         for name, (fits, need) in _NEEDS.items():
             value = getattr(self, name)
             if not fits(value):

@@ -21,6 +21,8 @@ SHARES = {
     "test_random_queues.py": 6,
     "test_random_thread_views.py": 4,
     "test_outside_written.py": 4,
+    "test_random_pools.py": 4,
+    "test_random_thread_pools.py": 2,
     "test_endings.py": 3,
 }
 """Of the long tests of these modules, one in so many is run."""

@@ -51,6 +51,7 @@ GROUPS = {
         "tests/test_random_queues.py",
         "tests/runtimes/test_signals.py",
     ),
+    "pools": ("tests/runtimes/test_pools.py", "tests/test_random_pools.py", "tests/runtimes/test_thread_pools.py"),
     "views": ("tests/test_random_thread_views.py", "tests/runtimes/test_thread_views.py"),
     "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
@@ -65,6 +66,7 @@ GROUPS = {
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),
+    "project": ("tests/test_project.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
 }

@@ -81,6 +81,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "memory-that-steps",
         "memory-within",
         "moved-cursors",
+        "narrow",
         "open-cursors",
         "opened-queue",
         "several-on",
@@ -93,6 +94,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "trio-steps-cannot-grow",
         "trio-steps-grow",
         "unprotected",
+        "workers-seen",
     ]
     assert sorted(Mode.known) == ["log=points", "trio=batches"]
 

@@ -452,12 +452,12 @@ def program(world):
 """
 
 
-@pytest.mark.parametrize("how", ["scenario", "settings", "command line", "not at all"])
+@pytest.mark.parametrize("how", ["scenario", "settings", "command line", "only its own"])
 def test_other_modules_are_instrumented_when_they_are_named_also_if_they_have_been_imported(tmp_path, monkeypatch, how):
     number = next(_names)
     helper, user = f"helper_{number}", tmp_path / f"user_{number}.py"
     (tmp_path / f"{helper}.py").write_text(HELPER)
-    user.write_text(USER.format(number=number, options=f"instrument=({helper!r},)" if how == "scenario" else ""))
+    user.write_text(USER.format(number=number, options=f"instrument=('test', {helper!r})" if how == "scenario" else ""))
     if how == "command line":
         command = [sys.executable, "-m", "simharness", "explore", str(user), "--instrument", helper]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
@@ -466,11 +466,11 @@ def test_other_modules_are_instrumented_when_they_are_named_also_if_they_have_be
         return
     monkeypatch.syspath_prepend(str(tmp_path))
     (scenario,) = load(f"{user}::program")
-    settings = Settings(instrument=(helper,)) if how == "settings" else Settings()
+    settings = Settings(instrument={"settings": ("test", helper), "only its own": ("test",)}.get(how, ()))
     result = simharness.explore(scenario, settings=settings)
-    assert result.verdict is (Verdict.VERIFIED if how == "not at all" else Verdict.VIOLATED)
-    assert result.remarks == ((f"except for the memory of {helper}",) if how == "not at all" else ())
-    assert (f"memory of user_{number}, {helper}" in result.bounds) == (how != "not at all")
+    assert result.verdict is (Verdict.VERIFIED if how == "only its own" else Verdict.VIOLATED)
+    assert result.remarks == ((f"except for the memory of {helper}",) if how == "only its own" else ())
+    assert (f"memory of user_{number}, {helper}" in result.bounds) == (how != "only its own")
 
 
 def test_a_module_that_does_not_exist_cannot_be_instrumented_and_the_error_says_what_to_write():

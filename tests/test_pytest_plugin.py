@@ -194,12 +194,12 @@ def test_a_module_that_other_tests_had_instrumented_announces_nothing_to_those_t
     uses = """
 from test_helper import Counter
 
-@pytest.mark.interleave
+@pytest.mark.interleave(instrument="test")
 def test_not_asked():
     counter = Counter()
     both(counter.bump)
 
-@pytest.mark.interleave(instrument=("test_helper",))
+@pytest.mark.interleave(instrument=("test", "test_helper"))
 def test_asked():
     counter = Counter()
     both(counter.bump)

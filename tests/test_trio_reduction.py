@@ -346,7 +346,7 @@ def test_what_does_not_fit_into_a_step_or_is_not_instrumented_keeps_all_steps_of
     scenarios = load(str(tmp_path / "misfits.py"))
     assert len(scenarios) == 13
     for scenario in scenarios:
-        result = explored(scenario, max_executions=40)
+        result = explored(scenario, max_executions=40, instrument="test")
         assert "all steps of a run conflict" in result.bounds, scenario.name
         assert result.redundant == 0, scenario.name
         assert result.verdict in (scenario.expected({}), "inconclusive"), scenario.name

@@ -18,6 +18,7 @@ from types import ModuleType
 from simharness.authoring.scenario import Scenario
 from simharness.errors import Misuse
 from simharness.instrument.loader import Loader, convert
+from simharness.instrument.project import of_root, root_of
 from simharness.places import is_ours, last_place, words_of
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -34,6 +35,15 @@ def load(address: str) -> list[Scenario]:
     Raises:
         Misuse: there is nothing at the address, or no scenario, or none of that name; or a file cannot be imported.
     """
+    scenarios = _loaded(address)
+    for scenario in scenarios:
+        file = getattr(sys.modules.get(scenario.__module__), "__file__", None)
+        if file is not None and not scenario.project:
+            scenario.project = root_of(file)
+    return scenarios
+
+
+def _loaded(address: str) -> list[Scenario]:
     place, _, name = address.partition("::")
     if os.path.isfile(place):
         return _named(_import_file(place), place, name)
@@ -210,7 +220,8 @@ def _executed(spec: ModuleSpec, file: str, named: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        loader.exec_module(module)
+        with of_root(root_of(file)).rewriting():
+            loader.exec_module(module)
     except BaseException as error:
         del sys.modules[spec.name]
         if isinstance(error, KeyboardInterrupt | Misuse):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,9 @@ class Scenario:
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is allowed, not a violation.
         trio_order: the orders in which Trio's tasks are resumed: "any", or those of its "batches".
-        instrument: modules, besides its own, whose reads and writes of shared memory are scheduling points.
+        instrument: modules, besides the project's, whose reads and writes of shared memory are scheduling points; "test": only its own.
+        project: the folder whose modules are instrumented; empty if there is none.
+        besides: modules of the project that are not instrumented, such as those of other tests.
         log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
         says_expect: whether the author says which verdict is expected.
         roots: the functions from which the scenario's code can be found without running it.
@@ -68,6 +70,8 @@ class Scenario:
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.address = self.name
+        self.project = ""
+        self.besides: Collection[str] = ()
         self.matrix = {name: list(values) for name, values in (matrix or {}).items()}
         self.says_expect = expect is not None
         self.expect: Expectation = "verified" if expect is None else expect
@@ -185,8 +189,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
         trio_order: "any" (default) resumes one of Trio's tasks at a time; "batches" does exactly what the installed Trio's loop can do.
-        instrument: modules whose reads and writes of shared memory are scheduling points, besides the scenario's own
-            (which is instrumented if it is loaded from its path).
+        instrument: modules whose reads and writes of shared memory are scheduling points, besides those of the project (if the scenario
+            is loaded from its path); "test": only the scenario's own.
         log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
         options: every other keyword is a parameter, with a list of values or a Hypothesis strategy to draw them from; one
             named `faults` lists fault models (None, or text like "crash=1"); the function need not take it.

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from simharness.engine.clock import SECOND, nanoseconds
 from simharness.engine.clock_steps import read_clock, sees_time, sleep
+from simharness.engine.handlers import handle
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.liveness import Promise
@@ -207,7 +208,7 @@ class World:
         if on not in actors:
             raise Misuse(f"{caller()}: there is no actor {on!r}; declare it first; actors: {', '.join(actors) or 'none yet'}")
         name = getattr(work, "__name__", None) or type(work).__name__
-        kernel.handle(actors[on], name, partial(work, *arguments) if arguments else work, times)
+        handle(kernel, actors[on], name, partial(work, *arguments) if arguments else work, times)
 
     def always(self, check: Check) -> Check:
         """Declare an invariant that holds in the initial state and after every step. Use as a decorator.

@@ -64,8 +64,14 @@ class Cast:
 
     @property
     def stuck(self) -> list[Actor]:
-        """The actors, other than daemons, that had not ended when the execution did."""
-        return [actor for actor in self.live if not actor.daemon]
+        """The actors that had not ended when the execution did, except daemons and those that only wait for work.
+
+        Beside daemons, the end of those that wait for work would be a step that ends the daemons, too, so there they have to end.
+        """
+        left = [actor for actor in self.live if not actor.daemon]
+        if len(left) < len(self.live):
+            return left
+        return [actor for actor in left if actor.pending is None or actor.pending.kind.role is not Role.SERVES]
 
     @property
     def left_out(self) -> bool:

@@ -54,6 +54,14 @@ class _Handler:
         self.left = times
 
 
+def handle(kernel: Kernel, actor: Actor, name: str, function: Callable[[], Any], times: int) -> None:
+    """Let a function strike an actor, in the execution that is being set up; `times` is 0 if only the fault model allows it."""
+    if kernel.handlers is None:
+        kernel.handlers = Handlers(kernel)
+        kernel.turn = kernel.handlers.turn
+    kernel.handlers.add(actor, name, function, times)
+
+
 class Handlers:
     """The handlers of one execution; `raised` is what one of them has raised last."""
 
@@ -64,7 +72,7 @@ class Handlers:
         self.raised: BaseException | None = None
 
     def add(self, actor: Actor, name: str, function: Callable[[], Any], times: int) -> None:
-        """Let a function strike an actor; `times` is 0 if only the fault model allows it."""
+        """Let a function strike an actor."""
         kernel = self._kernel
         kernel.learned.learn(Handled(name, actor.name, str(times)))
         kernel.movers.seen.by_all = True  # a handler comes between the code that sets a deadline and the wait for it

@@ -93,13 +93,14 @@ class Kernel:
         self.labels = Labels()
         self.context: dict[Any, Any] = {}
         self.when_set_up: list[Callable[[], None]] = []
+        self.when_over: list[Callable[[], None]] = []
         self.after_step: Callable[[], None] | None = None
         self.when_asked: Callable[[list[int]], None] | None = None
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.over = self.dying = self.buried = False
         self.handlers: Handlers | None = None
-        self._turn = self.loop.turn
+        self.turn = self.loop.turn
         self.timed = self.concurrent = self.fair = self.watched = self.checking = self.touched = False
 
     def run(
@@ -146,6 +147,8 @@ class Kernel:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
             self.actor = None
+        for call in self.when_over:
+            call()
         if self.error is not None:
             raise self.error
 
@@ -173,7 +176,7 @@ class Kernel:
             self.movers.seen.declare(actor)
         if self.tracing:
             actor.calls = callers()
-        return self._turn(actor)
+        return self.turn(actor)
 
     # Actors
 
@@ -188,18 +191,26 @@ class Kernel:
             self.cast.waiting.append(actor)
         return actor
 
-    def start(self, actor: Actor, operation: Operation, admit: Callable[[], None]) -> None:
-        """Launch a thread's actor with this step of the current one, unless `admit`, called at its turn, raises; set-up becomes root."""
+    def start(self, actor: Actor, operation: Operation, admit: Callable[[], None], others: Sequence[Actor] = ()) -> None:
+        """Launch a thread's actor with this step of the current one, unless `admit`, called at its turn, raises; set-up becomes root.
+
+        Args:
+            others: further actors that the same step launches.
+        """
         if self.phase == SETUP:
-            self.cast.waiting.remove(actor)
+            for waiting in (actor, *others):
+                self.cast.waiting.remove(waiting)
             self.move_root()
         self.step(operation)
         admit()
-        self._bring_up(actor)
+        born = self.record.n - 1
+        self.bring_up(actor, born)
+        for other in others:
+            self.bring_up(other, born)
 
-    def _bring_up(self, actor: Actor) -> None:
-        """Add an actor as an effect of the last step, and run it to its first scheduling point."""
-        actor.born = self.record.n - 1
+    def bring_up(self, actor: Actor, born: int) -> None:
+        """Add an actor as an effect of this step, the last, and run it to its first scheduling point."""
+        actor.born = born
         self.register(actor)
         self.greenlets.launch(actor)
 
@@ -228,19 +239,6 @@ class Kernel:
         actor.done.put(self.record.n - 1, True)
         if not actor.daemon and self.learned.daemons and self.record.n and self.record.keys[-1] >> SHIFT == actor.index:
             self.record.amend(ENDING)
-
-    def crash(self, process: str) -> None:
-        """End a process: its code does not run again; what the operating system and SQLite do at its death is done."""
-        for actor in self.cast.crash(process, self.record.n - 1):
-            for resource in self.held_by(actor.name):
-                self.put(resource, None)
-        for hook in self.movers.when_crashed:
-            hook(process)
-        restart: Callable[[], Any] | None = self.context.get("restart", {}).get(process)
-        if restart is not None:
-            number = self.labels.count(f"restarts of {process}")
-            name = f"{process} (restarted{f' {number}' if number > 1 else ''})"
-            self._bring_up(self.add_actor(name, restart, process=process))
 
     def root_may_move(self) -> bool:
         """Whether this is the set-up of a plain function, which becomes an actor as soon as it waits or fails."""
@@ -302,13 +300,6 @@ class Kernel:
         """Release the record of the last execution."""
         self.bury()
         self._begin(Plan(), False)
-
-    def handle(self, actor: Actor, name: str, function: Callable[[], Any], times: int) -> None:
-        """Let a function run at any point of an actor, in this execution: see `Handlers`."""
-        if self.handlers is None:
-            self.handlers = Handlers(self)
-            self._turn = self.handlers.turn
-        self.handlers.add(actor, name, function, times)
 
     def observe(self, after_step: Callable[[], None], when_asked: Callable[[list[int]], None] | None = None) -> None:
         """Have `after_step` called before each choice, and `when_asked` with what is possible there."""

@@ -37,6 +37,8 @@ class Role(Enum):
     """It is a fault that is no actor's step, or the decision that none strikes."""
     LOGS = "logs"
     """An execution in which an actor is stuck there is left out: the incident lacks the line."""
+    SERVES = "serves"
+    """It waits for work; an actor that is there when nothing can move is not stuck: it ends with the program."""
     ASSUMES = "assumes"
     """It can never be done; an execution in which an actor is stuck there is left out, even if its process crashes there."""
 
@@ -92,7 +94,7 @@ class Kind:
         blocked: why it cannot be done, with `{name}` (the resource), `{state}`, `{until}` and, for ends of actors, `{actor}`;
             by default that the resource does not allow it.
         held: as the family's, for a kind whose resource's state is a tuple that begins with a holder's name.
-        awaited: what an actor that is stuck there waits for; by default the kind and the object.
+        awaited: what an actor that is stuck there waits for, with `{detail}`; by default the kind and the object.
         done, next: what the step did, and what it would do; `next` defaults to `done`, and `done` to `phrase`. With `{detail}`,
             in `done` also `{result}` (the result, else the detail), in `next` `{choice}` (the alternative).
         noun: its name after the actor's name and 's; by default as `phrase`.
@@ -142,7 +144,7 @@ class Kind:
 
     def wanted(self, detail: str) -> str:
         """Return what an actor that is stuck there waits for, in words; `detail`: that of the step, else the object."""
-        return self.awaited or self.phrase(detail)
+        return self.awaited.format(detail=detail) if self.awaited else self.phrase(detail)
 
     def holder(self, state: Any) -> str | None:
         """Return the holder of the resource, if its state is a holder's name."""

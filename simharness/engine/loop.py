@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from greenlet import GreenletExit, greenlet
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
+from simharness.engine.crashes import crash
 from simharness.engine.daemons import Daemons, judge
 from simharness.engine.operations import CHECKED, ENDING, TIME, Operation
 from simharness.engine.phases import ENDED, INSPECTING
@@ -87,7 +88,7 @@ class Loop:
                     return key
                 crashed = kernel.movers.move(key)
                 if crashed is not None:
-                    kernel.crash(crashed)
+                    crash(kernel, crashed)
         except BaseException as error:
             kernel.give_up(error)
             return ABANDON

@@ -1,9 +1,10 @@
 """Proofs within bounds, for an exploration that does not end: it then says what is proved, and what is not.
 
 A part of the budget is kept for them: the last quarter of `max_seconds`, and for each a quarter as many executions as `max_executions`, on
-top. A proof is an exploration of its own: of schedules with no thread late, or late by less than the smallest time-out in play, or with few
-preemptions. If time is left, the search of the whole continues. `Settings.proof` names a bound that is enough: the whole is then explored
-a little, to find what is easy to find, for a quarter of the time at most, and the bound to its end.
+top. A proof is an exploration of its own: without the memory of the project's other modules (with as many executions as the whole), of
+schedules with no thread late, or late by less than the smallest time-out in play, or with few preemptions. If time is left, the search of
+the whole continues. `Settings.proof` names a bound that is enough: the whole is then explored a little, to find what is easy to find, for a
+quarter of the time at most, and the bound to its end.
 
 A failure within a bound is a failure. A bound on lateness can change which steps there are, so the failing schedule is followed without it.
 """
@@ -23,11 +24,12 @@ from simharness.engine.facts import Mark
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
 from simharness.exploring.rounds import Rounds, Watcher
+from simharness.instrument.project import WORD
 from simharness.search import named
 from simharness.search.estimate import Estimate, in_words
 from simharness.settings import Proof, Settings
 from simharness.simulation.execution import Execution
-from simharness.simulation.simulation import Simulation
+from simharness.simulation.simulation import Narrow, Simulation
 from simharness.verdicts.covered import reasons
 from simharness.verdicts.results import Verdict
 from simharness.verdicts.shrink import follow, kind_of
@@ -166,7 +168,9 @@ class Proofs:
         if self.wanted is not None:
             yield self.wanted
             return
-        kernel = self._simulation.kernel
+        kernel, simulation = self._simulation.kernel, self._simulation
+        if not simulation.narrow and (names := simulation.in_project):
+            yield Proof("memory", 0, tuple(names))
         full = kernel.clock.max_delay
         lateness: list[Proof] = []
         if kernel.timed and not kernel.movers.may_stall and full:
@@ -182,9 +186,10 @@ class Proofs:
     def _prove(self, whole: Rounds, bound: Proof) -> None:
         """Explore all schedules within a bound, as far as the budget goes."""
         simulation, settings = self._simulation, self._simulation.settings
-        seconds = None if settings.max_seconds is None else self._left() * (1.0 if self.wanted is not None else 0.5)
+        memory = bound.measure == "memory"
+        seconds = None if settings.max_seconds is None else self._left() * (1.0 if self.wanted is not None else 0.75 if memory else 0.5)
         most = settings.max_executions
-        if most is not None and self.wanted is None:
+        if most is not None and self.wanted is None and not memory:
             most = most // SHARE
         if seconds == 0 or most == 0:
             return
@@ -211,6 +216,9 @@ class Proofs:
         """Return a failing execution that needs no bound to be replayed."""
         if bound.measure == "preemptions":
             return failing
+        if bound.measure == "memory":
+            self._simulation.kernel.learned.learn(Narrow())
+            return failing
         again = follow(self._simulation, failing.keys)
         if kind_of(again.failure) == kind_of(failing.failure):
             return again
@@ -220,16 +228,17 @@ class Proofs:
     @contextmanager
     def limited(self, bound: Proof | None = None) -> Iterator[None]:
         """A block in which actors are late by no more than a bound allows; default: the bound that was enough, if one was."""
-        clock = self._simulation.kernel.clock
+        clock, simulation = self._simulation.kernel.clock, self._simulation
         full = clock.max_delay
         if bound is None and self.enough is not None:
             bound = self.wanted
         if bound is not None and bound.measure == "lateness":
             clock.max_delay = min(full, nanoseconds(bound.most))
+        narrow, simulation.narrow = simulation.narrow, simulation.narrow or (bound is not None and bound.measure == "memory")
         try:
             yield
         finally:
-            clock.max_delay = full
+            clock.max_delay, simulation.narrow = full, narrow
 
     # In words
 
@@ -262,13 +271,18 @@ class Proofs:
     def next_words(self, verdict: Verdict) -> list[str]:
         """Say what to try next."""
         advice = self.advice(verdict)
+        if not advice and verdict is Verdict.INCONCLUSIVE and self.ended and self.wanted is None:
+            return [f"next: instrument={WORD!r} makes that enough"]
         return [f"next: proof={advice!r}{' makes that enough' if self.ended else ' with more time'}"] if advice else []
 
     def advice(self, verdict: Verdict) -> str:
         """Return the bound to ask for next; empty if there is nothing to say."""
         if verdict is not Verdict.INCONCLUSIVE or self.wanted is not None or self.trouble:
             return ""
-        if not self.ended:
-            return str(self.unfinished[0][0]) if self.unfinished else ""
-        lateness = [bound for bound in self.ended if bound.measure == "lateness"]
-        return str((lateness or self.ended)[-1])
+        ended, unfinished = (
+            [bound for bound in bounds if bound.measure != "memory"] for bounds in (self.ended, [b for b, _ in self.unfinished])
+        )
+        if not ended:
+            return str(unfinished[0]) if unfinished and not self.ended else ""
+        lateness = [bound for bound in ended if bound.measure == "lateness"]
+        return str((lateness or ended)[-1])

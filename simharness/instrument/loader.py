@@ -12,12 +12,12 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 
 from simharness.errors import Misuse
-from simharness.instrument.marks import HOOKS, is_instrumented
+from simharness.instrument.marks import HOOKS, announces, is_instrumented
 from simharness.instrument.rewriting import CELL, instrumented, rewrite
 
 
@@ -114,23 +114,51 @@ def convert(module: ModuleType) -> None:
         OSError, SyntaxError, ValueError: its source is not available.
     """
     space = vars(module)
-    if HOOKS in space:
+    if announces(space):
         return
-    file = getattr(module, "__file__", None) or ""
-    with open(file, "rb") as stream:
-        source = stream.read()
-    before: CodeType = compile(_as_imported(module, source, file), file, "exec", dont_inherit=True)
-    after: CodeType = compile(instrumented(_as_imported(module, source, file)), file, "exec", dont_inherit=True)
-    same: dict[CodeType, CodeType] = {}
-    alike: dict[tuple[str, int], list[CodeType]] = {}
-    _pair(before, after, same, alike)
-    for function in [thing for thing in gc.get_objects() if type(thing) is FunctionType and thing.__globals__ is space]:
-        code = function.__code__
-        others = alike.get((code.co_qualname, code.co_firstlineno), [])
-        new = same.get(code) or (others[0] if len(others) == 1 and code.co_filename == file else None)
-        if new is not None and new.co_freevars == code.co_freevars:
-            function.__code__ = new
+    for function, _, new in functions_of({id(space): Codes(module)}):
+        function.__code__ = new
     space[HOOKS] = importlib.import_module("simharness.runtimes.memory.hooks")
+
+
+def functions_of(codes: Mapping[int, Codes]) -> list[tuple[FunctionType, CodeType, CodeType]]:
+    """Return the functions of modules, each with its code and the rewritten code, in one look through all objects.
+
+    Args:
+        codes: by the identity of the module's globals.
+    """
+    found = []
+    for thing in gc.get_objects():
+        if type(thing) is FunctionType:
+            known = codes.get(id(thing.__globals__))
+            new = None if known is None else known.rewritten(thing.__code__)
+            if new is not None:
+                found.append((thing, thing.__code__, new))
+    return found
+
+
+class Codes:
+    """The code objects of a module, and what rewriting makes of them.
+
+    Raises:
+        OSError, SyntaxError, ValueError: the source is not available.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._file = file = getattr(module, "__file__", None) or ""
+        with open(file, "rb") as stream:
+            source = stream.read()
+        before: CodeType = compile(_as_imported(module, source, file), file, "exec", dont_inherit=True)
+        after: CodeType = compile(instrumented(_as_imported(module, source, file)), file, "exec", dont_inherit=True)
+        self._same: dict[CodeType, CodeType] = {}
+        self._alike: dict[tuple[str, int], list[CodeType]] = {}
+        _pair(before, after, self._same, self._alike)
+
+    def rewritten(self, code: CodeType) -> CodeType | None:
+        """Return what a function's code becomes; None if it is not known, or cannot take its place."""
+        others = self._alike.get((code.co_qualname, code.co_firstlineno), [])
+        new = self._same.get(code) or (others[0] if len(others) == 1 and code.co_filename == self._file else None)
+        return new if new is not None and new.co_freevars == code.co_freevars else None
 
 
 def _as_imported(module: ModuleType, source: bytes, file: str) -> ast.Module:

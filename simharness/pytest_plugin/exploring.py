@@ -98,6 +98,8 @@ class Exploration:
         fixtures = [definitions[-1].func for definitions in item._fixtureinfo.name2fixturedefs.values() if definitions]
         self._scenario.roots = (item.function, *fixtures)
         self._scenario.__module__ = memory.instrument(item)
+        self._scenario.project = str(item.config.rootpath)
+        self._scenario.besides = memory.others(item)
         self._corpus = Corpus(item.config.rootpath / item.config.getini(CORPUS_INI), _address(item, item.config.rootpath))
         self._debugger: Any = item.config.pluginmanager.getplugin("pdbinvoke") if item.config.option.usepdb else None
 

@@ -19,11 +19,15 @@ from simharness.engine.modes import Mode
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.workers import identity_seen
 from simharness.trace.log_lines import LogLines
 
 LOG = Kind(ALONE, "log", Role.LOGS)
 LOG_LINES = Mode("log", "points")
 """The mode in which every log line that is emitted is a point."""
+
+_PLAIN = frozenset({logging.StreamHandler, logging.FileHandler, logging.NullHandler, LogLines})
+"""Handlers that do nothing with a record except format it, if anything."""
 
 
 def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bool:
@@ -37,6 +41,13 @@ def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bo
     return logger is not None and logger.parent is None
 
 
+def _shows_threads(handler: logging.Handler) -> bool:
+    """Whether a handler may show, or let code see, which thread a record is from."""
+    formatter = handler.formatter
+    plain = formatter is None or (type(formatter) is logging.Formatter and "thread" not in str(formatter._fmt))
+    return not plain or bool(handler.filters) or type(handler) not in _PLAIN
+
+
 def install(patches: Patches) -> None:
     """Plan to silence, inside simulations, the handlers that exist now."""
     genuine = logging.Handler.handle
@@ -44,12 +55,18 @@ def install(patches: Patches) -> None:
     silenced = weakref.WeakSet(handler for handler in (reference() for reference in references) if handler is not None)
 
     def handle(self: logging.Handler, record: logging.LogRecord) -> bool | logging.LogRecord:
-        if current() is not None and (self in silenced or _only_for_a_trace(self, record)):
+        kernel = current()
+        if kernel is not None and (self in silenced or _only_for_a_trace(self, record)):
             return False
+        if kernel is not None and not kernel.tracing and _shows_threads(self):
+            identity_seen(kernel)
         return genuine(self, record)
 
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         kernel = current()
+        filtered = self.filters or logging.getLogRecordFactory() is not logging.LogRecord
+        if kernel is not None and not kernel.tracing and (filtered or LOG_LINES in kernel.modes):
+            identity_seen(kernel)
         if kernel is not None and LOG_LINES in kernel.modes and kernel.phase == RUNNING and not kernel.dying:
             if kernel.on_log is not None:
                 kernel.on_log(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from simharness.authoring.properties import refuse_without_asserts
 from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World, broken_check, name_of
 from simharness.engine.clock import nanoseconds
+from simharness.engine.facts import Fact
 from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Lacking, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError, scarcity
+from simharness.instrument.loader import importing, is_wanted
 from simharness.instrument.marks import is_instrumented
+from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control
 from simharness.runtimes.failing import failing
@@ -41,6 +45,11 @@ COLLECT_EVERY = 100
 COLLECT_ALL_EVERY = 20_000
 
 
+@dataclass(frozen=True)
+class Narrow(Fact, word="narrow"):
+    """The memory of the project's modules that nobody named is left out: with it, exploring does not end."""
+
+
 class Simulation:
     """A context in which a case's executions run; patches the standard library on entry and restores it on exit."""
 
@@ -58,15 +67,27 @@ class Simulation:
         self.executions = 0
         self.checked = 0
         self.checks = False
-        self.instrument = tuple(dict.fromkeys((*scenario.instrument, *settings.instrument)))
+        names = dict.fromkeys((*scenario.instrument, *settings.instrument))
+        self.instrument = tuple(name for name in names if name != WORD)
+        self.project = of_root(scenario.project) if scenario.project else None
+        self.narrow = WORD in names
+        self._narrowed: ExitStack | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
 
     @property
     def instrumented(self) -> list[str]:
         """The modules whose reads and writes of shared memory are scheduling points: the scenario's own, and those that were named."""
-        modules = dict.fromkeys((self.scenario.__module__, *self.instrument))
+        modules = dict.fromkeys((self.scenario.__module__, *self.instrument, *self.in_project))
         return [shown(name) for name in modules if is_instrumented(name)]
+
+    @property
+    def in_project(self) -> list[str]:
+        """The outermost modules of the project, besides the scenario's own and those that were named, that are instrumented."""
+        if self.project is None or WORD in (*self.scenario.instrument, *self.settings.instrument):
+            return []
+        names = [name for name in self.project.modules() if name != self.scenario.__module__ and not is_wanted(name, self.instrument)]
+        return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
 
     def __enter__(self) -> Simulation:
         with ExitStack() as stack:
@@ -81,9 +102,11 @@ class Simulation:
         self.kernel.open()
         stack.callback(self.kernel.close)
         if self.instrument:
-            from simharness.instrument.loader import importing
-
             stack.enter_context(importing(self.instrument))
+        if self.project is not None:
+            if not self.narrow:
+                stack.enter_context(self.project.announcing(self.scenario.besides))
+            stack.callback(self._widen)
         stack.enter_context(control.installed())
         stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
         stack.callback(control.forget, self.kernel)
@@ -117,6 +140,8 @@ class Simulation:
         """
         INTERRUPTS.check()
         kernel = self.kernel
+        if self.project is not None and (self.narrow or Narrow() in kernel.learned) is not (self._narrowed is not None):
+            self._narrow() if self._narrowed is None else self._widen()
         self.executions += 1
         if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
             self._collect()
@@ -144,6 +169,18 @@ class Simulation:
             finally:
                 control.end_execution(kernel)
                 INTERRUPTS.check()
+
+    def _narrow(self) -> None:
+        """Leave out the memory of the project's modules, but for those that were named."""
+        assert self.project is not None
+        own = {name for name in self.project.modules() if name == self.scenario.__module__ or is_wanted(name, self.instrument)}
+        self._narrowed = ExitStack()
+        self._narrowed.enter_context(self.project.silent(own))
+
+    def _widen(self) -> None:
+        narrowed, self._narrowed = self._narrowed, None
+        if narrowed is not None:
+            narrowed.close()
 
     def _collect(self, generation: int | None = None) -> None:
         """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""

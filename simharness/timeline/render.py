@@ -17,7 +17,7 @@ from simharness.engine.kinds import Role
 from simharness.timeline.folding import Row, rows
 from simharness.timeline.shown import shown
 from simharness.timeline.why import explain, row_of
-from simharness.timeline.words import advance, cut, one_line, seconds, strike, where
+from simharness.timeline.words import advance, cut, cut_name, one_line, seconds, strike, where
 from simharness.trace.data import Step, Trace, Waiting
 from simharness.visible import visible
 
@@ -178,7 +178,7 @@ class Timeline:
         borders = [*self.columns.values(), self.right]
         for rank, (name, label) in enumerate(self.labels.items()):
             room = borders[rank + 1] - borders[rank] - 1
-            names.put(borders[rank], cut(label, room), f"bold {self.styles[name]}")
+            names.put(borders[rank], cut_name(label, room), f"bold {self.styles[name]}")
             below.put(borders[rank], "─" * min(len(label), room), self.styles[name])
         for name, at in self.shown.items():
             label = cut(name, self._shown_room(name))

@@ -51,6 +51,13 @@ def cut(text: str, width: int) -> str:
     return text[: max(0, width - 1)].rstrip() + "…" if width > 0 else ""
 
 
+def cut_name(name: str, width: int) -> str:
+    """Return an actor's name in at most `width` characters: of one that begins with its parent's, the end says more."""
+    if len(name) <= width or "/" not in name or width < 1:
+        return cut(name, width)
+    return "…" + name[len(name) - width + 1 :].lstrip()
+
+
 def sql(text: str) -> str:
     """Return a statement without the lists that a reader does not need."""
     short = one_line(text)

@@ -15,15 +15,24 @@ from simharness.runtimes.sqlite.kinds import of_verb
 from simharness.timeline.render import render
 from simharness.trace.data import Step, Trace
 from tests.outside.hostile import at_most
-from tests.report import small_races
+from tests.report import small_pools, small_races
 
 GOLDEN = Path(__file__).parent / "golden"
-NAMES = ["lost_update", "order_of_writes", "lease_expires", "two_locks", "rotation", "lapsed_lease"]
+NAMES = [
+    "lost_update",
+    "order_of_writes",
+    "lease_expires",
+    "two_locks",
+    "rotation",
+    "lapsed_lease",
+    "tasks_of_a_pool",
+    "a_pool_that_is_too_small",
+]
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def counterexample(name):
-    found = simharness.explore(getattr(small_races, name)).counterexample
+    found = simharness.explore(getattr(small_races, name, None) or getattr(small_pools, name)).counterexample
     assert found is not None
     return found
 

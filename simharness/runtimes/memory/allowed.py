@@ -9,7 +9,7 @@ import sys
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from simharness.instrument.marks import HOOKS, announces
+from simharness.instrument.marks import announces
 
 _POINTS = (
     "simharness threading _thread queue _queue sqlite3 _sqlite3 concurrent asyncio _asyncio contextvars _contextvars greenlet _greenlet"
@@ -81,7 +81,7 @@ def _is_opaque(cls: type) -> bool:
         if type(member) is FunctionType and member.__code__.co_filename != "<string>":
             return not announces(member.__globals__)
     module = sys.modules.get(str(cls.__module__))
-    return module is not None and HOOKS not in vars(module) and _does_something(cls)
+    return module is not None and not announces(vars(module)) and _does_something(cls)
 
 
 def _does_something(cls: type) -> bool:

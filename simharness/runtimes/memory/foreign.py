@@ -20,7 +20,7 @@ from typing import Any
 
 from simharness.engine.kernel import current
 from simharness.engine.phases import RUNNING
-from simharness.instrument.marks import HOOKS, announces
+from simharness.instrument.marks import announces
 from simharness.runtimes.memory.accesses import ALL, BULK, DEEP, IN_C, Part
 from simharness.runtimes.memory.allowed import TOOLS, is_package, root_of
 from simharness.runtimes.memory.facts import Changes
@@ -60,7 +60,7 @@ def is_foreign(function: Any) -> bool:
 def is_foreign_class(cls: type) -> bool:
     """Whether a class belongs to a module that is not instrumented."""
     module = sys.modules.get(str(cls.__module__))
-    return module is not None and HOOKS not in vars(module)
+    return module is not None and not announces(vars(module))
 
 
 def foreign(memory: Memory, function: Any, called: Called) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 from simharness.engine.actors import ROOT, Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING, SETUP
-from simharness.instrument.marks import HOOKS
+from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_foreign
 from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, SharedLocation, Stepping
 from simharness.runtimes.memory.kinds import CLASS, LIST, MODULE, OUTSIDE, ClassRules, own_attributes
@@ -337,7 +337,7 @@ def _is_strange(file: str) -> bool:
 def _plain_module(cls: type) -> ModuleType | None:
     """Return the module that defines a class, if it is not instrumented."""
     module = sys.modules.get(str(cls.__module__))
-    return module if module is not None and HOOKS not in vars(module) else None
+    return module if module is not None and not announces(vars(module)) else None
 
 
 def shown(module: str) -> str:

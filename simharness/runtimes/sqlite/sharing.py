@@ -19,6 +19,7 @@ from simharness.runtimes.sqlite import kinds
 from simharness.runtimes.sqlite.database import Link
 from simharness.runtimes.sqlite.facts import MovedCursors, OpenCursors, Unprotected
 from simharness.runtimes.sqlite.kept.playing import closed
+from simharness.runtimes.workers import compared
 
 _create_function = sqlite3.Connection.create_function
 
@@ -52,6 +53,7 @@ def _check_thread(link: Link) -> None:
     maker, actor = link.maker, link.kernel.actor
     assert maker is not None
     assert actor is not None
+    compared(link.kernel, maker, actor)
     made, used = maker.locals.get("thread", maker.index), actor.locals.get("thread", actor.index)
     if made != used:
         raise sqlite3.ProgrammingError(

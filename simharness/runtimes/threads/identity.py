@@ -6,6 +6,7 @@ Thread identifiers are made from the actor's name, so they are the same in every
 from __future__ import annotations
 
 import _thread
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from simharness.engine.phases import RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import call_alike
 from simharness.runtimes.threads.thread_views import adopt, is_watching
+from simharness.runtimes.workers import identity_seen
 
 THREAD = "threading.Thread"
 """The key of an actor's Thread object among its locals."""
@@ -80,7 +82,10 @@ def _thread_of(kernel: Kernel, actor: Actor | None) -> Thread:
 
 def _current_thread() -> Thread:
     kernel = current()
-    return _genuine_current_thread() if kernel is None else _thread_of(kernel, _current_host(kernel))
+    if kernel is None:
+        return _genuine_current_thread()
+    identity_seen(kernel, sys._getframe(1))
+    return _thread_of(kernel, _current_host(kernel))
 
 
 def _main_thread() -> Thread:
@@ -92,6 +97,7 @@ def _get_ident() -> int:
     kernel = current()
     if kernel is None:
         return _genuine_get_ident()
+    identity_seen(kernel, sys._getframe(1))
     actor = _current_host(kernel)
     return ident_of(ROOT if actor is None else actor.name)
 

@@ -17,6 +17,7 @@ from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import RUNNING
 from simharness.errors import Misuse
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.workers import identity_seen
 
 _genuine_local: Any = _thread._local
 _MISSING = object()
@@ -31,6 +32,7 @@ def space_of(kernel: Kernel) -> dict[Any, Any]:
     if kernel.phase != RUNNING or actor is None or actor.host.name == ROOT:
         space: dict[Any, Any] = kernel.context.setdefault("main thread", {})
         return space
+    identity_seen(kernel)
     return actor.locals
 
 

@@ -190,6 +190,19 @@ class _Base:
             took(kernel, resource)
         return True
 
+    def release(self) -> None:
+        """Give the lock back."""
+        raise NotImplementedError
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.release()
+        except BaseException as error:
+            kernel = current()
+            if kernel is not None and kernel.handlers is not None and kernel.handlers.raised is error:
+                self.release()  # a block of `with` ends in C: what a handler raises there comes before, or when the lock is free
+            raise
+
     def _native(self) -> Any:
         """Return the genuine lock behind the stand-in."""
         if self._genuine is None:
@@ -265,15 +278,6 @@ class Lock(_Base):
         return self._is_held()
 
     __enter__ = acquire
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self.release()
-        except BaseException as error:
-            kernel = current()
-            if kernel is not None and kernel.handlers is not None and kernel.handlers.raised is error:
-                self.release()  # a block of `with` ends in C: what a handler raises there comes before, or when the lock is free
-            raise
 
     acquire_lock = acquire
     release_lock = release
@@ -356,15 +360,6 @@ class RLock(_Base):
             gave_back(kernel, self._resource)
 
     __enter__ = acquire
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self.release()
-        except BaseException as error:
-            kernel = current()
-            if kernel is not None and kernel.handlers is not None and kernel.handlers.raised is error:
-                self.release()  # a block of `with` ends in C: what a handler raises there comes before, or when the lock is free
-            raise
 
     def _is_owned(self) -> bool:
         kernel = current()

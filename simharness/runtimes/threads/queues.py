@@ -9,6 +9,7 @@ execution. Its mutex and its conditions are used only if the code under test use
 from __future__ import annotations
 
 import _queue
+import dataclasses
 import queue
 import sys
 from collections import deque
@@ -18,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from simharness.engine.actors import Actor
 from simharness.engine.handlers import Handled
 from simharness.engine.kernel import Kernel, current, outside
-from simharness.engine.kinds import Family, Kind
+from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Operation, Resource, State
 from simharness.engine.phases import INSPECTING
 from simharness.runtimes.patching import Patches
@@ -29,9 +30,11 @@ from simharness.runtimes.threads.queue_hooks import add, change, is_free, may_ta
 from simharness.trace.moves import put_in, taken_out
 
 QUEUE = Family("queue", in_memory=True)
-PUT = Kind(QUEUE, "put", blocked="{name} is full", calls=("put", "submit"))
+PUT = Kind(QUEUE, "put", blocked="{name} is full", calls=("put",))
 PUT_NOWAIT = Kind(QUEUE, "put_nowait", calls=("put_nowait",))
 GET = Kind(QUEUE, "get", blocked="{name} is empty", calls=("get()",))
+SERVE = dataclasses.replace(GET, role=Role.SERVES)
+"""An idle worker of an executor takes an item."""
 GET_NOWAIT = Kind(QUEUE, "get_nowait", calls=("get_nowait",))
 LOOK = Kind(QUEUE, "look")
 TASK_DONE = Kind(QUEUE, "task_done", calls=("task_done",))
@@ -298,6 +301,7 @@ class SimpleQueue(Generic[T]):
         resource = self._resource = kernel.resource(name, 0, label)
         self._put = Operation(PUT, resource, writes=resource.bit)
         self._get = Operation(GET, resource, writes=resource.bit, enabled=bool)
+        self._serve = Operation(SERVE, resource, writes=resource.bit, enabled=bool)
         self._try_get = Operation(GET_NOWAIT, resource, writes_when=bool)
         self._look = Operation(LOOK, resource, reads=resource.bit)
 
@@ -334,7 +338,7 @@ class SimpleQueue(Generic[T]):
         if not block or timeout == 0:
             kernel.step(self._try_get)
         elif timeout is None:
-            kernel.step(self._get)
+            kernel.step(self._serve if executors.calls(sys._getframe(1)) else self._get)
         else:
             detail = f"{resource.name} for {timeout:g} s"
             step_until(kernel, Operation(GET, resource, enabled=bool, writes_when=bool, detail=detail), timeout)

@@ -17,7 +17,7 @@ from greenlet import GreenletExit
 from sniffio import thread_local as sniffio_library
 from trio._core import _asyncgens, _entry_queue, _instrumentation, _ki, _run, _traps
 
-from simharness.instrument.marks import HOOKS
+from simharness.instrument.marks import announces
 from simharness.places import Place, is_foreign
 from simharness.runtimes.trio.stand_ins import Callbacks, Deadlines, Driver, IOManager, RunQueue
 
@@ -148,7 +148,7 @@ def scopes_around(inside: Task | trio.Nursery) -> Iterator[trio.CancelScope]:
 def is_instrumented(task: Task) -> bool:
     """Whether every frame that a task waits in is instrumented, or code of Trio with a known footprint."""
     for frame, _ in task.iter_await_frames():
-        if HOOKS not in frame.f_globals and frame.f_globals.get("__name__") not in _KNOWN:
+        if not announces(frame.f_globals) and frame.f_globals.get("__name__") not in _KNOWN:
             return False
     return True
 
