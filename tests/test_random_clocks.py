@@ -60,10 +60,15 @@ def test_many_random_programs_with_deadlines_have_the_outcomes_of_every_interlea
         pytest.param(18, id="a step races with one after a free advance"),
         pytest.param(82, id="two steps race with one after a free advance"),
         pytest.param(1023, id="free advances are late in a reversal, and too late together"),
+        pytest.param(901_354, id="the second step of a race comes before an advance that is too late in the reversal"),
     ],
 )
 def test_no_outcome_is_lost_where_an_advance_is_free_in_one_order_and_late_in_the_other(seed: int) -> None:
     assert same(drawn(seed, **KINDS[0]), 600)
+
+
+def test_no_outcome_is_lost_where_a_daemons_advance_is_too_late_in_a_reversal() -> None:
+    assert same(drawn(902_142, **KINDS[2]), 600)
 
 
 def test_a_deadline_that_is_set_after_an_advance_is_another_one_also_if_only_the_code_of_a_step_sets_it() -> None:

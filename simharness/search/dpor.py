@@ -154,8 +154,11 @@ class Dpor:
                     rest = independent[i] = races.rest(i)
                 if kernel.faults is not None and not races.affordable(i, rest.steps, key):
                     continue
-                if rest.refused and races.lateness.needs(rest.refused, reads, writes):
-                    continue
+                if rest.refused:
+                    footprint = races.without_refused(i, rest, rests_on, (key, reads, writes))
+                    if footprint is None:
+                        continue
+                    reads, writes = footprint
                 if not exact:
                     self._add_source(i, self._sequence(rest.steps, key, reads, writes))
                     continue

@@ -2,7 +2,8 @@
 
 An advance that is free, because no actor can move, and a late one to the same instant conflict with the same steps. So the same advance can
 be free in one order and late in another. Where step i is reversed, its actor can move until the end of what is repeated: each advance in
-there is late. What the bound on lateness does not allow then, and what comes after that, stays out.
+there is late. What the bound on lateness does not allow then, and what comes after that, stays out, but for the reversing step, if that is
+possible without.
 """
 
 from __future__ import annotations
