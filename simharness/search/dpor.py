@@ -154,19 +154,17 @@ class Dpor:
                     rest = independent[i] = races.rest(i)
                 if kernel.faults is not None and not races.affordable(i, rest.steps, key):
                     continue
-                if rest.refused:
-                    footprint = races.without_refused(i, rest, rests_on, (key, reads, writes))
-                    if footprint is None:
-                        continue
-                    reads, writes = footprint
-                if not exact:
-                    self._add_source(i, self._sequence(rest.steps, key, reads, writes))
+                event = races.lateness.reversing(i, rest, rests_on, (key, reads, writes), races.steps_of)
+                if event is None:
                     continue
-                verdict = self._covered(i, rest.steps, (key, reads, writes), rests_on)
+                if not exact:
+                    self._add_source(i, self._sequence(rest.steps, *event))
+                    continue
+                verdict = self._covered(i, rest.steps, event, rests_on)
                 if verdict == "for good":
                     done.append(position)
                 elif verdict == "no":
-                    self._insert(self.left[i], self._sequence(rest.steps, key, reads, writes))
+                    self._insert(self.left[i], self._sequence(rest.steps, *event))
             for position in reversed(done):
                 del group[position]
 

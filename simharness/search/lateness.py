@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.search.configurations import instead
+
+
+Event = tuple[int, int, int]
+"""(key, reads, writes)"""
 
 
 class Rest(NamedTuple):
@@ -85,6 +90,39 @@ class Lateness:
                 return True
             steps ^= 1 << j
         return False
+
+    def reversing(self, i: int, rest: Rest, j: int, event: Event, steps_of: dict[int, int]) -> Event | None:
+        """Return the second step of a race as it is if the refused steps stay out of the reversal; None if it is then not possible.
+
+        Args:
+            j: the second step's index; the execution's length: it is still waiting at the end.
+            event: its key, reads and writes.
+            steps_of: for each actor's index, the mask of its steps.
+        """
+        key, reads, writes = event
+        kernel, refused = self._kernel, rest.refused
+        if not refused:
+            return event
+        actor = kernel.cast.actors.get(key >> SHIFT)
+        if actor is None:
+            return None if self.needs(refused, reads, writes) else event
+        if steps_of.get(actor.index, 0) & refused or (actor.born >= 0 and refused >> actor.born & 1):
+            return None
+        waits = j == kernel.record.n
+        operation = actor.pending if waits else kernel.record.operations[j]
+        deadline = actor.deadline if waits else kernel.record.deadlines[j]
+        resource = None if operation is None else operation.resource
+        if operation is None or resource is None or (operation.enabled is None and operation.writes_when is None):
+            return event
+        state = resource.state_in((1 << i) - 1 | rest.steps)
+        if operation.enabled is not None and not operation.enabled(state):
+            deadline = deadline if operation.due is None else operation.due(state)
+            if deadline is None or rest.since[0] < deadline:
+                return None
+        if operation.writes_when is None:
+            return event
+        plain_reads, plain_writes = operation.footprint(state)
+        return key, reads & ~resource.bit | plain_reads, writes & ~(resource.bit | operation.also) | plain_writes
 
     def races(self, steps_of: dict[int, int], end: int, independent_of: Callable[[int], int]) -> Iterator[tuple[int, int, int, int]]:
         """Yield the races of a late advance with each step that it conflicts with and without which it is possible.

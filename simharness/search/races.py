@@ -150,35 +150,6 @@ class Races:
         """Return what a reversal of step i repeats."""
         return self.lateness.rest(i, self.independent_of(i))
 
-    def without_refused(self, i: int, rest: Rest, j: int, event: tuple[int, int, int]) -> tuple[int, int] | None:
-        """Return the footprint of the second step of a race if the refused steps stay out, too; None if it is then not possible.
-
-        Args:
-            j: the second step's index; the execution's length: it is still waiting at the end.
-        """
-        key, reads, writes = event
-        kernel = self.kernel
-        actor = kernel.cast.actors.get(key >> SHIFT)
-        if actor is None:
-            return None if self.lateness.needs(rest.refused, reads, writes) else (reads, writes)
-        if self.steps_of.get(actor.index, 0) & rest.refused or (actor.born >= 0 and rest.refused >> actor.born & 1):
-            return None
-        waits = j == kernel.record.n
-        operation = actor.pending if waits else kernel.record.operations[j]
-        deadline = actor.deadline if waits else kernel.record.deadlines[j]
-        resource = None if operation is None else operation.resource
-        if operation is None or resource is None or (operation.enabled is None and operation.writes_when is None):
-            return reads, writes
-        state = resource.state_in((1 << i) - 1 | rest.steps)
-        if operation.enabled is not None and not operation.enabled(state):
-            deadline = deadline if operation.due is None else operation.due(state)
-            if deadline is None or rest.since[0] < deadline:
-                return None
-        if operation.writes_when is None:
-            return reads, writes
-        plain_reads, plain_writes = operation.footprint(state)
-        return reads & ~resource.bit | plain_reads, writes & ~(resource.bit | operation.also) | plain_writes
-
     def reversals(self) -> Iterator[Reversal]:
         """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
 
