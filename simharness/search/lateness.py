@@ -16,7 +16,6 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.search.configurations import instead
 
-
 Event = tuple[int, int, int]
 """(key, reads, writes)"""
 
