@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from simharness.instrument.loader import Codes, Loader, functions_of
 from simharness.instrument.marks import HOOKS, announces
@@ -163,14 +164,8 @@ class Project:
     @contextmanager
     def silent(self, besides: Collection[str]) -> Iterator[None]:
         """A block in which the modules that announce do not, but for these."""
-        spaces = [vars(sys.modules[name]) for name in self.modules() if name not in besides]
-        for space in spaces:
-            space[HOOKS] = _hooks("silent")
-        try:
+        with silenced([vars(sys.modules[name]) for name in self.modules() if name not in besides]):
             yield
-        finally:
-            for space in spaces:
-                space[HOOKS] = _hooks("hooks")
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -193,6 +188,18 @@ class _Finder(importlib.abc.MetaPathFinder):
                     spec.loader = Loader(fullname, spec.loader.path)
                     return spec
         return None
+
+
+@contextmanager
+def silenced(spaces: Collection[dict[str, Any]]) -> Iterator[None]:
+    """A block in which the modules of these globals, which announce their accesses, do not."""
+    for space in spaces:
+        space[HOOKS] = _hooks("silent")
+    try:
+        yield
+    finally:
+        for space in spaces:
+            space[HOOKS] = _hooks("hooks")
 
 
 @cache

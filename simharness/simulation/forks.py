@@ -17,15 +17,21 @@ def possible() -> bool:
     return _fork is not None
 
 
+def fork() -> int:
+    """Fork this process; return the child's id, or 0 in the child."""
+    assert _fork is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the user's code may have started threads; the child needs none of them
+        child: int = _fork()
+    return child
+
+
 def apart(work: Callable[[], bytes]) -> tuple[bytes, int]:
     """Do work in a child; return what it returns there, empty if it ends without, and the child's exit status."""
-    assert _fork is not None
     assert _waitpid is not None
     reading, writing = _pipe()
     parent = _getpid()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the user's code may have started threads; the child needs none of them
-        child = _fork()
+    child = fork()
     if not child:
         try:
             _close(reading)

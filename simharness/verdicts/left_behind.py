@@ -11,7 +11,6 @@ import pickle
 import select
 import signal
 import sys
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
@@ -25,13 +24,13 @@ from simharness.runtimes.heap.elsewhere import Outline, differences, outline, us
 from simharness.search import tokens
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.forks import possible
+from simharness.simulation.forks import fork, possible
 from simharness.simulation.repeating import watched
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import Account, Witness
 from simharness.verdicts.results import Counterexample
 
-_fork, _pipe, _fdopen, _close, _getpid, _exit = getattr(os, "fork", None), os.pipe, os.fdopen, os.close, os.getpid, os._exit
+_pipe, _fdopen, _close, _getpid, _exit = os.pipe, os.fdopen, os.close, os.getpid, os._exit
 _waitpid, _kill, _select, _SIGKILL = os.waitpid, os.kill, select.select, getattr(signal, "SIGKILL", signal.SIGTERM)
 _ADVICE = "name its module, instrument=(…), so that it is put back before each execution, or explore with isolation='fork'"
 _UNSEEN = "nothing that a module shows"
@@ -65,12 +64,9 @@ class Before:
         scenario, case, settings = simulation.scenario, simulation.parameters, simulation.settings
         if not (wanted and possible() and (simulation.instrument or simulation.instrumented) and uses_others(simulation.names)):
             return
-        assert _fork is not None
         (asking, self._asking), (self._answering, answering) = _pipe(), _pipe()
         parent = _getpid()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the user's code may have started threads; the child needs none of them
-            child = _fork()
+        child = fork()
         if not child:
             try:
                 _close(self._asking)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simharness.instrument.loader import is_wanted
-from simharness.instrument.marks import HOOKS, announces
-from simharness.runtimes.memory import hooks
+from simharness.instrument.marks import announces
+from simharness.instrument.project import silenced
 
 
 def attr(value: Any, *rest: Any, **options: Any) -> Any:
@@ -41,10 +41,5 @@ def only(own: str, names: Sequence[str]) -> Iterator[None]:
         for name, module in list(sys.modules.items())
         if name != own and not is_wanted(name, names) and announces(getattr(module, "__dict__", {}))
     ]
-    for space in others:
-        space[HOOKS] = sys.modules[__name__]
-    try:
+    with silenced(others):
         yield
-    finally:
-        for space in others:
-            space[HOOKS] = hooks
