@@ -15,15 +15,17 @@ from simharness.runtimes import imports, logs, queue_insides, randomness, refuse
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
-from simharness.runtimes.sqlite import files
+from simharness.runtimes.files import install as files
+from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.sqlite import install as sqlite
+from simharness.runtimes.sqlite.files import used
 from simharness.runtimes.threads import install as primitives
 from simharness.runtimes.threads import queue_contents, queues, thread
 from simharness.runtimes.trio import patches as tasks
 from simharness.runtimes.trio.order import BATCHES
 from simharness.trace.tables import Tables
 
-NAMES = ("threads", "sqlite", "time", "explicit")
+NAMES = ("threads", "sqlite", "files", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
 _MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, refused, logs, imports, tasks)
@@ -121,8 +123,15 @@ def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
     BINDINGS.begin(kernel, roots)
 
 
+def begin_execution(kernel: Kernel) -> None:
+    """An execution begins."""
+    kernel.context[REPORTS] = used
+    files.begin(kernel)
+
+
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
+    files.end_execution(kernel)
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
     queue_contents.end_execution()

@@ -28,7 +28,6 @@ from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import INSPECTING
 from simharness.engine.record import VERSIONED
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.sqlite import files as sqlite_files
 
 PARENT = 999
 """What `os.getppid` returns in a simulation."""
@@ -232,7 +231,7 @@ def _asked_by_user() -> Kernel | None:
     if kernel is None:
         return None
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in ("tempfile", sqlite_files.__name__):
+    while frame.f_back is not None and frame.f_globals.get("__name__") == "tempfile":
         frame = frame.f_back
     return None if str(frame.f_globals.get("__name__")).startswith("simharness.") else kernel
 

@@ -231,6 +231,7 @@ class Simulation:
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
         kernel.context["seed"] = self.settings.seed
+        control.begin_execution(kernel)
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))

@@ -11,7 +11,6 @@ Objects are identified by identity. An object that supports weak references is h
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import weakref
 from types import FunctionType, ModuleType
@@ -176,8 +175,6 @@ class Locations:
         kind = self.rules(type(thing)).kind
         if kind == MODULE:
             return self.globals_of(thing.__name__)
-        if thing is os.environ:
-            return self.register(thing, "the environment", "the environment")
         if kind == CLASS or type(thing) in _FUNCTIONS:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])

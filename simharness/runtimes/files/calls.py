@@ -1,0 +1,523 @@
+"""The functions of `os` that take a path, each as one system call: what it touches, and what it changes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from simharness.engine.kinds import Kind
+from simharness.runtimes.files import kinds, undo
+from simharness.runtimes.files.asking import asked
+from simharness.runtimes.files.kept import genuine, looking_genuinely
+from simharness.runtimes.files.opened import contents_of, known, opened, using
+from simharness.runtimes.files.paths import UMASK, Found, absolute, find
+from simharness.runtimes.files.state import Files, If, Inode, Location, Plan, status_of
+
+
+def _at(files: Files, path: Any, options: dict[str, Any], key: str = "dir_fd") -> str | None:
+    """Return the absolute path that an argument means."""
+    return absolute(files, path, options.get(key))
+
+
+def looking(files: Files, kind: Kind, text: str, follow: bool, inside: bool = False, call: Callable[[], Any] = lambda: None) -> Any:
+    """Look at what a path leads to, in one step; `inside`: also at the file's size, times and number of names."""
+
+    def plan(seen: int) -> Plan:
+        found = find(files, text, follow, seen)
+        touched = list(found.read)
+        if found.entry is not None:
+            touched.append((found.entry, False))
+            inode = contents_of(files, found) if inside and not found.entry.bit & ~seen else None
+            if inode is not None:
+                touched += [(inode.contents, False), (inode.links, False)]
+        return Plan(touched)
+
+    files.turn(kind, plan, files.label(text))
+    files.report(text, looks=True)
+    return call()
+
+
+def changing(
+    files: Files,
+    kind: Kind,
+    text: str,
+    call: Callable[[], Any],
+    present: bool,
+    follow: bool = False,
+    also: Callable[[Found, int], tuple[list[tuple[Location, bool]], list[Location]]] = lambda found, seen: ([], []),
+    word: str = "",
+) -> Any:
+    """Add or remove an entry, in one step: it is written if it is there (`present`) or not, else read.
+
+    Args:
+        also: returns what is touched besides, and what is written besides if the entry is.
+    """
+
+    def plan(seen: int) -> Plan:
+        found = find(files, text, follow, seen)
+        if found.entry is None:
+            return Plan(found.read)
+        touched, written = also(found, seen) if not found.entry.bit & ~seen else ([], [])
+        if not present:
+            touched = [*touched, (files.location(UMASK), False)]
+        return Plan([*found.read, *touched], If(found.entry, present, written))
+
+    files.turn(kind, plan, word or files.label(text))
+    files.report(text)
+    found = find(files, text, follow, -1)
+    if found.entry is not None:
+        undo.save(files, found.path, f"os.{kind.name}")
+    try:
+        result = call()
+    finally:
+        files.settle(found.entry)
+    if found.entry is not None and found.status is None and not present:
+        files.made(found.path)
+    return result
+
+
+# Opening
+
+
+def open_path(files: Files, text: str, flags: int, call: Callable[[], Any]) -> tuple[Any, str]:
+    """Open what is at a path, in one step; return what `call` returns, and the canonical path."""
+    creates = bool(flags & os.O_CREAT)
+    follow = not flags & os.O_NOFOLLOW and not (creates and flags & os.O_EXCL)
+
+    def plan(seen: int) -> Plan:
+        found = find(files, text, follow, seen)
+        touched = list(found.read)
+        if found.entry is None:
+            return Plan(touched)
+        if not found.entry.bit & ~seen and flags & os.O_TRUNC and found.status is not None and stat.S_ISREG(found.status.st_mode):
+            touched.append((files.inode(found.path, found.status).contents, True))
+        if creates:
+            touched.append((files.location(UMASK), False))
+            return Plan(touched, If(found.entry, present=False))
+        return Plan([*touched, (found.entry, False)])
+
+    files.turn(kinds.OPEN, plan, files.label(text))
+    files.report(text)
+    found = find(files, text, follow, -1)
+    if flags & (os.O_CREAT | os.O_TRUNC) and found.path:
+        undo.save(files, found.path, "open")
+    result = call()
+    if found.status is None:
+        files.settle(found.entry)
+        files.made(found.path)
+    elif flags & os.O_TRUNC:
+        files.changed(files.inode(found.path, found.status))
+    return result, found.path
+
+
+def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    files = asked()
+    text = None if files is None else absolute(files, path, dir_fd)
+    if files is None or text is None:
+        return int(genuine["open"](path, flags, mode, dir_fd=dir_fd))
+    descriptor, canonical = open_path(files, text, flags, lambda: genuine["open"](path, flags, mode, dir_fd=dir_fd))
+    opened(files, descriptor, canonical)
+    return int(descriptor)
+
+
+# Looking
+
+
+def virtual_times(files: Files, status: os.stat_result) -> os.stat_result:
+    """Return a status with the virtual times of a file that the execution has changed."""
+    inode = files.inodes.get((status.st_dev, status.st_ino))
+    if inode is None or inode.times is None:
+        return status
+    read, written = inode.times
+    fields = [*status[:7], read // 10**9, written // 10**9, written // 10**9]
+    more = {"st_atime": read / 1e9, "st_mtime": written / 1e9, "st_ctime": written / 1e9}
+    more |= {"st_atime_ns": read, "st_mtime_ns": written, "st_ctime_ns": written}
+    more |= {name: getattr(status, name) for name in ("st_blksize", "st_blocks", "st_rdev") if hasattr(status, name)}
+    return os.stat_result(fields, more)
+
+
+def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+    files = asked()
+    call = genuine["stat"]
+    if files is None:
+        status: os.stat_result = call(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        return status
+    if isinstance(path, int):
+        return _status(files, path)
+    text = absolute(files, path, dir_fd)
+    if text is None:
+        status = call(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        return status
+    status = looking(
+        files, kinds.STAT, text, follow_symlinks, True, lambda: call(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+    )
+    return virtual_times(files, status)
+
+
+def _lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
+    files = asked()
+    text = None if files is None else absolute(files, path, dir_fd)
+    if files is None or text is None:
+        status: os.stat_result = genuine["lstat"](path, dir_fd=dir_fd)
+        return status
+    status = looking(files, kinds.STAT, text, False, True, lambda: genuine["lstat"](path, dir_fd=dir_fd))
+    return virtual_times(files, status)
+
+
+def _fstat(descriptor: int) -> os.stat_result:
+    files = asked()
+    if files is None:
+        status: os.stat_result = genuine["fstat"](descriptor)
+        return status
+    return _status(files, descriptor)
+
+
+def _status(files: Files, descriptor: int) -> os.stat_result:
+    file = known(files, descriptor)
+    if file is not None:
+        touched = [(file.inode.contents, False), (file.inode.links, False)]
+        files.turn(kinds.STAT, lambda _: Plan(touched), file.inode.name)
+    return virtual_times(files, genuine["fstat"](descriptor))
+
+
+def _access(path: Any, mode: int, **options: Any) -> bool:
+    files = asked()
+    text = None if files is None else _at(files, path, options)
+    if files is not None and text is not None:
+        looking(files, kinds.LOOK, text, options.get("follow_symlinks", True))
+    return bool(genuine["access"](path, mode, **options))
+
+
+def _readlink(path: Any, *, dir_fd: int | None = None) -> Any:
+    files = asked()
+    text = None if files is None else absolute(files, path, dir_fd)
+    if files is not None and text is not None:
+        looking(files, kinds.READ_LINK, text, False)
+    return genuine["readlink"](path, dir_fd=dir_fd)
+
+
+def looks(name: str) -> Callable[..., bool]:
+    """Return the replacement of a function of `os.path` that asks whether something is there: it reads only entries."""
+    follow = name not in ("lexists", "islink")
+
+    def does(path: Any) -> bool:
+        files = asked()
+        text = None if files is None or isinstance(path, int) else absolute(files, path)
+        if files is None or text is None:
+            return bool(looking_genuinely[name](path))
+        looking(files, kinds.LOOK, text, follow)
+        actor = files.kernel.actor
+        with files.quiet(actor):
+            there = bool(looking_genuinely[name](path))
+        files.kernel.note(f"{name}: {there}")
+        return there
+
+    does.__name__ = name
+    return does
+
+
+# Folders
+
+
+def _read_folder(files: Files, path: Any) -> str | None:
+    """Make the step of listing a folder; return its canonical path."""
+    file = known(files, path) if isinstance(path, int) else None
+    text = file.path if file is not None else absolute(files, path)
+    if text is None:
+        return None
+    kernel = files.kernel
+
+    def plan(seen: int) -> Plan:
+        found = find(files, text, True, seen)
+        touched = list(found.read)
+        if found.entry is not None:
+            touched.append((found.entry, False))
+            if found.entry.bit & ~seen:
+                return Plan(touched)
+        if found.path:
+            touched += files.listing(found.path, kernel.actor)
+        return Plan(touched)
+
+    files.turn(kinds.LIST, plan, files.label(text))
+    files.report(text)
+    return find(files, text, True, -1).path
+
+
+def _listdir(path: Any = ".") -> list[Any]:
+    files = asked()
+    if files is not None:
+        _read_folder(files, path)
+    names: list[Any] = genuine["listdir"](path)
+    return names if files is None else sorted(names)
+
+
+class Entries:
+    """What `os.scandir` returns: the folder is read at the first element, in the order of names."""
+
+    def __init__(self, files: Files, path: Any, entries: Any) -> None:
+        self._files = files
+        self._path = path
+        self._entries = entries
+        self._read: Iterator[Any] | None = None
+
+    def __iter__(self) -> Entries:
+        return self
+
+    def __next__(self) -> Any:
+        if self._read is None:
+            _read_folder(self._files, self._path)
+            self._read = iter(sorted(self._entries, key=lambda entry: entry.name))
+        return next(self._read)
+
+    def __enter__(self) -> Entries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the folder."""
+        self._read = iter(())
+        self._entries.close()
+
+
+def _scandir(path: Any = ".") -> Any:
+    files = asked()
+    if files is None:
+        return genuine["scandir"](path)
+    text = None if isinstance(path, int) else absolute(files, path)
+    if text is not None:
+        looking(files, kinds.OPEN, text, True)
+    entries = genuine["scandir"](path)
+    return Entries(files, path if text is None else text, entries)
+
+
+def _mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+    files = asked()
+    text = None if files is None else absolute(files, path, dir_fd)
+    if files is None or text is None:
+        genuine["mkdir"](path, mode, dir_fd=dir_fd)
+        return
+    changing(files, kinds.MAKE_FOLDER, text.rstrip("/"), lambda: genuine["mkdir"](path, mode, dir_fd=dir_fd), present=False)
+
+
+def _rmdir(path: Any, *, dir_fd: int | None = None) -> None:
+    files = asked()
+    text = None if files is None else absolute(files, path, dir_fd)
+    if files is None or text is None:
+        genuine["rmdir"](path, dir_fd=dir_fd)
+        return
+    listing = files.listing
+
+    def also(found: Found, _: int) -> tuple[list[tuple[Location, bool]], list[Location]]:
+        return listing(found.path, files.kernel.actor), []
+
+    changing(files, kinds.REMOVE_FOLDER, text.rstrip("/"), lambda: genuine["rmdir"](path, dir_fd=dir_fd), present=True, also=also)
+
+
+# Names
+
+
+def _links(files: Files, found: Found) -> list[Location]:
+    """Return the location that losing or getting a name writes."""
+    inode = contents_of(files, found)
+    return [] if inode is None else [inode.links]
+
+
+def _unlink(path: Any, *, dir_fd: int | None = None) -> None:
+    files = asked()
+    text = None if files is None else absolute(files, path, dir_fd)
+    if files is None or text is None:
+        genuine["unlink"](path, dir_fd=dir_fd)
+        return
+    changing(
+        files,
+        kinds.UNLINK,
+        text,
+        lambda: genuine["unlink"](path, dir_fd=dir_fd),
+        present=True,
+        also=lambda found, _: ([], _links(files, found)),
+    )
+
+
+def _moving(name: str) -> Callable[..., None]:
+    def does(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+        def call() -> None:
+            genuine[name](src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+        files = asked()
+        source = None if files is None else absolute(files, src, src_dir_fd)
+        target = None if files is None else absolute(files, dst, dst_dir_fd)
+        if files is None or source is None or target is None:
+            call()
+            return
+        _rename(files, source.rstrip("/"), target.rstrip("/"), call)
+
+    does.__name__ = name
+    return does
+
+
+def _rename(files: Files, source: str, target: str, call: Callable[[], None]) -> None:
+    def plan(seen: int) -> Plan:
+        one, other = find(files, source, False, seen), find(files, target, False, seen)
+        touched = [*one.read, *other.read]
+        if one.entry is None or other.entry is None:
+            return Plan(touched)
+        also = [other.entry]
+        if not (one.entry.bit | other.entry.bit) & ~seen and one.status is not None:
+            also += [*_links(files, other), files.inode(one.path, one.status).links]
+            if other.status is not None and stat.S_ISDIR(other.status.st_mode):
+                touched += files.listing(other.path, files.kernel.actor)
+        return Plan(touched, If(one.entry, True, also))
+
+    files.turn(kinds.RENAME, plan, f"{files.label(source)} to {files.label(target)}")
+    files.report(source)
+    files.report(target)
+    one, other = find(files, source, False, -1), find(files, target, False, -1)
+    folder = one.status is not None and stat.S_ISDIR(one.status.st_mode)
+    for found in (one, other):
+        if found.path:
+            undo.save(files, found.path, "os.rename", moved=folder)
+    try:
+        call()
+    finally:
+        files.settle(one.entry, other.entry)
+    if folder:
+        files.moved(one.path, other.path)
+
+
+def _link(src: Any, dst: Any, **options: Any) -> None:
+    def call() -> None:
+        genuine["link"](src, dst, **options)
+
+    files = asked()
+    source = None if files is None else _at(files, src, options, "src_dir_fd")
+    target = None if files is None else _at(files, dst, options, "dst_dir_fd")
+    if files is None or source is None or target is None:
+        call()
+        return
+
+    def plan(seen: int) -> Plan:
+        one, other = find(files, source, options.get("follow_symlinks", False), seen), find(files, target, False, seen)
+        touched = [*one.read, *other.read]
+        if one.entry is None or other.entry is None:
+            return Plan(touched)
+        also = _links(files, one) if not one.entry.bit & ~seen else []
+        return Plan([*touched, (one.entry, False)], If(other.entry, False, also))
+
+    files.turn(kinds.LINK, plan, f"{files.label(source)} as {files.label(target)}")
+    files.report(source)
+    files.report(target)
+    other = find(files, target, False, -1)
+    if other.path:
+        undo.save(files, other.path, "os.link")
+    try:
+        call()
+    finally:
+        files.settle(other.entry)
+
+
+def _symlink(src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:
+    files = asked()
+    text = None if files is None else absolute(files, dst, dir_fd)
+    if files is None or text is None:
+        genuine["symlink"](src, dst, target_is_directory, dir_fd=dir_fd)
+        return
+    changing(
+        files,
+        kinds.SYMLINK,
+        text,
+        lambda: genuine["symlink"](src, dst, target_is_directory, dir_fd=dir_fd),
+        present=False,
+    )
+
+
+# Attributes and contents
+
+
+def _attributes(name: str) -> Callable[..., Any]:
+    """Return the replacement of a function that changes a file by its path or descriptor: its contents and status are one location."""
+
+    def does(path: Any, *arguments: Any, **options: Any) -> Any:
+        def call() -> Any:
+            return genuine[name](path, *arguments, **options)
+
+        files = asked()
+        if files is None:
+            return call()
+        kind = kinds.TRUNCATE if name in ("truncate", "ftruncate") else kinds.CHANGE
+        if isinstance(path, int):
+            file = known(files, path)
+            if file is not None:
+                using(files, kind, file, write=True, moves=False)
+            return call()
+        text = _at(files, path, options)
+        if text is None:
+            return call()
+        found, inode = _change(files, kind, text, options.get("follow_symlinks", True), name)
+        result = call()
+        if inode is not None and name == "utime":
+            given = any(value is not None for value in (*arguments, options.get("times"), options.get("ns")))
+            _set_times(files, inode, found.path, given)
+        return result
+
+    does.__name__ = name
+    return does
+
+
+def _change(files: Files, kind: Kind, text: str, follow: bool, name: str) -> tuple[Found, Inode | None]:
+    def plan(seen: int) -> Plan:
+        found = find(files, text, follow, seen)
+        touched = list(found.read)
+        if found.entry is not None:
+            touched.append((found.entry, False))
+            inode = contents_of(files, found) if not found.entry.bit & ~seen else None
+            if inode is not None:
+                touched.append((inode.contents, True))
+        return Plan(touched)
+
+    files.turn(kind, plan, files.label(text))
+    files.report(text)
+    found = find(files, text, follow, -1)
+    inode = contents_of(files, found)
+    if found.path:
+        undo.save(files, found.path, f"os.{name}")
+    if inode is not None and name != "utime":
+        files.changed(inode)
+    return found, inode
+
+
+def _set_times(files: Files, inode: Inode, path: str, given: bool) -> None:
+    status = status_of(path)
+    if given and status is not None:
+        inode.times = status.st_atime_ns, status.st_mtime_ns
+    else:
+        files.changed(inode)
+
+
+ATTRIBUTES = ("chmod", "chown", "truncate", "utime")
+
+
+def replacements() -> dict[str, Any]:
+    """Return what replaces functions of `os`, by their names."""
+    made: dict[str, Any] = {
+        "open": _open,
+        "stat": _stat,
+        "lstat": _lstat,
+        "fstat": _fstat,
+        "access": _access,
+        "readlink": _readlink,
+        "listdir": _listdir,
+        "scandir": _scandir,
+        "mkdir": _mkdir,
+        "rmdir": _rmdir,
+        "unlink": _unlink,
+        "remove": _unlink,
+        "rename": _moving("rename"),
+        "replace": _moving("replace"),
+        "link": _link,
+        "symlink": _symlink,
+    }
+    return made | {name: _attributes(name) for name in ATTRIBUTES}
