@@ -12,11 +12,11 @@ from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import imports, logs, queue_insides, randomness, refused, time
+from simharness.runtimes.files import install as files
+from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
-from simharness.runtimes.files import install as files
-from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.sqlite import install as sqlite
 from simharness.runtimes.sqlite.files import used
 from simharness.runtimes.threads import install as primitives

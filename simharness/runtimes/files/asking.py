@@ -7,7 +7,10 @@ import sys
 from simharness.engine.kernel import current
 from simharness.runtimes.files.state import Files, files_of
 
-_HELPERS = frozenset({"os", "shutil", "genericpath", "posixpath", "ntpath", "pathlib", "pathlib._local", "tempfile", "codecs", "contextlib"})
+_HELPERS = frozenset(
+    {"os", "shutil", "genericpath", "posixpath", "ntpath", "pathlib", "pathlib._local", "tempfile", "codecs", "contextlib"}
+    | {f"simharness.runtimes.files.{name}" for name in ("calls", "descriptors", "install", "process", "streams")}
+)
 """Modules that ask on behalf of their callers."""
 _HARNESS = (
     "simharness.runtimes.sqlite",

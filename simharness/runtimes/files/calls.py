@@ -21,7 +21,7 @@ def _at(files: Files, path: Any, options: dict[str, Any], key: str = "dir_fd") -
     return absolute(files, path, options.get(key))
 
 
-def looking(files: Files, kind: Kind, text: str, follow: bool, inside: bool = False, call: Callable[[], Any] = lambda: None) -> Any:
+def looking(files: Files, kind: Kind, text: str, follow: bool, inside: bool = False) -> None:
     """Look at what a path leads to, in one step; `inside`: also at the file's size, times and number of names."""
 
     def plan(seen: int) -> Plan:
@@ -36,7 +36,6 @@ def looking(files: Files, kind: Kind, text: str, follow: bool, inside: bool = Fa
 
     files.turn(kind, plan, files.label(text))
     files.report(text, looks=True)
-    return call()
 
 
 def changing(
@@ -140,30 +139,22 @@ def virtual_times(files: Files, status: os.stat_result) -> os.stat_result:
 
 def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
     files = asked()
-    call = genuine["stat"]
-    if files is None:
-        status: os.stat_result = call(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
-        return status
-    if isinstance(path, int):
+    if files is not None and isinstance(path, int):
         return _status(files, path)
-    text = absolute(files, path, dir_fd)
-    if text is None:
-        status = call(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
-        return status
-    status = looking(
-        files, kinds.STAT, text, follow_symlinks, True, lambda: call(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
-    )
-    return virtual_times(files, status)
+    text = None if files is None else absolute(files, path, dir_fd)
+    if files is not None and text is not None:
+        looking(files, kinds.STAT, text, follow_symlinks, True)
+    status: os.stat_result = genuine["stat"](path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+    return status if files is None else virtual_times(files, status)
 
 
 def _lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
     files = asked()
     text = None if files is None else absolute(files, path, dir_fd)
-    if files is None or text is None:
-        status: os.stat_result = genuine["lstat"](path, dir_fd=dir_fd)
-        return status
-    status = looking(files, kinds.STAT, text, False, True, lambda: genuine["lstat"](path, dir_fd=dir_fd))
-    return virtual_times(files, status)
+    if files is not None and text is not None:
+        looking(files, kinds.STAT, text, False, True)
+    status: os.stat_result = genuine["lstat"](path, dir_fd=dir_fd)
+    return status if files is None else virtual_times(files, status)
 
 
 def _fstat(descriptor: int) -> os.stat_result:

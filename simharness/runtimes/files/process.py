@@ -70,7 +70,7 @@ def _environment() -> Callable[[], None]:
         data = os.environ._data  # type: ignore[attr-defined]  # as the system has them
         if data == before:
             return
-        decode = os.environ.decodekey  # type: ignore[attr-defined]  # typeshed omits it
+        decode = os.environ.decodekey
         for key in [*data]:
             if key not in before:
                 _own["__delitem__"](os.environ, decode(key))

@@ -63,7 +63,7 @@ class Folder:
 
 
 class Inode:
-    """A file or folder, whatever its names are; `times`: virtual access and change times in nanoseconds, once the execution has set them."""
+    """A file or folder, whatever its names are; `times`: when it was read and written, in nanoseconds, once it has been changed."""
 
     __slots__ = ("contents", "links", "locks", "name", "times")
 
@@ -110,6 +110,7 @@ class Files:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self._shared = kernel.learned.of(SharedFile)
+        self._always = kernel.movers.may_crash  # what a crash leaves is seen by checks, too
         self._locations: dict[str, Location] = {}
         self.folders: dict[str, Folder] = {}
         self.inodes: dict[tuple[int, int], Inode] = {}
@@ -149,7 +150,7 @@ class Files:
         """Return the location of this name."""
         place = self._locations.get(name)
         if place is None:
-            bit = self.kernel.names.bit(name) if name in self._shared else 0
+            bit = self.kernel.names.bit(name) if self._always or name in self._shared else 0
             place = self._locations[name] = Location(name, bit, folder, path)
         return place
 
@@ -329,6 +330,7 @@ class Files:
 
     def _meet(self, plan: Plan, actor: Actor | None) -> None:
         """Record that an actor, or the checks, touch locations that are not scheduling points yet."""
+        self.kernel.notice(touched=actor is not CHECK)
         for place, write in plan.touched:
             if not place.bit:
                 self._meets(place, actor, write and actor is not CHECK)
