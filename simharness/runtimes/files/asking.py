@@ -9,7 +9,7 @@ from simharness.runtimes.files.state import Files, files_of
 
 _HELPERS = frozenset(
     {"os", "shutil", "genericpath", "posixpath", "ntpath", "pathlib", "pathlib._local", "tempfile", "codecs", "contextlib"}
-    | {f"simharness.runtimes.files.{name}" for name in ("calls", "descriptors", "install", "process", "streams")}
+    | {f"simharness.runtimes.files.{name}" for name in ("calls", "descriptors", "entries", "install", "process", "streams")}
 )
 """Modules that ask on behalf of their callers."""
 _HARNESS = (

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from simharness.engine.kernel import Kernel
-from simharness.runtimes.files import calls, descriptors, locks, opened, process, streams, undo
+from simharness.runtimes.files import calls, descriptors, entries, kinds, locks, opened, process, streams, undo
 from simharness.runtimes.files.asking import asked
 from simharness.runtimes.files.kept import genuine, looking_genuinely
-from simharness.runtimes.files.paths import text_of
+from simharness.runtimes.files.paths import absolute, text_of
 from simharness.runtimes.files.state import FILES, Files, files_of
 from simharness.runtimes.patching import Patches
 
@@ -22,7 +23,7 @@ _LAZY = {name: vars(_Entry)[name] for name in ("stat", "is_dir", "is_file")}
 
 def install(patches: Patches) -> None:
     """Plan the replacements."""
-    made = {**calls.replacements(), **descriptors.replacements(), **process.replacements()}
+    made = {**calls.replacements(), **entries.replacements(), **descriptors.replacements(), **process.replacements()}
     for name, replacement in made.items():
         if name in genuine:
             replacement.__name__ = name
@@ -38,19 +39,32 @@ def install(patches: Patches) -> None:
     for function, replacement in descriptors.locking().items():
         patches.everywhere(function, replacement)
     streams.install(patches)
+    patches.attribute(mmap, "mmap", _Mapped)
+
+
+class _Mapped(mmap.mmap):
+    """A file in memory: what is written there is no step, so the verdict names it."""
+
+    def __new__(cls, *arguments: Any, **options: Any) -> _Mapped:
+        """Map a file, or memory of its own."""
+        files = asked()
+        if files is not None and arguments[:1] != (-1,):
+            files.kernel.learned.leaves_out("files mapped by mmap")
+        return super().__new__(cls, *arguments, **options)
 
 
 def _looking(name: str) -> Callable[..., bool]:
     """Return the replacement of a method of `Path` that asks whether something is there: it reads only entries."""
     own: Any = vars(pathlib.Path)[name]
-    as_function = {"exists": "exists", "is_file": "isfile", "is_dir": "isdir", "is_symlink": "islink"}[name]
-    look = calls.looks(as_function)
 
     def does(self: Any, **options: Any) -> bool:
         files = asked()
-        if files is not None and not options:
-            return look(self)
-        return bool(own(self, **options))
+        text = None if files is None else absolute(files, self)
+        if files is None or text is None:
+            return bool(own(self, **options))
+        calls.looking(files, kinds.LOOK, text, name != "is_symlink" and options.get("follow_symlinks", True))
+        with files.quiet(files.kernel.actor):
+            return bool(own(self, **options))
 
     does.__name__ = name
     return does

@@ -12,8 +12,9 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.files import kinds
 from simharness.runtimes.files.opened import known
+from simharness.runtimes.files.parts import If, OpenFile, Plan
 from simharness.runtimes.files.paths import absolute, find
-from simharness.runtimes.files.state import Files, If, OpenFile, Plan, files_of
+from simharness.runtimes.files.state import Files, files_of
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from simharness.engine.operations import Operation, Resource
 from simharness.runtimes.files.kinds import LOCK, TRY_LOCK, UNLOCK
-from simharness.runtimes.files.state import Files, Inode, Location, OpenFile
-from simharness.runtimes.primitives import me
+from simharness.runtimes.files.parts import Inode, Location, OpenFile
+from simharness.runtimes.files.state import Files
+from simharness.runtimes.primitives import gave_back, me, took
 from simharness.runtimes.refused import refuse
 
 try:
@@ -44,12 +45,11 @@ State = tuple[Any, ...]
 
 
 def _resource(files: Files, inode: Inode, word: str) -> Resource:
-    """Return the locks of a file; a later file of the same name has others, which conflict."""
+    """Return the locks of a file; a later file of the same name has others."""
     resource = inode.locks.get(word)
     if resource is None:
-        kernel, name = files.kernel, f"{word} of {inode.name}"
-        resource = inode.locks[word] = Resource(name, kernel.names.bit(name), (None, ()))
-        kernel.resources[f"{name} {kernel.labels.count(name)}"] = resource
+        name = f"{word} of {inode.name}" + (f" #{inode.number}" if inode.number > 1 else "")
+        resource = inode.locks[word] = files.kernel.resource(name, (None, ()))
     return resource
 
 
@@ -135,12 +135,14 @@ def _take(files: Files, resource: Resource, wanted: Held, waits: bool) -> None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     left = _without(resource.state, wanted.owner, wanted.start, wanted.end)
     kernel.put(resource, _state((*left, wanted)))
+    if kernel.tracing:
+        took(kernel, resource)
 
 
 def _give_back(files: Files, resource: Resource, owner: str, start: int, end: int) -> None:
     if any(held.owner == owner for held in resource.state[1]):
         files.kernel.step(Operation(UNLOCK, resource, writes=resource.bit, detail=resource.name))
-        files.kernel.put(resource, _state(_without(resource.state, owner, start, end)))
+        _drop(files, resource, owner, start, end)
 
 
 def _crash_frees(files: Files, file: OpenFile, resource: Resource) -> None:
@@ -151,6 +153,8 @@ def _crash_frees(files: Files, file: OpenFile, resource: Resource) -> None:
 
 def holds(files: Files, file: OpenFile, last: bool) -> bool:
     """Whether closing a descriptor of an open file gives back a lock; `last`: it has no other."""
+    if not file.inode.locks:
+        return False
     flocks, records = (_resource(files, file.inode, word).state[1] for word in ("flock", "record locks"))
     return (last and any(held.owner == file.name for held in flocks)) or any(held.owner == file.process for held in records)
 
@@ -168,9 +172,11 @@ def closed(files: Files, file: OpenFile, last: bool) -> None:
     _drop(files, _resource(files, file.inode, "record locks"), file.process)
 
 
-def _drop(files: Files, resource: Resource, owner: str) -> None:
+def _drop(files: Files, resource: Resource, owner: str, start: int = 0, end: int = EVERYTHING) -> None:
     if any(held.owner == owner for held in resource.state[1]):
-        files.kernel.put(resource, _state(_without(resource.state, owner)))
+        files.kernel.put(resource, _state(_without(resource.state, owner, start, end)))
+        if files.kernel.tracing:
+            gave_back(files.kernel, resource)
 
 
 def crashed(files: Files, process: str) -> None:

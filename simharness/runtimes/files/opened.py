@@ -9,8 +9,9 @@ import stat
 from simharness.engine.kinds import Kind
 from simharness.runtimes.files import locks, undo
 from simharness.runtimes.files.kinds import CLOSE
+from simharness.runtimes.files.parts import Inode, Location, OpenFile, Plan
 from simharness.runtimes.files.paths import Found
-from simharness.runtimes.files.state import Files, Inode, Location, OpenFile, Plan
+from simharness.runtimes.files.state import Files
 
 _fstat, _close, _dup2, _open, _readlink, _lseek = os.fstat, os.close, os.dup2, os.open, os.readlink, os.lseek
 

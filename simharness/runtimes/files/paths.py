@@ -6,7 +6,8 @@ import os
 import stat
 from typing import Any, NamedTuple
 
-from simharness.runtimes.files.state import Files, Location, status_of
+from simharness.runtimes.files.parts import Location, status_of
+from simharness.runtimes.files.state import Files
 
 MOST_LINKS = 40
 CURRENT, UMASK = "working folder", "umask"

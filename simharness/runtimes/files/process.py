@@ -14,8 +14,9 @@ from simharness.engine.phases import RUNNING
 from simharness.runtimes.files import kinds
 from simharness.runtimes.files.asking import asked
 from simharness.runtimes.files.kept import genuine
+from simharness.runtimes.files.parts import Location, Plan
 from simharness.runtimes.files.paths import CURRENT, UMASK, absolute, find
-from simharness.runtimes.files.state import Files, Location, Plan
+from simharness.runtimes.files.state import Files
 
 _Environ: Any = type(os.environ)
 _METHODS = ("__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__")
@@ -38,12 +39,17 @@ def _changes(files: Files, what: str, key: str, put_back: Callable[[], Any]) -> 
 
 
 def _variable(files: Files, key: Any) -> Location:
-    return files.setting(VARIABLES, "variable ", str(key))
+    return files.setting(VARIABLES, "variable ", os.fsdecode(key) if isinstance(key, bytes) else str(key))
+
+
+def _is_environment(thing: Any) -> bool:
+    """Whether this is `os.environ` or `os.environb`, which have one dictionary."""
+    return thing is os.environ or getattr(thing, "_data", None) is os.environ._data  # type: ignore[attr-defined]  # as both have it
 
 
 def _get(self: Any, key: Any) -> Any:
     files = asked()
-    if files is not None and self is os.environ:
+    if files is not None and _is_environment(self):
         place = _variable(files, key)
         files.turn(kinds.GET, lambda _: Plan([(place, False)]), place.name)
     return _own["__getitem__"](self, key)
@@ -52,7 +58,7 @@ def _get(self: Any, key: Any) -> Any:
 def _changing(name: str) -> Callable[..., None]:
     def does(self: Any, key: Any, *value: Any) -> None:
         files = asked()
-        if files is not None and self is os.environ:
+        if files is not None and _is_environment(self):
             place = _variable(files, key)
             files.turn(kinds.SET, lambda _: Plan([(place, True)]), place.name)
             _changes(files, "os.environ", VARIABLES, _environment())
@@ -84,7 +90,7 @@ def _environment() -> Callable[[], None]:
 def _all(self: Any) -> None:
     """Make the step of a call that reads all variables."""
     files = asked(3)
-    if files is not None and self is os.environ:
+    if files is not None and _is_environment(self):
         _variable(files, "")
         files.turn(kinds.GET, lambda _: Plan(files.listing(VARIABLES, files.kernel.actor)), "variables")
 

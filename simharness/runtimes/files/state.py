@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
@@ -24,6 +24,7 @@ from simharness.engine.kinds import Kind
 from simharness.engine.operations import Operation, Resource
 from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.files.kinds import SharedFile
+from simharness.runtimes.files.parts import Folder, Inode, Location, OpenFile, Plan, status_of
 
 FILES = "files"
 """In a kernel's context: the `Files` of the execution."""
@@ -34,74 +35,6 @@ TEMPORARY = "temporary folder"
 MANY = Actor.__new__(Actor)
 CHECK = Actor.__new__(Actor)
 """These stand for more than one actor, and for the checks."""
-_lstat = os.lstat
-
-
-class Location:
-    """A part of the file system: its bit if it is a scheduling point, else which actor has touched it and whether it was written."""
-
-    __slots__ = ("actor", "bit", "folder", "name", "path", "written")
-
-    def __init__(self, name: str, bit: int, folder: Folder | None = None, path: str = "") -> None:
-        self.name = name
-        self.bit = bit
-        self.folder = folder
-        self.path = path
-        self.actor: Actor | None = None
-        self.written = False
-
-
-class Folder:
-    """The entries of a folder that were touched; `listed`: the actor that has listed it, or MANY."""
-
-    __slots__ = ("entries", "listed", "prefix")
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.entries: dict[str, Location] = {}
-        self.listed: Actor | None = None
-
-
-class Inode:
-    """A file or folder, whatever its names are; `times`: when it was read and written, in nanoseconds, once it has been changed."""
-
-    __slots__ = ("contents", "links", "locks", "name", "times")
-
-    def __init__(self, files: Files, name: str) -> None:
-        self.name = name
-        self.contents = files.location(f"contents of {name}")
-        self.links = files.location(f"links to {name}")
-        self.times: tuple[int, int] | None = None
-        self.locks: dict[str, Resource] = {}
-
-
-class OpenFile:
-    """An open file description: several descriptors may share it."""
-
-    __slots__ = ("descriptors", "inode", "name", "path", "place", "process")
-
-    def __init__(self, inode: Inode, name: str, path: str, place: Location, process: str) -> None:
-        self.inode = inode
-        self.name = name
-        self.path = path
-        self.place = place
-        self.process = process
-        self.descriptors: set[int] = set()
-
-
-class If(NamedTuple):
-    """An entry that a call writes only if it is there, or only if it is not, and what it then writes besides; else it reads the entry."""
-
-    entry: Location
-    present: bool
-    also: Sequence[Location] = ()
-
-
-class Plan(NamedTuple):
-    """What a call touches, as far as that is known: (location, whether it is written)."""
-
-    touched: list[tuple[Location, bool]]
-    decides: If | None = None
 
 
 class Files:
@@ -188,15 +121,19 @@ class Files:
         inode = self.inodes.get(key)
         if inode is None:
             several = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
-            inode = self.inodes[key] = Inode(self, "a file with several names" if several else self.label(path))
+            inode = self.inodes[key] = self._new_inode("a file with several names" if several else self.label(path))
         return inode
 
     def made(self, path: str) -> None:
         """Something was made at a canonical path; its number may have been that of a file that is gone."""
         status = status_of(path)
         if status is not None:
-            self.inodes[status.st_dev, status.st_ino] = inode = Inode(self, self.label(path))
+            self.inodes[status.st_dev, status.st_ino] = inode = self._new_inode(self.label(path))
             self.changed(inode)
+
+    def _new_inode(self, name: str) -> Inode:
+        number = self.kernel.labels.count(f"files called {name}")
+        return Inode(name, number, self.location(f"contents of {name}"), self.location(f"links to {name}"))
 
     def changed(self, inode: Inode) -> None:
         """A file was written now."""
@@ -388,14 +325,6 @@ class Files:
 
 def _not(state: Any) -> bool:
     return not state
-
-
-def status_of(path: str) -> os.stat_result | None:
-    """Return the status of what is at a path, without following it; None if nothing is."""
-    try:
-        return _lstat(path)
-    except (OSError, ValueError):
-        return None
 
 
 def files_of(kernel: Kernel) -> Files:

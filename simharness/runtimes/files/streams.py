@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from simharness.engine.kernel import current
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.files import kinds
@@ -20,13 +21,14 @@ from simharness.runtimes.files.asking import asked
 from simharness.runtimes.files.calls import open_path
 from simharness.runtimes.files.kept import genuine
 from simharness.runtimes.files.opened import closing, known, opened, using
+from simharness.runtimes.files.parts import OpenFile
 from simharness.runtimes.files.paths import absolute
-from simharness.runtimes.files.state import Files, OpenFile
+from simharness.runtimes.files.state import Files
 from simharness.runtimes.patching import Patches
 
 _Raw = _io.FileIO
 _genuine_open = _io.open
-_raw = {name: vars(_Raw)[name] for name in ("read", "readall", "readinto", "write", "seek", "tell", "truncate", "close")}
+_raw = {name: vars(_Raw)[name] for name in ("read", "readall", "readinto", "write", "seek", "tell", "truncate", "close", "_dealloc_warn")}
 _fileno = vars(_Raw)["fileno"]
 _BUFFERED = (_io.BufferedReader, _io.BufferedWriter, _io.BufferedRandom)
 _CALLS = ("read", "read1", "readinto", "readinto1", "readline", "peek", "write", "flush", "seek", "tell", "truncate", "close", "detach")
@@ -187,12 +189,21 @@ def _close(self: Any) -> Any:
     if found is not None:
         if found[0].kernel.dying:
             found[0].open.pop(_fileno(self), None)
+            self._finalizing = False
         else:
             closing(found[0], _fileno(self))
     return _raw["close"](self)
 
 
+def _warn(self: Any, source: Any) -> Any:
+    kernel = current()
+    if kernel is not None and kernel.dying:
+        return None  # the program has not forgotten to close it: its execution is over
+    return _raw["_dealloc_warn"](self, source)
+
+
 _RAW_METHODS = {
+    "_dealloc_warn": _warn,
     "read": _read,
     "readall": _readall,
     "readinto": _readinto,

@@ -13,7 +13,8 @@ import sys
 from dataclasses import dataclass
 
 from simharness.engine.kernel import Kernel
-from simharness.runtimes.files.state import Files, status_of
+from simharness.runtimes.files.parts import status_of
+from simharness.runtimes.files.state import Files
 from simharness.runtimes.refused import refuse
 
 LARGEST = 64 << 20
