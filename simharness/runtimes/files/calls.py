@@ -126,7 +126,7 @@ def virtual_times(files: Files, status: os.stat_result) -> os.stat_result:
     if inode is None or inode.times is None:
         return status
     read, written = inode.times
-    fields = [*status[:7], read // 10**9, written // 10**9, written // 10**9]
+    fields = [status[0], inode.identity if inode.made else status[1], *status[2:7], read // 10**9, written // 10**9, written // 10**9]
     more = {"st_atime": read / 1e9, "st_mtime": written / 1e9, "st_ctime": written / 1e9}
     more |= {"st_atime_ns": read, "st_mtime_ns": written, "st_ctime_ns": written}
     more |= {name: getattr(status, name) for name in ("st_blksize", "st_blocks", "st_rdev") if hasattr(status, name)}

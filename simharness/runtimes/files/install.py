@@ -78,9 +78,11 @@ def _of_entry(name: str, method: Any) -> Callable[..., Any]:
         text = None if files is None else text_of(self.path)
         if files is None or text is None or (name != "stat" and not (follow_symlinks and self.is_symlink())):
             return method(self, follow_symlinks=follow_symlinks)
-        if not text.startswith("/") or name != "stat":
-            return method(self, follow_symlinks=follow_symlinks)
-        return os.stat(text, follow_symlinks=follow_symlinks)
+        if text.startswith("/"):
+            kind = kinds.STAT if name == "stat" else kinds.LOOK
+            calls.looking(files, kind, text, follow_symlinks, inside=name == "stat")
+        result = method(self, follow_symlinks=follow_symlinks)
+        return calls.virtual_times(files, result) if name == "stat" else result
 
     does.__name__ = name
     return does

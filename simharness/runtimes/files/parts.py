@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 from simharness.engine.actors import Actor
 from simharness.engine.operations import Resource
@@ -40,18 +41,25 @@ class Folder:
 class Inode:
     """A file or folder, whatever its names are, the `number`-th that is called so.
 
-    `times`: when it was read and written, in nanoseconds, once it has been changed.
+    `times`: when it was read and written, in nanoseconds, once it has been changed. `made`: the execution has made it, so its real number
+    says nothing.
     """
 
-    __slots__ = ("contents", "links", "locks", "name", "number", "times")
+    __slots__ = ("contents", "links", "locks", "made", "name", "number", "times")
 
     def __init__(self, name: str, number: int, contents: Location, links: Location) -> None:
         self.name = name
         self.number = number
+        self.made = False
         self.contents = contents
         self.links = links
         self.times: tuple[int, int] | None = None
         self.locks: dict[str, Resource] = {}
+
+    @property
+    def identity(self) -> int:
+        """The number by which a status identifies it, which is the same in every execution."""
+        return 1 << 33 | crc32(f"{self.name} {self.number}".encode("utf-8", "surrogatepass"))
 
 
 class OpenFile:

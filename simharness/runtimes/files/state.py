@@ -129,6 +129,7 @@ class Files:
         status = status_of(path)
         if status is not None:
             self.inodes[status.st_dev, status.st_ino] = inode = self._new_inode(self.label(path))
+            inode.made = True
             self.changed(inode)
 
     def _new_inode(self, name: str) -> Inode:
