@@ -69,6 +69,7 @@ GROUPS = {
     "project": ("tests/test_project.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
+    "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),
 }
 MINUTES = 20
 

@@ -715,6 +715,72 @@ def crash_in_place(world):
             assert g.read() in ("old", "new")
 
 
+@broken
+def reading_is_torn(world):
+    path = world.path("f")
+    with open(path, "w") as f:
+        f.write("old!")
+
+    def put():
+        with open(path, "w") as f:
+            f.write("123456789")
+
+    def get():
+        with open(path) as f:
+            assert f.read() in ("old!", "", "123456789")
+
+    world.actor("get", get)
+    world.actor("put", put)
+
+
+@broken
+def listed_before_and_after(world):
+    def look():
+        assert not os.listdir(world.path(""))
+
+    def make():
+        with open(world.path("f"), "w"):
+            pass
+
+    world.path("")
+    world.actor("look", look)
+    world.actor("make", make)
+
+
+@broken
+def link_that_changes(world):
+    for name in ("one", "two"):
+        with open(world.path(name), "w") as f:
+            f.write(name)
+    os.symlink("one", world.path("current"))
+
+    def look():
+        with open(world.path("current")) as f:
+            assert f.read() == "one"
+
+    def switch():
+        os.symlink("two", world.path("new"))
+        os.replace(world.path("new"), world.path("current"))
+
+    world.actor("look", look)
+    world.actor("switch", switch)
+
+
+@broken
+def folder_that_moves(world):
+    os.mkdir(world.path("d"))
+    with open(world.path("d/f"), "w") as f:
+        f.write("text")
+
+    def look():
+        if os.path.exists(world.path("d/f")):
+            with open(world.path("d/f")) as f:
+                assert f.read() == "text"
+
+    world.actor("look", look)
+    world.actor("move", lambda: os.rename(world.path("d"), world.path("e")))
+
+
 @safe
 def private_files(world):
     def f(n):
