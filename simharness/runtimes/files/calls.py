@@ -153,12 +153,12 @@ def _lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
     return status if files is None else virtual_times(files, status)
 
 
-def _fstat(descriptor: int) -> os.stat_result:
+def _fstat(fd: int) -> os.stat_result:
     files = asked()
     if files is None:
-        status: os.stat_result = genuine["fstat"](descriptor)
+        status: os.stat_result = genuine["fstat"](fd)
         return status
-    return _status(files, descriptor)
+    return _status(files, fd)
 
 
 def _status(files: Files, descriptor: int) -> os.stat_result:

@@ -34,12 +34,12 @@ def _on(name: str) -> Callable[..., Any]:
     read, write = name in _READS, name in _WRITES or name in _CHANGES
     kind = kinds.READ if read else kinds.TRUNCATE if name == "ftruncate" else kinds.WRITE if name in _WRITES else kinds.CHANGE
 
-    def does(descriptor: int, *arguments: Any) -> Any:
+    def does(fd: int, *arguments: Any, **options: Any) -> Any:
         files = asked()
-        file = None if files is None else known(files, descriptor)
+        file = None if files is None else known(files, fd)
         if files is not None and file is not None:
             using(files, kind, file, read=read, write=write, moves=name not in _NO_OFFSET)
-        return genuine[name](descriptor, *arguments)
+        return genuine[name](fd, *arguments, **options)
 
     does.__name__ = name
     return does
@@ -71,13 +71,13 @@ def _lseek(descriptor: int, position: int, whence: int, /) -> int:
     return int(genuine["lseek"](descriptor, position, whence))
 
 
-def _close(descriptor: int) -> None:
+def _close(fd: int) -> None:
     files = asked()
     if files is not None and not files.kernel.dying:
-        closing(files, descriptor)
+        closing(files, fd)
     elif files is not None:
-        files.open.pop(descriptor, None)
-    genuine["close"](descriptor)
+        files.open.pop(fd, None)
+    genuine["close"](fd)
 
 
 def _dup(descriptor: int, /) -> int:
@@ -88,13 +88,13 @@ def _dup(descriptor: int, /) -> int:
     return new
 
 
-def _dup2(descriptor: int, new: int, inheritable: bool = True) -> int:
+def _dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     files = asked()
-    if files is not None and descriptor != new:
-        closing(files, new)
-    result = int(genuine["dup2"](descriptor, new, inheritable))
-    if files is not None and descriptor != new:
-        duplicated(files, descriptor, new)
+    if files is not None and fd != fd2:
+        closing(files, fd2)
+    result = int(genuine["dup2"](fd, fd2, inheritable))
+    if files is not None and fd != fd2:
+        duplicated(files, fd, fd2)
     return result
 
 

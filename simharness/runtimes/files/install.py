@@ -6,6 +6,7 @@ import mmap
 import os
 import pathlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from simharness.engine.kernel import Kernel
@@ -28,6 +29,9 @@ def install(patches: Patches) -> None:
         if name in genuine:
             replacement.__name__ = name
             patches.everywhere(genuine[name], replacement)
+            for supported in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
+                if genuine[name] in supported:
+                    patches.change(partial(supported.add, replacement), partial(supported.discard, replacement))
     for name in looking_genuinely:
         patches.everywhere(looking_genuinely[name], calls.looks(name))
     for name in _LOOKS:

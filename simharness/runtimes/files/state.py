@@ -190,9 +190,11 @@ class Files:
         stepped = False
         while True:
             now = plan(seen | written)
+            if stepped:
+                reads, writes, _ = self._masks(now, settled=True)
+                if not reads & ~(seen | written) and not writes & ~written:
+                    break
             reads, writes, maybe = self._masks(now)
-            if stepped and not self._masks(now, settled=True)[0] & ~(seen | written) and not self._masks(now, settled=True)[1] & ~written:
-                break
             if not stepped and not reads | writes | maybe:
                 break
             kernel.step(self._operation(kind, now, reads, writes, detail))
