@@ -87,14 +87,14 @@ def flock(files: Files, file: OpenFile, operation: int) -> None:
     """Do as `fcntl.flock`."""
     resource = _resource(files, file.inode, "flock")
     if operation & fcntl.LOCK_UN:
-        _give_back(files, resource, file.name, 0, EVERYTHING)
+        _give_back(files, resource, file.owner, 0, EVERYTHING)
         return
-    wanted = Held(file.name, me(files.kernel), bool(operation & fcntl.LOCK_EX))
-    mine = next((held for held in resource.state[1] if held.owner == file.name), None)
+    wanted = Held(file.owner, me(files.kernel), bool(operation & fcntl.LOCK_EX))
+    mine = next((held for held in resource.state[1] if held.owner == file.owner), None)
     if mine is not None and mine.exclusive == wanted.exclusive:
         return
     if mine is not None and not _free(wanted)(resource.state):
-        _give_back(files, resource, file.name, 0, EVERYTHING)
+        _give_back(files, resource, file.owner, 0, EVERYTHING)
     _crash_frees(files, file, resource)
     _take(files, resource, wanted, not operation & fcntl.LOCK_NB)
 
@@ -156,7 +156,7 @@ def holds(files: Files, file: OpenFile, last: bool) -> bool:
     if not file.inode.locks:
         return False
     flocks, records = (_resource(files, file.inode, word).state[1] for word in ("flock", "record locks"))
-    return (last and any(held.owner == file.name for held in flocks)) or any(held.owner == file.process for held in records)
+    return (last and any(held.owner == file.owner for held in flocks)) or any(held.owner == file.process for held in records)
 
 
 def places(files: Files, file: OpenFile) -> list[Location]:
@@ -168,7 +168,7 @@ def places(files: Files, file: OpenFile) -> list[Location]:
 def closed(files: Files, file: OpenFile, last: bool) -> None:
     """A descriptor of an open file is closed: the process gives back its record locks, the last descriptor also the flock."""
     if last:
-        _drop(files, _resource(files, file.inode, "flock"), file.name)
+        _drop(files, _resource(files, file.inode, "flock"), file.owner)
     _drop(files, _resource(files, file.inode, "record locks"), file.process)
 
 

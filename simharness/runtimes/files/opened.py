@@ -24,9 +24,9 @@ def opened(files: Files, descriptor: int, path: str) -> OpenFile | None:
     return _register(files, descriptor, path, files.inode(path, status))
 
 
-def _register(files: Files, descriptor: int, path: str, inode: Inode) -> OpenFile:
+def _register(files: Files, descriptor: int, path: str, inode: Inode, name: str = "") -> OpenFile:
     kernel = files.kernel
-    name = kernel.new_name(f"open {inode.name}")
+    name = name or kernel.new_name(f"open {inode.name}")
     process = kernel.actor.process if kernel.actor is not None else "main"
     file = OpenFile(inode, name, path, files.location(f"offset of {name}"), process)
     file.descriptors.add(descriptor)
@@ -53,8 +53,10 @@ def known(files: Files, descriptor: int) -> OpenFile | None:
             _lseek(descriptor, offset, os.SEEK_SET)
 
     files.when_over.append(put_back)
-    file = _register(files, descriptor, path, files.inode(path, status))
-    file.process = "main"
+    inode = files.inode(path, status)
+    # Which actor uses it first depends on the schedule, so all that were open before have one name.
+    file = _register(files, descriptor, path, inode, f"{inode.name}, opened before")
+    file.process, file.owner = "main", f"{file.name} #{files.kernel.labels.count(file.name)}"
     files.lasting.add(descriptor)
     return file
 

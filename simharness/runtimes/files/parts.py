@@ -63,13 +63,13 @@ class Inode:
 
 
 class OpenFile:
-    """An open file description: several descriptors may share it."""
+    """An open file description: several descriptors may share it; `owner`: of its locks."""
 
-    __slots__ = ("descriptors", "inode", "name", "path", "place", "process")
+    __slots__ = ("descriptors", "inode", "name", "owner", "path", "place", "process")
 
     def __init__(self, inode: Inode, name: str, path: str, place: Location, process: str) -> None:
         self.inode = inode
-        self.name = name
+        self.name = self.owner = name
         self.path = path
         self.place = place
         self.process = process

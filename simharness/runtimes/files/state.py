@@ -13,6 +13,7 @@ it; that is the state of its resource.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.files.kinds import SharedFile
 from simharness.runtimes.files.parts import Folder, Inode, Location, OpenFile, Plan, status_of
 
+_SESSION = re.compile(r"^.*/pytest-of-[^/]+/pytest-\d+/")
+"""The folder of one session of pytest, which has another number each time."""
 FILES = "files"
 """In a kernel's context: the `Files` of the execution."""
 REPORTS = "reports of files"
@@ -77,7 +80,7 @@ class Files:
                 return word.rstrip("/") or "the world's folder"
             if path.startswith(root + os.sep):
                 return word + path[len(root) + 1 :]
-        return path
+        return _SESSION.sub("pytest/", path)
 
     def location(self, name: str, folder: Folder | None = None, path: str = "") -> Location:
         """Return the location of this name."""
