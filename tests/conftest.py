@@ -49,6 +49,8 @@ SHORT = {
     "test_the_upstream_test_fails_on_the_late_contender_under_a_lease_and_is_verified_when_fenced": 2,
     "test_random_programs_have_the_outcomes_of_every_place_at_which_the_handler_can_stand": 2,
     "test_faults_strike_alike_whether_databases_are_kept_or_not": 3,
+    "test_a_small_cell_comes_out_as_its_author_expects_and_its_counterexample_replays": 4,
+    "test_a_cell_of_three_contenders_comes_out_as_its_author_expects_and_its_counterexample_replays": 4,
     "test_a_wrong_question_about_an_incident_ends_in_one_line_and_status_2": 3,
 }
 """Of the cases of these tests the short run takes one in so many."""
