@@ -782,6 +782,52 @@ def folder_that_moves(world):
 
 
 @safe
+def waiting_for_a_file(world):
+    path = world.path("ready")
+
+    def make():
+        with open(f"{path}.new", "w") as f:
+            f.write("x")
+        os.rename(f"{path}.new", path)
+
+    def use():
+        while not os.path.exists(path):
+            time.sleep(0.1)
+        with open(path) as f:
+            assert f.read() == "x"
+
+    world.actor("make", make)
+    world.actor("use", use)
+
+
+@safe
+def trying_to_lock_until_it_is_free(world):
+    path = world.path("l")
+    inside = world.shared(0, "inside")
+    with open(path, "w"):
+        pass
+
+    def work():
+        descriptor = os.open(path, os.O_RDWR)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.1)
+        inside.add(1)
+        inside.add(-1)
+        os.close(descriptor)
+
+    world.actor("a", work)
+    world.actor("b", work)
+
+    @world.always
+    def one():
+        assert inside.get() <= 1
+
+
+@safe
 def private_files(world):
     def f(n):
         for i in range(5):
