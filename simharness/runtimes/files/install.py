@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from simharness.engine.kernel import Kernel
+from simharness.engine.kernel import Kernel, current
 from simharness.runtimes.files import calls, descriptors, entries, kinds, locks, opened, process, streams, undo
 from simharness.runtimes.files.asking import asked
 from simharness.runtimes.files.kept import genuine, looking_genuinely
@@ -94,11 +94,12 @@ def _of_entry(name: str, method: Any) -> Callable[..., Any]:
 
 def begin(kernel: Kernel) -> None:
     """An execution begins: have crashes close the files of a process."""
-    kernel.movers.when_crashed.append(lambda dead: _crash(kernel, dead))
+    kernel.movers.when_crashed.append(_crash)
 
 
-def _crash(kernel: Kernel, dead: str) -> None:
-    files: Files | None = kernel.context.get(FILES)
+def _crash(dead: str) -> None:
+    kernel = current()
+    files: Files | None = None if kernel is None else kernel.context.get(FILES)
     if files is not None:
         locks.crashed(files, dead)
 
