@@ -99,6 +99,15 @@ class Scenario:
         """The first line of the function's docstring; empty if it has none."""
         return next(iter((self.__doc__ or "").strip().splitlines()), "")
 
+    @property
+    def optional(self) -> list[str]:
+        """The parameters of the function that have a default and are not in the matrix."""
+        try:
+            parameters = inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError):
+            return []
+        return [one.name for one in parameters if one.default is not one.empty and one.name not in {*self.matrix, "faults"}]
+
     def cases(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the parameters of each case of the matrix; `faults`, if given, replaces the matrix's fault models."""
         matrix = self.matrix if faults is None else {**self.matrix, "faults": [faults]}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from simharness.authoring.scenario import Scenario
 from simharness.cli.exits import number, put
 from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
-from simharness.exploring.jobs import jobs_of
+from simharness.exploring.jobs import Job, jobs_of
 from simharness.incident import database, writing
 from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, answer
 from simharness.incident.findings import NearMiss
@@ -78,7 +78,7 @@ def incident(  # typer makes an option of each
     files.check_writable(("--pytest", pytest), ("--json", json), ("--html", html), inputs=inputs)
     model, skew, max_seconds = Faults.of(faults), number(skew), number(max_seconds)
     with watched_import():
-        jobs = jobs_of([scenario], parameter or [])
+        jobs = jobs_of([scenario], parameter or [], beyond_the_matrix=True)
     if len({job.scenario.name for job in jobs}) > 1:
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
@@ -87,7 +87,8 @@ def incident(  # typer makes an option of each
     wanted = None if db is None else database.wanted(db, described, _first_session(selected), reading.notes, max_seconds)
     _print_lines(reading, selected, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
-    cases = list({repr(case): case for case in ({k: v for k, v in job.parameters.items() if k != "faults"} for job in jobs)}.values())
+    determined = dict(described.parameters(selected.lines)) if described.parameters is not None else {}
+    cases = _cases(jobs, determined)
     answers = []
     for case in cases:
         answers.append(
@@ -114,6 +115,12 @@ def _write(incident: Incident, reading: Reading, scenario: Scenario, answers: Se
         made.append((html, writing.as_page(incident, scenario.log, scenario, best), "--html"))
     for written in made:
         files.write(*written)
+
+
+def _cases(jobs: Sequence[Job], determined: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the different cases of the jobs, apart from faults, with the parameters that the log determines and nobody has given."""
+    cases = ({name: value for name, value in {**determined, **job.parameters}.items() if name != "faults"} for job in jobs)
+    return list({repr(sorted(case.items(), key=str)): case for case in cases}.values())
 
 
 def _first_session(incident: Incident) -> str:

@@ -107,13 +107,13 @@ class Gate:
         template, fields = matched
         part = self._part()
         resource = self.resources[part]
-        equal = {name: fields[name] for name in self._log.equal if name in fields}
+        equal = [(name, fields[name]) for name in self._log.equal if name in fields]
         candidates = [
             (index, self._identities(line, record, fields))
             for index, line in enumerate(self._lines)
             if self._parts[part] >> index & 1
-            and line.template is template
-            and all(line.fields[name] == value for name, value in equal.items())
+            and line.event == template.event
+            and all(line.fields.get(name, value) == value for name, value in equal)
         ]
         taken = self._pass(message, record.name, part, candidates)
         if taken is None:
@@ -174,7 +174,7 @@ class Gate:
     def _identities(self, line: Line, record: logging.LogRecord, fields: Mapping[str, str]) -> list[Identity]:
         """Return the ids to unify if the record is taken for that line."""
         ids = self._log.ids
-        pairs = [(ids[name], line.fields[name], value) for name, value in fields.items() if name in ids]
+        pairs = [(ids[name], line.fields[name], value) for name, value in fields.items() if name in ids and name in line.fields]
         life = f"{record.process}{self._lives(record)}"
         if line.process:
             pairs.append((PROCESS, line.process, life))
