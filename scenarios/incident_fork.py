@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import simharness
 from hermes_state import PROTOCOLS, Agent, Gateway, SessionDB, SessionEntry
@@ -39,17 +40,18 @@ class Release:
 
     retries: int = 0
     """How often a turn that is still too long tries to compress again, before the model is asked."""
-    review_compresses: tuple[bool, ...] = (True,)
-    """Whether a review of a long session compresses it; both where that depends on how much of the history it is given."""
+    reviews: tuple[str, ...] = ("stores",)
+    """What a review does: it stores its messages and compresses like every turn, or it only answers; both where that depends on how much
+    of the history it is given."""
 
 
 RELEASES = {
     "reference": Release(),
-    "0.15.2": Release(review_compresses=(False, True)),
-    "0.16.0": Release(review_compresses=(False, True)),
-    "0.17.0": Release(review_compresses=(False,)),
-    "0.18.2": Release(retries=3, review_compresses=(False,)),
-    "0.19.0": Release(retries=3, review_compresses=(False,)),
+    "0.15.2": Release(reviews=("answers", "stores")),
+    "0.16.0": Release(reviews=("answers", "stores")),
+    "0.17.0": Release(reviews=("answers",)),
+    "0.18.2": Release(retries=3, reviews=("answers",)),
+    "0.19.0": Release(retries=3, reviews=("answers",)),
 }
 
 
@@ -106,6 +108,20 @@ def agent_for(db, session_id, answer, release):
     return agent
 
 
+def only_answer(agent, text):
+    """A turn that asks the model, and stores nothing."""
+    turn_log.info(
+        "conversation turn: session=%s model=%s provider=%s platform=%s history=%d msg=%r",
+        agent.session_id,
+        agent.model,
+        agent.provider,
+        agent.platform,
+        len(HISTORY),
+        text,
+    )
+    turn_log.info("Turn ended: reason=%s response_len=%d session=%s", "text_response", len(agent.respond([])), agent.session_id)
+
+
 def check(world, db):
     """Make the two properties invariants of the world; `db` returns the store to query."""
 
@@ -138,16 +154,15 @@ def turns(world, protocol, release="reference"):
     def answered(text):
         gateway_log.info("response ready: platform=%s chat=%s response=%d chars", "discord", CHAT_ID, len(text))
 
-    def review_compresses():
-        known = released.review_compresses
-        return known[0] if len(known) == 1 else world.choose(known, "whether the review is long enough to be compressed")
+    def review():
+        agent = here.agent.fork_review()
+        kinds = released.reviews if agent.session_id == PARENT else released.reviews[:1]
+        kind = kinds[0] if len(kinds) == 1 else world.choose(kinds, "what the review does")
+        return agent.run_turn if kind == "stores" else partial(only_answer, agent)
 
     def message():
         answered(gateway.handle_message(CHAT, "please finish the migration and run the build"))
-        review = here.agent.fork_review()
-        if review.session_id == PARENT and not review_compresses():
-            review.threshold_tokens = None
-        threading.Thread(target=review.run_turn, args=("Review the conversation above",), name="bg-review").start()
+        threading.Thread(target=review(), args=("Review the conversation above",), name="bg-review").start()
 
     def process_event():
         answered(gateway.handle_process_completed(CHAT, "proc_7d1e02c94a1b"))

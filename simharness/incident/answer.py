@@ -5,7 +5,7 @@
 - *impossible under this code*: the search was exhausted, and no execution logs them all.
 - *undecided within the budget*: the search was not exhausted.
 
-With faults there are many orderings, so those without preemptions are searched first; a harmful one among them ends the search.
+`course.py` says in which order what is searched; a harmful ordering ends it where the space is large.
 
 Each conclusion holds within the bounds that are printed with it: the faults and missing lines that were allowed, the skew, the scenario.
 """
@@ -13,7 +13,7 @@ Each conclusion holds within the bounds that are printed with it: the faults and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -21,9 +21,10 @@ from typing import Any
 from simharness.authoring.scenario import Scenario
 from simharness.engine.clock import SECOND
 from simharness.engine.faults import Faults
+from simharness.incident.course import Course
 from simharness.incident.database import Wanted
 from simharness.incident.findings import Evidence, Found, Level, NearMiss
-from simharness.incident.matching import Search, levels
+from simharness.incident.matching import Search
 from simharness.incident.timeline import Incident
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
@@ -44,9 +45,6 @@ class Conclusion(StrEnum):
 
 MOST_FOR_SKEW = 1_000
 """The number of executions for each skew that is tried."""
-QUICK = "only schedules without preemptions were searched"
-MOST_FOR_QUICK = 60.0
-"""Seconds for searching these when no limit is given."""
 EXIT_STATUS = {Conclusion.REPRODUCED: 0, Conclusion.HARMLESS: 1, Conclusion.IMPOSSIBLE: 1, Conclusion.UNDECIDED: 3}
 
 
@@ -121,19 +119,9 @@ def answer(
     """
     began = _monotonic()
     case = {name: value for name, value in parameters.items() if name != "faults"}
-    searched: list[Found] = []
-    for level in levels(allowed.faults, allowed.missing):
-        if level.faults is not None:
-            quick = Search(scenario, case, _quick(_left(allowed.settings, began, searched)), incident, level, wanted).find()
-            searched.append(quick)
-            if quick.harmful:
-                quick.gave_up = quick.gave_up or QUICK
-                break
-        full = Search(scenario, case, _left(allowed.settings, began, searched), incident, level, wanted).find()
-        searched.append(full)
-        if full.fits or full.gave_up:
-            break
-    last = searched[-1]
+    course = Course(scenario, case, incident, wanted, allowed.settings, began)
+    last = course.run(allowed.faults, allowed.missing)
+    searched = course.searched
     nearest = max((search.nearest for search in searched if search.nearest is not None), key=lambda miss: miss.consumed, default=None)
     made = Answer(
         scenario.name,
@@ -143,7 +131,7 @@ def answer(
         last.level,
         len(last.fits),
         len(last.harmful),
-        sum(search.executions for search in searched),
+        course.executions,
         _monotonic() - began,
         allowed.words,
         nearest,
@@ -153,7 +141,7 @@ def answer(
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
     if made.conclusion is Conclusion.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
-        return replace(made, least_skew=_least_skew(scenario, case, _left(allowed.settings, began, searched), with_skew, incident))
+        return replace(made, least_skew=_least_skew(scenario, case, course.left(), with_skew, incident))
     return made
 
 
@@ -163,22 +151,6 @@ def _conclusion(search: Found) -> Conclusion:
     if search.gave_up:
         return Conclusion.UNDECIDED
     return Conclusion.HARMLESS if search.fits else Conclusion.IMPOSSIBLE
-
-
-def _left(settings: Settings, began: float, searched: Sequence[Found]) -> Settings:
-    """Return the settings with what is left of their limits."""
-    most, seconds = settings.max_executions, settings.max_seconds
-    if most is not None:
-        most = max(1, most - sum(search.executions for search in searched))
-    if seconds is not None:
-        seconds = max(0.0, seconds - (_monotonic() - began))
-    return replace(settings, max_executions=most, max_seconds=seconds)
-
-
-def _quick(settings: Settings) -> Settings:
-    """Return settings for searching first where an explanation is likely: only faults interrupt an actor."""
-    seconds = MOST_FOR_QUICK if settings.max_seconds is None else settings.max_seconds / 2
-    return replace(settings, preemptions=0, max_seconds=seconds)
 
 
 def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: Settings) -> str:

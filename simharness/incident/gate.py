@@ -47,13 +47,14 @@ class State(NamedTuple):
 
 
 class LogLine(Operation):
-    """The step of a log line; `message` is what it logs."""
+    """The step of a log line; `message` is what it logs, `event` what that means."""
 
-    __slots__ = ("message",)
+    __slots__ = ("event", "message")
 
-    def __init__(self, message: str, *arguments: Any, **options: Any) -> None:
+    def __init__(self, message: str, *arguments: Any, event: str = "", **options: Any) -> None:
         super().__init__(LOG, *arguments, **options)
         self.message = message
+        self.event = event
 
 
 class Gate:
@@ -64,6 +65,9 @@ class Gate:
 
     Args:
         missing: how many lines the execution may log that the incident lacks.
+
+    Attributes:
+        said: the events that each actor has been about to log, in any execution so far.
     """
 
     def __init__(self, kernel: Kernel, incident: Incident, log: Log, missing: int) -> None:
@@ -71,8 +75,10 @@ class Gate:
         self._log = log
         self._lines, self._before = incident.lines, incident.before
         self._missing = missing
+        self.said: dict[str, set[str]] = {}
         self._parts = parts(incident)
         self.complete = (1 << len(incident.lines)) - 1
+        self._expected = -1, frozenset[str]()
 
     @property
     def resources(self) -> list[Resource]:
@@ -105,6 +111,8 @@ class Gate:
             kernel.step(LogLine(message, detail=record.name))
             return
         template, fields = matched
+        assert kernel.actor is not None
+        self.said.setdefault(kernel.actor.name, set()).add(template.event)
         part = self._part()
         resource = self.resources[part]
         equal = [(name, fields[name]) for name in self._log.equal if name in fields]
@@ -115,7 +123,7 @@ class Gate:
             and line.event == template.event
             and all(line.fields.get(name, value) == value for name, value in equal)
         ]
-        taken = self._pass(message, record.name, part, candidates)
+        taken = self._pass(message, record.name, part, candidates, template.event)
         if taken is None:
             kernel.step(Operation(ASSUME, kernel.resource("assume", False), enabled=bool))
         elif taken != resource.state:
@@ -130,7 +138,17 @@ class Gate:
                 LogLine(message, ended, reads=ended.bit, enabled=lambda consumed: bool(consumed == self.complete), detail=record.name)
             )
 
-    def _pass(self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> State | None:
+    def expected(self) -> frozenset[str]:
+        """The events of the lines that the incident has next."""
+        done = self.consumed
+        if done != self._expected[0]:
+            lines = (line for index, line in enumerate(self._lines) if not done >> index & 1 and not self._before[index] & ~done)
+            self._expected = done, frozenset(line.event for line in lines)
+        return self._expected[1]
+
+    def _pass(
+        self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]], event: str
+    ) -> State | None:
         """Make the step of a line that may match a candidate; return the state that it leads to, or None if no candidate matches."""
         resource, known = self.resources[part], dict[State, list[State]]()
 
@@ -150,6 +168,7 @@ class Gate:
                 writes_when=lambda state: len(ways(state)) > 1 or state.consumed != self._parts[part],
                 options=max(1, most),
                 detail=logger,
+                event=event,
                 also=self._ended.bit if last and len(self._parts) > 1 else 0,
             )
         )
