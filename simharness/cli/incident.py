@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -20,10 +21,11 @@ from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
 from simharness.exploring.jobs import Job, jobs_of
 from simharness.incident import database, writing
-from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, answer
+from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, Conclusion, answer
 from simharness.incident.findings import NearMiss
 from simharness.incident.formats import Reading, Window, read, unknown
 from simharness.incident.gate import PROCESS, THREAD
+from simharness.incident.near import near_lines
 from simharness.incident.templates import Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
 from simharness.report import files
@@ -84,6 +86,7 @@ def incident(  # typer makes an option of each
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone, Window(since, until), max_seconds)
     selected = incident_of(reading.lines, described, skew, session or ())
+    selected = replace(selected, near=near_lines(reading.lines, described, selected.sessions))
     wanted = None if db is None else database.wanted(db, described, _first_session(selected), reading.notes, max_seconds)
     _print_lines(reading, selected, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
@@ -143,7 +146,7 @@ def _print_lines(reading: Reading, incident: Incident, log: Log, unknown_lines: 
     for count, description in (
         (len(incident.foreign), "match a template and belong to other sessions"),
         (len(incident.unclear), "match a template and belong to no known session: they are free"),
-        (incident.doubled, "were dropped: another log has them as well"),
+        (incident.doubled, "were dropped: another log, or another handler of the same one, has them as well"),
         (loggers, "come from loggers that no template names: they are free"),
         (len(others) - loggers, "match no template of their logger: they are free"),
         (reading.unread, "are not records"),
@@ -152,6 +155,7 @@ def _print_lines(reading: Reading, incident: Incident, log: Log, unknown_lines: 
             put(f"  {count:,} {description}")
     for note in reading.notes:
         put(f"  note: {note}")
+    _print_near(incident)
     if unknown_lines:
         put()
         put("lines that no template matches:")
@@ -170,6 +174,16 @@ def _print_lines(reading: Reading, incident: Incident, log: Log, unknown_lines: 
         put(f"{'* the signature' if incident.marked else 'without the signature'} of a {log.signature.__name__}: {doc}")
 
 
+def _print_near(incident: Incident) -> None:
+    """Print the lines that may belong to the incident though no template matches them."""
+    if incident.near:
+        put(f"  {len(incident.near):,} near misses: no template matches, and they may belong to the incident (see Log.free)")
+    for near in incident.near[:LISTED]:
+        put(f"    {near.line.place.rpartition('/')[2]}: {shortened(near.line.logger)}: {near.line.message}", _width())
+        template = "" if near.template is None else f" «{near.template.message}» of {', '.join(near.template.loggers)}:"
+        put(f"      nearest:{template} {near.why}" if template else f"      {near.why}", _width())
+
+
 def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool) -> None:
     case = " ".join(f"{name}={value}" for name, value in result.parameters.items())
     put()
@@ -177,6 +191,11 @@ def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool
     put(f"  searched {result.executions:,} executions in {result.seconds:.1f} s; {result.allowed}")
     if result.gave_up:
         put(f"  not exhausted: {result.gave_up}")
+    if result.conclusion is Conclusion.NO_FIT:
+        put("  no execution logs these lines, but the near misses above may be lines that a template should match: see `Log.templates`")
+    if result.conclusion is Conclusion.UP_TO_LAST:
+        least = "at least " if result.gave_up else ""
+        put(f"  what follows the last line would be harmful in {result.harmful:,} of {least}{result.orderings:,} orderings; --db settles it")
     evidence = result.evidence
     if evidence is None:
         for text in _why_not(result, incident):
@@ -213,6 +232,8 @@ def _why_not(result: Answer, incident: Incident) -> list[str]:
     if miss is None:
         return []
     reasons = []
+    if result.least_skew is not None:
+        reasons.append(f"it is possible if clocks differ by {result.least_skew:g} s: try --skew {result.least_skew:g}")
     if miss.line is not None:
         at = f"{miss.line.place.rpartition('/')[2]}: {miss.line.event}: {shortened(miss.line.message, LONGEST)}"
         reasons.append(
@@ -222,8 +243,6 @@ def _why_not(result: Answer, incident: Incident) -> list[str]:
         reasons.append(_instead(miss))
     else:
         reasons.append(f"some executions log all {len(incident.lines)} lines, and none of them leaves the database as it was: {miss.rows}")
-    if result.least_skew is not None:
-        reasons.append(f"it is possible if clocks differ by {result.least_skew:g} s: try --skew {result.least_skew:g}")
     return reasons
 
 

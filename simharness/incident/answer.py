@@ -1,9 +1,13 @@
-"""The answer to "what happened here": one of four conclusions for each case of a scenario, and what it rests on.
+"""The answer to "what happened here": one of six conclusions for each case of a scenario, and what it rests on.
 
 - *reproduced*: some executions log every line of the incident, and fail.
+- *reproduced up to the last line*: some executions log every line and fail, but these log more after the incident's last line, and neither
+  the log's signature nor the database shows that the harm was done by then.
 - *consistent but harmless*: some executions log every line of it, and none of these fails.
 - *impossible under this code*: the search was exhausted, and no execution logs them all.
 - *undecided within the budget*: the search was not exhausted.
+- *undecided: the templates do not fit*: no execution logs them all, but there are lines that resemble a template or name the incident's
+  ids, and that none of the templates matches.
 
 `course.py` says in which order what is searched; a harmful ordering ends it where the space is large.
 
@@ -38,14 +42,23 @@ class Conclusion(StrEnum):
     """The result of the search, in the words that are printed."""
 
     REPRODUCED = "reproduced"
+    UP_TO_LAST = "reproduced up to the last line"
     HARMLESS = "consistent but harmless"
     IMPOSSIBLE = "impossible under this code"
     UNDECIDED = "undecided within the budget"
+    NO_FIT = "undecided: the templates do not fit"
 
 
 MOST_FOR_SKEW = 1_000
 """The number of executions for each skew that is tried."""
-EXIT_STATUS = {Conclusion.REPRODUCED: 0, Conclusion.HARMLESS: 1, Conclusion.IMPOSSIBLE: 1, Conclusion.UNDECIDED: 3}
+EXIT_STATUS = {
+    Conclusion.REPRODUCED: 0,
+    Conclusion.UP_TO_LAST: 3,
+    Conclusion.HARMLESS: 1,
+    Conclusion.IMPOSSIBLE: 1,
+    Conclusion.UNDECIDED: 3,
+    Conclusion.NO_FIT: 3,
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,7 @@ def answer(
         scenario.name,
         scenario.address,
         case,
-        _conclusion(last),
+        _conclusion(last, incident, wanted),
         last.level,
         len(last.fits),
         len(last.harmful),
@@ -140,17 +153,20 @@ def answer(
     )
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
-    if made.conclusion is Conclusion.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
+    if made.conclusion in (Conclusion.IMPOSSIBLE, Conclusion.NO_FIT) and with_skew is not None and nearest is not None and nearest.line is not None:
         return replace(made, least_skew=_least_skew(scenario, case, course.left(), with_skew, incident))
     return made
 
 
-def _conclusion(search: Found) -> Conclusion:
+def _conclusion(search: Found, incident: Incident, wanted: Wanted | None) -> Conclusion:
     if search.harmful:
-        return Conclusion.REPRODUCED
+        shown = incident.marked or (wanted is not None and any(rows is not None for rows in wanted.answers))
+        return Conclusion.UP_TO_LAST if search.only_beyond and not shown else Conclusion.REPRODUCED
     if search.gave_up:
         return Conclusion.UNDECIDED
-    return Conclusion.HARMLESS if search.fits else Conclusion.IMPOSSIBLE
+    if search.fits:
+        return Conclusion.HARMLESS
+    return Conclusion.NO_FIT if incident.near else Conclusion.IMPOSSIBLE
 
 
 def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: Settings) -> str:

@@ -22,10 +22,10 @@ from simharness.settings import Settings
 
 _monotonic = time.monotonic
 
-PROBE = 300
+PROBE = 200
 """Executions without one that fits, after which draws follow."""
-DRAWS = (150, 300, 600)
-"""How many executions are drawn at each level in turn; `DRAWS[-1]` where faults strike and fewer faults are ruled out."""
+DRAWS = (100, 250, 500)
+"""How many executions are drawn at each level in turn; at the first level only so many as in the first turn, if there are others."""
 QUICK = "only schedules without preemptions were searched"
 DRAWN = "found by drawing executions that follow the log"
 FEWER = f"{DRAWN}; fewer faults, or fewer missing lines, were not searched to the end"
@@ -91,7 +91,7 @@ class Course:
     def _draw(self, todo: Sequence[Level]) -> Found | None:
         """Draw executions of these levels in turn; return what was found if one of them is harmful."""
         for number, draws in enumerate(DRAWS):
-            for level in todo:
+            for level in todo[1:] if number and len(todo) > 1 else todo:
                 settings = self.left()
                 if self.over:
                     return None

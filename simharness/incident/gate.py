@@ -18,6 +18,8 @@ from simharness.runtimes.logs import LOG
 RESOURCE = "the incident's log"
 PROCESS, THREAD = "a process", "a thread"
 """Kinds of ids that come from the line format."""
+BEYOND = "beyond the incident's log"
+"""In a kernel's context, if the execution logs lines that match a template after the incident's last line."""
 DROPPED = "dropped log lines"
 """In a kernel's context: the indices of steps that only showed that a line comes after the end of its part; not steps of the code."""
 PICK = Kind(ALONE, "pick")
@@ -131,12 +133,14 @@ class Gate:
             if taken.consumed == self._parts[part]:
                 ended = self._ended
                 kernel.put(ended, ended.state | taken.consumed)
-        elif len(self._parts) > 1:
-            kernel.context.setdefault(DROPPED, set()).add(kernel.record.n - 1)
-            ended = self._ended
-            kernel.step(
-                LogLine(message, ended, reads=ended.bit, enabled=lambda consumed: bool(consumed == self.complete), detail=record.name)
-            )
+        else:
+            kernel.context[BEYOND] = True
+            if len(self._parts) > 1:
+                kernel.context.setdefault(DROPPED, set()).add(kernel.record.n - 1)
+                ended = self._ended
+                kernel.step(
+                    LogLine(message, ended, reads=ended.bit, enabled=lambda consumed: bool(consumed == self.complete), detail=record.name)
+                )
 
     def expected(self) -> frozenset[str]:
         """The events of the lines that the incident has next."""

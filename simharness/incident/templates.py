@@ -41,7 +41,7 @@ class Template:
 
         Each text is taken where it occurs first, the last one at the end: if any places fit, these do. It is linear in the message.
         """
-        first, *texts = self._texts
+        first, *texts = self.texts
         if not message.startswith(first):
             return None
         fields: dict[str, str] = {}
@@ -61,7 +61,8 @@ class Template:
         return (self.logger,) if isinstance(self.logger, str) else tuple(self.logger)
 
     @cached_property
-    def _texts(self) -> list[str]:
+    def texts(self) -> list[str]:
+        """The texts before, between and after the fields."""
         return _FIELD.split(self.message)[::2]
 
     @cached_property

@@ -58,6 +58,16 @@ def document(incident: Incident, reading: Reading, answers: Sequence[Answer]) ->
             "span": incident.span,
             "foreign": len(incident.foreign),
             "unclear": len(incident.unclear),
+            "near": [
+                {
+                    "place": near.line.place,
+                    "logger": near.line.logger,
+                    "message": near.line.message,
+                    "template": None if near.template is None else near.template.message,
+                    "why": near.why,
+                }
+                for near in incident.near
+            ],
             "lines": [
                 {
                     "place": line.place,
