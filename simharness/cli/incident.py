@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -20,13 +21,14 @@ from simharness.cli.exits import number, put
 from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
 from simharness.exploring.jobs import Job, jobs_of
-from simharness.incident import database, writing
+from simharness.incident import database, writing, zones
 from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, Conclusion, answer
+from simharness.incident.database import Wanted
 from simharness.incident.findings import NearMiss
 from simharness.incident.formats import Reading, Window, read, unknown
 from simharness.incident.gate import PROCESS, THREAD
 from simharness.incident.near import near_lines
-from simharness.incident.templates import Log, log_of
+from simharness.incident.templates import Line, Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
 from simharness.report import files
 from simharness.report.json_report import as_text
@@ -63,7 +65,10 @@ def incident(  # typer makes an option of each
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Format of text lines, as for logging.Formatter; default: the scenario's.")
     ] = None,
-    zone: Annotated[str, typer.Option(help="Time zone of times without one: UTC, +02:00, Europe/Berlin.")] = "UTC",
+    zone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."),
+    ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines from this time on, written as in the log.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
     unknown_lines: Annotated[bool, typer.Option("--unknown", help="List the lines that no template matches.")] = False,
@@ -84,31 +89,69 @@ def incident(  # typer makes an option of each
     if len({job.scenario.name for job in jobs}) > 1:
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
-    reading = read(logs, described, format, zone, Window(since, until), max_seconds)
+    reading = read(logs, described, format, zone or [], Window(since, until), max_seconds)
     selected = incident_of(reading.lines, described, skew, session or ())
     selected = replace(selected, near=near_lines(reading.lines, described, selected.sessions))
     wanted = None if db is None else database.wanted(db, described, _first_session(selected), reading.notes, max_seconds)
+    if by := zones.shifts(selected.lines):
+        reading.notes.insert(0, f"perhaps {zones.in_words(by)}")
     _print_lines(reading, selected, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
     determined = dict(described.parameters(selected.lines)) if described.parameters is not None else {}
     cases = _cases(jobs, determined)
     answers = []
     for case in cases:
-        answers.append(
-            answer(
-                jobs[0].scenario, case, selected, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session or ())
-            )
-        )
-        _print_answer(answers[-1], selected, full or len(cases) == 1, full)
-    _write(selected, reading, jobs[0].scenario, answers, json, pytest, html)
-    statuses = {EXIT_STATUS[result.conclusion] for result in answers}
+        question = _Question(jobs[0].scenario, case, allowed, wanted, reading.lines, skew, session or ())
+        answers.append(question.answered(selected))
+        _print_answer(*answers[-1], full or len(cases) == 1, full)
+    _write(reading, jobs[0].scenario, answers, json, pytest, html)
+    statuses = {EXIT_STATUS[result.conclusion] for result, _ in answers}
     return 0 if 0 in statuses else max(statuses)
 
 
-def _write(incident: Incident, reading: Reading, scenario: Scenario, answers: Sequence[Answer], *paths: str | None) -> None:
+@dataclass(frozen=True)
+class _Question:
+    """What is asked about one case."""
+
+    scenario: Scenario
+    case: Mapping[str, Any]
+    allowed: Allowed
+    wanted: Wanted | None
+    lines: Sequence[Line]
+    skew: float
+    sessions: Sequence[str]
+
+    def answered(self, incident: Incident) -> tuple[Answer, Incident]:
+        """Return the answer, and the incident that it is about: with clocks set right if that is what explains it."""
+        began = time.monotonic()
+        by = zones.shifts(incident.lines)
+        if not by:
+            return answer(self.scenario, self.case, incident, self.allowed, self.wanted, self._with_skew), incident
+        result = answer(self.scenario, self.case, incident, self.allowed, self.wanted)
+        if result.evidence is not None:
+            return result, incident
+        lines = zones.shifted(self.lines, by)
+        other = replace(incident_of(lines, self.scenario.log, self.skew, self.sessions), near=incident.near)
+        left = self.allowed.settings.max_seconds
+        if left is not None:
+            left = max(1.0, left - (time.monotonic() - began))
+        allowed = replace(self.allowed, settings=replace(self.allowed.settings, max_seconds=left))
+        set_right = answer(self.scenario, self.case, other, allowed, self.wanted)
+        if set_right.evidence is not None:
+            return replace(set_right, clocks=zones.in_words(by)), other
+        if result.conclusion in (Conclusion.IMPOSSIBLE, Conclusion.NO_FIT):
+            return answer(self.scenario, self.case, incident, allowed, self.wanted, self._with_skew), incident
+        return result, incident
+
+    def _with_skew(self, skew: float) -> Incident:
+        return incident_of(self.lines, self.scenario.log, skew, self.sessions)
+
+
+def _write(reading: Reading, scenario: Scenario, answered: Sequence[tuple[Answer, Incident]], *paths: str | None) -> None:
     """Write the files that were asked for; nothing is written if one of them cannot be made."""
     json, pytest, html = paths
-    best = min(answers, key=lambda result: EXIT_STATUS[result.conclusion])
+    best, incident = min(answered, key=lambda pair: EXIT_STATUS[pair[0].conclusion])
+    answers = [result for result, _ in answered]
     made: list[tuple[str, str, str]] = []
     if json is not None:
         made.append((json, as_text(writing.document(incident, reading, answers)), "--json"))
@@ -187,6 +230,8 @@ def _print_near(incident: Incident) -> None:
 def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool) -> None:
     case = " ".join(f"{name}={value}" for name, value in result.parameters.items())
     put()
+    if result.clocks:
+        put(f"assumed: {result.clocks}")
     put(f"{result.scenario} {case}: {result.conclusion.upper()}")
     put(f"  searched {result.executions:,} executions in {result.seconds:.1f} s; {result.allowed}")
     if result.gave_up:

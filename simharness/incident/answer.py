@@ -93,6 +93,7 @@ class Answer:
         allowed: the bounds, in words.
         gave_up: why the search was not exhausted, if it was not.
         confirmed: where the evidence was replayed with the same result.
+        clocks: which clocks had to be set right by whole quarters of an hour, in words.
         least_skew: the smallest skew, in seconds, with which an execution would fit, if a larger one than given helps.
     """
 
@@ -111,6 +112,7 @@ class Answer:
     gave_up: str | None = None
     confirmed: str = ""
     least_skew: float | None = None
+    clocks: str = ""
 
 
 def answer(

@@ -32,8 +32,8 @@ def _once_per_handler(lines: Sequence[Line]) -> list[Line]:
     seen: dict[Content, int] = {}
     kept: list[Line] = []
     for line in lines:
-        content = (line.source, line.logger, line.time, line.level, line.message, line.process, line.thread)
-        count = seen[content] = seen.get(content, 0) + 1
+        written = (line.source, line.logger, line.time, line.level, line.message, line.process, line.thread)
+        count = seen[written] = seen.get(written, 0) + 1
         if (count - 1) % times[line.source].get(line.logger, 1) == 0:
             kept.append(line)
     return kept

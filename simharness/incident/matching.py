@@ -37,6 +37,8 @@ from simharness.simulation.simulation import Simulation
 
 MOST_FITS = 200
 """When so many orderings fit, the search ends."""
+MOST_AFTER = 400
+"""Executions after the first harmful one that fits."""
 ENOUGH_DRAWN = 8
 """When so many harmful orderings were drawn, drawing ends; it also ends when no more were drawn in as many executions as the first took."""
 
@@ -120,6 +122,8 @@ class Search(Watcher):
             return "stopped at harmful orderings that were drawn"
         if self._probe is not None and runs >= self._probe and not self.found.fits:
             return f"{self._probe} executions, and none fits"
+        if self._probe is not None and harmful and runs >= self._first + MOST_AFTER:
+            return f"stopped {MOST_AFTER} executions after the first harmful ordering that fits"
         return f"stopped when {MOST_FITS} orderings fitted" if len(self.found.fits) >= MOST_FITS else None
 
     def _fits(self, simulation: Simulation, execution: Execution) -> None:

@@ -102,6 +102,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "allowed": answer.allowed,
         "assumed": answer.level.words,
         "least_skew": answer.least_skew,
+        "clocks": answer.clocks or None,
         "unexplained": None
         if evidence is not None or miss is None
         else {
