@@ -67,7 +67,9 @@ def incident(  # typer makes an option of each
     ] = None,
     zone: Annotated[
         list[str] | None,
-        typer.Option(metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."),
+        typer.Option(
+            metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."
+        ),
     ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines from this time on, written as in the log.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
@@ -90,11 +92,8 @@ def incident(  # typer makes an option of each
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
     reading = read(logs, described, format, zone or [], Window(since, until), max_seconds)
-    selected = incident_of(reading.lines, described, skew, session or ())
-    selected = replace(selected, near=near_lines(reading.lines, described, selected.sessions))
+    selected = _selected(reading, described, skew, session or ())
     wanted = None if db is None else database.wanted(db, described, _first_session(selected), reading.notes, max_seconds)
-    if by := zones.shifts(selected.lines):
-        reading.notes.insert(0, f"perhaps {zones.in_words(by)}")
     _print_lines(reading, selected, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
     determined = dict(described.parameters(selected.lines)) if described.parameters is not None else {}
@@ -107,6 +106,14 @@ def incident(  # typer makes an option of each
     _write(reading, jobs[0].scenario, answers, json, pytest, html)
     statuses = {EXIT_STATUS[result.conclusion] for result, _ in answers}
     return 0 if 0 in statuses else max(statuses)
+
+
+def _selected(reading: Reading, log: Log, skew: float, sessions: Sequence[str]) -> Incident:
+    """Pick the incident's lines, and what may belong to it; note clocks that may be a time zone apart."""
+    incident = incident_of(reading.lines, log, skew, sessions)
+    if by := zones.shifts(incident.lines):
+        reading.notes.insert(0, f"perhaps {zones.in_words(by)}")
+    return replace(incident, near=near_lines(reading.lines, log, incident.sessions))
 
 
 @dataclass(frozen=True)
@@ -227,7 +234,8 @@ def _print_near(incident: Incident) -> None:
         put(f"      nearest:{template} {near.why}" if template else f"      {near.why}", _width())
 
 
-def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool) -> None:
+def _print_verdict(result: Answer) -> None:
+    """Print the verdict and what it rests on."""
     case = " ".join(f"{name}={value}" for name, value in result.parameters.items())
     put()
     if result.clocks:
@@ -240,7 +248,13 @@ def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool
         put("  no execution logs these lines, but the near misses above may be lines that a template should match: see `Log.templates`")
     if result.conclusion is Conclusion.UP_TO_LAST:
         least = "at least " if result.gave_up else ""
-        put(f"  what follows the last line would be harmful in {result.harmful:,} of {least}{result.orderings:,} orderings; --db settles it")
+        put(
+            f"  what follows the last line would be harmful in {result.harmful:,} of {least}{result.orderings:,} orderings; --db settles it"
+        )
+
+
+def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool) -> None:
+    _print_verdict(result)
     evidence = result.evidence
     if evidence is None:
         for text in _why_not(result, incident):

@@ -155,7 +155,12 @@ def answer(
     )
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
-    if made.conclusion in (Conclusion.IMPOSSIBLE, Conclusion.NO_FIT) and with_skew is not None and nearest is not None and nearest.line is not None:
+    if (
+        made.conclusion in (Conclusion.IMPOSSIBLE, Conclusion.NO_FIT)
+        and with_skew is not None
+        and nearest is not None
+        and nearest.line is not None
+    ):
         return replace(made, least_skew=_least_skew(scenario, case, course.left(), with_skew, incident))
     return made
 

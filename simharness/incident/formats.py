@@ -31,6 +31,7 @@ MOST_SHOWN, LONGEST_SHOWN = 1_000, 500
 """Lines that are not records, and characters of texts that nothing compares, which are kept to be shown."""
 _ROTATED = re.compile(r"(?P<base>.+?)(?:\.(?P<number>\d{1,4})|[.-](?P<date>\d{4}-\d\d-\d\d[\w-]*))?(?:\.gz)?", re.ASCII | re.DOTALL)
 
+
 @dataclass
 class Reading:
     """The result of reading: the records, in the order of their files, and counts of everything else.
@@ -133,7 +134,9 @@ def _times_of(zones: Sequence[str], files: Sequence[tuple[str, str]]) -> dict[st
         name, equals, zone = text.rpartition("=")
         logs = {source for path, source in files if name in (path, source, os.path.basename(path), os.path.basename(source))}
         if equals and not logs:
-            raise Misuse(f"--zone {shortened(text)}: no log is called {shortened(name)!r}; there are: {', '.join(path for path, _ in files)}")
+            raise Misuse(
+                f"--zone {shortened(text)}: no log is called {shortened(name)!r}; there are: {', '.join(path for path, _ in files)}"
+            )
         found.update(dict.fromkeys(logs if equals else {""}, Times(zone_of(zone))))
     return found
 
@@ -190,8 +193,9 @@ class _Reader:
         ways = [*Parsers(self._said, self._exactly, _year(path)).ways()]
         parse: Parser | None = None
         json = outside = False
-        for number, (text, ended) in enumerate(lines(path, self._budget, reading.notes, latin_1), start=1):
+        for number, (whole, ended) in enumerate(lines(path, self._budget, reading.notes, latin_1), start=1):
             reading.total = number
+            text = whole.rstrip("\r")
             json = json or (parse is None and text.lstrip().startswith("{"))
             if not ended:
                 reading.notes.append(f"{path}:{number} has no newline: it is truncated, and not used")
@@ -199,7 +203,6 @@ class _Reader:
             if number % 1_000 == 0:
                 self._budget.check(path)
             place = f"{path}:{number}"
-            text = text.rstrip("\r")
             if parse is None:
                 parse, parsed, found = self._first_that_fits(ways, text, source, place)
             else:
@@ -223,7 +226,9 @@ class _Reader:
         self._judge(path, reading, parse is not None, json)
         return reading
 
-    def _first_that_fits(self, ways: Sequence[Parser], text: str, source: str, place: str) -> tuple[Parser | None, list[Record], list[Line]]:
+    def _first_that_fits(
+        self, ways: Sequence[Parser], text: str, source: str, place: str
+    ) -> tuple[Parser | None, list[Record], list[Line]]:
         """Return the first way to read a line that gives records, what it gives, and the records; None if there is none."""
         without: list[Record] = []
         for way in ways:

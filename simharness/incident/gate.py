@@ -150,9 +150,7 @@ class Gate:
             self._expected = done, frozenset(line.event for line in lines)
         return self._expected[1]
 
-    def _pass(
-        self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]], event: str
-    ) -> State | None:
+    def _pass(self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]], event: str) -> State | None:
         """Make the step of a line that may match a candidate; return the state that it leads to, or None if no candidate matches."""
         resource, known = self.resources[part], dict[State, list[State]]()
 

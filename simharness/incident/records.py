@@ -1,7 +1,7 @@
 """Takes a line of a log apart: text in a layout, JSON of several kinds, and what collectors of logs put around them.
 
-What a line is wrapped in is found out from a file's first record: the prefix of syslog, journald, docker compose or Kubernetes, docker's JSON,
-or nothing. The text within is in the layout, or in the layout without its time, which then is that of the collector.
+What a line is wrapped in is found out from a file's first record: the prefix of syslog, journald, docker compose or Kubernetes, docker's
+JSON, or nothing. The text within is in the layout, or in the layout without its time, which then is that of the collector.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def _within(fields: Mapping[str, Any], path: Sequence[str]) -> Any:
 def _plain(value: object) -> str:
     """Return a value as text; those of OpenTelemetry are in objects such as {"stringValue": …}."""
     if isinstance(value, dict) and len(value) == 1:
-        [(kind, inner)] = value.items()
-        if str(kind).endswith("Value"):
+        [(of_what, inner)] = value.items()
+        if str(of_what).endswith("Value"):
             return str(inner)
     return str(value)
 

@@ -16,7 +16,7 @@ QUARTER = 900 * SECOND
 
 
 def shifts(lines: Sequence[Line]) -> dict[str, int]:
-    """Return by how many nanoseconds logs are ahead of the one with the most of these lines, in quarters of an hour; only those that are."""
+    """Return by how many nanoseconds logs are ahead of the one with the most lines, in quarters of an hour; only those that are."""
     begins: dict[str, int] = {}
     counts: dict[str, int] = {}
     for line in lines:

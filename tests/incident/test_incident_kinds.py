@@ -11,7 +11,7 @@ from simharness.incident import Log, Template
 from simharness.incident.formats import read
 
 pytestmark = pytest.mark.alone
-SHOP = '''
+SHOP = """
 import logging
 import sqlite3
 import simharness
@@ -58,7 +58,7 @@ def tickets(world, repaired):
     @world.at_end
     def never_overbooked():
         assert len(sold) <= 1
-'''
+"""
 LINES = ["zoe asks for a seat", "yan asks for a seat", "seat taken by zoe", "seat taken by yan"]
 FORKED = ("--session", "zoe", "--session", "yan")
 BROKEN, REPAIRED = ("--parameter", "repaired=False"), ("--parameter", "repaired=True")
