@@ -63,6 +63,7 @@ GROUPS = {
     "proofs": ("tests/test_proofs.py",),
     "objects": ("tests/test_objects.py",),
     "outside": ("tests/outside",),
+    "incidents": ("tests/incident/test_incident_kinds.py", "tests/incident/test_random_files.py", "tests/incident/test_search.py"),
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),

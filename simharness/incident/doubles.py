@@ -1,7 +1,7 @@
 """Lines that were logged once and written several times: by the handlers of several files, or by two handlers of one.
 
-The lines of one logger in one file are taken for the work of two handlers only if all of them, and at least two different ones, are there
-equally often, to the millisecond. A line that is repeated among others that are not stays: the program has logged it twice.
+The lines of a file are taken for the work of several handlers if all of them are there equally often, to the millisecond; those of one
+logger (which has a handler of its own) if all of its lines are, and there are at least two different ones. A line that is repeated among others that are not stays: the program has logged it twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from simharness.incident.templates import Line
 
 Content = tuple[object, ...]
 LEAST = 2
-"""Different lines that must be repeated."""
+"""Different lines of a logger that must be repeated."""
 
 
 def without_doubles(lines: Sequence[Line]) -> tuple[list[Line], int]:
@@ -59,7 +59,7 @@ def _handlers(counts: dict[Content, int]) -> dict[str, int]:
     for content, count in counts.items():
         loggers.setdefault(str(content[0]), []).append(count)
     fewest = min(counts.values(), default=1)
-    if fewest > 1 and len(counts) >= LEAST and all(count % fewest == 0 for count in counts.values()):
+    if fewest > 1 and all(count % fewest == 0 for count in counts.values()):
         return dict.fromkeys(loggers, fewest)
     found = {}
     for logger, numbers in loggers.items():
