@@ -1,7 +1,7 @@
-"""Random executions of random programs, written down as log files that are spoilt in random ways: the answer is never a confident wrong one.
+"""Random executions of random programs, written down as log files that are spoilt at random: the answer is never a confident wrong one.
 
-What happened is known, so the right answer is: the execution fits, whatever the files look like. Lines are doubled by a second handler, split
-over files whose clocks differ, wrapped by a collector, left out (and allowed to be missing), or cut off at the end.
+What happened is known, so the right answer is: the execution fits, whatever the files look like. Lines are doubled by a second handler,
+split over files whose clocks differ, wrapped by a collector, left out (and allowed to be missing), or cut off at the end.
 """
 
 import json
