@@ -1,7 +1,8 @@
 """Lines that were logged once and written several times: by the handlers of several files, or by two handlers of one.
 
 The lines of a file are taken for the work of several handlers if all of them are there equally often, to the millisecond; those of one
-logger (which has a handler of its own) if all of its lines are, and there are at least two different ones. A line that is repeated among others that are not stays: the program has logged it twice.
+logger (which has a handler of its own) if all of its lines are, and there are at least two different ones. A line
+that is repeated among others that are not stays: the program has logged it twice.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Search(Watcher):
             guided: draw executions, until harmful ones fit.
             probe: give up after so many executions of which none fits.
         """
-        with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
+        with informative(), Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
             kernel.turn_on(LOG_LINES)
             self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
