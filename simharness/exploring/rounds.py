@@ -82,6 +82,7 @@ class Rounds:
         self.gave_up: str | None = None
         self.share = 1.0
         self._made = partial(named.made, strategy, simulation.kernel, self.settings) if isinstance(strategy, str) else strategy
+        self._reduces = strategy != "exhaustive"
         self._watcher = watcher
         self._parameters = parameters
         self._began = _monotonic() if began is None else began
@@ -196,7 +197,7 @@ class Rounds:
     def _run(self, plan: Sequence[int]) -> None:
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
-        kernel.polling.look_for(self._strategy_name != "exhaustive")
+        kernel.polling.look_for(self._reduces)
         self._due = False
         if strategy.counted:
             execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
