@@ -23,15 +23,16 @@ from simharness.instrument.loader import importing, is_wanted
 from simharness.instrument.marks import is_instrumented
 from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
-from simharness.runtimes import control
+from simharness.runtimes import control, refused
 from simharness.runtimes.failing import failing
 from simharness.runtimes.heap.heap import Heap
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
+from simharness.runtimes.outside import OUTSIDE
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
-from simharness.settings import Settings
+from simharness.settings import Outside, Settings
 from simharness.simulation.execution import Deadlock, Execution
 from simharness.simulation.processes import refuse, shared_memory
 from simharness.simulation.turns import TURNS
@@ -65,6 +66,7 @@ class Simulation:
         self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
         if (settings.trio_order or scenario.trio_order) == "batches":
             self.kernel.turn_on(BATCHES)
+        self.outside = Outside.of(settings.outside, settings.network, settings.programs, otherwise=scenario.outside)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
@@ -125,6 +127,8 @@ class Simulation:
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
         self.heap = Heap()
+        for module, space, known in refused.stubbed():
+            self.heap.keep(module, space, known)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):
@@ -231,6 +235,7 @@ class Simulation:
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
         kernel.context["seed"] = self.settings.seed
+        kernel.context[OUTSIDE] = self.outside
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))
