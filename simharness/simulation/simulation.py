@@ -26,6 +26,7 @@ from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control, refused
 from simharness.runtimes.failing import failing
 from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
@@ -76,6 +77,7 @@ class Simulation:
         self.project = of_root(scenario.project) if scenario.project else None
         self.narrow = WORD in names
         self._narrowed: ExitStack | None = None
+        self._before: Before | None = None
         self.heap: Heap | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
@@ -215,6 +217,8 @@ class Simulation:
                 self.kernel.learned.start_over()
             for path in self.heap.lasting:
                 self.kernel.learned.leaves_out(path)
+        if self._before is None and Identified() in self.kernel.learned:
+            self._before = Before()
 
     def settle(self) -> None:
         """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""
@@ -223,6 +227,7 @@ class Simulation:
 
     def _leave_heap(self) -> None:
         heap, self.heap = self.heap, None
+        self._before = None
         if heap is not None:
             heap.sample()
             heap.put_back()
@@ -236,6 +241,7 @@ class Simulation:
         kernel = self.kernel
         kernel.context["seed"] = self.settings.seed
         kernel.context[OUTSIDE] = self.outside
+        kernel.context[BEFORE] = self._before
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))

@@ -209,11 +209,20 @@ class Fake:
         self.arguments = arguments
 
 
+@pytest.fixture
+def _taken_out(kept):
+    """The runtimes are put in place anew, with the stub there."""
+    while kept:
+        kept.pop().close()
+
+
 def _stubbed(*arguments, **options):
     return "stubbed"
 
 
 @pytest.mark.parametrize("where", [(socket, "getaddrinfo"), (subprocess, "Popen"), (subprocess, "run"), (os, "system"), (socket, "socket")])
+@pytest.mark.alone
+@pytest.mark.usefixtures("_taken_out")
 def test_a_stub_that_is_there_before_is_honoured_and_stays(monkeypatch, where):
     module, name = where
     stub = Fake if name in ("Popen", "socket") else _stubbed
@@ -223,6 +232,8 @@ def test_a_stub_that_is_there_before_is_honoured_and_stays(monkeypatch, where):
     assert getattr(module, name) is stub
 
 
+@pytest.mark.alone
+@pytest.mark.usefixtures("_taken_out")
 def test_what_a_stub_hides_is_refused_all_the_same(monkeypatch):
     genuine = socket.socket
     monkeypatch.setattr(socket, "socket", Fake)
