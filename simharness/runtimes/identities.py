@@ -6,7 +6,8 @@ Which objects those are is looked up once, when an execution has asked for an `i
 the addresses of those that go; then exploring starts over.
 
 The standard library asks for many ids that nobody sees, as keys of what it is about to copy: it gets the number of an object that has one,
-and else the address. `copy`, which asks most often, asks the interpreter itself as long as no object has a number. An object that has a number and that no weak reference can refer to lives until the execution is over.
+and else the address. `copy`, which asks most often, asks the interpreter itself as long as no object has a number. An object that has a
+number and that no weak reference can refer to lives until the execution is over.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Numbers:
 
     def _of_library(self, thing: Any) -> int:
         address = _address(thing)
-        return self.known(address, address)
+        return int(self.known(address, address))
 
 
 def number_of(kernel: Kernel, thing: Any) -> int:

@@ -26,14 +26,14 @@ def test_an_id_that_is_shown_is_the_same_in_each_execution_and_each_process():
     def scenario(world):
         shared = Thing()
 
-        def work():
+        def work(name):
             mine, some = Thing(), [[] for _ in range(random.randrange(5))]
             world.step(f"{id(mine):x} {id(some):x}", writes=["x"])
-            world.outcome((id(mine), id(some), id(shared)))
+            world.outcome((name, id(mine), id(some)))
 
         world.outcome(id(shared))
         for name in "ab":
-            world.actor(name, work)
+            world.actor(name, work, name)
         world.at_end(lambda: None)
 
     first = simharness.explore(scenario)
