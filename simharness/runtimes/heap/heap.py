@@ -13,16 +13,12 @@ can be exchanged for another's.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from collections.abc import Iterable
 from typing import Any
 
-from simharness.runtimes.heap.records import Entries, Items, Record, Variables
-=======
 from simharness.runtimes.heap.iterators import Position
 from simharness.runtimes.heap.loggers import Loggers
-from simharness.runtimes.heap.records import Entries, Items, Record
->>>>>>> main
+from simharness.runtimes.heap.records import Entries, Items, Record, Variables
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import Locations
 from simharness.trace.log_lines import set_aside
