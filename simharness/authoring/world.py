@@ -13,9 +13,9 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, TypeVar
 
+from simharness.authoring.virtual_clock import VirtualClock
 from simharness.engine.actors import ROOT
-from simharness.engine.clock import SECOND, nanoseconds
-from simharness.engine.clock_steps import read_clock, sleep
+from simharness.engine.clock import nanoseconds
 from simharness.engine.handlers import handle
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
@@ -25,6 +25,7 @@ from simharness.engine.operations import Operation, Resource
 from simharness.engine.phases import RUNNING
 from simharness.errors import Lacking, Misuse, SimharnessError, Stuck, scarcity
 from simharness.places import Place, caller, last_place, repr_of, words_of
+from simharness.runtimes.templates import give
 from simharness.runtimes.trio.patches import run_async
 from simharness.trace.moves import OPTIONS
 
@@ -109,26 +110,6 @@ class Cell:
         return f"<cell {self._resource.name}>"
 
 
-class VirtualClock:
-    """The world's clock, for reading and sleeping without the `time` module; both are scheduling points in actors."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-
-    def time(self) -> float:
-        """Return the wall clock in seconds since 1970."""
-        read_clock(self._kernel, wall=True)
-        return self._kernel.movers.wall() / SECOND
-
-    def elapsed_ns(self) -> int:
-        """Return the virtual nanoseconds since the start of the execution."""
-        return read_clock(self._kernel)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for this many virtual seconds."""
-        sleep(self._kernel, seconds)
-
-
 class World:
     """One execution's world, the argument of the scenario function."""
 
@@ -150,6 +131,15 @@ class World:
         if cell is None:
             cell = self._cells[name] = Cell(self._kernel, self._kernel.resource(f"cell {name}", value, name))
         return cell
+
+    def template(self, build: Callable[[], T]) -> T:
+        """Return what `build()` makes, which is called once for all executions: each gets it as it was when it was made.
+
+        Raises:
+            Misuse: set-up is over, or something cannot be put back: a running thread, an open file, a transaction.
+        """
+        made: T = give(self._kernel, build)
+        return made
 
     def actor(self, name: str, work: Callable[..., Any], *arguments: Any, process: str | None = None) -> None:
         """Declare an actor that calls `work(*arguments)`. Its start is not a step, unless set-up has started a thread, which moves already.

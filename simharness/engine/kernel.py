@@ -85,6 +85,7 @@ class Kernel:
         self.tracing = tracing
         self.record = Record(tracing)
         self.cast = Cast()
+        self.workspace.begin()
         self.movers.begin(self.record, self.cast)
         self.actor: Actor | None = None
         self.key = self.inspected = 0

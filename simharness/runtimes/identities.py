@@ -31,6 +31,8 @@ IDS, BEFORE = "ids", "objects before"
 _address = id
 _HIGH = 1 << 60
 """A bit that no address has."""
+DRAWER = "drawer"
+"""In a kernel's context: whose numbers are given, instead of the actor's."""
 _SHOWING = ("unittest.mock",)
 """Modules of the standard library that show ids."""
 _foreign: dict[str, bool] = {}
@@ -63,6 +65,19 @@ class Numbers:
         vars(copy)["id"] = self._of_library
         return number
 
+    def all(self) -> list[tuple[Any, int]]:
+        """Return the objects that have numbers, and these."""
+        things = [thing() if type(thing) is weakref.ref else thing for thing in self._held]
+        return [(thing, self._known[_address(thing)]) for thing in things if thing is not None and _address(thing) in self._known]
+
+    def adopt(self, numbers: list[tuple[Any, int]]) -> None:
+        """Give objects the numbers that they have."""
+        for thing, number in numbers:
+            self._known[_address(thing)] = number
+            self._held.append(thing)
+        if numbers:
+            vars(copy)["id"] = self._of_library
+
     def _of_library(self, thing: Any) -> int:
         address = _address(thing)
         return int(self.known(address, address))
@@ -71,7 +86,7 @@ class Numbers:
 def number_of(kernel: Kernel, thing: Any) -> int:
     """Return what `id(thing)` is in a simulation."""
     address = _address(thing)
-    ids = _numbers(kernel)
+    ids = numbers_of(kernel)
     known = ids.known(address)
     if known is not None:
         return int(known)
@@ -84,6 +99,8 @@ def number_of(kernel: Kernel, thing: Any) -> int:
     if address in before.addresses:
         return address
     actor = kernel.actor
+    if DRAWER in kernel.context:
+        return ids.give(thing, str(kernel.context[DRAWER]))
     return ids.give(thing, "a check" if kernel.phase == INSPECTING or actor is None else actor.name)
 
 
@@ -99,7 +116,7 @@ def virtual_id(thing: Any, /) -> int:
         foreign = _foreign[file] = is_foreign(file)
     if foreign and caller.f_globals.get("__name__") not in _SHOWING:
         address = _address(thing)
-        return int(_numbers(kernel).known(address, address))
+        return int(numbers_of(kernel).known(address, address))
     return number_of(kernel, thing)
 
 
@@ -112,7 +129,8 @@ class Before:
         self.addresses = frozenset(map(_address, self._held))
 
 
-def _numbers(kernel: Kernel) -> Numbers:
+def numbers_of(kernel: Kernel) -> Numbers:
+    """Return the numbers of the execution under way."""
     ids = kernel.context.get(IDS)
     if ids is None:
         ids = kernel.context[IDS] = Numbers()

@@ -31,6 +31,7 @@ from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.outside import OUTSIDE
+from simharness.runtimes.templates import TEMPLATES, Again, Templates
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
 from simharness.settings import Outside, Settings
@@ -78,6 +79,7 @@ class Simulation:
         self.narrow = WORD in names
         self._narrowed: ExitStack | None = None
         self._before: Before | None = None
+        self._templates = Templates()
         self.heap: Heap | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
@@ -163,7 +165,7 @@ class Simulation:
             self._collect()
         mark = kernel.learned.mark()
         try:
-            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew)
+            self._run(lambda: kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew))
             if not kernel.abandoned and not kernel.cut and kernel.record.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.record.n} steps; it had at least {len(plan)}")
             if mark.holds:
@@ -180,13 +182,25 @@ class Simulation:
         except BaseException as error:
             raise self._blame(error) from error
         finally:
+            self._end_execution()
+
+    def _run(self, run: Callable[[], None]) -> None:
+        """Run an execution; again, if it has only made a template."""
+        while True:
             try:
-                kernel.bury()
-            finally:
-                if self.heap is not None and shared.MEMORY in kernel.context:
-                    self.heap.note(kernel.context[shared.MEMORY])
-                control.end_execution(kernel)
-                INTERRUPTS.check()
+                return run()
+            except Again:
+                self._end_execution()
+
+    def _end_execution(self) -> None:
+        kernel = self.kernel
+        try:
+            kernel.bury()
+        finally:
+            if self.heap is not None and shared.MEMORY in kernel.context:
+                self.heap.note(kernel.context[shared.MEMORY])
+            control.end_execution(kernel)
+            INTERRUPTS.check()
 
     def _narrow(self) -> None:
         """Leave out the memory of the project's modules, but for those that were named."""
@@ -218,6 +232,7 @@ class Simulation:
             for path in self.heap.lasting:
                 self.kernel.learned.leaves_out(path)
         if self._before is None and Identified() in self.kernel.learned:
+            self._templates.clear()
             self._before = Before()
 
     def settle(self) -> None:
@@ -228,6 +243,7 @@ class Simulation:
     def _leave_heap(self) -> None:
         heap, self.heap = self.heap, None
         self._before = None
+        self._templates.clear()
         if heap is not None:
             heap.sample()
             heap.put_back()
@@ -241,6 +257,8 @@ class Simulation:
         kernel = self.kernel
         kernel.context["seed"] = self.settings.seed
         kernel.context[OUTSIDE] = self.outside
+        kernel.context[TEMPLATES] = self._templates
+        self._templates.begin()
         kernel.context[BEFORE] = self._before
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
