@@ -28,6 +28,7 @@ def test_an_id_that_is_shown_is_the_same_in_each_execution_and_each_process():
 
         def work(name):
             mine, some = Thing(), [[] for _ in range(random.randrange(5))]
+            world.step("first", writes=["x"])
             world.step(f"{id(mine):x} {id(some):x}", writes=["x"])
             world.outcome((name, id(mine), id(some)))
 
