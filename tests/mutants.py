@@ -35,6 +35,10 @@ GROUPS = {
     "facts": ("tests/test_facts.py", "tests/test_tokens.py"),
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "locks": ("tests/runtimes/test_locks_made_before.py",),
+    "ids": ("tests/runtimes/test_identities.py",),
+    "late": ("tests/test_set_up_threads.py",),
+    "templates": ("tests/test_templates.py",),
+    "answers": ("tests/runtimes/test_outside.py",),
     "sql": (
         "tests/runtimes/test_sqlite.py",
         "tests/runtimes/test_sqlite_reuse.py",
@@ -64,6 +68,7 @@ GROUPS = {
     "proofs": ("tests/test_proofs.py",),
     "objects": ("tests/test_objects.py",),
     "outside": ("tests/outside",),
+    "incidents": ("tests/incident/test_incident_kinds.py", "tests/incident/test_random_files.py", "tests/incident/test_search.py"),
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),

@@ -70,6 +70,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "daemons",
         "file",
         "handled",
+        "ids",
         "impatient",
         "inspected",
         "lifetime",

@@ -270,13 +270,14 @@ def _packed(result: Result) -> bytes:
         return pickle.dumps(replace(result, parameters=words, outcomes=outcomes, counterexample=counterexample))
 
 
-def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
+def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None, beyond_the_matrix: bool = False) -> list[Job]:
     """Return the cases to explore: those of all scenarios that have the selected values.
 
     Args:
         paths: addresses as `simharness.load` takes them.
         selections: NAME=VALUE; of several with the same name, one has to hold.
         faults: one fault model for all, instead of the scenarios' own.
+        beyond_the_matrix: whether parameters of the scenario's function that are not in the matrix may be given, too, as text.
 
     Raises:
         Misuse: no such file, scenario, parameter or value, or two scenarios of one name.
@@ -292,6 +293,10 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
     # all that a command line has. A scenario that two paths name (file.py and file.py::scenario) is explored once.
     scenarios = [scenario for path in paths for scenario in load(path)]
     _check_names(scenarios)
+    extra: dict[str, str] = {}
+    if beyond_the_matrix:
+        named = {name for scenario in scenarios for name in scenario.optional}
+        extra = {name: wanted.pop(name)[-1] for name in list(wanted) if name in named}
     for name, values in wanted.items():
         known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]
         if not known:
@@ -301,7 +306,7 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
             if value not in known:
                 raise Misuse(f"--parameter {name}={value}: {name} must be one of {', '.join(dict.fromkeys(known))}")
     jobs = [
-        Job(scenario, case)
+        Job(scenario, {**case, **extra})
         for scenario in dict.fromkeys(scenarios)
         for case in scenario.cases(faults)
         if all(name in case and str(case[name]) in values for name, values in wanted.items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from simharness.authoring.scenario import Parameters
 from simharness.engine.facts import Mark, until_settled
@@ -53,6 +54,7 @@ class Rounds:
     """Explores one case.
 
     Args:
+        strategy: its name, or what makes it.
         parameters: the case, with Hypothesis's strategies for what is drawn.
         settings: limits; default: those of the simulation.
         began: when the time of `max_seconds` begins, in seconds of the monotonic clock; default: now.
@@ -67,7 +69,7 @@ class Rounds:
     def __init__(
         self,
         simulation: Simulation,
-        strategy: str,
+        strategy: str | Callable[[], Strategy],
         stop_on_first: bool,
         watcher: Watcher,
         parameters: Parameters,
@@ -79,7 +81,8 @@ class Rounds:
         self.settings = settings or simulation.settings
         self.gave_up: str | None = None
         self.share = 1.0
-        self._strategy_name = strategy
+        self._made = partial(named.made, strategy, simulation.kernel, self.settings) if isinstance(strategy, str) else strategy
+        self._reduces = strategy != "exhaustive"
         self._watcher = watcher
         self._parameters = parameters
         self._began = _monotonic() if began is None else began
@@ -90,7 +93,7 @@ class Rounds:
     def _start(self) -> None:
         simulation = self.simulation
         self.tally = Tally()
-        self.strategy: Strategy = named.made(self._strategy_name, simulation.kernel, self.settings)
+        self.strategy: Strategy = self._made()
         self.repeats = Repeats(simulation)
         self.branching = Branching() if self.strategy.pending() is not None else None
         self.execution: Execution | None = None
@@ -194,7 +197,7 @@ class Rounds:
     def _run(self, plan: Sequence[int]) -> None:
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
-        kernel.polling.look_for(self._strategy_name != "exhaustive")
+        kernel.polling.look_for(self._reduces)
         self._due = False
         if strategy.counted:
             execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
