@@ -101,6 +101,7 @@ class Every(Resource):
     def __init__(self, name: str, parts: Sequence[Resource]) -> None:
         self.name = name
         self.parts = tuple(parts)
+        self.lock = False
         self.bit = 0
         for part in self.parts:
             self.bit |= part.bit

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from simharness.engine.facts import Mark
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import Chooser
 from simharness.errors import Nondeterminism, SimharnessError
@@ -114,6 +115,7 @@ class Repeats:
         self._early = False
         self._first: Sequence[int] = ()
         self._case: Mapping[str, Any] = {}
+        self._learned: Mark | None = None
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
@@ -129,6 +131,7 @@ class Repeats:
         if number == 1 and execution.status != "cut":
             simulation = self._simulation
             token = tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
+            self._learned = simulation.kernel.learned.mark()
             self._case, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
         return execution
 
@@ -169,7 +172,8 @@ class Repeats:
             self._repeat_first()
 
     def _repeat_first(self) -> None:
-        assert self.first is not None
+        if self.first is None or self._learned is None or not self._learned.holds:
+            return  # what was learned since, such as within a bound, may make it a different execution
         simulation, case = self._simulation, self._simulation.parameters
         simulation.parameters = dict(self._case)
         same_again(simulation, self._first, self.first.account)
