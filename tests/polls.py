@@ -356,49 +356,63 @@ def is_suspected(cell):
 def takes_the_least_of_an_iterator(cell):
     is_suspected(cell)
     steps = iter([0] * 9)
-    while not cell.get():
+    while True:
+        if cell.get():
+            return
         assert min(steps, default=None) is not None, "gave up"
 
 
 def joins_an_iterator(cell):
     is_suspected(cell)
     steps = iter(["a"] * 9)
-    while not cell.get():
+    while True:
+        if cell.get():
+            return
         assert "".join(steps), "gave up"
 
 
 def compares_with_an_iterator(cell):
     is_suspected(cell)
     steps = iter([0] * 9)
-    while not cell.get():
-        assert {0}.issubset(steps), "gave up"
+    while True:
+        if cell.get():
+            return
+        assert not {0}.isdisjoint(steps), "gave up"
 
 
 def asks_an_iterator_whether_any_is_true(cell):
     is_suspected(cell)
     steps = iter([0, 1])
-    while not cell.get():
+    while True:
+        if cell.get():
+            return
         assert any(steps), "gave up"
 
 
 def asks_a_generator_whether_any_is_true(cell):
     is_suspected(cell)
     steps = (step for step in [0, 1])
-    while not cell.get():
+    while True:
+        if cell.get():
+            return
         assert any(steps), "gave up"
 
 
 def asks_an_expression_of_an_iterator(cell):
     is_suspected(cell)
     steps = iter([0, 1])
-    while not cell.get():
+    while True:
+        if cell.get():
+            return
         assert any(step for step in steps), "gave up"
 
 
 def lists_an_iterator(cell):
     is_suspected(cell)
     steps = iter([0] * 9)
-    while not cell.get():
+    while True:
+        if cell.get():
+            return
         assert [step for step in steps] != [], "gave up"  # noqa: C416
 
 
@@ -423,11 +437,11 @@ def is_asked_between_the_elements(cell):
 
 
 def looks_once_for_each_element(cell):
-    assert any(cell.get() for _ in range(50)), "gave up"
+    assert any(cell.get() for _ in [0] * 50), "gave up"
 
 
 def looks_once_for_each_element_of_a_list(cell):
-    assert [cell.get() for _ in range(50)] != [0] * 50, "gave up"
+    assert [cell.get() for _ in [0] * 50] != [0] * 50, "gave up"
 
 
 def runs_a_generator(cell):
