@@ -20,6 +20,7 @@ from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.examples import open_case
+from simharness.exploring.parallel.log import Log
 from simharness.exploring.progress import Progress
 from simharness.exploring.proofs import Proofs, Timeouts
 from simharness.exploring.rounds import Rounds, Watcher
@@ -52,6 +53,7 @@ class Reporter(Watcher):
     """
 
     keeps = ("timeouts",)
+    spreads = True
 
     def __init__(self, progress: Progress | None, began: float, estimates: bool) -> None:
         self.progress = progress or Progress()
@@ -59,6 +61,7 @@ class Reporter(Watcher):
         self._began = self._round_began = began
         self._next_report = 0.0
         self._tree: Tree | None = None
+        self._ahead = 0
         self.timeouts = Timeouts()
 
     def begin(self, rounds: Rounds) -> None:
@@ -70,6 +73,7 @@ class Reporter(Watcher):
         """An execution is about to be run: report how far the exploration is, if it is time to."""
         if not rounds.strategy.counted:
             return  # the search is between two executions, where what is pending belongs to a plan that has not begun
+        self._ahead = 0
         if self._tree is not None and branch is not None and rounds.execution is not None:
             self._tree.branch(branch, rounds.execution.keys)
         self.tick(rounds.tally.executions, rounds)
@@ -78,6 +82,21 @@ class Reporter(Watcher):
         """An execution has ended."""
         if self._estimates:
             self.timeouts.after(rounds, execution)
+
+    def passed(self, rounds: Rounds, log: Log) -> None:
+        """Other processes have run the next executions."""
+        if self._tree is not None and rounds.execution is not None:
+            self._tree.branch(log.first, rounds.execution.keys)
+            for depth, movers in log.closes:
+                self._tree.close(depth, movers)
+            self._tree.keys = log.keys
+        if self._estimates:
+            self.timeouts.add(log.timeouts)
+
+    def waiting(self, rounds: Rounds, ahead: int) -> None:
+        """Other processes are at work."""
+        self._ahead = ahead
+        self.tick(rounds.tally.executions + ahead, rounds)
 
     def tick(self, executions: int, rounds: Rounds | None = None) -> None:
         """Report how many executions have been run, if it is time to."""
@@ -99,7 +118,7 @@ class Reporter(Watcher):
             return None if strategy.exhausts or limit is None else Estimate.of(tally.executions, (most, most, most), seconds)
         share = tally.executions / tally.runs
         low, best, high = (min(total, most) * share for total in totals)
-        return Estimate.of(tally.executions, (low, best, high), seconds)
+        return Estimate.of(tally.executions + self._ahead, (low, best, high), seconds)
 
 
 class Explorer:

@@ -17,7 +17,7 @@ new ones, and `v` is the whole of notdep: cheaper variants lose orderings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
@@ -45,9 +45,19 @@ class WakeupNode:
 
 
 class Dpor:
-    """The search; lists are indexed by depth, which is the number of steps taken before."""
+    """The search; lists are indexed by depth, which is the number of steps taken before.
+
+    Attributes:
+        plan: the choices with which the next execution starts; None: all orderings have been run.
+        known: the footprints of its steps, but for the last.
+        sleep, left: the sleep set, and the rest of the wakeup tree, at each depth.
+        ahead: the wakeup tree below the plan.
+        root: the depth above which nothing is explored: the first so many choices stay the same.
+        last: the footprint that the last step of the plan is expected to have.
+    """
 
     exhausts = grows = counted = True
+    root = 0
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -57,6 +67,7 @@ class Dpor:
         self.sleep: list[dict[int, tuple[int, int]]] = []
         self.left: list[list[WakeupNode]] = []
         self.ahead: list[WakeupNode] = []
+        self.last = 0, 0
 
     def begin(self) -> Sequence[int] | None:
         """Return the next plan: a prefix of the previous execution, and a branch off it."""
@@ -117,7 +128,7 @@ class Dpor:
         keys, reads, writes = kernel.record.keys, kernel.record.reads, kernel.record.writes
         depth = kernel.record.n
         del self.left[depth:], self.sleep[depth:]
-        while depth:
+        while depth > self.root:
             depth -= 1
             self.sleep[depth][keys[depth]] = reads[depth], writes[depth]
             while self.left[depth]:
@@ -127,6 +138,7 @@ class Dpor:
                 self.ahead = branch.branches
                 self.plan = [*keys[:depth], branch.key]
                 self.known = reads, writes
+                self.last = branch.reads, branch.writes
                 del self.left[depth + 1 :], self.sleep[depth + 1 :]
                 return
         self.plan = None
@@ -152,13 +164,13 @@ class Dpor:
                 if kernel.faults is not None and not races.affordable(i, rest, key):
                     continue
                 if not exact:
-                    self._add_source(i, self._sequence(rest, key, reads, writes))
+                    self.reverse(i, self._sequence(rest, key, reads, writes))
                     continue
                 verdict = self._covered(i, rest, (key, reads, writes), rests_on)
                 if verdict == "for good":
                     done.append(position)
                 elif verdict == "no":
-                    self._insert(self.left[i], self._sequence(rest, key, reads, writes))
+                    self.reverse(i, self._sequence(rest, key, reads, writes))
             for position in reversed(done):
                 del group[position]
 
@@ -219,39 +231,52 @@ class Dpor:
         events.append((key, reads, writes))
         return events
 
-    def _add_source(self, i: int, events: list[Event]) -> None:
-        """Plan an initial of the reversal at depth i, unless an initial is planned or was tried: source sets (article, section 5)."""
-        sleeping = self.sleep[i]
-        tried = {branch.key for branch in self.left[i]}
-        tried.update(sleeping)
-        last = len(events) - 1
-        for position, (key, reads, writes) in enumerate(events):
-            if key not in tried:
-                continue
-            if position and position == last and self.kernel.learned.late:
-                if key not in sleeping:
-                    continue  # its footprint after the others is known only from where it was made before them
-                reads, writes = sleeping[key]  # noqa: PLW2901
-            if not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
-                return
-        self.left[i].append(WakeupNode(*events[0]))
+    def reverse(self, i: int, events: list[Event]) -> None:
+        """Plan a reversal at depth i."""
+        add(self.kernel, self.sleep[i], self.left[i], events)
 
-    def _insert(self, branches: list[WakeupNode], events: list[Event]) -> None:
-        """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
-        while events:
-            for branch in branches:
-                left = _without(branch, events, branch.key >> SHIFT in self.kernel.movers.faults)
-                if left is not None:
-                    if not branch.branches:
-                        return
-                    events, branches = left, branch.branches
-                    break
-            else:
-                for key, reads, writes in events:
-                    branch = WakeupNode(key, reads, writes)
-                    branches.append(branch)
-                    branches = branch.branches
-                return
+
+def add(kernel: Kernel, sleeping: Mapping[int, tuple[int, int]], branches: list[WakeupNode], events: list[Event]) -> None:
+    """Plan a reversal at a depth with this sleep set and this wakeup tree, in the way that the known facts allow."""
+    if kernel.learned.daemons or kernel.learned.late:
+        _add_source(sleeping, branches, events, kernel.learned.late)
+    else:
+        _insert(branches, events, kernel.movers.faults)
+
+
+def _add_source(sleeping: Mapping[int, tuple[int, int]], branches: list[WakeupNode], events: list[Event], late: bool) -> None:
+    """Plan an initial of the reversal, unless an initial is planned or was tried: source sets (article, section 5)."""
+    tried = {branch.key for branch in branches}
+    tried.update(sleeping)
+    last = len(events) - 1
+    for position, (key, reads, writes) in enumerate(events):
+        if key not in tried:
+            continue
+        if position and position == last and late:
+            if key not in sleeping:
+                continue  # its footprint after the others is known only from where it was made before them
+            reads, writes = sleeping[key]  # noqa: PLW2901
+        if not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
+            return
+    branches.append(WakeupNode(*events[0]))
+
+
+def _insert(branches: list[WakeupNode], events: list[Event], faults: Container[int]) -> None:
+    """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
+    while events:
+        for branch in branches:
+            left = _without(branch, events, branch.key >> SHIFT in faults)
+            if left is not None:
+                if not branch.branches:
+                    return
+                events, branches = left, branch.branches
+                break
+        else:
+            for key, reads, writes in events:
+                branch = WakeupNode(key, reads, writes)
+                branches.append(branch)
+                branches = branch.branches
+            return
 
 
 def _without(branch: WakeupNode, events: list[Event], never_has_to: bool) -> list[Event] | None:

@@ -18,6 +18,7 @@ from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
+from simharness.engine.workspace import Workspace
 from simharness.errors import HarnessBug, Lacking, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError, scarcity
 from simharness.instrument.loader import importing, is_wanted
 from simharness.instrument.marks import is_instrumented
@@ -216,6 +217,11 @@ class Simulation:
         """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""
         if self.heap is not None and self.heap.sample():
             self.kernel.learned.start_over()
+
+    def forked(self) -> None:
+        """This process was forked from the one that entered the simulation: it does not touch that one's files and connections."""
+        self.kernel.workspace = Workspace()
+        control.forked(self.kernel)
 
     def _leave_heap(self) -> None:
         heap, self.heap = self.heap, None

@@ -1,0 +1,408 @@
+"""One exploration in parts, each of which is explored ahead of time, and put together in the order of the sequential search.
+
+The reduction walks a tree depth first, and what it finds below a point depends only on the choices that lead there and on the sleep sets
+along them. Both are known as soon as a branch is planned, long before the search gets there. So a *part*, what lies below such a branch, can
+be explored anywhere beforehand. When the search stands at that branch, with equal sleep sets, it takes over what the part has come to: its
+counts, its reversals that belong further up, and where it stands, from where the search goes on. A part has branches of its own, which can
+be parts again.
+
+So the outcome is that of the sequential search, execution for execution, whatever was explored where and when. What does not fit any more,
+is lost, or arrives twice is only worked in vain.
+
+Branches beside daemons and late steps wait: what an earlier sibling's first step does, which belongs to the sleep set, is foreseen exactly
+only elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from simharness.engine.kernel import Kernel
+from simharness.engine.operations import conflict
+from simharness.errors import SimharnessError
+from simharness.exploring.parallel.border import Border, Sleep, Table, flat
+from simharness.exploring.parallel.log import Log
+from simharness.exploring.parallel.slices import FAILS, OTHERWISE, Piece, Task
+from simharness.search.dpor import Dpor, Event, WakeupNode, add
+
+Path = tuple[int, ...]
+TWICE = 2
+LOST = "lost"
+"""The trouble with a part on which workers end."""
+
+
+@dataclass
+class Part:
+    """What lies below a path, and how far it is explored.
+
+    `keys`, `reads`, `writes`, `sleep` and `left` have an entry for each choice that leads to where it stands; `ahead` is the wakeup tree
+    below. The footprint of the last choice, and of those after the first `sure`, are foreseen. `base`: what the place was, and what lay
+    ahead, before the search followed what is foreseen. `busy`: the number of the task under way, which goes down to `floor`. `trouble`: why
+    the owner has to go on. `deaths`: how many workers ended in a task on it since it moved. `log`, `outbox`: as of a `Piece`, since the beginning. `children`: the parts below, by path.
+    """
+
+    path: Path
+    keys: list[int]
+    reads: list[int]
+    writes: list[int]
+    sure: int
+    sleep: list[Sleep]
+    left: list[list[WakeupNode]]
+    ahead: list[WakeupNode] = field(default_factory=list)
+    base: tuple[int, list[WakeupNode]] | None = None
+    done: bool = False
+    busy: int | None = None
+    floor: int = 0
+    deaths: int = 0
+    trouble: str = ""
+    error: SimharnessError | None = None
+    log: Log = field(default_factory=Log)
+    outbox: list[tuple[int, list[Event]]] = field(default_factory=list)
+    sent: set[tuple[int, tuple[Event, ...]]] = field(default_factory=set)
+    children: dict[Path, Part] = field(default_factory=dict)
+
+    @property
+    def root(self) -> int:
+        """The depth at which it begins."""
+        return len(self.path)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it stands where another part begins."""
+        return not self.ahead and tuple(self.keys) in self.children
+
+    def pop(self, floor: int) -> None:
+        """What lies below the first `floor` choices is explored: go to the next branch."""
+        depth = floor
+        self.base = None
+        while depth > self.root:
+            depth -= 1
+            self.sleep[depth][self.keys[depth]] = self.reads[depth], self.writes[depth]
+            while self.left[depth]:
+                node = self.left[depth].pop(0)
+                if node.key in self.sleep[depth]:
+                    continue
+                for line in (self.keys, self.reads, self.writes):
+                    del line[depth:]
+                del self.left[depth + 1 :], self.sleep[depth + 1 :]
+                self._step(node)
+                self.sure = min(self.sure, depth)
+                return
+        self.done = True
+
+    def descend(self) -> bool:
+        """Follow what is ahead by one choice, as an execution would, if it would."""
+        reads, writes = self.reads[-1], self.writes[-1]
+        asleep = {key: footprint for key, footprint in self.sleep[-1].items() if not conflict(*footprint, reads, writes)}
+        branches = [branch for branch in self.ahead if branch.key not in asleep]
+        if not branches:
+            return False
+        if self.base is None:
+            self.base = len(self.keys), self.ahead
+        self.sleep.append(asleep)
+        self.left.append(branches[1:])
+        self._step(branches[0])
+        return True
+
+    def _step(self, node: WakeupNode) -> None:
+        self.keys.append(node.key)
+        self.reads.append(node.reads)
+        self.writes.append(node.writes)
+        self.ahead = node.branches
+
+    def ascend(self) -> bool:
+        """Go back to where it was before it followed what is foreseen; return whether it did."""
+        if self.base is None:
+            return False
+        length, self.ahead = self.base
+        for line in (self.keys, self.reads, self.writes, self.sleep, self.left):
+            del line[length:]
+        self.base = None
+        return True
+
+    def send(self, i: int, events: list[Event]) -> None:
+        """Put a reversal that belongs above it into the outbox."""
+        sequence = i, tuple(events)
+        if sequence not in self.sent:
+            self.sent.add(sequence)
+            self.outbox.append((i, events))
+
+    def leaves(self, depth: int, exact: bool) -> Iterator[Part]:
+        """Yield the parts that the branches at this depth make, in the order of the search.
+
+        Args:
+            exact: whether footprints are foreseen exactly; otherwise a branch makes a part once the first steps of all before it were made.
+        """
+        if not exact and depth >= self.sure:
+            return
+        sleep = {**self.sleep[depth], self.keys[depth]: (self.reads[depth], self.writes[depth])}
+        for node in self.left[depth]:
+            if node.key in sleep:
+                continue
+            yield from self._below(node, depth, sleep)
+            footprint = node.reads, node.writes
+            if not exact:
+                explored = self.children.get((*self.keys[:depth], node.key))
+                if explored is None or explored.sure <= depth:
+                    return
+                footprint = explored.reads[depth], explored.writes[depth]
+            sleep = {**sleep, node.key: footprint}
+
+    def _below(self, node: WakeupNode, depth: int, sleep: Sleep) -> Iterator[Part]:
+        """Yield the parts at the ends of a branch's wakeup tree."""
+        todo = [(node, list(self.keys[:depth]), list(self.reads[:depth]), list(self.writes[:depth]), [*self.sleep[:depth], sleep])]
+        while todo:
+            node, keys, reads, writes, sleeps = todo.pop()
+            keys, reads, writes = [*keys, node.key], [*reads, node.reads], [*writes, node.writes]
+            if not node.branches:
+                yield Part(tuple(keys), keys, reads, writes, min(self.sure, depth), sleeps, [[] for _ in keys])
+                continue
+            asleep = {key: footprint for key, footprint in sleeps[-1].items() if not conflict(*footprint, node.reads, node.writes)}
+            further = []
+            for branch in node.branches:
+                if branch.key not in asleep:
+                    further.append((branch, keys, reads, writes, [*sleeps, asleep]))
+                    asleep = {**asleep, branch.key: (branch.reads, branch.writes)}
+            todo += reversed(further)
+
+
+class Parts:
+    """The parts of one exploration; `main` is the search itself.
+
+    Args:
+        admit: called with the log of executions that come next in the order of the search; returns whether they are taken over.
+    """
+
+    def __init__(self, kernel: Kernel, admit: Callable[[Log], bool]) -> None:
+        self._kernel = kernel
+        self._admit = admit
+        self._all: dict[Path, Part] = {}
+        self._under_way: dict[int, Part] = {}
+        self._number = 0
+        self.main = Part((), [], [], [], 0, [], [], done=True)
+        self.vain = 0
+
+    def begin(self, search: Dpor) -> None:
+        """Let the main part stand where the search stands, which has run at least one execution."""
+        assert search.plan is not None
+        keys = list(search.plan)
+        sure = len(keys) - 1
+        reads, writes = ([*line[:sure], last] for line, last in zip(search.known, search.last, strict=True))
+        self.main = Part((), keys, reads, writes, sure, search.sleep, search.left, search.ahead, children=self.main.children)
+        self._all[()] = self.main
+        self.settle()
+
+    def end(self, search: Dpor) -> None:
+        """Let the search stand where the main part stands."""
+        main = self.main
+        main.ascend()
+        search.sleep, search.left, search.ahead = main.sleep, main.left, main.ahead
+        search.plan = None if main.done else list(main.keys)
+        if not main.done:
+            search.known = main.reads[: main.sure], main.writes[: main.sure]
+            search.last = main.reads[-1], main.writes[-1]
+        else:
+            search.sleep, search.left = [], []
+
+    @property
+    def ahead(self) -> int:
+        """How many executions have been run ahead of the search."""
+        return sum(part.log.runs for part in self._all.values())
+
+    def task(self, seconds: float, most: int | None, tolerant: bool, others: int) -> Task | None:
+        """Return something to do, or None.
+
+        Args:
+            others: how many parts are to be left for other workers, if possible.
+        """
+        part = next((part for part in self._all.values() if self._is_free(part, tolerant)), None) or self._new_part()
+        if part is None:
+            return None
+        part.trouble = ""
+        self._number += 1
+        part.busy, part.floor = self._number, self._floor_of(part, others)
+        self._under_way[self._number] = part
+        return Task(
+            Table.of(self._kernel),
+            self._number,
+            part.floor,
+            list(part.keys),
+            part.reads[: part.sure],
+            part.writes[: part.sure],
+            list(zip(part.reads[part.sure :], part.writes[part.sure :], strict=True)),
+            [dict(sleep) for sleep in part.sleep],
+            list(map(flat, part.left[part.floor :])),
+            flat(part.ahead),
+            seconds,
+            most,
+            tolerant,
+        )
+
+    @staticmethod
+    def _is_free(part: Part, tolerant: bool) -> bool:
+        may = not part.trouble or (part.trouble == FAILS and tolerant)
+        return part.busy is None and not part.done and may and not part.waits
+
+    @property
+    def _exact(self) -> bool:
+        learned = self._kernel.learned
+        return not (learned.daemons or learned.late)
+
+    def _new_part(self) -> Part | None:
+        """Make a part of the shallowest branch that is none yet."""
+        best: tuple[int, Part, Part] | None = None
+        for part in self._all.values():
+            if part.done or part.trouble:
+                continue
+            upper = len(part.keys) if part.busy is None else part.floor
+            for depth in range(part.root, upper if best is None else min(upper, best[0])):
+                leaf = None
+                if part.left[depth]:
+                    leaf = next((leaf for leaf in part.leaves(depth, self._exact) if leaf.path not in self._all), None)
+                if leaf is not None:
+                    best = depth, part, leaf
+                    break
+        if best is None:
+            return None
+        _, holder, new = best
+        holder.children[new.path] = self._all[new.path] = new
+        return new
+
+    @staticmethod
+    def _floor_of(part: Part, others: int) -> int:
+        """Return the depth from which a task may go on by itself: above it are other parts, and some branches for those to come."""
+        floor = part.root
+        given = [0] * len(part.keys)
+        for path in part.children:
+            depth = next((d for d, (one, other) in enumerate(zip(path, part.keys, strict=False)) if one != other), None)
+            if depth is not None:
+                given[depth] += 1
+                floor = max(floor, depth + 1)
+        for depth in range(part.root, len(part.keys)):
+            if others <= 0:
+                break
+            free = len(part.left[depth]) - given[depth]
+            if free > 0:
+                others -= free
+                floor = max(floor, depth + 1)
+        return floor
+
+    def lost(self, number: int) -> None:
+        """A task will not be answered: it can be done again."""
+        part = self._under_way.pop(number, None)
+        if part is not None:
+            part.busy = None
+            part.deaths += 1
+            if part.deaths == TWICE:
+                part.trouble, part.deaths = LOST, 0
+                self.settle()
+
+    def take(self, piece: Piece) -> None:
+        """Take over what a task came to, unless that is known or out of date."""
+        border = Border(self._kernel, piece.table) if piece.table.names else None
+        part = self._under_way.pop(piece.number, None)
+        if part is None or part.busy != piece.number:
+            return
+        part.busy, part.deaths = None, 0
+        if border is not None and piece.log.runs:
+            self._absorb(part, _unpacked(piece, border, part))
+        else:
+            part.trouble, part.error = piece.trouble, piece.error
+        if part.trouble == OTHERWISE and not part.ascend() and part is not self.main:
+            self._drop(part)
+        self.settle()
+
+    def settle(self) -> None:
+        """Let parts take over those at which they stand, until none can."""
+        while any([self._settle(part) for part in list(self._all.values()) if part.path in self._all]):
+            pass
+
+    def _settle(self, part: Part) -> bool:
+        """Let a part take over those at which it stands; return whether it moved."""
+        moved = False
+        while part.busy is None and not part.done and not part.trouble:
+            child = None if part.ahead else part.children.get(tuple(part.keys))
+            if child is None:
+                here = len(part.keys)
+                below = [path for path in part.children if len(path) > here and list(path[:here]) == part.keys]
+                if not below or not part.descend():
+                    for path in below:
+                        self._drop(part.children[path])
+                    return moved
+                continue
+            if child.sleep[: child.root] != part.sleep:
+                self._drop(child)
+            elif child.busy is not None or not self._absorb(part, child):
+                return moved
+            moved = True
+        return moved
+
+    def _drop(self, part: Part) -> None:
+        """Forget a part: something about it was foreseen wrongly, or there must be less than it holds."""
+        self.vain += part.log.runs
+        if part.busy is not None:
+            self._under_way.pop(part.busy, None)
+        self._all.pop(part.path, None)
+        for child in list(part.children.values()):
+            self._drop(child)
+        for other in self._all.values():
+            other.children.pop(part.path, None)
+
+    def _absorb(self, part: Part, below: Part) -> bool:
+        """Let a part take over what was explored from where it stands; return False if that is not admitted."""
+        if part is self.main and below.log.runs and not self._admit(below.log):
+            if below.path in part.children:
+                self._drop(below)
+            return False
+        floor = below.root
+        if below.log.runs:
+            if part is not self.main:
+                part.log.join(below.log)
+            part.reads[:floor], part.writes[:floor] = below.reads[:floor], below.writes[:floor]
+            part.base = None
+        for i, events in below.outbox:
+            if i >= part.root:
+                add(self._kernel, part.sleep[i], part.left[i], events)
+            else:
+                part.send(i, events)
+        if below.done:
+            part.sure = max(part.sure, floor)
+            part.pop(floor)
+        else:
+            part.keys, part.reads, part.writes, part.ahead = below.keys, below.reads, below.writes, below.ahead
+            part.sleep[floor:], part.left[floor:] = below.sleep[floor:], below.left[floor:]
+            if below.log.runs:
+                part.sure = below.sure
+            part.base = below.base or part.base
+        part.trouble, part.error = below.trouble, below.error
+        if part.children.pop(below.path, None) is not None:
+            self._all.pop(below.path, None)
+        part.children.update(below.children)
+        return True
+
+
+def _unpacked(piece: Piece, border: Border, part: Part) -> Part:
+    """Return what a task on this part came to as the part that begins at its floor."""
+    piece.log.move(border)
+    floor = piece.floor
+    keys, reads, writes = border.keys(piece.keys), border.masks(piece.reads), border.masks(piece.writes)
+    sure = len(reads)
+    if not piece.done:
+        reads.append(border.mask(piece.last[0]))
+        writes.append(border.mask(piece.last[1]))
+    return Part(
+        tuple(part.keys[:floor]),
+        keys,
+        reads,
+        writes,
+        sure,
+        [*part.sleep[:floor], *map(border.sleep, piece.sleep)],
+        [*([] for _ in range(floor)), *map(border.tree, piece.left)],
+        border.tree(piece.ahead) if not piece.done else [],
+        done=piece.done,
+        trouble=piece.trouble,
+        error=piece.error,
+        log=piece.log,
+        outbox=[(i, border.events(events)) for i, events in piece.outbox],
+    )
