@@ -17,6 +17,7 @@ from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
 from simharness.exploring.parallel.crew import Crew
 from simharness.exploring.parallel.log import Log, together
+from simharness.exploring.parallel.parts import Parts
 from simharness.search import named
 from simharness.search.drawn import Drawn
 from simharness.search.estimate import Branching
@@ -53,8 +54,8 @@ class Watcher:
     def passed(self, rounds: Rounds, log: Log) -> None:
         """Other processes have run the next executions of the search; `rounds.execution` is the one before them."""
 
-    def waiting(self, rounds: Rounds, ahead: int) -> None:
-        """Other processes are at work; so many executions have been run that come later in the search."""
+    def waiting(self, rounds: Rounds, parts: Parts) -> None:
+        """Other processes are at work on these parts."""
 
     def enough(self) -> str | None:
         """Return why the exploration stops here, if it does."""
@@ -249,9 +250,9 @@ class Rounds:
         vars(function).update({name: together(getattr(function, name), value) for name, value in log.kept.items()})
         self.repeats.skip(self.tally.runs)
 
-    def waiting(self, ahead: int) -> None:
-        """Other processes are at work."""
-        self._watcher.waiting(self, ahead)
+    def waiting(self, parts: Parts) -> None:
+        """Other processes are at work on these parts."""
+        self._watcher.waiting(self, parts)
 
     def repeat_last(self) -> None:
         """Run the last execution of the search here: verdicts, and proofs within bounds, look at the kernel's last one."""

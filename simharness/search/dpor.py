@@ -54,6 +54,7 @@ class Dpor:
         ahead: the wakeup tree below the plan.
         root: the depth above which nothing is explored: the first so many choices stay the same.
         last: the footprint that the last step of the plan is expected to have.
+        fresh: the plan does not go on from the execution before.
     """
 
     exhausts = grows = counted = True
@@ -68,6 +69,7 @@ class Dpor:
         self.left: list[list[WakeupNode]] = []
         self.ahead: list[WakeupNode] = []
         self.last = 0, 0
+        self.fresh = False
 
     def begin(self) -> Sequence[int] | None:
         """Return the next plan: a prefix of the previous execution, and a branch off it."""
@@ -123,7 +125,8 @@ class Dpor:
         """Insert the reversals of the execution's races, and go back to the deepest step with something left to try."""
         kernel = self.kernel
         assert self.plan is not None
-        self.races.update(max(0, len(self.plan) - 1))
+        self.races.update(0 if self.fresh else max(0, len(self.plan) - 1))
+        self.fresh = False
         self._reverse_races()
         keys, reads, writes = kernel.record.keys, kernel.record.reads, kernel.record.writes
         depth = kernel.record.n

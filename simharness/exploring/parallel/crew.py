@@ -113,7 +113,8 @@ class Crew:
                         parts.take(piece)
                         self._deaths = 0
                 INTERRUPTS.check()
-                rounds.waiting(parts.ahead)
+                if not parts.main.done:
+                    rounds.waiting(parts)
         finally:
             parts.end(search)
         main = parts.main

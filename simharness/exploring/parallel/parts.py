@@ -197,6 +197,7 @@ class Parts:
         """Let the search stand where the main part stands."""
         main = self.main
         main.ascend()
+        search.fresh = True
         search.sleep, search.left, search.ahead = main.sleep, main.left, main.ahead
         search.plan = None if main.done else list(main.keys)
         if not main.done:
@@ -209,6 +210,13 @@ class Parts:
     def ahead(self) -> int:
         """How many executions have been run ahead of the search."""
         return sum(part.log.runs for part in self._all.values())
+
+    def standing(self) -> tuple[int, list[int]]:
+        """Return the depth of the search's next branch, and how many branches are left at each depth up to it."""
+        main = self.main
+        length = len(main.keys) if main.base is None else main.base[0]
+        lines = zip(main.left[:length], main.sleep, strict=False)
+        return length - 1, [sum(branch.key not in asleep for branch in left) for left, asleep in lines]
 
     def task(self, seconds: float, most: int | None, tolerant: bool, others: int) -> Task | None:
         """Return something to do, or None.
@@ -351,6 +359,7 @@ class Parts:
 
     def _absorb(self, part: Part, below: Part) -> bool:
         """Let a part take over what was explored from where it stands; return False if that is not admitted."""
+        below.log.first = (len(part.keys) if part.base is None else part.base[0]) - 1
         if part is self.main and below.log.runs and not self._admit(below.log):
             if below.path in part.children:
                 self._drop(below)

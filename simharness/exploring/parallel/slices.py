@@ -104,8 +104,14 @@ class Below(Dpor):
         self.left = [*([] for _ in range(task.floor)), *map(border.tree, task.left)]
         self.ahead = border.tree(task.ahead)
         self.outbox: list[tuple[int, list[Event]]] = []
+        self.made = self.known
         self.fresh = True
         self._sent: set[tuple[int, tuple[Event, ...]]] = set()
+
+    def end(self) -> None:
+        """As for the whole search; keep what the steps have done, as the execution may be repeated now."""
+        super().end()
+        self.made = self.kernel.record.reads, self.kernel.record.writes
 
     def reverse(self, i: int, events: list[Event]) -> None:
         """Plan a reversal, or put it into the outbox, unless it is there: planning a sequence again below one step changes nothing."""
@@ -116,13 +122,6 @@ class Below(Dpor):
         if sequence not in self._sent:
             self._sent.add(sequence)
             self.outbox.append((i, events))
-
-    def end(self) -> None:
-        """As for the whole search; of the first execution no prefix is known."""
-        if self.fresh:
-            self.races.update(0)
-            self.fresh = False
-        super().end()
 
     def as_foreseen(self) -> bool:
         """Whether the steps of the path before its last one that nobody had made have the footprints foreseen for them."""
@@ -150,7 +149,6 @@ class Slices:
         simulation = self._simulation
         kernel = simulation.kernel
         search = Below(kernel, task)
-        known = search.known
         piece = Piece(Table((), {}), task.number, task.floor)
         mark = kernel.learned.mark()
         began, checked = _processor_time(), simulation.checked
@@ -166,8 +164,7 @@ class Slices:
         log.kept = {name: getattr(simulation.scenario.function, name) for name in simulation.scenario.keeps}
         piece.done = search.plan is None
         length = task.floor if search.plan is None else len(search.plan) - 1
-        reads, writes = known if not log.runs else search.known if search.plan is not None else (kernel.record.reads, kernel.record.writes)
-        piece.reads, piece.writes = list(reads[:length]), list(writes[:length])
+        piece.reads, piece.writes = (list(line[:length]) for line in search.made)
         if search.plan is not None:
             piece.keys, piece.last = list(search.plan), search.last
             piece.sleep = search.sleep[task.floor :]
