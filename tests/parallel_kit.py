@@ -58,6 +58,9 @@ class Inline(Processes):
             for _ in range(1 + (draw.random() < self.twice)):
                 yield number, pickle.loads(answer)
 
+    def settled(self):
+        return all(worker.slices.settle() for worker in self.workers)
+
     def end(self, worker):
         self.workers.remove(worker)
 
@@ -90,11 +93,11 @@ def said(result):
     return (str(result.verdict), counts, result.outcomes, result.bounds, result.remarks, result.branching, about, result.error)
 
 
-def explored(scenario, workers, strategy="auto", stop_on_first=True, **options):
+def explored(scenario, workers, strategy="auto", stop_on_first=True, faults=None, parameters=None, **options):
     """Explore; an error counts as a result."""
     settings = Settings(**{"confirm": False, "shrink": 20, "max_steps": 500, **options}, workers=workers)
     try:
-        return said(simharness.explore(scenario, strategy, stop_on_first=stop_on_first, settings=settings))
+        return said(simharness.explore(scenario, strategy, parameters, stop_on_first, faults, settings))
     except simharness.Misuse as error:
         return str(error)
 

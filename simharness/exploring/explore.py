@@ -270,7 +270,7 @@ class Explorer:
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=bounds(tally, simulation, rounds.strategy, verdict, [*why, *said], self.stop_on_first),
+            bounds=bounds(tally, simulation, rounds.strategy, verdict, [*why, *said, *filter(None, [rounds.why_one_core])], self.stop_on_first),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
             branching=None if branching is None else (branching.points, branching.mean),

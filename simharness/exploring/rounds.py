@@ -226,6 +226,13 @@ class Rounds:
 
     # Executions of other processes
 
+    @property
+    def why_one_core(self) -> str:
+        """Why one process explored alone, if several were wanted."""
+        if self.settings.workers > 1 and self._children is not None:
+            return "on one core: isolation='fork' uses no workers"
+        return "" if self._crew is None else self._crew.why_not
+
     def draw(self) -> bool:
         """Run a sample that is due; return whether exploring goes on."""
         mark = self.simulation.kernel.learned.mark()

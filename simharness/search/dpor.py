@@ -33,15 +33,16 @@ Event = tuple[int, int, int]
 
 
 class WakeupNode:
-    """A node of a wakeup tree: a step to take, and the branches below it."""
+    """A node of a wakeup tree: a step to take, and the branches below it; `taken`: what lies below is explored elsewhere."""
 
-    __slots__ = ("branches", "key", "reads", "writes")
+    __slots__ = ("branches", "key", "reads", "taken", "writes")
 
     def __init__(self, key: int, reads: int, writes: int) -> None:
         self.key = key
         self.reads = reads
         self.writes = writes
         self.branches: list[WakeupNode] = []
+        self.taken = False
 
 
 class Dpor:

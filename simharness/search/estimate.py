@@ -106,9 +106,10 @@ class Branching:
 
 
 class Tree:
-    """The walked part of the tree. `keys` are the choices of an execution through the open nodes. `closed`, `leaves` and `begun` have an entry for each open node that has branched.
+    """The walked part of the tree. `closed`, `leaves` and `begun` have an entry for each open node that has branched.
 
-    `closed` counts a node's closed children, `leaves` the leaves below those, `begun` the leaves before its open child.
+    `closed` counts a node's closed children, `leaves` the leaves below those, `begun` the leaves before its open child. `keys` are the
+    choices of an execution through the open nodes.
     """
 
     def __init__(self) -> None:

@@ -78,23 +78,31 @@ class Border:
 
     def events(self, events: Iterable[Event]) -> list[Event]:
         """Return this sequence as this process's."""
+        if self.same:
+            return list(events)
         return [(self.key(key), self.mask(reads), self.mask(writes)) for key, reads, writes in events]
 
     def tree(self, numbers: Sequence[int]) -> list[WakeupNode]:
         """Return the wakeup tree that `flat` has made a list of."""
+        if not self.same:
+            numbers = [*numbers[:1], *(self._moved(number, place % 4) for place, number in enumerate(numbers[1:]))]
         roots: list[WakeupNode] = []
-        levels = [(roots, numbers[0])]
-        at = 1
-        while levels:
-            branches, missing = levels[-1]
-            if len(branches) == missing:
-                levels.pop()
-                continue
-            node = WakeupNode(self.key(numbers[at]), self.mask(numbers[at + 1]), self.mask(numbers[at + 2]))
+        branches, missing = roots, numbers[0]
+        above: list[tuple[list[WakeupNode], int]] = []
+        for at in range(1, len(numbers), 4):
+            while not missing:
+                branches, missing = above.pop()
+            node = WakeupNode(numbers[at], numbers[at + 1], numbers[at + 2])
             branches.append(node)
-            levels.append((node.branches, numbers[at + 3]))
-            at += 4
+            missing -= 1
+            if numbers[at + 3]:
+                above.append((branches, missing))
+                branches, missing = node.branches, numbers[at + 3]
         return roots
+
+    def _moved(self, number: int, place: int) -> int:
+        """Return a number of a flat node: its key, its two masks, or how many branches it has."""
+        return self.key(number) if not place else number if place == 3 else self.mask(number)
 
 
 def flat(branches: Sequence[WakeupNode]) -> list[int]:

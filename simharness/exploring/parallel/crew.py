@@ -17,8 +17,9 @@ from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.parallel.log import Log
 from simharness.exploring.parallel.parts import Parts
+from simharness.exploring.parallel.places import PLACES
 from simharness.exploring.parallel.processes import Processes
-from simharness.exploring.parallel.slices import FAILS, LEARNS, STARTS_OVER, UNSENDABLE
+from simharness.exploring.parallel.slices import FAILS, LEARNS, UNSENDABLE
 from simharness.search.auto import Auto
 from simharness.search.dpor import Dpor
 from simharness.simulation.forks import possible
@@ -33,6 +34,8 @@ ALONE = 1.0
 SLICE = 0.5
 """Seconds of processor time of a task; an eighth of it while workers have nothing to do."""
 SHORT = 8
+LOOK = 0.2
+"""Seconds between two looks for places."""
 TOO_MANY = 20
 """After so many workers that have ended one after the other, none with an answer, the owner goes on alone."""
 PATIENCE = 0.1
@@ -46,15 +49,17 @@ class Crew:
         self._rounds = rounds
         self._wanted = workers
         self._processes = Processes(rounds.simulation)
+        self._taken = 0
         self._forbidden = not possible()
         self._deaths = 0
         self.begin()
 
     def begin(self) -> None:
         """A round begins: what was explored rests on outdated facts."""
-        self._processes.close()
+        self.close()
         self._parts = Parts(self._rounds.simulation.kernel, self._admit)
         self._began = _monotonic()
+        self._next_look = 0.0
         self._limit: int | None = None
         self._passed = 0
         self._trouble = ""
@@ -64,6 +69,17 @@ class Crew:
     def close(self) -> None:
         """End the workers."""
         self._processes.close()
+        PLACES.give(self._taken)
+        self._taken = 0
+
+    @property
+    def why_not(self) -> str:
+        """Why workers would not help, though the case takes long; empty if they would, or it does not."""
+        if _monotonic() - self._began < ALONE or PLACES.shared:
+            return ""
+        if self._search is None:
+            return "on one core: only auto and dpor without a bound use several"
+        return "on one core: this platform has no forks" if not possible() else ""
 
     @property
     def _search(self) -> Dpor | None:
@@ -78,7 +94,16 @@ class Crew:
             return False
         if self._trouble and rounds.tally.runs > self._ran:
             self._not_the_same(mark)
-        return not self._trouble and not self._forbidden
+        return not self._trouble and not self._forbidden and self._has_places()
+
+    def _has_places(self) -> bool:
+        """Whether there is a place for a second worker, without which the first would not help; look for more at times."""
+        now = _monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK
+            while self._taken < self._wanted - 1 and PLACES.take():
+                self._taken += 1
+        return self._taken > 0
 
     def _not_the_same(self, mark: Mark) -> None:
         """The owner has run the execution that troubled a worker, without failure or error."""
@@ -120,7 +145,7 @@ class Crew:
         main = parts.main
         self._trouble, self._error, self._ran = main.trouble, main.error, rounds.tally.runs
         main.trouble = ""
-        if self._trouble == STARTS_OVER:
+        if main.done and not self._processes.settled():
             self._start_over()
         elif self._trouble == UNSENDABLE:
             self._trouble, self._forbidden = "", True
@@ -142,12 +167,13 @@ class Crew:
         processes, parts, rounds = self._processes, self._parts, self._rounds
         tolerant = rounds.tally.first_failure is not None and not rounds.stop_on_first
         idle = processes.idle
-        missing = self._wanted - len(processes.workers)
+        self._has_places()
+        missing = 1 + self._taken - len(processes.workers)
         number = len(idle) + missing
         while number:
             number -= 1
             left = None if self._limit is None else self._limit - rounds.tally.runs
-            others = max(number, int(self._wanted > 1))
+            others = max(number, 1)
             task = parts.task(SLICE / SHORT if number else SLICE, left, tolerant, others)
             if task is None:
                 return

@@ -15,7 +15,7 @@ only elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from simharness.engine.kernel import Kernel
@@ -128,43 +128,74 @@ class Part:
             self.sent.add(sequence)
             self.outbox.append((i, events))
 
-    def leaves(self, depth: int, exact: bool) -> Iterator[Part]:
-        """Yield the parts that the branches at this depth make, in the order of the search.
+    def new(self, depth: int, exact: bool) -> Part | None:
+        """Return a part that a branch at this depth makes, the first in the order of the search that is not taken; None if all are.
 
         Args:
             exact: whether footprints are foreseen exactly; otherwise a branch makes a part once the first steps of all before it were made.
         """
-        if not exact and depth >= self.sure:
-            return
+        if not self.left[depth] or (not exact and depth >= self.sure):
+            return None
         sleep = {**self.sleep[depth], self.keys[depth]: (self.reads[depth], self.writes[depth])}
         for node in self.left[depth]:
             if node.key in sleep:
                 continue
-            yield from self._below(node, depth, sleep)
-            footprint = node.reads, node.writes
+            new = self._below(node, depth, sleep)
+            if new is not None:
+                return new
+            sleep[node.key] = node.reads, node.writes
             if not exact:
                 explored = self.children.get((*self.keys[:depth], node.key))
                 if explored is None or explored.sure <= depth:
-                    return
-                footprint = explored.reads[depth], explored.writes[depth]
-            sleep = {**sleep, node.key: footprint}
+                    return None
+                sleep[node.key] = explored.reads[depth], explored.writes[depth]
+        return None
 
-    def _below(self, node: WakeupNode, depth: int, sleep: Sleep) -> Iterator[Part]:
-        """Yield the parts at the ends of a branch's wakeup tree."""
-        todo = [(node, list(self.keys[:depth]), list(self.reads[:depth]), list(self.writes[:depth]), [*self.sleep[:depth], sleep])]
+    def _below(self, top: WakeupNode, depth: int, sleep: Sleep) -> Part | None:
+        """Take the first end of a branch's wakeup tree that is not taken, and return the part that it makes."""
+        if not _has_ends(top):
+            return None
+        trail: list[tuple[WakeupNode, Sleep]] = []
+        todo = [(top, 0, sleep)]
         while todo:
-            node, keys, reads, writes, sleeps = todo.pop()
-            keys, reads, writes = [*keys, node.key], [*reads, node.reads], [*writes, node.writes]
+            node, level, sleep = todo.pop()
+            trail[level:] = [(node, sleep)]
             if not node.branches:
-                yield Part(tuple(keys), keys, reads, writes, min(self.sure, depth), sleeps, [[] for _ in keys])
-                continue
-            asleep = {key: footprint for key, footprint in sleeps[-1].items() if not conflict(*footprint, node.reads, node.writes)}
+                if node.taken:
+                    continue
+                node.taken = True
+                return self._at(depth, trail)
+            asleep = {key: footprint for key, footprint in sleep.items() if not conflict(*footprint, node.reads, node.writes)}
             further = []
             for branch in node.branches:
-                if branch.key not in asleep:
-                    further.append((branch, keys, reads, writes, [*sleeps, asleep]))
-                    asleep = {**asleep, branch.key: (branch.reads, branch.writes)}
+                if branch.key in asleep:
+                    branch.taken = True
+                elif not branch.taken or branch.branches:
+                    further.append((branch, level + 1, dict(asleep)))
+                asleep.setdefault(branch.key, (branch.reads, branch.writes))
             todo += reversed(further)
+        return None
+
+    def _at(self, depth: int, trail: Sequence[tuple[WakeupNode, Sleep]]) -> Part:
+        """Return the part to which these steps lead from a depth on; each has the sleep set there."""
+        keys, reads, writes = list(self.keys[:depth]), list(self.reads[:depth]), list(self.writes[:depth])
+        for node, _ in trail:
+            keys.append(node.key)
+            reads.append(node.reads)
+            writes.append(node.writes)
+        sleep = [*self.sleep[:depth], dict(trail[0][1]), *(asleep for _, asleep in trail[1:])]
+        return Part(tuple(keys), keys, reads, writes, min(self.sure, depth), sleep, [[] for _ in keys])
+
+
+def _has_ends(top: WakeupNode) -> bool:
+    """Whether an end of a wakeup tree is not taken."""
+    todo = [top]
+    while todo:
+        node = todo.pop()
+        if not node.branches and not node.taken:
+            return True
+        todo += node.branches
+    return False
 
 
 class Parts:
@@ -259,23 +290,20 @@ class Parts:
 
     def _new_part(self) -> Part | None:
         """Make a part of the shallowest branch that is none yet."""
-        best: tuple[int, Part, Part] | None = None
-        for part in self._all.values():
-            if part.done or part.trouble:
-                continue
-            upper = len(part.keys) if part.busy is None else part.floor
-            for depth in range(part.root, upper if best is None else min(upper, best[0])):
-                leaf = None
-                if part.left[depth]:
-                    leaf = next((leaf for leaf in part.leaves(depth, self._exact) if leaf.path not in self._all), None)
-                if leaf is not None:
-                    best = depth, part, leaf
-                    break
-        if best is None:
-            return None
-        _, holder, new = best
-        holder.children[new.path] = self._all[new.path] = new
-        return new
+        depths = sorted(
+            (depth, number)
+            for number, part in enumerate(self._all.values())
+            if not part.done and not part.trouble
+            for depth in range(part.root, len(part.keys) if part.busy is None else part.floor)
+            if part.left[depth]
+        )
+        holders = list(self._all.values())
+        for depth, number in depths:
+            new = holders[number].new(depth, self._exact)
+            if new is not None:
+                holders[number].children[new.path] = self._all[new.path] = new
+                return new
+        return None
 
     @staticmethod
     def _floor_of(part: Part, others: int) -> int:

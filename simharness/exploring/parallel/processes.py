@@ -68,8 +68,6 @@ class Processes:
                     _close(descriptor)
                 end_with_parent(parent)
                 _serve(self._simulation, their_orders, their_answers)
-            except BaseException:
-                import traceback; traceback.print_exc()
             finally:
                 _exit(0)
         _close(their_orders)
@@ -108,6 +106,19 @@ class Processes:
             self.received += len(worker.said)
             worker.said.clear()
             yield number, pickle.loads(answer)
+
+    def settled(self) -> bool:
+        """Exploring is over: end what is under way; return whether all that the workers' executions have changed was announced."""
+        settled = True
+        for worker in list(self.workers):
+            if worker.task is not None:
+                self.end(worker)
+                continue
+            with contextlib.suppress(OSError):
+                _send(worker.orders, b"")
+                answer = _receive(worker.answers)
+                settled = settled and (answer is None or pickle.loads(answer))
+        return settled
 
     def end(self, worker: Worker) -> None:
         """End a worker, whatever it does."""
@@ -154,4 +165,4 @@ def _serve(simulation: Simulation, orders: int, answers: int) -> None:
     with Watchdog(kernel, simulation.settings.watchdog, forked=True):
         slices = Slices(simulation)
         while mark.holds and (data := _receive(orders)) is not None:
-            _send(answers, packed(slices.work(pickle.loads(data))))
+            _send(answers, packed(slices.work(pickle.loads(data))) if data else pickle.dumps(slices.settle()))

@@ -28,9 +28,8 @@ from simharness.simulation.repeating import Repeats
 from simharness.simulation.simulation import Simulation
 
 _processor_time = time.process_time
-FAILS, LEARNS, RAISES, OTHERWISE, STARTS_OVER, UNSENDABLE = "fails", "learns", "raises", "otherwise", "starts over", "cannot be sent"
-"""Why a slice ended early. OTHERWISE: a step of the path has another footprint than foreseen. STARTS_OVER: what the last executions have
-changed was not announced, so exploring starts over."""
+FAILS, LEARNS, RAISES, OTHERWISE, UNSENDABLE = "fails", "learns", "raises", "otherwise", "cannot be sent"
+"""Why a slice ended early. OTHERWISE: a step of the path has another footprint than foreseen."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +155,6 @@ class Slices:
             self._execute(search, piece, task, mark)
             if piece.trouble or piece.log.runs == task.most or _processor_time() - began >= task.seconds:
                 break
-        simulation.settle()
-        if not mark.holds and not piece.trouble:
-            piece.trouble = STARTS_OVER
         log = piece.log
         log.checked, log.checks = simulation.checked - checked, simulation.checks
         log.kept = {name: getattr(simulation.scenario.function, name) for name in simulation.scenario.keeps}
@@ -173,6 +169,12 @@ class Slices:
         piece.outbox = search.outbox
         piece.table = Table.of(kernel)
         return piece
+
+    def settle(self) -> bool:
+        """Exploring is over: return whether all that executions have changed here was announced."""
+        mark = self._simulation.kernel.learned.mark()
+        self._simulation.settle()
+        return mark.holds
 
     def _execute(self, search: Below, piece: Piece, task: Task, mark: Mark) -> None:
         """Run the next execution and take it in, unless the owner has to."""
