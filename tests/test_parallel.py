@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -29,9 +30,10 @@ from tests.test_random_programs import KINDS
 
 WAYS = (
     {"strategy": "dpor", "stop_on_first": False},
+    {"strategy": "dpor"},
+    {"strategy": "dpor", "max_executions": 37},
     {"strategy": "auto"},
     {"strategy": "auto", "stop_on_first": False},
-    {"strategy": "dpor", "max_executions": 37},
 )
 forks = pytest.mark.skipif(not possible(), reason="this platform has no forks")
 
@@ -46,9 +48,9 @@ def compare(monkeypatch, kind, first, count, most):
     before = Inline.answered
     for seed in range(first, first + count):
         bad = (0, 0, 97, 211, 13)[seed % 5]
-        options = {"max_executions": most, **WAYS[seed % 4]}
+        options = {"max_executions": most, **WAYS[seed % (len(WAYS) if most > 200 else 3)]}
         same(monkeypatch, of_program(drawn(seed, **KINDS[kind]), bad), seed, (0, 0.2)[seed // 4 % 2], **options)
-    assert Inline.answered > before + count
+    assert Inline.answered >= before + count
 
 
 # In random order, with losses, answers that come twice, slices of a few executions and forced splits
@@ -56,7 +58,7 @@ def compare(monkeypatch, kind, first, count, most):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_programs_are_explored_by_workers_as_by_one_process(kind, monkeypatch):
-    compare(monkeypatch, kind, 0, 4 if kind == "sql" else 10, 60)
+    compare(monkeypatch, kind, 0, 2 if kind == "sql" else 6, 50)
 
 
 @pytest.mark.long
@@ -67,18 +69,18 @@ def test_two_thousand_random_programs_are_explored_by_workers_as_by_one_process(
 
 @pytest.mark.parametrize("faults", MODELS)
 def test_random_programs_under_faults_are_explored_by_workers_as_by_one_process(faults, monkeypatch):
-    same(monkeypatch, scenario(3, MODELS[faults]), 3, 0.1, faults=faults, max_executions=40)
+    same(monkeypatch, scenario(3, MODELS[faults]), 3, 0.1, faults=faults, max_executions=40, strategy="dpor")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("faults", MODELS)
 def test_many_random_programs_under_faults_are_explored_by_workers_as_by_one_process(faults, monkeypatch):
     for seed in range(2_000, 2_012):
-        same(monkeypatch, scenario(seed, MODELS[faults], seed % 3 == 0), seed, 0.1, faults=faults, max_executions=250, **WAYS[seed % 3])
+        same(monkeypatch, scenario(seed, MODELS[faults], seed % 3 == 0), seed, 0.1, faults=faults, **{**WAYS[seed % 2], "max_executions": 250})
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if 20 < row.complete <= 40], ids=str)
-def test_known_programs_are_explored_by_workers_as_by_one_process(row, monkeypatch):
+@pytest.mark.parametrize("row", [row for row in ROWS if 120 < row.complete <= 150], ids=str)
+def test_known_programs_are_explored_by_workers_as_by_one_process_with_samples(row, monkeypatch):
     same(monkeypatch, of_row(row), row.complete, 0.1, strategy="auto", stop_on_first=False)
 
 
@@ -109,20 +111,11 @@ def hurried(monkeypatch):
     monkeypatch.setattr(crew, "SLICE", 0.02)
 
 
-def of_casw(bad=None):
+def of_casw(bad=None, count=3):
     """A scenario that fails in some of its orderings."""
 
-    def program(world):
-        Row("casw", casw, (3,), 0).scenario(world)
-        outcome = world.shared(0, "seen")
-
-        def count():
-            outcome.add(1)
-
-        world.actor("counter", count)
-
     def failing(world):
-        program(world)
+        Row("casw", casw, (count,), 0).scenario(world)
         cell = world.shared(0, "x")
 
         @world.at_end
@@ -132,11 +125,27 @@ def of_casw(bad=None):
     return simharness.scenario(failing)
 
 
+def of_adders(bad=None):
+    """A scenario of 924 orderings; it fails in the one in which an actor has seen these numbers."""
+
+    def adders(world):
+        total = world.shared(0, "total")
+        seen = {name: [] for name in "ab"}
+        for name in "ab":
+            world.actor(name, lambda name=name: [seen[name].append(total.add(1)) for _ in range(6)])
+
+        @world.at_end
+        def never():
+            assert seen["a"] != bad
+
+    return simharness.scenario(adders)
+
+
 @forks
 @pytest.mark.parametrize("strategy", ["dpor", "auto"])
 def test_two_three_and_eight_workers_say_what_one_process_says(strategy, monkeypatch):
     hurried(monkeypatch)
-    results = [explored(of_casw(), workers, strategy, stop_on_first=False) for workers in (1, 2, 3, 8)]
+    results = [explored(of_adders(), workers, strategy, stop_on_first=False) for workers in (1, 2, 3, 8)]
     assert results[0][0] == Verdict.VERIFIED
     assert results == results[:1] * 4
 
@@ -144,16 +153,17 @@ def test_two_three_and_eight_workers_say_what_one_process_says(strategy, monkeyp
 @forks
 def test_the_counterexample_and_its_token_are_the_same_for_any_number_of_workers(monkeypatch):
     hurried(monkeypatch)
-    for stop in (True, False):
-        results = [explored(of_casw(3), workers, "auto", stop_on_first=stop) for workers in (1, 2, 3, 8)]
+    for strategy, stop in (("dpor", True), ("dpor", False), ("auto", True)):
+        results = [explored(of_adders([3, 4, 6, 7, 9, 11]), workers, strategy, stop_on_first=stop) for workers in (1, 2, 3, 8)]
         assert results[0][0] == Verdict.VIOLATED
+        assert results[0][1][0] > 100
         assert results == results[:1] * 4
 
 
 @forks
 def test_nothing_is_lost_when_workers_are_killed_at_random_moments(monkeypatch):
     hurried(monkeypatch)
-    alone = explored(of_casw(), 1, "dpor")
+    alone = explored(of_casw(count=4), 1, "dpor")
     draw, killed, pieces = random.Random(5), [], Processes.pieces
 
     def after_a_death(self, seconds):
@@ -164,7 +174,7 @@ def test_nothing_is_lost_when_workers_are_killed_at_random_moments(monkeypatch):
 
     monkeypatch.setattr(Processes, "pieces", after_a_death)
     for _ in range(3):
-        assert explored(of_casw(), 2, "dpor") == alone
+        assert explored(of_casw(count=4), 2, "dpor") == alone
     assert len(killed) == 10
 
 
@@ -227,7 +237,7 @@ def test_names_that_workers_meet_in_different_orders_mean_the_same(monkeypatch):
         for me in range(3):
             world.actor(f"a{me}", work, me)
 
-    alone, *others = (explored(simharness.scenario(program), workers, "auto", stop_on_first=False) for workers in (1, 2, 3))
+    alone, *others = (explored(simharness.scenario(program), workers, "dpor", stop_on_first=False) for workers in (1, 2, 3))
     assert others == [alone, alone]
 
 
@@ -285,7 +295,7 @@ def test_executions_of_workers_count_in_progress(monkeypatch):
         def advanced(self, executions, seconds, estimate):
             seen.append((executions, estimate))
 
-    monkeypatch.setattr(simharness.exploring.explore, "_monotonic", iter(range(10**9)).__next__)
+    monkeypatch.setattr(simharness.exploring.reporter, "_monotonic", iter(range(10**9)).__next__)
     result = simharness.explore(of_casw(), "dpor", settings=Settings(workers=2, confirm=False), progress=Seen())
     assert max(executions for executions, _ in seen) <= result.executions
     assert len({executions for executions, _ in seen}) > 3
@@ -315,9 +325,9 @@ def test_a_marked_test_is_explored_by_workers_and_says_what_one_process_says(tmp
     for workers in (2, 1):
         (tmp_path / "test_it.py").write_text(TEST.replace("workers=2", f"workers={workers}"), encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "test_it.py"]
-        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        run = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stdout
-        said.append([line for line in run.stdout.splitlines() if " in " not in line])
+        said.append(re.sub(r"\d+\.\d+ ?s", "some time", run.stdout))
     assert said[0] == said[1]
 
 

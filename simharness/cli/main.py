@@ -99,7 +99,7 @@ def explore(  # typer makes an option of each
         str | None,
         typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Use this many processes, for several cases at once and for one that takes long.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Use this many processes, for one case too.")] = 1,
     keep_going: Annotated[bool, typer.Option("--all", help="Continue after a case's first violation, and count.")] = False,
     parameter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")

@@ -99,7 +99,7 @@ class Rounds:
         self._children = Children(self, watcher) if self.settings.isolation == "fork" else None
         self._crew: Crew | None = None
         self._start()
-        if self.settings.workers > 1 and watcher.spreads and self._children is None:
+        if self.settings.workers > 1 and watcher.spreads and not self.why_one_core:
             self._crew = Crew(self, self.settings.workers)
 
     def _start(self) -> None:
@@ -231,13 +231,15 @@ class Rounds:
         """Why one process explored alone, if several were wanted."""
         if self.settings.workers > 1 and self._children is not None:
             return "on one core: isolation='fork' uses no workers"
+        if self.settings.workers > 1 and self.settings.reached:
+            return "on one core: one process records which lines run"
         return "" if self._crew is None else self._crew.why_not
 
     def draw(self) -> bool:
         """Run a sample that is due; return whether exploring goes on."""
         mark = self.simulation.kernel.learned.mark()
         plan = self.strategy.begin()
-        assert plan is not None and not self.strategy.counted
+        assert plan is not None
         self._execute(plan)
         return mark.holds and not self.failed
 

@@ -67,6 +67,11 @@ class Auto:
         at_first = min(SAMPLES, max(0, beyond + 1))
         return self._drawn < max(at_first, self._searched // SHARE if self._searched >= SHARE * SAMPLES else 0)
 
+    @property
+    def settled(self) -> bool:
+        """Whether samplers no longer learn from executions of the reduction."""
+        return self._drawn >= SAMPLES
+
     def passed(self, steps: int) -> None:
         """An execution of the reduction, with so many steps, was run elsewhere; no sample is due before it."""
         self._searched += 1

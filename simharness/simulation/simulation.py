@@ -18,7 +18,6 @@ from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
-from simharness.engine.workspace import Workspace
 from simharness.errors import HarnessBug, Lacking, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError, scarcity
 from simharness.instrument.loader import importing, is_wanted
 from simharness.instrument.marks import is_instrumented
@@ -220,7 +219,7 @@ class Simulation:
 
     def forked(self) -> None:
         """This process was forked from the one that entered the simulation: it does not touch that one's files and connections."""
-        self.kernel.workspace = Workspace()
+        self.kernel.workspace.forked()
         control.forked(self.kernel)
 
     def _leave_heap(self) -> None:

@@ -9,7 +9,7 @@ A wakeup tree is sent as one flat list, since its chains are longer than what ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT
@@ -25,12 +25,12 @@ class Table:
     """The names of a process in the order of their bits, and which of its movers are faults."""
 
     names: Sequence[str]
-    faults: Mapping[int, tuple[str, str]]
+    faults: Sequence[tuple[str, str]]
 
     @staticmethod
     def of(kernel: Kernel) -> Table:
         """Return the table of this process."""
-        return Table(kernel.names.all(), dict(kernel.movers.faults))
+        return Table(kernel.names.all(), list(kernel.movers.faults.values()))
 
 
 class Border:
@@ -41,8 +41,8 @@ class Border:
         self._first = kernel.names.index(kernel.names.all()[0])
         self.same = self._indices == list(range(self._first, self._first + len(self._indices)))
         self._masks: dict[int, int] = {}
-        for index, fault in theirs.faults.items():
-            kernel.movers.faults[self._indices[index - self._first]] = fault
+        for fault in theirs.faults:
+            kernel.movers.fault_key(*fault)
 
     def key(self, key: int) -> int:
         """Return a key of the sender as one of this process."""

@@ -2,7 +2,8 @@
 
 What it explores for about a second it explores alone: most cases end within that. Then workers are forked. Where their answers end at an
 execution that fails, teaches something or raises an error, the owner runs that execution itself, as a search on one process would, so
-what follows from it is the same. Samples are the owner's: it runs those that are due before it takes over the executions after them.
+what follows from it is the same. Samples are the owner's: it runs those that are due before it takes over the executions after them. At
+first they learn from each execution of the reduction, which are the owner's for so long.
 
 A worker that is killed costs what it was doing. A task that two workers do not survive is left to the owner.
 """
@@ -91,6 +92,8 @@ class Crew:
         """Whether to go on with workers: after some time, and after the owner has run what was left to it."""
         rounds, search = self._rounds, self._search
         if self._forbidden or search is None or not search.plan or _monotonic() - self._began < ALONE:
+            return False
+        if isinstance(rounds.strategy, Auto) and not rounds.strategy.settled:
             return False
         if self._trouble and rounds.tally.runs > self._ran:
             self._not_the_same(mark)

@@ -1,7 +1,7 @@
 """Places for worker processes, shared by the cases of one command line.
 
-A place is a byte in a pipe, as in the job server of GNU make: who wants one more worker reads it, without waiting, and writes it back when the
-worker has ended. A process that explores a case holds one place anyway, which its first worker uses, since it waits itself then.
+A place is a byte in a pipe, as in the job server of GNU make: a process that wants one more worker reads it, without waiting, and writes it
+back when the worker has ended. A process that explores a case holds one place anyway, which its first worker uses: it only waits then.
 """
 
 from __future__ import annotations

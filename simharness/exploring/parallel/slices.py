@@ -1,8 +1,8 @@
-"""A slice of work: go on with one part of the tree for a while, and say what that came to and where it stands.
+"""A slice of work: continue with one part of the tree for a while, and report what that came to and where it stands.
 
-A task is a position of the search below a depth, its *floor*: the choices above stay the same, and so do the sleep sets there. What is found
-below is a function of these alone, so it makes no difference which process explores it, when, or how often. Reversals that belong above
-the floor are sent back, in order.
+A task is a position of the search below a depth, its *floor*: the choices above stay the same, and so do the sleep sets there. What is
+found below is a function of these alone, so it makes no difference which process explores it, when, or how often. Reversals that belong
+above the floor are sent back, in order.
 
 A slice ends before an execution that it must not decide about: one that fails, teaches something about what conflicts, or raises an error.
 The process that owns the exploration runs that one itself, where it comes in the order of the sequential search.
@@ -67,8 +67,11 @@ class Task:
 class Piece:
     """What a slice came to: the attributes of a `Task` for where it stands now, and what happened on the way.
 
-    `done`: nothing is left down to the floor. `outbox`: (depth, sequence) of the reversals that belong above the floor. `last`: the footprint
-    foreseen for the last choice. `trouble`: why the slice ended early, and `error` what was raised then.
+    Attributes:
+        done: nothing is left down to the floor.
+        last: the footprint foreseen for the last choice.
+        outbox: (depth, sequence) of the reversals that belong above the floor.
+        trouble, error: why the slice ended early, and what was raised then.
     """
 
     table: Table
@@ -148,7 +151,7 @@ class Slices:
         simulation = self._simulation
         kernel = simulation.kernel
         search = Below(kernel, task)
-        piece = Piece(Table((), {}), task.number, task.floor)
+        piece = Piece(Table((), ()), task.number, task.floor)
         mark = kernel.learned.mark()
         began, checked = _processor_time(), simulation.checked
         while search.plan is not None:
@@ -232,4 +235,4 @@ def packed(piece: Piece) -> bytes:
     except Exception:
         error = None if error is None else SimharnessError(str(error))
     trouble = piece.trouble if error is not None else UNSENDABLE
-    return pickle.dumps(Piece(Table((), {}), piece.number, piece.floor, trouble=trouble, error=error))
+    return pickle.dumps(Piece(Table((), ()), piece.number, piece.floor, trouble=trouble, error=error))
