@@ -67,6 +67,7 @@ GROUPS = {
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),
     "project": ("tests/test_project.py",),
+    "parallel": ("tests/test_parallel.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
 }

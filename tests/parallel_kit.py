@@ -66,7 +66,11 @@ class Inline(Processes):
 
 
 class Splitting(Parts):
-    """Leaves a random number of branches to others."""
+    """Leaves a random number of branches to others. What a part begins with must have been foreseen."""
+
+    def settle(self):
+        super().settle()
+        assert not self.wrong
 
     def task(self, seconds, most, tolerant, others):
         return super().task(seconds, most, tolerant, Inline.draw.choice((0, 1, 2, 50)))

@@ -76,7 +76,14 @@ def test_random_programs_under_faults_are_explored_by_workers_as_by_one_process(
 @pytest.mark.parametrize("faults", MODELS)
 def test_many_random_programs_under_faults_are_explored_by_workers_as_by_one_process(faults, monkeypatch):
     for seed in range(2_000, 2_012):
-        same(monkeypatch, scenario(seed, MODELS[faults], seed % 3 == 0), seed, 0.1, faults=faults, **{**WAYS[seed % 2], "max_executions": 250})
+        same(
+            monkeypatch,
+            scenario(seed, MODELS[faults], seed % 3 == 0),
+            seed,
+            0.1,
+            faults=faults,
+            **{**WAYS[seed % 2], "max_executions": 250},
+        )
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if 120 < row.complete <= 150], ids=str)

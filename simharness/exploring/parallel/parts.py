@@ -34,6 +34,9 @@ class Parts:
 
     Args:
         admit: called with the log of executions that come next in the order of the search; returns whether they are taken over.
+
+    Attributes:
+        wrong: how many parts had other sleep sets than the search when it came there.
     """
 
     def __init__(self, kernel: Kernel, admit: Callable[[Log], bool]) -> None:
@@ -43,7 +46,7 @@ class Parts:
         self._under_way: dict[int, Part] = {}
         self._number = 0
         self.main = Part((), [], [], [], 0, [], [], done=True)
-        self.vain = 0
+        self.wrong = 0
 
     def begin(self, search: Dpor) -> None:
         """Let the main part stand where the search stands, which has run at least one execution."""
@@ -169,7 +172,7 @@ class Parts:
         """Take over what a task came to, unless that is known or out of date."""
         border = Border(self._kernel, piece.table) if piece.table.names else None
         part = self._under_way.pop(piece.number, None)
-        if part is None or part.busy != piece.number:
+        if part is None:
             return
         part.busy, part.deaths = None, 0
         if border is not None and piece.log.runs:
@@ -199,6 +202,7 @@ class Parts:
                     return moved
                 continue
             if child.sleep[: child.root] != part.sleep:
+                self.wrong += 1
                 self._drop(child)
             elif child.busy is not None or not self._absorb(part, child):
                 return moved
@@ -207,7 +211,6 @@ class Parts:
 
     def _drop(self, part: Part) -> None:
         """Forget a part: something about it was foreseen wrongly, or there must be less than it holds."""
-        self.vain += part.log.runs
         if part.busy is not None:
             self._under_way.pop(part.busy, None)
         self._all.pop(part.path, None)
