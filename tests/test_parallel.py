@@ -61,6 +61,20 @@ def test_random_programs_are_explored_by_workers_as_by_one_process(kind, monkeyp
     compare(monkeypatch, kind, 0, 2 if kind == "sql" else 6, 50)
 
 
+@pytest.mark.parametrize("seed", [199, 212])
+def test_beside_daemons_a_branch_waits_for_what_the_branches_before_it_do(seed, monkeypatch):
+    same(monkeypatch, of_program(drawn(seed, **KINDS["daemons"])), seed, strategy="dpor", max_executions=50)
+
+
+def test_the_owner_goes_on_where_workers_have_come_to_after_a_failure(monkeypatch):
+    same(monkeypatch, of_program(drawn(7, **KINDS["clocks"]), 97), 7, strategy="dpor", stop_on_first=False, max_executions=400)
+
+
+def test_samples_are_drawn_among_executions_of_workers(monkeypatch):
+    alone = same(monkeypatch, of_casw(count=4), 1)
+    assert alone[1][-1] > 100
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_thousand_random_programs_are_explored_by_workers_as_by_one_process(kind, monkeypatch):
