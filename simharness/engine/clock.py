@@ -46,9 +46,14 @@ def nanoseconds(seconds: float) -> int:
 
 
 class Clock:
-    """The clock of one execution."""
+    """The clock of one execution.
 
-    __slots__ = ("lateness", "max_delay", "now", "timescales")
+    Attributes:
+        asked: whether the time was read.
+        refused: the shortest advance past actors that could move which their lateness so far did not allow.
+    """
+
+    __slots__ = ("asked", "lateness", "max_delay", "now", "refused", "timescales")
 
     def __init__(self, max_delay: int) -> None:
         self.max_delay = max_delay
@@ -60,6 +65,8 @@ class Clock:
         self.now = 0
         self.lateness = 0
         self.timescales = ()
+        self.asked = False
+        self.refused: int | None = None
 
     def advance(self, instant: int, free: bool) -> None:
         """Move to a later instant: for free, or past actors that could move and are then late."""
@@ -86,7 +93,21 @@ class Clock:
         if idle:
             return min((deadline for deadline in deadlines if deadline > self.now), default=None)
         first = min(self._coming(deadlines, readings), default=None)
-        return first if first is not None and self.lateness + first - self.now < self.max_delay else None
+        if first is None:
+            return None
+        if self.lateness + first - self.now < self.max_delay:
+            return first
+        self.refuse(first - self.now)
+        return None
+
+    def ask(self) -> None:
+        """Note that the time was read."""
+        self.asked = True
+
+    def refuse(self, gap: int) -> None:
+        """Note that an advance of this length was not allowed."""
+        if self.refused is None or gap < self.refused:
+            self.refused = gap
 
     def instants(self, deadlines: Iterable[int], readings: Iterable[int]) -> list[int]:
         """Return all instants that are pending, the earliest first; the arguments are those of `target`."""

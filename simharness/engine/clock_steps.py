@@ -32,6 +32,8 @@ def read_clock(kernel: Kernel, wall: bool = False) -> int:
             kernel.movers.jump(taken)
     else:
         kernel.step(_READ)
+    if not kernel.setting_up:
+        kernel.clock.ask()
     now = kernel.clock.now
     if kernel.clock.timescales:
         kernel.record.clock_readings.append((kernel.record.n - 1, now))

@@ -39,6 +39,8 @@ class Greenlets:
         actor.greenlet = body
         actor.starter = getcurrent()
         before, kernel.actor = kernel.actor, actor
+        if kernel.polled:
+            kernel.polling.pause(before)
         body.switch()
         kernel.actor = before
 
@@ -52,6 +54,8 @@ class Greenlets:
         kernel = self._kernel
         actor = kernel.actor
         assert actor is not None
+        if kernel.polled:
+            kernel.polling.started(actor)
         try:
             actor.work()
         except GreenletExit:
@@ -73,6 +77,8 @@ class Greenlets:
 
     def _end(self, actor: Actor) -> greenlet:
         self._leaving.leave(actor)
+        if self._kernel.polled:
+            self._kernel.polling.ended(actor)
         after = self._after(actor)
         body = actor.greenlet
         assert body is not None

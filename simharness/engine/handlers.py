@@ -67,6 +67,7 @@ class Handlers:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._others = kernel.turn
         self._free: dict[str, list[_Handler]] = {}
         self._faults: dict[str, list[_Handler]] = {}
         self.raised: BaseException | None = None
@@ -97,6 +98,8 @@ class Handlers:
 
     def turn(self, actor: Actor) -> int:
         """Let handlers strike; then make a round of the loop (`Loop.turn`)."""
+        if not self.strike(actor):
+            return self._others(actor)
         operation, deadline, calls = actor.pending, actor.deadline, actor.calls
         self._offer(actor)
         actor.pending, actor.deadline, actor.calls = operation, deadline, calls

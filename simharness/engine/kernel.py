@@ -28,6 +28,7 @@ from simharness.engine.movers import Movers
 from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource
 from simharness.engine.phases import ENDED, INSPECTING, RUNNING, SETUP
 from simharness.engine.plan import Chooser, Plan, first
+from simharness.engine.polling import Polling
 from simharness.engine.record import Record
 from simharness.engine.workspace import Workspace
 from simharness.errors import Misuse
@@ -55,6 +56,8 @@ class Kernel:
         context: what runtimes keep for one execution.
         actor, key: the actor that moves, and its choice.
         phase: RUNNING, SETUP, INSPECTING or ENDED.
+        polled: whether turns of loops are examined.
+        patience: how many steps an execution makes before somebody looks why it is so long.
         failure, error: the first thing that went wrong in the program; the exception that ends the execution and that `run` raises.
         cut, abandoned, over: how the execution was ended, if not by its actors.
     """
@@ -68,6 +71,7 @@ class Kernel:
         self.clock = Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
         self.workspace = Workspace()
+        self.polling = Polling(self)
         self.open()
         self.modes: set[Mode] = set()
         self.on_log: Callable[[Any], None] | None = None
@@ -86,6 +90,8 @@ class Kernel:
         self.record = Record(tracing)
         self.cast = Cast()
         self.movers.begin(self.record, self.cast)
+        self.polled = self.polling.begin()
+        self.patience = self.polling.first_search
         self.actor: Actor | None = None
         self.key = self.inspected = 0
         self.resources: dict[str, Resource] = {}
@@ -99,7 +105,7 @@ class Kernel:
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.over = self.dying = self.buried = False
         self.handlers: Handlers | None = None
-        self.turn = self.loop.turn
+        self.turn = self.polling.turn if self.polled else self.loop.turn
         self.timed = self.concurrent = self.fair = self.watched = self.checking = self.touched = False
 
     def run(

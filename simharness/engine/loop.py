@@ -68,8 +68,7 @@ class Loop:
             while True:
                 if cast.unfinished == 0 or kernel.over or kernel.error is not None:
                     return ABANDON
-                if record.n >= kernel.max_steps:
-                    kernel.cut = True
+                if record.n >= kernel.patience and kernel.polling.too_long():
                     return ABANDON
                 if record.n < plan.length:
                     if kernel.when_asked is not None:

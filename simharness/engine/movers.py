@@ -19,6 +19,7 @@ from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
 from simharness.engine.facts import Learned
 from simharness.engine.faults import Faults
 from simharness.engine.kinds import Family, Kind, Role
+from simharness.engine.looks import PollsInTime
 from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource, State
 from simharness.engine.record import Record
 
@@ -105,8 +106,12 @@ class Movers:
         if any(operation.due is not None for operation in (*self._record.operations, *waiting)):
             return True  # its deadlines depend on states, and other actors may have postponed them
         latest = now + self.clock.max_delay - lateness
-        deadlines = (*self._record.deadlines, *(actor.deadline for actor in actors))
-        return any(deadline is not None and now < deadline < latest for deadline in deadlines)
+        coming = [
+            deadline
+            for deadline in (*self._record.deadlines, *(actor.deadline for actor in actors))
+            if deadline is not None and now < deadline
+        ]
+        return bool(coming) and (min(coming) < latest or PollsInTime() in self._learned)  # what is refused matters there
 
     def wall(self) -> int:
         """Return the wall clock, in nanoseconds since 1970."""

@@ -28,6 +28,7 @@ from simharness.exploring.explore import explore_case, failed
 from simharness.exploring.parallel.places import PLACES
 from simharness.exploring.progress import Progress
 from simharness.places import words_of
+from simharness.runtimes import control
 from simharness.settings import Settings
 from simharness.simulation.held import HELD, Reports
 from simharness.simulation.watchdog import STUCK_STATUS
@@ -255,12 +256,13 @@ def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any], pa
         signal.signal(number, signal.SIG_DFL)
     for other in inherited:
         other.close()
-    while True:
-        try:
-            index = pipe.recv()
-        except (EOFError, OSError):
-            return
-        pipe.send_bytes(_packed(run(jobs[index], how)))
+    with control.installed():  # once for all cases: finding what to replace takes longer than exploring a small one
+        while True:
+            try:
+                index = pipe.recv()
+            except (EOFError, OSError):
+                return
+            pipe.send_bytes(_packed(run(jobs[index], how)))
 
 
 def _packed(result: Result) -> bytes:

@@ -275,13 +275,16 @@ class Rounds:
     def _run(self, plan: Sequence[int]) -> None:
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
+        kernel.polling.look_for(self._strategy_name != "exhaustive")
         self._due = False
         if strategy.counted:
             execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
         else:
             execution = self.repeats.execute(0, plan, strategy.choose, strategy.expected())
+        kernel.polling.look_for(False)
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
+        kernel.polling.settle()
         if not strategy.counted:
             tally.sampled += 1
         elif strategy.exhausts or execution.status != "abandoned":

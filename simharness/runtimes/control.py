@@ -21,6 +21,7 @@ from simharness.runtimes.threads import install as primitives
 from simharness.runtimes.threads import queue_contents, queues, thread
 from simharness.runtimes.trio import patches as tasks
 from simharness.runtimes.trio.order import BATCHES
+from simharness.runtimes.turns.proof import Examined
 from simharness.trace.tables import Tables
 
 NAMES = ("threads", "sqlite", "time", "explicit")
@@ -119,6 +120,7 @@ def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
 def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
     """An exploration begins; `roots` lead to what the scenario knows, besides the variables of modules."""
     BINDINGS.begin(kernel, roots)
+    kernel.polling.prove_with(Examined)
 
 
 def end_execution(kernel: Kernel) -> None:

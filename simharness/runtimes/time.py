@@ -86,6 +86,8 @@ def _read(asker: FrameType, wall: bool) -> Kernel | None:
         return None
     if root not in _QUIET:
         read_clock(kernel, wall)
+    elif root != "logging" and not kernel.setting_up:
+        kernel.clock.ask()
     return kernel
 
 

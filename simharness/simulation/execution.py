@@ -33,13 +33,17 @@ class Deadlock(Exception):
     """Some actors wait forever; the message says for what, which actor holds it, and where they wait."""
 
 
+class Livelock(Deadlock):
+    """As a deadlock, but an actor looks again and again at what no actor can write any more."""
+
+
 def describe(failure: Failure | None) -> str | None:
     """Return in one line what went wrong, and where."""
     if failure is None:
         return None
     error = failure.error
     if isinstance(error, Deadlock):
-        return f"deadlock: {error}"
+        return f"{type(error).__name__.lower()}: {error}"
     place = last_place(error)
     where = f" at {place}" if place else ""
     text = words_of(error).strip().splitlines()

@@ -17,6 +17,7 @@ from simharness.engine.facts import Fact
 from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
+from simharness.engine.looks import AWAIT
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Lacking, Misuse, Nondeterminism, SimharnessError, Stuck, TokenError, scarcity
 from simharness.instrument.loader import importing, is_wanted
@@ -32,7 +33,7 @@ from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
 from simharness.settings import Settings
-from simharness.simulation.execution import Deadlock, Execution
+from simharness.simulation.execution import Deadlock, Execution, Livelock
 from simharness.simulation.processes import refuse, shared_memory
 from simharness.simulation.turns import TURNS
 from simharness.simulation.watchdog import Watchdog
@@ -267,7 +268,10 @@ class Simulation:
             if status == "cut" and kernel.failure is not None:
                 status = "complete"
         if status == "deadlock" and not self.scenario.allow_deadlock:
-            kernel.fail(Deadlock("; ".join(str(actor) for actor in waiting(kernel))))
+            stuck = waiting(kernel)
+            looking = " or ".join(dict.fromkeys(actor.detail for actor in stuck if actor.kind == AWAIT))
+            who = "; ".join(map(str, stuck))
+            kernel.fail(Livelock(f"{who}; no actor can write {looking} any more") if looking else Deadlock(who))
         if status == "complete" and kernel.failure is None:
             self._check_at_end(world)
         self.checks = self.checks or bool(world.checks_at_end)

@@ -16,9 +16,10 @@ from itertools import groupby, pairwise
 from simharness.engine.kinds import Role
 from simharness.timeline.folding import Row, rows
 from simharness.timeline.shown import shown
+from simharness.timeline.stuck import said, waits
 from simharness.timeline.why import explain, row_of
 from simharness.timeline.words import advance, cut, cut_name, one_line, seconds, strike, where
-from simharness.trace.data import Step, Trace, Waiting
+from simharness.trace.data import Step, Trace
 from simharness.visible import visible
 
 ALIVE, HOLDING, LAPSED, FAILED, DIVERGES, NOTHING = "│", "┃", "╎", "✗", "▸", "–"
@@ -126,7 +127,7 @@ class Timeline:
     def _wanted(self, name: str) -> int:
         """Return the width that an actor's column needs: lifeline, blank, text, two blanks."""
         texts = [len(row.text) for row in self.rows if row.step.actor == name]
-        texts += [len(text) for stuck in self.trace.waiting if stuck.actor == name for text in _waits(stuck)]
+        texts += [len(text) for stuck in self.trace.waiting if stuck.actor == name for text in waits(stuck)]
         return max([len(self.labels[name]) + 2, *(length + 4 for length in texts)])
 
     @staticmethod
@@ -290,7 +291,7 @@ class Timeline:
             self._line().put(self.margin, "(in the initial state)", "dim")
         if trace.failure:
             self._line()
-            sentence = f"{FAILED} {self._failure()}"
+            sentence = f"{FAILED} {said(self.trace, self.columns)}"
             for text in textwrap.wrap(sentence, self.page, subsequent_indent="  ", break_on_hyphens=False):
                 self._line().put(0, text, "bold red")
             self._explanation()
@@ -316,21 +317,13 @@ class Timeline:
             for line in textwrap.wrap(text, self.page, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False):
                 self._line().put(0, line, "green")
 
-    def _failure(self) -> str:
-        trace = self.trace
-        if trace.waiting and (trace.failure or "").startswith("deadlock"):
-            targets = [f"for {stuck.holder}" if stuck.holder in self.columns else f"({_wanted(stuck)})" for stuck in trace.waiting]
-            waits = [f"{stuck.actor} waits {target}" for stuck, target in zip(trace.waiting, targets, strict=True)]
-            return f"deadlock: {', '.join(waits)}; no actor can move"
-        return trace.failure or ""
-
     def _stuck(self) -> None:
         """Say below the steps, in each stuck actor's column, what it waits for."""
         if self.rows:
             self._line()
         for stuck in self.trace.waiting:
             place = where(stuck.place, self.place_width)
-            for text in _waits(stuck):
+            for text in waits(stuck):
                 line = self._line()
                 for name, at in self.columns.items():
                     if self._ends.get(name, 0) > len(self.trace.steps):
@@ -358,15 +351,6 @@ def _shown_values(step: Step) -> dict[str, str]:
 
 def _lapsed(step: Step, name: str) -> bool:
     return name in step.until and step.wall >= step.until[name]
-
-
-def _wanted(stuck: Waiting) -> str:
-    return stuck.kind.wanted(one_line(stuck.detail))
-
-
-def _waits(stuck: Waiting) -> list[str]:
-    held = [f"  held by {stuck.holder}"] if stuck.holder else []
-    return [f"waits: {_wanted(stuck)}", *held]
 
 
 def _last_steps(trace: Trace) -> dict[str, int]:

@@ -74,7 +74,7 @@ class Waiting:
     @property
     def operation(self) -> str:
         """What it waits for: `lock.acquire lock store.py:55`."""
-        return self.kind.awaited or f"{self.kind} {self.detail}".strip()
+        return self.kind.awaited.format(detail=self.detail) or f"{self.kind} {self.detail}".strip()
 
     def __str__(self) -> str:
         held = f", held by {self.holder}" if self.holder else ""

@@ -8,6 +8,7 @@ from simharness.authoring.properties import asserts_something
 from simharness.engine.actors import ROOT, SHIFT
 from simharness.engine.handlers import Handled
 from simharness.engine.kernel import Kernel
+from simharness.engine.looks import Polls
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, conflict
 from simharness.runtimes import control
 from simharness.runtimes.trio.order import BATCHES
@@ -166,6 +167,8 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     if not tally.concurrent:
         parts.append("nothing ran concurrently")
     parts.append(f"late by less than {kernel.clock.max_delay / 1e9:g} s of virtual time")
+    if kernel.learned.of(Polls):
+        parts.append("loops that only look are waiting, and are scheduled again")
     scales = ", ".join(f"{scale / 1e9:g} s" for scale in kernel.clock.timescales)
     if scales:
         parts.append(f"timescales {scales}")

@@ -8,7 +8,7 @@ from itertools import islice, permutations
 from simharness.engine.actors import SHIFT, Failure
 from simharness.engine.kernel import Kernel
 from simharness.places import last_place
-from simharness.simulation.execution import Deadlock
+from simharness.simulation.execution import Deadlock, Livelock
 from simharness.simulation.simulation import Simulation
 
 MOST = 6
@@ -19,7 +19,7 @@ def names_of(failure: Failure) -> tuple[str, ...]:
     """Return the names by which `expect="violated: NAME"` may call a failure."""
     error = failure.error
     if isinstance(error, Deadlock):
-        return ("deadlock",)
+        return ("livelock", "deadlock") if isinstance(error, Livelock) else ("deadlock",)
     classes = [cls.__name__ for cls in type(error).__mro__ if cls not in (Exception, BaseException, object)]
     return tuple(name for name in (failure.check, failure.actor, *classes) if name)
 

@@ -17,7 +17,6 @@ from simharness.incident.layouts import Layout
 from simharness.incident.timeline import incident_of, rendered
 from tests.outside.hostile import LOGS, NASTY, SEAT, SHOP, at_most, damaged, is_visible
 
-pytestmark = pytest.mark.alone
 LOG = Log(
     [Template("taken", "shop", "seat taken by {who}"), Template("moved", "shop", "{who} to {where} by {what}")], ids={"who": "session"}
 )
