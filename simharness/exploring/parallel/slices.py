@@ -156,6 +156,8 @@ class Slices:
         began, checked = _processor_time(), simulation.checked
         while search.plan is not None:
             self._execute(search, piece, task, mark)
+            if not mark.holds and not piece.trouble:  # by its races: the search has moved on, so the whole slice is given up
+                return Piece(Table.of(kernel), task.number, task.floor, trouble=LEARNS)
             if piece.trouble or piece.log.runs == task.most or _processor_time() - began >= task.seconds:
                 break
         log = piece.log
@@ -184,8 +186,11 @@ class Slices:
         assert search.plan is not None
         plan, ahead = search.plan, search.ahead
         self._number += 1
+        polling = self._simulation.kernel.polling
         try:
+            polling.look_for(True)
             execution = self._repeats.execute(self._number, plan, search.choose, search.known)
+            polling.settle()
             if not mark.holds:
                 piece.trouble = LEARNS
             elif execution.failure is not None and not task.tolerant:
@@ -196,6 +201,8 @@ class Slices:
                 search.end()
         except SimharnessError as error:
             piece.trouble, piece.error = RAISES, error
+        finally:
+            polling.look_for(False)
         if piece.trouble:
             search.undo(ahead)
             return
