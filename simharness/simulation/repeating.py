@@ -127,7 +127,7 @@ class Repeats:
         self._start = len(plan)
         execution, self._account = watched(self._simulation, plan, choose, expected, self._start)
         self._watched = True
-        if number == 1 and execution.status != "cut":
+        if number == 1 and execution.status not in ("cut", "abandoned"):
             simulation = self._simulation
             token = tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
             self._case, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
