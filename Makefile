@@ -20,14 +20,14 @@ explore: $(STAMP)  ## every ordering of the compression fork, for every protocol
 ledger: $(STAMP)  ## reports from production: where each is found, and where its repair is verified
 	$(BIN)/simharness explore scenarios/ledger.py --by-scenario --no-timelines --workers $(WORKERS)
 
-test: $(STAMP)  ## the test suite, some five minutes on two cores
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+test: $(STAMP)  ## the test suite, some three minutes on two cores
+	$(BIN)/python tests/suite.py --workers $(WORKERS)
 
 test-long: $(STAMP)  ## the test suite with the long tests
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'long or not long'
+	$(BIN)/python tests/suite.py --workers $(WORKERS) -m 'long or not long'
 
 test-overnight: $(STAMP)  ## all of the long tests: `make test-long` takes a share of the largest families
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'long or not long' --overnight
+	$(BIN)/python tests/suite.py --workers $(WORKERS) -m 'long or not long' --overnight
 
 upstream-test: $(STAMP)  ## an upstream regression test, unmodified, against hermes_state: make upstream-test FILE=...
 	PYTHONPATH=.:tests/upstream $(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath= -o addopts= --rootdir=$(dir $(FILE)) $(FILE)

@@ -4,15 +4,21 @@
 message has been answered a review fork inherits the session id of that moment. `processes` is a turn in each of two processes (the gateway
 and a command line) on one `state.db`; a crash, or a stall longer than the lease, affects one of the two.
 
+What a turn does depends on the `release`: that of the reference, or one of upstream's, which `simharness incident` finds in the log
+(`--parameter release=0.16.0` overrides it). Which protocol the store follows is another parameter.
+
 Two things must hold at the end: the session has at most one compression child, and exactly one if a compression has ended it.
 """
 
 import logging
 import threading
 import time
+from dataclasses import dataclass
+from functools import partial
 
 import simharness
 from hermes_state import PROTOCOLS, Agent, Gateway, SessionDB, SessionEntry
+from hermes_state.agent import approximate_tokens
 from scenarios.hermes_logs import HERMES
 
 PARENT = "20260527_234659_e65f0e"
@@ -25,6 +31,57 @@ LEASE = 300.0
 BOTH = ("unlocked", "lease")
 
 gateway_log = logging.getLogger("gateway.run")
+turn_log = logging.getLogger("agent.conversation_loop")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a turn of a release does besides that of the reference."""
+
+    retries: int = 0
+    """How often a turn that is still too long tries to compress again, before the model is asked."""
+    reviews: tuple[str, ...] = ("stores",)
+    """What a review does: it stores its messages and compresses like every turn, or it only answers; both where that depends on how much
+    of the history it is given."""
+
+
+RELEASES = {
+    "reference": Release(),
+    "0.15.2": Release(reviews=("answers", "stores")),
+    "0.16.0": Release(reviews=("answers", "stores")),
+    "0.17.0": Release(reviews=("answers",)),
+    "0.18.2": Release(retries=3, reviews=("answers",)),
+    "0.19.0": Release(retries=3, reviews=("answers",)),
+}
+
+
+def release_named(name):
+    """The release of that name."""
+    if name not in RELEASES:
+        raise simharness.Misuse(f"--parameter release={name}: there is no such release here; there are: {', '.join(RELEASES)}")
+    return RELEASES[name]
+
+
+class ReleasedAgent(Agent):
+    """An agent whose turns do what those of a release do."""
+
+    release = Release()
+
+    def _compress_if_long(self, messages, system_message):
+        messages = super()._compress_if_long(messages, system_message)
+        for attempt in range(1, self.release.retries + 1):
+            tokens = approximate_tokens(messages)
+            if self.threshold_tokens is None or tokens < self.threshold_tokens:
+                break
+            turn_log.info(
+                "Pre-API compression: ~%s request tokens >= %s threshold (context=%s, attempt=%s/3)",
+                f"{tokens:,}",
+                f"{self.threshold_tokens:,}",
+                f"{self.context_length:,}",
+                attempt,
+            )
+            messages, _ = self._compress_context(messages, system_message, approx_tokens=tokens)
+        return messages
 
 
 class Compressor:
@@ -43,8 +100,26 @@ def new_store(world, protocol):
     return db
 
 
-def agent_for(db, session_id, answer):
-    return Agent(db, session_id, Compressor(), platform="discord", threshold_tokens=THRESHOLD, lease_ttl=LEASE, respond=lambda _: answer)
+def agent_for(db, session_id, answer, release):
+    agent = ReleasedAgent(
+        db, session_id, Compressor(), platform="discord", threshold_tokens=THRESHOLD, lease_ttl=LEASE, respond=lambda _: answer
+    )
+    agent.release = release
+    return agent
+
+
+def only_answer(agent, text):
+    """A turn that asks the model, and stores nothing."""
+    turn_log.info(
+        "conversation turn: session=%s model=%s provider=%s platform=%s history=%d msg=%r",
+        agent.session_id,
+        agent.model,
+        agent.provider,
+        agent.platform,
+        len(HISTORY),
+        text,
+    )
+    turn_log.info("Turn ended: reason=%s response_len=%d session=%s", "text_response", len(agent.respond([])), agent.session_id)
 
 
 def check(world, db):
@@ -63,13 +138,14 @@ def check(world, db):
 
 
 @simharness.scenario(instrument="test", protocol=list(PROTOCOLS), expect=dict.fromkeys(BOTH, "violated"), log=HERMES)
-def turns(world, protocol):
+def turns(world, protocol, release="reference"):
     """A message's turn with its review, and the turn of a background process that has ended, in one gateway."""
+    released = release_named(release)
     db = new_store(world, protocol)
     here = threading.local()
 
     def make_agent(session_id):
-        here.agent = agent_for(db, session_id, "the build is green")
+        here.agent = agent_for(db, session_id, "the build is green", released)
         return here.agent
 
     gateway = Gateway(db, make_agent)
@@ -78,10 +154,15 @@ def turns(world, protocol):
     def answered(text):
         gateway_log.info("response ready: platform=%s chat=%s response=%d chars", "discord", CHAT_ID, len(text))
 
+    def review():
+        agent = here.agent.fork_review()
+        kinds = released.reviews if agent.session_id == PARENT else released.reviews[:1]
+        kind = kinds[0] if len(kinds) == 1 else world.choose(kinds, "what the review does")
+        return agent.run_turn if kind == "stores" else partial(only_answer, agent)
+
     def message():
         answered(gateway.handle_message(CHAT, "please finish the migration and run the build"))
-        review = here.agent.fork_review()
-        threading.Thread(target=review.run_turn, args=("Review the conversation above",), name="bg-review").start()
+        threading.Thread(target=review(), args=("Review the conversation above",), name="bg-review").start()
 
     def process_event():
         answered(gateway.handle_process_completed(CHAT, "proc_7d1e02c94a1b"))
@@ -98,8 +179,9 @@ def turns(world, protocol):
     expect={(protocol, later): "violated" for protocol in BOTH for later in (0, 301)},
     log=HERMES,
 )
-def processes(world, protocol, later, faults=None):
+def processes(world, protocol, later, faults=None, release="reference"):
     """A turn in each of two processes on one file; the command line's comes so many seconds later."""
+    released = release_named(release)
     if "stall" in str(faults):
         world.timescale(LEASE)
     new_store(world, protocol).close()
@@ -110,7 +192,7 @@ def processes(world, protocol, later, faults=None):
     def turn(db, text, delay=0):
         if delay:
             time.sleep(delay)
-        agent_for(db, PARENT, "the build is green").run_turn(text)
+        agent_for(db, PARENT, "the build is green", released).run_turn(text)
 
     world.actor("gateway", turn, opened(), "please finish the migration", process="gateway")
     world.actor("cli", turn, opened(), "what is left to do?", later, process="cli")

@@ -44,6 +44,14 @@ class Place(NamedTuple):
                 return relative
         return self.file
 
+    @property
+    def within_packages(self) -> str:
+        """The line, the file relative to the folder that packages are installed in."""
+        for site in _SITE:
+            if site in self.file:
+                return f"{self.file.partition(site)[2]}:{self.line}"
+        return str(self)
+
 
 def is_ours(file: str) -> bool:
     """Whether a file belongs to the harness."""
@@ -111,9 +119,9 @@ def last_place(error: BaseException) -> Place | None:
     return last
 
 
-def callers() -> tuple[Place, ...]:
-    """Return the user's lines of the running code, innermost first."""
-    frame: FrameType | None = sys._getframe(1)
+def callers(frame: FrameType | None = None) -> tuple[Place, ...]:
+    """Return the user's lines of the running code, or from this frame outwards, innermost first."""
+    frame = frame or sys._getframe(1)
     places: list[Place] = []
     while frame is not None:
         code = frame.f_code

@@ -72,6 +72,59 @@ class Proof:
 _PROOF = re.compile(r"lateness<(\d+\.?\d*|\.\d+)s?|lateness=0|preemptions<=(\d+)")
 
 
+DOWN, NONE, REFUSED = "down", "none", "refused"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the world outside of a simulation answers; what has no answer is refused.
+
+    Attributes:
+        network: "down", or a function that is called with the name of the call and its arguments, such as
+            `("socket.getaddrinfo", "example.org", 443)`, and does what the call would do.
+        programs: "none", or a function that is called with the arguments of a program, and returns its exit status or a
+            `subprocess.CompletedProcess`.
+    """
+
+    network: Any = None
+    programs: Any = None
+
+    @staticmethod
+    def of(outside: Any = None, network: Any = None, programs: Any = None, otherwise: Outside | None = None) -> Outside:
+        """Return what the options say; "refused" gives no answer.
+
+        Args:
+            outside: "down" is `network="down"` and `programs="none"`.
+            otherwise: what is taken where no option says anything.
+
+        Raises:
+            Misuse: an option has another value.
+        """
+        if outside not in (None, DOWN, REFUSED):
+            raise Misuse(f"outside={shortened(repr(outside))}: it is 'down' or 'refused'")
+        for name, value, word in (("network", network, DOWN), ("programs", programs, NONE)):
+            if not (value in (None, word, REFUSED) or callable(value)):
+                raise Misuse(f"{name}={shortened(repr(value))}: it is {word!r}, 'refused' or a function that answers")
+        base = otherwise or Outside()
+        if outside is not None:
+            base = Outside(DOWN, NONE) if outside == DOWN else Outside()
+        answers = ((network, base.network), (programs, base.programs))
+        return Outside(*(default if given is None else None if given == REFUSED else given for given, default in answers))
+
+    def in_words(self) -> str:
+        """Say what the outside answers; empty if everything is refused."""
+        said = []
+        if self.network is not None:
+            said.append("no network" if self.network == DOWN else f"the network is {_called(self.network)}")
+        if self.programs is not None:
+            said.append("no programs" if self.programs == NONE else f"programs are {_called(self.programs)}")
+        return f"outside: {', '.join(said)}" if said else ""
+
+
+def _called(function: Any) -> str:
+    return f"what {getattr(function, '__name__', type(function).__name__)} answers"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Limits and options of an exploration.
@@ -92,7 +145,10 @@ class Settings:
         trio_order: "any" or "batches", instead of the scenario's.
         isolation: "undo": what an execution has changed in instrumented modules is put back before the next one. "fork": each execution has
             a process of its own, which takes a few milliseconds longer.
+        workers: how many processes explore the case, once it has taken a second; the result is the same for any number.
         reached: record which lines run, and report the scheduling points that were never reached.
+        outside, network, programs: what the world outside answers, instead of what the scenario says: `outside="down"`, or for each
+            part `network="down"`, `programs="none"`, or a function (see `Outside`); "refused", the default, ends the exploration.
     """
 
     max_executions: int | None = None
@@ -109,7 +165,11 @@ class Settings:
     instrument: tuple[str, ...] = ()
     trio_order: str | None = None
     isolation: str = "undo"
+    workers: int = 1
     reached: bool = False
+    outside: str | None = None
+    network: Any = None
+    programs: Any = None
 
     def __post_init__(self) -> None:
         if isinstance(self.instrument, str):
@@ -124,6 +184,9 @@ class Settings:
             raise Misuse(f"isolation={shortened(repr(self.isolation))}: it must be one of {', '.join(ISOLATIONS)}")
         if self.proof is not None:
             Proof.of(self.proof)
+        Outside.of(self.outside, self.network, self.programs)
+        if self.workers < 1:
+            raise Misuse(f"workers={self.workers}: it must be at least 1")
         for name in self.instrument:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")
@@ -144,7 +207,7 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("max_executions", "preemptions", "delays"), (_or_none(_is_whole), "a whole number or None")),
-    **dict.fromkeys(("max_steps", "depth", "seed", "shrink"), (_is_whole, "a whole number")),
+    **dict.fromkeys(("max_steps", "depth", "seed", "shrink", "workers"), (_is_whole, "a whole number")),
     "max_seconds": (_or_none(is_number), "a number of seconds or None"),
     "watchdog": (is_number, "a number of seconds"),
     "instrument": (lambda value: isinstance(value, tuple | list) and all(isinstance(name, str) for name in value), "names of modules"),

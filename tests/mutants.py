@@ -35,6 +35,10 @@ GROUPS = {
     "facts": ("tests/test_facts.py", "tests/test_tokens.py"),
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "locks": ("tests/runtimes/test_locks_made_before.py",),
+    "ids": ("tests/runtimes/test_identities.py",),
+    "late": ("tests/test_set_up_threads.py",),
+    "templates": ("tests/test_templates.py",),
+    "answers": ("tests/runtimes/test_outside.py",),
     "sql": (
         "tests/runtimes/test_sqlite.py",
         "tests/runtimes/test_sqlite_reuse.py",
@@ -55,6 +59,7 @@ GROUPS = {
     "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
     "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),
+    "blame": ("tests/test_followed.py", "tests/test_blame.py"),
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
@@ -63,11 +68,13 @@ GROUPS = {
     "proofs": ("tests/test_proofs.py",),
     "objects": ("tests/test_objects.py",),
     "outside": ("tests/outside",),
+    "incidents": ("tests/incident/test_incident_kinds.py", "tests/incident/test_random_files.py", "tests/incident/test_search.py"),
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),
     "polls": ("tests/test_polls.py", "tests/test_random_polls.py"),
     "project": ("tests/test_project.py",),
+    "parallel": ("tests/test_parallel.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
 }
@@ -101,7 +108,7 @@ def verdict(groups: Sequence[str], everything: bool, mutant: Mutant | None = Non
             if text.count(mutant.old) != 1:
                 return 0, f"the text to replace occurs {text.count(mutant.old)} times in {mutant.file}"
             target.write_text(text.replace(mutant.old, mutant.new))
-        marks = ["-m", "long or not long"] if everything else []
+        marks = ["-m", "long or not long"] if everything else ["--overnight"]
         tests = [] if everything else list(dict.fromkeys(name for group in groups for name in GROUPS[group]))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *marks, *tests]
         try:

@@ -337,6 +337,9 @@ EFFECTS = {
     "trio_order": batched,
     "isolation": forked,
     "reached": lambda: explored(reached=True).never_reached is not None and explored().never_reached is None,
+    "outside": lambda: "outside: no network, no programs" in explored(outside="down").bounds,
+    "network": lambda: "outside: no network" in explored(network="down").bounds,
+    "programs": lambda: "outside: no programs" in explored(programs="none").bounds,
 }
 
 

@@ -69,6 +69,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "counts-commits",
         "daemons",
         "handled",
+        "ids",
         "impatient",
         "inspected",
         "lifetime",

@@ -21,7 +21,7 @@ from simharness.places import words_of
 from simharness.runtimes.trio.order import require
 from simharness.runtimes.trio.patches import run_async
 from simharness.search import tokens
-from simharness.settings import check_order
+from simharness.settings import Outside, check_order
 from simharness.visible import shortened
 
 Parameters = Mapping[str, Any]
@@ -46,6 +46,7 @@ class Scenario:
         project: the folder whose modules are instrumented; empty if there is none.
         besides: modules of the project that are not instrumented, such as those of other tests.
         log: what the code's log lines mean, for `simharness incident` (a `simharness.incident.Log`).
+        outside: what the world outside answers.
         says_expect: whether the author says which verdict is expected.
         roots: the functions from which the scenario's code can be found without running it.
         release: called between executions, to release what the last one has left open.
@@ -63,6 +64,7 @@ class Scenario:
         instrument: Sequence[str] = (),
         trio_order: str = "any",
         log: Any = None,
+        outside: Outside | None = None,
     ) -> None:
         if inspect.isasyncgenfunction(function):
             raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def without yield")
@@ -85,6 +87,7 @@ class Scenario:
             Faults.of(model)
         self.allow_deadlock = allow_deadlock
         self.log = log
+        self.outside = outside or Outside()
         self.instrument = (instrument,) if isinstance(instrument, str) else tuple(instrument)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
@@ -98,6 +101,15 @@ class Scenario:
     def about(self) -> str:
         """The first line of the function's docstring; empty if it has none."""
         return next(iter((self.__doc__ or "").strip().splitlines()), "")
+
+    @property
+    def optional(self) -> list[str]:
+        """The parameters of the function that have a default and are not in the matrix."""
+        try:
+            parameters = inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError):
+            return []
+        return [one.name for one in parameters if one.default is not one.empty and one.name not in {*self.matrix, "faults"}]
 
     def cases(self, faults: Faults | str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the parameters of each case of the matrix; `faults`, if given, replaces the matrix's fault models."""
@@ -196,6 +208,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         instrument: modules whose reads and writes of shared memory are scheduling points, besides those of the project (if the scenario
             is loaded from its path); "test": only the scenario's own.
         log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
+        outside: "down": sockets, name look-ups and programs behave as on a machine without network and without programs. For each part,
+            `network="down"`, `programs="none"`, or a function that answers (docs/scenarios.md). Default: they are refused.
         options: every other keyword is a parameter, with a list of values or a Hypothesis strategy to draw them from; one
             named `faults` lists fault models (None, or text like "crash=1"); the function need not take it.
 
@@ -208,6 +222,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     named = ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order", "log")
     own = {name: options.pop(name) for name in named if name in options}
+    own["outside"] = Outside.of(*(options.pop(name, None) for name in ("outside", "network", "programs")))
     options = {name: [values] if is_drawn(values) else values for name, values in options.items()}
     for name, values in options.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:

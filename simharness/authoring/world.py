@@ -13,15 +13,19 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, TypeVar
 
-from simharness.engine.clock import SECOND, nanoseconds
-from simharness.engine.clock_steps import read_clock, sleep
+from simharness.authoring.virtual_clock import VirtualClock
+from simharness.engine.actors import ROOT
+from simharness.engine.clock import nanoseconds
 from simharness.engine.handlers import handle
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
+from simharness.engine.lifetimes import START
 from simharness.engine.liveness import Promise
 from simharness.engine.operations import Operation, Resource
+from simharness.engine.phases import RUNNING
 from simharness.errors import Lacking, Misuse, SimharnessError, Stuck, scarcity
 from simharness.places import Place, caller, last_place, repr_of, words_of
+from simharness.runtimes.templates import give
 from simharness.runtimes.trio.patches import run_async
 from simharness.trace.moves import OPTIONS
 
@@ -106,26 +110,6 @@ class Cell:
         return f"<cell {self._resource.name}>"
 
 
-class VirtualClock:
-    """The world's clock, for reading and sleeping without the `time` module; both are scheduling points in actors."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-
-    def time(self) -> float:
-        """Return the wall clock in seconds since 1970."""
-        read_clock(self._kernel, wall=True)
-        return self._kernel.movers.wall() / SECOND
-
-    def elapsed_ns(self) -> int:
-        """Return the virtual nanoseconds since the start of the execution."""
-        return read_clock(self._kernel)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for this many virtual seconds."""
-        sleep(self._kernel, seconds)
-
-
 class World:
     """One execution's world, the argument of the scenario function."""
 
@@ -148,22 +132,37 @@ class World:
             cell = self._cells[name] = Cell(self._kernel, self._kernel.resource(f"cell {name}", value, name))
         return cell
 
+    def template(self, build: Callable[[], T]) -> T:
+        """Return what `build()` makes, which is called once for all executions: each gets it as it was when it was made.
+
+        Raises:
+            Misuse: set-up is over, or something cannot be put back: a running thread, an open file, a transaction.
+        """
+        made: T = give(self._kernel, build)
+        return made
+
     def actor(self, name: str, work: Callable[..., Any], *arguments: Any, process: str | None = None) -> None:
-        """Declare an actor that calls `work(*arguments)`. Its start is not a step.
+        """Declare an actor that calls `work(*arguments)`. Its start is not a step, unless set-up has started a thread, which moves already.
 
         Args:
             process: actors of one process share its memory and die together; default: one process for all.
 
         Raises:
-            Misuse: the name is taken, `work` cannot be called, or an actor has already moved.
+            Misuse: the name is taken, `work` cannot be called, or set-up is over.
         """
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
         if inspect.iscoroutinefunction(work):
             work = partial(run_async, work)
-        if not self._kernel.setting_up:
+        kernel = self._kernel
+        if not _in_set_up(kernel):
             raise Misuse(f"{caller()}: declare actors before the first of them moves; an actor can start a threading.Thread")
-        self._kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
+        known = [each.process for each in kernel.cast.actors.values()]
+        if kernel.faults is not None and not kernel.setting_up and (process or "main") not in known:
+            raise Misuse(f"{caller()}: with faults, declare the first actor of process {process!r} before set-up starts a thread")
+        actor = kernel.add_actor(name, partial(work, *arguments) if arguments else work, process=process or "main")
+        if not kernel.setting_up:
+            kernel.start(actor, Operation(START, writes=actor.bit, detail=name), lambda: None)
 
     def on_restart(self, process: str, work: Callable[..., Any], *arguments: Any) -> None:
         """Declare what a process does when it is restarted after a crash: a new actor calls `work(*arguments)`.
@@ -174,9 +173,9 @@ class World:
             Misuse: no actor belongs to this process, or an actor has already moved.
         """
         kernel = self._kernel
-        if not kernel.setting_up:
+        if not _in_set_up(kernel):
             raise Misuse(f"{caller()}: call world.on_restart in the scenario function, before any actor runs")
-        processes = list(dict.fromkeys(actor.process for actor in kernel.cast.waiting))
+        processes = list(dict.fromkeys(actor.process for actor in (*kernel.cast.waiting, *kernel.cast.actors.values())))
         if process not in processes:
             known = ", ".join(processes) or "none yet"
             raise Misuse(f"{caller()}: no actor belongs to a process {process!r}; declare its actors first; processes: {known}")
@@ -249,15 +248,8 @@ class World:
 
     def step(self, label: str, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
         """Make a scheduling point that reads and writes the named resources."""
-        names = self._kernel.names
-        self._kernel.step(
-            Operation(
-                STEP,
-                reads=_union(names.bit(f"user {name}") for name in reads),
-                writes=_union(names.bit(f"user {name}") for name in writes),
-                detail=label,
-            )
-        )
+        read, written = (_union(self._kernel.names.bit(f"user {name}") for name in names) for names in (reads, writes))
+        self._kernel.step(Operation(STEP, reads=read, writes=written, detail=label))
 
     def choose(self, options: Sequence[T], label: str = "") -> T:
         """Return one of the options; all of them are explored."""
@@ -326,6 +318,11 @@ class World:
                 raise
             except BaseException as error:
                 raise broken_check(promise.check, error) from error
+
+
+def _in_set_up(kernel: Kernel) -> bool:
+    """Whether the scenario function is running; a thread that it has started makes it an actor."""
+    return kernel.setting_up or (kernel.phase == RUNNING and getattr(kernel.actor, "name", "") == ROOT)
 
 
 def name_of(check: Check) -> str:

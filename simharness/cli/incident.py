@@ -9,8 +9,10 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import typer
 
@@ -18,13 +20,15 @@ from simharness.authoring.scenario import Scenario
 from simharness.cli.exits import number, put
 from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
-from simharness.exploring.jobs import jobs_of
-from simharness.incident import database, writing
-from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, answer
+from simharness.exploring.jobs import Job, jobs_of
+from simharness.incident import database, writing, zones
+from simharness.incident.answer import EXIT_STATUS, Allowed, Answer, Conclusion, answer
+from simharness.incident.database import Wanted
 from simharness.incident.findings import NearMiss
 from simharness.incident.formats import Reading, Window, read, unknown
 from simharness.incident.gate import PROCESS, THREAD
-from simharness.incident.templates import Log, log_of
+from simharness.incident.near import near_lines
+from simharness.incident.templates import Line, Log, log_of
 from simharness.incident.timeline import Incident, incident_of, rendered
 from simharness.report import files
 from simharness.report.json_report import as_text
@@ -61,7 +65,12 @@ def incident(  # typer makes an option of each
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Format of text lines, as for logging.Formatter; default: the scenario's.")
     ] = None,
-    zone: Annotated[str, typer.Option(help="Time zone of times without one: UTC, +02:00, Europe/Berlin.")] = "UTC",
+    zone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."
+        ),
+    ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines from this time on, written as in the log.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
     unknown_lines: Annotated[bool, typer.Option("--unknown", help="List the lines that no template matches.")] = False,
@@ -78,33 +87,78 @@ def incident(  # typer makes an option of each
     files.check_writable(("--pytest", pytest), ("--json", json), ("--html", html), inputs=inputs)
     model, skew, max_seconds = Faults.of(faults), number(skew), number(max_seconds)
     with watched_import():
-        jobs = jobs_of([scenario], parameter or [])
+        jobs = jobs_of([scenario], parameter or [], beyond_the_matrix=True)
     if len({job.scenario.name for job in jobs}) > 1:
         raise Misuse(f"--scenario {scenario} has several scenarios: name one, {jobs[0].scenario.address}")
     described = log_of(jobs[0].scenario.log, jobs[0].scenario.name)
-    reading = read(logs, described, format, zone, Window(since, until), max_seconds)
-    selected = incident_of(reading.lines, described, skew, session or ())
+    reading = read(logs, described, format, zone or [], Window(since, until), max_seconds)
+    selected = _selected(reading, described, skew, session or ())
     wanted = None if db is None else database.wanted(db, described, _first_session(selected), reading.notes, max_seconds)
     _print_lines(reading, selected, described, unknown_lines)
     allowed = Allowed(model, missing, Settings(max_executions=max_executions, max_seconds=max_seconds, seed=seed))
-    cases = list({repr(case): case for case in ({k: v for k, v in job.parameters.items() if k != "faults"} for job in jobs)}.values())
+    determined = dict(described.parameters(selected.lines)) if described.parameters is not None else {}
+    cases = _cases(jobs, determined)
     answers = []
     for case in cases:
-        answers.append(
-            answer(
-                jobs[0].scenario, case, selected, allowed, wanted, lambda other: incident_of(reading.lines, described, other, session or ())
-            )
-        )
-        _print_answer(answers[-1], selected, full or len(cases) == 1, full)
-    _write(selected, reading, jobs[0].scenario, answers, json, pytest, html)
-    statuses = {EXIT_STATUS[result.conclusion] for result in answers}
+        question = _Question(jobs[0].scenario, case, allowed, wanted, reading.lines, skew, session or ())
+        answers.append(question.answered(selected))
+        _print_answer(*answers[-1], full or len(cases) == 1, full)
+    _write(reading, jobs[0].scenario, answers, json, pytest, html)
+    statuses = {EXIT_STATUS[result.conclusion] for result, _ in answers}
     return 0 if 0 in statuses else max(statuses)
 
 
-def _write(incident: Incident, reading: Reading, scenario: Scenario, answers: Sequence[Answer], *paths: str | None) -> None:
+def _selected(reading: Reading, log: Log, skew: float, sessions: Sequence[str]) -> Incident:
+    """Pick the incident's lines, and what may belong to it; note clocks that may be a time zone apart."""
+    incident = incident_of(reading.lines, log, skew, sessions)
+    if by := zones.shifts(incident.lines):
+        reading.notes.insert(0, f"perhaps {zones.in_words(by)}")
+    return replace(incident, near=near_lines(reading.lines, log, incident.sessions))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked about one case."""
+
+    scenario: Scenario
+    case: Mapping[str, Any]
+    allowed: Allowed
+    wanted: Wanted | None
+    lines: Sequence[Line]
+    skew: float
+    sessions: Sequence[str]
+
+    def answered(self, incident: Incident) -> tuple[Answer, Incident]:
+        """Return the answer, and the incident that it is about: with clocks set right if that is what explains it."""
+        began = time.monotonic()
+        by = zones.shifts(incident.lines)
+        if not by:
+            return answer(self.scenario, self.case, incident, self.allowed, self.wanted, self._with_skew), incident
+        result = answer(self.scenario, self.case, incident, self.allowed, self.wanted)
+        if result.evidence is not None:
+            return result, incident
+        lines = zones.shifted(self.lines, by)
+        other = replace(incident_of(lines, self.scenario.log, self.skew, self.sessions), near=incident.near)
+        left = self.allowed.settings.max_seconds
+        if left is not None:
+            left = max(1.0, left - (time.monotonic() - began))
+        allowed = replace(self.allowed, settings=replace(self.allowed.settings, max_seconds=left))
+        set_right = answer(self.scenario, self.case, other, allowed, self.wanted)
+        if set_right.evidence is not None:
+            return replace(set_right, clocks=zones.in_words(by)), other
+        if result.conclusion in (Conclusion.IMPOSSIBLE, Conclusion.NO_FIT):
+            return answer(self.scenario, self.case, incident, allowed, self.wanted, self._with_skew), incident
+        return result, incident
+
+    def _with_skew(self, skew: float) -> Incident:
+        return incident_of(self.lines, self.scenario.log, skew, self.sessions)
+
+
+def _write(reading: Reading, scenario: Scenario, answered: Sequence[tuple[Answer, Incident]], *paths: str | None) -> None:
     """Write the files that were asked for; nothing is written if one of them cannot be made."""
     json, pytest, html = paths
-    best = min(answers, key=lambda result: EXIT_STATUS[result.conclusion])
+    best, incident = min(answered, key=lambda pair: EXIT_STATUS[pair[0].conclusion])
+    answers = [result for result, _ in answered]
     made: list[tuple[str, str, str]] = []
     if json is not None:
         made.append((json, as_text(writing.document(incident, reading, answers)), "--json"))
@@ -114,6 +168,12 @@ def _write(incident: Incident, reading: Reading, scenario: Scenario, answers: Se
         made.append((html, writing.as_page(incident, scenario.log, scenario, best), "--html"))
     for written in made:
         files.write(*written)
+
+
+def _cases(jobs: Sequence[Job], determined: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the different cases of the jobs, apart from faults, with the parameters that the log determines and nobody has given."""
+    cases = ({name: value for name, value in {**determined, **job.parameters}.items() if name != "faults"} for job in jobs)
+    return list({repr(sorted(case.items(), key=str)): case for case in cases}.values())
 
 
 def _first_session(incident: Incident) -> str:
@@ -136,7 +196,7 @@ def _print_lines(reading: Reading, incident: Incident, log: Log, unknown_lines: 
     for count, description in (
         (len(incident.foreign), "match a template and belong to other sessions"),
         (len(incident.unclear), "match a template and belong to no known session: they are free"),
-        (incident.doubled, "were dropped: another log has them as well"),
+        (incident.doubled, "were dropped: another log, or another handler of the same one, has them as well"),
         (loggers, "come from loggers that no template names: they are free"),
         (len(others) - loggers, "match no template of their logger: they are free"),
         (reading.unread, "are not records"),
@@ -145,6 +205,7 @@ def _print_lines(reading: Reading, incident: Incident, log: Log, unknown_lines: 
             put(f"  {count:,} {description}")
     for note in reading.notes:
         put(f"  note: {note}")
+    _print_near(incident)
     if unknown_lines:
         put()
         put("lines that no template matches:")
@@ -163,13 +224,37 @@ def _print_lines(reading: Reading, incident: Incident, log: Log, unknown_lines: 
         put(f"{'* the signature' if incident.marked else 'without the signature'} of a {log.signature.__name__}: {doc}")
 
 
-def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool) -> None:
+def _print_near(incident: Incident) -> None:
+    """Print the lines that may belong to the incident though no template matches them."""
+    if incident.near:
+        put(f"  {len(incident.near):,} near misses: no template matches, and they may belong to the incident (see Log.free)")
+    for near in incident.near[:LISTED]:
+        put(f"    {near.line.place.rpartition('/')[2]}: {shortened(near.line.logger)}: {near.line.message}", _width())
+        template = "" if near.template is None else f" «{near.template.message}» of {', '.join(near.template.loggers)}:"
+        put(f"      nearest:{template} {near.why}" if template else f"      {near.why}", _width())
+
+
+def _print_verdict(result: Answer) -> None:
+    """Print the verdict and what it rests on."""
     case = " ".join(f"{name}={value}" for name, value in result.parameters.items())
     put()
+    if result.clocks:
+        put(f"assumed: {result.clocks}")
     put(f"{result.scenario} {case}: {result.conclusion.upper()}")
     put(f"  searched {result.executions:,} executions in {result.seconds:.1f} s; {result.allowed}")
     if result.gave_up:
         put(f"  not exhausted: {result.gave_up}")
+    if result.conclusion is Conclusion.NO_FIT:
+        put("  no execution logs these lines, but the near misses above may be lines that a template should match: see `Log.templates`")
+    if result.conclusion is Conclusion.UP_TO_LAST:
+        least = "at least " if result.gave_up else ""
+        put(
+            f"  what follows the last line would be harmful in {result.harmful:,} of {least}{result.orderings:,} orderings; --db settles it"
+        )
+
+
+def _print_answer(result: Answer, incident: Incident, timeline: bool, full: bool) -> None:
+    _print_verdict(result)
     evidence = result.evidence
     if evidence is None:
         for text in _why_not(result, incident):
@@ -206,6 +291,8 @@ def _why_not(result: Answer, incident: Incident) -> list[str]:
     if miss is None:
         return []
     reasons = []
+    if result.least_skew is not None:
+        reasons.append(f"it is possible if clocks differ by {result.least_skew:g} s: try --skew {result.least_skew:g}")
     if miss.line is not None:
         at = f"{miss.line.place.rpartition('/')[2]}: {miss.line.event}: {shortened(miss.line.message, LONGEST)}"
         reasons.append(
@@ -215,8 +302,6 @@ def _why_not(result: Answer, incident: Incident) -> list[str]:
         reasons.append(_instead(miss))
     else:
         reasons.append(f"some executions log all {len(incident.lines)} lines, and none of them leaves the database as it was: {miss.rows}")
-    if result.least_skew is not None:
-        reasons.append(f"it is possible if clocks differ by {result.least_skew:g} s: try --skew {result.least_skew:g}")
     return reasons
 
 

@@ -49,6 +49,18 @@ _TrioOrder = Annotated[
 _Isolation = Annotated[
     str, typer.Option(metavar="HOW", help=f"How executions are kept apart: {' or '.join(ISOLATIONS)}, a process for each, which is slower.")
 ]
+_Faults = Annotated[
+    str | None, typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own.")
+]
+_Instrument = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODULE", help="Also make this module's shared memory scheduling points; may be given several times."),
+]
+_Outside = Annotated[
+    str | None, typer.Option(metavar="HOW", help="What the world outside answers: down (no network, no programs) or refused.")
+]
+_Network = Annotated[str | None, typer.Option(metavar="HOW", help="What sockets and name look-ups do: down or refused.")]
+_Programs = Annotated[str | None, typer.Option(metavar="HOW", help="What starting a program does: none or refused.")]
 
 app = typer.Typer(
     name="simharness",
@@ -95,21 +107,15 @@ def explore(  # typer makes an option of each
         typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
     ],
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = DEFAULT,
-    faults: Annotated[
-        str | None,
-        typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may strike: {', '.join(KINDS)}; instead of the scenario's own."),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Spread the cases over this many processes.")] = 1,
+    faults: _Faults = None,
+    workers: Annotated[int, typer.Option(min=1, help="Use this many processes, for one case too.")] = 1,
     keep_going: Annotated[bool, typer.Option("--all", help="Continue after a case's first violation, and count.")] = False,
     parameter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the results to this file.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
-    instrument: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE", help="Also make this module's shared memory scheduling points; may be given several times."),
-    ] = None,
+    instrument: _Instrument = None,
     max_executions: Annotated[int | None, typer.Option(min=1, help="Give up a case after this many executions.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0.0, help="Give up a case after this many seconds.")] = None,
     preemptions: Annotated[int | None, typer.Option(min=0, help="Only schedules with at most this many preemptions.")] = None,
@@ -123,6 +129,9 @@ def explore(  # typer makes an option of each
     full: Annotated[bool, typer.Option("--full", help="Show every step in timelines.")] = False,
     trio_order: _TrioOrder = None,
     isolation: _Isolation = "undo",
+    outside: _Outside = None,
+    network: _Network = None,
+    programs: _Programs = None,
 ) -> None:
     """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
@@ -137,7 +146,11 @@ def explore(  # typer makes an option of each
             instrument=tuple(instrument or ()),
             trio_order=trio_order,
             isolation=isolation,
+            workers=workers,
             reached=html is not None,
+            outside=outside,
+            network=network,
+            programs=programs,
         )
         check(strategy, settings)
         files.check_writable(("--json", json), ("--html", html))
@@ -194,13 +207,16 @@ def replay_command(
     full: Annotated[bool, typer.Option("--full", help="Show every step.")] = False,
     source: Annotated[bool, typer.Option("--source", help="Also show lines of source.")] = False,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the execution step by step.")] = None,
+    outside: _Outside = None,
+    network: _Network = None,
+    programs: _Programs = None,
 ) -> None:
     """Repeat one execution and print its timeline; exit status 1 if it fails, 0 if not."""
     with _errors():
         files.check_writable(("--html", html))
         with watched_import():
             scenario = only_of(load(path), path, tokens.scenario_of(token))
-        execution = replay(scenario, token)
+        execution = replay(scenario, token, settings=Settings(outside=outside, network=network, programs=programs))
         print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
             put()

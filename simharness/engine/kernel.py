@@ -89,6 +89,7 @@ class Kernel:
         self.tracing = tracing
         self.record = Record(tracing)
         self.cast = Cast()
+        self.workspace.begin()
         self.movers.begin(self.record, self.cast)
         self.polled = self.polling.begin()
         self.patience = self.polling.first_search

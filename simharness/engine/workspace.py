@@ -15,16 +15,24 @@ class Workspace:
 
     def __init__(self) -> None:
         self._folder: Folder | None = None
+        self._emptied = False
+
+    def begin(self) -> None:
+        """An execution begins."""
+        self._emptied = False
 
     @property
     def path(self) -> str | None:
         """The path of the folder, or None if no execution has used it."""
         return None if self._folder is None else self._folder.path
 
-    def empty(self) -> str:
-        """Empty the folder, or create it; return its path."""
+    def empty(self, again: bool = False) -> str:
+        """Empty the folder, or create it, if the execution has not done so, or `again`; return its path."""
         if self._folder is None:
             self._folder = Folder()
+        if self._emptied and not again:
+            return self._folder.path
+        self._emptied = True
         for name in os.listdir(self._folder.path):
             path = os.path.join(self._folder.path, name)
             if os.path.isdir(path) and not os.path.islink(path):
@@ -32,6 +40,10 @@ class Workspace:
             else:
                 os.unlink(path)
         return self._folder.path
+
+    def forked(self) -> None:
+        """This process was forked from the one whose folder it is: use another one."""
+        self._folder = None
 
     def canonical(self, text: str, others: Iterable[str] = ()) -> str:
         """Return the text without addresses and without the names of this temporary folder and of the others."""

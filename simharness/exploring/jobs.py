@@ -1,7 +1,7 @@
 """Explores the cases of a command line: one after the other in this process, or spread over worker processes.
 
 A worker gets one case at a time and sends back its result; the parent only waits, and starts no thread. Each case has a result, even if
-its worker dies.
+its worker dies. When there are fewer cases left than workers, the others help with those (`exploring/parallel`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from simharness.endings import end_with_parent
 from simharness.engine.folders import sweep
 from simharness.errors import Ended, HarnessBug, Lacking, Misuse, SimharnessError, scarcity
 from simharness.exploring.explore import explore_case, failed
+from simharness.exploring.parallel.places import PLACES
 from simharness.exploring.progress import Progress
 from simharness.places import words_of
+from simharness.runtimes import control
 from simharness.settings import Settings
 from simharness.simulation.held import HELD, Reports
 from simharness.simulation.watchdog import STUCK_STATUS
@@ -131,15 +133,18 @@ class Workers:
 
     def __init__(self, number: int, jobs: Sequence[Job], how: How, show: Callable[[Job], None] = lambda job: None) -> None:
         self._jobs = jobs
-        self._how = how
+        forks = _context().get_start_method() == "fork"  # otherwise processes share no places
+        self._how = how if forks else replace(how, settings=replace(how.settings, workers=1))
         self._show = show
         self._next = 0
         self._running: dict[Any, tuple[_Worker, int]] = {}
         self._again: list[int] = []
         self._killed: set[int] = set()
         self._number = min(number, len(jobs))
+        self._places = PLACES.opened(number - self._number)
 
     def __enter__(self) -> Workers:
+        self._places.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -152,6 +157,7 @@ class Workers:
                 worker.process.join()
             worker.reports.close()
         self._running.clear()
+        self._places.__exit__(None, None, None)
         sweep()
 
     def results(self, interrupted: Callable[[], bool]) -> Iterator[tuple[int, Result]]:
@@ -194,6 +200,7 @@ class Workers:
             pipe.close()
             worker.process.join()
             worker.reports.close()
+            PLACES.give()
             return
         if self._again:
             index = self._again.pop()
@@ -225,6 +232,8 @@ class Workers:
             result = failed(job.scenario, job.parameters, self._how.strategy, worker.ended(), 0.0)
             if self._left():
                 self._start()
+            else:
+                PLACES.give()
         else:
             self._hand_out(pipe, worker)
         case = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}
@@ -247,12 +256,13 @@ def _work(pipe: Any, jobs: Sequence[Job], how: How, inherited: Sequence[Any], pa
         signal.signal(number, signal.SIG_DFL)
     for other in inherited:
         other.close()
-    while True:
-        try:
-            index = pipe.recv()
-        except (EOFError, OSError):
-            return
-        pipe.send_bytes(_packed(run(jobs[index], how)))
+    with control.installed():  # once for all cases: finding what to replace takes longer than exploring a small one
+        while True:
+            try:
+                index = pipe.recv()
+            except (EOFError, OSError):
+                return
+            pipe.send_bytes(_packed(run(jobs[index], how)))
 
 
 def _packed(result: Result) -> bytes:
@@ -268,13 +278,14 @@ def _packed(result: Result) -> bytes:
         return pickle.dumps(replace(result, parameters=words, outcomes=outcomes, counterexample=counterexample))
 
 
-def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None) -> list[Job]:
+def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None = None, beyond_the_matrix: bool = False) -> list[Job]:
     """Return the cases to explore: those of all scenarios that have the selected values.
 
     Args:
         paths: addresses as `simharness.load` takes them.
         selections: NAME=VALUE; of several with the same name, one has to hold.
         faults: one fault model for all, instead of the scenarios' own.
+        beyond_the_matrix: whether parameters of the scenario's function that are not in the matrix may be given, too, as text.
 
     Raises:
         Misuse: no such file, scenario, parameter or value, or two scenarios of one name.
@@ -290,6 +301,10 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
     # all that a command line has. A scenario that two paths name (file.py and file.py::scenario) is explored once.
     scenarios = [scenario for path in paths for scenario in load(path)]
     _check_names(scenarios)
+    extra: dict[str, str] = {}
+    if beyond_the_matrix:
+        named = {name for scenario in scenarios for name in scenario.optional}
+        extra = {name: wanted.pop(name)[-1] for name in list(wanted) if name in named}
     for name, values in wanted.items():
         known = [str(value) for scenario in scenarios for value in scenario.matrix.get(name, ())]
         if not known:
@@ -299,7 +314,7 @@ def jobs_of(paths: Sequence[str], selections: Sequence[str], faults: str | None 
             if value not in known:
                 raise Misuse(f"--parameter {name}={value}: {name} must be one of {', '.join(dict.fromkeys(known))}")
     jobs = [
-        Job(scenario, case)
+        Job(scenario, {**case, **extra})
         for scenario in dict.fromkeys(scenarios)
         for case in scenario.cases(faults)
         if all(name in case and str(case[name]) in values for name, values in wanted.items())

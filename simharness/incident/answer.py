@@ -1,11 +1,15 @@
-"""The answer to "what happened here": one of four conclusions for each case of a scenario, and what it rests on.
+"""The answer to "what happened here": one of six conclusions for each case of a scenario, and what it rests on.
 
 - *reproduced*: some executions log every line of the incident, and fail.
+- *reproduced up to the last line*: some executions log every line and fail, but these log more after the incident's last line, and neither
+  the log's signature nor the database shows that the harm was done by then.
 - *consistent but harmless*: some executions log every line of it, and none of these fails.
 - *impossible under this code*: the search was exhausted, and no execution logs them all.
 - *undecided within the budget*: the search was not exhausted.
+- *undecided: the templates do not fit*: no execution logs them all, but there are lines that resemble a template or name the incident's
+  ids, and that none of the templates matches.
 
-With faults there are many orderings, so those without preemptions are searched first; a harmful one among them ends the search.
+`course.py` says in which order what is searched; a harmful ordering ends it where the space is large.
 
 Each conclusion holds within the bounds that are printed with it: the faults and missing lines that were allowed, the skew, the scenario.
 """
@@ -13,7 +17,7 @@ Each conclusion holds within the bounds that are printed with it: the faults and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -21,9 +25,10 @@ from typing import Any
 from simharness.authoring.scenario import Scenario
 from simharness.engine.clock import SECOND
 from simharness.engine.faults import Faults
+from simharness.incident.course import Course
 from simharness.incident.database import Wanted
 from simharness.incident.findings import Evidence, Found, Level, NearMiss
-from simharness.incident.matching import Search, levels
+from simharness.incident.matching import Search
 from simharness.incident.timeline import Incident
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
@@ -37,17 +42,23 @@ class Conclusion(StrEnum):
     """The result of the search, in the words that are printed."""
 
     REPRODUCED = "reproduced"
+    UP_TO_LAST = "reproduced up to the last line"
     HARMLESS = "consistent but harmless"
     IMPOSSIBLE = "impossible under this code"
     UNDECIDED = "undecided within the budget"
+    NO_FIT = "undecided: the templates do not fit"
 
 
 MOST_FOR_SKEW = 1_000
 """The number of executions for each skew that is tried."""
-QUICK = "only schedules without preemptions were searched"
-MOST_FOR_QUICK = 60.0
-"""Seconds for searching these when no limit is given."""
-EXIT_STATUS = {Conclusion.REPRODUCED: 0, Conclusion.HARMLESS: 1, Conclusion.IMPOSSIBLE: 1, Conclusion.UNDECIDED: 3}
+EXIT_STATUS = {
+    Conclusion.REPRODUCED: 0,
+    Conclusion.UP_TO_LAST: 3,
+    Conclusion.HARMLESS: 1,
+    Conclusion.IMPOSSIBLE: 1,
+    Conclusion.UNDECIDED: 3,
+    Conclusion.NO_FIT: 3,
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class Answer:
         allowed: the bounds, in words.
         gave_up: why the search was not exhausted, if it was not.
         confirmed: where the evidence was replayed with the same result.
+        clocks: which clocks had to be set right by whole quarters of an hour, in words.
         least_skew: the smallest skew, in seconds, with which an execution would fit, if a larger one than given helps.
     """
 
@@ -100,6 +112,7 @@ class Answer:
     gave_up: str | None = None
     confirmed: str = ""
     least_skew: float | None = None
+    clocks: str = ""
 
 
 def answer(
@@ -121,29 +134,19 @@ def answer(
     """
     began = _monotonic()
     case = {name: value for name, value in parameters.items() if name != "faults"}
-    searched: list[Found] = []
-    for level in levels(allowed.faults, allowed.missing):
-        if level.faults is not None:
-            quick = Search(scenario, case, _quick(_left(allowed.settings, began, searched)), incident, level, wanted).find()
-            searched.append(quick)
-            if quick.harmful:
-                quick.gave_up = quick.gave_up or QUICK
-                break
-        full = Search(scenario, case, _left(allowed.settings, began, searched), incident, level, wanted).find()
-        searched.append(full)
-        if full.fits or full.gave_up:
-            break
-    last = searched[-1]
+    course = Course(scenario, case, incident, wanted, allowed.settings, began)
+    last = course.run(allowed.faults, allowed.missing)
+    searched = course.searched
     nearest = max((search.nearest for search in searched if search.nearest is not None), key=lambda miss: miss.consumed, default=None)
     made = Answer(
         scenario.name,
         scenario.address,
         case,
-        _conclusion(last),
+        _conclusion(last, incident, wanted),
         last.level,
         len(last.fits),
         len(last.harmful),
-        sum(search.executions for search in searched),
+        course.executions,
         _monotonic() - began,
         allowed.words,
         nearest,
@@ -152,33 +155,25 @@ def answer(
     )
     if made.evidence is not None:
         return replace(made, confirmed=_confirmed(scenario, made, made.evidence, allowed.settings))
-    if made.conclusion is Conclusion.IMPOSSIBLE and with_skew is not None and nearest is not None and nearest.line is not None:
-        return replace(made, least_skew=_least_skew(scenario, case, _left(allowed.settings, began, searched), with_skew, incident))
+    if (
+        made.conclusion in (Conclusion.IMPOSSIBLE, Conclusion.NO_FIT)
+        and with_skew is not None
+        and nearest is not None
+        and nearest.line is not None
+    ):
+        return replace(made, least_skew=_least_skew(scenario, case, course.left(), with_skew, incident))
     return made
 
 
-def _conclusion(search: Found) -> Conclusion:
+def _conclusion(search: Found, incident: Incident, wanted: Wanted | None) -> Conclusion:
     if search.harmful:
-        return Conclusion.REPRODUCED
+        shown = incident.marked or (wanted is not None and any(rows is not None for rows in wanted.answers))
+        return Conclusion.UP_TO_LAST if search.only_beyond and not shown else Conclusion.REPRODUCED
     if search.gave_up:
         return Conclusion.UNDECIDED
-    return Conclusion.HARMLESS if search.fits else Conclusion.IMPOSSIBLE
-
-
-def _left(settings: Settings, began: float, searched: Sequence[Found]) -> Settings:
-    """Return the settings with what is left of their limits."""
-    most, seconds = settings.max_executions, settings.max_seconds
-    if most is not None:
-        most = max(1, most - sum(search.executions for search in searched))
-    if seconds is not None:
-        seconds = max(0.0, seconds - (_monotonic() - began))
-    return replace(settings, max_executions=most, max_seconds=seconds)
-
-
-def _quick(settings: Settings) -> Settings:
-    """Return settings for searching first where an explanation is likely: only faults interrupt an actor."""
-    seconds = MOST_FOR_QUICK if settings.max_seconds is None else settings.max_seconds / 2
-    return replace(settings, preemptions=0, max_seconds=seconds)
+    if search.fits:
+        return Conclusion.HARMLESS
+    return Conclusion.NO_FIT if incident.near else Conclusion.IMPOSSIBLE
 
 
 def _confirmed(scenario: Scenario, made: Answer, evidence: Evidence, settings: Settings) -> str:

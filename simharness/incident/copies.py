@@ -46,6 +46,7 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 _PRAGMAS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY")
+_LACKING = re.compile(r"no such (?:table|column): ")
 _monotonic = time.monotonic
 
 
@@ -61,8 +62,8 @@ def hot_journal(path: str) -> str:
     return journal if first[:1] != b"\0" else ""  # a zeroed header is how SQLite ends a persistent journal
 
 
-def answers(path: str, queries: Sequence[str], parameters: Mapping[str, Any], seconds: float | None) -> list[list[dict[str, Any]]]:
-    """Return the rows of each query, from a copy of the database.
+def answers(path: str, queries: Sequence[str], parameters: Mapping[str, Any], seconds: float | None) -> list[list[dict[str, Any]] | str]:
+    """Return the rows of each query, from a copy of the database, or which table or column it lacks: that of another release may.
 
     Args:
         queries: the scenario's own.
@@ -76,7 +77,10 @@ def answers(path: str, queries: Sequence[str], parameters: Mapping[str, Any], se
     try:
         reader = _Reader(path, _copy(path, folder.path), limit)
         try:
-            return [reader.rows(query, parameters) for query in queries]
+            found = [reader.rows_or_lack(query, parameters) for query in queries]
+            if all(isinstance(rows, str) for rows in found):
+                raise Misuse(f"--db {path} does not answer: {found[0]}; is it the database of this program?")
+            return found
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError) as error:
             said = reader.said or shortened(str(error))
             raise Misuse(f"--db {path} does not answer: {said}; is it the database of this program?") from None
@@ -136,6 +140,15 @@ class _Reader:
     def close(self) -> None:
         """Close the copy."""
         self._connection.close()
+
+    def rows_or_lack(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]] | str:
+        """Return the rows of a query, or what SQLite says of the table or column that the database lacks."""
+        try:
+            return self.rows(query, parameters)
+        except sqlite3.OperationalError as error:
+            if not _LACKING.match(str(error)):
+                raise
+            return shortened(str(error))
 
     def rows(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the rows of a query."""

@@ -26,10 +26,10 @@ Answers = Sequence[Sequence[Row]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the incident's database answers to each query of the scenario, about the session `session`."""
+    """What the incident's database answers to each query of the scenario, about the session `session`; None: it cannot answer it."""
 
     session: str
-    answers: Answers
+    answers: Sequence[Sequence[Row] | None]
 
 
 def wanted(path: str, log: Log, session: str, notes: list[str], seconds: float | None = None) -> Wanted | None:
@@ -49,7 +49,11 @@ def wanted(path: str, log: Log, session: str, notes: list[str], seconds: float |
         why = "which is not done to a stranger's file: let the program open a copy of both files, and give that copy"
         notes.append(f"--db {path} settles nothing: {journal} has a transaction to undo, {why}")
         return None
-    return Wanted(session, answers(path, [question.sql for question in log.rows], {"session": session}, seconds))
+    found = answers(path, [question.sql for question in log.rows], {"session": session}, seconds)
+    for question, rows in zip(log.rows, found, strict=True):
+        if isinstance(rows, str):
+            notes.append(f"--db {path} is not asked about {question.about}: {rows}")
+    return Wanted(session, [None if isinstance(rows, str) else rows for rows in found])
 
 
 def _ask(path: str, rows: Sequence[Rows], session: str) -> Answers:
@@ -74,6 +78,8 @@ def differ(wanted: Wanted, kernel: Kernel, log: Log, ids: Sequence[Identity]) ->
     session = next((ours for kind, theirs, ours in ids if (kind, theirs) == (log.session, wanted.session)), wanted.session)
     known = {(kind, theirs): ours for kind, theirs, ours in ids}
     for question, theirs, ours in zip(log.rows, wanted.answers, _ask(path, log.rows, session), strict=True):
+        if theirs is None:
+            continue
         if theirs and ours and theirs[0].keys() != ours[0].keys():
             return f"{question.about}: the incident's rows have the columns {', '.join(theirs[0])}, the execution's {', '.join(ours[0])}"
         unified = _Unifier(question).unified(list(theirs), list(ours), known)
@@ -84,7 +90,10 @@ def differ(wanted: Wanted, kernel: Kernel, log: Log, ids: Sequence[Identity]) ->
 
 
 class _Unifier:
-    """Finds ids that make the two answers to a question equal, as sets of rows, within a number of comparisons."""
+    """Finds ids that make the two answers to a question equal, as sets of rows (or the one a part of the other).
+
+    It does so within a number of comparisons.
+    """
 
     def __init__(self, question: Rows) -> None:
         self._question = question
@@ -96,7 +105,7 @@ class _Unifier:
         Raises:
             Misuse: so many rows are alike that this is not found out.
         """
-        if len(theirs) != len(ours):
+        if len(theirs) > len(ours) or (len(theirs) < len(ours) and not self._question.subset):
             return None
         if not theirs:
             return dict(known)

@@ -10,7 +10,7 @@ from simharness.engine.actors import ALTERNATIVES, SHIFT
 from simharness.engine.faults import Faults
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import conflict
-from simharness.incident.gate import DROPPED, PICK, Gate, Identity, LogLine, State
+from simharness.incident.gate import BEYOND, DROPPED, PICK, Gate, Identity, LogLine, State
 from simharness.incident.templates import Line
 from simharness.runtimes.logs import LOG
 from simharness.simulation.execution import Execution, describe
@@ -61,6 +61,7 @@ class Fit:
         missing: messages that it logged and the incident lacks.
         pairs: mask of its ordered pairs of conflicting steps; their bits are in `Found.pairs`.
         switches: how often a step is of another actor than the step before.
+        beyond: it logs more after the incident's last line, and what went wrong was not seen before that.
     """
 
     keys: Sequence[int]
@@ -70,6 +71,7 @@ class Fit:
     missing: Sequence[str]
     pairs: int
     switches: int
+    beyond: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ class Found:
         return [fit for fit in self.fits.values() if fit.failure is not None]
 
     @property
+    def only_beyond(self) -> bool:
+        """Whether all that goes wrong may do so after the incident's last line."""
+        return bool(self.harmful) and all(fit.beyond for fit in self.harmful)
+
+    @property
     def harmless(self) -> list[Fit]:
         """The others."""
         return [fit for fit in self.fits.values() if fit.failure is None]
@@ -136,12 +143,14 @@ def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, i
     """Return what to keep of the kernel's last execution, which fits."""
     actors = [""] * gate.complete.bit_length()
     missing = []
+    last = -1
     for resource in gate.resources:
         before = State()
         for step, state in resource.history:
             gained = state.consumed & ~before.consumed
             operation = kernel.record.operations[step]
             if gained:
+                last = max(last, step)
                 actors[gained.bit_length() - 1] = kernel.cast.actors[kernel.record.keys[step] >> SHIFT].name
             elif isinstance(operation, LogLine):
                 missing.append(operation.message)
@@ -158,7 +167,9 @@ def fit_of(kernel: Kernel, gate: Gate, execution: Execution, pairs: dict[Pair, i
     switches = sum(before >> SHIFT != after >> SHIFT for before, after in pairwise(keys))
     state = gate.state
     assert state is not None
-    return Fit(keys, failure, actors, state.ids, missing, pairs_of(kernel, pairs), switches)
+    seen = execution.failure is not None and 0 <= execution.failure.step <= last
+    beyond = BEYOND in kernel.context and not seen
+    return Fit(keys, failure, actors, state.ids, missing, pairs_of(kernel, pairs), switches, beyond)
 
 
 def ordering_of(kernel: Kernel, pairs: int) -> Ordering:

@@ -1,4 +1,4 @@
-"""Reads log files: text in a `logging` format or JSON lines; rotated, compressed, truncated, in several encodings.
+"""Reads log files: text in a `logging` format or JSON lines (`records.py`); rotated, compressed, truncated, in several encodings.
 
 Every line of a file is accounted for: it begins a record, belongs to the record before it (a traceback), or is counted as unreadable. A
 last line without a newline was still being written when the file was copied: it is not used, and a note says so. What a stranger's file
@@ -7,39 +7,29 @@ can cost is bounded (`files.py`, `layouts.py`, and the limits below). A file bey
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from simharness.errors import Misuse
 from simharness.incident.files import Budget, NotUtf8, lines
 from simharness.incident.layouts import Layout
+from simharness.incident.records import KEYS, Parser, Parsers, Record
 from simharness.incident.templates import Line, Log
 from simharness.incident.times import Times, zone_of
 from simharness.visible import shortened
 
-MOST_RECORDS, MOST_TEXT = 300_000, 50_000_000
+MOST_RECORDS, MOST_TEXT = 1_500_000, 300_000_000
 """Records, and characters of the messages that templates match."""
-MOST_NESTING = 100
-"""Levels of lists and objects in a JSON line."""
 MOST_WITHOUT_A_RECORD = 100_000
 """Lines at the beginning of a file."""
-LONGEST_TIME, MOST_DIGITS = 40, 30
+LONGEST_TIME = 40
 MOST_SHOWN, LONGEST_SHOWN = 1_000, 500
 """Lines that are not records, and characters of texts that nothing compares, which are kept to be shown."""
 _ROTATED = re.compile(r"(?P<base>.+?)(?:\.(?P<number>\d{1,4})|[.-](?P<date>\d{4}-\d\d-\d\d[\w-]*))?(?:\.gz)?", re.ASCII | re.DOTALL)
-_MARK_OF_JSON = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
-_JSON = {
-    "time": ("asctime", "timestamp", "@timestamp", "time", "ts", "created"),
-    "message": ("message", "msg", "event"),
-    "level": ("levelname", "level", "severity"),
-    "logger": ("name", "logger", "logger_name"),
-    "process": ("process", "pid"),
-    "thread": ("thread", "tid", "thread_id", "threadName", "thread_name"),
-}
 
 
 @dataclass
@@ -103,28 +93,52 @@ ALWAYS = Window()
 
 
 def read(
-    paths: Sequence[str], log: Log, layout: str | None = None, zone: str = "UTC", window: Window = ALWAYS, seconds: float | None = None
+    paths: Sequence[str],
+    log: Log,
+    layout: str | None = None,
+    zone: str | Sequence[str] = "UTC",
+    window: Window = ALWAYS,
+    seconds: float | None = None,
 ) -> Reading:
     """Read log files.
 
     Args:
         log: says what the lines mean, and their format unless `layout` does.
         layout: the format of text lines, as for `logging.Formatter` ("%" or "{" style).
-        zone: the time zone of times without one: "UTC", "+02:00", "Europe/Berlin".
+        zone: the time zone of times without one: "UTC", "+02:00", "Europe/Berlin"; of one file "FILE=+02:00".
         window: the records to read.
         seconds: give up after so long.
 
     Raises:
         Misuse: a file cannot be read, or is not a log, or goes beyond a bound. OutOfTime: the time is over.
     """
-    times = Times(zone_of(zone))
-    reader = _Reader(log, layout or log.format, times, window.bounds(times), Budget(seconds))
+    files = _in_order(paths)
+    times = _times_of([zone] if isinstance(zone, str) else zone, files)
+    reader = _Reader(log, layout, times, window.bounds(times[""]), Budget(seconds))
     reading = Reading()
-    for path, source in _in_order(paths):
+    for path, source in files:
         reading.add(reader.file(path, source, MOST_RECORDS - len(reading.lines)))
     if reader.outside:
         reading.notes.append(f"{reader.outside:,} records before --since or after --until are left out")
     return reading
+
+
+def _times_of(zones: Sequence[str], files: Sequence[tuple[str, str]]) -> dict[str, Times]:
+    """Return what parses the times of each log that has a zone of its own, and of the others ("").
+
+    Raises:
+        Misuse: a zone does not exist, or is given for no log.
+    """
+    found = {"": Times(zone_of("UTC"))}
+    for text in zones:
+        name, equals, zone = text.rpartition("=")
+        logs = {source for path, source in files if name in (path, source, os.path.basename(path), os.path.basename(source))}
+        if equals and not logs:
+            raise Misuse(
+                f"--zone {shortened(text)}: no log is called {shortened(name)!r}; there are: {', '.join(path for path, _ in files)}"
+            )
+        found.update(dict.fromkeys(logs if equals else {""}, Times(zone_of(zone))))
+    return found
 
 
 def _in_order(paths: Sequence[str]) -> list[tuple[str, str]]:
@@ -150,13 +164,15 @@ def _in_order(paths: Sequence[str]) -> list[tuple[str, str]]:
 class _Reader:
     """Reads one file after the other; `outside` counts the records outside the window."""
 
-    def __init__(self, log: Log, layout: str, times: Times, window: tuple[float, float], budget: Budget) -> None:
+    def __init__(self, log: Log, layout: str | None, times: dict[str, Times], window: tuple[float, float], budget: Budget) -> None:
         self.outside = 0
         self._text = 0
         self._log = log
-        self._said = layout
-        self._text_record = _text_record(Layout(layout))
-        self._times = times
+        self._said = layout or log.format
+        self._exactly = layout is not None
+        Layout(self._said)
+        self._all_times = times
+        self._times = times[""]
         self._first, self._end = window
         self._budget = budget
 
@@ -173,38 +189,57 @@ class _Reader:
 
     def _file(self, path: str, source: str, most: int, latin_1: bool) -> Reading:
         reading = Reading()
-        record: Callable[[str, str], _Record | None] | None = None
-        began = outside = False
-        for number, (text, ended) in enumerate(lines(path, self._budget, reading.notes, latin_1), start=1):
+        self._times = self._all_times.get(source, self._all_times[""])
+        ways = [*Parsers(self._said, self._exactly, _year(path)).ways()]
+        parse: Parser | None = None
+        json = outside = False
+        for number, (whole, ended) in enumerate(lines(path, self._budget, reading.notes, latin_1), start=1):
             reading.total = number
-            if record is None and text.strip():
-                record = _json_record if text.lstrip().startswith("{") else self._text_record
+            text = whole.rstrip("\r")
+            json = json or (parse is None and text.lstrip().startswith("{"))
             if not ended:
                 reading.notes.append(f"{path}:{number} has no newline: it is truncated, and not used")
                 continue
             if number % 1_000 == 0:
                 self._budget.check(path)
             place = f"{path}:{number}"
-            parsed = record(text.rstrip("\r"), place) if record is not None else None
-            line = None if parsed is None else self._line(source, place, parsed)
-            if line is None:
-                self._other(reading, place, text, parsed, (began, outside))
-                if number >= MOST_WITHOUT_A_RECORD and not began:
+            if parse is None:
+                parse, parsed, found = self._first_that_fits(ways, text, source, place)
+            else:
+                parsed = parse(text, place)
+                found = self._lines(source, place, parsed)
+            if not found:
+                self._other(reading, place, text, parsed, (parse is not None, outside))
+                if number >= MOST_WITHOUT_A_RECORD and parse is None:
                     break
                 continue
-            began, outside = True, not self._first <= line.time < self._end
-            if outside:
-                self.outside += 1
-                continue
-            reading.lines.append(line)
-            self._text += len(line.message)
+            for line in found:
+                outside = not self._first <= line.time < self._end
+                if outside:
+                    self.outside += 1
+                    continue
+                reading.lines.append(line)
+                self._text += len(line.message)
             if len(reading.lines) > most or self._text > MOST_TEXT:
                 what = f"{MOST_RECORDS:,} records" if self._text <= MOST_TEXT else f"{MOST_TEXT:,} characters of messages"
                 raise Misuse(f"{path}: the logs have more than {what}: narrow them down with --since and --until")
-        self._judge(path, reading, began)
+        self._judge(path, reading, parse is not None, json)
         return reading
 
-    def _judge(self, path: str, reading: Reading, began: bool) -> None:
+    def _first_that_fits(
+        self, ways: Sequence[Parser], text: str, source: str, place: str
+    ) -> tuple[Parser | None, list[Record], list[Line]]:
+        """Return the first way to read a line that gives records, what it gives, and the records; None if there is none."""
+        without: list[Record] = []
+        for way in ways:
+            parsed = way(text, place)
+            found = self._lines(source, place, parsed)
+            if found:
+                return way, parsed, found
+            without = without or parsed
+        return None, without, []
+
+    def _judge(self, path: str, reading: Reading, began: bool, json: bool) -> None:
         """Say what is odd about a file that was read; refuse it if it has no record."""
         if not reading.total:
             reading.notes.append(f"{path} is empty")
@@ -214,13 +249,20 @@ class _Reader:
             reading.notes.append(f"{reading.first_timeless} is not a time: not used, as are {reading.timeless:,} such lines in all")
         elif reading.timeless:
             raise Misuse(f"{reading.first_timeless} is not a time of the years 1 to 9999, and no line of this log has one")
+        elif not began and json:
+            looked = "; ".join(f"{what} in {', '.join(KEYS[what])}" for what in ("time", "message", "logger"))
+            raise Misuse(f"{path} is not a log, or has other keys: none of its {reading.total:,} lines has a time; looked for: {looked}")
         elif not began:
             raise Misuse(
                 f"{path} is not a log, or has another format: none of its {reading.total:,} lines matches {self._said!r}; "
                 "give its format with --format"
             )
 
-    def _line(self, source: str, place: str, parsed: _Record) -> Line | None:
+    def _lines(self, source: str, place: str, parsed: Sequence[Record]) -> list[Line]:
+        """Return the records whose time is one."""
+        return [line for record in parsed if (line := self._line(source, place, record)) is not None]
+
+    def _line(self, source: str, place: str, parsed: Record) -> Line | None:
         """Return a record; None if its time is not one."""
         time, logger, level, message, process, thread, tags = parsed
         stamp = self._times.of(time)
@@ -235,10 +277,10 @@ class _Reader:
         return line
 
     @staticmethod
-    def _other(reading: Reading, place: str, text: str, parsed: _Record | None, after: tuple[bool, bool]) -> None:
+    def _other(reading: Reading, place: str, text: str, parsed: Sequence[Record], after: tuple[bool, bool]) -> None:
         """Count a line on which no record begins; `after`: whether one began before it, and whether that is outside the window."""
-        if parsed is not None and parsed[0]:
-            reading.first_timeless = reading.first_timeless or f"{place}: {shortened(parsed[0], LONGEST_TIME)!r}"
+        if parsed and parsed[0][0]:
+            reading.first_timeless = reading.first_timeless or f"{place}: {shortened(parsed[0][0], LONGEST_TIME)!r}"
             reading.timeless += 1
         elif after[0]:
             reading.continued += not after[1]
@@ -248,66 +290,12 @@ class _Reader:
                 reading.unreadable.append((place, text[:LONGEST_SHOWN]))
 
 
-# Records
-
-
-_Record = tuple[str, str, str, str, str, str, dict[str, str]]
-"""Time, logger, level, message, process, thread, other attributes."""
-
-
-def _text_record(layout: Layout) -> Callable[[str, str], _Record | None]:
-    names = set(layout.names)
-    known = {"asctime", "created", "msecs", "levelname", "name", "process", "thread", "levelno", "lineno", "message", "threadName"}
-
-    def record(text: str, place: str) -> _Record | None:
-        values = layout.match(text)
-        if values is None:
-            return None
-        get = values.get
-        stamp = get("asctime") or get("created") or ""
-        if "msecs" in names and "," not in stamp and "." not in stamp:
-            stamp += f".{min(999, int(float(get('msecs') or 0))):03}"
-        thread = get("thread") or (get("threadName") or "").strip()
-        tags = {name: (get(name) or "").strip().strip("[]") for name in names - known}
-        return stamp, get("name") or "", get("levelname") or "", get("message") or "", get("process") or "", thread, tags
-
-    return record
-
-
-def _json_record(text: str, place: str) -> _Record | None:
-    if text.count("[") + text.count("{") > MOST_NESTING and _nesting(text) > MOST_NESTING:
-        raise Misuse(f"{place}: its JSON is nested more than {MOST_NESTING} levels deep: shorten the line, or leave it out")
+def _year(path: str) -> int:
+    """Return the year in which a file was changed last: that of times that state none."""
     try:
-        fields = json.loads(text, parse_int=_integer)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict):
-        return None
-
-    def pick(what: str) -> str:
-        return next((str(fields[name]) for name in _JSON[what] if fields.get(name) is not None), "")
-
-    known = {name for names in _JSON.values() for name in names}
-    tags = {name: str(value) for name, value in fields.items() if name not in known and isinstance(value, str | int)}
-    message = pick("message").partition("\n")[0]
-    return pick("time"), pick("logger"), pick("level").upper(), message, pick("process"), pick("thread"), tags
-
-
-def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) <= MOST_DIGITS else digits
-
-
-def _nesting(text: str) -> int:
-    """Return how deep lists and objects in a text of JSON are nested."""
-    deepest = depth = 0
-    in_text = False
-    for mark in _MARK_OF_JSON.findall(text):
-        if mark == '"':
-            in_text = not in_text
-        elif not in_text and len(mark) == 1:
-            depth += 1 if mark in "[{" else -1
-            deepest = max(deepest, depth)
-    return deepest
+        return datetime.fromtimestamp(os.stat(path).st_mtime, UTC).year
+    except (OSError, ValueError, OverflowError):
+        return datetime.now(UTC).year
 
 
 def unknown(lines: Iterable[Line], log: Log) -> Iterator[tuple[str, Line]]:

@@ -18,6 +18,8 @@ from simharness.runtimes.logs import LOG
 RESOURCE = "the incident's log"
 PROCESS, THREAD = "a process", "a thread"
 """Kinds of ids that come from the line format."""
+BEYOND = "beyond the incident's log"
+"""In a kernel's context, if the execution logs lines that match a template after the incident's last line."""
 DROPPED = "dropped log lines"
 """In a kernel's context: the indices of steps that only showed that a line comes after the end of its part; not steps of the code."""
 PICK = Kind(ALONE, "pick")
@@ -47,13 +49,14 @@ class State(NamedTuple):
 
 
 class LogLine(Operation):
-    """The step of a log line; `message` is what it logs."""
+    """The step of a log line; `message` is what it logs, `event` what that means."""
 
-    __slots__ = ("message",)
+    __slots__ = ("event", "message")
 
-    def __init__(self, message: str, *arguments: Any, **options: Any) -> None:
+    def __init__(self, message: str, *arguments: Any, event: str = "", **options: Any) -> None:
         super().__init__(LOG, *arguments, **options)
         self.message = message
+        self.event = event
 
 
 class Gate:
@@ -64,6 +67,9 @@ class Gate:
 
     Args:
         missing: how many lines the execution may log that the incident lacks.
+
+    Attributes:
+        said: the events that each actor has been about to log, in any execution so far.
     """
 
     def __init__(self, kernel: Kernel, incident: Incident, log: Log, missing: int) -> None:
@@ -71,8 +77,10 @@ class Gate:
         self._log = log
         self._lines, self._before = incident.lines, incident.before
         self._missing = missing
+        self.said: dict[str, set[str]] = {}
         self._parts = parts(incident)
         self.complete = (1 << len(incident.lines)) - 1
+        self._expected = -1, frozenset[str]()
 
     @property
     def resources(self) -> list[Resource]:
@@ -105,17 +113,19 @@ class Gate:
             kernel.step(LogLine(message, detail=record.name))
             return
         template, fields = matched
+        assert kernel.actor is not None
+        self.said.setdefault(kernel.actor.name, set()).add(template.event)
         part = self._part()
         resource = self.resources[part]
-        equal = {name: fields[name] for name in self._log.equal if name in fields}
+        equal = [(name, fields[name]) for name in self._log.equal if name in fields]
         candidates = [
             (index, self._identities(line, record, fields))
             for index, line in enumerate(self._lines)
             if self._parts[part] >> index & 1
-            and line.template is template
-            and all(line.fields[name] == value for name, value in equal.items())
+            and line.event == template.event
+            and all(line.fields.get(name, value) == value for name, value in equal)
         ]
-        taken = self._pass(message, record.name, part, candidates)
+        taken = self._pass(message, record.name, part, candidates, template.event)
         if taken is None:
             kernel.step(Operation(ASSUME, kernel.resource("assume", False), enabled=bool))
         elif taken != resource.state:
@@ -123,14 +133,24 @@ class Gate:
             if taken.consumed == self._parts[part]:
                 ended = self._ended
                 kernel.put(ended, ended.state | taken.consumed)
-        elif len(self._parts) > 1:
-            kernel.context.setdefault(DROPPED, set()).add(kernel.record.n - 1)
-            ended = self._ended
-            kernel.step(
-                LogLine(message, ended, reads=ended.bit, enabled=lambda consumed: bool(consumed == self.complete), detail=record.name)
-            )
+        else:
+            kernel.context[BEYOND] = True
+            if len(self._parts) > 1:
+                kernel.context.setdefault(DROPPED, set()).add(kernel.record.n - 1)
+                ended = self._ended
+                kernel.step(
+                    LogLine(message, ended, reads=ended.bit, enabled=lambda consumed: bool(consumed == self.complete), detail=record.name)
+                )
 
-    def _pass(self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]]) -> State | None:
+    def expected(self) -> frozenset[str]:
+        """The events of the lines that the incident has next."""
+        done = self.consumed
+        if done != self._expected[0]:
+            lines = (line for index, line in enumerate(self._lines) if not done >> index & 1 and not self._before[index] & ~done)
+            self._expected = done, frozenset(line.event for line in lines)
+        return self._expected[1]
+
+    def _pass(self, message: str, logger: str, part: int, candidates: Sequence[tuple[int, Sequence[Identity]]], event: str) -> State | None:
         """Make the step of a line that may match a candidate; return the state that it leads to, or None if no candidate matches."""
         resource, known = self.resources[part], dict[State, list[State]]()
 
@@ -150,6 +170,7 @@ class Gate:
                 writes_when=lambda state: len(ways(state)) > 1 or state.consumed != self._parts[part],
                 options=max(1, most),
                 detail=logger,
+                event=event,
                 also=self._ended.bit if last and len(self._parts) > 1 else 0,
             )
         )
@@ -174,7 +195,7 @@ class Gate:
     def _identities(self, line: Line, record: logging.LogRecord, fields: Mapping[str, str]) -> list[Identity]:
         """Return the ids to unify if the record is taken for that line."""
         ids = self._log.ids
-        pairs = [(ids[name], line.fields[name], value) for name, value in fields.items() if name in ids]
+        pairs = [(ids[name], line.fields[name], value) for name, value in fields.items() if name in ids and name in line.fields]
         life = f"{record.process}{self._lives(record)}"
         if line.process:
             pairs.append((PROCESS, line.process, life))

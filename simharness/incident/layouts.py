@@ -5,6 +5,8 @@ attributes as short as possible, the message as long as possible), in time linea
 
 - First a pattern is tried in which each attribute takes the first end that the text after it allows, and keeps it (an atomic group). It
   never backtracks from one attribute to another. Where it matches, backtracking would have found the same.
+- Where only one attribute has any length, and those after it can end in one place only, it may also take its second end (a tag that begins
+  with the text that follows it, as in ` [tag] name:`).
 - Otherwise the scanner backtracks, and keeps for each attribute where a value is known not to end, so that no end is tried twice.
 """
 
@@ -66,12 +68,31 @@ class Layout:
             raise Misuse(f"{said}: an attribute occurs twice")
         if len(self.names) > MOST_ATTRIBUTES:
             raise Misuse(f"{said}: it has more than {MOST_ATTRIBUTES} attributes")
-        self._at_first = re.compile(re.escape(self.texts[0]) + "".join(map(self._atom, range(len(self.names)))))
+        self._at_first = self._pattern(-1)
+        second = self._has_second_end()
+        self._at_second = None if second is None else self._pattern(second)
 
-    def _atom(self, rank: int) -> str:
-        """Return the pattern of an attribute and the text after it."""
+    def _pattern(self, second: int) -> re.Pattern[str]:
+        return re.compile(re.escape(self.texts[0]) + "".join(self._atom(rank, rank == second) for rank in range(len(self.names))))
+
+    def _has_second_end(self) -> int | None:
+        """Return the rank of the one attribute of any length, if what follows it can match in one way only."""
+        ranks = [rank for rank, name in enumerate(self.names) if name not in _SHORT and name not in _RUNS and name != "message"]
+        if len(ranks) != 1 or not self.texts[ranks[0] + 1]:
+            return None
+        for rank in range(ranks[0] + 1, len(self.names)):
+            name, text = self.names[rank], self.texts[rank + 1]
+            last = rank + 1 == len(self.names)
+            if not (last and not text if name == "message" else name in _RUNS and text[:1] in (" ", ":", "]")):
+                return None
+        return ranks[0]
+
+    def _atom(self, rank: int, second: bool) -> str:
+        """Return the pattern of an attribute and the text after it; `second`: with its second end."""
         name, blanks = self.names[rank], " *?" if self.names[rank] in _PADDED else ""
         value = (_SHORT | _RUNS).get(name, _MESSAGE if name == "message" else _ANY).pattern
+        if second:
+            value = f"(?>.*?(?={re.escape(self.texts[rank + 1])}).){value}"
         capital = "(?=[A-Z])" if name == "levelname" else ""
         end = r"\Z" if rank + 1 == len(self.names) else ""
         return f"(?>{blanks}{capital}({_IN_ASCII.sub(r'[0-9]', value)}){blanks}{re.escape(self.texts[rank + 1])}{end})"
@@ -79,6 +100,9 @@ class Layout:
     def match(self, line: str) -> dict[str, str] | None:
         """Return a line's values by the names of the attributes; None if it has another layout."""
         match = self._at_first.match(line)
+        if match is not None:
+            return dict(zip(self.names, match.groups(), strict=True))
+        match = None if self._at_second is None else self._at_second.match(line)
         if match is not None:
             return dict(zip(self.names, match.groups(), strict=True))
         first = self.texts[0]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -25,6 +26,7 @@ from simharness.exploring.rounds import Rounds, Watcher
 from simharness.incident.database import Wanted, differ
 from simharness.incident.findings import Found, Level, NearMiss, fit_of, ordering_of
 from simharness.incident.gate import Gate, LogLine
+from simharness.incident.guided import Guided
 from simharness.incident.separation import evidence
 from simharness.incident.templates import Log
 from simharness.incident.timeline import Incident
@@ -35,6 +37,10 @@ from simharness.simulation.simulation import Simulation
 
 MOST_FITS = 200
 """When so many orderings fit, the search ends."""
+MOST_AFTER = 400
+"""Executions after the first harmful one that fits."""
+ENOUGH_DRAWN = 8
+"""When so many harmful orderings were drawn, drawing ends; it also ends when no more were drawn in as many executions as the first took."""
 
 
 def levels(faults: Faults | None, missing: int) -> list[Level]:
@@ -64,15 +70,28 @@ class Search(Watcher):
         self.log: Log = scenario.log
         self.wanted = wanted
         self.found = Found(level)
+        self._guided = False
+        self._probe: int | None = None
+        self._rounds: Rounds | None = None
+        self._first = 0
 
-    def find(self, evidence_too: bool = True) -> Found:
-        """Search; `evidence_too`: look closely at one of the executions that fit."""
+    def find(self, evidence_too: bool = True, guided: bool = False, probe: int | None = None) -> Found:
+        """Search.
+
+        Args:
+            evidence_too: look closely at one of the executions that fit.
+            guided: draw executions, until harmful ones fit.
+            probe: give up after so many executions of which none fits.
+        """
         with informative(), Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
             kernel.turn_on(LOG_LINES)
             self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
             kernel.route_log_lines(self.gate)
-            rounds = Rounds(simulation, "dpor", False, self, self.parameters)
+            self._guided, self._probe = guided, probe
+            strategy = partial(Guided, kernel, self.settings.seed, self.gate) if guided else "dpor"
+            rounds = Rounds(simulation, strategy, False, self, self.parameters)
+            self._rounds = rounds
             rounds.run()
             self.found.executions = rounds.tally.runs
             self.found.gave_up = rounds.gave_up
@@ -87,6 +106,7 @@ class Search(Watcher):
     def begin(self, rounds: Rounds) -> None:
         """A round begins."""
         self.found = Found(self.found.level)
+        self._first = 0
 
     def after(self, rounds: Rounds, execution: Execution) -> None:
         """Keep an execution that fits, and how near the others come."""
@@ -97,6 +117,13 @@ class Search(Watcher):
 
     def enough(self) -> str | None:
         """Return why the search ends."""
+        runs, harmful = self._rounds.tally.runs if self._rounds is not None else 0, len(self.found.harmful)
+        if self._guided and harmful and (harmful >= ENOUGH_DRAWN or runs >= 2 * self._first):
+            return "stopped at harmful orderings that were drawn"
+        if self._probe is not None and runs >= self._probe and not self.found.fits:
+            return f"{self._probe} executions, and none fits"
+        if self._probe is not None and harmful and runs >= self._first + MOST_AFTER:
+            return f"stopped {MOST_AFTER} executions after the first harmful ordering that fits"
         return f"stopped when {MOST_FITS} orderings fitted" if len(self.found.fits) >= MOST_FITS else None
 
     def _fits(self, simulation: Simulation, execution: Execution) -> None:
@@ -110,6 +137,8 @@ class Search(Watcher):
                 return
         fit = fit_of(kernel, self.gate, execution, self.found.pairs)
         self.found.fits.setdefault(ordering_of(kernel, fit.pairs), fit)
+        if fit.failure is not None and not self._first and self._rounds is not None:
+            self._first = self._rounds.tally.runs
 
     def _misses(self, kernel: Kernel) -> None:
         consumed, lines = self.gate.consumed, self.incident.lines

@@ -23,7 +23,7 @@ from simharness.verdicts.blame import explain
 from simharness.verdicts.shrink import Shrinker
 
 MOST_EXECUTIONS = 2_000
-MOST_SECONDS = 20.0
+MOST_SECONDS = 4.0
 """Limits of the search for a harmful ordering, if all that fit are harmless."""
 REVERSALS = 40
 SHOWN = 3

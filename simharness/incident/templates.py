@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from simharness.errors import Misuse
 
@@ -23,14 +24,15 @@ class Template:
     """One kind of log line.
 
     Attributes:
-        event: what it reports, in a few words.
-        logger: the name of the logger.
+        event: what it reports, in a few words. Templates of one event are wordings of it: a line in one of them may be logged by the code
+            in another (another release says it in other words); the fields that both have are compared.
+        logger: the name of the logger, or those of several that log it.
         message: the message with its fields, such as `turn ended: session={session}`.
         goes_on: the session that it names is new, and continues the one that its thread named before.
     """
 
     event: str
-    logger: str
+    logger: str | Sequence[str]
     message: str
     goes_on: bool = False
 
@@ -39,7 +41,7 @@ class Template:
 
         Each text is taken where it occurs first, the last one at the end: if any places fit, these do. It is linear in the message.
         """
-        first, *texts = self._texts
+        first, *texts = self.texts
         if not message.startswith(first):
             return None
         fields: dict[str, str] = {}
@@ -54,7 +56,13 @@ class Template:
         return fields if at == len(message) else None
 
     @cached_property
-    def _texts(self) -> list[str]:
+    def loggers(self) -> Sequence[str]:
+        """The names of the loggers."""
+        return (self.logger,) if isinstance(self.logger, str) else tuple(self.logger)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The texts before, between and after the fields."""
         return _FIELD.split(self.message)[::2]
 
     @cached_property
@@ -75,11 +83,13 @@ class Rows:
         about: what the rows are, in words.
         sql: a SELECT; `:session` in it is the incident's first session. Columns that are not ids are compared by value.
         ids: for each column that is an id, its kind.
+        subset: the incident's rows need only be among the execution's (some releases keep part of them elsewhere).
     """
 
     about: str
     sql: str
     ids: Mapping[str, str] = field(default_factory=dict)
+    subset: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,8 @@ class Log:
     """What a scenario's author says about its log.
 
     Attributes:
-        templates: the lines that matter. Lines that match none of them are free.
+        templates: the lines that matter. Lines that match none of them are free; those that resemble one are reported.
+        free: lines that are known not to matter, though they resemble a template or name the incident's ids.
         ids: for each field that is an id, its kind; ids of one kind are unified with each other.
         session: the kind of id that says which lines belong together.
         tags: for attributes of the line format that are ids, their kind; they say which lines belong together, and are not unified.
@@ -96,6 +107,8 @@ class Log:
         signature: given the incident's lines in order, returns those that show the harm; none if they do not show it.
         rows: queries that the final database must answer as the incident's does.
         database: name of the execution's database file, as given to `world.path`.
+        parameters: given all lines that match a template, returns the parameters of the scenario that they determine, such as the release
+            that logs so; an option `--parameter` overrides it.
     """
 
     templates: Sequence[Template]
@@ -107,14 +120,18 @@ class Log:
     signature: Callable[[Sequence[Line]], Sequence[Line]] | None = None
     rows: Sequence[Rows] = ()
     database: str = "state.db"
+    parameters: Callable[[Sequence[Line]], Mapping[str, Any]] | None = None
+    free: Sequence[Template] = ()
 
     @cached_property
     def by_logger(self) -> Mapping[str, list[Template]]:
         """The templates of each logger."""
-        templates: dict[str, list[Template]] = {}
-        for template in self.templates:
-            templates.setdefault(template.logger, []).append(template)
-        return templates
+        return _by_logger(self.templates)
+
+    @cached_property
+    def free_by_logger(self) -> Mapping[str, list[Template]]:
+        """The templates of each logger whose lines are known not to matter."""
+        return _by_logger(self.free)
 
     def match(self, logger: str, message: str) -> tuple[Template, dict[str, str]] | None:
         """Return the template that a message matches, and its fields; None if it matches none."""
@@ -127,6 +144,14 @@ class Log:
     def ids_of(self, fields: Mapping[str, str]) -> list[tuple[str, str]]:
         """Return the ids among the fields, as (kind, value)."""
         return [(self.ids[name], value) for name, value in fields.items() if name in self.ids]
+
+
+def _by_logger(templates: Sequence[Template]) -> dict[str, list[Template]]:
+    found: dict[str, list[Template]] = {}
+    for template in templates:
+        for logger in template.loggers:
+            found.setdefault(logger, []).append(template)
+    return found
 
 
 @dataclass(slots=True)

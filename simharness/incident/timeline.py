@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from simharness.errors import Misuse
+from simharness.incident.doubles import without_doubles
+from simharness.incident.near import NearLine, near_lines
 from simharness.incident.templates import Line, Log
 from simharness.incident.times import SECOND, clock_text
 from simharness.visible import shortened, visible
@@ -39,7 +41,8 @@ class Incident:
         marked: indices of the lines of the signature; empty if it does not occur.
         foreign: lines that match a template and belong to other sessions.
         unclear: lines that match a template and whose session is not known.
-        doubled: how many lines were dropped because another log has them as well.
+        doubled: how many lines were dropped because another log, or another handler of the same one, has them as well.
+        near: lines that match no template, and may belong to the incident all the same.
         span: seconds between the first and the last line.
     """
 
@@ -52,6 +55,7 @@ class Incident:
     doubled: int
     skew: float
     span: float = field(default=0.0)
+    near: Sequence[NearLine] = ()
 
 
 def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence[str] = ()) -> Incident:
@@ -67,8 +71,13 @@ def incident_of(lines: Sequence[Line], log: Log, skew: float, sessions: Sequence
     meaningful = [line for line in lines if line.template is not None]
     if not meaningful:
         names = ", ".join(sorted(log.by_logger)[:LONGEST_LIST])
-        raise Misuse(f"none of the {len(lines):,} log lines matches a template of the scenario: its templates are for loggers {names}")
-    meaningful, doubled = _without_doubles(meaningful)
+        what = f"none of the {len(lines):,} log lines matches a template of the scenario: its templates are for loggers {names}"
+        for near in near_lines(lines, log, ()):
+            assert near.template is not None
+            at = f"{near.line.place.rpartition('/')[2]}, of logger {shortened(near.line.logger)!r}"
+            raise Misuse(f"{what}; {at}, resembles {near.template.message!r}: {near.why}")
+        raise Misuse(what)
+    meaningful, doubled = without_doubles(meaningful)
     groups = _Groups()
     named: dict[tuple[str, str, str], list[Id]] = {}
     for line in meaningful:
@@ -191,20 +200,6 @@ def _chosen(lines: Sequence[Line], log: Log, groups: _Groups, sessions: Sequence
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - LONGEST_LIST} more" if len(names) > LONGEST_LIST else ""
     return ", ".join(map(shortened, names[:LONGEST_LIST])) + more
-
-
-def _without_doubles(lines: Sequence[Line]) -> tuple[list[Line], int]:
-    """Drop lines that several logs have (`errors.log` repeats `agent.log`); repeated lines of one log stay."""
-    kept: list[Line] = []
-    most: dict[tuple[object, ...], int] = {}
-    per_source: dict[tuple[object, ...], int] = {}
-    for line in lines:
-        content = (line.time, line.level, line.logger, line.message)
-        count = per_source[line.source, *content] = per_source.get((line.source, *content), 0) + 1
-        if count > most.get(content, 0):
-            most[content] = count
-            kept.append(line)
-    return kept, len(lines) - len(kept)
 
 
 def _ordered(lines: Sequence[Line], skew: int) -> tuple[list[Line], list[int]]:

@@ -78,8 +78,9 @@ class Times:
         if match is None:
             return None
         whole, fraction = match[1], (match[2] or "")[:9]
-        if not fraction and len(whole) >= 13:
-            whole, fraction = whole[:-3], whole[-3:]
+        digits = 0 if fraction or len(whole) < 13 else {16: 6, 19: 9}.get(len(whole), 3)
+        if digits:  # milliseconds, microseconds or nanoseconds
+            whole, fraction = whole[:-digits], whole[-digits:]
         return _checked(int(whole), fraction)
 
 

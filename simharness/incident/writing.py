@@ -58,6 +58,16 @@ def document(incident: Incident, reading: Reading, answers: Sequence[Answer]) ->
             "span": incident.span,
             "foreign": len(incident.foreign),
             "unclear": len(incident.unclear),
+            "near": [
+                {
+                    "place": near.line.place,
+                    "logger": near.line.logger,
+                    "message": near.line.message,
+                    "template": None if near.template is None else near.template.message,
+                    "why": near.why,
+                }
+                for near in incident.near
+            ],
             "lines": [
                 {
                     "place": line.place,
@@ -92,6 +102,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "allowed": answer.allowed,
         "assumed": answer.level.words,
         "least_skew": answer.least_skew,
+        "clocks": answer.clocks or None,
         "unexplained": None
         if evidence is not None or miss is None
         else {

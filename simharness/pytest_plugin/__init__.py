@@ -138,6 +138,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.fixture
+def interleave_template() -> Any:
+    """A function that returns what the function it is given makes: made once for all orderings, and in each as it was when it was made."""
+
+    def template(build: Any) -> Any:
+        kernels = sys.modules.get("simharness.engine.kernel")
+        kernel = None if kernels is None else kernels.current()
+        if kernel is None:
+            return build()
+        from simharness.runtimes.templates import give
+
+        return give(kernel, build)
+
+    return template
+
+
 def pytest_enter_pdb(config: pytest.Config) -> None:
     """Refuse breakpoints while exploring: they would stop in every execution."""
     if "simharness.engine.kernel" not in sys.modules:  # nothing has been explored

@@ -11,7 +11,7 @@ from typing import Any
 from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
-from simharness.runtimes import imports, logs, queue_insides, randomness, refused, time
+from simharness.runtimes import identities, imports, logs, queue_insides, randomness, refused, time
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
@@ -27,7 +27,7 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, refused, logs, imports, tasks)
+_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, imports, tasks)
 _acquire, _release = LockType.acquire, LockType.release  # replaced, too
 COLLECT_ALL_EVERY = 20
 """Installing looks through all objects, so garbage is collected first; old garbage, which takes longer, not each time."""
@@ -128,6 +128,7 @@ def end_execution(kernel: Kernel) -> None:
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
     queue_contents.end_execution()
+    identities.end_execution()
 
 
 def collects(kernel: Kernel) -> bool:
@@ -144,6 +145,11 @@ def forget(kernel: Kernel) -> None:
     """The exploration is over: release what was kept between executions."""
     sqlite.forget(kernel)
     randomness.forget(kernel)
+
+
+def forked(kernel: Kernel) -> None:
+    """This process was forked during the exploration: it keeps nothing that it shares with the other."""
+    sqlite.forked(kernel)
 
 
 def interrupt(kernel: Kernel) -> None:

@@ -27,6 +27,7 @@ from simharness.engine.folders import Folder
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import INSPECTING
 from simharness.engine.record import VERSIONED
+from simharness.runtimes.identities import DRAWER
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.sqlite import files as sqlite_files
 
@@ -57,6 +58,8 @@ _folders: weakref.WeakKeyDictionary[Kernel, Folder] = weakref.WeakKeyDictionary(
 
 
 def _drawer(kernel: Kernel) -> str:
+    if DRAWER in kernel.context:
+        return str(kernel.context[DRAWER])
     if kernel.phase == INSPECTING:
         return "checks"
     return kernel.actor.name if kernel.actor is not None else "main"

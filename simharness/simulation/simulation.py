@@ -24,15 +24,18 @@ from simharness.instrument.loader import importing, is_wanted
 from simharness.instrument.marks import is_instrumented
 from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
-from simharness.runtimes import control
+from simharness.runtimes import control, refused
 from simharness.runtimes.failing import failing
 from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
+from simharness.runtimes.outside import OUTSIDE
+from simharness.runtimes.templates import TEMPLATES, Again, Templates
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
-from simharness.settings import Settings
+from simharness.settings import Outside, Settings
 from simharness.simulation.execution import Deadlock, Execution, Livelock
 from simharness.simulation.processes import refuse, shared_memory
 from simharness.simulation.turns import TURNS
@@ -66,6 +69,7 @@ class Simulation:
         self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
         if (settings.trio_order or scenario.trio_order) == "batches":
             self.kernel.turn_on(BATCHES)
+        self.outside = Outside.of(settings.outside, settings.network, settings.programs, otherwise=scenario.outside)
         self.world: World | None = None
         self.executions = 0
         self.checked = 0
@@ -75,6 +79,8 @@ class Simulation:
         self.project = of_root(scenario.project) if scenario.project else None
         self.narrow = WORD in names
         self._narrowed: ExitStack | None = None
+        self._before: Before | None = None
+        self._templates = Templates()
         self.heap: Heap | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
@@ -126,6 +132,8 @@ class Simulation:
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()
         self.heap = Heap()
+        for module, space, known in refused.stubbed():
+            self.heap.keep(module, space, known)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with INTERRUPTS.held(closed=True):
@@ -158,7 +166,7 @@ class Simulation:
             self._collect()
         mark = kernel.learned.mark()
         try:
-            kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew)
+            self._run(lambda: kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew))
             if not kernel.abandoned and not kernel.cut and kernel.record.n < len(plan):
                 raise Nondeterminism(f"a repeated execution ended after {kernel.record.n} steps; it had at least {len(plan)}")
             if mark.holds:
@@ -175,13 +183,25 @@ class Simulation:
         except BaseException as error:
             raise self._blame(error) from error
         finally:
+            self._end_execution()
+
+    def _run(self, run: Callable[[], None]) -> None:
+        """Run an execution; again, if it has only made a template."""
+        while True:
             try:
-                kernel.bury()
-            finally:
-                if self.heap is not None and shared.MEMORY in kernel.context:
-                    self.heap.note(kernel.context[shared.MEMORY])
-                control.end_execution(kernel)
-                INTERRUPTS.check()
+                return run()
+            except Again:
+                self._end_execution()
+
+    def _end_execution(self) -> None:
+        kernel = self.kernel
+        try:
+            kernel.bury()
+        finally:
+            if self.heap is not None and shared.MEMORY in kernel.context:
+                self.heap.note(kernel.context[shared.MEMORY])
+            control.end_execution(kernel)
+            INTERRUPTS.check()
 
     def _narrow(self) -> None:
         """Leave out the memory of the project's modules, but for those that were named."""
@@ -212,14 +232,24 @@ class Simulation:
                 self.kernel.learned.start_over()
             for path in self.heap.lasting:
                 self.kernel.learned.leaves_out(path)
+        if self._before is None and Identified() in self.kernel.learned:
+            self._templates.clear()
+            self._before = Before()
 
     def settle(self) -> None:
         """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""
         if self.heap is not None and self.heap.sample():
             self.kernel.learned.start_over()
 
+    def forked(self) -> None:
+        """This process was forked from the one that entered the simulation: it does not touch that one's files and connections."""
+        self.kernel.workspace.forked()
+        control.forked(self.kernel)
+
     def _leave_heap(self) -> None:
         heap, self.heap = self.heap, None
+        self._before = None
+        self._templates.clear()
         if heap is not None:
             heap.sample()
             heap.put_back()
@@ -232,6 +262,10 @@ class Simulation:
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
         kernel.context["seed"] = self.settings.seed
+        kernel.context[OUTSIDE] = self.outside
+        kernel.context[TEMPLATES] = self._templates
+        self._templates.begin()
+        kernel.context[BEFORE] = self._before
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))

@@ -25,7 +25,8 @@ from simharness.search.races import Races, Reversal
 from simharness.simulation.execution import Execution
 from simharness.simulation.simulation import Simulation
 from simharness.trace.data import Blame, Passing, Race, Why
-from simharness.verdicts.shrink import Shrinker, follow, kind_of
+from simharness.verdicts.followed import Followed
+from simharness.verdicts.shrink import Shrinker
 
 MOST = 40
 """The largest number of executions that are spent on finding the races."""
@@ -82,6 +83,8 @@ class _Explainer:
         self._orderings = Orderings(self._kernel, Exactly())
         self._met: set[Ordering] = set()
         self._planned: set[tuple[int, ...]] = set()
+        self._followed = Followed(simulation)
+        self._looked: set[tuple[int, ...]] = set()
         self._passed: list[_Passed] = []
         self._singles = 0
         self._tried = 0
@@ -136,24 +139,27 @@ class _Explainer:
 
     def _try(self, run: _Run, reversal: Reversal, order: Sequence[int]) -> _Run | None:
         """Run a reversal; note it if it passes; return it if it fails as the counterexample does and its ordering is new."""
-        execution = follow(self._simulation, order)
+        known, execution = self._followed.known(order), None
+        if known is None:
+            known, execution = self._followed.follow(order)
         flip = self._flip(run, reversal)
-        if not self._is_reversed(flip, reversal.key) or execution.status not in ("complete", "deadlock"):
+        if not _is_reversed(flip, reversal.key, known.keys) or known.status not in ("complete", "deadlock"):
             return None
         race = self._race(run, reversal)
         assert race is not None
         flips = (*run.flips, (flip, race))
-        if execution.failure is None:
-            self._note(flips, execution)
+        if known.failed is None:
+            self._note(flips, known.keys)
             return None
-        if kind_of(execution.failure) != self._wanted:
+        if known.failed != self._wanted or tuple(known.keys) in self._looked:
             return None
-        run_again = self._look(flips, execution)
+        run_again = self._look(flips, execution or self._followed.follow(order)[1])
         return run_again if len(run_again.events) else None
 
     def _look(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> _Run:
         """Return the kernel's last execution, which failed; without steps if its ordering was met before."""
         kernel = self._kernel
+        self._looked.add(tuple(execution.keys))
         self._orderings.begin()
         name = self._orderings.so_far()
         if name in self._met:
@@ -178,17 +184,6 @@ class _Explainer:
         index = reversal.key >> SHIFT
         return first, (index, sum(1 for mover, _ in run.events if mover == index))
 
-    def _is_reversed(self, flip: Flip, key: int) -> bool:
-        """Whether the race is reversed in the kernel's last execution."""
-        keys = self._kernel.record.keys
-        at = {event: position for position, event in enumerate(_events(keys))}
-        first, second = flip
-        if key == WITHOUT:
-            return first not in at
-        if first == second:
-            return first in at and keys[at[first]] == key
-        return second in at and (first not in at or at[second] < at[first])
-
     def _race(self, run: _Run, reversal: Reversal) -> Race | None:
         """Return a race as one of the counterexample's, or None if it is not one there."""
         failing = self._failing
@@ -207,8 +202,7 @@ class _Explainer:
         second_step = j + 1 if j < len(failing.events) else None
         return Race(i + 1, second_step, self._mover(reversal.key), resources, instead)
 
-    def _note(self, flips: tuple[tuple[Flip, Race], ...], execution: Execution) -> None:
-        keys = list(execution.keys)
+    def _note(self, flips: tuple[tuple[Flip, Race], ...], keys: Sequence[int]) -> None:
         races = [self._with_words(race, keys) for _, race in flips]
         self._passed.append(self._measured(len(flips), keys, tuple(sorted(races, key=lambda race: race.first))))
 
@@ -283,6 +277,17 @@ def _order(run: _Run, reversal: Reversal) -> list[int]:
     first = _needed(run, reversal)
     moved = {*first, j}
     return [*keys[:i], *(keys[k] for k in first), reversal.key, *(keys[k] for k in range(i, len(keys)) if k not in moved)]
+
+
+def _is_reversed(flip: Flip, key: int, keys: Sequence[int]) -> bool:
+    """Whether the race is reversed in the execution with these choices."""
+    at = {event: position for position, event in enumerate(_events(keys))}
+    first, second = flip
+    if key == WITHOUT:
+        return first not in at
+    if first == second:
+        return first in at and keys[at[first]] == key
+    return second in at and (first not in at or at[second] < at[first])
 
 
 def _events(keys: Sequence[int]) -> list[Event]:

@@ -37,6 +37,8 @@ from simharness.verdicts.results import FRESH, HERE, Result, Verdict
 
 LONGEST = 300.0
 """Real seconds to wait for a fresh process."""
+_SENT = ("seed", "max_steps", "watchdog", "instrument", "trio_order", "outside", "network", "programs")
+"""The settings that a fresh process gets."""
 _START = (
     "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']; import simharness.verdicts.confirm as c; c.answer(given)"
 )
@@ -51,6 +53,8 @@ def confirmed(results: Sequence[Result], scenarios: Sequence[Scenario], settings
         workers: how many fresh processes may run at once.
     """
     judged = list(results)
+    if callable(settings.network) or callable(settings.programs):
+        return judged  # a fresh process cannot be given a function; one that the scenario names is there
     asked = [(n, witness) for n, result in enumerate(judged) if _is_addressable(scenarios[n], result) and (witness := _witness(result))]
     answers = _ask([(scenarios[n].address, witness.token) for n, witness in asked], settings, workers)
     for (n, witness), answer in zip(asked, answers, strict=True):
@@ -128,7 +132,7 @@ def _asked(replays: Sequence[tuple[str, str]], settings: Settings) -> Iterator[C
         "arguments": sys.argv,
         "parent": os.getpid(),
         "replays": replays,
-        "settings": {name: getattr(settings, name) for name in ("seed", "max_steps", "watchdog", "instrument", "trio_order")},
+        "settings": {name: getattr(settings, name) for name in _SENT},
     }
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # not in the stubs; multiprocessing uses it
     environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}

@@ -59,6 +59,16 @@ class Tally:
             self.moved.update(kernel.record.keys)
             self.outcomes |= execution.outcomes
 
+    def join(self, other: Tally) -> None:
+        """Add the counts of other executions of the same round."""
+        for name in ("executions", "deadlocks", "blocked", "redundant", "cut", "sampled", "steps"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.concurrent = self.concurrent or other.concurrent
+        self.touched = self.touched or other.touched
+        self.outcomes |= other.outcomes
+        self.moved |= other.moved
+        self.stuck.update(other.stuck)
+
 
 def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted: bool) -> list[str]:
     """Say why the absence of a failure proves nothing, if it does not.
@@ -164,5 +174,7 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
         parts.append(f"timescales {scales}")
     parts.append(control.in_words(kernel, simulation.instrumented))
     parts += [handled.in_words() for handled in kernel.learned.of(Handled).values() if handled.times != "0"]
+    if simulation.outside.in_words():
+        parts.append(simulation.outside.in_words())
     parts.append("no faults" if kernel.faults is None else kernel.faults.in_words())
     return "; ".join(parts)

@@ -61,20 +61,19 @@ def kind_of(failure: Failure | None) -> tuple[Any, ...] | None:
     return None if failure is None else (failure.check, failure.actor, type(failure.error))
 
 
+def next_of(waiting: list[int], enabled: Sequence[int], current: int | None) -> int:
+    """Return the next choice of a schedule and take it from `waiting`: a choice that is not possible yet is postponed until it is."""
+    for position, key in enumerate(waiting):
+        if key in enabled:
+            del waiting[position]
+            return key
+    return current if current is not None and current in enabled else enabled[0]
+
+
 def follow(simulation: Simulation, order: Sequence[int]) -> Execution:
-    """Run a schedule as close to `order` as possible: a choice that is not possible yet is postponed until it is."""
-    waiting = list(order)
-    kernel = simulation.kernel
-
-    def choose(enabled: list[int]) -> int:
-        for position, key in enumerate(waiting):
-            if key in enabled:
-                del waiting[position]
-                return key
-        current = kernel.actor
-        return current.key if current is not None and current.key in enabled else enabled[0]
-
-    return simulation.execute((), choose)
+    """Run a schedule as close to `order` as possible."""
+    kernel, waiting = simulation.kernel, list(order)
+    return simulation.execute((), lambda enabled: next_of(waiting, enabled, None if kernel.actor is None else kernel.actor.key))
 
 
 class Shrinker:

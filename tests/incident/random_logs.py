@@ -87,7 +87,7 @@ def shape(kernel):
 def everything(scenario):
     """Every interleaving: (its ordering, whether it fails, the lines it logs with who logs them)."""
     found = []
-    with Simulation(scenario, {}, Settings()) as simulation, informative():
+    with informative(), Simulation(scenario, {}, Settings()) as simulation:
         kernel = simulation.kernel
         kernel.turn_on(LOG_LINES)
         logged = []

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from simharness.cli import main as cli
 
-pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = "tests/incident/data"
 REAL = ROOT.parent / "shared/hermes/incident-0.16.0.log"

@@ -15,7 +15,6 @@ from simharness.errors import Misuse
 from simharness.incident.copies import answers, hot_journal
 from tests.outside.hostile import NASTY, SEAT, SHOP, a_database, at_most, damaged, is_visible
 
-pytestmark = pytest.mark.alone
 QUERY = "SELECT who, n FROM seats WHERE who = :session OR 1"
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
 

@@ -12,12 +12,12 @@ from simharness.cli import main as cli
 from simharness.errors import Misuse, OutOfTime
 from simharness.incident import Log, Template
 from simharness.incident.files import LONGEST_LINE
-from simharness.incident.formats import MOST_NESTING, read, unknown
+from simharness.incident.formats import read, unknown
 from simharness.incident.layouts import Layout
+from simharness.incident.records import MOST_NESTING
 from simharness.incident.timeline import incident_of, rendered
 from tests.outside.hostile import LOGS, NASTY, SEAT, SHOP, at_most, damaged, is_visible
 
-pytestmark = pytest.mark.alone
 LOG = Log(
     [Template("taken", "shop", "seat taken by {who}"), Template("moved", "shop", "{who} to {where} by {what}")], ids={"who": "session"}
 )

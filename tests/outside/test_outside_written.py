@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from simharness.cli import main as cli
 from tests.outside.hostile import NASTY, SHOP
 
-pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("end of a text", "quotes", "a format")
 KINDS = [

@@ -100,5 +100,5 @@ def _is_users_object(value: Any) -> bool:
     return _is_users(kind.__module__) and kind.__module__ != "builtins" and not issubclass(kind, ModuleType | FunctionType)
 
 
-def _is_users(module: str) -> bool:
-    return is_users(module) and module.partition(".")[0] not in TOOLS | TRANSPARENT
+def _is_users(module: object) -> bool:
+    return isinstance(module, str) and is_users(module) and module.partition(".")[0] not in TOOLS | TRANSPARENT

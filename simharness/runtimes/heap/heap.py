@@ -13,9 +13,12 @@ can be exchanged for another's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from simharness.runtimes.heap.iterators import Position
 from simharness.runtimes.heap.loggers import Loggers
-from simharness.runtimes.heap.records import Entries, Items, Record
+from simharness.runtimes.heap.records import Entries, Items, Record, Variables
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import Locations
 from simharness.trace.log_lines import set_aside
@@ -55,6 +58,10 @@ class Heap:
         self._walk.visit(self._loggers.adopt())
         self._dictionaries = {id(space.space): module for module, space in self._spaces.items()}
 
+    def keep(self, path: str, space: dict[str, Any], names: Iterable[str]) -> None:
+        """Also put back these variables of a module that is not instrumented, after each execution."""
+        self._watched[id(space)] = Variables(space, path, frozenset()).among(names)
+
     def note(self, touched: Locations) -> None:
         """An execution is over: note which objects and variables it has touched."""
         if not self._spaces:
@@ -76,7 +83,7 @@ class Heap:
     @set_aside()
     def put_back(self) -> bool:
         """Give what executions have changed its state at the baseline; return whether a sample has found what they have not announced."""
-        if not self._spaces:
+        if not self._spaces and not self._watched:
             return False
         found = self._executions == self._next and self.sample()
         if self._executions == self._next:

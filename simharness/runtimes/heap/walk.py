@@ -13,7 +13,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache, partial
 from random import Random
-from types import CellType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import BuiltinMethodType, CellType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 from simharness.instrument.marks import HOOKS, announces, is_instrumented
@@ -39,7 +39,7 @@ MOST = 100_000
 IGNORED = frozenset({HOOKS, "__builtins__"})
 _CACHE: type = type(lru_cache(len))
 _CARRIERS: tuple[type, ...] = (tuple, frozenset, MethodType, partial, staticmethod, classmethod, property, cached_property)
-_CARRIERS += (weakref.ref, MappingProxyType)
+_CARRIERS += (weakref.ref, MappingProxyType, BuiltinMethodType, MethodWrapperType)
 _DICTIONARIES: tuple[type, ...] = (OrderedDict, defaultdict, dict)
 
 

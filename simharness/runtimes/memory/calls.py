@@ -18,6 +18,7 @@ from types import (
 )
 from typing import Any
 
+from simharness.runtimes.identities import virtual_id
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.allowed import is_package, root_of
@@ -252,7 +253,7 @@ def _builtin(memory: Memory, function: Any) -> Any:
             return function(*owner)
 
         return attributes
-    if function is id:
+    if function is virtual_id:
         return memory.identify
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)

@@ -23,6 +23,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Family, Kind
 from simharness.engine.operations import Operation
 from simharness.engine.phases import INSPECTING, RUNNING, SETUP
+from simharness.runtimes.identities import number_of
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, BULK, DEEP, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.facts import Addresses, OneLocation, SharedLocation, WrittenOnClass
 from simharness.runtimes.memory.kinds import DICT, IDENTITY, LIST, OTHER, SET, key_of, key_text
@@ -41,7 +42,7 @@ class Memory(Locations):
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
-        self.identified: set[int] = set()
+        self.identified: dict[int, int] = {}
         self._numbers: set[int] = set()
         self.reads = self.writes = 0
         self.halfway: set[Actor] = set()
@@ -277,7 +278,7 @@ class Memory(Locations):
             if known not in self.identified:
                 self._numbers.add(known)
         if known == IDENTITY or (type(known) is int and known in self.identified):
-            owner = self.objects.get(known if type(known) is int else id(key))
+            owner = self.objects.get(self.identified[known] if type(known) is int else id(key))
             if owner is not None:
                 self.refine(owner)
             return ("object", owner.name if owner is not None else f"some {type(key).__name__}")
@@ -286,12 +287,12 @@ class Memory(Locations):
         return known
 
     def identify(self, thing: Any) -> int:
-        """Return the `id` of an object; it differs between executions, so as a key the object's name stands for it."""
+        """Return the `id` of an object; as a key the object's name stands for it."""
         self.tracked(thing)
-        self.identified.add(id(thing))
-        if id(thing) in self._numbers:
+        self.identified[number := number_of(self.kernel, thing)] = id(thing)
+        if number in self._numbers:
             self.kernel.learned.learn(Addresses())
-        return id(thing)
+        return number
 
     def _reordered(self, tracked: TrackedObject, container: Any, key: Any, done: int) -> None:
         """A key is added or removed now, perhaps: that writes the order of the keys, if code iterates over them."""

@@ -298,7 +298,7 @@ class SimConnection(_Connection):
         enter(link)
         super().set_authorizer(authorizer_callback)
         link.authorizer = authorizer_callback
-        link.spoilt = True
+        link.spoilt = link.configured = True
 
     @property
     def in_transaction(self) -> bool:
@@ -323,7 +323,7 @@ def _spoiling(name: str) -> Any:
 
     @wraps(genuine)
     def spoiling(self: SimConnection, *arguments: Any, **options: Any) -> Any:
-        self._link.spoilt = True
+        self._link.spoilt = self._link.configured = True
         return genuine(self, *arguments, **options)
 
     return spoiling

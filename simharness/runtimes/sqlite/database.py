@@ -218,12 +218,13 @@ class Link:
     closed: bool = False
     over: bool = False
 
-    # Notes of the package `kept`; `spoilt`: a change to the connection outlasts the image of the database
+    # Notes of the package `kept`; `spoilt`: a change to the connection outlasts the image of the database; `configured`: one by a method
     kept: KeptDatabase | None = None
     tape: KeptDatabase | None = None
     number: int | str = 0
     references: int = 0
     spoilt: bool = False
+    configured: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self, genuine: sqlite3.Connection) -> None:

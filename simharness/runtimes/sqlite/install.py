@@ -16,10 +16,11 @@ from simharness.runtimes.sqlite.connection import NotingConnection, SimConnectio
 from simharness.runtimes.sqlite.cursor import set_level
 from simharness.runtimes.sqlite.kept.image import KeptDatabase
 from simharness.runtimes.sqlite.kept.tape import wording_of_options
+from simharness.runtimes.sqlite.made import MADE, Made
 from simharness.runtimes.sqlite.registry import end_execution, identify, interrupt, snapshot
-from simharness.runtimes.sqlite.remembered import forget, remembered_of
+from simharness.runtimes.sqlite.remembered import forget, forked, remembered_of
 
-__all__ = ["collects", "connect", "end_execution", "forget", "install", "interrupt", "snapshot", "where"]
+__all__ = ["collects", "connect", "end_execution", "forget", "forked", "install", "interrupt", "snapshot", "where"]
 
 _genuine = sqlite3.connect
 _Connection = sqlite3.Connection
@@ -43,11 +44,14 @@ def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
     if kernel is None:
         genuine: sqlite3.Connection = _genuine(*arguments, **options)
         return genuine
-    kept = remembered_of(kernel).keeper.find(kernel, arguments, options)
+    made: list[Made] | None = kernel.context.get(MADE)
+    kept = None if made is not None else remembered_of(kernel).keeper.find(kernel, arguments, options)
     if kept is not None:
         return _for_keeping(kernel, kept, arguments[0], options)
     factory = arguments[5] if len(arguments) > 5 else options.get("factory", _Connection)
     connection: sqlite3.Connection = controlled(factory, SimConnection)(*arguments, **options)
+    if made is not None:
+        made.append(Made(connection, arguments, options))
     return connection
 
 
