@@ -145,6 +145,7 @@ class Settings:
         trio_order: "any" or "batches", instead of the scenario's.
         isolation: "undo": what an execution has changed in instrumented modules is put back before the next one. "fork": each execution has
             a process of its own, which takes a few milliseconds longer.
+        workers: how many processes explore the case, once it has taken a second; the result is the same for any number.
         reached: record which lines run, and report the scheduling points that were never reached.
         outside, network, programs: what the world outside answers, instead of what the scenario says: `outside="down"`, or for each
             part `network="down"`, `programs="none"`, or a function (see `Outside`); "refused", the default, ends the exploration.
@@ -164,6 +165,7 @@ class Settings:
     instrument: tuple[str, ...] = ()
     trio_order: str | None = None
     isolation: str = "undo"
+    workers: int = 1
     reached: bool = False
     outside: str | None = None
     network: Any = None
@@ -183,6 +185,8 @@ class Settings:
         if self.proof is not None:
             Proof.of(self.proof)
         Outside.of(self.outside, self.network, self.programs)
+        if self.workers < 1:
+            raise Misuse(f"workers={self.workers}: it must be at least 1")
         for name in self.instrument:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")
@@ -203,7 +207,7 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("max_executions", "preemptions", "delays"), (_or_none(_is_whole), "a whole number or None")),
-    **dict.fromkeys(("max_steps", "depth", "seed", "shrink"), (_is_whole, "a whole number")),
+    **dict.fromkeys(("max_steps", "depth", "seed", "shrink", "workers"), (_is_whole, "a whole number")),
     "max_seconds": (_or_none(is_number), "a number of seconds or None"),
     "watchdog": (is_number, "a number of seconds"),
     "instrument": (lambda value: isinstance(value, tuple | list) and all(isinstance(name, str) for name in value), "names of modules"),

@@ -74,6 +74,7 @@ GROUPS = {
     "scarce": ("tests/test_scarce.py",),
     "polls": ("tests/test_polls.py", "tests/test_random_polls.py"),
     "project": ("tests/test_project.py",),
+    "parallel": ("tests/test_parallel.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
     "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import functools
 import itertools
+import os
 import queue
 import sqlite3
 import threading
@@ -121,6 +122,36 @@ class Tries(Flag):
         assert self.state.done
 
 
+class OneOf(Flag):
+    def look(self):
+        states = [self.state]
+        while not any(state.done for state in states):
+            time.sleep(0.01)
+        assert self.state.value == 1
+
+
+class NoneLeft(Flag):
+    def look(self):
+        states = [self.state]
+        while [state for state in states if not state.done]:
+            time.sleep(0.01)
+        assert self.state.value == 1
+
+
+class Sum(Contents):
+    def look(self):
+        while sum(self.items) < 1 or not all(self.items):
+            time.sleep(0.01)
+        assert "x" in self.table
+
+
+class ByName(Flag):
+    def look(self):
+        while not (hasattr(self.state, "done") and getattr(self.state, "done", False)):
+            os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+        assert self.state.value == 1
+
+
 class Event(Flag):
     def __init__(self, right):
         super().__init__(right)
@@ -227,7 +258,26 @@ class Future(Flag):
             assert future.result() == (5 if self.right else 6)
 
 
-KINDS = (Flag, Spin, Helper, Late, Several, Contents, Key, Tries, Event, Queue, UnderLock, Row, Thread, Future)
+KINDS = (
+    Flag,
+    Spin,
+    Helper,
+    Late,
+    Several,
+    Contents,
+    Key,
+    Tries,
+    OneOf,
+    NoneLeft,
+    Sum,
+    ByName,
+    Event,
+    Queue,
+    UnderLock,
+    Row,
+    Thread,
+    Future,
+)
 ALONE = (Thread, Future)
 """Their actors start the others."""
 
@@ -296,6 +346,102 @@ def searches_an_iterator(cell):
     steps = iter([0] * 50)
     while not cell.get():
         assert 0 in steps, "gave up"
+
+
+def is_suspected(cell):
+    for _ in range(30):
+        cell.get()
+
+
+def takes_the_least_of_an_iterator(cell):
+    is_suspected(cell)
+    steps = iter([0] * 9)
+    while True:
+        if cell.get():
+            return
+        assert min(steps, default=None) is not None, "gave up"
+
+
+def joins_an_iterator(cell):
+    is_suspected(cell)
+    steps = iter(["a"] * 9)
+    while True:
+        if cell.get():
+            return
+        assert "".join(steps), "gave up"
+
+
+def compares_with_an_iterator(cell):
+    is_suspected(cell)
+    steps = iter([0] * 9)
+    while True:
+        if cell.get():
+            return
+        assert not {0}.isdisjoint(steps), "gave up"
+
+
+def asks_an_iterator_whether_any_is_true(cell):
+    is_suspected(cell)
+    steps = iter([0, 1])
+    while True:
+        if cell.get():
+            return
+        assert any(steps), "gave up"
+
+
+def asks_a_generator_whether_any_is_true(cell):
+    is_suspected(cell)
+    steps = (step for step in [0, 1])
+    while True:
+        if cell.get():
+            return
+        assert any(steps), "gave up"
+
+
+def asks_an_expression_of_an_iterator(cell):
+    is_suspected(cell)
+    steps = iter([0, 1])
+    while True:
+        if cell.get():
+            return
+        assert any(step for step in steps), "gave up"
+
+
+def lists_an_iterator(cell):
+    is_suspected(cell)
+    steps = iter([0] * 9)
+    while True:
+        if cell.get():
+            return
+        assert [step for step in steps] != [], "gave up"  # noqa: C416
+
+
+def asks_an_expression_that_counts(cell):
+    box = Box()
+    box.looks = 0
+
+    def more():
+        box.looks += 1
+        return box.looks < 50
+
+    while not cell.get():
+        assert any(more() for _ in (1,)), "gave up"
+
+
+def is_asked_between_the_elements(cell):
+    looks = []
+    steps = (cell.get() for _ in range(20))
+    while not any(steps):
+        looks.append(1)
+        assert len(looks) < 2, "gave up"
+
+
+def looks_once_for_each_element(cell):
+    assert any(cell.get() for _ in [0] * 50), "gave up"
+
+
+def looks_once_for_each_element_of_a_list(cell):
+    assert [cell.get() for _ in [0] * 50] != [0] * 50, "gave up"
 
 
 def runs_a_generator(cell):
@@ -369,6 +515,17 @@ LIMITED = (
     takes_the_next,
     takes_the_next_unseen,
     searches_an_iterator,
+    takes_the_least_of_an_iterator,
+    joins_an_iterator,
+    compares_with_an_iterator,
+    asks_an_iterator_whether_any_is_true,
+    asks_a_generator_whether_any_is_true,
+    asks_an_expression_of_an_iterator,
+    lists_an_iterator,
+    asks_an_expression_that_counts,
+    is_asked_between_the_elements,
+    looks_once_for_each_element,
+    looks_once_for_each_element_of_a_list,
     runs_a_generator,
     fills_a_dictionary,
     empties_a_list,

@@ -11,10 +11,26 @@ import threading
 import time
 
 WRITES = ("set", "set", "add", "put", "raise", "read", "try")
-PLAIN = ("poll", "either", "twice", "helper", "event", "try lock", "under lock", "compare", "drain", "timed drain", "timed event")
-LIMITED = ("counted", "iterated", "hidden", "nested")
+PLAIN = (
+    "poll",
+    "either",
+    "twice",
+    "any",
+    "all",
+    "helper",
+    "event",
+    "try lock",
+    "under lock",
+    "compare",
+    "drain",
+    "timed drain",
+    "timed event",
+    "any",
+    "all",
+)
+LIMITED = ("counted", "iterated", "hidden", "nested", "each")
 ENDS = {
-    **dict.fromkeys(("poll", "either", "twice", "helper", "compare", "timed drain"), "set"),
+    **dict.fromkeys(("poll", "either", "twice", "any", "all", "helper", "compare", "timed drain"), "set"),
     **dict.fromkeys(("event", "timed event"), "raise"),
     "drain": "put",
 }
@@ -176,6 +192,22 @@ class Program:
             if cell.get() == value:
                 break
         seen.append("raised")
+
+    def do_any(self, seen, cell, other, value, pause):
+        while not any(each.get() == value for each in (cell, other)):
+            if pause is not None:
+                time.sleep(pause)
+        seen.append(cell.get())
+
+    def do_all(self, seen, cell, other, value, pause):
+        while [each for each in (cell, cell) if not each.get()]:
+            if pause is not None:
+                time.sleep(pause)
+        seen.append("all")
+
+    def do_each(self, seen, cell, other, value, pause):
+        if not any(cell.get() for _ in range(3)):
+            seen.append("gave up")
 
     def do_counted(self, seen, cell, other, value, pause):
         looks = 0

@@ -1,5 +1,6 @@
 """Waiting by looking again and again is waiting: what real code polls is verified, or its bug found, in tens of orderings."""
 
+import concurrent.futures
 import sys
 import threading
 import time
@@ -268,3 +269,36 @@ def test_a_debugger_that_begins_in_the_middle_of_an_actor_gets_all_that_follows(
 
     assert simharness.explore(scenario, "dpor", settings=SETTINGS).counterexample is None
     assert lines == [1, 2]
+
+
+def test_actors_that_take_turns_are_no_nondeterminism_when_a_bound_teaches_something():
+    def alternating(world):
+        state = polls.State()
+        state.value, told = 0, []
+
+        def speak(me):
+            for _ in range(2):
+                while state.value != me:
+                    time.sleep(0.01)
+                told.append(me)
+                state.value = 1 - me
+
+        world.actor("a", speak, 0)
+        world.actor("b", speak, 1)
+        world.at_end(lambda: None if told == [0, 1, 0, 1] else pytest.fail(str(told)))
+
+    assert simharness.explore(alternating, settings=simharness.Settings(max_executions=100)).counterexample is None
+
+
+def test_waiting_for_futures_again_and_again_is_explored():
+    def waits(world):
+        def look():
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                pending = {pool.submit(int, "5")}
+                while pending:
+                    done, pending = concurrent.futures.wait(pending, timeout=0.1)
+            assert [future.result() for future in done] == [5]
+
+        world.actor("poller", look)
+
+    assert simharness.explore(waits, settings=simharness.Settings(max_executions=30)).counterexample is None

@@ -36,7 +36,9 @@ class Told(simharness.Progress):
 @pytest.fixture
 def told_each_time(monkeypatch):
     """Reports come when time has passed: let it, at every look at the clock."""
-    monkeypatch.setattr(importlib.import_module("simharness.exploring.explore"), "_monotonic", itertools.count().__next__)
+    clock = itertools.count().__next__
+    for module in ("explore", "reporter"):
+        monkeypatch.setattr(importlib.import_module(f"simharness.exploring.{module}"), "_monotonic", clock)
 
 
 def known(name, parameter):

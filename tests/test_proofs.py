@@ -223,7 +223,7 @@ def test_under_faults_schedules_without_preemptions_come_first() -> None:
 
 def test_the_rest_of_the_time_goes_to_the_search_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**9))
-    for module in ("rounds", "proofs", "explore"):
+    for module in ("rounds", "proofs", "reporter", "explore"):
         monkeypatch.setattr(f"simharness.exploring.{module}._monotonic", lambda: next(clock) / 1_000)
     result = simharness.explore(counts, settings=Settings(shrink=0, confirm=False, max_seconds=3))
     again = simharness.explore(counts, settings=Settings(shrink=0, confirm=False, max_seconds=2.2))
@@ -234,7 +234,7 @@ def test_the_rest_of_the_time_goes_to_the_search_of_the_whole(monkeypatch: pytes
 
 def test_where_a_bound_is_enough_the_search_of_the_whole_leaves_it_most_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**9))
-    for module in ("rounds", "proofs", "explore"):
+    for module in ("rounds", "proofs", "reporter", "explore"):
         monkeypatch.setattr(f"simharness.exploring.{module}._monotonic", lambda: next(clock) / 100)
     result = simharness.explore(counts, settings=Settings(shrink=0, confirm=False, max_seconds=3, proof="preemptions<=0"))
     assert (result.verdict, result.proved) == (Verdict.VERIFIED, ("preemptions<=0",))
@@ -248,7 +248,7 @@ def test_an_exploration_that_continues_after_its_proofs_has_the_same_orderings(m
 
     plain = simharness.explore(scenario, "dpor", settings=QUICK)
     clock = iter(range(10**9))
-    for module in ("rounds", "proofs", "explore"):
+    for module in ("rounds", "proofs", "reporter", "explore"):
         monkeypatch.setattr(f"simharness.exploring.{module}._monotonic", lambda: next(clock) / 1_000)
     monkeypatch.setattr("simharness.exploring.proofs.SHARE", 1.25)
     result = simharness.explore(scenario, settings=Settings(shrink=0, confirm=False, max_seconds=4))

@@ -108,7 +108,7 @@ def explore(  # typer makes an option of each
     ],
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = DEFAULT,
     faults: _Faults = None,
-    workers: Annotated[int, typer.Option(min=1, help="Spread the cases over this many processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Use this many processes, for one case too.")] = 1,
     keep_going: Annotated[bool, typer.Option("--all", help="Continue after a case's first violation, and count.")] = False,
     parameter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")
@@ -146,6 +146,7 @@ def explore(  # typer makes an option of each
             instrument=tuple(instrument or ()),
             trio_order=trio_order,
             isolation=isolation,
+            workers=workers,
             reached=html is not None,
             outside=outside,
             network=network,

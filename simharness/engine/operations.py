@@ -47,6 +47,10 @@ class Names:
         """Return the position of the bit of `name`, a small integer."""
         return self.bit(name).bit_length() - 1
 
+    def all(self) -> list[str]:
+        """Return the names in the order in which they got their bits."""
+        return list(self._bits)
+
     def of(self, mask: int) -> list[str]:
         """Return the names whose bits are set in `mask`, in the order in which they got their bits."""
         return [name for name, bit in self._bits.items() if bit & mask]
@@ -101,6 +105,7 @@ class Every(Resource):
     def __init__(self, name: str, parts: Sequence[Resource]) -> None:
         self.name = name
         self.parts = tuple(parts)
+        self.lock = False
         self.bit = 0
         for part in self.parts:
             self.bit |= part.bit

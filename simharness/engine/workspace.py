@@ -41,6 +41,10 @@ class Workspace:
                 os.unlink(path)
         return self._folder.path
 
+    def forked(self) -> None:
+        """This process was forked from the one whose folder it is: use another one."""
+        self._folder = None
+
     def canonical(self, text: str, others: Iterable[str] = ()) -> str:
         """Return the text without addresses and without the names of this temporary folder and of the others."""
         own = [] if self._folder is None else [self._folder.path]

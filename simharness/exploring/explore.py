@@ -6,7 +6,6 @@ in words what that space was.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -21,15 +20,15 @@ from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.examples import open_case
 from simharness.exploring.progress import Progress
-from simharness.exploring.proofs import Proofs, Timeouts
-from simharness.exploring.rounds import Rounds, Watcher
+from simharness.exploring.proofs import Proofs
+from simharness.exploring.reporter import Reporter
+from simharness.exploring.rounds import Rounds
 from simharness.runtimes import control
 from simharness.runtimes.trio import order as trio
 from simharness.search import named, tokens
-from simharness.search.estimate import Estimate, Tree
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.execution import Execution, describe
+from simharness.simulation.execution import describe
 from simharness.simulation.repeating import WHAT_TO_DO, watched
 from simharness.simulation.simulation import Simulation
 from simharness.trace.reached import Reached
@@ -42,64 +41,6 @@ from simharness.verdicts.results import Counterexample, Replayed, Result, Verdic
 BATCHES_TRIED = 1_000
 """Executions spent on finding out whether a program that fails under some order of Trio's tasks also fails under Trio's batches."""
 _monotonic = time.monotonic
-
-
-class Reporter(Watcher):
-    """Calls a progress while exploring, some ten times a second, with an estimate of what there is to do.
-
-    Args:
-        estimates: whether there is to be an estimate, which takes a little time at each execution, and the time-outs in play.
-    """
-
-    keeps = ("timeouts",)
-
-    def __init__(self, progress: Progress | None, began: float, estimates: bool) -> None:
-        self.progress = progress or Progress()
-        self._estimates = estimates
-        self._began = self._round_began = began
-        self._next_report = 0.0
-        self._tree: Tree | None = None
-        self.timeouts = Timeouts()
-
-    def begin(self, rounds: Rounds) -> None:
-        """A round begins: the tree that the search walks is another one."""
-        self._round_began = _monotonic()
-        self._tree = Tree() if self._estimates and rounds.branching is not None else None
-
-    def before(self, rounds: Rounds, branch: int | None) -> None:
-        """An execution is about to be run: report how far the exploration is, if it is time to."""
-        if not rounds.strategy.counted:
-            return  # the search is between two executions, where what is pending belongs to a plan that has not begun
-        if self._tree is not None and branch is not None and rounds.execution is not None:
-            self._tree.branch(branch, rounds.execution.keys)
-        self.tick(rounds.tally.executions, rounds)
-
-    def after(self, rounds: Rounds, execution: Execution) -> None:
-        """An execution has ended."""
-        if self._estimates:
-            self.timeouts.after(rounds, execution)
-
-    def tick(self, executions: int, rounds: Rounds | None = None) -> None:
-        """Report how many executions have been run, if it is time to."""
-        now = _monotonic()
-        if now >= self._next_report:
-            self._next_report = now + 0.1
-            self.progress.advanced(executions, now - self._began, None if rounds is None else self.estimate(rounds))
-
-    def estimate(self, rounds: Rounds, limited: bool = True) -> Estimate | None:
-        """Return how much there is to do, in executions that run to their end; not `limited`: without the limit on executions."""
-        seconds = _monotonic() - self._round_began
-        tally, strategy, limit = rounds.tally, rounds.strategy, rounds.most_executions
-        if not tally.executions:
-            return None
-        most = math.inf if limit is None or not limited else float(limit)
-        pending = strategy.pending()
-        totals = None if self._tree is None or pending is None else self._tree.totals(pending, strategy.grows)
-        if totals is None:
-            return None if strategy.exhausts or limit is None else Estimate.of(tally.executions, (most, most, most), seconds)
-        share = tally.executions / tally.runs
-        low, best, high = (min(total, most) * share for total in totals)
-        return Estimate.of(tally.executions, (low, best, high), seconds)
 
 
 class Explorer:
@@ -238,7 +179,9 @@ class Explorer:
             blocked=tally.blocked,
             redundant=tally.redundant,
             outcomes=frozenset(tally.outcomes),
-            bounds=bounds(tally, simulation, rounds.strategy, verdict, [*why, *said], self.stop_on_first),
+            bounds=bounds(
+                tally, simulation, rounds.strategy, verdict, [*why, *said, *filter(None, [rounds.why_one_core])], self.stop_on_first
+            ),
             seconds=_monotonic() - self._began,
             counterexample=counterexample,
             branching=None if branching is None else (branching.points, branching.mean),

@@ -1,7 +1,7 @@
 """Explores the cases of a command line: one after the other in this process, or spread over worker processes.
 
 A worker gets one case at a time and sends back its result; the parent only waits, and starts no thread. Each case has a result, even if
-its worker dies.
+its worker dies. When there are fewer cases left than workers, the others help with those (`exploring/parallel`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from simharness.endings import end_with_parent
 from simharness.engine.folders import sweep
 from simharness.errors import Ended, HarnessBug, Lacking, Misuse, SimharnessError, scarcity
 from simharness.exploring.explore import explore_case, failed
+from simharness.exploring.parallel.places import PLACES
 from simharness.exploring.progress import Progress
 from simharness.places import words_of
 from simharness.runtimes import control
@@ -132,15 +133,18 @@ class Workers:
 
     def __init__(self, number: int, jobs: Sequence[Job], how: How, show: Callable[[Job], None] = lambda job: None) -> None:
         self._jobs = jobs
-        self._how = how
+        forks = _context().get_start_method() == "fork"  # otherwise processes share no places
+        self._how = how if forks else replace(how, settings=replace(how.settings, workers=1))
         self._show = show
         self._next = 0
         self._running: dict[Any, tuple[_Worker, int]] = {}
         self._again: list[int] = []
         self._killed: set[int] = set()
         self._number = min(number, len(jobs))
+        self._places = PLACES.opened(number - self._number)
 
     def __enter__(self) -> Workers:
+        self._places.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -153,6 +157,7 @@ class Workers:
                 worker.process.join()
             worker.reports.close()
         self._running.clear()
+        self._places.__exit__(None, None, None)
         sweep()
 
     def results(self, interrupted: Callable[[], bool]) -> Iterator[tuple[int, Result]]:
@@ -195,6 +200,7 @@ class Workers:
             pipe.close()
             worker.process.join()
             worker.reports.close()
+            PLACES.give()
             return
         if self._again:
             index = self._again.pop()
@@ -226,6 +232,8 @@ class Workers:
             result = failed(job.scenario, job.parameters, self._how.strategy, worker.ended(), 0.0)
             if self._left():
                 self._start()
+            else:
+                PLACES.give()
         else:
             self._hand_out(pipe, worker)
         case = {name: result.parameters[name] if is_drawn(value) else value for name, value in job.parameters.items()}

@@ -18,12 +18,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from simharness.authoring.scenario import Parameters
-from simharness.engine.actors import SHIFT
 from simharness.engine.clock import SECOND, nanoseconds
 from simharness.engine.facts import Mark
-from simharness.engine.kernel import Kernel
-from simharness.engine.kinds import Role
 from simharness.exploring.rounds import Rounds, Watcher
+from simharness.exploring.waits import shorter, shortest_waits
 from simharness.instrument.project import WORD
 from simharness.search import named
 from simharness.search.estimate import Estimate, in_words
@@ -50,27 +48,12 @@ class Timeouts(Watcher):
 
     def after(self, rounds: Rounds, execution: Execution) -> None:
         """Look at the waits of the last execution."""
-        kernel = rounds.simulation.kernel
-        if kernel.timed:
-            for length, sleeps in _waits(kernel):
-                if sleeps:
-                    self.sleep = min(self.sleep or length, length)
-                else:
-                    self.shortest = min(self.shortest or length, length)
+        if rounds.simulation.kernel.timed:
+            self.add(shortest_waits(rounds.simulation.kernel))
 
-
-def _waits(kernel: Kernel) -> Iterator[tuple[int, bool]]:
-    """Yield how long each wait of the last execution may last, and whether it is a sleep."""
-    record = kernel.record
-    since: dict[int, int] = {}
-    for key, operation, now, deadline in zip(record.keys, record.operations, record.times, record.deadlines, strict=True):
-        index = key >> SHIFT
-        actor = kernel.cast.actors.get(index)
-        if actor is not None and deadline is not None:
-            declared = since.get(index, record.times[actor.born] if actor.born >= 0 else 0)
-            if deadline > declared:
-                yield deadline - declared, operation.kind.role is Role.SLEEPS
-        since[index] = now
+    def add(self, waits: tuple[int, int]) -> None:
+        """Take in the shortest wait and the shortest sleep of further executions."""
+        self.shortest, self.sleep = shorter((self.shortest, self.sleep), waits)
 
 
 class Reports(Protocol):
@@ -87,6 +70,8 @@ class Reports(Protocol):
 
 class _Within(Watcher):
     """Watches a proof: reports progress, and passes on what was explored of the whole."""
+
+    spreads = True
 
     def __init__(self, reporter: Reports, whole: Rounds) -> None:
         self._reporter = reporter

@@ -7,7 +7,8 @@ What is made of the executions is a watcher's: `explore` reports progress and st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from simharness.authoring.scenario import Parameters
@@ -15,6 +16,9 @@ from simharness.engine.facts import Mark, until_settled
 from simharness.engine.plan import ABANDON
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
+from simharness.exploring.parallel.crew import Crew
+from simharness.exploring.parallel.log import Log, together
+from simharness.exploring.parallel.parts import Parts
 from simharness.search import named
 from simharness.search.drawn import Drawn
 from simharness.search.estimate import Branching
@@ -36,6 +40,8 @@ class Watcher:
     """What a run-loop calls; override what is needed. `keeps`: the attributes that `after` changes."""
 
     keeps: Sequence[str] = ()
+    spreads = False
+    """Whether executions may be run in other processes: it then gets their log instead of each."""
 
     def begin(self, rounds: Rounds) -> None:
         """A round begins: what was seen in earlier ones is out of date."""
@@ -45,6 +51,12 @@ class Watcher:
 
     def after(self, rounds: Rounds, execution: Execution) -> None:
         """An execution has ended; it is the kernel's last."""
+
+    def passed(self, rounds: Rounds, log: Log) -> None:
+        """Other processes have run the next executions of the search; `rounds.execution` is the one before them."""
+
+    def waiting(self, rounds: Rounds, parts: Parts) -> None:
+        """Other processes are at work on these parts."""
 
     def enough(self) -> str | None:
         """Return why the exploration stops here, if it does."""
@@ -88,7 +100,10 @@ class Rounds:
         self._began = _monotonic() if began is None else began
         self._number = 0
         self._children = Children(self, watcher) if self.settings.isolation == "fork" else None
+        self._crew: Crew | None = None
         self._start()
+        if self.settings.workers > 1 and watcher.spreads and not self.why_one_core:
+            self._crew = Crew(self, self.settings.workers)
 
     def _start(self) -> None:
         simulation = self.simulation
@@ -100,15 +115,28 @@ class Rounds:
         self._last: Execution | None = None
         self._due = False
         self._plan: Sequence[int] | None = None
+        if self._crew is not None:
+            self._crew.begin()
 
     def run(self) -> bool:
         """Explore until a round teaches nothing new about what conflicts, or a limit is reached; return whether it was exhausted."""
-        return until_settled(self.simulation.kernel.learned, self._round)
+        with self._workers():
+            return until_settled(self.simulation.kernel.learned, self._round)
 
     def resume(self, mark: Mark) -> bool:
         """Continue after a limit that has been raised since, if nothing was learned after the mark; return whether all was explored."""
         self.gave_up = None
-        return self._walk(mark)
+        with self._workers():
+            return self._walk(mark)
+
+    @contextmanager
+    def _workers(self) -> Iterator[None]:
+        """A block at whose end no worker is left."""
+        try:
+            yield
+        finally:
+            if self._crew is not None:
+                self._crew.close()
 
     def _round(self, mark: Mark) -> bool:
         self._number += 1
@@ -125,6 +153,10 @@ class Rounds:
         """Run the executions that the strategy plans; return whether that was all of its space."""
         while True:
             if self._plan is None:
+                if self._crew is not None and self._crew.ready(mark):
+                    self._crew.advance(mark)
+                    if not mark.holds or self.failed:
+                        return False
                 self._plan = self.strategy.begin()
                 if self._plan is None:
                     return self.strategy.exhausts
@@ -136,8 +168,13 @@ class Rounds:
                 continue
             plan, self._plan = self._plan, None
             self._execute(plan)
-            if not mark.holds or (self.tally.first_failure is not None and self.stop_on_first):
+            if not mark.holds or self.failed:
                 return False
+
+    @property
+    def failed(self) -> bool:
+        """Whether a failure ends the exploration."""
+        return self.tally.first_failure is not None and self.stop_on_first
 
     def _announce(self, plan: Sequence[int]) -> None:
         """Say which execution comes next."""
@@ -189,6 +226,50 @@ class Rounds:
         """Return the first failure, as an execution of this process."""
         failing = self.tally.first_failure
         return failing if failing is None or self._children is None else self._again(failing)
+
+    # Executions of other processes
+
+    @property
+    def why_one_core(self) -> str:
+        """Why one process explored alone, if several were wanted."""
+        if self.settings.workers > 1 and self._children is not None:
+            return "on one core: isolation='fork' uses no workers"
+        if self.settings.workers > 1 and self.settings.reached:
+            return "on one core: one process records which lines run"
+        return "" if self._crew is None else self._crew.why_not
+
+    def draw(self) -> bool:
+        """Run a sample that is due; return whether exploring goes on."""
+        mark = self.simulation.kernel.learned.mark()
+        plan = self.strategy.begin()
+        assert plan is not None
+        self._execute(plan)
+        return mark.holds and not self.failed
+
+    def take_over(self, log: Log) -> None:
+        """Count executions that other processes have run, and that come next in the search."""
+        simulation = self.simulation
+        if self.branching is not None:
+            self.branching.branch(log.first)
+            for depth, _ in log.closes:
+                self.branching.branch(depth)
+        self._watcher.passed(self, log)
+        self.tally.join(log.tally)
+        self.execution = self._last = Execution("", None, log.keys, frozenset())
+        simulation.checked += log.checked
+        simulation.checks = simulation.checks or log.checks
+        function = simulation.scenario.function
+        vars(function).update({name: together(getattr(function, name), value) for name, value in log.kept.items()})
+        self.repeats.skip(self.tally.runs)
+
+    def waiting(self, parts: Parts) -> None:
+        """Other processes are at work on these parts."""
+        self._watcher.waiting(self, parts)
+
+    def repeat_last(self) -> None:
+        """Run the last execution of the search here: verdicts, and proofs within bounds, look at the kernel's last one."""
+        if self._last is not None:
+            self._again(self._last)
 
     def _again(self, execution: Execution) -> Execution:
         """Run an execution of a child here."""

@@ -156,6 +156,11 @@ def forget(kernel: Kernel) -> None:
     randomness.forget(kernel)
 
 
+def forked(kernel: Kernel) -> None:
+    """This process was forked during the exploration: it keeps nothing that it shares with the other."""
+    sqlite.forked(kernel)
+
+
 def interrupt(kernel: Kernel) -> None:
     """Have the statements end that the execution's connections run; any OS thread may call this."""
     sqlite.interrupt(kernel)

@@ -51,7 +51,7 @@ class Auto:
     def begin(self) -> Sequence[int] | None:
         """Return the reduction's plan or, if a sample is due and the reduction has not ended, that of a sampler."""
         plan = self.search.begin()
-        self.counted = plan is None or not self._due()
+        self.counted = plan is None or not self.due
         if self.counted:
             self._now = self.search
             self._searched += 1
@@ -60,10 +60,22 @@ class Auto:
         self._drawn += 1
         return self._now.begin()
 
-    def _due(self) -> bool:
+    @property
+    def due(self) -> bool:
+        """Whether a sample comes before the next execution of the reduction."""
         beyond = self._searched - FIRST
         at_first = min(SAMPLES, max(0, beyond + 1))
         return self._drawn < max(at_first, self._searched // SHARE if self._searched >= SHARE * SAMPLES else 0)
+
+    @property
+    def settled(self) -> bool:
+        """Whether samplers no longer learn from executions of the reduction."""
+        return self._drawn >= SAMPLES
+
+    def passed(self, steps: int) -> None:
+        """An execution of the reduction, with so many steps, was run elsewhere; no sample is due before it."""
+        self._searched += 1
+        self._longest = max(self._longest, steps)
 
     def expected(self) -> Expected:
         """The reduction's own, or nothing."""

@@ -17,7 +17,7 @@ new ones, and `v` is the whole of notdep: cheaper variants lose orderings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
@@ -33,21 +33,33 @@ Event = tuple[int, int, int]
 
 
 class WakeupNode:
-    """A node of a wakeup tree: a step to take, and the branches below it."""
+    """A node of a wakeup tree: a step to take, and the branches below it; `taken`: what lies below is explored elsewhere."""
 
-    __slots__ = ("branches", "key", "reads", "writes")
+    __slots__ = ("branches", "key", "reads", "taken", "writes")
 
     def __init__(self, key: int, reads: int, writes: int) -> None:
         self.key = key
         self.reads = reads
         self.writes = writes
         self.branches: list[WakeupNode] = []
+        self.taken = False
 
 
 class Dpor:
-    """The search; lists are indexed by depth, which is the number of steps taken before."""
+    """The search; lists are indexed by depth, which is the number of steps taken before.
+
+    Attributes:
+        plan: the choices with which the next execution starts; None: all orderings have been run.
+        known: the footprints of its steps, but for the last.
+        sleep, left: the sleep set, and the rest of the wakeup tree, at each depth.
+        ahead: the wakeup tree below the plan.
+        root: the depth above which nothing is explored: the first so many choices stay the same.
+        last: the footprint that the last step of the plan is expected to have.
+        fresh: the plan does not go on from the execution before.
+    """
 
     exhausts = grows = counted = True
+    root = 0
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -57,6 +69,8 @@ class Dpor:
         self.sleep: list[dict[int, tuple[int, int]]] = []
         self.left: list[list[WakeupNode]] = []
         self.ahead: list[WakeupNode] = []
+        self.last = 0, 0
+        self.fresh = False
 
     def begin(self) -> Sequence[int] | None:
         """Return the next plan: a prefix of the previous execution, and a branch off it."""
@@ -112,12 +126,13 @@ class Dpor:
         """Insert the reversals of the execution's races, and go back to the deepest step with something left to try."""
         kernel = self.kernel
         assert self.plan is not None
-        self.races.update(max(0, len(self.plan) - 1))
+        self.races.update(0 if self.fresh else max(0, len(self.plan) - 1))
+        self.fresh = False
         self._reverse_races()
         keys, reads, writes = kernel.record.keys, kernel.record.reads, kernel.record.writes
         depth = kernel.record.n
         del self.left[depth:], self.sleep[depth:]
-        while depth:
+        while depth > self.root:
             depth -= 1
             self.sleep[depth][keys[depth]] = reads[depth], writes[depth]
             while self.left[depth]:
@@ -127,6 +142,7 @@ class Dpor:
                 self.ahead = branch.branches
                 self.plan = [*keys[:depth], branch.key]
                 self.known = reads, writes
+                self.last = branch.reads, branch.writes
                 del self.left[depth + 1 :], self.sleep[depth + 1 :]
                 return
         self.plan = None
@@ -152,13 +168,13 @@ class Dpor:
                 if kernel.faults is not None and not races.affordable(i, rest, key):
                     continue
                 if not exact:
-                    self._add_source(i, self._sequence(rest, key, reads, writes))
+                    self.reverse(i, self._sequence(rest, key, reads, writes))
                     continue
                 verdict = self._covered(i, rest, (key, reads, writes), rests_on)
                 if verdict == "for good":
                     done.append(position)
                 elif verdict == "no":
-                    self._insert(self.left[i], self._sequence(rest, key, reads, writes))
+                    self.reverse(i, self._sequence(rest, key, reads, writes))
             for position in reversed(done):
                 del group[position]
 
@@ -219,39 +235,52 @@ class Dpor:
         events.append((key, reads, writes))
         return events
 
-    def _add_source(self, i: int, events: list[Event]) -> None:
-        """Plan an initial of the reversal at depth i, unless an initial is planned or was tried: source sets (article, section 5)."""
-        sleeping = self.sleep[i]
-        tried = {branch.key for branch in self.left[i]}
-        tried.update(sleeping)
-        last = len(events) - 1
-        for position, (key, reads, writes) in enumerate(events):
-            if key not in tried:
-                continue
-            if position and position == last and self.kernel.learned.late:
-                if key not in sleeping:
-                    continue  # its footprint after the others is known only from where it was made before them
-                reads, writes = sleeping[key]  # noqa: PLW2901
-            if not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
-                return
-        self.left[i].append(WakeupNode(*events[0]))
+    def reverse(self, i: int, events: list[Event]) -> None:
+        """Plan a reversal at depth i."""
+        add(self.kernel, self.sleep[i], self.left[i], events)
 
-    def _insert(self, branches: list[WakeupNode], events: list[Event]) -> None:
-        """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
-        while events:
-            for branch in branches:
-                left = _without(branch, events, branch.key >> SHIFT in self.kernel.movers.faults)
-                if left is not None:
-                    if not branch.branches:
-                        return
-                    events, branches = left, branch.branches
-                    break
-            else:
-                for key, reads, writes in events:
-                    branch = WakeupNode(key, reads, writes)
-                    branches.append(branch)
-                    branches = branch.branches
-                return
+
+def add(kernel: Kernel, sleeping: Mapping[int, tuple[int, int]], branches: list[WakeupNode], events: list[Event]) -> None:
+    """Plan a reversal at a depth with this sleep set and this wakeup tree, in the way that the known facts allow."""
+    if kernel.learned.daemons or kernel.learned.late:
+        _add_source(sleeping, branches, events, kernel.learned.late)
+    else:
+        _insert(branches, events, kernel.movers.faults)
+
+
+def _add_source(sleeping: Mapping[int, tuple[int, int]], branches: list[WakeupNode], events: list[Event], late: bool) -> None:
+    """Plan an initial of the reversal, unless an initial is planned or was tried: source sets (article, section 5)."""
+    tried = {branch.key for branch in branches}
+    tried.update(sleeping)
+    last = len(events) - 1
+    for position, (key, reads, writes) in enumerate(events):
+        if key not in tried:
+            continue
+        if position and position == last and late:
+            if key not in sleeping:
+                continue  # its footprint after the others is known only from where it was made before them
+            reads, writes = sleeping[key]  # noqa: PLW2901
+        if not any(conflict(reads, writes, *earlier[1:]) for earlier in events[:position]):
+            return
+    branches.append(WakeupNode(*events[0]))
+
+
+def _insert(branches: list[WakeupNode], events: list[Event], faults: Container[int]) -> None:
+    """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
+    while events:
+        for branch in branches:
+            left = _without(branch, events, branch.key >> SHIFT in faults)
+            if left is not None:
+                if not branch.branches:
+                    return
+                events, branches = left, branch.branches
+                break
+        else:
+            for key, reads, writes in events:
+                branch = WakeupNode(key, reads, writes)
+                branches.append(branch)
+                branches = branch.branches
+            return
 
 
 def _without(branch: WakeupNode, events: list[Event], never_has_to: bool) -> list[Event] | None:

@@ -108,7 +108,8 @@ class Branching:
 class Tree:
     """The walked part of the tree. `closed`, `leaves` and `begun` have an entry for each open node that has branched.
 
-    `closed` counts a node's closed children, `leaves` the leaves below those, `begun` the leaves before its open child.
+    `closed` counts a node's closed children, `leaves` the leaves below those, `begun` the leaves before its open child. `keys` are the
+    choices of an execution through the open nodes.
     """
 
     def __init__(self) -> None:
@@ -117,14 +118,23 @@ class Tree:
         self.leaves: list[int] = []
         self.begun: list[int] = []
         self._before = 0
-        self._movers: list[int] = []
+        self.keys: Sequence[int] = ()
         self._widths: dict[int, Counter[int]] = {}
         self._last, self._mean = 0.0, 0.0
 
     def branch(self, depth: int, keys: Sequence[int]) -> None:
         """The execution with these choices, one more leaf, is over; the next one takes another branch at this depth."""
+        self.close(depth, movers_beyond(keys, depth))
+        self.keys = keys
+
+    def close(self, depth: int, movers: bytes) -> None:
+        """Do as `branch` does, for an execution that is not the last before an estimate.
+
+        Args:
+            movers: what `movers_beyond` returns for the execution.
+        """
         self.done += 1
-        self._close(depth, keys)
+        self._learn(depth, movers)
         closed, leaves, begun = self.closed, self.leaves, self.begun
         del closed[depth + 1 :], leaves[depth + 1 :], begun[depth + 1 :]
         while len(closed) <= depth:
@@ -135,21 +145,15 @@ class Tree:
         closed[depth] += 1
         begun[depth] = self._before = self.done
 
-    def _close(self, depth: int, keys: Sequence[int]) -> None:
+    def _learn(self, depth: int, movers: bytes) -> None:
         """Learn from the nodes below this depth how many children nodes have, and how much smaller the last one is."""
-        movers = [0] * len(keys)
-        coming: set[int] = set()
-        for i in range(len(keys) - 1, -1, -1):
-            coming.add(keys[i] >> SHIFT)
-            movers[i] = len(coming)
-        self._movers = movers
-        for i in range(depth + 1, len(keys)):
+        for i, coming in enumerate(movers, depth + 1):
             children = 1
             if i < len(self.closed) and self.closed[i]:
                 children += self.closed[i]
                 self._last += self.done - self.begun[i]
                 self._mean += self.leaves[i] / self.closed[i]
-            self._widths.setdefault(movers[i], Counter())[children] += 1
+            self._widths.setdefault(coming, Counter())[children] += 1
 
     def totals(self, pending: Sequence[int], grows: bool) -> tuple[float, float, float] | None:
         """Return (low, best, high) for the leaves of the whole tree; None while too few are known.
@@ -160,31 +164,43 @@ class Tree:
         """
         if self.done < FEWEST or not self.closed:
             return None
-        known = self._total(pending, False)
-        grown = self._total(pending, True) if grows else known
+        movers = movers_beyond(self.keys, -1)
+        known = self._total(pending, None)
+        grown = self._total(pending, movers) if grows else known
         best = math.sqrt(known * grown)
         away = 1 + max(0.0, 1 - self.done / best)
         least = self.done + 1 + sum(pending)
         low = max(least, known / away)
         return low, max(low, best), max(low, grown * away)
 
-    def _total(self, pending: Sequence[int], grow: bool) -> float:
+    def _total(self, pending: Sequence[int], movers: bytes | None) -> float:
         """Sum up from the deepest open node: the closed children, the open one, and for each branch to come as much as those had."""
         decay = min(1.0, self._last / self._mean) if self._mean else 1.0
         depth = len(self.closed) - 1
         total = self.leaves[depth] / self.closed[depth] * decay
         for i in range(depth, -1, -1):
             closed, leaves = self.closed[i], self.leaves[i]
-            to_come = pending[i] + (self._late(i, closed + 1 + pending[i]) if grow else 0.0)
+            to_come = pending[i] + (self._late(movers[i], closed + 1 + pending[i]) if movers else 0.0)
             total += leaves + to_come * decay * (leaves + total) / (closed + 1)
         return total
 
-    def _late(self, depth: int, known: int) -> float:
-        """Return how many branches beyond those known an open node may be expected to get."""
-        for movers in range(self._movers[depth], 0, -1):
+    def _late(self, coming: int, known: int) -> float:
+        """Return how many branches beyond those known an open node with so many movers to come may be expected to get."""
+        for movers in range(coming, 0, -1):
             widths = self._widths.get(movers)
             if widths is not None and widths.total() >= SAMPLE:
                 wider = [(width - known, count) for width, count in widths.items() if width >= known]
                 nodes = sum(count for _, count in wider)
                 return sum(more * count for more, count in wider) / nodes if nodes else 0.0
         return 0.0
+
+
+def movers_beyond(keys: Sequence[int], depth: int) -> bytes:
+    """Return for each choice beyond this depth how many movers move from it on; no more than 255 are counted."""
+    coming: set[int] = set()
+    counts = bytearray()
+    for i in range(len(keys) - 1, depth, -1):
+        coming.add(keys[i] >> SHIFT)
+        counts.append(min(255, len(coming)))
+    counts.reverse()
+    return bytes(counts)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from simharness.engine.facts import Mark
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import Chooser
 from simharness.errors import Nondeterminism, SimharnessError
@@ -113,7 +114,9 @@ class Repeats:
         self._start = 0
         self._early = False
         self._first: Sequence[int] = ()
+        self._first_start = 0
         self._case: Mapping[str, Any] = {}
+        self._learned: Mark | None = None
         self.first: Witness | None = None
 
     def execute(self, number: int, plan: Sequence[int], choose: Chooser, expected: Expected) -> Execution:
@@ -126,11 +129,18 @@ class Repeats:
         self._start = len(plan)
         execution, self._account = watched(self._simulation, plan, choose, expected, self._start)
         self._watched = True
-        if number == 1 and execution.status != "cut":
+        if number == 1 and execution.status not in ("cut", "abandoned"):
             simulation = self._simulation
             token = tokens.write(simulation.scenario.name, simulation.parameters, simulation.kernel)
+            self._learned = simulation.kernel.learned.mark()
             self._case, self._first, self.first = simulation.parameters, execution.keys, Witness(token, self._account)
+            self._first_start = self._start
         return execution
+
+    def skip(self, runs: int) -> None:
+        """The first so many executions have been run, some of them elsewhere, where others were repeated."""
+        while self._next <= runs:
+            self._next = max(SPARSE, 10 * self._next)
 
     def due(self, execution: Execution, failing: bool) -> bool:
         """Whether the last execution is to be repeated: it fails or is one of the samples."""
@@ -169,10 +179,11 @@ class Repeats:
             self._repeat_first()
 
     def _repeat_first(self) -> None:
-        assert self.first is not None
+        if self.first is None or self._learned is None or not self._learned.holds:
+            return  # what was learned since, such as within a bound, may make it a different execution
         simulation, case = self._simulation, self._simulation.parameters
         simulation.parameters = dict(self._case)
-        same_again(simulation, self._first, self.first.account)
+        same_again(simulation, self._first, self.first.account, self._first_start)
         simulation.parameters = case
 
 

@@ -241,6 +241,11 @@ class Simulation:
         if self.heap is not None and self.heap.sample():
             self.kernel.learned.start_over()
 
+    def forked(self) -> None:
+        """This process was forked from the one that entered the simulation: it does not touch that one's files and connections."""
+        self.kernel.workspace.forked()
+        control.forked(self.kernel)
+
     def _leave_heap(self) -> None:
         heap, self.heap = self.heap, None
         self._before = None

@@ -59,6 +59,16 @@ class Tally:
             self.moved.update(kernel.record.keys)
             self.outcomes |= execution.outcomes
 
+    def join(self, other: Tally) -> None:
+        """Add the counts of other executions of the same round."""
+        for name in ("executions", "deadlocks", "blocked", "redundant", "cut", "sampled", "steps"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.concurrent = self.concurrent or other.concurrent
+        self.touched = self.touched or other.touched
+        self.outcomes |= other.outcomes
+        self.moved |= other.moved
+        self.stuck.update(other.stuck)
+
 
 def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted: bool) -> list[str]:
     """Say why the absence of a failure proves nothing, if it does not.

@@ -18,9 +18,9 @@ from simharness.runtimes.sqlite.kept.image import KeptDatabase
 from simharness.runtimes.sqlite.kept.tape import wording_of_options
 from simharness.runtimes.sqlite.made import MADE, Made
 from simharness.runtimes.sqlite.registry import end_execution, identify, interrupt, snapshot
-from simharness.runtimes.sqlite.remembered import forget, remembered_of
+from simharness.runtimes.sqlite.remembered import forget, forked, remembered_of
 
-__all__ = ["collects", "connect", "end_execution", "forget", "install", "interrupt", "snapshot", "where"]
+__all__ = ["collects", "connect", "end_execution", "forget", "forked", "install", "interrupt", "snapshot", "where"]
 
 _genuine = sqlite3.connect
 _Connection = sqlite3.Connection

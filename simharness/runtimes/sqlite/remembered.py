@@ -22,6 +22,13 @@ class Remembered:
         self.schemas: dict[Any, int] = {}
         self.scripts: dict[str, list[str]] = {}
         self.keeper = Keeper()
+        self._others: list[Keeper] = []
+
+    def forked(self) -> None:
+        """Keep databases anew, and leave those of the process from which this one was forked alone."""
+        others, self.keeper = self.keeper, Keeper()
+        self.keeper.policy.wanted = others.policy.wanted
+        self._others.append(others)  # nothing of them is closed
 
     def schema(self, *history: Any) -> int:
         """Return a small number for a schema that is identified by the statements that made it."""
@@ -41,3 +48,8 @@ def forget(kernel: Kernel) -> None:
     remembered = _explorations.pop(kernel, None)
     if remembered is not None:
         remembered.keeper.close()
+
+
+def forked(kernel: Kernel) -> None:
+    """This process was forked during the exploration."""
+    remembered_of(kernel).forked()

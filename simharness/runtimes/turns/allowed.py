@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from functools import lru_cache
-from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from simharness.engine.turns import ATOMS
 from simharness.places import is_foreign, is_ours
 
 CONTAINERS = (list, tuple, dict, set, frozenset, deque, str, bytes, range)
-_PURE = frozenset({isinstance, issubclass, callable, id, len, bool, int, float, str, repr, hash, abs, min, max})
+_PURE = frozenset({isinstance, issubclass, callable, id, len, bool, int, float, str, repr, hash, abs, getattr, hasattr})
+_YIELD = getattr(os, "sched_yield", None)
+_PURE_WHERE_SEEN = frozenset({len, repr, str, getattr, hasattr})
+_CONSUMING = frozenset({min, max, any, all, sum})
+_CONSUMING_METHODS = frozenset({"join", "issubset", "issuperset", "isdisjoint"})
+"""Change nothing unless they are called with an iterator, which they advance."""
 _PURE_TYPES = frozenset({bool, int, float, str, bytes, type})
-_READERS = frozenset(
-    {"index", "count", "copy", "get", "keys", "values", "items", "issubset", "issuperset", "isdisjoint", "__contains__", "__len__"}
-)
+_READERS = frozenset({"index", "count", "copy", "get", "keys", "values", "items", "__contains__", "__len__"})
 _FILES = ("runtimes/threads/", "runtimes/memory/", "runtimes/sqlite/", "engine/")
 _SILENT = ("runtimes/threads/", "runtimes/sqlite/")
 _NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep", "looks.<locals>.does", "_looking.<locals>.does", "virtual_flock")
@@ -25,13 +29,13 @@ _IMPURE_HOOKS = frozenset({"store", "update", "assigned", "augmented"})
 
 
 def is_pure(function: Any, seen: bool) -> bool:
-    """Whether a function in C changes nothing; in code that is not instrumented it must not read memory, either."""
+    """Whether a function in C changes nothing, whatever its arguments; in code that is not instrumented it must not read memory, either."""
     owner = getattr(function, "__self__", None)
     if owner is None or type(owner) is ModuleType:
-        return function in (_PURE if seen else _PURE - {len, min, max, repr, str})
+        return function is _YIELD or function in (_PURE if seen else _PURE - _PURE_WHERE_SEEN)
     kind = type(owner)
     if kind in ATOMS:
-        return True
+        return function.__name__ not in _CONSUMING_METHODS
     return seen and kind in CONTAINERS and function.__name__ in _READERS
 
 
@@ -62,7 +66,9 @@ def says_all(frame: FrameType) -> bool:
     code = frame.f_code
     file = _inside(code.co_filename)
     if file.startswith(_STANDING_IN):
-        return _may_be_called(frame.f_locals.get("function"))
+        values = frame.f_locals
+        function = values.get("function")
+        return _may_be_called(function) or _consumes_nothing(function, values.get("arguments"), values.get("keywords"))
     if file == "runtimes/memory/hooks.py":
         return _hook(code.co_name, frame.f_locals)
     return _says(code)
@@ -83,6 +89,29 @@ def _hook(name: str, values: Any) -> bool:
     if name in ("walk", "iterator", "whole"):
         return type(values["value"]) in CONTAINERS
     return True
+
+
+def consumed(frame: FrameType) -> Any:
+    """Return the only argument of a function that consumes iterators, of which this frame of ours is the stand-in; None if it is none."""
+    values = frame.f_locals
+    arguments = values.get("arguments")
+    if not stands_in(frame) or values.get("function") not in _CONSUMING or values.get("keywords"):
+        return None
+    return arguments[0] if type(arguments) is tuple and len(arguments) == 1 else None
+
+
+def _consumes_nothing(function: Any, arguments: Any, keywords: Any) -> bool:
+    """Whether a function that consumes iterators is given none, but only values and containers."""
+    if keywords or type(arguments) is not tuple or type(function) is not BuiltinFunctionType:
+        return False
+    owner = function.__self__
+    if function in _CONSUMING:
+        return all(type(given) in ATOMS or type(given) in CONTAINERS for given in arguments)
+    return (
+        type(owner) in (str, bytes, set, frozenset)
+        and function.__name__ in _CONSUMING_METHODS
+        and all(type(given) in CONTAINERS for given in arguments)
+    )
 
 
 def _may_be_called(function: Any) -> bool:

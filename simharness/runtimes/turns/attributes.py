@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from types import FunctionType, MemberDescriptorType
 from typing import Any
+
+from simharness.engine.turns import ATOMS
 
 UNKNOWN = object()
 """Instead of a value: there is none, or it is not known."""
@@ -39,3 +42,14 @@ def _own(owner: Any) -> dict[str, Any] | None:
     except AttributeError:
         return None
     return own if type(own) is dict else None
+
+
+def is_still(value: Any, before: Any) -> bool:
+    """Whether what was read has not changed."""
+    return value is before or (type(value) is type(before) and type(value) in ATOMS and value == before)
+
+
+def says_itself(value: Any) -> bool:
+    """Whether truth and comparisons of a value depend on nothing but which value it is, or run Python code, which is examined."""
+    kind = type(value)
+    return kind in ATOMS or not hasattr(kind, "__len__") or not isinstance(value, list | dict | set | deque | bytearray | tuple | frozenset)

@@ -43,6 +43,13 @@ class Does(IntEnum):
     """It calls something: that must show in an event."""
     SPREADS = auto()
     """It calls something with the values of a tuple, or of what is made one, as arguments."""
+    CREATES = auto()
+    """It calls a comprehension, or makes the generator of an expression."""
+    CONSUMES = auto()
+    """It calls something with the generator of an expression, made just before, as its only argument."""
+    APPENDS = auto()
+    """It appends to the list that a comprehension makes."""
+    YIELDS = auto()
     ITERATES = auto()
     """It makes an iterator."""
     ADVANCES = auto()
@@ -67,10 +74,16 @@ _NAMES: Mapping[Does, str] = {
     Does.SUBSCRIPTS: "BINARY_SUBSCR",
     Does.CALLS: "CALL CALL_KW BEFORE_WITH WITH_EXCEPT_START",
     Does.SPREADS: "CALL_FUNCTION_EX",
+    Does.APPENDS: "LIST_APPEND",
+    Does.YIELDS: "YIELD_VALUE",
     Does.ITERATES: "GET_ITER",
     Does.ADVANCES: "FOR_ITER",
 }
 _DOES = {name: does for does, names in _NAMES.items() for name in names.split()}
+
+
+_CALLED = {(Does.ITERATES, 0): Does.CREATES, (Does.CREATES, 1): Does.CONSUMES}
+"""What a call does, by the instruction before it and its number of arguments: only comprehensions and such expressions are compiled so."""
 
 
 class Instruction(NamedTuple):
@@ -98,8 +111,13 @@ def instructions(code: CodeType) -> Mapping[int, Instruction]:
     stacks = _stacks(code, listed)
     place = {each.offset: number for number, each in enumerate(listed)}
     result = {}
+    before = Does.NOTHING
     for each in listed:
         does = _DOES.get(each.opname, Does.HARM)
+        if each.opname == "CALL":
+            does = _CALLED.get((before, each.arg or 0), does)
+        if each.opname not in ("CACHE", "PRECALL"):
+            before = does
         if each.opname == "BINARY_OP" and (each.arg or 0) >= NOT_IN_PLACE:
             does = Does.HARM
         stack = stacks.get(each.offset, ())

@@ -10,17 +10,16 @@ In code that is not instrumented memory is also read without a step: such reads 
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from sys import setprofile, settrace
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any
 
-from simharness.engine.turns import ATOMS, Segment
+from simharness.engine.turns import Segment
 from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_ours
-from simharness.runtimes.turns.allowed import CONTAINERS, is_pure, owes_step, says_all, serves_us, stands_in
-from simharness.runtimes.turns.attributes import UNKNOWN, found, runs_unseen_code
+from simharness.runtimes.turns.allowed import consumed, is_pure, owes_step, says_all, serves_us, stands_in
+from simharness.runtimes.turns.attributes import UNKNOWN, found, is_still, runs_unseen_code, says_itself
 from simharness.runtimes.turns.insides import Does, Instruction, at, handlers, instructions
 
 _CHEAP = sys.version_info < (3, 12)
@@ -29,15 +28,32 @@ _ATOM = True
 """Stands for a value of an immutable type."""
 _TRACING = frozenset({sys.gettrace, sys.settrace, sys.getprofile, sys.setprofile})
 _NEW_CURSOR = "SimConnection.execute"
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
 _GENERATORS = 0x20 | 0x80 | 0x200
 
 
 class _Running:
     """A frame that is examined."""
 
-    __slots__ = ("before", "code", "extended", "given", "handlers", "last", "lowest", "made", "owes", "pending", "raised", "seen", "top")
+    __slots__ = (
+        "before",
+        "born",
+        "code",
+        "extended",
+        "given",
+        "handlers",
+        "last",
+        "lowest",
+        "made",
+        "owes",
+        "own",
+        "pending",
+        "raised",
+        "seen",
+        "top",
+    )
 
-    def __init__(self, frame: FrameType, last: Instruction | None) -> None:
+    def __init__(self, frame: FrameType, last: Instruction | None, born: int = -1) -> None:
         self.code = instructions(frame.f_code)
         self.handlers = handlers(frame.f_code)
         self.last = last
@@ -45,6 +61,8 @@ class _Running:
         self.seen = HOOKS in frame.f_code.co_names and announces(frame.f_globals)
         self.pending = False
         self.top: Any = UNKNOWN
+        self.born = born
+        self.own: FrameType | None = None
         self.owes = -1
         self.given = (0, -1)
         self.lowest = 1 << 30
@@ -57,6 +75,7 @@ class Examined:
 
     def __init__(self) -> None:
         self._frames: dict[FrameType, _Running] = {}
+        self._born: dict[FrameType, int] = {}
         self._number = 0
         self._examines = self._yields = False
         self._release: Callable[[], None] = self._frames.clear
@@ -144,6 +163,7 @@ class Examined:
             frame.f_trace = None
             frame.f_trace_lines, frame.f_trace_opcodes = True, False
         self._frames.clear()
+        self._born.clear()
         self._waits_for = self._outermost = None
         self._harm()
 
@@ -159,6 +179,7 @@ class Examined:
                 frame.f_trace = None
             frame.f_trace_lines, frame.f_trace_opcodes = True, False
         self._frames.clear()
+        self._born.clear()
         self._harm()
 
     # What the interpreter calls
@@ -171,7 +192,7 @@ class Examined:
         if is_ours(code.co_filename):
             if caller is None:
                 return None
-            if not says_all(frame):
+            if not says_all(frame) and not self._consumes(frame, caller):
                 self._harm()
             caller.owes = self._number if owes_step(code.co_filename) else -1
             if code.co_name.startswith("fetch"):
@@ -181,13 +202,28 @@ class Examined:
             return self._returned
         if caller is None and serves_us(code.co_filename) and not stands_in(frame.f_back):
             return None  # code of the standard library that a primitive is made of
+        born = self._born.get(frame, -1)
         if code.co_flags & _GENERATORS:
-            self._harm()
-            return None
-        self._frames[frame] = _Running(frame, None)
+            if born < 0:
+                self._harm()
+                return None
+            self._begins_by(born)
+        elif code.co_name in _COMPREHENSIONS:
+            born = self._number
+        self._frames[frame] = _Running(frame, None, born)
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         self._profile(True)
         return self._local
+
+    def _consumes(self, frame: FrameType, caller: _Running) -> bool:
+        """Whether a call consumes a generator that nobody else has; no turn may begin after that was made."""
+        generator = consumed(frame)
+        if type(generator) is not GeneratorType or caller.last is None or caller.last.does is not Does.CONSUMES:
+            return False
+        own = caller.own = generator.gi_frame
+        if own is not None:
+            self._born[own] = self._number
+        return own is not None
 
     def _profile(self, on: bool) -> None:
         if _CHEAP:
@@ -199,6 +235,9 @@ class Examined:
             caller = self._frames.get(frame.f_back)
             if caller is not None:
                 caller.top = argument
+                if caller.own is not None:
+                    self._born.pop(caller.own, None)
+                    caller.own = None
                 if caller.owes == self._number:  # it made no step
                     self._harm()
                 elif caller.owes >= 0 and frame.f_code.co_qualname == _NEW_CURSOR:
@@ -272,16 +311,16 @@ class Examined:
             self._harm()
         if does is Does.HARM:
             self._harm()
-        elif does is Does.CALLS or does is Does.SPREADS:
+        elif does is Does.CREATES:
+            running.top = UNKNOWN
+        elif does is Does.APPENDS or does is Does.YIELDS:
+            self._begins_by(running.born)
+        elif does in (Does.CALLS, Does.SPREADS, Does.CONSUMES):
             running.pending = True
             if does is Does.SPREADS and type(running.top) is not tuple:
                 self._harm()
-        elif does is Does.ITERATES:
-            running.made[instruction.offset] = self._number
-            if not running.seen and not (type(running.top) in CONTAINERS and type(running.top) in (tuple, range, str)):
-                self._harm()
-        elif does is Does.ADVANCES:
-            self._advanced(running, instruction)
+        elif does is Does.ITERATES or does is Does.ADVANCES:
+            self._iterates(running, instruction)
         elif not running.seen:
             self._not_instrumented(frame, running, instruction)
         if does is Does.LOADS:
@@ -299,10 +338,15 @@ class Examined:
             self._harm()
         running.last, running.raised, running.extended = instruction, False, offset != instruction.offset
 
-    def _advanced(self, running: _Running, instruction: Instruction) -> None:
-        """A loop takes the next element: no turn may begin after its iterator was made."""
-        made = max((number for offset, number in running.made.items() if offset < instruction.offset <= offset + 4), default=-1)
-        self._begins_by(made)
+    def _iterates(self, running: _Running, instruction: Instruction) -> None:
+        """A loop begins, or takes the next element: no turn may begin after its iterator was made."""
+        if instruction.does is Does.ITERATES:
+            running.made[instruction.offset] = self._number
+            if not running.seen and type(running.top) not in (tuple, range, str):
+                self._harm()
+            return
+        offset = instruction.offset
+        self._begins_by(max((number for made, number in running.made.items() if made < offset <= made + 4), default=running.born))
 
     def _not_instrumented(self, frame: FrameType, running: _Running, instruction: Instruction) -> None:
         """Examine an instruction of code in which memory is read without a step."""
@@ -319,7 +363,7 @@ class Examined:
             self._attribute(running, str(name))
         elif does is Does.TESTS or does is Does.COMPARES:
             top = running.top
-            if top is UNKNOWN or not _says_itself(top):
+            if top is UNKNOWN or not says_itself(top):
                 self._harm()
         elif does is Does.SUBSCRIPTS or (does is Does.SEARCHES and running.before is not Does.MAKES):
             self._harm()
@@ -342,19 +386,9 @@ class Examined:
     def _watch(self, look: Callable[[], Any], value: Any) -> None:
         """Keep a read, to see whether it is still the same."""
         if not isinstance(value, FunctionType | ModuleType | type | BuiltinFunctionType):
-            self._unseen.append(lambda: _is_still(look(), value))
+            self._unseen.append(lambda: is_still(look(), value))
 
 
 def _last(names: Any) -> Any:
     """Return the variable that an instruction leaves on top, where it handles two."""
     return names[-1] if isinstance(names, tuple) else names
-
-
-def _is_still(value: Any, before: Any) -> bool:
-    return value is before or (type(value) is type(before) and type(value) in ATOMS and value == before)
-
-
-def _says_itself(value: Any) -> bool:
-    """Whether truth and comparisons of a value depend on nothing but which value it is, or run Python code, which is examined."""
-    kind = type(value)
-    return kind in ATOMS or not hasattr(kind, "__len__") or not isinstance(value, list | dict | set | deque | bytearray | tuple | frozenset)

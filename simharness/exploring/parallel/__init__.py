@@ -1,0 +1,1 @@
+"""One exploration on several processes."""

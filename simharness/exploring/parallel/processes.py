@@ -1,0 +1,168 @@
+"""Worker processes, forked from the one that owns the exploration, between two of its executions.
+
+Each begins with the owner's state: scenario, names, facts, what was imported. It does one task at a time and ends with the owner. A worker
+that has learned something is not used again: what it explores next would rest on other facts than the owner's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import select
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from simharness.endings import end_with_parent
+from simharness.exploring.parallel.slices import Piece, Slices, Task, packed
+from simharness.simulation.forks import fork
+from simharness.simulation.simulation import Simulation
+from simharness.simulation.watchdog import Watchdog
+
+_read, _write, _pipe, _close, _exit, _getpid, _kill, _wait = os.read, os.write, os.pipe, os.close, os._exit, os.getpid, os.kill, os.waitpid
+_poll = getattr(select, "poll", None)
+_signal = sys.modules.get("_signal", signal)
+_LENGTH = struct.Struct("<Q")
+_CHUNK = 1 << 20
+_ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
+
+
+@dataclass
+class Worker:
+    """A process; `task` is the number of what it does, or None; `said` is the part of its answer that has arrived."""
+
+    process: int
+    orders: int
+    answers: int
+    task: int | None = None
+    said: bytearray = field(default_factory=bytearray)
+
+
+class Processes:
+    """The workers of one exploration."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self.workers: list[Worker] = []
+        self.sent = self.received = 0
+
+    @property
+    def idle(self) -> list[Worker]:
+        """The workers that have nothing to do."""
+        return [worker for worker in self.workers if worker.task is None]
+
+    def start(self) -> Worker:
+        """Fork one more worker."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()  # what it holds would be written by both
+        (their_orders, orders), (answers, their_answers) = _pipe(), _pipe()
+        parent, process = _getpid(), fork()
+        if not process:
+            try:
+                for descriptor in (orders, answers, *(end for other in self.workers for end in (other.orders, other.answers))):
+                    _close(descriptor)
+                end_with_parent(parent)
+                _serve(self._simulation, their_orders, their_answers)
+            finally:
+                _exit(0)
+        _close(their_orders)
+        _close(their_answers)
+        worker = Worker(process, orders, answers)
+        self.workers.append(worker)
+        return worker
+
+    def give(self, worker: Worker, task: Task) -> None:
+        """Give a worker a task; one that has ended shows in `pieces`."""
+        data = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+        worker.task = task.number
+        self.sent += len(data)
+        with contextlib.suppress(OSError):
+            _send(worker.orders, data)
+
+    def pieces(self, seconds: float) -> Iterator[tuple[int, Piece | None]]:
+        """Wait for answers; yield (number of the task, answer), None for a worker that has ended without one."""
+        assert _poll is not None
+        poll = _poll()
+        for worker in self.workers:
+            poll.register(worker.answers, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+        for worker in [worker for worker in self.workers if worker.answers in ready]:
+            data = _read(worker.answers, _CHUNK)
+            number = worker.task
+            if not data:
+                self.end(worker)
+                if number is not None:
+                    yield number, None
+                continue
+            worker.said += data
+            if number is None or len(worker.said) < _LENGTH.size + _LENGTH.unpack_from(worker.said)[0]:
+                continue
+            answer, worker.task = bytes(worker.said[_LENGTH.size :]), None
+            self.received += len(worker.said)
+            worker.said.clear()
+            yield number, pickle.loads(answer)
+
+    def settled(self) -> bool:
+        """Exploring is over: end what is under way; return whether all that the workers' executions have changed was announced."""
+        settled = True
+        for worker in list(self.workers):
+            if worker.task is not None:
+                self.end(worker)
+                continue
+            with contextlib.suppress(OSError):
+                _send(worker.orders, b"")
+                answer = _receive(worker.answers)
+                settled = settled and (answer is None or pickle.loads(answer))
+        return settled
+
+    def end(self, worker: Worker) -> None:
+        """End a worker, whatever it does."""
+        self.workers.remove(worker)
+        _close(worker.orders)
+        _close(worker.answers)
+        with contextlib.suppress(OSError):
+            _kill(worker.process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        with contextlib.suppress(OSError):
+            _wait(worker.process, 0)
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in list(self.workers):
+            self.end(worker)
+
+
+def _send(descriptor: int, data: bytes) -> None:
+    message = memoryview(_LENGTH.pack(len(data)) + data)
+    while message:
+        message = message[_write(descriptor, message) :]
+
+
+def _receive(descriptor: int) -> bytes | None:
+    """Return the next message, or None if there will be none."""
+    said = bytearray()
+    while len(said) < _LENGTH.size or len(said) < _LENGTH.size + _LENGTH.unpack_from(said)[0]:
+        data = _read(descriptor, _CHUNK)
+        if not data:
+            return None
+        said += data
+    return bytes(said[_LENGTH.size :])
+
+
+def _serve(simulation: Simulation, orders: int, answers: int) -> None:
+    """Do tasks until the owner closes the pipe."""
+    _signal.signal(signal.SIGINT, int(signal.SIG_IGN))
+    for number in _ENDING:
+        _signal.signal(number, int(signal.SIG_DFL))
+    gc.freeze()  # the owner's objects are not finalised here
+    simulation.forked()
+    kernel = simulation.kernel
+    mark = kernel.learned.mark()
+    with Watchdog(kernel, simulation.settings.watchdog, forked=True):
+        slices = Slices(simulation)
+        while mark.holds and (data := _receive(orders)) is not None:
+            _send(answers, packed(slices.work(pickle.loads(data))) if data else pickle.dumps(slices.settle()))
