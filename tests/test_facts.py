@@ -64,6 +64,7 @@ def test_facts_in_tokens_can_be_read_and_typed():
 
 def test_every_kind_of_fact_has_a_word_that_stays():
     assert sorted(kind.word for kind in Fact.known.values()) == [
+        "changes-outside",
         "checkpoints",
         "checks-of",
         "counts-commits",

@@ -153,6 +153,7 @@ def where(kernel: Kernel, path: str) -> str:
 def forget(kernel: Kernel) -> None:
     """The exploration is over: release what was kept between executions."""
     sqlite.forget(kernel)
+    files.forget(kernel)
     randomness.forget(kernel)
 
 

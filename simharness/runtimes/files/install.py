@@ -94,6 +94,7 @@ def _of_entry(name: str, method: Any) -> Callable[..., Any]:
 
 def begin(kernel: Kernel) -> None:
     """An execution begins: have crashes close the files of a process."""
+    undo.begin(kernel)
     kernel.movers.when_crashed.append(_crash)
 
 
@@ -110,3 +111,8 @@ def end_execution(kernel: Kernel) -> None:
         opened.end(files_of(kernel))
         del kernel.context[FILES]
     undo.put_back(kernel)
+
+
+def forget(kernel: Kernel) -> None:
+    """The exploration is over."""
+    undo.forget(kernel)

@@ -181,7 +181,7 @@ def _drop(files: Files, resource: Resource, owner: str, start: int = 0, end: int
 
 def crashed(files: Files, process: str) -> None:
     """A process has died: its open files are closed."""
-    for file in {id(file): file for file in files.open.values()}.values():
+    for file in dict.fromkeys(files.open.values()):
         if file.process == process:
             closed(files, file, True)
 

@@ -33,6 +33,7 @@ _fileno = vars(_Raw)["fileno"]
 _BUFFERED = (_io.BufferedReader, _io.BufferedWriter, _io.BufferedRandom)
 _CALLS = ("read", "read1", "readinto", "readinto1", "readline", "peek", "write", "flush", "seek", "tell", "truncate", "close", "detach")
 _SMALL = 8192
+_address = id
 _FLAGS = {"r": 0, "w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O_CREAT | os.O_EXCL}
 
 
@@ -105,7 +106,7 @@ def _step(files: Files, raw: Any, kind: Any, file: OpenFile, **does: Any) -> Non
     if kernel.phase != RUNNING:
         using(files, kind, file, **does)
         return
-    key = id(raw)
+    key = _address(raw)
     files.busy[key] = actor
     if file.place.bit:
         kernel.put(files.buffer_of(file), True)
@@ -233,7 +234,7 @@ def _waiting(method: Any) -> Callable[..., Any]:
 
 def _wait(files: Files, buffered: Any) -> None:
     try:
-        key = id(buffered.raw)
+        key = _address(buffered.raw)
     except ValueError:  # detached
         return
     kernel = files.kernel

@@ -1,6 +1,8 @@
 """Files outside the execution's own folders are put back after each execution: as they were before it first wrote them.
 
 What an execution writes, makes, moves or removes there is saved before. The folders that are made anew for each execution need none of it.
+Such files are the same for all processes that explore at once, so their executions take turns: with a lock from their beginning, once it is
+known that they change something outside.
 """
 
 from __future__ import annotations
@@ -10,22 +12,30 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
+import weakref
 from dataclasses import dataclass
+from typing import Any
 
-from simharness.engine.kernel import Kernel
+from simharness.engine.facts import Fact
+from simharness.engine.kernel import Kernel, outside
 from simharness.runtimes.files.parts import status_of
 from simharness.runtimes.files.state import Files
 from simharness.runtimes.refused import refuse
 
+try:
+    import fcntl
+except ImportError:  # not on Windows: there, processes that explore at once must not change the same files
+    fcntl = None  # type: ignore[assignment]  # the other possibility
+
 LARGEST = 64 << 20
 """The bytes of a file that is saved."""
-SAVED = "saved files"
-"""In a kernel's context: what the execution has saved."""
 _TOO_LARGE = f"it is outside the world's folder and has more than {LARGEST >> 20} MiB: use world.path, tmp_path or tempfile"
 _FULL = "what is outside the world's folder is put back after each execution, whole folders are not: use world.path, tmp_path or tempfile"
 _open, _read, _write, _close, _ftruncate = os.open, os.read, os.write, os.close, os.ftruncate
 _unlink, _rmdir, _mkdir, _chmod, _utime, _symlink, _readlink = os.unlink, os.rmdir, os.mkdir, os.chmod, os.utime, os.symlink, os.readlink
-_rmtree, _listdir = shutil.rmtree, os.listdir
+_rmtree, _listdir, _getpid, _tempdir = shutil.rmtree, os.listdir, os.getpid, tempfile.gettempdir
+_flock: Any = getattr(fcntl, "flock", None)
 
 
 @dataclass
@@ -36,6 +46,43 @@ class Saved:
     data: bytes
 
 
+@dataclass(frozen=True)
+class ChangesOutside(Fact, word="changes-outside", in_tokens=False):
+    """Executions change files outside their own folders."""
+
+
+class Changes:
+    """What the execution under way has changed outside, and the lock that gives processes their turns."""
+
+    def __init__(self) -> None:
+        self.saved: dict[str, Saved] = {}
+        self._lock, self._owner = -1, 0
+
+    def take_turn(self) -> None:
+        """Wait until no other process's execution changes files outside its folders."""
+        if fcntl is None:
+            return
+        if self._owner != _getpid():  # a child of a fork shares its parent's lock
+            with outside():
+                path = os.path.join(_tempdir(), f"simharness-turns-{os.getuid()}")
+            self._lock, self._owner = _open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), _getpid()
+        _flock(self._lock, fcntl.LOCK_EX)
+
+    def end_turn(self) -> None:
+        """Let another process have its turn."""
+        if self._owner == _getpid():
+            _flock(self._lock, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Release the lock's file."""
+        if self._owner == _getpid():
+            _close(self._lock)
+            self._owner = 0
+
+
+_changes: weakref.WeakKeyDictionary[Kernel, Changes] = weakref.WeakKeyDictionary()
+
+
 def save(files: Files, path: str, called: str, moved: bool = False) -> None:
     """Something at a canonical path is about to be changed; `moved`: with all that is in it.
 
@@ -44,9 +91,12 @@ def save(files: Files, path: str, called: str, moved: bool = False) -> None:
     """
     if files.inside(path):
         return
-    saved: dict[str, Saved] = files.kernel.context.setdefault(SAVED, {})
+    changes = _changes_of(files.kernel)
+    saved = changes.saved
     if path in saved:
         return
+    files.kernel.learned.learn(ChangesOutside())
+    changes.take_turn()
     status = status_of(path)
     if status is None:
         saved[path] = Saved(None, b"")
@@ -62,9 +112,40 @@ def save(files: Files, path: str, called: str, moved: bool = False) -> None:
         saved[path] = Saved(status, b"")
 
 
+def begin(kernel: Kernel) -> None:
+    """An execution begins: put back what the last one has changed, if it ended without that, and take a turn."""
+    put_back(kernel)
+    if ChangesOutside() in kernel.learned:
+        _changes_of(kernel).take_turn()
+
+
 def put_back(kernel: Kernel) -> None:
     """The execution is over: put back what it has changed outside."""
-    saved: dict[str, Saved] = kernel.context.pop(SAVED, {})
+    changes = _changes.get(kernel)
+    if changes is not None:
+        saved, changes.saved = changes.saved, {}
+        try:
+            _put_back(saved)
+        finally:
+            changes.end_turn()
+
+
+def forget(kernel: Kernel) -> None:
+    """The exploration is over."""
+    put_back(kernel)
+    changes = _changes.pop(kernel, None)
+    if changes is not None:
+        changes.close()
+
+
+def _changes_of(kernel: Kernel) -> Changes:
+    changes = _changes.get(kernel)
+    if changes is None:
+        changes = _changes[kernel] = Changes()
+    return changes
+
+
+def _put_back(saved: dict[str, Saved]) -> None:
     for path in sorted(saved, key=len, reverse=True):
         was, now = saved[path].status, status_of(path)
         if now is not None and (was is None or stat.S_IFMT(was.st_mode) != stat.S_IFMT(now.st_mode)):
