@@ -77,6 +77,7 @@ GROUPS = {
     "parallel": ("tests/test_parallel.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
+    "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),
 }
 MINUTES = 20
 

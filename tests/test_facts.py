@@ -68,6 +68,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "checks-of",
         "counts-commits",
         "daemons",
+        "file",
         "handled",
         "ids",
         "impatient",

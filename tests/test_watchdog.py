@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import ctypes
 import fcntl
 import os
 import signal
@@ -20,16 +21,19 @@ from simharness.engine.kernel import Kernel
 from simharness.errors import Stuck
 from simharness.simulation.watchdog import Watchdog
 
+LIBC = ctypes.CDLL(None)
+"""The C library, whose calls no runtime sees, and during which the interpreter is not locked."""
 _SOURCE = """
 class FileLock:
     def __init__(self, file):
         self.file, self.held = file, []
         self.free = [os.open(file.name, os.O_RDWR) for _ in range(9)]
     def acquire(self):
-        fcntl.flock(self.free[-1], fcntl.LOCK_EX)
+        while LIBC.flock(self.free[-1], fcntl.LOCK_EX):  # until no signal interrupts it
+            pass
         self.held.append(self.free.pop())
     def release(self):
-        fcntl.flock(self.held[-1], fcntl.LOCK_UN)
+        LIBC.flock(self.held[-1], fcntl.LOCK_UN)
         self.free.append(self.held.pop())
     def locked(self):
         return bool(self.held)
@@ -38,7 +42,7 @@ class FileLock:
     def __exit__(self, *_):
         self.release()
 """
-_SPACE: dict[str, Any] = {"fcntl": fcntl, "os": os}
+_SPACE: dict[str, Any] = {"fcntl": fcntl, "os": os, "LIBC": LIBC}
 exec(compile(_SOURCE, "<a library>", "exec"), _SPACE)
 LOCKS = [_SPACE["FileLock"](tempfile.NamedTemporaryFile())]  # noqa: SIM115  # open as long as the tests run
 """A real lock, of a file, that no runtime controls."""

@@ -12,11 +12,13 @@ from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import identities, imports, logs, queue_insides, randomness, refused, time
+from simharness.runtimes.files import install as files
+from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.memory import shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
-from simharness.runtimes.sqlite import files
 from simharness.runtimes.sqlite import install as sqlite
+from simharness.runtimes.sqlite.files import used
 from simharness.runtimes.threads import install as primitives
 from simharness.runtimes.threads import queue_contents, queues, thread
 from simharness.runtimes.trio import patches as tasks
@@ -24,7 +26,7 @@ from simharness.runtimes.trio.order import BATCHES
 from simharness.runtimes.turns.proof import Examined
 from simharness.trace.tables import Tables
 
-NAMES = ("threads", "sqlite", "time", "explicit")
+NAMES = ("threads", "sqlite", "files", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
 _MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, imports, tasks)
@@ -123,8 +125,15 @@ def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
     kernel.polling.prove_with(Examined)
 
 
+def begin_execution(kernel: Kernel) -> None:
+    """An execution begins."""
+    kernel.context[REPORTS] = used
+    files.begin(kernel)
+
+
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
+    files.end_execution(kernel)
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
     queue_contents.end_execution()

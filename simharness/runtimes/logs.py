@@ -18,6 +18,7 @@ from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.modes import Mode
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
+from simharness.runtimes.files.lines import one_line
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.workers import identity_seen
 from simharness.trace.log_lines import LogLines
@@ -60,7 +61,10 @@ def install(patches: Patches) -> None:
             return False
         if kernel is not None and not kernel.tracing and _shows_threads(self):
             identity_seen(kernel)
-        return genuine(self, record)
+        if kernel is None:
+            return genuine(self, record)
+        with one_line(kernel, self):
+            return genuine(self, record)
 
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         kernel = current()

@@ -29,7 +29,6 @@ from simharness.engine.phases import INSPECTING
 from simharness.engine.record import VERSIONED
 from simharness.runtimes.identities import DRAWER
 from simharness.runtimes.patching import Patches
-from simharness.runtimes.sqlite import files as sqlite_files
 
 PARENT = 999
 """What `os.getppid` returns in a simulation."""
@@ -48,6 +47,8 @@ _uuid1 = uuid.uuid1
 _uuid6: Any = getattr(uuid, "uuid6", None)
 _uuid7: Any = getattr(uuid, "uuid7", None)
 _getnode = uuid.getnode
+_ON_BEHALF = ("simharness.runtimes.memory.", "simharness.runtimes.files.")
+"""Modules of the harness that call for the code under test."""
 _names: Any = tempfile._RandomNameSequence  # type: ignore[attr-defined]  # makes the names of all temporary files
 _next_name: Callable[[Any], str] = _names.__next__
 _gettempdir: Callable[[], Any] = tempfile._gettempdir  # type: ignore[attr-defined]  # what both public functions ask
@@ -235,9 +236,10 @@ def _asked_by_user() -> Kernel | None:
     if kernel is None:
         return None
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in ("tempfile", sqlite_files.__name__):
+    while frame.f_back is not None and frame.f_globals.get("__name__") == "tempfile":
         frame = frame.f_back
-    return None if str(frame.f_globals.get("__name__")).startswith("simharness.") else kernel
+    name = str(frame.f_globals.get("__name__"))
+    return None if name.startswith("simharness.") and not name.startswith(_ON_BEHALF) else kernel
 
 
 def _empty_folder(kernel: Kernel, parent: str) -> str:

@@ -266,6 +266,7 @@ class Simulation:
         kernel.context[TEMPLATES] = self._templates
         self._templates.begin()
         kernel.context[BEFORE] = self._before
+        control.begin_execution(kernel)
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))

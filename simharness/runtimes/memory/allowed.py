@@ -24,14 +24,15 @@ _FOR_PEOPLE = "logging warnings traceback unittest doctest pdb"
 _TOOLS = "_pytest pytest pluggy hypothesis coverage xdist execnet pydevd debugpy py exceptiongroup importlib _frozen_importlib"
 """The tools around a test."""
 _FILES = "io _io os posix nt tempfile shutil genericpath dbm shelve mmap"
-"""Files are outside any location: code that uses them is called strange (`locations.STRANGE`)."""
+"""What they do is system calls, which are scheduling points; code that uses them is called strange (`locations.STRANGE`)."""
 _REASONS = (_POINTS, _VALUES, _STATELESS, _FOR_PEOPLE, _TOOLS, _FILES)
 ALLOWED = frozenset(root for names in _REASONS for root in names.split())
 TRANSPARENT = frozenset({"trio", "outcome", "sniffio", "pytest_trio", "attr", "attrs"})
 """Their objects' attributes are locations, but what their methods change is a scheduling point, or known to the runtime."""
 TOOLS = frozenset(_TOOLS.split())
 _NAMED: frozenset[tuple[str, str]] = frozenset(
-    {("unittest", "mock"), ("os", "_Environ"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO")}
+    {("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO"), ("_io", "TextIOWrapper"), ("_io", "FileIO")}
+    | {("_io", "BufferedReader"), ("_io", "BufferedWriter"), ("_io", "BufferedRandom"), ("tempfile", "_TemporaryFileWrapper")}
 )
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
@@ -85,8 +84,6 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
     if kind is FunctionType:
         if function.__module__ in guards.WALKERS:
             return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
-        if function is os.getenv:
-            return called(memory, os.environ.get, MethodType)
         return configuring(memory, function) if configures(function) else foreign(memory, function, called)
     if kind in (MethodDescriptorType, WrapperDescriptorType):
         return _unbound(memory, function)

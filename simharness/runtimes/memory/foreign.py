@@ -46,6 +46,8 @@ _CALLERS = frozenset(
 """Modules that call what they receive, and whose own memory is known to the runtimes."""
 _FACE = "simharness.authoring"
 """Where the harness has functions that take functions. Those that stand in for the standard library's look at the frame that calls them."""
+_FILES = "simharness.runtimes.files"
+"""Where the functions are that stand in for those that make file objects."""
 _DATA = frozenset({list, dict, set, tuple})
 _UNBOUND = (MethodDescriptorType, WrapperDescriptorType, partial)
 _ANNOUNCED = frozenset({"builtins", "_heapq", "heapq", "_bisect", "bisect", "copy", "_json", "_pickle", "_functools", "_operator"})
@@ -67,6 +69,8 @@ def foreign(memory: Memory, function: Any, called: Called) -> Any:
     """Return what to call in place of a function, method or class that is not instrumented."""
     inner = function.__func__ if type(function) is MethodType else function
     root = root_of(inner)
+    if str(inner.__module__).startswith(_FILES):
+        return lambda *arguments, **keywords: memory.made_by_call(function(*arguments, **keywords))
     if root in _SENSITIVE or (root == "simharness" and not str(inner.__module__).startswith(_FACE)):
         return function
     if root in _CALLERS:

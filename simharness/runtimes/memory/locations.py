@@ -11,7 +11,6 @@ Objects are identified by identity. An object that supports weak references is h
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import weakref
 from types import FunctionType, ModuleType
@@ -177,8 +176,8 @@ class Locations:
         kind = self.rules(type(thing)).kind
         if kind == MODULE:
             return self.globals_of(thing.__name__)
-        if thing is os.environ:
-            return self.register(thing, "the environment", "the environment")
+        if any(thing is stream for stream in _streams()):
+            return None
         if kind == CLASS or type(thing) in _FUNCTIONS:
             name = f"{thing.__module__}.{thing.__qualname__}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
@@ -297,6 +296,11 @@ class Locations:
         if spot is None:
             spot = tracked.spots[""] = self.spot(tracked, "")
         return spot
+
+
+def _streams() -> tuple[Any, ...]:
+    """Return the standard streams, whose text is read by people."""
+    return sys.stdout, sys.stderr, sys.stdin, sys.__stdout__, sys.__stderr__
 
 
 def _count_alone() -> int:

@@ -1,38 +1,31 @@
-"""Opening, moving and removing files is no scheduling point; doing that to a database's file disables its cache (`kept`).
+"""What the code under test does with the files of databases, which SQLite reads and writes itself.
 
-So does listing the file's folder, which shows files beside it that outlast an execution.
+Opening, moving or removing a database's file disables its cache (`kept`), and so does listing its folder, which shows files beside it that
+outlast an execution. What SQLite does to files is no step on files: the verdict names a database whose files actors use themselves.
 """
 
 from __future__ import annotations
 
-import builtins
-import io
 import os
-from functools import wraps
-from typing import Any
 
-from simharness.engine.kernel import current
-from simharness.runtimes.patching import Patches
+from simharness.engine.kernel import Kernel
+from simharness.engine.phases import RUNNING
+from simharness.runtimes.sqlite.registry import Registry
 from simharness.runtimes.sqlite.remembered import remembered_of
 
-
-def install(patches: Patches) -> None:
-    """Plan the replacement of the functions that open, move, remove and list files."""
-    patches.attribute(builtins, "open", _reporting(builtins.open))
-    patches.attribute(io, "open", _reporting(io.open))
-    for name in ("open", "rename", "replace", "unlink", "remove", "link", "symlink", "truncate", "listdir", "scandir"):
-        patches.attribute(os, name, _reporting(getattr(os, name)))
+_BESIDE = ("-journal", "-wal", "-shm")
+_exists = os.path.exists
 
 
-def _reporting(genuine: Any) -> Any:
-    """Return a function that first reports its paths to the keeper of databases, then calls the genuine one."""
-
-    @wraps(genuine)
-    def does(*arguments: Any, **options: Any) -> Any:
-        kernel = current()
-        if kernel is not None:
-            for path in (*arguments[:2], *options.values()) or (".",):
-                remembered_of(kernel).keeper.looked_at(kernel, path)
-        return genuine(*arguments, **options)
-
-    return does
+def used(kernel: Kernel, text: str, looks: bool) -> None:
+    """A path is used; `looks`: only to see whether something is there."""
+    if not looks:
+        remembered_of(kernel).keeper.looked_at(kernel, text)
+    registry: Registry | None = kernel.context.get("sqlite")
+    if registry is None or kernel.phase != RUNNING:
+        return
+    path = os.path.abspath(text)
+    suffix = next((end for end in _BESIDE if path.endswith(end)), "")
+    database = next((each for each in registry.databases.values() if each.path == path.removesuffix(suffix)), None)
+    if database is not None and not (looks and not suffix and _exists(path)):
+        kernel.learned.leaves_out(f"the file {database.label}, which SQLite uses")

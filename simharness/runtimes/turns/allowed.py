@@ -22,7 +22,7 @@ _PURE_TYPES = frozenset({bool, int, float, str, bytes, type})
 _READERS = frozenset({"index", "count", "copy", "get", "keys", "values", "items", "__contains__", "__len__"})
 _FILES = ("runtimes/threads/", "runtimes/memory/", "runtimes/sqlite/", "engine/")
 _SILENT = ("runtimes/threads/", "runtimes/sqlite/")
-_NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep")
+_NAMED = ("Cell.", "VirtualClock.sleep", "World.step", "virtual_sleep", "looks.<locals>.does", "_looking.<locals>.does", "virtual_flock")
 _STANDING_IN = tuple(f"runtimes/memory/{name}.py" for name in ("calls", "foreign", "on_opaque", "operators", "halfway"))
 """Where functions are defined that stand in for others; each has that as its variable `function`."""
 _IMPURE_HOOKS = frozenset({"store", "update", "assigned", "augmented"})

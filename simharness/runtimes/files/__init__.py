@@ -1,0 +1,1 @@
+"""The file system and the environment of processes: system calls as operations."""
