@@ -262,11 +262,11 @@ class Simulation:
     def _prepare(self, recorder: Recorder | None) -> Any:
         kernel = self.kernel
         kernel.context["seed"] = self.settings.seed
-        control.begin_execution(kernel)
         kernel.context[OUTSIDE] = self.outside
         kernel.context[TEMPLATES] = self._templates
         self._templates.begin()
         kernel.context[BEFORE] = self._before
+        control.begin_execution(kernel)
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))
