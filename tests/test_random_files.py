@@ -1,6 +1,8 @@
 """Files: what exploring comes to, against every order of the real calls on a real folder, and against real processes that are killed."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from process_files import PROGRAMS, outcomes_of_processes
@@ -187,3 +189,44 @@ def test_database_files_that_actors_use_themselves_are_named():
     result = simharness.explore(program)
     assert result.verdict == "verified"
     assert any("x.db" in remark for remark in result.remarks)
+
+
+COUNTING = """
+import os
+import subprocess
+import sys
+import threading
+
+import simharness
+
+
+@simharness.scenario(number=[1, 2, 3, 4])
+def counts(world, number):
+    lock = threading.Lock()
+
+    def bump():
+        for _ in range(number):
+            with lock:
+                found = 0
+                if os.path.exists("left"):
+                    with open("left") as file:
+                        found = int(file.read())
+                with open("left", "w") as file:
+                    file.write(str(found + 1))
+
+    world.actor("a", bump)
+    world.actor("b", bump)
+
+    @world.at_end
+    def all_counted():
+        with open("left") as file:
+            assert file.read() == str(2 * number)
+"""
+
+
+def test_processes_that_explore_at_once_take_turns_at_files_outside(tmp_path):
+    (tmp_path / "counting.py").write_text(COUNTING)
+    command = [sys.executable, "-m", "simharness", "explore", "counting.py", "--workers", "2", "--no-timelines"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "left").exists()

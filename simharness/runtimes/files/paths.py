@@ -50,6 +50,8 @@ def absolute(files: Files, path: Any, folder: int | None = None) -> str | None:
         text = f"{base_of(files, folder)}/{text}"
     if text.startswith(_EXEMPT) and not text.startswith(_NOT_EXEMPT):
         return None
+    if not files.outside:
+        files.uses(text)
     return text
 
 

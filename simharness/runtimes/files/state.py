@@ -27,10 +27,13 @@ from simharness.engine.phases import INSPECTING, RUNNING, SETUP
 from simharness.runtimes.files.kinds import SharedFile
 from simharness.runtimes.files.parts import Folder, Inode, Location, OpenFile, Plan, status_of
 
+_getcwd = os.getcwd
 _SESSION = re.compile(r"^.*/pytest-of-[^/]+/pytest-\d+/")
 """The folder of one session of pytest, which has another number each time."""
 FILES = "files"
 """In a kernel's context: the `Files` of the execution."""
+TURN = "turns outside"
+"""In a kernel's context: is called when an execution first uses a path outside its own folders."""
 REPORTS = "reports of files"
 """In a kernel's context: is called with each path that is used."""
 TEMPORARY = "temporary folder"
@@ -57,6 +60,7 @@ class Files:
         self.hidden: set[Actor | None] = set()
         self.covered: dict[Actor | None, int] = {}
         self.lasting: set[int] = set()
+        self.outside = False
         self.changed_settings: set[str] = set()
         self.when_over: list[Callable[[], None]] = []
 
@@ -72,6 +76,14 @@ class Files:
     def inside(self, path: str) -> bool:
         """Whether a path is in a folder that is empty when an execution begins."""
         return any(path == root or path.startswith(root + os.sep) for root, _ in self.roots())
+
+    def uses(self, path: str) -> None:
+        """A path is used, which may be relative: what others do outside must not be seen half done."""
+        if not self.outside and not self.inside(path if path.startswith("/") else os.path.join(_getcwd(), path)):
+            self.outside = True
+            turn = self.kernel.context.get(TURN)
+            if turn is not None:
+                turn()
 
     def label(self, path: str) -> str:
         """Return what a path is called, which is the same in every execution."""

@@ -1,8 +1,8 @@
 """Files outside the execution's own folders are put back after each execution: as they were before it first wrote them.
 
 What an execution writes, makes, moves or removes there is saved before. The folders that are made anew for each execution need none of it.
-Such files are the same for all processes that explore at once, so their executions take turns: with a lock from their beginning, once it is
-known that they change something outside.
+Such files are the same for all processes that explore at once, so an execution has a lock from its first use of one until it is over. Those
+that only read share it; those that change something have it alone, from their beginning, once that is known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from simharness.engine.facts import Fact
 from simharness.engine.kernel import Kernel, outside
 from simharness.runtimes.files.parts import status_of
-from simharness.runtimes.files.state import Files
+from simharness.runtimes.files.state import TURN, Files
 from simharness.runtimes.refused import refuse
 
 try:
@@ -47,7 +47,7 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class ChangesOutside(Fact, word="changes-outside", in_tokens=False):
+class ChangesOutside(Fact, word="changes-outside"):
     """Executions change files outside their own folders."""
 
 
@@ -58,15 +58,15 @@ class Changes:
         self.saved: dict[str, Saved] = {}
         self._lock, self._owner = -1, 0
 
-    def take_turn(self) -> None:
-        """Wait until no other process's execution changes files outside its folders."""
+    def take_turn(self, alone: bool = True) -> None:
+        """Wait until no other process's execution changes files outside its folders; `alone`: nor reads them."""
         if fcntl is None:
             return
         if self._owner != _getpid():  # a child of a fork shares its parent's lock
             with outside():
                 path = os.path.join(_tempdir(), f"simharness-turns-{os.getuid()}")
             self._lock, self._owner = _open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), _getpid()
-        _flock(self._lock, fcntl.LOCK_EX)
+        _flock(self._lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
 
     def end_turn(self) -> None:
         """Let another process have its turn."""
@@ -95,7 +95,9 @@ def save(files: Files, path: str, called: str, moved: bool = False) -> None:
     saved = changes.saved
     if path in saved:
         return
-    files.kernel.learned.learn(ChangesOutside())
+    if ChangesOutside() not in files.kernel.learned:
+        files.kernel.learned.learn(ChangesOutside())
+        files.kernel.abandon()  # another process may change what it has read, while it waits for its turn
     changes.take_turn()
     status = status_of(path)
     if status is None:
@@ -115,8 +117,11 @@ def save(files: Files, path: str, called: str, moved: bool = False) -> None:
 def begin(kernel: Kernel) -> None:
     """An execution begins: put back what the last one has changed, if it ended without that, and take a turn."""
     put_back(kernel)
+    changes = _changes_of(kernel)
     if ChangesOutside() in kernel.learned:
-        _changes_of(kernel).take_turn()
+        changes.take_turn()
+    else:
+        kernel.context[TURN] = lambda: changes.take_turn(alone=False)
 
 
 def put_back(kernel: Kernel) -> None:
