@@ -270,8 +270,9 @@ def test_an_execution_cut_at_max_steps_is_inconclusive_and_names_the_repeating_s
         flag = world.shared(0, "flag")
 
         def wait():
+            tries = 0
             while flag.get() == 0:
-                pass
+                tries += 1
 
         world.actor("waiter", wait)
 

@@ -206,8 +206,8 @@ def options_of(command):
     return {option for parameter in command.params for option in parameter.opts if option.startswith("-")} | {"--help"}
 
 
-OTHERS = {"--interleave", "--interleave-abort", "--interleave-replay", "--pdb", "--lf", "--runxfail"}
-"""The options of the pytest plugin, which a test of its own holds, and of pytest itself."""
+OTHERS = {"--interleave", "--interleave-abort", "--interleave-replay", "--pdb", "--lf", "--runxfail", "--timestamps", "--prefix"}
+"""The options of the pytest plugin, which a test of its own holds, and of other programs."""
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
@@ -336,6 +336,7 @@ EFFECTS = {
     "instrument": lambda: "memory of programs" in explored(instrument=("programs",)).bounds,
     "trio_order": batched,
     "isolation": forked,
+    "workers": lambda: explored(workers=2).verdict is explored().verdict,
     "reached": lambda: explored(reached=True).never_reached is not None and explored().never_reached is None,
     "outside": lambda: "outside: no network, no programs" in explored(outside="down").bounds,
     "network": lambda: "outside: no network" in explored(network="down").bounds,

@@ -82,6 +82,7 @@ class Kernel:
         """Make what `close` releases."""
         self.greenlets = Greenlets(self)
         self.loop = Loop(self)
+        self.polling.open(self)
 
     def _begin(self, plan: Plan, tracing: bool) -> None:
         self.thread = get_ident()
@@ -302,6 +303,7 @@ class Kernel:
             self.workspace.close()
             self.greenlets.close()
             self.loop.close()
+            self.polling.close()
 
     def clear(self) -> None:
         """Release the record of the last execution."""

@@ -38,13 +38,21 @@ class Polling:
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+        self.open(kernel)
         self._known = kernel.learned.of(Polls)
         self._turns: dict[Actor, Turns | None] = {}
         self.looked_for = False
         self.prove: Callable[[], Proof] | None = None
         self.periods = 0
         self._in_time = False
+
+    def open(self, kernel: Kernel) -> None:
+        """Serve a kernel."""
+        self._kernel = kernel
+
+    def close(self) -> None:
+        """Release the kernel, which refers back, when the exploration is over."""
+        del self._kernel
 
     def look_for(self, looked_for: bool) -> None:
         """From now on, search long executions for actors that poll, or do not."""

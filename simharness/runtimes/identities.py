@@ -110,6 +110,8 @@ def virtual_id(thing: Any, /) -> int:
     if kernel is None:
         return _address(thing)
     caller = sys._getframe(1)
+    while caller.f_back is not None and str(caller.f_globals.get("__name__")).startswith("simharness."):
+        caller = caller.f_back  # on behalf of the code that has called
     file = caller.f_code.co_filename
     foreign = _foreign.get(file)
     if foreign is None:

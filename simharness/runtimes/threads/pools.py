@@ -67,6 +67,7 @@ class Turn(Every):
     def __init__(self, line: Line) -> None:
         self.name = line.label
         self.bit = line.mask
+        self.lock = False
         self._line = line
         self.number = len(line.slots)
 
