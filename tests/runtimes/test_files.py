@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -885,3 +886,17 @@ def test_safe_programs_on_files_are_verified(scenario):
 def test_broken_programs_on_files_are_violated(scenario):
     for case in scenario.cases():
         assert simharness.explore(scenario, parameters=case, strategy="dpor").verdict == "violated"
+
+
+def test_a_file_that_an_execution_leaves_open_because_it_is_cut_warns_nobody(recwarn):
+    def scenario(world):
+        with open(world.path("o"), "w") as made:
+            made.write("text")
+        shared = open(world.path("o"))  # noqa: SIM115  # a check closes it, if the execution comes to its end
+        for name in "ab":
+            world.actor(name, lambda: (shared.seek(0), shared.read(1)))
+        world.at_end(shared.close)
+
+    simharness.explore(scenario, settings=simharness.Settings(max_steps=2, max_executions=5))
+    gc.collect()
+    assert not [warning for warning in recwarn if issubclass(warning.category, ResourceWarning)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 
@@ -13,7 +14,7 @@ from simharness.runtimes.files.parts import Inode, Location, OpenFile, Plan
 from simharness.runtimes.files.paths import Found
 from simharness.runtimes.files.state import Files
 
-_fstat, _close, _dup2, _open, _readlink, _lseek = os.fstat, os.close, os.dup2, os.open, os.readlink, os.lseek
+_fstat, _close, _readlink, _lseek = os.fstat, os.close, os.readlink, os.lseek
 
 
 def opened(files: Files, descriptor: int, path: str) -> OpenFile | None:
@@ -101,18 +102,17 @@ def closing(files: Files, descriptor: int) -> None:
 
 
 def end(files: Files) -> None:
-    """The execution is over: what it has left open is closed, or leads nowhere while an object has it, which will close it."""
+    """The execution is over: what it has left open is closed, the file object too: an actor that was stopped half-way has no way to."""
     for descriptor in list(files.open):
         if descriptor in files.lasting:
             continue
         stream = files.streams.get(descriptor)
+        raw = None if stream is None else stream()
         with contextlib.suppress(OSError):
-            if stream is None or stream() is None:
-                _close(descriptor)
+            if raw is not None:
+                io.FileIO.close(raw)
             else:
-                nowhere = _open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-                _dup2(nowhere, descriptor, False)
-                _close(nowhere)
+                _close(descriptor)
     files.open.clear()
     for call in files.when_over:
         call()
