@@ -59,7 +59,7 @@ class _Mapped(mmap.mmap):
 
 def _looking(name: str) -> Callable[..., bool]:
     """Return the replacement of a method of `Path` that asks whether something is there: it reads only entries."""
-    own: Any = vars(pathlib.Path)[name]
+    own: Any = getattr(pathlib.Path, name)
 
     def does(self: Any, **options: Any) -> bool:
         files = asked()

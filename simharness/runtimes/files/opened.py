@@ -14,7 +14,7 @@ from simharness.runtimes.files.parts import Inode, Location, OpenFile, Plan
 from simharness.runtimes.files.paths import Found
 from simharness.runtimes.files.state import Files
 
-_fstat, _close, _readlink, _lseek = os.fstat, os.close, os.readlink, os.lseek
+_fstat, _close, _dup2, _open, _readlink, _lseek = os.fstat, os.close, os.dup2, os.open, os.readlink, os.lseek
 
 
 def opened(files: Files, descriptor: int, path: str) -> OpenFile | None:
@@ -101,18 +101,30 @@ def closing(files: Files, descriptor: int) -> None:
     files.streams.pop(descriptor, None)
 
 
+def _warn_nobody(source: object) -> None:
+    """A file is released that the execution has left open."""
+
+
 def end(files: Files) -> None:
-    """The execution is over: what it has left open is closed, the file object too: an actor that was stopped half-way has no way to."""
+    """The execution is over: what it has left open is closed, or leads nowhere while a buffer has it, which will close it.
+
+    Nobody is warned of that: an actor that was stopped half-way has no way to close a file.
+    """
     for descriptor in list(files.open):
         if descriptor in files.lasting:
             continue
-        stream = files.streams.get(descriptor)
-        raw = None if stream is None else stream()
+        reference, bare = files.streams.get(descriptor, (None, False))
+        raw = None if reference is None else reference()
         with contextlib.suppress(OSError):
-            if raw is not None:
+            if raw is None:
+                _close(descriptor)
+            elif bare:
                 io.FileIO.close(raw)
             else:
-                _close(descriptor)
+                raw._dealloc_warn = _warn_nobody
+                nowhere = _open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+                _dup2(nowhere, descriptor, False)
+                _close(nowhere)
     files.open.clear()
     for call in files.when_over:
         call()

@@ -84,7 +84,7 @@ def _register(files: Files, stream: Any, path: str) -> Any:
         if descriptor not in files.open:
             opened(files, descriptor, path)
         if raw.closefd:
-            files.streams[descriptor] = weakref.ref(raw)
+            files.streams[descriptor] = weakref.ref(raw), raw is stream
     return stream
 
 
@@ -192,7 +192,12 @@ def _close(self: Any) -> Any:
             found[0].open.pop(_fileno(self), None)
             self._finalizing = False
         else:
-            closing(found[0], _fileno(self))
+            try:
+                closing(found[0], _fileno(self))
+            except BaseException:  # its actor is stopped; a buffer counts as closed from here on
+                found[0].open.pop(_fileno(self), None)
+                _raw["close"](self)
+                raise
     return _raw["close"](self)
 
 
