@@ -7,6 +7,7 @@ import itertools
 import os
 import queue
 import sqlite3
+import sys
 import threading
 import time
 
@@ -268,7 +269,7 @@ KINDS = (
     Key,
     Tries,
     OneOf,
-    NoneLeft,
+    *((NoneLeft,) if sys.version_info < (3, 12) else ()),  # later versions compile a comprehension into the function
     Sum,
     ByName,
     Event,
