@@ -28,6 +28,9 @@ SHARES = {
     "test_handlers.py": 2,
     "test_random_thread_pools.py": 2,
     "test_endings.py": 3,
+    "test_random_polls.py": 5,
+    "test_parallel.py": 3,
+    "test_random_files.py": 2,
 }
 """Of the long tests of these modules, one in so many is run."""
 SHORT = {
