@@ -48,9 +48,9 @@ class Seen:
             self.monkeypatch.setattr(rounds.Tally, "add", genuine)
 
 
-def check(seed, timed, monkeypatch):
+def check(seed, timed, monkeypatch, waits=False):
     """Compare; return whether the program was small enough to see what is added, too, and whether its actors waited."""
-    actors = draw(seed, timed)
+    actors = draw(seed, timed, waits)
     delay = (5.0, 0.0, 1.5)[seed % 3] if timed else 5.0
     every = Seen(monkeypatch, actors)
     brute = every.explore("exhaustive", 11 if timed else 12, 700, delay)

@@ -70,6 +70,7 @@ class Kernel:
         self.learned = Learned()
         self.clock = Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
+        self._time_seen = self.movers.seen.known
         self.workspace = Workspace()
         self.polling = Polling(self)
         self.open()
@@ -150,6 +151,7 @@ class Kernel:
         finally:
             self.phase = ENDED
             _active.clear()
+            self.movers.seen.learn(self.timed)
             for actor in self.cast.stuck:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
@@ -178,8 +180,9 @@ class Kernel:
             return 0
         actor.pending = operation
         actor.deadline = deadline
-        if deadline is not None:
-            self.timed = True
+        if deadline is not None or self._time_seen:
+            self.timed |= deadline is not None
+            self.movers.seen.declare(actor)
         if self.tracing:
             actor.calls = callers()
         return self.turn(actor)

@@ -19,6 +19,7 @@ from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
 from simharness.engine.clock import nanoseconds
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind
 from simharness.engine.operations import Every, Operation
@@ -288,6 +289,7 @@ class Run:
         loop.deadline = operation.due((state, self.queue.state))
         if loop.deadline is not None:
             self.kernel.notice(timed=True)
+            sees_time(self.kernel, by_all=True)
         needed = loop.deadline is not None or operation.enabled((state, self.queue.state))
         self.kernel.cast.attend(loop, needed)
 

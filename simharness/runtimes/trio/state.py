@@ -8,6 +8,7 @@ import trio
 
 from simharness.engine.actors import Actor, ended
 from simharness.engine.clock import BOOT, SECOND, nanoseconds
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Kind
 from simharness.engine.operations import Operation, Resource
@@ -61,6 +62,7 @@ class RunClock(trio.abc.Clock):
 
     def current_time(self) -> float:
         """Return the monotonic clock in seconds."""
+        sees_time(self.kernel, by_all=True)
         now = self.kernel.monotonic()
         seconds = now / SECOND
         return max(seconds, self.exact.get(now, seconds))

@@ -1,0 +1,109 @@
+"""On random programs with deadlines the reduction, in which late advances of the clock conflict with little, loses no outcome."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import simharness
+from simharness import World
+from simharness.search.dpor import Dpor
+from simharness.search.exhaustive import Exhaustive
+from tests.random_drawing import each
+from tests.random_drawing import program as drawn
+from tests.random_programs import CLOCKED, Program, TooMany, explored, runtimes_in_place
+
+WAITING = ("choose", "wait_until")
+KINDS: tuple[dict[str, Any], ...] = (
+    {"extra": WAITING, "primitives": True, "clocks": True},
+    {"extra": WAITING, "primitives": True, "clocks": True, "threads": True},
+    {"extra": (*WAITING, "lock", "unlock"), "primitives": True, "clocks": True, "threads": True, "daemons": True},
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads_are_simulated() -> Iterator[None]:
+    with runtimes_in_place():
+        yield
+
+
+def same(program: Program, most: int) -> bool:
+    """Compare the outcomes with those of every interleaving; return False if there are more, or if no deadline is a matter of lateness."""
+    if not program.uses(CLOCKED) or program.timescale is not None:
+        return False
+    try:
+        every = explored(program, Exhaustive, most)
+    except TooMany:
+        return False
+    reduced = explored(program, Dpor, 4 * most)
+    assert reduced.outcomes == every.outcomes, program
+    assert reduced.states == every.states, program
+    return True
+
+
+def test_random_programs_with_deadlines_have_the_outcomes_of_every_interleaving() -> None:
+    each(lambda program: same(program, 150), 40_000, 75, *KINDS)
+
+
+@pytest.mark.long
+def test_many_random_programs_with_deadlines_have_the_outcomes_of_every_interleaving() -> None:
+    each(lambda program: same(program, 400), 50_000, 750, *KINDS)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(18, id="a step races with one after a free advance"),
+        pytest.param(82, id="two steps race with one after a free advance"),
+        pytest.param(1023, id="free advances are late in a reversal, and too late together"),
+        pytest.param(901_354, id="the second step of a race comes before an advance that is too late in the reversal"),
+    ],
+)
+def test_no_outcome_is_lost_where_an_advance_is_free_in_one_order_and_late_in_the_other(seed: int) -> None:
+    assert same(drawn(seed, **KINDS[0]), 600)
+
+
+def test_no_outcome_is_lost_where_a_daemons_advance_is_too_late_in_a_reversal() -> None:
+    assert same(drawn(902_142, **KINDS[2]), 600)
+
+
+def test_a_deadline_that_is_set_after_an_advance_is_another_one_also_if_only_the_code_of_a_step_sets_it() -> None:
+    sets_a_deadline = (("get", 0), ("sleep", 2.0), ("time",))
+    assert same(Program(actors=(sets_a_deadline, (("sleep", 1.0),))), 600)
+
+
+def test_a_wait_that_ends_in_time_decides_to_which_instant_the_clock_moves_next() -> None:
+    program = drawn(61_750, **KINDS[1])
+    assert same(replace(program, max_delay=2.2), 40_000)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 5])
+def test_steps_that_do_not_see_the_time_do_not_multiply_the_orderings_of_a_late_advance(writes: int) -> None:
+    def program(world: World) -> None:
+        event, cell = threading.Event(), world.shared(0, "cell")
+
+        def busy() -> None:
+            for _ in range(writes):
+                cell.add(1)
+
+        world.actor("waits", lambda: event.wait(1))
+        world.actor("sets", event.set)
+        world.actor("busy", busy)
+
+    # The event is set in time; or the clock moves first, and then either of the two comes first.
+    assert simharness.explore(program, strategy="dpor").executions == 3
+
+
+def test_a_late_advance_conflicts_with_everything_where_a_timescale_is_declared() -> None:
+    def program(world: World) -> None:
+        world.timescale(100.0)
+        event, cell = threading.Event(), world.shared(0, "cell")
+        world.actor("waits", lambda: event.wait(1))
+        world.actor("sets", event.set)
+        world.actor("busy", lambda: cell.add(1))
+
+    assert simharness.explore(program, strategy="dpor").executions > 3
