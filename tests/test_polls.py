@@ -152,6 +152,32 @@ def test_where_a_clock_is_read_every_instant_of_a_sleeping_loop_is_explored():
     assert outcomes == {number / 2 for number in range(16)}
 
 
+def test_an_actor_that_waited_looks_when_it_would_have_looked_and_not_at_once():
+    @simharness.scenario(max_delay=0.0)
+    def timed(world):
+        done, value = world.shared(0, "done"), world.shared(0, "value")
+
+        def finisher():
+            time.sleep(20.5)
+            done.set(1)
+            time.sleep(0.3)
+            value.set(1)
+
+        def poller():
+            while True:
+                if done.get():
+                    break
+                time.sleep(1.0)
+            assert value.get() == 1
+
+        world.actor("poller", poller)
+        world.actor("finisher", finisher)
+
+    result = simharness.explore(timed, "dpor", settings=SETTINGS)
+    assert result.verdict is Verdict.VERIFIED
+    assert "loops that only look" in result.bounds
+
+
 def test_programs_that_do_not_poll_learn_nothing_about_polling():
     def plain(world):
         counter, lock = world.shared(0, "counter"), threading.Lock()

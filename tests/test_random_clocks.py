@@ -67,6 +67,16 @@ def test_no_outcome_is_lost_where_an_advance_is_free_in_one_order_and_late_in_th
     assert same(drawn(seed, **KINDS[0]), 600)
 
 
+TAKES, TRIES = (("take",), ("event_set",)), (("try_take",),)
+SLEEPS = (("sleep", 1.0), ("give",), ("timed_event", 1.5))
+
+
+@pytest.mark.parametrize("order", [(TAKES, TRIES, SLEEPS), (TRIES, TAKES, SLEEPS), (SLEEPS, TAKES, TRIES)])
+def test_no_outcome_is_lost_where_an_advance_is_free_only_after_the_second_step_of_a_race(order: Any) -> None:
+    assert same(Program(actors=order, max_delay=2.0), 600)
+    assert same(Program(actors=order, max_delay=2.0, threads=frozenset({1, 2}), daemons=frozenset({2})), 2_000)
+
+
 def test_no_outcome_is_lost_where_a_daemons_advance_is_too_late_in_a_reversal() -> None:
     assert same(drawn(902_142, **KINDS[2]), 600)
 

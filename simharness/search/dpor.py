@@ -157,14 +157,15 @@ class Dpor:
                 event = races.lateness.reversing(i, rest, rests_on, (key, reads, writes), races.steps_of)
                 if event is None:
                     continue
+                steps = races.lateness.needed(rest, event)
                 if not exact:
-                    self._add_source(i, self._sequence(rest.steps, *event))
+                    self._add_source(i, self._sequence(steps, *event))
                     continue
-                verdict = self._covered(i, rest.steps, event, rests_on)
+                verdict = self._covered(i, steps, event, rests_on)
                 if verdict == "for good":
                     done.append(position)
                 elif verdict == "no":
-                    self._insert(self.left[i], self._sequence(rest.steps, *event))
+                    self._insert(self.left[i], self._sequence(steps, *event))
             for position in reversed(done):
                 del group[position]
 
