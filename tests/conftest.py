@@ -22,7 +22,7 @@ SHARES = {
     "test_random_thread_views.py": 4,
     "test_outside_written.py": 4,
     "test_random_pools.py": 4,
-    "test_random_state.py": 5,
+    "test_random_state.py": 20,
     "test_handlers.py": 2,
     "test_random_thread_pools.py": 2,
     "test_endings.py": 3,

@@ -5,8 +5,10 @@ import collections
 import dataclasses
 import enum
 import functools
+import gc
 import heapq
 import itertools
+import logging
 import operator
 import random
 import weakref
@@ -30,6 +32,14 @@ space = SimpleNamespace(n=0)
 counted = collections.Counter("aab")
 wrapped = collections.UserDict(k=1)
 chained = collections.ChainMap({"a": 1}, {"b": 2})
+
+numbered = itertools.count(3, 2)
+also_numbered = {"n": numbered}
+next_number = numbered.__next__
+turns = itertools.cycle(["red", "green", "blue"])
+letters = iter("abcdefghijklmnopqrstuvwxyz")
+read_names = iter(names)
+log = logging.getLogger("tests.kept_state.log")
 
 
 class Config:
@@ -123,6 +133,10 @@ def _closure():
 called = _closure()
 
 
+def numbering(numbers=itertools.count()):  # noqa: B008  # that is the point
+    return next(numbers)
+
+
 def memo(function):
     known = {}
 
@@ -138,6 +152,11 @@ def memo(function):
 @memo
 def memoised(key):
     return [key]
+
+
+def set_up(logger):
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 # Actions
@@ -349,6 +368,36 @@ def updated():
     vars(config).update(n=len(registry))
 
 
+def give_number():
+    return next(numbered), next(also_numbered["n"]), next_number()
+
+
+def give_default_number():
+    return numbering()
+
+
+def take_turns():
+    return next(turns), next(turns)
+
+
+def read_on():
+    return next(letters), next(read_names, None)
+
+
+def add_handler():
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    log.setLevel(log.level + 1)
+    return len(log.handlers), log.isEnabledFor(logging.DEBUG)
+
+
+def add_logger():
+    made = logging.getLogger("tests.kept_state.made")
+    made.addFilter(str)
+    made.propagate = not made.propagate
+    return len(made.filters), made.propagate
+
+
 def executed():
     exec("count = count + 5", globals())
 
@@ -358,7 +407,7 @@ ACTIONS = (
     *(make, bump, create, delete, register, registered_once, deepen, name_it, sort_names, number, wait, group, reorder, push),
     *(extend, spaced, counting, user_dict, chain, instance, options, undo_class, costly, through_alias, swap_attributes),
     *(fill_slots, grow, move, colour, weak, remember, remember_some, default, change_default, close_over, memoise, keep_one),
-    *(by_setattr, updated, executed),
+    *(by_setattr, updated, executed, give_number, give_default_number, take_turns, read_on, add_handler, add_logger),
 )
 
 
@@ -373,6 +422,9 @@ def shown():
         "objects": [len(by_object), Counted.alive, vars(Colour.RED).get("note"), vars(with_default), with_default.__defaults__],
         "caches": [remembered.cache_info().currsize, bounded.cache_info(), called.__closure__[0].cell_contents],
         "memo": memoised.__closure__[1].cell_contents,
+        "iterators": [numbered, also_numbered["n"] is numbered is next_number.__self__, numbering.__defaults__, letters.__reduce__()],
+        "turns": [one for one in gc.get_referents(turns) if isinstance(one, list)],
+        "loggers": [log.level, len(log.handlers), log.propagate, "tests.kept_state.made" in logging.Logger.manager.loggerDict],
         "drawn": hash(drawn.getstate()),
         "made": [made is None, Config.instance is None, config.n],
     }

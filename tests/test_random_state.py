@@ -20,7 +20,7 @@ def test_what_is_put_back_is_what_a_process_of_its_own_for_each_execution_begins
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(100, 600, 10))
+@pytest.mark.parametrize("first", range(100, 3100, 10))
 def test_what_is_put_back_is_what_a_process_of_its_own_for_each_execution_begins_with_in_many_programs(first):
     for seed in range(first, first + 10):
         agrees(seed)

@@ -67,7 +67,7 @@ class Search(Watcher):
 
     def find(self, evidence_too: bool = True) -> Found:
         """Search; `evidence_too`: look closely at one of the executions that fit."""
-        with Simulation(self.scenario, self.parameters, self.settings) as simulation, informative():
+        with informative(), Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
             kernel.turn_on(LOG_LINES)
             self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from simharness.engine.kernel import Kernel
 
@@ -36,3 +38,25 @@ class LogLines(logging.Handler):
         """Keep the line of the running step."""
         if not self._kernel.dying:
             self.lines.setdefault(self._kernel.record.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
+
+
+@contextmanager
+def set_aside() -> Iterator[None]:
+    """Within, logging is configured as it is where no execution is recorded."""
+    keepers = [handler for handler in logging.getLogger().handlers if isinstance(handler, LogLines)]
+    for keeper in reversed(keepers):
+        keeper.__exit__()
+    try:
+        yield
+    finally:
+        for keeper in keepers:
+            keeper.__enter__()
+
+
+def part_of_a_logger(thing: object) -> str:
+    """Return what a list is if it has the handlers or filters of a logger."""
+    for logger in (logging.getLogger(), *logging.Logger.manager.loggerDict.values()):
+        for name in ("handlers", "filters"):
+            if getattr(logger, name, None) is thing:
+                return f"the {name} of {logger.name}" if isinstance(logger, logging.Logger) else ""
+    return ""

@@ -13,9 +13,12 @@ can be exchanged for another's.
 
 from __future__ import annotations
 
+from simharness.runtimes.heap.iterators import Position
+from simharness.runtimes.heap.loggers import Loggers
 from simharness.runtimes.heap.records import Entries, Items, Record
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import Locations
+from simharness.trace.log_lines import set_aside
 
 AGAIN = 10
 """How often what finalisers have changed is put back."""
@@ -32,12 +35,16 @@ class Heap:
 
     def __init__(self) -> None:
         self._walk = Walk()
+        self._loggers = Loggers()
+        self._loggers_are_watched = False
         self._records, self._spaces = self._walk.records, self._walk.spaces
         self._dictionaries: dict[int, str] = {}
         self._touched: dict[int, Record] = {}
         self._watched: dict[int, Record] = {}
         self._names: dict[str, set[str]] = {}
         self._watched_names: dict[str, set[str]] = {}
+        self._moved: list[Position] = []
+        self._watched_positions: list[Position] = []
         self._executions = 0
         self._next = 1
         self.lasting: set[str] = set()
@@ -45,7 +52,7 @@ class Heap:
 
     def adopt(self) -> None:
         """Modules have been imported: the state that instrumented ones have now is their baseline."""
-        self._walk.visit()
+        self._walk.visit(self._loggers.adopt())
         self._dictionaries = {id(space.space): module for module, space in self._spaces.items()}
 
     def note(self, touched: Locations) -> None:
@@ -59,12 +66,14 @@ class Heap:
                 self._touched[key] = record.among(objects[key].items)
             else:
                 self._touched[key] = record
+        self._moved += [position for key, position in self._walk.positions.items() if key in objects]
         for key in self._dictionaries.keys() & objects.keys():
             module = self._dictionaries[key]
             self._names.setdefault(module, set()).update(self._spaces[module].changed())
         for module in self._spaces.keys() & touched.named.keys():
             self._names.setdefault(module, set()).update(touched.named[module].spots)
 
+    @set_aside()
     def put_back(self) -> bool:
         """Give what executions have changed its state at the baseline; return whether a sample has found what they have not announced."""
         if not self._spaces:
@@ -73,10 +82,14 @@ class Heap:
         if self._executions == self._next:
             self._next *= 2
         self._executions += 1
+        held = self._replace()
         names = ((module, known) for known_names in (self._names, self._watched_names) for module, known in known_names.items())
-        suspects = [*self._touched.values(), *self._watched.values(), *(self._spaces[module].among(known) for module, known in names)]
+        suspects = [*held, *self._touched.values(), *self._watched.values()]
+        suspects += [self._spaces[module].among(known) for module, known in names]
         self._touched.clear()
         self._names.clear()
+        if self._loggers_are_watched or self._loggers.has_new():
+            suspects.append(self._loggers)
         changed = [record for record in suspects if not record.same()]
         for _ in range(AGAIN):
             if not changed:
@@ -87,6 +100,21 @@ class Heap:
         for record in changed:
             self._give_up(record)
         return found
+
+    def _replace(self) -> list[Record]:
+        """Have others stand in place of iterators that have moved; return the records of what holds them."""
+        held: list[Record] = []
+        for position in [*self._moved, *self._watched_positions]:
+            if position.same() or position.path in self.lasting:
+                continue
+            records = self._walk.replace(position)
+            if not records:
+                self.lasting.add(position.path)
+            for record in records:
+                self._touched.pop(id(record.thing), None)
+            held += records
+        self._moved.clear()
+        return held
 
     def _put_back(self, record: Record) -> object:
         try:
@@ -99,6 +127,7 @@ class Heap:
         for known in (self._records, self._watched):
             known.pop(id(record.thing), None)
 
+    @set_aside()
     def sample(self) -> bool:
         """Compare everything; return whether something has changed that was not announced. It is watched from now on."""
         found = False
@@ -108,6 +137,12 @@ class Heap:
             if key not in self._touched or self._touched[key].same():
                 self._watched[key] = record
                 found = True
+        for position in self._walk.positions.values():
+            if not position.same() and not any(position is known for known in (*self._moved, *self._watched_positions)):
+                self._watched_positions.append(position)
+                found = True
+        if not self._loggers_are_watched and not self._loggers.has_new() and not self._loggers.same():
+            self._loggers_are_watched = found = True
         for module, space in self._spaces.items():
             new = space.changed() - self._names.get(module, set()) - self._watched_names.get(module, set())
             if new:

@@ -271,7 +271,7 @@ class Variables:
 
 
 class _Some:
-    """Some variables of a module."""
+    """Some variables of a module, with the values that are kept when it is made."""
 
     def __init__(self, variables: Variables, names: Iterable[str]) -> None:
         self.thing: Any = variables.space

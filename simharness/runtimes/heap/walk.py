@@ -18,6 +18,7 @@ from typing import Any
 
 from simharness.instrument.marks import HOOKS, announces, is_instrumented
 from simharness.runtimes.heap.functions import Cache, Cell, Function, Generator
+from simharness.runtimes.heap.iterators import KINDS, Position, face_of, state_of
 from simharness.runtimes.heap.records import (
     CONTAINERS,
     Attributes,
@@ -49,12 +50,14 @@ class Walk:
         self.records: dict[int, Record] = {}
         self.spaces: dict[str, Variables] = {}
         self.held: list[Any] = []
+        self.positions: dict[int, Position] = {}
         self._seen: set[int] = set()
+        self._fixed: set[int] = set()
         self._places: dict[type, tuple[Any, dict[str, Any]] | None] = {}
 
-    def visit(self) -> None:
-        """Visit the instrumented modules that there are now, and what hangs on them."""
-        waiting: deque[tuple[str, Any]] = deque()
+    def visit(self, others: Iterable[tuple[str, Any]] = ()) -> None:
+        """Visit the instrumented modules that there are now, and what hangs on them, and other things, each with its path."""
+        waiting: deque[tuple[str, Any]] = deque(others)
         for name in sorted(_with_hooks()):
             if name not in self.spaces and is_instrumented(name):
                 space = self.spaces[name] = Variables(vars(sys.modules[name]), shown(name), IGNORED)
@@ -66,10 +69,46 @@ class Walk:
                 continue
             self._seen.add(id(thing))
             self.held.append(thing)
+            if self._is_position(thing, path):
+                waiting.extend(self._below(self.positions[id(face_of(thing))]))
+                continue
             for record in self._records_of(thing, path):
                 self.records[id(thing)] = record if id(thing) not in self.records else Both(self.records[id(thing)], record)
                 waiting.extend(self._below(record))
-            waiting.extend((path, part) for part in _carried(thing) if type(part) not in SIMPLE)
+            waiting.extend((path, part) for part in self._carried(thing) if type(part) not in SIMPLE)
+
+    def _carried(self, thing: Any) -> Iterator[Any]:
+        """Yield what a thing leads to that is never changed itself; an iterator among it is held for good."""
+        for part in _held_by(thing):
+            if type(face_of(part)) in KINDS:
+                self._fixed.add(id(face_of(part)))
+            yield part
+
+    def _is_position(self, thing: Any, path: str) -> bool:
+        """Whether a thing is an iterator, or its bound `__next__`, that can be replaced by another."""
+        owner = face_of(thing)
+        if state_of(owner) is None:
+            return False
+        if id(owner) not in self.positions:
+            self.positions[id(owner)] = Position(owner, path)
+        self.positions[id(owner)].faces.append(thing)
+        return True
+
+    def replace(self, position: Position) -> list[Record]:
+        """Have another iterator stand where one stood at the baseline; return the records of what holds it, none if that is impossible."""
+        del self.positions[id(position.thing)]
+        if id(position.thing) in self._fixed or not position.can_be_replaced(self._everything()):
+            return []
+        records = position.replace()
+        self.positions[id(position.thing)] = position
+        self._seen.update(map(id, position.faces))
+        self.held.extend(position.faces)
+        return records
+
+    def _everything(self) -> Iterator[Record | Variables]:
+        """Yield all records, those of the modules' variables too."""
+        yield from self.spaces.values()
+        yield from self.records.values()
 
     def _below(self, record: Record | Variables) -> Iterator[tuple[str, Any]]:
         for part, value in record.leads_to():
@@ -110,19 +149,19 @@ class Both:
 
     def __init__(self, first: Record, second: Record) -> None:
         self.thing, self.path = first.thing, first.path
-        self._parts = first, second
+        self.parts = first, second
 
     def same(self) -> bool:
         """Whether the contents and the attributes are the same."""
-        return all(part.same() for part in self._parts)
+        return all(part.same() for part in self.parts)
 
     def put_back(self) -> Any:
         """Put both back."""
-        return [part.put_back() for part in self._parts]
+        return [part.put_back() for part in self.parts]
 
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield what both lead to."""
-        for part in self._parts:
+        for part in self.parts:
             yield from part.leads_to()
 
 
@@ -136,8 +175,7 @@ def _contents(thing: Any, cls: type, path: str) -> Iterable[Record]:
     return (Elements(thing, path),) if issubclass(cls, set) else ()
 
 
-def _carried(thing: Any) -> Iterable[Any]:
-    """Return what a thing leads to that is never changed itself."""
+def _held_by(thing: Any) -> Iterable[Any]:
     cls = type(thing)
     if issubclass(cls, tuple):
         return tuple.__iter__(thing)

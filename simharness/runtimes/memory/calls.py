@@ -24,6 +24,7 @@ from simharness.runtimes.memory.allowed import is_package, root_of
 from simharness.runtimes.memory.foreign import foreign, is_foreign, is_foreign_class, on_opaque
 from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
+from simharness.runtimes.memory.logging_calls import configures, configuring
 from simharness.runtimes.memory.on_opaque import on_call
 from simharness.runtimes.memory.opaque import is_iterator
 from simharness.runtimes.memory.operators import getting, operation
@@ -85,7 +86,7 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
             return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
         if function is os.getenv:
             return called(memory, os.environ.get, MethodType)
-        return foreign(memory, function, called)
+        return configuring(memory, function) if configures(function) else foreign(memory, function, called)
     if kind in (MethodDescriptorType, WrapperDescriptorType):
         return _unbound(memory, function)
     if kind is partial:
@@ -118,7 +119,7 @@ def _method_in_python(memory: Memory, function: Any) -> Any:
         return _method(memory, function, owner, function.__name__)
     if rules.opaque and is_foreign(function.__func__):
         return on_opaque(memory, function, owner, function.__name__, called)
-    return foreign(memory, function, called)
+    return configuring(memory, function, owner) if configures(function.__func__, owner) else foreign(memory, function, called)
 
 
 def _partial(memory: Memory, function: Any) -> Any:

@@ -25,6 +25,7 @@ from simharness.places import is_foreign
 from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, SharedLocation, Stepping
 from simharness.runtimes.memory.kinds import CLASS, LIST, MODULE, OUTSIDE, ClassRules, own_attributes
 from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
+from simharness.trace.log_lines import part_of_a_logger
 
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
@@ -188,7 +189,8 @@ class Locations:
             self.made(thing)
             return self.objects[id(thing)]
         name = type(thing).__name__
-        tracked = self.register(thing, f"some {name}", name)
+        label = part_of_a_logger(thing) if type(thing) is list and kernel.tracing else ""
+        tracked = self.register(thing, f"some {name}", label or name)
         tracked.coarse = not kernel.learned.of(MadeBefore)
         return tracked
 
