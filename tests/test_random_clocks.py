@@ -13,6 +13,7 @@ import simharness
 from simharness import World
 from simharness.search.dpor import Dpor
 from simharness.search.exhaustive import Exhaustive
+from tests import declared_steps
 from tests.random_drawing import each
 from tests.random_drawing import program as drawn
 from tests.random_programs import CLOCKED, Program, TooMany, explored, runtimes_in_place
@@ -89,6 +90,38 @@ def test_a_deadline_that_is_set_after_an_advance_is_another_one_also_if_only_the
 def test_a_wait_that_ends_in_time_decides_to_which_instant_the_clock_moves_next() -> None:
     program = drawn(61_750, **KINDS[1])
     assert same(replace(program, max_delay=2.2), 40_000)
+
+
+def test_an_advance_that_was_planned_late_is_tried_free_too_though_the_one_before_it_stays_late() -> None:
+    for shift in range(5):
+        actors = declared_steps.TWO_ADVANCES[shift:] + declared_steps.TWO_ADVANCES[:shift]
+        found, redundant = declared_steps.reduced(actors, 2.5, 100)
+        assert (found, redundant) == (declared_steps.expected(actors, 2.5, 10_000), 0)
+
+
+def declared(first: int, count: int, most: int) -> None:
+    checked, seed = 0, first
+    while checked < count:
+        for draw in (declared_steps.drawn, declared_steps.changed):
+            actors, max_delay = draw(seed)
+            try:
+                every = declared_steps.expected(actors, max_delay, 200 * most)
+                found, redundant = declared_steps.reduced(actors, max_delay, most)
+            except TooMany:
+                continue
+            assert (found, redundant) == (every, 0), (seed, actors, max_delay)
+            checked += 1
+        seed += 1
+        assert seed - first < 10 * count
+
+
+def test_random_programs_of_declared_steps_have_the_outcomes_of_a_model() -> None:
+    declared(0, 40, 60)
+
+
+@pytest.mark.long
+def test_many_random_programs_of_declared_steps_have_the_outcomes_of_a_model() -> None:
+    declared(1_000, 1_000, 150)
 
 
 @pytest.mark.parametrize("writes", [0, 1, 5])

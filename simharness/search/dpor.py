@@ -157,15 +157,17 @@ class Dpor:
                 event = races.lateness.reversing(i, rest, rests_on, (key, reads, writes), races.steps_of)
                 if event is None:
                     continue
-                steps = races.lateness.needed(rest, event)
-                if not exact:
-                    self._add_source(i, self._sequence(steps, *event))
-                    continue
-                verdict = self._covered(i, steps, event, rests_on)
-                if verdict == "for good":
+                covered = True
+                for steps in races.lateness.repeated(rest, event):
+                    if not exact:
+                        self._add_source(i, self._sequence(steps, *event))
+                        continue
+                    verdict = self._covered(i, steps, event, rests_on)
+                    covered = covered and verdict == "for good"
+                    if verdict == "no":
+                        self._insert(self.left[i], self._sequence(steps, *event))
+                if exact and covered:
                     done.append(position)
-                elif verdict == "no":
-                    self._insert(self.left[i], self._sequence(steps, *event))
             for position in reversed(done):
                 del group[position]
 

@@ -1,22 +1,27 @@
 """Late advances of the clock in the search: where one could come instead of a step, and what a reversal costs in lateness.
 
-An advance that is free, because no actor can move, and a late one to the same instant conflict with the same steps. So the same advance can
-be free in one order and late in another. Where step i is reversed, its actor can move until the end of what is repeated: each advance in
-there is late. What the bound on lateness does not allow then, and what comes after that, stays out, but for the reversing step, if that is
-possible without.
+An advance that is free, because no actor can move, and a late one to the same instant conflict with the same steps. So the same advance
+can be free in one order and late in another. Where step i is reversed, its actor can move until the end of what is repeated: each advance
+in there is late. What the bound on lateness does not allow then, and what comes after that, stays out, but for the reversing step, if that
+is possible without.
 
 Why nothing is lost, in the terms of Abdulla et al. (JACM 2017, proof of theorem 4.4): let w be an execution after P that none of the steps
-tried at P covers, and p the actor's step tried there that commutes with the longest prefix u of w; w is u, r and more, and p conflicts with
-r. The race of p and r, met in an execution that begins with P p u, leads to a reversal of whose initials one is tried at P.
+tried or asleep at P covers, and p the actor's step among them that commutes with the longest prefix u of w; w is u, r and more, and p
+conflicts with r. The race of p and r, met in an execution that begins with P p u, leads to a reversal of whose initials one is tried at P;
+also where p was tried earlier, at Q, and P is on the way of a planned sequence, as then the reversal is planned at Q and repeats that way.
+There is such a p: a late advance is the first that is tried only where it is planned, or all actors that can move sleep.
 
-- An actor's step x among them commutes with u r, so x contradicts the choice of p, or covers w: an execution in which an actor's step comes
-  before an advance instead of after it is not later.
-- An advance among them costs lateness. It covers w if w has it, late as well. So it must be in u; there it is late, as p can be done until
-  r. That holds if it happens before r, and not otherwise: in w it may be free, or not there. So `needed` leaves out the others.
+- An actor's step x among them commutes with u r, so x contradicts the choice of p, or covers w: an execution in which an actor's step
+  comes before an advance instead of after it is not later.
+- An advance among them costs lateness. It covers w if w has it, late as well. In u it is late, as p can be done until r. If it is not in
+  u, it may be free in w, or not there. An advance that happens before r is in u; of the others a first part, maybe none, is in u. So each
+  first part gives a reversal (`repeated`). Repeating none of them is not enough: where an advance has been planned with a later one after
+  it, only the reversal that repeats just the first leads to executions in which the second is free.
 - What the bound refuses is not in u, as P u is possible. So r is possible without (`reversing`).
-- If r is an advance, p's conflict with it persists: after P p u the next advance, if there is one, depends on p, because it reads all who
-  wait up to its instant, freed or not, and their own steps before that instant read the time. So the advances that a reversal of p repeats
-  are those of u.
+- If r is an advance, the execution that begins with P p u can be chosen such that the steps that p frees are made in time, and then the
+  clock moves on, late, as long as it can. Each step that does not happen after p then commutes with r, or is one that lets the clock move
+  earlier, or not, and comes before r in the reversal. If such a step is what is tried at P, the same holds for it, with fewer of them.
+
 """
 
 from __future__ import annotations
@@ -93,18 +98,18 @@ class Lateness:
                     refused |= 1 << j
         return Rest(steps & ~refused, steps & refused, (now, lateness))
 
-    def needed(self, rest: Rest, event: Event) -> int:
-        """Return the mask of the steps to repeat: without advances that do not happen before the last step, and what comes after these."""
+    def repeated(self, rest: Rest, event: Event) -> list[int]:
+        """Return the masks of the steps to repeat: up to each advance that need not come before the last step, and all; least first."""
         steps = rest.steps
         if not any(steps >> j & 1 for j in self._advances):
-            return steps
+            return [steps]
         record, actor = self._kernel.record, self._kernel.cast.actors.get(event[0] >> SHIFT)
         past = 0 if actor is None or actor.born < 0 else self._before[actor.born] | 1 << actor.born
         for j in _each(steps):
             if conflict(*event[1:], record.reads[j], record.writes[j]):
                 past |= self._before[j] | 1 << j
-        late = next((1 << j for j in self._advances if (steps & ~past) >> j & 1), 0)
-        return steps & ~(late | sum(1 << j for j in _each(steps) if self._before[j] & late)) if late else steps
+        late = [1 << j for j in self._advances if (steps & ~past) >> j & 1]
+        return [*(steps & ~(bit | sum(1 << j for j in _each(steps) if self._before[j] & bit)) for bit in late), steps]
 
     def needs(self, steps: int, reads: int, writes: int) -> bool:
         """Whether a step with this footprint conflicts with one of these steps."""
