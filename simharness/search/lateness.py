@@ -21,7 +21,6 @@ There is such a p: a late advance is the first that is tried only where it is pl
 - If r is an advance, the execution that begins with P p u can be chosen such that the steps that p frees are made in time, and then the
   clock moves on, late, as long as it can. Each step that does not happen after p then commutes with r, or is one that lets the clock move
   earlier, or not, and comes before r in the reversal. If such a step is what is tried at P, the same holds for it, with fewer of them.
-
 """
 
 from __future__ import annotations
