@@ -121,7 +121,7 @@ def test_random_programs_of_declared_steps_have_the_outcomes_of_a_model() -> Non
 
 @pytest.mark.long
 def test_many_random_programs_of_declared_steps_have_the_outcomes_of_a_model() -> None:
-    declared(1_000, 1_000, 150)
+    declared(1_000, 700, 120)
 
 
 @pytest.mark.parametrize("writes", [0, 1, 5])
