@@ -65,9 +65,6 @@ class Position:
         """Whether it stands where it stood."""
         return (state_of(self.thing) or _NOWHERE) == self._saved
 
-    def put_back(self) -> Any:
-        """Nothing can be changed in place: see `replace`."""
-
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield what it goes through."""
         inner = _parts(self.thing)[0] if type(self.thing) is itertools.cycle else self.thing

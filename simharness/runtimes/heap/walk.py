@@ -110,7 +110,7 @@ class Walk:
         yield from self.spaces.values()
         yield from self.records.values()
 
-    def _below(self, record: Record | Variables) -> Iterator[tuple[str, Any]]:
+    def _below(self, record: Record | Variables | Position) -> Iterator[tuple[str, Any]]:
         for part, value in record.leads_to():
             if type(value) not in SIMPLE and id(value) not in self._seen:
                 yield record.path + part, value
