@@ -14,52 +14,33 @@ from functools import partial
 from simharness.authoring.scenario import Parameters
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.plan import ABANDON
+from simharness.errors import Nondeterminism
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
 from simharness.exploring.parallel.crew import Crew
 from simharness.exploring.parallel.log import Log, together
+from simharness.exploring.parallel.part import Part, standing, take_place
 from simharness.exploring.parallel.parts import Parts
+from simharness.exploring.watching import Keeping, Watcher
 from simharness.search import named
+from simharness.search.auto import Auto
+from simharness.search.dpor import Dpor
 from simharness.search.drawn import Drawn
 from simharness.search.estimate import Branching
 from simharness.search.sampling import DEFAULT_EXECUTIONS
 from simharness.search.strategy import Strategy
 from simharness.settings import Settings
 from simharness.simulation.execution import Execution
-from simharness.simulation.repeating import Repeats
+from simharness.simulation.repeating import WHAT_TO_DO, Repeats
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import following
 from simharness.verdicts.covered import Tally
 
 _monotonic = time.monotonic
 _MANY_ROUNDS = 50
+ELSEWHERE = ""
+"""Why a part of an exploration stops: the rest is explored elsewhere."""
 _ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
-
-
-class Watcher:
-    """What a run-loop calls; override what is needed. `keeps`: the attributes that `after` changes."""
-
-    keeps: Sequence[str] = ()
-    spreads = False
-    """Whether executions may be run in other processes: it then gets their log instead of each."""
-
-    def begin(self, rounds: Rounds) -> None:
-        """A round begins: what was seen in earlier ones is out of date."""
-
-    def before(self, rounds: Rounds, branch: int | None) -> None:
-        """An execution is about to be run; `branch` is the depth at which it leaves the one before, in a search that walks a tree."""
-
-    def after(self, rounds: Rounds, execution: Execution) -> None:
-        """An execution has ended; it is the kernel's last."""
-
-    def passed(self, rounds: Rounds, log: Log) -> None:
-        """Other processes have run the next executions of the search; `rounds.execution` is the one before them."""
-
-    def waiting(self, rounds: Rounds, parts: Parts) -> None:
-        """Other processes are at work on these parts."""
-
-    def enough(self) -> str | None:
-        """Return why the exploration stops here, if it does."""
 
 
 class Rounds:
@@ -70,12 +51,16 @@ class Rounds:
         parameters: the case, with Hypothesis's strategies for what is drawn.
         settings: limits; default: those of the simulation.
         began: when the time of `max_seconds` begins, in seconds of the monotonic clock; default: now.
+        keeping: keeps where the exploration stands.
 
     Attributes:
         strategy, tally, repeats, branching: those of the last round.
         execution: the last one that counts (`Strategy.counted`), None at the beginning of a round.
         gave_up: why the exploration stopped before its end; None if it did not.
         share: of `max_seconds`, after which it stops.
+        number: how often exploring has begun.
+        left: how many leaves are left, where the tree is explored in parts.
+        announced: the watcher knows of the search's next execution already.
     """
 
     def __init__(
@@ -87,6 +72,7 @@ class Rounds:
         parameters: Parameters,
         settings: Settings | None = None,
         began: float | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.simulation = simulation
         self.stop_on_first = stop_on_first
@@ -95,14 +81,18 @@ class Rounds:
         self.share = 1.0
         self._made = partial(named.made, strategy, simulation.kernel, self.settings) if isinstance(strategy, str) else strategy
         self._reduces = strategy != "exhaustive"
-        self._watcher = watcher
+        self.watcher = watcher
         self._parameters = parameters
         self._began = _monotonic() if began is None else began
-        self._number = 0
+        self.number = 0
         self._children = Children(self, watcher) if self.settings.isolation == "fork" else None
         self._crew: Crew | None = None
+        self._keeping = keeping
+        self.shard = None if keeping is None else keeping.shard
         self._start()
-        if self.settings.workers > 1 and watcher.spreads and not self.why_one_core:
+        self._mark = simulation.kernel.learned.mark()
+        apart = self.settings.workers > 1 or self.settings.cluster is not None
+        if self.shard is not None or (apart and watcher.spreads and not self.why_one_core):
             self._crew = Crew(self, self.settings.workers)
 
     def _start(self) -> None:
@@ -115,6 +105,8 @@ class Rounds:
         self._last: Execution | None = None
         self._due = False
         self._plan: Sequence[int] | None = None
+        self.announced = False
+        self.left: int | None = None
         if self._crew is not None:
             self._crew.begin()
 
@@ -129,6 +121,52 @@ class Rounds:
         with self._workers():
             return self._walk(mark)
 
+    # Where it stands
+
+    @property
+    def search(self) -> Dpor | None:
+        """The reduction; None if another search explores."""
+        search = self.strategy.search if isinstance(self.strategy, Auto) else self.strategy
+        return search if isinstance(search, Dpor) else None
+
+    def parts(self) -> list[Part]:
+        """Return the parts of which the exploration consists now; the first is the search itself."""
+        search = self.search
+        assert search is not None
+        return [standing(search)] if self._crew is None else self._crew.parts(search)
+
+    def place(self, parts: Sequence[Part]) -> None:
+        """Go on from these parts."""
+        search = self.search
+        assert search is not None
+        if len(parts) > 1 and self._crew is None:
+            self._crew = Crew(self, self.settings.workers)
+        take_place(search, parts[0])
+        if self._crew is not None:
+            self._crew.place(parts)
+
+    def run_first(self) -> None:
+        """Run the first execution."""
+        self._execute(self.strategy.begin() or ())
+
+    def run_last(self) -> None:
+        """Run the last execution of the search again, which another process has run."""
+        self._last = self.execution
+        self.repeat_last()
+
+    def fail_again(self, keys: Sequence[int]) -> None:
+        """Run an execution that has failed in another process."""
+        execution = self._again(Execution("", None, keys, frozenset()))
+        if execution.failure is None:
+            raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
+        self.tally.first_failure = execution
+
+    def keep(self, now: bool = False) -> None:
+        """Keep where the search stands, unless what was explored is out of date, or it stands in the middle of an execution that fails."""
+        if self._keeping is None or self.search is None or self.tally.runs == 0 or not self._mark.holds or self.failed:
+            return
+        self._keeping.keep(self) if now else self._keeping.look(self)
+
     @contextmanager
     def _workers(self) -> Iterator[None]:
         """A block at whose end no worker is left."""
@@ -139,14 +177,21 @@ class Rounds:
                 self._crew.close()
 
     def _round(self, mark: Mark) -> bool:
-        self._number += 1
+        self.number += 1
         self._start()
-        self._watcher.begin(self)
+        self.watcher.begin(self)
+        if self._keeping is not None and self._keeping.saved is not None:
+            if not self._keeping.saved.restore(self, mark):
+                return False
+            self._keeping.saved = None
+            if self.failed:
+                return False
+        self._mark = self.simulation.kernel.learned.mark()
         exhausted = self._draw(self.strategy, mark) if isinstance(self.strategy, Drawn) else self._walk(mark)
         if self.gave_up is not None:
             mark.renew()  # what was learned cannot be acted on any more
-            if self._number > _MANY_ROUNDS:
-                self.gave_up += f"; exploring started over {self._number} times, each time since something else was shared: {_ENDLESS}"
+            if self.number > _MANY_ROUNDS:
+                self.gave_up += f"; exploring started over {self.number} times, each time since something else was shared: {_ENDLESS}"
         return exhausted
 
     def _walk(self, mark: Mark) -> bool:
@@ -157,19 +202,34 @@ class Rounds:
                     self._crew.advance(mark)
                     if not mark.holds or self.failed:
                         return False
+                    if self.gave_up == ELSEWHERE:
+                        self.keep(now=True)
+                        return False
+                if self._stops_here():
+                    self.keep(now=True)
+                    return False
+                self.keep()
                 self._plan = self.strategy.begin()
                 if self._plan is None:
+                    self.keep(now=True)
                     return self.strategy.exhausts
                 self._announce(self._plan)
-            if self.limit_reached():
-                if self.strategy.counted:
-                    return False
-                self._plan, self.gave_up = None, None  # a sample is not drawn; the search has to be at a plan of its own
-                continue
+            if (self.execution is None or self.search is None) and self.limit_reached():
+                return False
             plan, self._plan = self._plan, None
             self._execute(plan)
             if not mark.holds or self.failed:
                 return False
+
+    def _stops_here(self) -> bool:
+        """Whether the reduction stops before its next execution, or a sample that comes before that."""
+        search = self.search
+        if search is None or not search.plan or not self.limit_reached():
+            return False
+        if not self.announced:
+            self._tell(search.plan)
+            self.announced = True
+        return True
 
     @property
     def failed(self) -> bool:
@@ -178,16 +238,24 @@ class Rounds:
 
     def _announce(self, plan: Sequence[int]) -> None:
         """Say which execution comes next."""
-        branch = None if self.branching is None or self.execution is None or not self.strategy.counted else len(plan) - 1
+        if not self.strategy.counted:
+            self.watcher.before(self, None)
+        elif self.announced:
+            self.announced = False
+        else:
+            self._tell(plan)
+
+    def _tell(self, plan: Sequence[int]) -> None:
+        branch = None if self.branching is None or self.execution is None else len(plan) - 1
         if self.branching is not None and branch is not None:
             self.branching.branch(branch)
-        self._watcher.before(self, branch)
+        self.watcher.before(self, branch)
 
     def _draw(self, strategy: Drawn, mark: Mark) -> bool:
         """Let Hypothesis explore; the failure that it has shrunk counts as the first. It never exhausts its space."""
 
         def execute() -> Execution:
-            self._watcher.before(self, None)
+            self.watcher.before(self, None)
             return self._execute(strategy.begin() or ())
 
         examples = Examples(self.simulation, strategy, self._parameters, execute, self.limit_reached)
@@ -249,11 +317,11 @@ class Rounds:
     def take_over(self, log: Log) -> None:
         """Count executions that other processes have run, and that come next in the search."""
         simulation = self.simulation
+        announced, self.announced = self.announced, False
         if self.branching is not None:
-            self.branching.branch(log.first)
-            for depth, _ in log.closes:
+            for depth in ([] if announced else [log.first]) + [depth for depth, _ in log.closes]:
                 self.branching.branch(depth)
-        self._watcher.passed(self, log)
+        self.watcher.passed(self, log, announced)
         self.tally.join(log.tally)
         self.execution = self._last = Execution("", None, log.keys, frozenset())
         simulation.checked += log.checked
@@ -264,7 +332,20 @@ class Rounds:
 
     def waiting(self, parts: Parts) -> None:
         """Other processes are at work on these parts."""
-        self._watcher.waiting(self, parts)
+        self.watcher.waiting(self, parts)
+
+    def run_apart(self, search: Dpor) -> Execution:
+        """Run the next execution of a search in another part of the tree, for what it teaches or raises; if it fails, that counts."""
+        kernel, mark = self.simulation.kernel, self.simulation.kernel.learned.mark()
+        assert search.plan is not None
+        kernel.polling.look_for(True)
+        execution = self.repeats.execute(0, search.plan, search.choose, search.known)
+        kernel.polling.look_for(False)
+        if mark.holds and execution.failure is not None and self.tally.first_failure is None:
+            self.tally.first_failure = execution
+            if self.repeats.due(execution, True):
+                self.repeats.check(execution)
+        return execution
 
     def repeat_last(self) -> None:
         """Run the last execution of the search here: verdicts, and proofs within bounds, look at the kernel's last one."""
@@ -297,7 +378,7 @@ class Rounds:
             if failing:
                 tally.first_failure = execution
             self._due = self.repeats.due(execution, failing)
-        self._watcher.after(self, execution)
+        self.watcher.after(self, execution)
         self._last = execution
 
     @property
@@ -311,7 +392,7 @@ class Rounds:
     def limit_reached(self) -> bool:
         """Whether there is enough, or a limit is reached; `gave_up` then says which."""
         settings, limit = self.settings, self.most_executions
-        self.gave_up = self._watcher.enough() or self.gave_up
+        self.gave_up = self.watcher.enough() or self.gave_up
         if limit is not None and self.tally.runs >= limit:
             default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
             self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"

@@ -10,7 +10,7 @@ from simharness.errors import SimharnessError
 from simharness.exploring.parallel.border import Border, Sleep
 from simharness.exploring.parallel.log import Log
 from simharness.exploring.parallel.slices import Piece
-from simharness.search.dpor import Event, WakeupNode
+from simharness.search.dpor import Dpor, Event, WakeupNode
 
 Path = tuple[int, ...]
 
@@ -29,6 +29,8 @@ class Part:
         trouble, error: why the owner has to go on.
         log, outbox: as of a `Piece`, since the beginning.
         children: the parts below, by path.
+        mine: it is explored here, not elsewhere.
+        within: what lies below these choices is explored here, and nothing above.
     """
 
     path: Path
@@ -50,6 +52,8 @@ class Part:
     outbox: list[tuple[int, list[Event]]] = field(default_factory=list)
     sent: set[tuple[int, tuple[Event, ...]]] = field(default_factory=set)
     children: dict[Path, Part] = field(default_factory=dict)
+    mine: bool = True
+    within: Path = ()
 
     @property
     def root(self) -> int:
@@ -60,6 +64,11 @@ class Part:
     def waits(self) -> bool:
         """Whether it stands where another part begins."""
         return not self.ahead and tuple(self.keys) in self.children
+
+    @property
+    def here(self) -> bool:
+        """Whether its next execution is one that is run here."""
+        return self.mine and tuple(self.keys[: len(self.within)]) == self.within
 
     def pop(self, floor: int) -> None:
         """What lies below the first `floor` choices is explored: go to the next branch."""
@@ -174,6 +183,29 @@ class Part:
             writes.append(node.writes)
         sleep = [*self.sleep[:depth], dict(trail[0][1]), *(asleep for _, asleep in trail[1:])]
         return Part(tuple(keys), keys, reads, writes, min(self.sure, depth), sleep, [[] for _ in keys])
+
+
+def standing(search: Dpor) -> Part:
+    """Return a search that has run at least one execution as a part."""
+    if search.plan is None:
+        return Part((), [], [], [], 0, [], [], done=True)
+    keys = list(search.plan)
+    sure = len(keys) - 1
+    reads, writes = ([*line[:sure], last] for line, last in zip(search.known, search.last, strict=True))
+    return Part((), keys, reads, writes, sure, search.sleep, search.left, search.ahead)
+
+
+def take_place(search: Dpor, main: Part) -> None:
+    """Let a search stand where a part stands."""
+    main.ascend()
+    search.fresh = True
+    search.sleep, search.left, search.ahead = main.sleep, main.left, main.ahead
+    search.plan = None if main.done else list(main.keys)
+    if not main.done:
+        search.known = main.reads[: main.sure], main.writes[: main.sure]
+        search.last = main.reads[-1], main.writes[-1]
+    else:
+        search.sleep, search.left = [], []
 
 
 def _has_ends(top: WakeupNode) -> bool:

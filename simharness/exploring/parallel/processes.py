@@ -136,6 +136,45 @@ class Processes:
             self.end(worker)
 
 
+class Here(Processes):
+    """This process does each task when it is given: where one process goes on from parts of an exploration."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(simulation)
+        self._slices = Slices(simulation)
+        self._done: list[Piece] = []
+
+    def start(self) -> Worker:
+        """There is one worker."""
+        worker = Worker(0, -1, -1)
+        self.workers.append(worker)
+        return worker
+
+    def give(self, worker: Worker, task: Task) -> None:
+        """Do a task."""
+        simulation = self._simulation
+        worker.task = task.number
+        checked = simulation.checked, simulation.checks
+        self._done.append(self._slices.work(task))
+        simulation.checked, simulation.checks = checked  # the answer says it
+
+    def pieces(self, seconds: float) -> Iterator[tuple[int, Piece | None]]:
+        """Yield what the tasks came to."""
+        done, self._done = self._done, []
+        for worker in self.workers:
+            worker.task = None
+        for piece in done:
+            yield piece.number, piece
+
+    def settled(self) -> bool:
+        """The owner settles."""
+        return True
+
+    def end(self, worker: Worker) -> None:
+        """Nothing is to be ended."""
+        self.workers.remove(worker)
+
+
 def _send(descriptor: int, data: bytes) -> None:
     message = memoryview(_LENGTH.pack(len(data)) + data)
     while message:
