@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,8 +18,9 @@ import typer
 
 from simharness import __version__
 from simharness.authoring.loading import load, only_of
+from simharness.cli import keeping
 from simharness.cli import step as command
-from simharness.cli.exits import OneLine, number, put
+from simharness.cli.exits import PIPED_WIDTH, OneLine, number, put, width
 from simharness.cli.exits import errors as _errors
 from simharness.cli.incident import incident
 from simharness.cli.signals import INCONCLUSIVE, Interrupt, interruptible
@@ -42,7 +42,6 @@ from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.results import Result
 from simharness.visible import visible_lines
 
-PIPED_WIDTH = 100
 _TrioOrder = Annotated[
     str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
 ]
@@ -124,6 +123,9 @@ def explore(  # typer makes an option of each
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of random numbers and of samplers.")] = 0,
     by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: the cases in which it fails.")] = False,
+    checkpoint: keeping.Checkpoint = None,
+    resume: keeping.Resume = None,
+    shard: keeping.ShardOf = None,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Print only the table.")] = False,
     all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also show timelines of cases that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show every step in timelines.")] = False,
@@ -147,19 +149,22 @@ def explore(  # typer makes an option of each
             trio_order=trio_order,
             isolation=isolation,
             workers=workers,
+            checkpoint=checkpoint,
+            resume=resume,
             reached=html is not None,
             outside=outside,
             network=network,
             programs=programs,
         )
         check(strategy, settings)
-        files.check_writable(("--json", json), ("--html", html))
-        jobs = _jobs(paths, parameter or [], faults)
+        files.check_writable(("--json", json), ("--html", html), ("--checkpoint", checkpoint))
+        jobs, settings = keeping.shared(_jobs(paths, parameter or [], faults), settings, shard)
         results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
-        report(console_for(sys.stdout, _width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))
+        report(console_for(sys.stdout, width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))
         _complain_and_write(results, addresses, json, html, stopped)
+        keeping.advise(results, settings)
         raise typer.Exit(_status(results, stopped, len(jobs)))
 
 
@@ -217,7 +222,7 @@ def replay_command(
         with watched_import():
             scenario = only_of(load(path), path, tokens.scenario_of(token))
         execution = replay(scenario, token, settings=Settings(outside=outside, network=network, programs=programs))
-        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
+        print(render(execution.trace, min(width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
             put()
             put("this execution does not fail")
@@ -235,6 +240,14 @@ def incident_command(**options: Any) -> None:
     """Find the orderings of a scenario that log what an incident's log files say."""
     with _errors():
         raise typer.Exit(incident(**options))
+
+
+@app.command("merge")
+@functools.wraps(keeping.merge)
+def merge_command(**options: Any) -> None:
+    """Join the parts that `explore --shard` has explored of a case; exit status 0 once nothing is left."""
+    with _errors():
+        raise typer.Exit(keeping.merge(**options))
 
 
 @app.command("list")
@@ -296,14 +309,10 @@ def _complain(results: Sequence[Result]) -> None:
         also = f" (and {len(cases) - 1} more cases)" if len(cases) > 1 else ""
         _say(f"{case_name(cases[0])}{also}: {error}")
         if cases[0].difference is not None:
-            sys.stderr.write(visible_lines(side_by_side(cases[0].difference, min(_width(), 160))) + "\n")
+            sys.stderr.write(visible_lines(side_by_side(cases[0].difference, min(width(), 160))) + "\n")
         if cases[0].bounds.startswith("Traceback"):
             sys.stderr.write(visible_lines(cases[0].bounds))
 
 
 def _name(job: Job) -> str:
     return f"{job.scenario.name} {words_of(job.parameters)}".strip()
-
-
-def _width() -> int:
-    return max(60, shutil.get_terminal_size((PIPED_WIDTH, 24)).columns)

@@ -17,19 +17,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simharness.authoring.scenario import Parameters, Scenario
+from simharness.engine.facts import Mark
 from simharness.errors import Misuse
 from simharness.exploring.parallel.plain import NotPlain
-from simharness.exploring.parallel.state import Saved, state_of
+from simharness.exploring.parallel.state import Saved, state_of, with_failure
+from simharness.exploring.parallel.written import Json
+from simharness.exploring.rounds import Rounds
 from simharness.places import is_installed, is_library
 from simharness.search import tokens
 from simharness.settings import Settings, Shard
 from simharness.visible import shortened
-
-if TYPE_CHECKING:
-    from simharness.exploring.rounds import Rounds  # whose state is kept; a circle of types only
 
 WORD = "simharness checkpoint"
 VERSION = 1
@@ -79,7 +79,8 @@ class Keeper:
             "settings": {name: _in_words(getattr(settings, name)) for name in COMPARED},
         }
         self._next = 0.0
-        self.saved: Saved | None = None
+        self._state: Json | None = None
+        self._saved: Saved | None = None
         entries = joined
         if entries is None and settings.resume is not None:
             entry = read(settings.resume)["cases"].get(self._name)
@@ -87,7 +88,7 @@ class Keeper:
             for entry in entries:
                 self._compare(settings.resume, entry)
         if entries:
-            self.saved = Saved([entry["state"] for entry in entries])
+            self._saved = Saved([entry["state"] for entry in entries])
 
     def _compare(self, path: str, entry: Mapping[str, Any]) -> None:
         """Refuse an entry that was explored in another way."""
@@ -95,6 +96,13 @@ class Keeper:
             before = {**entry, **entry["settings"]}.get(name)
             if name not in ("settings", "scenario", "parameters") and before != now:
                 raise Misuse(f"{shortened(path)}: this was explored with {name}={before!r}, not {now!r}: explore in the same way, or anew")
+
+    def restore(self, rounds: Rounds, mark: Mark) -> bool:
+        """Let a round that begins go on from where it was kept, if it was; return False if it has to start over before."""
+        if self._saved is not None and not self._saved.restore(rounds, mark):
+            return False
+        self._saved = None
+        return True
 
     def look(self, rounds: Rounds) -> None:
         """Keep where the search stands, if it is time to."""
@@ -112,9 +120,19 @@ class Keeper:
             raise Misuse(
                 f"checkpoint={self._path!r}: an outcome is {error}; only texts, numbers, None, and tuples and sets of them can be kept"
             ) from None
-        put(self._path, self._name, {**self._about, "state": state})
+        self._put(state)
         now = _monotonic()
         self._next = now + max(EVERY, SPARE * (now - began))
+
+    def _put(self, state: Json) -> None:
+        assert self._path is not None
+        self._state = state
+        put(self._path, self._name, {**self._about, "state": state})
+
+    def keep_failure(self, rounds: Rounds) -> None:
+        """Keep a failing execution with where the search stood before."""
+        if self._state is not None and rounds.tally.first_failure is not None:
+            self._put({**self._state, **with_failure(rounds)})
 
 
 def _in_words(value: Any) -> Any:
@@ -183,11 +201,21 @@ def _write(path: str, content: Mapping[str, Any]) -> None:
             json.dump(content, file, separators=(",", ":"))
             file.flush()
             _fsync(file.fileno())
+        os.chmod(temporary, _mode(path))
         _replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             _unlink(temporary)
         raise
+
+
+def _mode(path: str) -> int:
+    """Return the mode of a file that is replaced, or else of a new one."""
+    if os.path.exists(path):
+        return os.stat(path).st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 @contextlib.contextmanager

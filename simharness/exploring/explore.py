@@ -39,6 +39,7 @@ from simharness.verdicts.covered import bounds, reasons, remarks
 from simharness.verdicts.left_behind import Before
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
+_NOTHING_KEPT: dict[str, Any] = dict.fromkeys(("checkpoint", "resume", "shard", "cluster"))
 BATCHES_TRIED = 1_000
 """Executions spent on finding out whether a program that fails under some order of Trio's tasks also fails under Trio's batches."""
 _monotonic = time.monotonic
@@ -153,7 +154,8 @@ class Explorer:
 
     def _in_batches(self, counterexample: Counterexample, case: Parameters) -> Counterexample:
         """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
-        limits = replace(self.settings, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, proof=None)
+        alone = replace(self.settings, **_NOTHING_KEPT)
+        limits = replace(alone, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, proof=None)
         try:
             other = Explorer(self.scenario, case, "dpor", True, limits).run()
         except Exception as error:

@@ -73,12 +73,18 @@ class Reporter(Watcher):
     def state(self, rounds: Rounds) -> Any:
         """Return what was seen of the tree, the time-outs, and the seconds that went by."""
         tree = None if self._tree is None else self._tree.state()
-        return {"tree": tree, "timeouts": [self.timeouts.shortest, self.timeouts.sleep], "seconds": _monotonic() - self._round_began}
+        return {
+            "tree": tree,
+            "timeouts": [self.timeouts.shortest, self.timeouts.sleep],
+            "seconds": _monotonic() - self._round_began,
+            "branched": self._branched,
+        }
 
     def restore(self, state: Any, border: Border) -> None:
         """Go on from such a state of another process."""
         self.timeouts.add((state["timeouts"][0], state["timeouts"][1]))
         self._round_began = _monotonic() - state["seconds"]
+        self._branched = state["branched"]
         self._tree = None if self._tree is None or state["tree"] is None else Tree.of(state["tree"], border.keys)
 
     def waiting(self, rounds: Rounds, parts: Parts) -> None:

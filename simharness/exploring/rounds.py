@@ -14,7 +14,6 @@ from functools import partial
 from simharness.authoring.scenario import Parameters
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.plan import ABANDON
-from simharness.errors import Nondeterminism
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
 from simharness.exploring.parallel.crew import Crew
@@ -31,15 +30,14 @@ from simharness.search.sampling import DEFAULT_EXECUTIONS
 from simharness.search.strategy import Strategy
 from simharness.settings import Settings
 from simharness.simulation.execution import Execution
-from simharness.simulation.repeating import WHAT_TO_DO, Repeats
+from simharness.simulation.repeating import Repeats
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import following
 from simharness.verdicts.covered import Tally
 
 _monotonic = time.monotonic
 _MANY_ROUNDS = 50
-ELSEWHERE = ""
-"""Why a part of an exploration stops: the rest is explored elsewhere."""
+ELSEWHERE = ""  # the rest is explored elsewhere
 _ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
 
 
@@ -154,13 +152,6 @@ class Rounds:
         self._last = self.execution
         self.repeat_last()
 
-    def fail_again(self, keys: Sequence[int]) -> None:
-        """Run an execution that has failed in another process."""
-        execution = self._again(Execution("", None, keys, frozenset()))
-        if execution.failure is None:
-            raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
-        self.tally.first_failure = execution
-
     def keep(self, now: bool = False) -> None:
         """Keep where the search stands, unless what was explored is out of date, or it stands in the middle of an execution that fails."""
         if self._keeping is None or self.search is None or self.tally.runs == 0 or not self._mark.holds or self.failed:
@@ -180,14 +171,12 @@ class Rounds:
         self.number += 1
         self._start()
         self.watcher.begin(self)
-        if self._keeping is not None and self._keeping.saved is not None:
-            if not self._keeping.saved.restore(self, mark):
-                return False
-            self._keeping.saved = None
-            if self.failed:
-                return False
+        if self._keeping is not None and (not self._keeping.restore(self, mark) or self.failed):
+            return False
         self._mark = self.simulation.kernel.learned.mark()
         exhausted = self._draw(self.strategy, mark) if isinstance(self.strategy, Drawn) else self._walk(mark)
+        if self.failed and self.shard is not None and self._keeping is not None:
+            self._keeping.keep_failure(self)
         if self.gave_up is not None:
             mark.renew()  # what was learned cannot be acted on any more
             if self.number > _MANY_ROUNDS:
@@ -243,7 +232,14 @@ class Rounds:
         elif self.announced:
             self.announced = False
         else:
-            self._tell(plan)
+            try:
+                self._tell(plan)
+            except KeyboardInterrupt:
+                self.announced = True
+                if isinstance(self.strategy, Auto):
+                    self.strategy.take_back()
+                self.keep(now=True)
+                raise
 
     def _tell(self, plan: Sequence[int]) -> None:
         branch = None if self.branching is None or self.execution is None else len(plan) - 1
@@ -288,12 +284,12 @@ class Rounds:
         """
         self._in_turn(lambda: self.repeats.finish(self.tally.runs))
         if self._children is not None and self._last is not None and (self.tally.runs == 1 or self.tally.cut):
-            self._again(self._last)  # the verdict will say something of it
+            self.again(self._last)  # the verdict will say something of it
 
     def failing(self) -> Execution | None:
         """Return the first failure, as an execution of this process."""
         failing = self.tally.first_failure
-        return failing if failing is None or self._children is None else self._again(failing)
+        return failing if failing is None or self._children is None else self.again(failing)
 
     # Executions of other processes
 
@@ -350,9 +346,9 @@ class Rounds:
     def repeat_last(self) -> None:
         """Run the last execution of the search here: verdicts, and proofs within bounds, look at the kernel's last one."""
         if self._last is not None:
-            self._again(self._last)
+            self.again(self._last)
 
-    def _again(self, execution: Execution) -> Execution:
+    def again(self, execution: Execution) -> Execution:
         """Run an execution of a child here."""
         return self.simulation.execute((), following(self.simulation.kernel, execution.keys, lambda wanted, enabled: ABANDON))
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from simharness.engine.facts import Mark
     from simharness.exploring.parallel.border import Border
     from simharness.exploring.parallel.log import Log
     from simharness.exploring.parallel.parts import Parts
-    from simharness.exploring.parallel.state import Saved
     from simharness.exploring.rounds import Rounds  # which calls these; a circle of types only
     from simharness.settings import Shard
     from simharness.simulation.execution import Execution
@@ -54,15 +54,19 @@ class Keeping(Protocol):
     """Keeps where an exploration stands.
 
     Attributes:
-        saved: where to go on from, or None.
         shard: which part of the tree is explored here, or None for all of it.
     """
 
-    saved: Saved | None
     shard: Shard | None
+
+    def restore(self, rounds: Rounds, mark: Mark) -> bool:
+        """Let a round that begins go on from where it was kept, if it was; return False if it has to start over before."""
 
     def look(self, rounds: Rounds) -> None:
         """The search stands between two executions: keep where, if it is time to."""
 
     def keep(self, rounds: Rounds) -> None:
         """Keep where the search stands."""
+
+    def keep_failure(self, rounds: Rounds) -> None:
+        """An execution has failed: keep it with where the search stood before."""

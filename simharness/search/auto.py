@@ -82,6 +82,10 @@ class Auto:
         self.searched += 1
         self.longest = max(self.longest, steps)
 
+    def take_back(self) -> None:
+        """The execution of the reduction that `begin` has planned is not run now."""
+        self.searched -= 1
+
     def expected(self) -> Expected:
         """The reduction's own, or nothing."""
         return self._now.expected()

@@ -162,8 +162,10 @@ class Crew:
             while not self._over(mark):
                 rounds.keep()
                 self._hand_out()
-                if self._shard is not None and self._is_idle() and not self._run_troubled():
-                    rounds.gave_up = ""
+                if self._shard is not None and self._is_idle():
+                    if self._run_troubled() and not rounds.failed:
+                        continue
+                    rounds.gave_up = None if rounds.failed else ""
                     break
                 for number, piece in self._processes.pieces(PATIENCE):
                     if piece is None:
@@ -175,6 +177,9 @@ class Crew:
                 INTERRUPTS.check()
                 if not parts.main.done:
                     rounds.waiting(parts)
+        except KeyboardInterrupt:
+            rounds.keep(now=True)
+            raise
         finally:
             self._advancing = False
             parts.end(search)

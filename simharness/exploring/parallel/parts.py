@@ -25,7 +25,7 @@ from simharness.exploring.parallel.slices import FAILS, LEARNS, OTHERWISE, RAISE
 from simharness.search.dpor import Dpor, WakeupNode, add
 
 TWICE = 2
-PIECES = 8
+PIECES = 64
 """Parts for each of those who share an exploration: they differ in size."""
 LOST = "lost"
 """The trouble with a part on which workers end."""

@@ -64,8 +64,11 @@ def to_json(value: Any) -> Any:
         return {kind.__name__: [to_json(one) for one in value]}
     if kind in (set, frozenset):
         return {kind.__name__: [to_json(one) for one in sorted(value, key=repr_of)]}
-    if isinstance(value, BaseException) and getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind:
-        return {"exception": [kind.__module__, kind.__name__, to_json(tuple(value.args))]}
+    if isinstance(value, BaseException):
+        homes = kind.__module__, str(getattr(kind.__init__, "__globals__", {}).get("__name__"))  # pytest's say that they are built in
+        home = next((home for home in homes if getattr(sys.modules.get(home), kind.__name__, None) is kind), None)
+        if home is not None:
+            return {"exception": [home, kind.__name__, to_json(tuple(value.args))]}
     raise NotPlain(f"{shortened(repr_of(value))} ({kind.__name__})")
 
 

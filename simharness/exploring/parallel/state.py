@@ -39,12 +39,10 @@ def state_of(rounds: Rounds) -> Json:
     simulation, search = rounds.simulation, rounds.search
     assert search is not None
     kernel = simulation.kernel
-    table, learned, strategy, branching = Table.of(kernel), kernel.learned, rounds.strategy, rounds.branching
+    learned, strategy, branching = kernel.learned, rounds.strategy, rounds.branching
     function = simulation.scenario.function
-    failing = rounds.tally.first_failure
     return {
-        "names": list(table.names),
-        "fault_movers": list(map(list, table.faults)),
+        **with_failure(rounds),
         "facts": sorted([fact.word, *(getattr(fact, name) for name in fact.fields)] for fact in learned.all()),
         "checked": number(learned.checked),
         "late": learned.late,
@@ -58,11 +56,20 @@ def state_of(rounds: Rounds) -> Json:
         "last": None if rounds.execution is None else list(rounds.execution.keys),
         "announced": rounds.announced,
         "first": None if rounds.repeats.first is None else rounds.repeats.first.token,
-        "failing": None if failing is None else list(failing.keys),
         "kept": to_json({name: getattr(function, name) for name in simulation.scenario.keeps}),
         "samples": _of_samples(strategy) if isinstance(strategy, Auto) else None,
         "watched": rounds.watcher.state(rounds),
         "parts": list(map(of_part, rounds.parts())),
+    }
+
+
+def with_failure(rounds: Rounds) -> Json:
+    """Return the first failure as a part of a state, and the names in it."""
+    table, failing = Table.of(rounds.simulation.kernel), rounds.tally.first_failure
+    return {
+        "names": list(table.names),
+        "fault_movers": list(map(list, table.faults)),
+        "failing": None if failing is None else list(failing.keys),
     }
 
 
@@ -153,7 +160,10 @@ class Saved:
         kept = from_json(state["kept"])
         vars(function).update({name: together(getattr(function, name), value) for name, value in kept.items()})
         if state["failing"] is not None and rounds.tally.first_failure is None:
-            rounds.fail_again(border.keys(state["failing"]))
+            execution = rounds.again(Execution("", None, border.keys(state["failing"]), frozenset()))
+            if execution.failure is None:
+                raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
+            rounds.tally.first_failure = execution
 
     def _parts(self, borders: Sequence[Border]) -> list[Part]:
         """Return the parts of all states; the first is the main one."""
