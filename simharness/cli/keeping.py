@@ -24,6 +24,9 @@ from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.results import Result, Verdict
 from simharness.visible import shortened
 
+ClusterAt = Annotated[
+    str | None, typer.Option("--cluster", metavar="ADDRESS", help="Explore on the workers of this Dask scheduler; local starts one.")
+]
 Checkpoint = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write to this file where exploring stands, at intervals and at its end.")
 ]

@@ -123,6 +123,7 @@ def explore(  # typer makes an option of each
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of random numbers and of samplers.")] = 0,
     by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: the cases in which it fails.")] = False,
+    cluster: keeping.ClusterAt = None,
     checkpoint: keeping.Checkpoint = None,
     resume: keeping.Resume = None,
     shard: keeping.ShardOf = None,
@@ -149,6 +150,7 @@ def explore(  # typer makes an option of each
             trio_order=trio_order,
             isolation=isolation,
             workers=workers,
+            cluster=cluster,
             checkpoint=checkpoint,
             resume=resume,
             reached=html is not None,
@@ -159,7 +161,7 @@ def explore(  # typer makes an option of each
         check(strategy, settings)
         files.check_writable(("--json", json), ("--html", html), ("--checkpoint", checkpoint))
         jobs, settings = keeping.shared(_jobs(paths, parameter or [], faults), settings, shard)
-        results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers)
+        results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers if cluster is None else 1)
         addresses = {job.scenario.name: job.scenario.address for job in jobs}
         about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
         report(console_for(sys.stdout, width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))

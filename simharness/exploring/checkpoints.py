@@ -8,8 +8,6 @@ code has left in the file is dropped.
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import json
 import os
 import platform
@@ -20,13 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from simharness.authoring.scenario import Parameters, Scenario
+from simharness.digests import other_code, own_code
 from simharness.engine.facts import Mark
 from simharness.errors import Misuse
 from simharness.exploring.parallel.plain import NotPlain
 from simharness.exploring.parallel.state import Saved, state_of, with_failure
 from simharness.exploring.parallel.written import Json
 from simharness.exploring.rounds import Rounds
-from simharness.places import is_installed, is_library
 from simharness.search import tokens
 from simharness.settings import Settings, Shard
 from simharness.visible import shortened
@@ -165,12 +163,9 @@ def read(path: str) -> Entry:
         raise Misuse(f"{said}: version {shortened(str(version))} of checkpoints; this version of simharness reads {VERSION}: explore anew")
     if content["python"] != _python():
         raise Misuse(f"{said}: written on {shortened(content['python'])}, and this is {_python()}: go on there, or explore anew")
-    for file, digest in content["code"].items():
-        found = _find(file)
-        if found is None:
-            raise Misuse(f"{said}: {shortened(file)} is not here, which was run then: explore anew")
-        if _digest(os.path.realpath(found)) != digest:
-            raise Misuse(f"{said}: {shortened(file)} has changed since: explore anew")
+    different = other_code(content["code"])
+    if different:
+        raise Misuse(f"{said}: {different} since: explore anew")
     return dict(content)
 
 
@@ -180,7 +175,7 @@ def put(path: str, name: str, entry: Entry) -> None:
     Raises:
         Misuse: the file cannot be written.
     """
-    code = _code()
+    code = own_code()
     try:
         with _locked(os.path.dirname(os.path.realpath(path))):
             cases = {}
@@ -239,34 +234,3 @@ def _locked(folder: str) -> Iterator[None]:
 
 def _python() -> str:
     return f"{platform.python_implementation()} {platform.python_version()} on {sys.platform}"
-
-
-def _code() -> dict[str, str]:
-    """Return a digest for each file of Python that was imported, but those of the standard library."""
-    files = {file for module in list(sys.modules.values()) if isinstance(file := getattr(module, "__file__", None), str)}
-    return {
-        _portable(file): _digest(os.path.realpath(file))
-        for file in sorted(files)
-        if file.endswith(".py") and not is_library(file) and os.path.isfile(file)
-    }
-
-
-def _portable(file: str) -> str:
-    """Return a path that names the file on other machines, too: relative to the folder of packages, or to the working directory."""
-    real = os.path.realpath(file)
-    if is_installed(real):
-        return max((real[len(folder) + 1 :] for folder in sys.path if folder and real.startswith(folder + os.sep)), key=len, default=real)
-    relative = os.path.relpath(real)
-    return real if relative.startswith("..") else relative
-
-
-def _find(file: str) -> str | None:
-    """Return where a file is that `_portable` has named."""
-    return next((found for folder in ("", *sys.path) if os.path.isfile(found := os.path.join(folder, file))), None)
-
-
-@functools.cache
-def _digest(file: str) -> str:
-    """Return the digest of a file, as it was when it was first asked for."""
-    with _open(file, "rb") as content:
-        return hashlib.sha256(content.read()).hexdigest()[:16]

@@ -296,9 +296,10 @@ class Rounds:
     @property
     def why_one_core(self) -> str:
         """Why one process explored alone, if several were wanted."""
-        if self.settings.workers > 1 and self._children is not None:
+        wanted = self.settings.workers > 1 or self.settings.cluster is not None
+        if wanted and self._children is not None:
             return "on one core: isolation='fork' uses no workers"
-        if self.settings.workers > 1 and self.settings.reached:
+        if wanted and self.settings.reached:
             return "on one core: one process records which lines run"
         return "" if self._crew is None else self._crew.why_not
 

@@ -81,6 +81,8 @@ def _check_kept(strategy: str, settings: Settings) -> None:
     Raises:
         Misuse: not with these settings.
     """
+    if settings.cluster is not None and importlib.util.find_spec("distributed") is None:
+        raise Misuse(f"cluster={settings.cluster!r} needs the package distributed: python -m pip install 'simharness[cluster]'")
     asked = next(
         (f"{name}={value!r}" for name in ("checkpoint", "resume", "shard") if (value := getattr(settings, name)) is not None), None
     )

@@ -55,11 +55,19 @@ class Crew:
         self._wanted = workers
         self._shard = rounds.shard
         self._placed = False
-        self._processes = Processes(rounds.simulation) if workers > 1 else Here(rounds.simulation)
+        self._processes = self._made(workers)
         self._taken = 0
-        self._forbidden = workers > 1 and not possible()
+        self._forbidden = type(self._processes) is Processes and not possible()
         self._deaths = 0
         self.begin()
+
+    def _made(self, workers: int) -> Processes:
+        simulation, cluster = self._rounds.simulation, self._rounds.settings.cluster
+        if cluster is not None:
+            from simharness.exploring.parallel.cluster import Cluster
+
+            return Cluster(simulation, cluster, workers)
+        return Processes(simulation) if workers > 1 else Here(simulation)
 
     def begin(self) -> None:
         """A round begins: what was explored rests on outdated facts."""
@@ -77,7 +85,8 @@ class Crew:
     def close(self) -> None:
         """End the workers."""
         self._processes.close()
-        PLACES.give(self._taken)
+        if self._processes.share_places:
+            PLACES.give(self._taken)
         self._taken = 0
 
     @property
@@ -109,8 +118,10 @@ class Crew:
 
     def _has_places(self) -> bool:
         """Whether there is a place for a second worker, without which the first would not help; look for more at times."""
-        if isinstance(self._processes, Here):
-            return True
+        own = self._processes.places
+        if own is not None:
+            self._taken = own - 1
+            return own > 0
         now = _monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK
