@@ -75,6 +75,7 @@ GROUPS = {
     "polls": ("tests/test_polls.py", "tests/test_random_polls.py"),
     "project": ("tests/test_project.py",),
     "parallel": ("tests/test_parallel.py",),
+    "checkpoints": ("tests/test_checkpoints.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
     "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),

@@ -359,3 +359,31 @@ def test_the_harness_of_these_tests_goes_on(written, monkeypatch):
         explored(of_row(Row("casw", casw, (2,), 0)), 2, "dpor", checkpoint="file")
     assert Inline.answered > before
     assert written.entries("file")[0]["state"]["runs"]
+
+
+HIDDEN = """
+import simharness
+
+COUNTED = []
+
+@simharness.scenario
+def counters(world):
+    total = world.shared(0, "total")
+    seen = {name: [] for name in "ab"}
+    for name in "ab":
+        world.actor(name, lambda name=name: [seen[name].append(total.add(1)) for _ in range(3)])
+
+    @world.at_end
+    def counts():
+        world.outcome(len(COUNTED))
+        if seen["a"] == [0, 4, 5]:
+            exec("counted.append(1)", {"counted": COUNTED})
+"""
+
+
+def test_what_an_execution_has_changed_unseen_is_found_before_anything_is_kept(tmp_path, written):
+    (tmp_path / "hidden.py").write_text(HIDDEN, encoding="utf-8")
+    [program] = simharness.load(str(tmp_path / "hidden.py"))
+    alone = explored(program, 1, "dpor")
+    assert alone[2] == {0}
+    assert [in_slices(random.Random(seed), program, 6, strategy="dpor") for seed in (1, 2)] == [alone, alone]

@@ -12,6 +12,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import typer.main
@@ -323,7 +324,7 @@ def many_orderings(world):
 
 def kept():
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "kept.json"
+        file = pathlib.Path(folder) / "kept.json"
         return explored(checkpoint=str(file)).executions and "parts" in file.read_text(encoding="utf-8")
 
 
@@ -343,7 +344,7 @@ EFFECTS = {
     "trio_order": batched,
     "isolation": forked,
     "workers": lambda: explored(workers=2).verdict is explored().verdict,
-    "cluster": lambda: refused(lambda: explored(cluster="local"), Misuse),
+    "cluster": lambda: refused(lambda: explored(cluster="local"), Misuse),  # without the package, or without a file
     "checkpoint": kept,
     "resume": lambda: refused(lambda: explored(resume="nowhere.json"), Misuse),
     "shard": lambda: "part 1 of 2" in explored(shard="1/2", shrink=0, scenario=draws).bounds,

@@ -112,6 +112,10 @@ class Keeper:
         if self._path is None:
             return
         began = _monotonic()
+        mark = rounds.simulation.kernel.learned.mark()
+        rounds.simulation.settle()  # another process could not find what executions of this one have changed
+        if not mark.holds:
+            return
         try:
             state = state_of(rounds)
         except NotPlain as error:

@@ -67,7 +67,7 @@ class Cluster(Processes):
         learned, settings = simulation.kernel.learned, simulation.settings
         facts: list[Fact] = learned.all()
         lasting = (learned.checked, learned.late, sorted(learned.runtimes), sorted(learned.unseen))
-        alone = replace(settings, workers=1, cluster=None, checkpoint=None, resume=None, shard=None)
+        alone = replace(settings, workers=1, cluster=None, resume=None, shard=None)
         scenario = simulation.scenario.address, dict(simulation.parameters), alone
         known = [(fact.word, [getattr(fact, name) for name in fact.fields]) for fact in facts]
         opening = Opening(list(sys.path), os.getcwd(), scenario, Table.of(simulation.kernel), known, lasting, own_code())

@@ -45,6 +45,7 @@ def state_of(rounds: Rounds) -> Json:
         **with_failure(rounds),
         "facts": sorted([fact.word, *(getattr(fact, name) for name in fact.fields)] for fact in learned.all()),
         "checked": number(learned.checked),
+        "checked_names": kernel.names.of(learned.checked),
         "late": learned.late,
         "runtimes": sorted(learned.runtimes),
         "unseen": sorted(learned.unseen),
@@ -126,8 +127,9 @@ class Saved:
 
     def _fitting(self) -> list[int]:
         """Return which states rest on all that is known."""
-        known = {str(fact) for state in self.states for fact in state["facts"]}
-        return [n for n, state in enumerate(self.states) if {str(fact) for fact in state["facts"]} == known and state["runs"]]
+        rest_on = [_known(state) for state in self.states]
+        known = set().union(*rest_on)
+        return [n for n, state in enumerate(self.states) if rest_on[n] == known and state["runs"]]
 
     def _furthest(self, rounds: Rounds, mark: Mark) -> int | None:
         fitting = self._fitting()
@@ -177,6 +179,11 @@ class Saved:
                     furthest[part.path] = part, runs
         main, _ = furthest.pop(())
         return nested([part for part, _ in furthest.values()], main)
+
+
+def _known(state: Json) -> set[str]:
+    """Return what was known, beyond what each execution shows."""
+    return {*map(str, state["facts"]), *(f"read by a check: {name}" for name in state["checked_names"]), f"late: {state['late']}"}
 
 
 def _of_samples(strategy: Auto) -> Json:
