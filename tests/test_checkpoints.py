@@ -9,6 +9,7 @@ import pytest
 
 import simharness
 from simharness import Misuse, Settings, Verdict
+from simharness.engine.facts import Fact
 from simharness.exploring import checkpoints
 from simharness.exploring.explore import Explorer
 from simharness.exploring.parallel import crew
@@ -387,3 +388,38 @@ def test_what_an_execution_has_changed_unseen_is_found_before_anything_is_kept(t
     alone = explored(program, 1, "dpor")
     assert alone[2] == {0}
     assert [in_slices(random.Random(seed), program, 6, strategy="dpor") for seed in (1, 2)] == [alone, alone]
+
+
+@pytest.mark.parametrize("bad", [[1, 2, 3, 5, 10, 11], [2, 3, 4, 6, 7, 8], [0, 2, 4, 7, 8, 11]], ids=str)
+def test_the_same_samples_are_drawn_after_breaks(bad, written):
+    program = of_adders(bad)
+    alone = explored(program, 1, "auto")
+    assert alone[1][0] < explored(program, 1, "dpor")[1][0]  # a sample has found it
+    assert in_slices(random.Random(6), program, 7, strategy="auto") == alone
+
+
+def test_what_was_explored_with_fewer_facts_is_left_out_of_a_merge(written):
+    class Later(Fact, word="test-later", in_tokens=False):
+        pass
+
+    try:
+        program = of_casw(count=2)
+        explored(program, 1, "dpor", False, checkpoint="all")
+        explored(program, 1, "dpor", False, checkpoint="some", max_executions=4)
+        whole, some = written.entries("all", "some")
+        some["state"]["facts"].append(["test-later"])
+        for entries in ([whole, some], [some, whole]):
+            result = Explorer(program, {}, "dpor", False, Settings(confirm=False), None, entries).run()
+            assert result.verdict is Verdict.INCONCLUSIVE
+            assert result.executions == 4
+    finally:
+        Fact.known.pop("test-later")
+
+
+def test_a_merge_takes_over_what_each_part_has_explored(written, monkeypatch):
+    monkeypatch.setattr(crew, "ALONE_RUNS", 20)
+    program = of_adders()
+    parts = [explored(program, 1, "dpor", False, checkpoint=f"part {n}", shard=f"{n}/3") for n in (1, 2, 3)]
+    joined = Explorer(program, {}, "dpor", False, Settings(confirm=False), None, written.entries("part 1", "part 2", "part 3")).run()
+    assert [part[1][0] for part in parts] == [22, 20, 20]
+    assert joined.executions == 84

@@ -195,7 +195,6 @@ class Rounds:
                         self.keep(now=True)
                         return False
                 if self._stops_here():
-                    self.keep(now=True)
                     return False
                 self.keep()
                 self._plan = self.strategy.begin()
@@ -215,6 +214,7 @@ class Rounds:
         search = self.search
         if search is None or not search.plan or not self.limit_reached():
             return False
+        self.keep(now=True)
         if not self.announced:
             self._tell(search.plan)
             self.announced = True

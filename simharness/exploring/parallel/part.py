@@ -13,6 +13,8 @@ from simharness.exploring.parallel.slices import Piece
 from simharness.search.dpor import Dpor, Event, WakeupNode
 
 Path = tuple[int, ...]
+AT_ONCE = 8
+"""Parts that are made of a wakeup tree at once."""
 
 
 @dataclass
@@ -126,33 +128,34 @@ class Part:
             self.sent.add(sequence)
             self.outbox.append((i, events))
 
-    def new(self, depth: int, exact: bool) -> Part | None:
-        """Return a part that a branch at this depth makes, the first in the order of the search that is not taken; None if all are.
+    def new(self, depth: int, exact: bool) -> list[Part]:
+        """Return parts that a branch at this depth makes, the first in the order of the search that are not taken; none if all are.
 
         Args:
             exact: whether footprints are foreseen exactly; otherwise a branch makes a part once the first steps of all before it were made.
         """
         if not self.left[depth] or (not exact and depth >= self.sure):
-            return None
+            return []
         sleep = {**self.sleep[depth], self.keys[depth]: (self.reads[depth], self.writes[depth])}
         for node in self.left[depth]:
             if node.key in sleep:
                 continue
             new = self._below(node, depth, sleep)
-            if new is not None:
+            if new:
                 return new
             sleep[node.key] = node.reads, node.writes
             if not exact:
                 explored = self.children.get((*self.keys[:depth], node.key))
                 if explored is None or explored.sure <= depth:
-                    return None
+                    return []
                 sleep[node.key] = explored.reads[depth], explored.writes[depth]
-        return None
+        return []
 
-    def _below(self, top: WakeupNode, depth: int, sleep: Sleep) -> Part | None:
-        """Take the first end of a branch's wakeup tree that is not taken, and return the part that it makes."""
+    def _below(self, top: WakeupNode, depth: int, sleep: Sleep) -> list[Part]:
+        """Take the first ends of a branch's wakeup tree that are not taken, return the parts that they make."""
+        found: list[Part] = []
         if not _has_ends(top):
-            return None
+            return found
         trail: list[tuple[WakeupNode, Sleep]] = []
         todo = [(top, 0, sleep)]
         while todo:
@@ -162,7 +165,10 @@ class Part:
                 if node.taken:
                     continue
                 node.taken = True
-                return self._at(depth, trail)
+                found.append(self._at(depth, trail))
+                if len(found) == AT_ONCE:
+                    break
+                continue
             asleep = {key: footprint for key, footprint in sleep.items() if not conflict(*footprint, node.reads, node.writes)}
             further = []
             for branch in node.branches:
@@ -172,7 +178,7 @@ class Part:
                     further.append((branch, level + 1, dict(asleep)))
                 asleep.setdefault(branch.key, (branch.reads, branch.writes))
             todo += reversed(further)
-        return None
+        return found
 
     def _at(self, depth: int, trail: Sequence[tuple[WakeupNode, Sleep]]) -> Part:
         """Return the part to which these steps lead from a depth on; each has the sleep set there."""

@@ -162,11 +162,12 @@ class Parts:
         )
         holders = list(self._all.values())
         for depth, number in depths:
-            new = holders[number].new(depth, self._exact)
-            if new is not None:
+            made = holders[number].new(depth, self._exact)
+            for new in made:
                 new.mine = holders[number].mine
                 holders[number].children[new.path] = self._all[new.path] = new
-                return new
+            if made:
+                return made[0]
         return None
 
     @staticmethod
