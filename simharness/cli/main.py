@@ -42,6 +42,11 @@ from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.results import Result
 from simharness.visible import visible_lines
 
+_Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
+]
+_Parameter = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")]
 _TrioOrder = Annotated[
     str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
 ]
@@ -101,17 +106,12 @@ def _options(
 
 @app.command()
 def explore(  # typer makes an option of each
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
-    ],
+    paths: _Paths,
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = DEFAULT,
     faults: _Faults = None,
     workers: Annotated[int, typer.Option(min=1, help="Use this many processes, for one case too.")] = 1,
     keep_going: Annotated[bool, typer.Option("--all", help="Continue after a case's first violation, and count.")] = False,
-    parameter: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")
-    ] = None,
+    parameter: _Parameter = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the results to this file.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
     instrument: _Instrument = None,
@@ -162,11 +162,8 @@ def explore(  # typer makes an option of each
         files.check_writable(("--json", json), ("--html", html), ("--checkpoint", checkpoint))
         jobs, settings = keeping.shared(_jobs(paths, parameter or [], faults), settings, shard)
         results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers if cluster is None else 1)
-        addresses = {job.scenario.name: job.scenario.address for job in jobs}
-        about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
-        report(console_for(sys.stdout, width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))
-        _complain_and_write(results, addresses, json, html, stopped)
-        keeping.advise(results, settings)
+        shown = Shown(not no_timelines, full, all_timelines, {} if by_scenario else None)
+        _tell(jobs, results, shown, (json, html), stopped, settings)
         raise typer.Exit(_status(results, stopped, len(jobs)))
 
 
@@ -198,13 +195,21 @@ def _status(results: list[Result], stopped: bool, cases: int) -> int:
     return max(status, INCONCLUSIVE)
 
 
-def _complain_and_write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
-    """Print the errors of cases, and write the results to the files that were asked for."""
+def _tell(
+    jobs: Sequence[Job], results: list[Result], shown: Shown, written: tuple[str | None, str | None], stopped: bool, settings: Settings
+) -> None:
+    """Print the results and the errors of cases, and write the results to the files that were asked for."""
+    addresses = {job.scenario.name: job.scenario.address for job in jobs}
+    if shown.about is not None:
+        shown = replace(shown, about={job.scenario.name: job.scenario.about for job in jobs})
+    json, html = written
+    report(console_for(sys.stdout, width()), results, addresses, shown)
     _complain(results)
     if json is not None:
         json_report.write(json, results, interrupted=stopped)
     if html is not None:
         files.write(html, html_report.of_results(results, addresses), "--html")
+    keeping.advise(results, settings)
 
 
 @app.command("replay")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from simharness.engine.actors import SHIFT
 from simharness.engine.facts import Fact, Mark
@@ -21,13 +20,11 @@ from simharness.exploring.parallel.log import together
 from simharness.exploring.parallel.part import Part, Path
 from simharness.exploring.parallel.plain import from_json, integer, number, to_json
 from simharness.exploring.parallel.written import Json, nested, of_part, of_tally, part_of, tally_of
+from simharness.exploring.rounds import Rounds
 from simharness.places import Place
 from simharness.search.auto import Auto
 from simharness.simulation.execution import Execution
 from simharness.simulation.repeating import WHAT_TO_DO
-
-if TYPE_CHECKING:
-    from simharness.exploring.rounds import Rounds  # whose state this is; a circle of types only
 
 _monotonic = time.monotonic
 TRIES = 5
