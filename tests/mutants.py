@@ -32,6 +32,7 @@ GROUPS = {
         "tests/test_random_faults.py",
         "tests/test_eventually.py",
     ),
+    "clocks": ("tests/test_random_clocks.py",),
     "facts": ("tests/test_facts.py", "tests/test_tokens.py"),
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "locks": ("tests/runtimes/test_locks_made_before.py",),

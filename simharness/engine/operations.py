@@ -18,11 +18,14 @@ from typing import Any
 from simharness.engine.kinds import Kind
 
 CLOCK = 1
-"""Read by every step, written by an advance of the clock: an advance conflicts with everything."""
+"""Read by every step, written by a stall and by some advances of the clock: these conflict with everything."""
 ENDING = 2
 """Written by every step of a daemon and read by the last step of every other actor: daemons stop when the others have ended."""
 CHECKED = 4
 """Written by every step that writes what an `always` check reads, since such steps do not commute."""
+
+TIME = 8
+"""Written by every advance of the clock, and read by the steps whose code sets deadlines or reads the clock."""
 
 State = Any
 Predicate = Callable[[State], bool]
@@ -33,7 +36,7 @@ class Names:
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
-        self._reserved = 3
+        self._reserved = 4
 
     def bit(self, name: str) -> int:
         """Return the mask with the one bit of `name` set."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from simharness.engine.actors import Actor
 from simharness.engine.kinds import Role
 from simharness.engine.looks import LockInTurn, LockSeen, PollsInTime, TimeMatters, UnseenChange, Writes, awaiting
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, Operation
 from simharness.engine.record import VERSIONED
 from simharness.places import is_ours
 
@@ -215,7 +215,7 @@ class Turns:
         for number, visit in enumerate(visits):
             m = visit.position
             operation = record.operations[m]
-            touched = record.reads[m] & ~(actor.base | CLOCK | ENDING)
+            touched = record.reads[m] & ~(actor.base | CLOCK | ENDING | TIME)  # that time passes ends no wait
             written = record.writes[m] & ~(actor.mark | CHECKED | ENDING)
             if operation.kind.role is Role.READS_CLOCK:
                 return None
@@ -275,7 +275,7 @@ class Turns:
         kernel.context.setdefault(VERSIONED, "the byte code of a loop")
         kernel.polling.periods += period
         self._visits.clear()
-        actor.pending, actor.deadline = awaiting(resource), None
+        actor.pending, actor.deadline = awaiting(resource, deadline is not None or period > 0), None
         kernel.loop.turn(actor)
         # With time between its looks, an actor looks at instants a period apart, whatever others do.
         waited = kernel.clock.now - now

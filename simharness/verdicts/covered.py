@@ -9,7 +9,7 @@ from simharness.engine.actors import ROOT, SHIFT
 from simharness.engine.handlers import Handled
 from simharness.engine.kernel import Kernel
 from simharness.engine.looks import Polls
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, conflict
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.runtimes import control
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Strategy
@@ -134,7 +134,7 @@ def _never_met(kernel: Kernel) -> str:
     others = [actor for actor in actors if actor.name != ROOT]
     if len(others) < 2 and not kernel.concurrent:
         return ""
-    own = CLOCK | ENDING | CHECKED
+    own = CLOCK | ENDING | CHECKED | TIME
     for actor in cast.actors.values():
         own |= actor.bit | actor.mark | actor.base
     touched: dict[int, tuple[int, int]] = {}
