@@ -15,6 +15,7 @@ from greenlet import getcurrent
 
 from simharness.engine.active import _active, current, outside
 from simharness.engine.actors import ROOT, SHIFT, Actor, Failure
+from simharness.engine.budget import Budget
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
 from simharness.engine.facts import Daemons, Learned
@@ -50,7 +51,7 @@ class Kernel:
         faults: those that may strike.
 
     Attributes:
-        names, learned, clock, movers, workspace: outlive executions.
+        names, learned, clock, movers, workspace, budget: outlive executions.
         record, cast: what the current or last execution has done, and its actors.
         resources: its resources, by name; each execution has its own dictionary.
         context: what runtimes keep for one execution.
@@ -72,6 +73,7 @@ class Kernel:
         self.movers = Movers(faults, self.names, self.clock, self.learned)
         self._time_seen = self.movers.seen.known
         self.workspace = Workspace()
+        self.budget = Budget()
         self.polling = Polling(self)
         self.open()
         self.modes: set[Mode] = set()
@@ -348,10 +350,6 @@ class Kernel:
         resource.state = state
         if self.phase != INSPECTING:
             resource.history.append((self.record.n - 1, state))
-
-    def held_by(self, holder: str) -> list[Resource]:
-        """Return the program's locks that the actor of this name holds."""
-        return [resource for resource in self.resources.values() if resource.lock and resource.state == holder]
 
     def abandon(self) -> None:
         """Give up this execution: its results may be wrong."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simharness.engine.actors import SHIFT, Actor
+from simharness.engine.budget import STEPS
 from simharness.engine.kinds import Role
 from simharness.engine.looks import LockInTurn, LockSeen, Polls, PollsInTime, TimeMatters, UnseenChange
 from simharness.engine.operations import CHECKED, ENDING, Operation
@@ -73,7 +74,12 @@ class Polling:
     @property
     def first_search(self) -> int:
         """The number of steps after which an execution is searched for the first time."""
-        return min(LONG, self._kernel.max_steps) if self.looked_for else self._kernel.max_steps
+        return min(self._stride, self._kernel.max_steps)
+
+    @property
+    def _stride(self) -> int:
+        """After how many steps to look at an execution next."""
+        return LONG if self.looked_for else STEPS if self._kernel.budget.until is not None else self._kernel.max_steps
 
     def turn(self, actor: Actor) -> int:
         """Make an actor's pending step, perhaps after waiting."""
@@ -123,9 +129,10 @@ class Polling:
         if kernel.record.n >= kernel.max_steps:
             kernel.cut = True
             return True
-        kernel.patience = min(kernel.patience + LONG, kernel.max_steps)
+        kernel.budget.check()
+        kernel.patience = min(kernel.patience + self._stride, kernel.max_steps)
         for actor in list(kernel.cast.actors.values()):
-            if actor.name not in self._known and not self._interrupted(actor) and self._repeats(actor):
+            if self.looked_for and actor.name not in self._known and not self._interrupted(actor) and self._repeats(actor):
                 kernel.learned.learn(Polls(actor.name))
                 kernel.abandoned = True
         return kernel.abandoned

@@ -162,7 +162,7 @@ class Dpor:
         races, kernel = self.races, self.kernel
         exact = not (kernel.learned.daemons or kernel.learned.late)
         independent: dict[int, Rest] = {}
-        for group, rests_on in races.all():
+        for group, rests_on in kernel.budget.checked(races.all()):
             done: list[int] = []
             for position, (i, key, reads, writes) in enumerate(group):
                 rest = independent.get(i)

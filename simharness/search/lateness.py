@@ -164,7 +164,7 @@ class Lateness:
         kernel, record = self._kernel, self._kernel.record
         awaited = self._awaited()
         may_move: dict[tuple[int, int], bool] = {}
-        for i in range(end):
+        for i in kernel.budget.checked(range(end)):
             reads, writes = record.reads[i], record.writes[i]
             if writes & (CLOCK | TIME) or not (writes & awaited or reads & (TIME | ENDING) or record.deadlines[i] is not None):
                 continue

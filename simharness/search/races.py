@@ -87,7 +87,7 @@ class Races:
         keys, operations, all_reads, all_writes = kernel.record.keys, kernel.record.operations, kernel.record.reads, kernel.record.writes
         daemons = kernel.learned.daemons
         movers = kernel.movers.faults
-        for j in range(shared, kernel.record.n):
+        for j in kernel.budget.checked(range(shared, kernel.record.n)):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
             past, direct = self.past(j, index, reads, writes)
@@ -373,7 +373,7 @@ class Races:
         for number, end in enumerate([*ends, self.end]):
             if (end >= shared or end == self.end) and kernel.movers.clock_may_move(now, lateness):
                 target = self.tail if end == self.end else self.races[end]
-                for i in range(start, end):
+                for i in kernel.budget.checked(range(start, end)):
                     bit = 1 << i
                     done = bit - 1
                     for m in range(i + 1, end):
