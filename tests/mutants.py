@@ -73,6 +73,7 @@ GROUPS = {
     "ends": ("tests/test_long_runs.py", "tests/test_put_back.py"),
     "ended": ("tests/test_endings.py",),
     "scarce": ("tests/test_scarce.py",),
+    "obstacles": ("tests/test_obstacles.py",),
     "polls": ("tests/test_polls.py", "tests/test_random_polls.py"),
     "project": ("tests/test_project.py",),
     "parallel": ("tests/test_parallel.py",),

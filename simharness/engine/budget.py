@@ -40,13 +40,18 @@ class Budget:
         finally:
             self.until = None
 
+    @property
+    def over(self) -> bool:
+        """Whether the time is over."""
+        return self.until is not None and real_seconds() >= self.until
+
     def check(self) -> None:
         """Look at the time.
 
         Raises:
             Overdue: it is over.
         """
-        if self.until is not None and real_seconds() >= self.until:
+        if self.over:
             raise Overdue("the time of this execution is over")
 
     def checked(self, things: Iterable[T]) -> Iterable[T]:

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import starmap
 
 from simharness.authoring.scenario import Parameters
 from simharness.engine.budget import Overdue
 from simharness.engine.facts import Mark, until_settled
+from simharness.engine.obstacles import in_words
 from simharness.engine.plan import ABANDON
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
@@ -332,5 +334,6 @@ class Rounds:
             default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
             self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
         elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds * self.share:
-            self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
+            obstacles = self.simulation.kernel.polling.obstacles if self._overdue else {}
+            self.gave_up = "; ".join([f"stopped at max_seconds={settings.max_seconds:g}", *starmap(in_words, obstacles.items())])
         return self.gave_up is not None
