@@ -36,6 +36,7 @@ class Names:
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
+        self._names: list[str] = []
         self._reserved = 4
 
     def bit(self, name: str) -> int:
@@ -56,7 +57,16 @@ class Names:
 
     def of(self, mask: int) -> list[str]:
         """Return the names whose bits are set in `mask`, in the order in which they got their bits."""
-        return [name for name, bit in self._bits.items() if bit & mask]
+        if len(self._names) != len(self._bits):
+            self._names = list(self._bits)
+        found, mask = [], mask >> self._reserved
+        while mask:
+            low = mask & -mask
+            mask ^= low
+            place = low.bit_length() - 1
+            if place < len(self._names):
+                found.append(self._names[place])
+        return found
 
     def footprint(self, reads: int, writes: int) -> str:
         """Return a footprint in words."""
