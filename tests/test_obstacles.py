@@ -118,6 +118,23 @@ def test_a_loop_that_is_not_seen_as_waiting_says_why_and_where(loop):
     assert any(text.endswith(f"/test_obstacles.py:{line}") for line in range(first, first + len(lines)))
 
 
+def test_nothing_is_said_of_an_actor_whose_loop_is_over():
+    def play(world):
+        cell, other, event = world.shared(0, "cell"), world.shared(0, "other"), threading.Event()
+
+        def looped():
+            for _ in range(8):
+                cell.get()
+            event.wait()
+
+        world.actor("looped", looped)
+        world.actor("loops", writes, cell, other)
+
+    result = simharness.explore(play, "dpor", settings=Settings(max_executions=1, max_steps=400, confirm=False))
+    (text,) = said(result)
+    assert text.startswith("loops's loop")
+
+
 def test_the_reason_stands_beside_the_time_that_ended_the_exploration(monkeypatch):
     real_time = RealTime(monkeypatch)
 
