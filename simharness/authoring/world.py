@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from simharness.authoring.virtual_clock import VirtualClock
 from simharness.engine.actors import ROOT
 from simharness.engine.clock import nanoseconds
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.handlers import handle
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
@@ -231,6 +232,7 @@ class World:
             raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
         self.promises.append(Promise(_silent(check, "eventually"), nanoseconds(within)))
         self._kernel.watch(self.check_always, fair=True)
+        sees_time(self._kernel, by_all=True)
         return check
 
     def at_end(self, check: Check) -> Check:

@@ -14,7 +14,7 @@ from greenlet import GreenletExit, greenlet
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.crashes import crash
 from simharness.engine.daemons import Daemons, judge
-from simharness.engine.operations import CHECKED, ENDING, Operation
+from simharness.engine.operations import CHECKED, ENDING, TIME, Operation
 from simharness.engine.phases import ENDED, INSPECTING
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, TokenError
@@ -148,6 +148,8 @@ class Loop:
                 reads |= resource.bit
         if operation.faults:
             writes |= kernel.movers.strike_at(operation, kernel.key & ALTERNATIVES)
+        if actor.deadline is not None and actor.in_time(kernel.clock.now):
+            reads |= TIME
         if actor.daemon:
             writes |= ENDING
         if writes & kernel.learned.checked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
 from operator import eq, is_
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Protocol
@@ -276,18 +277,18 @@ class _Some:
     def __init__(self, variables: Variables, names: Iterable[str]) -> None:
         self.thing: Any = variables.space
         self.path = variables.path
-        self._saved = [(name, variables.saved.get(name, MISSING)) for name in names]
+        self._saved = {name: variables.saved.get(name, MISSING) for name in names}
 
     def same(self) -> bool:
         """Whether they have the same values."""
-        space = self.thing
-        return all(space.get(name, MISSING) is value for name, value in self._saved)
+        # In C, as this is asked of many variables after each execution.
+        return all(map(is_, map(self.thing.get, self._saved, repeat(MISSING)), self._saved.values()))
 
     def put_back(self) -> Any:
         """Bind them as they were."""
         space: dict[str, Any] = self.thing
         lost = []
-        for name, value in self._saved:
+        for name, value in self._saved.items():
             held = space.get(name, MISSING)
             if held is not value:
                 lost.append(held)
@@ -299,7 +300,7 @@ class _Some:
 
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield the values."""
-        yield from ((f".{name}", value) for name, value in self._saved if value is not MISSING)
+        yield from ((f".{name}", value) for name, value in self._saved.items() if value is not MISSING)
 
 
 def _held(member: Any, thing: Any) -> Any:
