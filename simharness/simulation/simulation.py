@@ -26,7 +26,7 @@ from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control, refused
 from simharness.runtimes.failing import failing
-from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.heap.heap import ALL, NEVER, YOUNG, Heap
 from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
@@ -162,8 +162,6 @@ class Simulation:
         if self.project is not None and (self.narrow or Narrow() in kernel.learned) is not (self._narrowed is not None):
             self._narrow() if self._narrowed is None else self._widen()
         self.executions += 1
-        if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
-            self._collect()
         mark = kernel.learned.mark()
         try:
             self._run(lambda: kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew))
@@ -215,12 +213,11 @@ class Simulation:
         if narrowed is not None:
             narrowed.close()
 
-    def _collect(self, generation: int | None = None) -> None:
-        """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""
-        if self.world is not None:
-            self.world.release()
-        self.kernel.clear()
-        gc.collect(generation if generation is not None else 0 if self.executions % COLLECT_ALL_EVERY else 2)
+    def _garbage(self) -> int:
+        """Return what garbage to collect now, between executions."""
+        if not self.executions % COLLECT_ALL_EVERY or (self._before is None and Identified() in self.kernel.learned):
+            return ALL
+        return YOUNG if not self.executions % COLLECT_EVERY or control.collects(self.kernel) else NEVER
 
     def _renew(self) -> None:
         """Give what outlives executions the state that it had before the first one."""
@@ -228,7 +225,7 @@ class Simulation:
             self.world.release()
         self.scenario.release()
         if self.heap is not None:
-            if self.heap.put_back():
+            if self.heap.put_back(self._garbage()):
                 self.kernel.learned.start_over()
             for path in self.heap.lasting:
                 self.kernel.learned.leaves_out(path)
@@ -251,12 +248,14 @@ class Simulation:
         self._before = None
         self._templates.clear()
         if heap is not None:
-            heap.sample()
-            heap.put_back()
+            heap.close()
 
     def _collect_last(self) -> None:
         """Collect what the exploration leaves: the next one looks through everything that there is, garbage too."""
-        self._collect(1)
+        if self.world is not None:
+            self.world.release()
+        self.kernel.clear()
+        gc.collect(1)
         self.world = None
 
     def _prepare(self, recorder: Recorder | None) -> Any:
