@@ -127,10 +127,8 @@ class Template:
         return self.result
 
     def close(self) -> None:
-        """Let go of everything, and close the connections."""
+        """Let go of everything: records of iterators refer to the others."""
         self._objects.clear()
-        for record in self._others:
-            record.close()
 
 
 class _Walk(Walk):

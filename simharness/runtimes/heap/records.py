@@ -52,9 +52,6 @@ class Record:
         """Give the thing the state that is kept; return what it loses by that."""
         return self.give(self.saved)
 
-    def close(self) -> None:
-        """The thing is not put back any more."""
-
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield what the state that is kept leads to, each with the last part of its path."""
         yield from ()

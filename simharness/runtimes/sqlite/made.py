@@ -67,7 +67,3 @@ class Made(Record):
             connection._link.database.volatile = True
         set_level.__set__(connection, self._level)
         connection.row_factory, connection.text_factory = self._factories
-
-    def close(self) -> None:
-        """The exploration is over."""
-        _Connection.close(self.thing)
