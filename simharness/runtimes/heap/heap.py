@@ -88,7 +88,8 @@ class Heap:
             found = True
             self._garbage = max(self._garbage, YOUNG)
             turns(self._watched)
-        self._collections = _collections()
+        if garbage >= YOUNG:
+            self._collections = _collections()
         return found
 
     def _program_collects(self) -> bool:

@@ -8,6 +8,7 @@ and `__eq__` of keys where Python itself calls them. Values are compared by iden
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
 from operator import eq, is_
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
@@ -247,6 +248,9 @@ class Some(Record):
         self.path = variables.path
         self.names = frozenset(names)
         self._variables = variables
+        self._order = tuple(self.names)
+        self._of: Mapping[str, Any] | None = None
+        self._values: list[Any] = []
 
     def take(self) -> dict[str, Any]:
         """Return the values."""
@@ -254,8 +258,10 @@ class Some(Record):
 
     def same(self) -> bool:
         """Whether they have the same values."""
-        space, saved = self.thing, self._variables.saved
-        return all(space.get(name, MISSING) is saved.get(name, MISSING) for name in self.names)
+        saved = self._variables.saved
+        if self._of is not saved:
+            self._of, self._values = saved, [saved.get(name, MISSING) for name in self._order]
+        return all(map(is_, map(self.thing.get, self._order, repeat(MISSING)), self._values))
 
     def put_back(self) -> Any:
         """Bind them as they were."""
