@@ -27,6 +27,7 @@ from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control, refused
 from simharness.runtimes.failing import failing
 from simharness.runtimes.heap.heap import ALL, NEVER, YOUNG, Heap
+from simharness.runtimes.heap.processes import Globals
 from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
@@ -37,7 +38,7 @@ from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
 from simharness.settings import Outside, Settings
 from simharness.simulation.execution import Deadlock, Execution, Livelock
-from simharness.simulation.processes import refuse, shared_memory
+from simharness.simulation.processes import refuse, several, shared_memory, shared_objects
 from simharness.simulation.turns import TURNS
 from simharness.simulation.watchdog import Watchdog
 from simharness.trace.data import Trace
@@ -82,6 +83,7 @@ class Simulation:
         self._before: Before | None = None
         self._templates = Templates()
         self.heap: Heap | None = None
+        self._globals: Globals | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
 
@@ -196,8 +198,10 @@ class Simulation:
         try:
             kernel.bury()
         finally:
+            own, self._globals = self._globals, None
             if self.heap is not None and shared.MEMORY in kernel.context:
-                self.heap.note(kernel.context[shared.MEMORY])
+                for _ in own.all() if own is not None else (None,):
+                    self.heap.note(kernel.context[shared.MEMORY])
             control.end_execution(kernel)
             INTERRUPTS.check()
 
@@ -269,6 +273,7 @@ class Simulation:
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))
+        kernel.when_set_up.append(self._part_processes)
         self.world = world = World(kernel)
         if recorder is not None:
 
@@ -279,8 +284,16 @@ class Simulation:
             kernel.observe(watched, recorder.asked)
         return self.scenario.prepare(world, self.parameters)
 
+    def _part_processes(self) -> None:
+        """Set-up is over: if there are several processes, or one may start again, each has globals of its own from here on."""
+        kernel = self.kernel
+        if self.heap is not None and (several(kernel.cast.waiting) or kernel.context.get("restart")):
+            self._globals = self.heap.exchanged(kernel)
+
     def _refuse_shared_memory(self) -> None:
         kernel = self.kernel
+        for name in shared_objects(kernel):
+            kernel.learned.leaves_out(name)
         steps = shared_memory(kernel)
         if steps is not None:
             kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True, between=self._renew)

@@ -19,10 +19,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from simharness.engine.kernel import Kernel
 from simharness.runtimes.heap.loggers import Loggers
+from simharness.runtimes.heap.processes import Globals
 from simharness.runtimes.heap.records import Record, Variables
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import Locations
+from simharness.runtimes.memory.shared import of
 from simharness.trace.log_lines import set_aside
 
 AGAIN = 10
@@ -65,6 +68,10 @@ class Heap:
         records, objects, spaces = self._records, touched.objects, self._walk.spaces
         self._touched += [records[key].touched(objects[key].items) for key in records.keys() & objects.keys()]
         self._touched += [spaces[name].among(touched.named[name].spots) for name in spaces.keys() & touched.named.keys()]
+
+    def exchanged(self, kernel: Kernel) -> Globals:
+        """Set-up is over: from here on each process of the execution under way has globals of its own."""
+        return Globals(kernel, of(kernel), self._walk, self._watched)
 
     @set_aside()
     def put_back(self, garbage: int = NEVER) -> bool:

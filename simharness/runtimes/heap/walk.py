@@ -10,7 +10,7 @@ import gc
 import sys
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import cached_property, lru_cache, partial
 from random import Random
 from types import BuiltinMethodType, CellType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
@@ -29,6 +29,7 @@ MOST = 100_000
 """Objects to keep; what is further away is not put back."""
 IGNORED = frozenset({HOOKS, "__builtins__"})
 _CACHE: type = type(lru_cache(len))
+_PRIMITIVES = frozenset({"_thread", "threading"})
 _CARRIERS: tuple[type, ...] = (tuple, frozenset, MethodType, partial, staticmethod, classmethod, property, cached_property)
 _CARRIERS += (weakref.ref, MappingProxyType, BuiltinMethodType, MethodWrapperType)
 
@@ -39,13 +40,19 @@ class Walk:
     Attributes:
         records: of everything found, by the identity of the thing.
         spaces: those of them that are the globals of modules, by the name of the module.
+        own: the identities of locks, events and the like that were found: the simulation has their state.
+
+    Args:
+        before: what an earlier walk has found is left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Walk | None = None) -> None:
         self.records: dict[int, Record] = {}
-        self.spaces: dict[str, Variables] = {}
+        self.spaces: dict[str, Variables] = {} if before is None else before.spaces
         self.held: list[Any] = []
+        self.own: set[int] = set()
         self._seen: set[int] = set()
+        self._before: Set[int] = frozenset() if before is None else before._seen
         self._places: dict[type, tuple[Any, dict[str, Any]] | None] = {}
 
     def visit(self, others: Iterable[tuple[str, Any]] = ()) -> None:
@@ -59,10 +66,12 @@ class Walk:
                 waiting.extend(self._below(space))
         while waiting and len(self.records) < MOST:
             path, thing = waiting.popleft()
-            if id(thing) in self._seen:
+            if id(thing) in self._seen or id(thing) in self._before:
                 continue
             self._seen.add(id(thing))
             self.held.append(thing)
+            if type(thing).__module__ in _PRIMITIVES:
+                self.own.update((id(thing), *map(id, getattr(thing, "__dict__", {}).values())))
             position = self._position(face_of(thing), path)
             if position is not None:
                 position.faces.append(thing)
