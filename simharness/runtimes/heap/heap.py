@@ -21,7 +21,7 @@ from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.runtimes.heap.loggers import Loggers
-from simharness.runtimes.heap.processes import Globals
+from simharness.runtimes.heap.processes import Exchanged, Globals
 from simharness.runtimes.heap.records import Record, Variables
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import Locations
@@ -52,12 +52,14 @@ class Heap:
         self._next = 1
         self._garbage = NEVER
         self._collections = _collections()
+        self._exchanged: Exchanged | None = None
         self.lasting: set[str] = set()
         self.adopt()
 
     def adopt(self) -> None:
         """Modules have been imported: the state that instrumented ones have now is their baseline."""
         self._walk.visit(self._loggers.adopt())
+        self._exchanged = None
 
     def keep(self, path: str, space: dict[str, Any], names: Iterable[str]) -> None:
         """Also put back these variables of a module that is not instrumented, after each execution."""
@@ -71,7 +73,10 @@ class Heap:
 
     def exchanged(self, kernel: Kernel) -> Globals:
         """Set-up is over: from here on each process of the execution under way has globals of its own."""
-        return Globals(kernel, of(kernel), self._walk, self._watched)
+        memory = of(kernel)
+        if self._exchanged is None:
+            self._exchanged = Exchanged(self._walk, memory.modules(self._walk.spaces))
+        return Globals(kernel, memory, self._walk, self._exchanged, self._watched)
 
     @set_aside()
     def put_back(self, garbage: int = NEVER) -> bool:

@@ -10,14 +10,14 @@ object for all; so is what its class, which is not instrumented, keeps in C. Ite
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.runtimes.heap.functions import Generator
 from simharness.runtimes.heap.iterators import Position
 from simharness.runtimes.heap.loggers import Loggers
-from simharness.runtimes.heap.records import MISSING, Record, Variables
+from simharness.runtimes.heap.records import MISSING, Record, Some, Variables
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.memory.shared import Memory
@@ -40,22 +40,37 @@ class State:
         self.attach: list[tuple[Callable[[], Any], Callable[[], None]]] = []
 
 
+class Exchanged:
+    """What each process has for itself: records by identity, and the identities of all that has locations of its own in each process."""
+
+    def __init__(self, walk: Walk, modules: Iterable[int]) -> None:
+        self.records = {key: one for key, one in walk.records.items() if not isinstance(one, _OF_ALL)}
+        self.spaces = {id(space.thing): module for module, space in walk.spaces.items()}
+        self.keys: Set[int] = {*self.records, *self.spaces, *modules}
+
+
 class Globals:
     """The globals of the processes of one execution."""
 
-    def __init__(self, kernel: Kernel, memory: Memory, baseline: Walk, watched: Iterable[Record]) -> None:
-        self._kernel, self._memory, self._baseline = kernel, memory, baseline
-        self._watched = list(watched)
-        self._records: dict[int, Record] = {key: one for key, one in baseline.records.items() if not isinstance(one, _OF_ALL)}
+    def __init__(self, kernel: Kernel, memory: Memory, baseline: Walk, exchanged: Exchanged, watched: Iterable[Record]) -> None:
+        self._kernel, self._memory = kernel, memory
+        self._watched = [id(one.thing) for one in watched if id(one.thing) in exchanged.records]
+        self._watched_names = {
+            exchanged.spaces[id(one.thing)]: one.names for one in watched if isinstance(one, Some) and id(one.thing) in exchanged.spaces
+        }
+        self._by_identity = exchanged.spaces
+        self._records: Mapping[int, Record] = exchanged.records
+        self._keys = exchanged.keys
         self._spaces = baseline.spaces
         self._now = MAIN
         self._fork = State({}, {})
         self._take(self._fork)
         later = Walk(baseline)
-        later.visit(self._led_to())
-        self._records.update((key, one) for key, one in later.records.items() if not isinstance(one, _OF_ALL))
-        self._own = baseline.own | later.own
-        self._keys = self._records.keys() | {id(space.thing) for space in self._spaces.values()} | memory.modules(self._spaces)
+        later.follow(self._led_to())
+        self._own: Set[int] = baseline.own
+        if later.records or later.own:
+            more = {key: one for key, one in later.records.items() if not isinstance(one, _OF_ALL)}
+            self._records, self._keys, self._own = {**self._records, **more}, self._keys | more.keys(), self._own | later.own
         self._forked = [(key, memory.objects[key]) for key in memory.objects.keys() & self._keys]
         self._primitives = [
             (kernel.resources[name], kernel.resources[name].state)
@@ -148,18 +163,19 @@ class Globals:
     def _take(self, state: State) -> None:
         """Note what the process that has moved has now in all that it has touched."""
         memory, objects = self._memory, self._memory.objects
-        for key in self._records.keys() & objects.keys():
+        for key in (*(self._records.keys() & objects.keys()), *self._watched):
             state.objects[key] = self._records[key].take()
-        for record in self._watched:
-            whole = self._records.get(id(record.thing))
-            if whole is not None:
-                state.objects[id(record.thing)] = whole.take()
-        for module, space in self._spaces.items():
-            names = set(memory.named[module].spots) if module in memory.named else set()
-            names |= space.changed() if id(space.thing) in objects else set()
-            names.update(*(getattr(one, "names", ()) for one in self._watched if one.thing is space.thing))
-            if names:
-                state.names.setdefault(module, {}).update((name, space.thing.get(name, MISSING)) for name in names)
+        for module in memory.named.keys() & self._spaces.keys():
+            self._take_names(state, module, memory.named[module].spots)
+        for module, names in self._watched_names.items():
+            self._take_names(state, module, names)
+        for key in self._by_identity.keys() & objects.keys():
+            module = self._by_identity[key]
+            self._take_names(state, module, self._spaces[module].changed())
+
+    def _take_names(self, state: State, module: str, names: Iterable[str]) -> None:
+        space = self._spaces[module].thing
+        state.names.setdefault(module, {}).update([(name, space.get(name, MISSING)) for name in names])
 
     def _give(self, leaving: State, entering: State) -> None:
         """Give what either process has touched the state that it has in the one that moves now."""

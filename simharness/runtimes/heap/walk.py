@@ -64,6 +64,11 @@ class Walk:
                 self.records[id(space.thing)] = space
                 self._seen.add(id(space.thing))
                 waiting.extend(self._below(space))
+        self.follow(waiting)
+
+    def follow(self, things: Iterable[tuple[str, Any]]) -> None:
+        """Visit these things, each with its path, and what hangs on them."""
+        waiting = deque(things)
         while waiting and len(self.records) < MOST:
             path, thing = waiting.popleft()
             if id(thing) in self._seen or id(thing) in self._before:
