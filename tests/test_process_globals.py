@@ -71,10 +71,13 @@ def agrees(seed, copies, strategy="dpor"):
     own = simharness.explore(scenario, strategy, stop_on_first=False, settings=settings)
     settings = Settings(instrument=tuple(f"process_state_of_{process}" for process in PROCESSES), max_executions=400, shrink=0)
     oracle = simharness.explore(program(seed, copies)[0], strategy, stop_on_first=False, settings=settings)
+    if Verdict.INCONCLUSIVE in (own.verdict, oracle.verdict):
+        assert own.verdict is not Verdict.VERIFIED or oracle.outcomes <= own.outcomes, seed
+        return
     assert own.verdict is oracle.verdict, seed
+    assert own.outcomes == oracle.outcomes, seed
+    # In `main` a variable and the list that it leads to have one name, and conflict; elsewhere they have two.
     assert own.executions <= oracle.executions, seed
-    if own.verdict is not Verdict.INCONCLUSIVE:
-        assert own.outcomes == oracle.outcomes, seed
 
 
 @pytest.mark.parametrize("first", range(0, 30, 10))
