@@ -6,6 +6,7 @@ count = 0
 cache = {}
 names = ["x"]
 made = None
+data = bytearray(b"ab")
 lock = threading.Lock()
 again = threading.RLock()
 ready = threading.Event()
@@ -102,6 +103,11 @@ def seen():
 
 def more(thing):
     thing.n += 1
+
+
+def fill(view):
+    view[0] = 1
+    data[1] = 2
 
 
 ACTIONS = (bump, remember, name_it, make, level, attribute, locked, once)

@@ -203,6 +203,16 @@ def test_an_object_that_two_processes_have_from_the_scenario_is_named():
     assert "which several processes use" in str(result.remarks)
 
 
+def test_what_code_in_c_holds_is_one_for_all_processes_and_named():
+    def scenario(world):
+        view = memoryview(process_state.data)
+        for name in "pq":
+            world.actor(name, process_state.fill, view, process=name)
+
+    result = simharness.explore(scenario, settings=HERE)
+    assert "tests.process_state.data, which several processes use" in str(result.remarks)
+
+
 def test_a_variable_that_a_check_reads_and_another_process_has_changed_is_named():
     def scenario(world):
         for name in "pq":

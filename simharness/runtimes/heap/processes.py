@@ -193,7 +193,10 @@ class Globals:
 
     def _put(self, objects: dict[int, Any], names: Names) -> None:
         for key, state in objects.items():
-            self._records[key].give(state)
+            try:
+                self._records[key].give(state)
+            except Exception:  # C code holds it, such as a view of a bytearray
+                self._kernel.learned.leaves_out(f"{self._records[key].path}, which several processes use,")
         for module, values in names.items():
             self._spaces[module].among(values).give(values)
 
