@@ -66,6 +66,7 @@ GROUPS = {
     "lost": ("tests/test_never_lost.py", "tests/test_confirmation.py"),
     "pytest": ("tests/test_pytest_plugin.py",),
     "memory": ("tests/test_halfway.py",),
+    "processes": ("tests/test_process_globals.py",),
     "heap": ("tests/test_heap.py", "tests/test_heap_iterators.py", "tests/test_random_state.py"),
     "auto": ("tests/test_auto.py", "tests/test_samplers.py"),
     "proofs": ("tests/test_proofs.py",),

@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import Any, TypeVar
 
 from simharness.authoring.virtual_clock import VirtualClock
@@ -153,7 +153,7 @@ class World:
         """
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
-        if inspect.iscoroutinefunction(work):
+        if _is_async(work):
             work = partial(run_async, work)
         kernel = self._kernel
         if not _in_set_up(kernel):
@@ -320,6 +320,13 @@ class World:
                 raise
             except BaseException as error:
                 raise broken_check(promise.check, error) from error
+
+
+def _is_async(work: Callable[..., Any]) -> bool:
+    """Whether a function is declared with `async def`; plain functions, which most are, are asked at once."""
+    if type(work) is FunctionType and not work.__dict__:
+        return bool(work.__code__.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(work)
 
 
 def _in_set_up(kernel: Kernel) -> bool:

@@ -67,9 +67,7 @@ class Kernel:
         self.plain = plain
         self.max_steps = max_steps
         self.faults = faults
-        self.names = Names()
-        self.learned = Learned()
-        self.clock = Clock(max_delay)
+        self.names, self.learned, self.clock = Names(), Learned(), Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
         self._time_seen = self.movers.seen.known
         self.workspace = Workspace()
@@ -89,10 +87,8 @@ class Kernel:
 
     def _begin(self, plan: Plan, tracing: bool) -> None:
         self.thread = get_ident()
-        self.plan = plan
-        self.tracing = tracing
-        self.record = Record(tracing)
-        self.cast = Cast()
+        self.plan, self.tracing = plan, tracing
+        self.record, self.cast = Record(tracing), Cast()
         self.workspace.begin()
         self.movers.begin(self.record, self.cast)
         self.polled = self.polling.begin()
@@ -147,10 +143,8 @@ class Kernel:
                 if self.error is None:
                     self.register(actor)
                     self.greenlets.launch(actor)
-            if self.error is None:
-                key = self.loop.next_choice()
-                if key >= 0:
-                    self.loop.mover(key).switch()
+            if self.error is None and (key := self.loop.next_choice()) >= 0:
+                self.loop.mover(key).switch()
         finally:
             self.phase = ENDED
             _active.clear()
@@ -277,12 +271,16 @@ class Kernel:
         self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
+        exchange = self.movers.exchange
+        entered = "" if exchange is None else exchange("main")
         try:
             check()
         finally:
             self.phase = before
             if outside:
                 _active.clear()
+            if exchange is not None:
+                exchange(entered)
         return self.inspected
 
     @property

@@ -131,6 +131,9 @@ class Loop:
         kernel = self._kernel
         actor = kernel.cast.actors[key >> SHIFT]
         kernel.actor, kernel.key = actor, key
+        exchange = kernel.movers.exchange
+        if exchange is not None:
+            exchange(actor.process)
         assert actor.greenlet is not None
         return actor.greenlet
 

@@ -52,6 +52,7 @@ class Movers:
         fault_bit, wall_bit: masks of what every fault, and a jump of the wall clock, write.
         peaceful: how many of the last offered choices are not faults; they come first.
         offered: the crashes that were offered beside `nothing strikes`.
+        exchange: called with the process that moves, if each has memory of its own; returns which one did until then.
         when_crashed, when_suspended: called with the process (and for how long) after such a fault.
     """
 
@@ -77,10 +78,15 @@ class Movers:
         self._may_be_held: dict[str, list[tuple[Resource | None, str, int]]] = {}
         self.peaceful = 0
         self.offered: list[int] = []
+        self.exchange: Callable[[str], str] | None = None
         self.when_crashed: list[Callable[[str], None]] = []
         self.when_suspended: list[Callable[[str, int], None]] = []
         self.seen = Seen(self._learned, record, cast)
         self.clock.reset()
+
+    def exchange_with(self, exchange: Callable[[str], str] | None) -> None:
+        """Have this function called whenever another process moves."""
+        self.exchange = exchange
 
     # The clock
 
