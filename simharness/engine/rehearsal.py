@@ -20,8 +20,9 @@ def rehearse(kernel: Kernel) -> None:
     def choose(enabled: list[int]) -> int:
         return next((key for key in enabled if key >> SHIFT in kernel.cast.actors or key == kernel.movers.clock_key), ABANDON)
 
-    kernel.plan = Plan(choose=choose)
+    kernel.rehearsed, kernel.plan = True, Plan(choose=choose)
     kernel.after_step = kernel.when_asked = None
+    kernel.polled, kernel.turn = False, kernel.loop.turn  # examining loops takes long, and waiting in them gains nothing here
     kernel.cast.waiting.clear()
 
 

@@ -36,7 +36,7 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line of the running step."""
-        if not self._kernel.dying:
+        if not (self._kernel.dying or self._kernel.rehearsed):
             self.lines.setdefault(self._kernel.record.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
 
 
