@@ -4,7 +4,7 @@ Each release is installed in an environment of its own, `.hermes/RELEASE`; envir
 are added. The questions are the unmodified upstream test (if it is here), the scenarios of `scenarios/real_hermes.py` without faults and
 with each, the reports of the ledger on a release that has the bug and one that has not, and the pairs of the store's operations
 (`scenarios/real_store.py`). `!` marks what is not as expected. The results, with the tokens of counterexamples, are also in
-`.hermes/table.json`.
+`.hermes/table.json`. `HERMES_ENVIRONMENTS` names another folder than `.hermes`.
 
     python benchmarks/hermes.py [--releases 0.16.0,0.19.0] [--questions WORD,…] [--seconds 60] [--jobs 2] [--pairs NUMBER]
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / ".hermes"
+FOLDER = Path(os.environ.get("HERMES_ENVIRONMENTS") or ROOT / ".hermes")
 RELEASES = ("0.15.2", "0.16.0", "0.17.0", "0.18.2", "0.19.0")
 UPSTREAM = ROOT.parent / "shared" / "seed" / "test_compression_concurrent_fork.py"
 NEED = ("pytest>=8,<10",)
@@ -239,10 +239,12 @@ def main() -> int:
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     releases = [release for release in options.releases.split(",") if release] or [*RELEASES, *newer()]
+    began = time.perf_counter()
     there = [release for release in releases if installed(release)]
     if not there:
         print("no release could be installed: nothing was asked")
         return 0
+    print(f"installed, or there already, in {time.perf_counter() - began:.0f} s: {', '.join(there)}", flush=True)
     words = [word for word in options.questions.split(",") if word]
     wanted = [
         (release, question)
@@ -250,9 +252,14 @@ def main() -> int:
         for release in there
         if (release in question.expected or release not in RELEASES) and (not words or any(word in question.name for word in words))
     ]
+    began = time.perf_counter()
     with ThreadPoolExecutor(options.jobs) as pool:
-        answers = list(pool.map(lambda one: asked(one[0], one[1], options.seconds, options.pairs), wanted))
+        answers = []
+        for answer in pool.map(lambda one: asked(one[0], one[1], options.seconds, options.pairs), wanted):
+            answers.append(answer)
+            print(f"{len(answers)} of {len(wanted)}: {answer.release} {answer.question}: {answer.verdict}", file=sys.stderr, flush=True)
     print("\n".join(table(answers)))
+    print(f"{len(answers)} questions in {time.perf_counter() - began:.0f} s")
     (FOLDER / "table.json").write_text(json.dumps([one._asdict() for one in answers], indent=1, ensure_ascii=False), encoding="utf-8")
     return sum(not one.holds for one in answers)
 

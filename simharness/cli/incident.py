@@ -48,6 +48,13 @@ _PATHS = {"logs": "", "scenario": "::", "db": "", "pytest": "", "json": "", "htm
 LONGEST = 1_000
 """Characters of a message."""
 
+_Python = Annotated[
+    str | None, typer.Option(metavar="PATH", help="The interpreter to use, in whose environment the scenario's code is installed.")
+]
+_Sessions = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="The session to explain, if the logs name several; those given belong together.")
+]
+
 
 def incident(  # typer makes an option of each
     context: typer.Context,
@@ -62,10 +69,7 @@ def incident(  # typer makes an option of each
         str | None, typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may have struck; fewer are tried first: {', '.join(KINDS)}.")
     ] = None,
     missing: Annotated[int, typer.Option(min=0, help="How many lines the log may lack; fewer are tried first.")] = 0,
-    session: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="The session to explain, if the logs name several; those given belong together."),
-    ] = None,
+    session: _Sessions = None,
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Format of text lines, as for logging.Formatter; default: the scenario's.")
     ] = None,
@@ -79,9 +83,7 @@ def incident(  # typer makes an option of each
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
     unknown_lines: Annotated[bool, typer.Option("--unknown", help="List the lines that no template matches.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show every step in the timeline of the explanation.")] = False,
-    python: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The interpreter to use, in whose environment the scenario's code is installed.")
-    ] = None,
+    python: _Python = None,
     pytest: Annotated[str | None, typer.Option(metavar="FILE", help="Write a test that reproduces the incident.")] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the answers to this file.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the explanation step by step.")] = None,
