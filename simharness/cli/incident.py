@@ -51,6 +51,10 @@ LONGEST = 1_000
 _Python = Annotated[
     str | None, typer.Option(metavar="PATH", help="The interpreter to use, in whose environment the scenario's code is installed.")
 ]
+_Zones = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."),
+]
 _Sessions = Annotated[
     list[str] | None, typer.Option(metavar="ID", help="The session to explain, if the logs name several; those given belong together.")
 ]
@@ -73,12 +77,7 @@ def incident(  # typer makes an option of each
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Format of text lines, as for logging.Formatter; default: the scenario's.")
     ] = None,
-    zone: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."
-        ),
-    ] = None,
+    zone: _Zones = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines from this time on, written as in the log.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
     unknown_lines: Annotated[bool, typer.Option("--unknown", help="List the lines that no template matches.")] = False,
