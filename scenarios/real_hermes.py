@@ -18,6 +18,10 @@ from pathlib import Path
 import simharness
 
 if os.environ.get("HERMES_HOME"):
+    import hermes_state
+
+    if hasattr(hermes_state, "__path__"):
+        raise simharness.Misuse("the package hermes_state of this checkout hides the real one: explore from another folder")
     from run_agent import AIAgent
 
     from hermes_state import SessionDB

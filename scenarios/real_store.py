@@ -17,6 +17,10 @@ from pathlib import Path
 import simharness
 
 if os.environ.get("HERMES_HOME"):
+    import hermes_state
+
+    if hasattr(hermes_state, "__path__"):
+        raise simharness.Misuse("the package hermes_state of this checkout hides the real one: explore from another folder")
     from hermes_state import SessionDB
 
     scenario = simharness.scenario
@@ -57,7 +61,7 @@ GIVEN = {
     "cooldown_until": lambda who: 2e9,
     "input_tokens": lambda who: 10,
 }
-TIMES = ("_at", "timestamp", "last_active", "last_seen")
+TIMES = ("_at", "_seen", "_until", "timestamp", "last_active")
 _BESIDES = {"close", "vacuum"}
 
 
