@@ -257,7 +257,8 @@ def main() -> int:
         answers = []
         for answer in pool.map(lambda one: asked(one[0], one[1], options.seconds, options.pairs), wanted):
             answers.append(answer)
-            print(f"{len(answers)} of {len(wanted)}: {answer.release} {answer.question}: {answer.verdict}", file=sys.stderr, flush=True)
+            said = f"{answer.verdict}, {answer.orderings:,} orderings, {answer.seconds:.0f} s: {answer.said[:400]}"
+            print(f"{len(answers)} of {len(wanted)}: {answer.release} {answer.question}: {said}", file=sys.stderr, flush=True)
     print("\n".join(table(answers)))
     print(f"{len(answers)} questions in {time.perf_counter() - began:.0f} s")
     (FOLDER / "table.json").write_text(json.dumps([one._asdict() for one in answers], indent=1, ensure_ascii=False), encoding="utf-8")
