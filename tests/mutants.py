@@ -38,6 +38,7 @@ GROUPS = {
     "ids": ("tests/runtimes/test_identities.py",),
     "late": ("tests/test_set_up_threads.py",),
     "daemons": ("tests/test_planted_bugs.py",),
+    "command": ("tests/test_cli.py",),
     "timelines": ("tests/report/test_timeline.py",),
     "templates": ("tests/test_templates.py",),
     "answers": ("tests/runtimes/test_outside.py",),
