@@ -14,7 +14,7 @@ from simharness.engine.kernel import Kernel
 from simharness.runtimes import identities, imports, logs, printing, queue_insides, randomness, refused, time
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
-from simharness.runtimes.memory import shared
+from simharness.runtimes.memory import output, shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import install as sqlite
@@ -129,6 +129,7 @@ def begin_execution(kernel: Kernel) -> None:
     """An execution begins."""
     kernel.context[REPORTS] = used
     files.begin(kernel)
+    output.begin(kernel)
 
 
 def end_execution(kernel: Kernel) -> None:
