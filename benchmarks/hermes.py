@@ -124,13 +124,22 @@ def newer() -> list[str]:
     )
 
 
-def environment(release: str) -> dict[str, str]:
-    """The variables of a release's processes: a home of its own, with the configuration that these questions are about."""
-    home = FOLDER / f"home-{release}"
-    home.mkdir(parents=True, exist_ok=True)
+def home_of(release: str, question: str) -> Path:
+    """The folder that a release's processes have as their home, with the configuration that these questions are about.
+
+    Executions that change files outside their own folders take turns with all others that share a folder for temporary files, so each
+    question has both for itself.
+    """
+    home = FOLDER / "homes" / re.sub(r"\W+", "-", f"{release} {question}").strip("-")
+    (home / "tmp").mkdir(parents=True, exist_ok=True)
     (home / "config.yaml").write_text(CONFIGURATION, encoding="utf-8")
+    return home
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The variables of a release's processes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HERMES", "PYTHON"))}
-    return {**kept, "HERMES_HOME": str(home)}
+    return {**kept, "HERMES_HOME": str(home), "TMPDIR": str(home / "tmp")}
 
 
 def asked(release: str, question: Question, seconds: float, pairs: int) -> Answer:
@@ -154,16 +163,17 @@ Found = tuple[str, int, str, str]
 
 
 def _explored(release: str, question: Question, seconds: float) -> Found:
-    [result] = _results(release, f"real_hermes.py::{question.scenario}", ["--faults", question.faults], seconds)
+    [result] = _results(release, f"real_hermes.py::{question.scenario}", ["--faults", question.faults], seconds, question.name)
     return _found(result)
 
 
-def _results(release: str, scenario: str, options: Sequence[str], seconds: float) -> list[dict[str, Any]]:
-    home = FOLDER / f"home-{release}"
-    file = home / f"{abs(hash((scenario, *options)))}.json"
+def _results(release: str, scenario: str, options: Sequence[str], seconds: float, question: str) -> list[dict[str, Any]]:
+    home = home_of(release, question)
+    file = home / "results.json"
+    file.unlink(missing_ok=True)
     command = [str(python_of(release)), "-P", "-m", "simharness", "explore", str(ROOT / "scenarios" / scenario), "--json", str(file)]
     command += ["--no-timelines", "--max-seconds", str(seconds), *options]
-    variables = environment(release)
+    variables = environment(home)
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=home, env=variables, timeout=6 * seconds + 1200)
     if not file.exists():
         raise ValueError((done.stderr.strip().splitlines() or ["nothing was written"])[-1])
@@ -185,9 +195,9 @@ def _found(result: dict[str, Any]) -> Found:
 def _tested(release: str, seconds: float) -> Found:
     if not UPSTREAM.exists():
         return "skipped", 0, "the upstream test is not here", ""
-    home = FOLDER / f"home-{release}"
+    home = home_of(release, "upstream")
     file = home / "upstream.xml"
-    variables = environment(release)
+    variables = environment(home)
     command = [str(python_of(release)), "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--interleave", "-k", "concurrent"]
     command += ["-o", f"interleave=outside=down max_seconds={seconds:g} inconclusive=pass", "-o", f"interleave_corpus={home}"]
     command += [f"--rootdir={home}", f"--junitxml={file}", str(UPSTREAM)]
@@ -201,7 +211,7 @@ def _tested(release: str, seconds: float) -> Found:
 def _pairs(release: str, seconds: float, most: int) -> Found:
     """The pairs of operations: how many are violated, and each."""
     options = ["--parameter", "where=threads"] if most else []
-    results = _results(release, "real_store.py::pair", options, seconds)
+    results = _results(release, "real_store.py::pair", options, seconds, "pairs")
     table = FOLDER / f"pairs-{release}.json"
     violated = [result for result in results if result["verdict"] == VIOLATED]
     rows = [

@@ -1,8 +1,9 @@
 """Releases of the real package `hermes-agent`, as they are: `make hermes` runs these in an environment of each release.
 
-Two real agents (`AIAgent`) compress one session of a real store (`SessionDB`). Three things are not real: the model's summary takes 0.25 s
-and is always the same, the system prompt is a fixed text, and the model is not asked for the size of its context. There is no network and
-there are no programs. The lease refresher of the releases that have one runs as it is.
+Two real agents (`AIAgent`) compress one session of a real store (`SessionDB`). Four things are not real: the model's summary takes 0.25 s
+and is always the same, the system prompt is a fixed text, the model is not asked for the size of its context, and no goal is moved to the
+new session (that opens the store of `HERMES_HOME`). There is no network and there are no programs. The lease refresher of the releases that
+have one runs as it is.
 
 The folder of `HERMES_HOME` holds the configuration, `compression: {in_place: false}`: these scenarios are about rotation.
 """
@@ -37,6 +38,8 @@ if os.environ.get("HERMES_HOME"):
     ):
         with contextlib.suppress(ImportError):  # what the first agent imports; a release may lack some of it
             importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hermes_cli.goals").migrate_goal_to_session = lambda *_, **__: False
 else:  # there is no release here: nothing is a scenario
 
     def scenario(**_):
