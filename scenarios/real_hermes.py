@@ -256,7 +256,7 @@ def stale_writer(world):
     db, (agent,) = one_store(world, Compressor)
 
     def append():
-        time.sleep(0.1)
+        time.sleep(0.3)
         with contextlib.suppress(Exception):  # a release may refuse it
             db.append_message(PARENT, "user", "late")
 

@@ -299,6 +299,18 @@ def test_actors_meet_what_threads_of_a_template_leave_as_if_they_had_joined_them
         assert kept.outcomes == fresh.outcomes
 
 
+def test_what_a_template_raises_after_it_has_started_a_thread_is_raised_in_set_up():
+    def scenario(world):
+        def build():
+            threading.Thread(target=time.sleep, args=(1,)).start()
+            raise LookupError("no configuration")
+
+        world.template(build)
+
+    with pytest.raises(Misuse, match="raised LookupError during set-up: no configuration"):
+        simharness.explore(scenario)
+
+
 def test_a_transaction_that_a_template_leaves_open_is_refused():
     def scenario(world):
         def build():

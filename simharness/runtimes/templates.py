@@ -87,6 +87,8 @@ class Templates:
         Raises:
             Misuse: a thread that it starts does not end. Again: it may be different with what its making has taught.
         """
+        if self._making and kernel.failure is not None:
+            raise kernel.failure.error  # as it would in set-up
         if self._making and not self._mark.holds:
             raise Again("making a template has taught something")
         if self._making:

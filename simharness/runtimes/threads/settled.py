@@ -6,6 +6,7 @@ state that the view has.
 
 from __future__ import annotations
 
+import _thread
 import queue
 import threading
 from typing import Any
@@ -40,8 +41,8 @@ def _end(thread: threading.Thread) -> None:
     state["_started"]._flag = True
     if "_is_stopped" in state:
         state["_is_stopped"], state["_tstate_lock"] = True, None
-    else:
-        handle = next(value for name, value in state.items() if name in ("_handle", "_os_thread_handle"))
+    else:  # since Python 3.13; the handle of a thread that was never really started cannot be set
+        state["_handle"] = handle = _thread._make_thread_handle(0)  # type: ignore[attr-defined]  # not in the stubs
         handle._set_done()
 
 
