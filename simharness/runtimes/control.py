@@ -14,7 +14,7 @@ from simharness.engine.kernel import Kernel
 from simharness.runtimes import identities, imports, logs, printing, queue_insides, randomness, refused, time
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
-from simharness.runtimes.memory import output, shared
+from simharness.runtimes.memory import output, shared, wide
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import install as sqlite
@@ -137,6 +137,7 @@ def end_execution(kernel: Kernel) -> None:
     files.end_execution(kernel)
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
+    wide.end_execution(kernel)
     queue_contents.end_execution()
     identities.end_execution()
 
