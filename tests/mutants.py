@@ -40,6 +40,9 @@ GROUPS = {
     "output": ("tests/test_output.py",),
     "wide": ("tests/test_wide.py",),
     "late": ("tests/test_set_up_threads.py",),
+    "daemons": ("tests/test_planted_bugs.py",),
+    "command": ("tests/test_cli.py",),
+    "timelines": ("tests/report/test_timeline.py",),
     "templates": ("tests/test_templates.py",),
     "answers": ("tests/runtimes/test_outside.py",),
     "sql": (

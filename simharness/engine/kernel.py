@@ -60,7 +60,7 @@ class Kernel:
         polled: whether turns of loops are examined.
         patience: how many steps an execution makes before somebody looks why it is so long.
         failure, error: the first thing that went wrong in the program; the exception that ends the execution and that `run` raises.
-        cut, abandoned, over: how the execution was ended, if not by its actors.
+        cut, abandoned, over: how the execution was ended, if not by its actors; rehearsed: it is thrown away.
     """
 
     def __init__(self, max_steps: int = 20_000, max_delay: int = 5_000_000_000, plain: bool = False, faults: Faults | None = None) -> None:
@@ -103,7 +103,7 @@ class Kernel:
         self.observe(None)
         self.failure: Failure | None = None
         self.error: BaseException | None = None
-        self.abandoned = self.cut = self.over = self.dying = self.buried = False
+        self.abandoned = self.cut = self.over = self.dying = self.buried = self.rehearsed = False
         self.handlers: Handlers | None = None
         self.turn = self.polling.turn if self.polled else self.loop.turn
         self.timed = self.concurrent = self.fair = self.watched = self.checking = self.touched = False

@@ -35,6 +35,7 @@ _OF_THE_LIBRARY = (
     *(ChainMap, UserDict, UserList, Mapping, property, staticmethod, classmethod),
 )
 """Classes of the standard library whose objects hold the user's."""
+_ASSIGNS = re.compile(r"(\w+)\s*(:[^=]*)?=")
 _CACHE: type = type(functools.lru_cache(len))
 
 
@@ -162,8 +163,13 @@ def _is_assigned(place: tuple[str, str, Any]) -> bool:
     module, name, value = place
     if isinstance(value, type | FunctionType):
         return value.__module__ == module
-    lines = linecache.getlines(getattr(sys.modules[module], "__file__", None) or "")
-    return any(line.startswith(name) and re.match(r"\s*(:[^=]*)?=", line[len(name) :]) for line in lines)
+    return name in _assigned(getattr(sys.modules[module], "__file__", None) or "")
+
+
+@functools.cache
+def _assigned(file: str) -> frozenset[str]:
+    """Return the names that lines of a module begin to assign."""
+    return frozenset(found[1] for line in linecache.getlines(file) if (found := _ASSIGNS.match(line)))
 
 
 def _within(thing: Any) -> Iterable[tuple[str, Any]]:

@@ -3,7 +3,9 @@
 The first execution that asks for a template makes it, under virtual time and with random numbers of its own, and begins again: so every
 execution finds the template made, in a fresh process too. What hangs on the result, and on instrumented modules, is then put back in place
 (`heap`), the files of the execution's folder are written anew, and connections are opened again under their old identity, with the pragmas
-that were set. Locks and queues begin fresh in each execution, like those of modules.
+that were set. Locks begin free in each execution; events, semaphores and queues begin as the template leaves them.
+
+Threads that the template starts run to their ends before anything is kept (`rehearsal`): no actor meets them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
 from simharness.engine.kernel import Kernel
+from simharness.engine.rehearsal import finish, rehearse
 from simharness.errors import Misuse, SimharnessError
 from simharness.places import caller
 from simharness.runtimes import identities
@@ -29,6 +32,8 @@ from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.identities import DRAWER
 from simharness.runtimes.sqlite.made import MADE
 from simharness.runtimes.sqlite.registry import registry_of
+from simharness.runtimes.threads import settled
+from simharness.runtimes.threads.thread import JOIN
 
 TEMPLATES = "templates"
 _Connection = sqlite3.Connection
@@ -45,10 +50,12 @@ class Templates:
     def __init__(self) -> None:
         self._made: list[Template] = []
         self._asked = 0
+        self._making = ""
 
     def begin(self) -> None:
         """An execution begins."""
         self._asked = 0
+        self._making = ""
 
     def clear(self) -> None:
         """Forget all, so that they are made again."""
@@ -68,12 +75,32 @@ class Templates:
         self._asked += 1
         if number < len(self._made):
             return self._made[number].put_back(kernel)
-        template = _make(kernel, build, f"template {number}", str(place))
+        self._making, self._mark = str(place), kernel.learned.mark()
+        template = _make(kernel, build, f"template {number}", self._making)
+        self._making = ""
         if template is not None:
             self._made.append(template)
         again = Again("a template has been made")
         kernel.give_up(again)
         raise again
+
+    def check(self, kernel: Kernel) -> None:
+        """Refuse a template whose making has not come to its end, though the execution has.
+
+        Raises:
+            Misuse: a thread that it starts does not end. Again: it may be different with what its making has taught.
+        """
+        if self._making and kernel.failure is not None:
+            raise kernel.failure.error  # as it would in set-up
+        if self._making and not self._mark.holds:
+            raise Again("making a template has taught something")
+        if self._making:
+            raise Misuse(f"{self._making}: {settled.unending(kernel)}: start it in set-up, after the template, or in an actor")
+
+    def in_words(self) -> str:
+        """Say which threads no actor meets; empty if there are none."""
+        names = dict.fromkeys(name for template in self._made for name in template.threads)
+        return f"threads of templates have ended before actors begin: {', '.join(names)}" if names else ""
 
 
 def give(kernel: Kernel, build: Callable[[], Any]) -> Any:
@@ -88,11 +115,11 @@ def _make(kernel: Kernel, build: Callable[[], Any], name: str, place: str) -> Te
     kernel.context[DRAWER] = name
     opened = kernel.context[MADE] = []
     began = kernel.clock.now
+    rehearse(kernel)
     try:
         result = build()
-        if not kernel.setting_up or kernel.cast.waiting:
-            started = ", ".join(actor.name for actor in (*kernel.cast.waiting, *kernel.cast.actors.values()) if actor is not kernel.actor)
-            raise Misuse(f"{place}: the template starts a thread ({started}), which runs on: start it in set-up, or in an actor")
+        finish(kernel, JOIN)
+        settled.check(kernel, place)
         return None if not known and identities.Identified() in kernel.learned else Template(kernel, result, opened, began, place)
     finally:
         del kernel.context[DRAWER], kernel.context[MADE]
@@ -104,6 +131,7 @@ class Template:
     def __init__(self, kernel: Kernel, result: Any, opened: Iterable[Any], began: int, place: str) -> None:
         self.result = result
         self._lasted = kernel.clock.now - began
+        self.threads = settled.threads(kernel)
         connections = [made for made in opened if not made.closed]
         for made in connections:
             made.keep(place)
@@ -112,7 +140,7 @@ class Template:
             if not database.private:
                 _checkpoint(database.path, folder, place)
         files = [] if folder is None else [_Files(kernel, folder)]
-        walk = _Walk(place)
+        walk = _Walk(kernel, place)
         walk.visit([("the template", result)])
         self._objects = walk.records
         self._others: list[Record] = [*files, _Numbers(kernel), *connections]
@@ -134,14 +162,15 @@ class Template:
 class _Walk(Walk):
     """Finds what hangs on a template: functions with closures, too, whichever module they are from."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, kernel: Kernel, place: str) -> None:
         super().__init__()
-        self._place = place
+        self._kernel, self._place = kernel, place
 
     def _records_of(self, thing: Any, path: str) -> Iterable[Record]:
         what = _transient(thing)
         if what:
             raise Misuse(f"{self._place}: {path} is {what}, which cannot be given to another execution: make it outside the template")
+        settled.keep(self._kernel, thing)
         if type(thing) is FunctionType and thing.__closure__ is not None:
             return (Function(thing, path),)
         return super()._records_of(thing, path)

@@ -88,6 +88,11 @@ class Simulation:
         self._context = ExitStack()
 
     @property
+    def templates_in_words(self) -> str:
+        """Which threads of templates no actor meets, in words; empty if there are none."""
+        return self._templates.in_words()
+
+    @property
     def names(self) -> list[str]:
         """The names of the modules that are to be instrumented, with all below them."""
         return [self.scenario.__module__, *self.instrument, *self.in_project]
@@ -189,7 +194,8 @@ class Simulation:
         """Run an execution; again, if it has only made a template."""
         while True:
             try:
-                return run()
+                run()
+                return self._templates.check(self.kernel)
             except Again:
                 self._end_execution()
 

@@ -182,5 +182,7 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     parts += [handled.in_words() for handled in kernel.learned.of(Handled).values() if handled.times != "0"]
     if simulation.outside.in_words():
         parts.append(simulation.outside.in_words())
+    if simulation.templates_in_words:
+        parts.append(simulation.templates_in_words)
     parts.append("no faults" if kernel.faults is None else kernel.faults.in_words())
     return "; ".join(parts)
