@@ -6,6 +6,8 @@ nothing. Names that an exploration needs are there before its first execution: t
 
 TYPE_CHECKING = False  # type checkers take it for true, wherever it is defined; importing `typing` would take longer than all the rest
 if TYPE_CHECKING:
+    from simharness import check as check
+    from simharness import linearizability as linearizability
     from simharness.authoring.loading import load
     from simharness.authoring.scenario import Scenario, scenario
     from simharness.authoring.world import Cell, World
@@ -61,9 +63,16 @@ _HOMES = {
 }
 """Where each public name is defined: what is imported above, said again for the interpreter."""
 
+_MODULES = ("check", "linearizability")
+"""Modules with public names of their own."""
+
 if not TYPE_CHECKING:  # else a type checker would take any name for a public one
 
     def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            from importlib import import_module
+
+            return import_module(f"{__name__}.{name}")
         for home, names in _HOMES.items():
             if name in names:
                 from importlib import import_module

@@ -144,7 +144,7 @@ def test_the_answer_names_the_key_that_has_no_order():
 
 
 def test_many_calls_one_after_the_other_take_no_time_that_grows_with_their_orders():
-    calls = [Call(number % 3, "write", (number % 2,), None, number, number + 2) for number in range(0, 300)]
+    calls = [Call(number % 3, "write", (number % 2,), None, number, number + 2) for number in range(300)]
     assert check(calls, Model(0, register)).linearizable
 
 

@@ -39,18 +39,23 @@ def step(
             scenario = only_of(load(path), path, None if token is None else tokens.scenario_of(token))
         if token is not None and (parameter or faults):
             raise Misuse("the token names its case: leave out --parameter and --faults")
-        stepper = Stepper(scenario, _case(scenario, parameter or [], faults), token, Settings())
-        if not lines and sys.stdin.isatty() and sys.stdout.isatty():
-            from simharness.step.screen import Screen
+        walk(scenario, token, _case(scenario, parameter or [], faults), lines)
 
-            screen = Screen(stepper)
-            screen.run()
-            if screen.failed is not None:
-                raise screen.failed
-        else:
-            Lines(stepper, sys.stdin, sys.stdout, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)).run()
-        for text in farewell(stepper, scenario.address):
-            put(text)
+
+def walk(scenario: Scenario, token: str | None, case: dict[str, Any], lines: bool) -> None:
+    """Step through a scenario's case, or along a token: on a screen if there is a terminal, else line by line."""
+    stepper = Stepper(scenario, case, token, Settings())
+    if not lines and sys.stdin.isatty() and sys.stdout.isatty():
+        from simharness.step.screen import Screen
+
+        screen = Screen(stepper)
+        screen.run()
+        if screen.failed is not None:
+            raise screen.failed
+    else:
+        Lines(stepper, sys.stdin, sys.stdout, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)).run()
+    for text in farewell(stepper, scenario.address):
+        put(text)
 
 
 def farewell(stepper: Stepper, address: str) -> list[str]:
