@@ -128,10 +128,10 @@ def of_signature(
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         raise Misuse(f'{named}: its parameters cannot be found out: give calls, --op "{named}(…)"') from None
-    hints = _hints(function)
+    hints = hints_of(function)
     choices: list[tuple[inspect.Parameter, list[Given]]] = []
     for parameter in parameters:
-        values = _values(parameter, hints.get(parameter.name), named, dict(given or {}), draw)
+        values = _values(parameter, hint_of(parameter, hints), named, dict(given or {}), draw)
         if values is not None:
             choices.append((parameter, [Given(value) for value in values]))
     unknown = set(given or {}) - {parameter.name for parameter in parameters}
@@ -181,12 +181,18 @@ def _values(parameter: inspect.Parameter, hint: Any, named: str, given: Mapping[
     return usual
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a function's parameters, as far as they can be found."""
     target = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]  # its own __init__, to be read only
     try:
         return typing.get_type_hints(target, include_extras=False)
     except Exception:  # a hint may name what only a type checker knows
         return {}
+
+
+def hint_of(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    """Return a parameter's type; None if there is no hint; the hint's text where it names what cannot be found."""
+    return hints.get(parameter.name, None if parameter.annotation is parameter.empty else parameter.annotation)
 
 
 Example = tuple[str, list[Any], dict[str, Any]]

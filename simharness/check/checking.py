@@ -18,6 +18,7 @@ from simharness.check.outcomes import Outcome, Serial
 from simharness.check.programs import Program, Shape, count, of_shape, pair, parse, shapes
 from simharness.check.results import Bounds, Checked, Examined, Failure, Stage
 from simharness.check.running import PROGRAM, ProgramScenario, refuse_unlike_model
+from simharness.check.spreading import spread
 from simharness.check.targets import Call, Target
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Misuse, Nondeterminism, TokenError
@@ -35,6 +36,8 @@ PREFIXES = 6
 """States, besides the first, from which programs begin at most."""
 TRIED = 40
 """Programs that are tried at most to make a failing one smaller."""
+AT_ONCE = 100
+"""Programs that are given to worker processes at once."""
 _monotonic = time.monotonic
 Show = Callable[[Stage], None]
 
@@ -78,6 +81,8 @@ class Checker:
         self._texts = [call.text for call in target.calls]
         self._operations = {call.text: call.operation for call in target.calls}
         self._began = _monotonic()
+        self.raising: tuple[str, ...] = ()
+        self._ahead: dict[Program, Examined] = {}
         self.stages: list[Stage] = []
         self.failures: list[Failure] = []
         self.examined: list[Examined] = []
@@ -86,10 +91,13 @@ class Checker:
         """Check the class, within the bounds."""
         with self.opened():
             prefixes = self.prefixes()
+        # Workers are forked where nothing is in place, and put it in place themselves.
+        with self.opened() if self.how.workers == 1 else nullcontext():
             for shape, prefix in self._plan(prefixes):
                 stage = Stage(shape, len(prefix), count(shape, len(self._texts)) * max(1, len(prefix)))
                 self.stages.append(stage)
                 self._stage(stage, prefix)
+        with self.opened():
             self.failures = [self._smallest(failure) for failure in self.failures]
         return self._checked(prefixes)
 
@@ -109,6 +117,7 @@ class Checker:
             Misuse: equal calls give different results.
         """
         found: dict[object, tuple[str, ...]] = {}
+        raising: dict[str, str] = {}
         for text in self._texts:
             alone = Program(((text,),))
             one, again = self.serial(alone), self.serial(alone)
@@ -117,7 +126,14 @@ class Checker:
                     f"{self.target.name}: {text} gives different results in equal executions: leave this operation out, or give it a state"
                 )
             for outcome in one.complete:
-                found.setdefault(outcome.state, () if outcome.results[0][1].raised else (text,))
+                returned = outcome.results[0][1]
+                found.setdefault(outcome.state, () if returned.raised else (text,))
+                if returned.raised:
+                    raising[text] = returned.text
+        if len(raising) == len(self._texts):
+            said = next(iter(raising.values()))
+            raise Misuse(f"{self.target.name}: every call raises when it is made alone, so nothing is checked: {said}; give others")
+        self.raising = tuple(raising.values())
         first = self.serial(Program(((),)))
         states = {outcome.state for outcome in first.complete}
         return [prefix for state, prefix in found.items() if state not in states and prefix][:PREFIXES]
@@ -138,15 +154,25 @@ class Checker:
     # One stage
 
     def _stage(self, stage: Stage, prefixes: Sequence[tuple[str, ...]]) -> None:
-        for program in self._programs(stage, prefixes):
+        programs = self._programs(stage, prefixes)
+        for program in programs if self.how.workers == 1 else self._spread(programs):
             if self._is_known(program):
                 stage.known += 1
+            elif program in self._ahead:
+                self._take(stage, self._ahead.pop(program))
             elif self._over():
-                stage.cut = True
                 break
             else:
                 self._take(stage, self.examine(program))
             self._show(stage)
+
+    def _spread(self, programs: Iterator[Program]) -> Iterator[Program]:
+        """Explore one part of the programs after the other on several processes; yield each program once that is done."""
+        while part := list(itertools.islice(programs, AT_ONCE)):
+            unknown = [program for program in part if not self._is_known(program)]
+            found = spread(unknown, self.examine, self.how.workers, self._over, self.opened)
+            self._ahead = {unknown[at]: examined for at, examined in found.items()}
+            yield from part
 
     def _over(self) -> bool:
         most = self.how.max_seconds
@@ -238,7 +264,7 @@ class Checker:
     # The end
 
     def _checked(self, prefixes: Sequence[tuple[str, ...]]) -> Checked:
-        bounds = Bounds(self.how.names, tuple(self._texts), tuple(prefixes), self.how.faults, self.how.settings)
+        bounds = Bounds(self.how.names, tuple(self._texts), tuple(prefixes), self.raising, self.how.faults)
         return Checked(self.target, bounds, self.stages, self.examined, self.failures, _monotonic() - self._began)
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from simharness.check.programs import Program, Shape, pair
 from simharness.check.targets import Target
-from simharness.settings import Settings
 from simharness.verdicts.results import Counterexample, Result, Verdict
 
 
@@ -22,7 +21,6 @@ class Stage:
         total: how many there are.
         done: how many were explored.
         known: how many contain a smaller one that fails.
-        cut: whether time was over before the end.
     """
 
     shape: Shape
@@ -30,7 +28,6 @@ class Stage:
     total: int
     done: int = 0
     known: int = 0
-    cut: bool = False
 
     @property
     def whole(self) -> bool:
@@ -89,13 +86,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Within what the verdict holds."""
+    """Within what the verdict holds.
+
+    Attributes:
+        names: the specifications.
+        calls: the texts of all calls.
+        prefixes: calls before the actors move, each of which leads to another state.
+        raising: what calls raise when they are made alone, on a new object.
+        faults: what may strike.
+    """
 
     names: tuple[str, ...]
     calls: tuple[str, ...]
     prefixes: tuple[tuple[str, ...], ...]
+    raising: tuple[str, ...]
     faults: str | None
-    settings: Settings
 
 
 class Cell(NamedTuple):

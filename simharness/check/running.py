@@ -6,8 +6,11 @@ decides what precedes what; returns commute, and so do beginnings.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 from simharness.authoring.scenario import Scenario
@@ -31,13 +34,15 @@ class Run:
     """One execution: what has begun, what has returned.
 
     Attributes:
-        subjects: the objects under check: one, or one for each process.
+        subject: the object under check; where each actor has a process, the one that is made before they move, and looked at at the end.
         events: beginnings and returns, in the order in which they happened.
     """
 
-    def __init__(self, world: World, subjects: Sequence[Any], calls: Sequence[Sequence[Call]]) -> None:
+    def __init__(self, world: World, make: Callable[[], Any], apart: bool, calls: Sequence[Sequence[Call]]) -> None:
         self.world = world
-        self.subjects = subjects
+        self.subject = make()
+        self._own = make if apart else None
+        self._owned: dict[int, Any] = {}
         self.calls = calls
         self.events: list[Event] = []
         self.results: dict[Position, Returned] = {}
@@ -69,6 +74,14 @@ class Run:
         """Return the call at a position as it is shown."""
         return self.calls[position[0]][position[1]].text
 
+    def subject_of(self, actor: int) -> Any:
+        """Return the object that an actor calls."""
+        if self._own is None:
+            return self.subject
+        if actor not in self._owned:
+            self._owned[actor] = self._own()
+        return self._owned[actor]
+
     @property
     def waiting(self) -> list[Position]:
         """The calls that have begun and not returned."""
@@ -81,10 +94,31 @@ class Run:
         order = tuple(event.call for event in self.events if not event.ends)
         if look is None:
             return Outcome(results, same, None, order, stuck)
-        looked = [look(subject) for subject in self.subjects]
-        rows = control.snapshot(self.world._kernel)
-        words = "; ".join(words for _, words in looked)
-        return Outcome(results, same, (frozen([value for value, _ in looked]), repr(rows)), order, stuck, words)
+        value, words = look(self.subject)
+        rows = repr(control.snapshot(self.world._kernel))
+        return Outcome(results, same, (frozen(value), rows), order, stuck, words)
+
+
+class UsersError(Exception):
+    """A call has raised this."""
+
+    def __init__(self, raised: Exception) -> None:
+        super().__init__(raised)
+        self.raised = raised
+
+
+class _Turn:
+    """A lock that actors of several processes share."""
+
+    def __init__(self, world: World) -> None:
+        self._taken = world.shared(False, "turn")
+
+    def __enter__(self) -> None:
+        while not self._taken.compare_and_set(False, True):
+            self._taken.wait_until(lambda taken: not taken)
+
+    def __exit__(self, *error: object) -> None:
+        self._taken.set(False)
 
 
 class ProgramScenario(Scenario):
@@ -104,7 +138,11 @@ class ProgramScenario(Scenario):
         self.prefix = [target.call(text) for text in program.prefix]
         self.last: Run | None = None
         self.modelled = True
-        super().__init__(self._set_up, {PROGRAM: [str(program)]}, instrument=tuple(target.options.get("instrument", ())))
+        super().__init__(
+            self._set_up_tasks if target.asynchronous else self._set_up,
+            {PROGRAM: [str(program)]},
+            instrument=tuple(target.options.get("instrument", ())),
+        )
         self.name = self.__name__ = target.name
         self.address = target.address
         self.__module__ = target.module
@@ -126,100 +164,134 @@ class ProgramScenario(Scenario):
 
     # One execution
 
-    def _set_up(self, world: World, program: str) -> Any:
-        run = self.last = Run(world, self._built(world), self.calls)
+    def _set_up(self, world: World, program: str) -> None:
+        run = self.last = Run(world, self._maker(world), bool(self.target.options.get("process")), self.calls)
         for call in self.prefix:
-            try:
-                taken(call.perform(run.subjects[0]))
-            except SimharnessError:
-                raise
-            except Exception:  # what a prefix raises is raised in every order
-                continue
-        if self.serial is None:
-            self._one_at_a_time(world, run)
-        else:
-            self._at_once(world, run)
+            with suppress(UsersError):
+                self._value(call, run.subject)
+        self._declare(world, run)
+        turn = self._turn(world)
+        for name, positions in self._parts().items():
+            process = f"process_{name}" if self.target.options.get("process") else None
+            world.actor(name, self._work, run, positions, turn, process=process)
 
-    def _built(self, world: World) -> list[Any]:
-        target, each = self.target, bool(self.target.options.get("process"))
+    async def _set_up_tasks(self, world: World, program: str) -> None:
+        from simharness.runtimes.trio import callers
+
+        run = self.last = Run(world, self._maker(world), bool(self.target.options.get("process")), self.calls)
+        for call in self.prefix:
+            with suppress(UsersError):
+                await self._awaited(call, run.subject)
+        self._declare(world, run)
+        turn = callers.turn() if self.serial is None else nullcontext()
+        parts = self._parts().items()
+        await callers.together({name: partial(self._task, run, positions, turn) for name, positions in parts})
+
+    def _maker(self, world: World) -> Callable[[], Any]:
+        """Return what makes an object under check in this execution."""
+        target = self.target
         model = target.model if self.serial is None and self.modelled else None
         paths: dict[str, str] = {}
 
         def path(name: str = "file") -> str:
             return paths.setdefault(name, world.path(name))
 
-        try:
-            return [target.make({"path": path}) if model is None else model() for _ in range(len(self.calls) if each else 1)]
-        except SimharnessError:
-            raise
-        except Exception as error:
-            raise not_built(target.name, str(target.options.get("how", target.name)), error) from None
+        def make() -> Any:
+            try:
+                return target.make({"path": path}) if model is None else model()
+            except SimharnessError:
+                raise
+            except Exception as error:
+                raise not_built(target.name, str(target.options.get("how", target.name)), error) from None
 
-    def _one_at_a_time(self, world: World, run: Run) -> None:
-        turn = threading.Lock()
+        return make
 
-        def make(position: Position) -> None:
-            with turn:
-                run.begin(position)
-                world.outcomes[:] = [run.outcome(stuck=position)]
-                self._perform(run, position)
-                run.returned(position)
-                world.outcomes[:] = [run.outcome()]
+    def _parts(self) -> dict[str, list[Position]]:
+        """Return the actors, and which calls each makes."""
+        positions = [[(actor, number) for number in range(len(calls))] for actor, calls in enumerate(self.calls)]
+        if self.serial is None and QUIESCENT in self.names:  # an order of the calls that need not keep each actor's own
+            return {f"{_name(actor)}{number + 1}": [(actor, number)] for own in positions for actor, number in own}
+        return {_name(actor): own for actor, own in enumerate(positions)}
 
-        def at_end() -> None:
-            world.outcomes[:] = [run.outcome(self._look)]
+    def _turn(self, world: World) -> AbstractContextManager[Any]:
+        """Return what an actor holds while it calls: one at a time, to find out the serial orders."""
+        if self.serial is not None:
+            return nullcontext()
+        return _Turn(world) if self.target.options.get("process") else threading.Lock()
 
-        if QUIESCENT in self.names:  # an order of the calls that need not keep each actor's own
-            for actor, calls in enumerate(self.calls):
-                for number in range(len(calls)):
-                    world.actor(f"{_name(actor)}{number + 1}", make, (actor, number))
-        else:
-            self._actors(world, make)
-        world.at_end(at_end)
-
-    def _at_once(self, world: World, run: Run) -> None:
+    def _declare(self, world: World, run: Run) -> None:
         serial = self.serial
-        assert serial is not None
-        number = len(self.calls)
-        events = any(name in EVENTS for name in self.names)
+        if serial is None:
 
-        def make(position: Position) -> None:
-            actor = position[0]
-            if events:
-                others = [f"return of {_name(other)}" for other in range(number) if other != actor]
-                world.step(f"call {run.text(position)}", reads=others)
-            run.begin(position)
-            self._perform(run, position)
-            if events:
-                world.step(f"return {run.results[position].text}", writes=[f"return of {_name(actor)}"])
-            run.returned(position)
+            def at_end() -> None:
+                world.outcomes[:] = [run.outcome(self._look)]
 
-        self._actors(world, make)
+            world.at_end(at_end)
+            return
         if INVARIANT in self.names and self.target.invariant is not None:
             world.at_end(_named(INVARIANT, lambda: self._hold(run)))
         for name, judge in judges(self.names):
             world.at_end(_named(name, self._asserting(run, serial, judge)))
 
-    def _actors(self, world: World, make: Callable[[Position], None]) -> None:
-        def work(actor: int) -> None:
-            for number in range(len(self.calls[actor])):
-                make((actor, number))
+    def _work(self, run: Run, positions: Sequence[Position], turn: AbstractContextManager[Any]) -> None:
+        for actor, number in positions:
+            with turn:
+                self._begin(run, (actor, number))
+                try:
+                    run.end((actor, number), self._value(self.calls[actor][number], run.subject_of(actor)), None)
+                except UsersError as error:
+                    run.end((actor, number), None, error.raised)
+                self._end(run, (actor, number))
 
-        for actor in range(len(self.calls)):
-            process = f"process_{_name(actor)}" if self.target.options.get("process") else None
-            world.actor(_name(actor), work, actor, process=process)
+    async def _task(self, run: Run, positions: Sequence[Position], turn: AbstractAsyncContextManager[Any]) -> None:
+        for actor, number in positions:
+            async with turn:
+                self._begin(run, (actor, number))
+                try:
+                    run.end((actor, number), await self._awaited(self.calls[actor][number], run.subject_of(actor)), None)
+                except UsersError as error:
+                    run.end((actor, number), None, error.raised)
+                self._end(run, (actor, number))
 
-    def _perform(self, run: Run, position: Position) -> None:
-        actor, number = position
-        subject = run.subjects[actor if len(run.subjects) > 1 else 0]
+    def _begin(self, run: Run, position: Position) -> None:
+        if self._events:
+            others = [f"return of {_name(other)}" for other in range(len(self.calls)) if other != position[0]]
+            run.world.step(f"call {run.text(position)}", reads=others)
+        run.begin(position)
+        if self.serial is None:
+            run.world.outcomes[:] = [run.outcome(stuck=position)]
+
+    def _end(self, run: Run, position: Position) -> None:
+        if self._events:
+            run.world.step(f"return {run.results[position].text}", writes=[f"return of {_name(position[0])}"])
+        run.returned(position)
+        if self.serial is None:
+            run.world.outcomes[:] = [run.outcome()]
+
+    @property
+    def _events(self) -> bool:
+        return self.serial is not None and any(name in EVENTS for name in self.names)
+
+    @staticmethod
+    def _value(call: Call, subject: Any) -> Any:
+        """Make a call; raise UsersError for what it raises."""
         try:
-            value = taken(self.calls[actor][number].perform(subject))
+            return taken(call.perform(subject))
         except SimharnessError:
             raise
         except Exception as error:
-            run.end(position, None, error)
-        else:
-            run.end(position, value, None)
+            raise UsersError(error) from error
+
+    @staticmethod
+    async def _awaited(call: Call, subject: Any) -> Any:
+        """Make a call that may be a coroutine; raise UsersError for what it raises."""
+        try:
+            value = call.perform(subject)
+            return taken(await value if inspect.isawaitable(value) else value)
+        except SimharnessError:
+            raise
+        except Exception as error:
+            raise UsersError(error) from error
 
     # At the end
 
@@ -238,9 +310,8 @@ class ProgramScenario(Scenario):
 
     def _hold(self, run: Run) -> None:
         assert self.target.invariant is not None
-        for subject in run.subjects:
-            if self.target.invariant(subject) is False:
-                raise AssertionError(f"invariant() returns False with {state_in_words(subject)}")
+        if self.target.invariant(run.subject) is False:
+            raise AssertionError(f"invariant() returns False with {state_in_words(run.subject)}")
 
     def _asserting(self, run: Run, serial: Serial, judge: Callable[..., str | None]) -> Callable[[], None]:
         def check() -> None:

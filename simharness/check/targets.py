@@ -169,9 +169,8 @@ def operations_of(cls: type[Any]) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         if base is object:
             continue
-        for name, member in vars(base).items():
-            if (not name.startswith("_") or name in _SPECIAL) and _may_be_called(member):
-                found[name] = member
+        public = {name: member for name, member in vars(base).items() if not name.startswith("_") or name in _SPECIAL}
+        found.update((name, member) for name, member in public.items() if _may_be_called(member))
     decorated = hasattr(cls, MARK)
     return {name: member for name, member in found.items() if not (decorated and name in OWN)}
 
@@ -227,7 +226,7 @@ def _bound(member: Any) -> Callable[..., Any]:
     def seen(*arguments: Any, **keywords: Any) -> None: ...
 
     seen.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # what inspect looks for
-    seen.__annotations__ = arguments._hints(inspect.unwrap(member))
+    seen.__annotations__ = arguments.hints_of(inspect.unwrap(member))
     return seen
 
 
@@ -245,13 +244,13 @@ def made_by(cls: type[Any]) -> tuple[Callable[[Mapping[str, Any]], Any], str]:
         signature = inspect.signature(cls)
     except (TypeError, ValueError):
         return lambda names: cls(), f"{cls.__name__}()"
-    hints = arguments._hints(cls)
+    hints = arguments.hints_of(cls)
     given: list[Given] = []
     named: dict[str, Given] = {}
     for parameter in signature.parameters.values():
         if parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        hint = hints.get(parameter.name)
+        hint = arguments.hint_of(parameter, hints)
         values = (CAPACITY,) if hint in (None, int, float, Any) else arguments.values_of(hint)
         if values is None:
             shown = getattr(hint, "__name__", str(hint))

@@ -74,12 +74,13 @@ def check(  # typer makes an option of each
     with watched_import():
         target = target_of(address, op or (), given)
     how = how_of(target, Settings())
+    options = _options(op, state, spec, process, instrument)
     if replay is not None:
         return _replay(target, how, replay, html)
     if step is not None:
-        walk(scenario_of_token(target, step, how), step, {}, lines)
+        command = f"simharness check {shlex.quote(address)}{options}"
+        walk(scenario_of_token(target, step, how), step, {}, lines, (f"{command} --replay", f"{command} --step"))
         return 0
-    options = _options(op, state, spec, process, instrument)
     with _Progress(target) as progress:
         checked = Checker(target, how, progress.show).run()
     width = max(60, shutil.get_terminal_size((checks.NARROW, 24)).columns)

@@ -98,5 +98,3 @@ class Pair(pytest.Item):
 
 def _text(checked: Checked, failure: Failure) -> str:
     return "\n".join(checks.failure_lines(checked, failure, checks.NARROW, "", timelines=True))
-
-

@@ -127,11 +127,16 @@ def _covered(checked: Checked, width: int) -> list[str]:
     if bounds.prefixes:
         lines += textwrap.wrap(f"first calls: {', '.join('; '.join(each) for each in bounds.prefixes)}", width, subsequent_indent="  ")
     lines += textwrap.wrap(f"faults: {bounds.faults or 'none'}; {checked.target.options.get('how')} for each ordering", width)
+    for said in bounds.raising[:FEW]:
+        lines += textwrap.wrap(f"on a new object {said}", width, subsequent_indent="  ")
+    if len(bounds.raising) > FEW:
+        lines.append(f"on a new object {len(bounds.raising) - FEW} more calls raise something")
     for said in checked.target.left:
         lines += textwrap.wrap(f"not called: {said}", width, subsequent_indent="  ")
     known = sum(stage.known for stage in checked.stages)
     if known:
-        lines += textwrap.wrap(f"{known:,} programs contain operations that fail beside each other, and were not run", width)
+        which = "1 program contains" if known == 1 else f"{known:,} programs contain"
+        lines += textwrap.wrap(f"not run: {which} operations that fail beside each other", width)
     for why, programs in _unsettled(checked).items():
         also = f" and {len(programs) - 1} more" if len(programs) > 1 else ""
         lines += textwrap.wrap(f"? {programs[0]}{also}: {why}", width, subsequent_indent="  ")
