@@ -6,8 +6,6 @@ nothing. Names that an exploration needs are there before its first execution: t
 
 TYPE_CHECKING = False  # type checkers take it for true, wherever it is defined; importing `typing` would take longer than all the rest
 if TYPE_CHECKING:
-    from simharness import check as check
-    from simharness import linearizability as linearizability
     from simharness.authoring.loading import load
     from simharness.authoring.scenario import Scenario, scenario
     from simharness.authoring.world import Cell, World

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["operation", "run", "target"]
 
-_OPTIONS = ("faults", "instrument", "max_executions", "max_seconds", "preemptions", "process", "spec", "strategy", "workers")
-
 
 def target(*, threads: int = 0, calls: int = 2, **options: Any) -> Callable[[C], C]:
     """Mark a class whose operations are to be checked; `pytest` collects it.
@@ -82,14 +80,9 @@ def run(checked: type[Any] | str, operations: Sequence[str] = (), settings: Sett
         Misuse: the class cannot be checked as it is. Nondeterminism: equal choices gave different runs.
 
     >>> import simharness.check
-    >>> class Counter:
-    ...     def __init__(self):
-    ...         self.value = 0
-    ...     def increment(self):
-    ...         self.value += 1
-    >>> found = simharness.check.run(Counter)
-    >>> str(found.failures[0].program), found.failures[0].violates
-    ('increment() | increment()', 'serializable')
+    >>> found = simharness.check.run("queue:Queue", ("put(1)", "get_nowait()"), threads=2, calls=1)
+    >>> str(found.verdict), found.cell("put", "get_nowait").mark
+    ('verified', '✓')
     """
     from simharness.check.checking import Checker
     from simharness.check.declared import how_of, target_of

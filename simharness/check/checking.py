@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from simharness.authoring.loading import CONTROLLED
 from simharness.authoring.scenario import Parameters
 from simharness.check.outcomes import Outcome, Serial
 from simharness.check.programs import Program, Shape, count, of_shape, pair, parse, shapes
@@ -28,7 +27,7 @@ from simharness.instrument.project import of_root
 from simharness.runtimes import control
 from simharness.search import tokens
 from simharness.settings import Settings
-from simharness.verdicts.results import Result, Verdict
+from simharness.verdicts.results import EXCEPT, Result, Verdict
 
 SHAPES: tuple[Shape, ...] = ((1, 1), (1, 2), (2, 2), (1, 1, 1))
 """How many calls the actors make, where nobody says."""
@@ -223,7 +222,8 @@ class Checker:
         verdict, why = result.verdict, result.bounds
         if verdict is Verdict.INCONCLUSIVE and settled(result, self.target.module):
             verdict = Verdict.VERIFIED
-        return Examined(program, verdict, result.executions, why, result if verdict is Verdict.VIOLATED else None)
+        besides = tuple(said for said in result.remarks if said.startswith(EXCEPT))
+        return Examined(program, verdict, result.executions, why, result if verdict is Verdict.VIOLATED else None, besides)
 
     # Smaller programs
 
@@ -281,10 +281,12 @@ def settled(result: Result, module: str) -> bool:
         return False
     if 0 < result.deadlocks == result.executions:
         return True
-    seen = module.partition(".")[0] in CONTROLLED or is_instrumented(module)
+    seen = module in _KNOWN or is_instrumented(module)
     return result.executions == 1 and "no at_end check was ever evaluated" not in said and seen
 
 
+_KNOWN = ("queue", "threading")
+"""Modules whose classes are under control as a whole."""
 _ONLY_WAITING = ("no at_end check was ever evaluated", "no actor ever made a step", "nothing ran concurrently")
 """What is said of an exploration in which nobody makes a step, or every execution ends with calls that wait (`verdicts/covered.py`)."""
 

@@ -46,6 +46,7 @@ class Examined:
         program, verdict, executions: which, with what result, in how many orderings.
         why: what was explored, in words.
         result: of a program that fails.
+        besides: what the verdict does not cover, such as the memory of packages.
     """
 
     program: Program
@@ -53,6 +54,7 @@ class Examined:
     executions: int
     why: str
     result: Result | None = None
+    besides: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -160,6 +162,17 @@ class Checked:
         """How many orderings were run."""
         return sum(one.executions for one in self.examined)
 
+    @property
+    def besides(self) -> list[str]:
+        """What the verdict does not cover: memory that some program shares, and that is not explored."""
+        return list(dict.fromkeys(said for one in self.examined for said in one.besides))
+
+    @property
+    def points(self) -> str:
+        """Where actors can be interrupted, in words."""
+        bounds = next((one.why for one in reversed(self.examined) if "late by less than" in one.why), "")
+        return bounds[bounds.find("late by less than") :] if bounds else ""
+
     def cell(self, one: str, other: str) -> Cell:
         """Return what is known about two operations beside each other."""
         if not self._cells:
@@ -183,4 +196,4 @@ class Checked:
         said = f"✓ means: no violation in programs of {', '.join(whole) or 'no shape'}"
         if cut:
             said += f", and of some of {', '.join(cut)}"
-        return f"{said}, with these arguments"
+        return "; ".join([f"{said}, with these arguments", *self.besides])

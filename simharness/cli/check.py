@@ -57,20 +57,9 @@ def check(  # typer makes an option of each
     """Run the operations of a class beside one another, under every ordering; exit status 1 if some do not fit any serial order."""
     files.check_writable(("--json", json), ("--html", html))
     Faults.of(faults)
-    given: dict[str, Any] = {
-        "state": state,
-        "spec": spec,
-        "threads": threads,
-        "calls": calls,
-        "faults": faults,
-        "process": process or None,
-        "max_seconds": number(max_seconds),
-        "max_executions": max_executions,
-        "preemptions": preemptions,
-        "strategy": strategy,
-        "workers": workers,
-        "instrument": tuple(instrument) if instrument else None,
-    }
+    given: dict[str, Any] = {"state": state, "spec": spec, "threads": threads, "calls": calls, "faults": faults, "strategy": strategy}
+    given |= {"process": process or None, "workers": workers, "instrument": tuple(instrument) if instrument else None}
+    given |= {"max_seconds": number(max_seconds), "max_executions": max_executions, "preemptions": preemptions}
     with watched_import():
         target = target_of(address, op or (), given)
     how = how_of(target, Settings())
