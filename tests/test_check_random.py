@@ -38,7 +38,7 @@ def compared(folder, numbers):
 
 
 def checker_of(file, number, word):
-    target = target_of(f"{file}:C{number}", (), {"spec": word})
+    target = target_of(f"{file}:C{number}", (), {"spec": word, "strategy": "dpor"})
     return Checker(target, how_of(target, Settings(shrink=0, confirm=False)))
 
 

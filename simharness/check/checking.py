@@ -35,6 +35,8 @@ PREFIXES = 6
 """States, besides the first, from which programs begin at most."""
 TRIED = 40
 """Programs that are tried at most to make a failing one smaller."""
+SORTED = 10_000
+"""Where there are no more programs, those come first that are made of each operation's first call, so that each pair is run early."""
 AT_ONCE = 100
 """Programs that are given to worker processes at once."""
 _monotonic = time.monotonic
@@ -79,6 +81,7 @@ class Checker:
         self._show = show
         self._texts = [call.text for call in target.calls]
         self._operations = {call.text: call.operation for call in target.calls}
+        self._ranks = {text: [t for t in self._texts if self._operations[t] == self._operations[text]].index(text) for text in self._texts}
         self._began = _monotonic()
         self.raising: tuple[str, ...] = ()
         self._ahead: dict[Program, Examined] = {}
@@ -147,8 +150,10 @@ class Checker:
             yield from ((shape, prefixes) for shape in wanted if sum(shape) == 3)
 
     def _programs(self, stage: Stage, prefixes: Sequence[tuple[str, ...]]) -> Iterator[Program]:
-        for prefix, actors in itertools.product(prefixes or [()], of_shape(stage.shape, self._texts)):
-            yield Program(actors, prefix)
+        programs = (Program(actors, prefix) for actors, prefix in itertools.product(of_shape(stage.shape, self._texts), prefixes or [()]))
+        if stage.total > SORTED:
+            return programs
+        return iter(sorted(programs, key=lambda program: sum(self._ranks[text] for calls in program.actors for text in calls)))
 
     # One stage
 

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     Attributes:
         results: of the calls that returned, by position; sorted.
         same: which of these results are the same object.
-        state: what is compared at the end; None while not all calls have returned.
+        state: what is compared at the end, of the object and of databases; None while not all calls have returned.
         order: the calls, in the order in which they began.
         stuck: of a serial order, the call that waits.
         words: the state as it is shown.
@@ -37,10 +37,20 @@ class Outcome(NamedTuple):
 
     results: tuple[tuple[Position, Returned], ...]
     same: tuple[int, ...] = ()
-    state: Hashable = None
+    state: tuple[Hashable, str] | None = None
     order: tuple[Position, ...] = ()
     stuck: Position | None = None
     words: str = ""
+
+    @property
+    def inside(self) -> Hashable:
+        """The state of the object."""
+        return None if self.state is None else self.state[0]
+
+    @property
+    def rows(self) -> str:
+        """The rows of databases."""
+        return "" if self.state is None else self.state[1]
 
     @property
     def values(self) -> tuple[tuple[Position, Hashable], ...]:

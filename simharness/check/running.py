@@ -40,6 +40,7 @@ class Run:
 
     def __init__(self, world: World, make: Callable[[], Any], apart: bool, calls: Sequence[Sequence[Call]]) -> None:
         self.world = world
+        self._canonical = world._kernel.canonical
         self.subject = make()
         self._own = make if apart else None
         self._owned: dict[int, Any] = {}
@@ -56,7 +57,7 @@ class Run:
     def end(self, position: Position, value: Any, error: Exception | None) -> None:
         """A call has returned this, or raised this."""
         if error is None:
-            self.results[position] = Returned(frozen(value), in_words(value))
+            self.results[position] = Returned(frozen(value, self._canonical), self._canonical(in_words(value)))
             self._raw[position] = value
         else:
             name = type(error).__name__
@@ -95,8 +96,8 @@ class Run:
         if look is None:
             return Outcome(results, same, None, order, stuck)
         value, words = look(self.subject)
-        rows = repr(control.snapshot(self.world._kernel))
-        return Outcome(results, same, (frozen(value), rows), order, stuck, words)
+        rows = self._canonical(repr(control.snapshot(self.world._kernel)))
+        return Outcome(results, same, (frozen(value, self._canonical), rows), order, stuck, self._canonical(words))
 
 
 class UsersError(Exception):

@@ -102,6 +102,10 @@ def _in_some_order(outcome: Outcome, serial: Serial) -> str | None:
 
 def _ends(serial: Serial, outcome: Outcome | None = None) -> str:
     ends = list(dict.fromkeys(one.words for one in serial.complete if outcome is None or one.values == outcome.values))
+    if outcome is not None and outcome.words in ends:
+        if any(one.inside == outcome.inside for one in serial.complete if one.values == outcome.values):
+            return f"its databases hold {shortened(outcome.rows)}, as after no serial order with these results"
+        return "what is shown of it is alike in a serial order, what it holds is not: a method state() says what is to be compared"
     said = " or ".join(ends[:2]) + (f" or {len(ends) - 2} others" if len(ends) > 2 else "")
     return f"in a serial order it ends with {said}" if ends else "every serial order waits forever"
 

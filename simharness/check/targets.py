@@ -24,6 +24,8 @@ OWN = ("state", "invariant", "model")
 _SPECIAL = ("__getitem__", "__setitem__", "__delitem__", "__contains__", "__len__", "__iter__", "__call__", "__next__", "__bool__")
 PER_OPERATION = 4
 """Calls of one operation at most, which differ in their arguments."""
+MOST_CALLS = 24
+"""Calls at most, unless there are more operations."""
 CAPACITY = 2
 """What a constructor gets for a number that it needs: a capacity is soon full."""
 
@@ -195,7 +197,9 @@ def calls_of(cls: type[Any], draw: Callable[[Any], Sequence[Any]]) -> tuple[list
     calls: list[Call] = []
     left: list[str] = []
     examples = arguments.of_doctests(cls)
-    for name, member in operations_of(cls).items():
+    operations = operations_of(cls)
+    most = max(1, min(PER_OPERATION, MOST_CALLS // max(1, len(operations))))
+    for name, member in operations.items():
         if isinstance(member, property):
             calls.append(Call(name))
             continue
@@ -210,7 +214,7 @@ def calls_of(cls: type[Any], draw: Callable[[Any], Sequence[Any]]) -> tuple[list
                 raise
             if not own:
                 left.append(str(error))
-        calls += list({call.text: call for call in own}.values())[:PER_OPERATION]
+        calls += list({call.text: call for call in own}.values())[:most]
     return calls, left
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import collections
 import enum
 import itertools
+import pathlib
 import types
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
 from simharness.errors import Misuse
@@ -42,14 +43,19 @@ _OPAQUE = frozenset(
         "trio",
     }
 )
-_IMMUTABLE = (*_PLAIN, *_BY_NAME, tuple, frozenset, range, enum.Enum)
+_IMMUTABLE = (*_PLAIN, *_BY_NAME, tuple, frozenset, range, enum.Enum, pathlib.PurePath)
 _VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
 class Freezing:
-    """Turns values into hashable ones; what occurs twice is the same in both places."""
+    """Turns values into hashable ones; what occurs twice is the same in both places.
 
-    def __init__(self) -> None:
+    Args:
+        canonical: returns a text as it is in every execution, without the names of temporary folders.
+    """
+
+    def __init__(self, canonical: Callable[[str], str] = str) -> None:
+        self._canonical = canonical
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []
 
@@ -60,12 +66,16 @@ class Freezing:
             Misuse: they are too large.
         """
         kind = type(value)
+        if kind is str:
+            return "str", self._canonical(value)
         if kind in _PLAIN:
             return kind.__name__, value if value == value else "nan"  # noqa: PLR0124  # nan differs from itself
         if isinstance(value, enum.Enum):
             return kind.__qualname__, value.name
         if isinstance(value, _BY_NAME):
             return kind.__name__, getattr(value, "__qualname__", getattr(value, "__name__", ""))
+        if isinstance(value, pathlib.PurePath):
+            return kind.__qualname__, self._canonical(str(value))
         if isinstance(value, BaseException):
             return "raises", kind.__qualname__
         if address_of(value) in self._numbers:
@@ -100,7 +110,7 @@ class Freezing:
         if attributes:
             yield frozenset([(name, self.of(each)) for name, each in attributes.items()])
         elif _compares(type(value)) and not isinstance(value, list | tuple | dict | set | frozenset | collections.deque):
-            yield without_addresses(repr_of(value))  # a type written in C: a date, a decimal number
+            yield self._canonical(without_addresses(repr_of(value)))  # a type written in C: a date, a decimal number
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
@@ -140,9 +150,9 @@ def _compares(kind: type[Any]) -> bool:
     return any("__eq__" in vars(cls) for cls in kind.__mro__ if cls is not object)
 
 
-def frozen(value: Any) -> Hashable:
+def frozen(value: Any, canonical: Callable[[str], str] = str) -> Hashable:
     """Return a value's contents, to be compared with those of others."""
-    return Freezing().of(value)
+    return Freezing(canonical).of(value)
 
 
 def same_objects(values: list[Any]) -> tuple[int, ...]:

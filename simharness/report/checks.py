@@ -126,7 +126,7 @@ def _covered(checked: Checked, width: int) -> list[str]:
     lines += textwrap.wrap(f"compared at the end: {compared}", width, subsequent_indent="  ")
     if bounds.prefixes:
         lines += textwrap.wrap(f"first calls: {', '.join('; '.join(each) for each in bounds.prefixes)}", width, subsequent_indent="  ")
-    lines += textwrap.wrap(f"faults: {bounds.faults or 'none'}; each ordering begins with {checked.target.options.get('how')}", width)
+    lines += textwrap.wrap(f"each ordering begins with {checked.target.options.get('how')}", width)
     lines += textwrap.wrap(checked.points, width, subsequent_indent="  ")
     for said in bounds.raising[:FEW]:
         lines += textwrap.wrap(f"on a new object {said}", width, subsequent_indent="  ")
