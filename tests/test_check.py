@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 import simharness.check
 from simharness import Misuse, Nondeterminism, Settings, TokenError
+from simharness.check import words
 from simharness.check.checking import Checker, scenario_of_token
 from simharness.check.declared import how_of, target_of
 from simharness.check.programs import Program, count, of_shape, parse, shapes
 from simharness.check.values import frozen
 from simharness.cli.main import app
-from simharness.report import checks
 from tests import checked_classes
 from tests.checked_classes import PLANTED, Counter, LockedCounter
 
@@ -67,7 +67,7 @@ def test_failing_programs_are_the_smallest_and_stand_for_all_that_contain_them()
 
 def test_what_is_printed_fits_eighty_columns_and_says_within_what_it_holds():
     found = simharness.check.run(Counter, threads=2, calls=1)
-    text = checks.text(found)
+    text = words.text(found)
     head, _, rest = text.partition("\n\n")
     assert head.startswith("Counter: violated, serializable; ")
     assert rest.startswith("           increment  get\nincrement         ✗1   ✓2\nget                    ✓2\n")
@@ -88,7 +88,7 @@ def test_a_matrix_of_many_operations_is_split_into_blocks_that_fit():
     cls = type("Many", (), {"__module__": __name__, **methods})
     target = target_of(cls)
     checker = Checker(target, how_of(target))
-    lines = checks.matrix(checker._checked([]))
+    lines = words.matrix(checker._checked([]))
     assert max(map(len, lines)) <= 80
     assert "30 operation_with_a_long_name_" in lines[-1]
     assert sum(line.count("?") for line in lines) == 30 * 31 // 2

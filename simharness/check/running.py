@@ -23,7 +23,6 @@ from simharness.check.values import frozen, in_words, same_objects, state_in_wor
 from simharness.errors import Misuse, SimharnessError
 from simharness.places import last_place, words_of
 from simharness.runtimes import control
-from simharness.runtimes.memory import hooks  # noqa: F401  # before the runtimes are in place, or it would be taken for the user's
 from simharness.visible import shortened
 
 PROGRAM = "program"

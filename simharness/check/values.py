@@ -16,7 +16,6 @@ from typing import Any
 
 from simharness.errors import Misuse
 from simharness.places import repr_of, without_addresses
-from simharness.runtimes.identities import address_of
 from simharness.visible import shortened
 
 MOST = 20_000
@@ -78,11 +77,11 @@ class Freezing:
             return kind.__qualname__, self._canonical(str(value))
         if isinstance(value, BaseException):
             return "raises", kind.__qualname__
-        if address_of(value) in self._numbers:
-            return "again", self._numbers[address_of(value)]
+        if id(value) in self._numbers:
+            return "again", self._numbers[id(value)]
         if len(self._numbers) >= MOST:
             raise Misuse(f"a {kind.__name__} holds more than {MOST:,} objects: say what is to be compared, with a method state()")
-        self._numbers[address_of(value)] = len(self._numbers)
+        self._numbers[id(value)] = len(self._numbers)
         self._kept.append(value)
         return kind.__qualname__, *self._contents(value)
 
@@ -158,7 +157,7 @@ def frozen(value: Any, canonical: Callable[[str], str] = str) -> Hashable:
 def same_objects(values: list[Any]) -> tuple[int, ...]:
     """Return for each value the position of the first that is the same object; values that cannot change are themselves only."""
     first: dict[int, int] = {}
-    return tuple(first.setdefault(address_of(each), at) if not isinstance(each, _IMMUTABLE) else at for at, each in enumerate(values))
+    return tuple(first.setdefault(id(each), at) if not isinstance(each, _IMMUTABLE) else at for at, each in enumerate(values))
 
 
 def taken(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from simharness.check import words
 from simharness.check.checking import Checker, How, scenario_of_token
 from simharness.check.declared import how_of, target_of
 from simharness.check.results import Stage
@@ -72,8 +73,8 @@ def check(  # typer makes an option of each
         return 0
     with _Progress(target) as progress:
         checked = Checker(target, how, progress.show).run()
-    width = max(60, shutil.get_terminal_size((checks.NARROW, 24)).columns)
-    for line in checks.text(checked, width, options, not no_timelines).split("\n"):
+    width = max(60, shutil.get_terminal_size((words.NARROW, 24)).columns)
+    for line in words.text(checked, width, options, not no_timelines).split("\n"):
         put(line)
     if json is not None:
         files.write(json, as_text(checks.document(checked)), "--json")

@@ -15,8 +15,8 @@ from simharness.check.checking import Checker
 from simharness.check.declared import how_of, target_of
 from simharness.check.results import Checked, Failure
 from simharness.check.targets import MARK, operations_of
+from simharness.check.words import NARROW, failure_lines
 from simharness.errors import SimharnessError
-from simharness.report import checks
 from simharness.visible import visible_lines
 
 
@@ -97,4 +97,4 @@ class Pair(pytest.Item):
 
 
 def _text(checked: Checked, failure: Failure) -> str:
-    return "\n".join(checks.failure_lines(checked, failure, checks.NARROW, "", timelines=True))
+    return "\n".join(failure_lines(checked, failure, NARROW, "", timelines=True))

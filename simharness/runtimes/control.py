@@ -14,7 +14,7 @@ from simharness.engine.kernel import Kernel
 from simharness.runtimes import identities, imports, logs, queue_insides, randomness, refused, time
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
-from simharness.runtimes.memory import shared
+from simharness.runtimes.memory import output, shared, wide
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import install as sqlite
@@ -129,6 +129,7 @@ def begin_execution(kernel: Kernel) -> None:
     """An execution begins."""
     kernel.context[REPORTS] = used
     files.begin(kernel)
+    output.begin(kernel)
 
 
 def end_execution(kernel: Kernel) -> None:
@@ -136,6 +137,7 @@ def end_execution(kernel: Kernel) -> None:
     files.end_execution(kernel)
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
+    wide.end_execution(kernel)
     queue_contents.end_execution()
     identities.end_execution()
 

@@ -28,7 +28,7 @@ from simharness.places import is_foreign
 from simharness.runtimes.patching import Patches
 
 IDS, BEFORE = "ids", "objects before"
-address_of = id
+_address = id
 _HIGH = 1 << 60
 """A bit that no address has."""
 DRAWER = "drawer"
@@ -56,7 +56,7 @@ class Numbers:
         """Give an object the next number of an actor."""
         count = self._given[actor] = self._given.get(actor, 0) + 1
         number = _HIGH | crc32(actor.encode(errors="surrogatepass")) << 24 | count << 4
-        address = address_of(thing)
+        address = _address(thing)
         try:
             self._held.append(weakref.ref(thing, lambda gone, known=self._known: known.pop(address, None)))  # type: ignore[misc]  # default
         except TypeError:
@@ -68,24 +68,24 @@ class Numbers:
     def all(self) -> list[tuple[Any, int]]:
         """Return the objects that have numbers, and these."""
         things = [thing() if type(thing) is weakref.ref else thing for thing in self._held]
-        return [(thing, self._known[address_of(thing)]) for thing in things if thing is not None and address_of(thing) in self._known]
+        return [(thing, self._known[_address(thing)]) for thing in things if thing is not None and _address(thing) in self._known]
 
     def adopt(self, numbers: list[tuple[Any, int]]) -> None:
         """Give objects the numbers that they have."""
         for thing, number in numbers:
-            self._known[address_of(thing)] = number
+            self._known[_address(thing)] = number
             self._held.append(thing)
         if numbers:
             vars(copy)["id"] = self._of_library
 
     def _of_library(self, thing: Any) -> int:
-        address = address_of(thing)
+        address = _address(thing)
         return int(self.known(address, address))
 
 
 def number_of(kernel: Kernel, thing: Any) -> int:
     """Return what `id(thing)` is in a simulation."""
-    address = address_of(thing)
+    address = _address(thing)
     ids = numbers_of(kernel)
     known = ids.known(address)
     if known is not None:
@@ -108,18 +108,24 @@ def virtual_id(thing: Any, /) -> int:
     """Return an object's number, or its address."""
     kernel = current()
     if kernel is None:
-        return address_of(thing)
+        return _address(thing)
     caller = sys._getframe(1)
-    while caller.f_back is not None and str(caller.f_globals.get("__name__")).startswith("simharness."):
+    if "id" in caller.f_code.co_names and _of_this_project(caller.f_globals):
+        return _address(thing)  # a module of this project that was imported after the replacement
+    while caller.f_back is not None and _of_this_project(caller.f_globals):
         caller = caller.f_back  # on behalf of the code that has called
     file = caller.f_code.co_filename
     foreign = _foreign.get(file)
     if foreign is None:
         foreign = _foreign[file] = is_foreign(file)
     if foreign and caller.f_globals.get("__name__") not in _SHOWING:
-        address = address_of(thing)
+        address = _address(thing)
         return int(numbers_of(kernel).known(address, address))
     return number_of(kernel, thing)
+
+
+def _of_this_project(namespace: dict[str, Any]) -> bool:
+    return str(namespace.get("__name__")).startswith("simharness.")
 
 
 class Before:
@@ -128,7 +134,7 @@ class Before:
     def __init__(self) -> None:
         gc.collect()
         self._held = gc.get_objects()
-        self.addresses = frozenset(map(address_of, self._held))
+        self.addresses = frozenset(map(_address, self._held))
 
 
 def numbers_of(kernel: Kernel) -> Numbers:
@@ -143,13 +149,13 @@ def numbers_of(kernel: Kernel) -> Numbers:
 def end_execution() -> None:
     """The numbers of the execution are void."""
     if "id" in vars(copy):
-        vars(copy)["id"] = address_of
+        vars(copy)["id"] = _address
 
 
 def install(patches: Patches) -> None:
     """Plan the replacement, but for this project's own code, which asks for addresses."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "simharness":
-            patches.attribute(module, "id", address_of)
-    patches.attribute(copy, "id", address_of)
-    patches.everywhere(address_of, virtual_id)
+            patches.attribute(module, "id", _address)
+    patches.attribute(copy, "id", _address)
+    patches.everywhere(_address, virtual_id)
