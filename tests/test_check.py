@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -161,8 +162,6 @@ class Waiting:
     """A `get` that waits is right as long as nothing was put."""
 
     def __init__(self):
-        import threading
-
         self._items = []
         self._changed = threading.Condition()
 
@@ -185,6 +184,24 @@ def test_a_call_may_wait_where_some_serial_order_leaves_it_waiting():
         for actors in ((("get()",), ("get()",)), (("get()",), ("put(1)",)), (("get()",), ("get()", "put(1)"))):
             assert checker.examine(Program(actors)).verdict == "verified", actors
         assert checker.serial(Program((("get()",), ("get()",)))).complete == []
+
+
+class Refuses:
+    def __init__(self):
+        self.value = 0
+
+    def set(self, value: int):
+        self.value = value
+
+    def refuse(self):
+        raise NotImplementedError
+
+
+def test_an_operation_that_always_raises_is_no_verdict_on_what_is_beside_it():
+    found = quick(Refuses)
+    assert found.cell("set", "set").mark == "✓"
+    assert found.cell("set", "refuse").mark == "?"
+    assert found.in_words().endswith("except for refuse, which raised in every serial order")
 
 
 class TwoThatWait(checked_classes.LostWakeUp):
@@ -268,6 +285,17 @@ def test_a_model_is_what_the_class_is_compared_with_and_must_agree_with_it_seria
 
     Right.model = LockedRight = type("LockedRight", (Right,), {})
     assert simharness.check.run(simharness.check.target(threads=2, calls=1)(Right)).verdict == "violated"
+
+    class Plain:
+        def __init__(self):
+            self._lock, self._inside = threading.Lock(), 0
+
+        def add(self):
+            with self._lock:
+                self._inside += 1
+
+    Plain.model = LockedRight
+    assert simharness.check.run(simharness.check.target(threads=2, calls=1)(Plain)).verdict == "verified"
     Wrong.model = LockedRight
     with pytest.raises(Misuse, match="differs from its model already when"):
         simharness.check.run(simharness.check.target(threads=2, calls=1)(Wrong))
@@ -280,6 +308,64 @@ def test_several_processes_find_the_same():
     assert [(str(e.program), e.verdict, e.executions) for e in two.examined] == [
         (str(e.program), e.verdict, e.executions) for e in one.examined
     ]
+
+
+@pytest.mark.long
+def test_serial_orders_are_under_the_same_faults():
+    found = quick(checked_classes.AtomicTill, faults="db_error=1")
+    assert found.verdict == "verified", [(str(one.program), one.reason) for one in found.unsettled]
+    assert quick(checked_classes.Till, faults="db_error=1").verdict == "violated"
+
+
+ELSEWHERE = """
+import sqlite3
+import trio
+
+class Store:
+    def __init__(self, path):
+        self.db = sqlite3.connect(path, isolation_level=None)
+        self.db.execute("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY)")
+
+    def put(self, k: str):
+        if not self.db.execute("SELECT k FROM t WHERE k = ?", (k,)).fetchone():
+            self.db.execute("INSERT INTO t VALUES (?)", (k,))
+
+class Atomic(Store):
+    def put(self, k: str):
+        self.db.execute("INSERT OR IGNORE INTO t VALUES (?)", (k,))
+
+class Tasks:
+    def __init__(self):
+        self.value, self.lock = 0, trio.Lock()
+
+    async def add(self):
+        value = self.value
+        await trio.sleep(0)
+        self.value = value + 1
+
+class Locked(Tasks):
+    async def add(self):
+        async with self.lock:
+            await super().add()
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "verdict"),
+    [
+        ("Store(path())", {"process": True}, "violated"),
+        ("Atomic(path())", {"process": True}, "verified"),
+        ("Tasks()", {}, "violated"),
+        ("Locked()", {}, "verified"),
+    ],
+)
+def test_each_actor_can_have_a_process_and_coroutines_are_tasks(tmp_path, made, options, verdict):
+    file = tmp_path / "elsewhere.py"
+    file.write_text(ELSEWHERE)
+    found = simharness.check.run(f"{file}:{made}", settings=Settings(shrink=0, confirm=False), threads=2, calls=1, **options)
+    assert found.verdict == verdict
+    if verdict == "violated" and options:
+        assert found.failures[0].violates == "no exception that no serial order raises"
 
 
 # The command line

@@ -43,6 +43,8 @@ _MADE: dict[Any, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {
 }
 _BY_NAME = {"timeout": (1.0,), "timeout_seconds": (1.0,), "seconds": (1.0,), "delay": (1.0,)}
 """Parameters for which there is a usual value, where no hint says more."""
+FUNCTIONS = frozenset({"callback", "factory", "fn", "func", "function", "loader"})
+"""Names of parameters that take a function."""
 
 
 class Given:
@@ -177,6 +179,8 @@ def _values(parameter: inspect.Parameter, hint: Any, named: str, given: Mapping[
                 f'{named}: no values are known for {parameter.name}: {shown}; give calls, --op "…", or @operation({parameter.name}=…)'
             )
         return known
+    if parameter.name in FUNCTIONS:
+        return (a_function,)
     usual: tuple[Any, ...] = _BY_NAME.get(parameter.name, _VALUES[object])
     return usual
 

@@ -123,14 +123,14 @@ class Checker:
         for text in self._texts:
             alone = Program(((text,),))
             one, again = self.serial(alone), self.serial(alone)
-            if [o.values for o in one.complete] != [o.values for o in again.complete] or len(one.complete) > 1:
+            if {outcome.values for outcome in one.complete} != {outcome.values for outcome in again.complete}:
                 raise Misuse(
                     f"{self.target.name}: {text} gives different results in equal executions: leave this operation out, or give it a state"
                 )
             for outcome in one.complete:
                 returned = outcome.results[0][1]
                 found.setdefault(outcome.state, () if returned.raised else (text,))
-                if returned.raised:
+                if all(other.results[0][1].raised for other in one.complete):
                     raising[text] = returned.text
         if len(raising) == len(self._texts):
             said = next(iter(raising.values()))
@@ -228,7 +228,13 @@ class Checker:
         if verdict is Verdict.INCONCLUSIVE and settled(result, self.target.module):
             verdict = Verdict.VERIFIED
         besides = tuple(said for said in result.remarks if said.startswith(EXCEPT))
-        return Examined(program, verdict, result.executions, why, result if verdict is Verdict.VIOLATED else None, besides)
+        returned = frozenset(
+            program.actors[actor][number]
+            for one in scenario.serial.complete
+            for (actor, number), result_of in one.results
+            if not result_of.raised
+        )
+        return Examined(program, verdict, result.executions, why, result if verdict is Verdict.VIOLATED else None, besides, returned)
 
     # Smaller programs
 

@@ -47,6 +47,7 @@ class Examined:
         why: what was explored, in words.
         result: of a program that fails.
         besides: what the verdict does not cover, such as the memory of packages.
+        returned: the calls that return in some serial order, and do not raise.
     """
 
     program: Program
@@ -55,6 +56,7 @@ class Examined:
     why: str
     result: Result | None = None
     besides: tuple[str, ...] = ()
+    returned: frozenset[str] = frozenset()
 
     @property
     def reason(self) -> str:
@@ -164,8 +166,18 @@ class Checked:
 
     @property
     def besides(self) -> list[str]:
-        """What the verdict does not cover: memory that some program shares, and that is not explored."""
-        return list(dict.fromkeys(said for one in self.examined for said in one.besides))
+        """What the verdict does not cover: operations that always raise, and memory that is shared and not explored."""
+        raising = ", ".join(self.raising)
+        said = [f"except for {raising}, which raised in every serial order"] if raising else []
+        return list(dict.fromkeys([*said, *(said for one in self.examined for said in one.besides)]))
+
+    @property
+    def raising(self) -> list[str]:
+        """The operations of which no call has returned in any serial order: what is beside them has hardly been checked."""
+        operations = {call.text: call.operation for call in self.target.calls}
+        ran = {operations[text] for one in self.examined for calls in one.program.actors for text in calls}
+        returned = {operations[text] for one in self.examined for text in one.returned}
+        return [name for name in self.target.operations if name in ran - returned]
 
     @property
     def points(self) -> str:
@@ -181,12 +193,14 @@ class Checked:
 
     def _fill(self) -> None:
         operations = {call.text: call.operation for call in self.target.calls}
+        raising = set(self.raising)
         for one in self.examined:
             mark = {Verdict.VERIFIED: "✓", Verdict.VIOLATED: "✗"}.get(one.verdict, "?")
             for each in one.program.pairs(operations.__getitem__):
                 had = self._cells.get(each, Cell("✓", 0, 0))
                 alone = mark == "?" or (mark == "✗" and all(each not in failure.pairs for failure in self.failures))
                 worse = had.mark if mark == "✓" or (alone and mark == "✗") else "✗" if "✗" in (mark, had.mark) else "?"
+                worse = "?" if worse == "✓" and raising & set(each) else worse
                 self._cells[each] = Cell(worse, had.programs + 1, had.orderings + one.executions)
 
     def in_words(self) -> str:

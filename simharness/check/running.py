@@ -298,6 +298,8 @@ class ProgramScenario(Scenario):
     def _look(self, subject: Any) -> tuple[Any, str]:
         """Return what is compared of an object, and how that is shown."""
         state = self.target.state
+        if state is None and self.target.model is not None:
+            return None, "anything: without a method state() results are compared with the model's"
         if state is None:
             return subject, state_in_words(subject)
         try:

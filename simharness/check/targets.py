@@ -255,6 +255,8 @@ def made_by(cls: type[Any]) -> tuple[Callable[[Mapping[str, Any]], Any], str]:
         if parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         hint = arguments.hint_of(parameter, hints)
+        if hint is None and parameter.name in arguments.FUNCTIONS:
+            hint = Callable
         values = (CAPACITY,) if hint in (None, int, float, Any) else arguments.values_of(hint)
         if values is None:
             shown = getattr(hint, "__name__", str(hint))
