@@ -33,6 +33,7 @@ SHARES = {
     "test_parallel.py": 3,
     "test_random_files.py": 2,
     "test_check.py": 6,
+    "test_check_random.py": 2,
 }
 """Of the long tests of these modules, one in so many is run."""
 SHORT = {
