@@ -1,6 +1,6 @@
 """What checks of classes take: planted bugs, until the first failing program is known, and the pairs of the reference session store.
 
-    python benchmarks/checks.py [--pairs]
+    python benchmarks/checks.py [pairs]
 
 Seconds are processor time.
 """
@@ -66,4 +66,4 @@ def pairs() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(pairs() if "--pairs" in sys.argv else planted())
+    sys.exit(pairs() if "pairs" in sys.argv else planted())
