@@ -12,8 +12,9 @@ from types import FrameType
 from typing import NamedTuple
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_FOR_THE_USER = tuple(
-    os.path.join(_OURS, "runtimes", "memory", f"{name}.py") for name in ("hooks", "guards", "calls", "kinds", "reach", "silent")
+_FOR_THE_USER = (
+    *(os.path.join(_OURS, "runtimes", "memory", f"{name}.py") for name in ("hooks", "guards", "calls", "kinds", "reach", "silent")),
+    os.path.join(_OURS, "check", "running.py"),
 )
 """Modules of ours that act on behalf of the user's code: an exception there is the user's."""
 _LIBRARY = tuple(

@@ -85,6 +85,8 @@ GROUPS = {
     "parallel": ("tests/test_parallel.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
+    "checks": ("tests/test_check.py", "tests/test_check_random.py"),
+    "histories": ("tests/test_linearizability.py",),
     "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),
 }
 MINUTES = 20

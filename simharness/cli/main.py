@@ -20,6 +20,7 @@ import typer
 from simharness import __version__
 from simharness.authoring.loading import load, only_of
 from simharness.cli import step as command
+from simharness.cli.check import check as check_class
 from simharness.cli.exits import OneLine, number, put
 from simharness.cli.exits import errors as _errors
 from simharness.cli.incident import incident
@@ -235,6 +236,14 @@ def incident_command(**options: Any) -> None:
     """Find the orderings of a scenario that log what an incident's log files say."""
     with _errors():
         raise typer.Exit(incident(**options))
+
+
+@app.command("check")
+@functools.wraps(check_class)
+def check_command(**options: Any) -> None:
+    """Run the operations of a class beside one another, under every ordering; exit status 1 if some do not fit any serial order."""
+    with _errors():
+        raise typer.Exit(check_class(**options))
 
 
 @app.command("list")
