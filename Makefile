@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FILE ?= ../shared/seed/test_compression_concurrent_fork.py
 WORKERS ?= 2
 
-.PHONY: explore ledger test test-long test-overnight upstream-test upstream-interleave lint types docs counts overhead peers mutants trials check clean
+.PHONY: explore ledger test test-long test-overnight upstream-test upstream-interleave lint types docs counts overhead peers mutants trials hermes check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -68,7 +68,10 @@ trials:  ## threaded tests of well-known packages under every ordering, in an en
 	rm -rf benchmarks/trials/.corpus
 	cd benchmarks/trials && ../../.trials/bin/python -m pytest -c pytest.ini --rootdir . $(RUN)
 
+hermes:  ## releases of the real hermes-agent, each in an environment of its own, and a table of what holds in which: docs/hermes.md
+	$(PYTHON) benchmarks/hermes.py --jobs $(WORKERS) $(RUN)
+
 check: lint types test
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .hermes .mypy_cache .ruff_cache .hypothesis

@@ -61,9 +61,16 @@ _HOMES = {
 }
 """Where each public name is defined: what is imported above, said again for the interpreter."""
 
+_MODULES = ("check", "linearizability")
+"""Modules with public names of their own."""
+
 if not TYPE_CHECKING:  # else a type checker would take any name for a public one
 
     def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            from importlib import import_module
+
+            return import_module(f"{__name__}.{name}")
         for home, names in _HOMES.items():
             if name in names:
                 from importlib import import_module

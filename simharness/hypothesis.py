@@ -89,6 +89,30 @@ def execute(target: Any, schedule: Schedule, parameters: Parameters | None = Non
     return execution.outcomes
 
 
+def values_of(strategy: Any, number: int = 3) -> list[Any]:
+    """Return a few different values that a strategy draws, the simplest first; the same ones each time.
+
+    Raises:
+        Misuse: the strategy draws nothing.
+    """
+    from hypothesis import HealthCheck, Phase, errors, given, seed
+    from hypothesis import settings as limits
+
+    found: list[Any] = []
+
+    def take(value: Any) -> None:
+        if not any(type(value) is type(other) and value == other for other in found):
+            found.append(value)
+
+    few = limits(max_examples=30, phases=[Phase.generate], database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    try:
+        draw: Any = few(seed(0)(given(strategy)(take)))  # type: ignore[no-untyped-call]  # of Hypothesis
+        draw()
+    except errors.HypothesisException as error:
+        raise Misuse(f"Hypothesis: {' '.join(str(error).split())}") from error
+    return sorted(found[:number], key=lambda value: (len(repr(value)), repr(value)))
+
+
 def rules_as_actors(machine: type[RuleBasedStateMachine], actors: int | Sequence[str] = 2, rules: int = 5) -> Scenario:
     """Make a scenario of a state machine: each actor performs rules that Hypothesis draws, at the same time as the others.
 

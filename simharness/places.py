@@ -7,12 +7,14 @@ import os
 import re
 import sys
 import sysconfig
+from functools import lru_cache
 from types import FrameType
 from typing import NamedTuple
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_FOR_THE_USER = tuple(
-    os.path.join(_OURS, "runtimes", "memory", f"{name}.py") for name in ("hooks", "guards", "calls", "kinds", "reach", "silent")
+_FOR_THE_USER = (
+    *(os.path.join(_OURS, "runtimes", "memory", f"{name}.py") for name in ("hooks", "guards", "calls", "kinds", "reach", "silent")),
+    os.path.join(_OURS, "check", "running.py"),
 )
 """Modules of ours that act on behalf of the user's code: an exception there is the user's."""
 _LIBRARY = tuple(
@@ -58,6 +60,7 @@ def is_ours(file: str) -> bool:
     return file.startswith(_OURS)
 
 
+@lru_cache(maxsize=4096)
 def is_foreign(file: str) -> bool:
     """Whether a file belongs to the harness, pytest, Trio, the standard library or the interpreter itself."""
     if file.startswith((_OURS, "<")) or any(part in file for part in (*_RUNNER, *_DRIVEN)):

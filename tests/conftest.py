@@ -26,12 +26,15 @@ SHARES = {
     "test_outside_written.py": 4,
     "test_random_pools.py": 4,
     "test_random_state.py": 30,
+    "test_process_globals.py": 6,
     "test_handlers.py": 2,
     "test_random_thread_pools.py": 2,
     "test_endings.py": 3,
     "test_random_polls.py": 5,
     "test_parallel.py": 3,
     "test_random_files.py": 2,
+    "test_check.py": 6,
+    "test_check_random.py": 2,
 }
 """Of the long tests of these modules, one in so many is run."""
 SHORT = {
@@ -56,6 +59,7 @@ SHORT = {
     "test_a_small_cell_comes_out_as_its_author_expects_and_its_counterexample_replays": 4,
     "test_a_cell_of_three_contenders_comes_out_as_its_author_expects_and_its_counterexample_replays": 4,
     "test_a_wrong_question_about_an_incident_ends_in_one_line_and_status_2": 3,
+    "test_a_planted_bug_is_found_in_the_smallest_programs_and_its_twin_is_spared": 5,
 }
 """Of the cases of these tests the short run takes one in so many."""
 

@@ -543,3 +543,38 @@ def test_importing_the_package_imports_neither_rich_nor_typer():
     code = "import sys, simharness; print(sorted({'rich', 'typer', 'hypothesis'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout == "[]\n"
+
+
+PRINTS = """
+import sys, simharness
+
+@simharness.scenario
+def prints(world):
+    cell = world.shared(0, "cell")
+
+    def bump():
+        value = cell.get()
+        print("saw", value, end="")
+        print(" late", file=sys.stderr)
+        print(" too")
+        sys.__stdout__.write("")
+        cell.set(value + 1)
+
+    world.actor("a", bump)
+    world.actor("b", bump)
+
+    @world.at_end
+    def both():
+        assert cell.get() == 2
+"""
+
+
+def test_what_the_program_prints_goes_into_the_timeline_and_not_over_the_terminal(tmp_path):
+    (tmp_path / "prints.py").write_text(PRINTS, encoding="utf-8")
+    command = [sys.executable, "-m", "simharness", "explore", "prints.py"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("saw 0 too") == 2
+    assert done.stdout.count("log stdout: saw 0 too") == 2
+    assert done.stdout.count("log stderr: late") == 2
+    assert " late" not in done.stderr.replace("violated", "")

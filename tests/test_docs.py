@@ -1,6 +1,7 @@
 """The README and the docs are true: their examples run, and the timeline they show is the one that is printed."""
 
 import doctest
+import importlib
 import itertools
 import os
 import pathlib
@@ -120,7 +121,14 @@ def test_every_command_that_the_readme_names_exists():
 
 
 def test_the_docstring_examples_of_the_package_run():
-    for name in ("simharness.exploring.explore", "simharness.authoring.scenario"):
-        outcome = doctest.testmod(sys.modules[name])
+    for name in (
+        "simharness.exploring.explore",
+        "simharness.authoring.scenario",
+        "simharness.check",
+        "simharness.check.programs",
+        "simharness.check.specifications",
+        "simharness.linearizability",
+    ):
+        outcome = doctest.testmod(importlib.import_module(name))
         assert outcome.attempted
         assert not outcome.failed

@@ -6,6 +6,7 @@ In the store several guards back each other up. A planted bug takes away as many
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ import simharness
 from hermes_state import lock, rotation, store
 from scenarios import compression_fork
 from scenarios.compression_fork import Incident
-from simharness import Verdict
+from simharness import Settings, Verdict
 from simharness.runtimes.control import installed
 from tests.replays import assert_identical
 from tests.runtimes.exploring import actors
@@ -402,6 +403,29 @@ def test_a_daemon_that_counts_to_ten_in_a_local_variable_reaches_its_end():
         actors(world, waits)
 
     assert simharness.explore(scenario).verdict is Verdict.VERIFIED
+
+
+def test_a_daemon_that_reads_many_things_alike_reaches_its_end():
+    names = [f"READ_{number}" for number in range(25)]
+
+    def scenario(world):
+        def reads():
+            for name in names:
+                os.environ.get(name)
+
+        def waits():
+            thread = threading.Thread(target=reads, daemon=True)
+            thread.start()
+            thread.join()
+
+        def writes():
+            for name in names:
+                os.environ[name] = "x"
+
+        actors(world, waits, writes)
+
+    result = simharness.explore(scenario, settings=Settings(max_executions=3, shrink=0))
+    assert result.counterexample is None
 
 
 def test_a_daemon_that_turns_in_circles_does_not_hide_a_deadlock():

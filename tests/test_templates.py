@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
+import queue
 import random
 import socket
 import sqlite3
@@ -172,12 +174,20 @@ def test_several_templates_and_one_within_a_function_are_told_apart():
     assert simharness.explore(scenario).verdict is Verdict.VERIFIED
 
 
+def poll():
+    while True:
+        time.sleep(1)
+
+
 REFUSED = {
     "an open file": lambda world: open(world.path("log"), "w", encoding="utf-8"),  # noqa: SIM115
     "an open cursor": lambda world: sqlite3.connect(":memory:").execute("SELECT 1"),
     "an open socket": lambda world: socket.socket(),
     "a running generator": lambda world: (each for each in range(3)),
-    "starts a thread": lambda world: threading.Thread(target=print).start(),
+    "starts a thread that does not end": lambda world: threading.Thread(target=queue.Queue().get, name="service", daemon=True).start(),
+    "poll waits for sleep 1 s": lambda world: threading.Thread(target=poll, name="poll").start(),
+    "a thread of the template, raised ZeroDivisionError": lambda world: threading.Thread(target=lambda: 1 // 0).start(),
+    "leaves lock": lambda world: threading.Lock().acquire(),
 }
 
 
@@ -199,7 +209,106 @@ def test_what_cannot_be_put_back_is_refused_by_the_name_of_the_attribute(what):
     for each in opened:
         with contextlib.suppress(sqlite3.Error):
             getattr(each, "close", lambda: None)()
-    assert what == "starts a thread" or "the template['inner']" in str(caught.value)
+    assert ("open" not in what and "running" not in what) or "the template['inner']" in str(caught.value)
+
+
+class Prewarmed:
+    """What a real package's constructor does: a thread looks at the network and the environment, and leaves what it has found."""
+
+    def __init__(self, moves):
+        self.ready, self.free = threading.Event(), threading.Semaphore(0)
+        self.queue, self.cache = queue.Queue(), {"network": None}
+        self.threads = [threading.Thread(target=self.warm, args=(moves[k::2],), name=f"prewarm-{k}", daemon=k > 0) for k in range(2)]
+        for thread in self.threads:
+            thread.start()
+
+    def warm(self, moves):
+        try:
+            socket.getaddrinfo("example.org", 443)
+        except OSError as error:
+            self.cache["network"] = type(error).__name__
+        for move in moves:
+            if move == "sleep":
+                time.sleep(2)
+            elif move == "put":
+                self.queue.put(move)
+            elif move == "release":
+                self.free.release()
+            elif move == "environment":
+                os.environ["PREWARMED"] = str(len([name for name in os.environ if os.environ.get(name)]))
+            else:
+                self.cache[move] = len(self.cache)
+        if not any(other.is_alive() for other in self.threads if other is not threading.current_thread()):
+            self.ready.set()
+
+    def state(self):
+        free = 0
+        while self.free.acquire(blocking=False):
+            free += 1
+        return repr((self.ready.is_set(), self.queue.qsize(), free, sorted(self.cache), [thread.is_alive() for thread in self.threads]))
+
+
+def prewarmed(seed, kept):
+    draw = random.Random(seed)
+    moves = draw.choices(["sleep", "put", "release", "environment", "x", "y"], k=6)
+    plan = {name: draw.choices(["put", "get", "release", "acquire", "join"], k=2) for name in "ab"}
+
+    def scenario(world):
+        def build():
+            made = Prewarmed(moves)
+            if not kept:
+                for thread in made.threads:
+                    thread.join()
+            return made
+
+        made = world.template(build) if kept else build()
+
+        def work(name):
+            assert made.ready.wait()
+            for move in plan[name]:
+                if move == "put":
+                    made.queue.put(name)
+                elif move == "get":
+                    with contextlib.suppress(queue.Empty):
+                        made.cache[name] = made.queue.get(timeout=1)
+                elif move == "release":
+                    made.free.release()
+                elif move == "acquire":
+                    made.free.acquire(timeout=1)
+                else:
+                    made.threads[0].join()
+
+        for name in plan:
+            if kept:
+                world.actor(name, work, name)
+            else:
+                threading.Thread(target=work, args=(name,)).start()
+        world.at_end(lambda: world.outcome(made.state()))
+
+    return scenario
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 4])
+def test_actors_meet_what_threads_of_a_template_leave_as_if_they_had_joined_them(seed):
+    settings = Settings(outside="down", max_executions=1_500)
+    fresh, kept = (simharness.explore(prewarmed(seed, kept), stop_on_first=False, settings=settings) for kept in (False, True))
+    assert kept.verdict is Verdict.VERIFIED
+    assert "threads of templates have ended before actors begin: prewarm-0, prewarm-1" in kept.bounds
+    assert kept.outcomes >= fresh.outcomes
+    if fresh.verdict is Verdict.VERIFIED:
+        assert kept.outcomes == fresh.outcomes
+
+
+def test_what_a_template_raises_after_it_has_started_a_thread_is_raised_in_set_up():
+    def scenario(world):
+        def build():
+            threading.Thread(target=time.sleep, args=(1,)).start()
+            raise LookupError("no configuration")
+
+        world.template(build)
+
+    with pytest.raises(Misuse, match="raised LookupError during set-up: no configuration"):
+        simharness.explore(scenario)
 
 
 def test_a_transaction_that_a_template_leaves_open_is_refused():
@@ -297,6 +406,7 @@ def test_a_fixture_declares_a_template(pytester):
 
         def test_plain(store):
             assert store["items"] == []
+            store["database"].close()
         """
     )
     result = pytester.runpytest("-p", "no:cacheprovider")

@@ -7,6 +7,7 @@ and instrumented.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -19,10 +20,14 @@ from simharness.authoring.scenario import Scenario
 from simharness.errors import Misuse
 from simharness.instrument.loader import Loader, convert
 from simharness.instrument.project import of_root, root_of
-from simharness.places import is_ours, last_place, words_of
+from simharness.places import is_installed, is_ours, last_place, words_of
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _IMPORTS_US = re.compile(rb"^\s*(?:import|from)\b.*\bsimharness\b", re.MULTILINE)
+CONTROLLED = frozenset(
+    {"asyncio", "collections", "concurrent", "functools", "logging", "os", "queue", "random", "sqlite3", "threading", "time"}
+)
+"""Modules of the standard library whose classes are under control, or written in C."""
 _MARK = "mark a function with @simharness.scenario"
 
 
@@ -41,6 +46,32 @@ def load(address: str) -> list[Scenario]:
         if file is not None and not scenario.project:
             scenario.project = root_of(file)
     return scenarios
+
+
+def module_at(place: str) -> ModuleType:
+    """Import a file, or a module by its dotted name, and instrument it.
+
+    Of a module of the standard library that is written in Python a copy is instrumented, as the harness uses it, too; those that are
+    under control are left as they are.
+
+    Raises:
+        Misuse: there is none, or it cannot be imported.
+    """
+    if os.path.isfile(place):
+        return _import_file(place)
+    if place.partition(".")[0] in sys.stdlib_module_names:
+        module = importlib.import_module(place)
+        file = getattr(module, "__file__", None) or ""
+        return _import_file(file) if file.endswith(".py") and place.partition(".")[0] not in CONTROLLED else module
+    spec = _spec(place)
+    if spec is None:
+        raise Misuse(f"{place}: no such file or module; give a Python file, or a dotted module name")
+    if is_installed(spec.origin):
+        try:
+            return importlib.import_module(place)
+        except Exception as error:
+            raise _not_importable(place, error) from error
+    return _import_module(place, spec)
 
 
 def _loaded(address: str) -> list[Scenario]:

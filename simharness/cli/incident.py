@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from simharness.authoring.scenario import Scenario
+from simharness.cli.elsewhere import continue_with
 from simharness.cli.exits import number, put
 from simharness.engine.faults import KINDS, Faults
 from simharness.errors import Misuse
@@ -42,11 +43,25 @@ SKEW = 1.0
 SECONDS = 120.0
 WIDTH = 100
 LISTED = 3
+_PATHS = {"logs": "", "scenario": "::", "db": "", "pytest": "", "json": "", "html": ""}
+"""The options that are paths, and what may follow the path."""
 LONGEST = 1_000
 """Characters of a message."""
 
+_Python = Annotated[
+    str | None, typer.Option(metavar="PATH", help="The interpreter to use, in whose environment the scenario's code is installed.")
+]
+_Zones = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."),
+]
+_Sessions = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="The session to explain, if the logs name several; those given belong together.")
+]
+
 
 def incident(  # typer makes an option of each
+    context: typer.Context,
     logs: Annotated[list[str], typer.Argument(metavar="LOG…", help="Log files; rotated and gzipped ones too, in any order.")],
     scenario: Annotated[str, typer.Option(metavar="PATH::SCENARIO", help="The scenario that should explain them.")],
     parameter: Annotated[
@@ -58,23 +73,16 @@ def incident(  # typer makes an option of each
         str | None, typer.Option(metavar="KIND=NUMBER,…", help=f"Faults that may have struck; fewer are tried first: {', '.join(KINDS)}.")
     ] = None,
     missing: Annotated[int, typer.Option(min=0, help="How many lines the log may lack; fewer are tried first.")] = 0,
-    session: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="The session to explain, if the logs name several; those given belong together."),
-    ] = None,
+    session: _Sessions = None,
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Format of text lines, as for logging.Formatter; default: the scenario's.")
     ] = None,
-    zone: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[FILE=]ZONE", help="Time zone of times without one: UTC (default), +02:00, Europe/Berlin; of one log FILE=ZONE."
-        ),
-    ] = None,
+    zone: _Zones = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines from this time on, written as in the log.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines up to this time.")] = None,
     unknown_lines: Annotated[bool, typer.Option("--unknown", help="List the lines that no template matches.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show every step in the timeline of the explanation.")] = False,
+    python: _Python = None,
     pytest: Annotated[str | None, typer.Option(metavar="FILE", help="Write a test that reproduces the incident.")] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the answers to this file.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the explanation step by step.")] = None,
@@ -83,6 +91,8 @@ def incident(  # typer makes an option of each
     seed: Annotated[int, typer.Option(help="Seed of random numbers.")] = 0,
 ) -> int:
     """Find the orderings of a scenario that log what an incident's log files say."""
+    if python is not None:
+        continue_with(python, context, _PATHS)
     inputs = (*logs, db, scenario.partition("::")[0])
     files.check_writable(("--pytest", pytest), ("--json", json), ("--html", html), inputs=inputs)
     model, skew, max_seconds = Faults.of(faults), number(skew), number(max_seconds)

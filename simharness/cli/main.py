@@ -20,6 +20,7 @@ from simharness import __version__
 from simharness.authoring.loading import load, only_of
 from simharness.cli import keeping
 from simharness.cli import step as command
+from simharness.cli.check import check as check_class
 from simharness.cli.exits import PIPED_WIDTH, OneLine, number, put, width
 from simharness.cli.exits import errors as _errors
 from simharness.cli.incident import incident
@@ -255,6 +256,14 @@ def merge_command(**options: Any) -> None:
     """Join the parts that `explore --shard` has explored of a case; exit status 0 once nothing is left."""
     with _errors():
         raise typer.Exit(keeping.merge(**options))
+
+
+@app.command("check")
+@functools.wraps(check_class)
+def check_command(**options: Any) -> None:
+    """Run the operations of a class beside one another, under every ordering; exit status 1 if some do not fit any serial order."""
+    with _errors():
+        raise typer.Exit(check_class(**options))
 
 
 @app.command("list")

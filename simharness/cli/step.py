@@ -39,32 +39,42 @@ def step(
             scenario = only_of(load(path), path, None if token is None else tokens.scenario_of(token))
         if token is not None and (parameter or faults):
             raise Misuse("the token names its case: leave out --parameter and --faults")
-        stepper = Stepper(scenario, _case(scenario, parameter or [], faults), token, Settings())
-        if not lines and sys.stdin.isatty() and sys.stdout.isatty():
-            from simharness.step.screen import Screen
-
-            screen = Screen(stepper)
-            screen.run()
-            if screen.failed is not None:
-                raise screen.failed
-        else:
-            Lines(stepper, sys.stdin, sys.stdout, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)).run()
-        for text in farewell(stepper, scenario.address):
-            put(text)
+        walk(scenario, token, _case(scenario, parameter or [], faults), lines)
 
 
-def farewell(stepper: Stepper, address: str) -> list[str]:
+def walk(scenario: Scenario, token: str | None, case: dict[str, Any], lines: bool, commands: tuple[str, str] | None = None) -> None:
+    """Step through a scenario's case, or along a token: on a screen if there is a terminal, else line by line.
+
+    Args:
+        commands: what replays and what steps, without the token; default: those of the scenario's address.
+    """
+    stepper = Stepper(scenario, case, token, Settings())
+    if not lines and sys.stdin.isatty() and sys.stdout.isatty():
+        from simharness.step.screen import Screen
+
+        screen = Screen(stepper)
+        screen.run()
+        if screen.failed is not None:
+            raise screen.failed
+    else:
+        Lines(stepper, sys.stdin, sys.stdout, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)).run()
+    for text in farewell(stepper, scenario.address, commands):
+        put(text)
+
+
+def farewell(stepper: Stepper, address: str, commands: tuple[str, str] | None = None) -> list[str]:
     """Return the last lines: the token of the steps taken and, unless the execution has ended, that of a whole one."""
     point = stepper.point
+    replays, steps = commands or (f"simharness replay {shlex.quote(address)}", f"simharness step {shlex.quote(address)}")
     if point.end:
-        return [f"simharness replay {shlex.quote(address)} '{point.token}'"]
+        return [f"{replays} '{point.token}'"]
     whole, failure = stepper.whole()
     result = f"fails: {failure}" if failure else "does not fail"
     taken = "this step" if point.position == 1 else f"these {point.position} steps"
     return [
-        f"{taken}: simharness step {shlex.quote(address)} '{point.token}'",
+        f"{taken}: {steps} '{point.token}'",
         f"an execution with this prefix, continued without further switches, {result}",
-        f"simharness replay {shlex.quote(address)} '{whole}'",
+        f"{replays} '{whole}'",
     ]
 
 

@@ -14,7 +14,7 @@ from enum import Enum
 
 from simharness.engine.actors import SHIFT, Actor
 from simharness.engine.cast import Cast
-from simharness.engine.operations import Resource
+from simharness.engine.operations import ENDING, Resource
 from simharness.engine.record import Record
 
 ROUNDS = 3
@@ -81,7 +81,9 @@ def _last_round(record: Record, visits: list[int], rounds: int, changed: list[Re
     alike = [
         position
         for position in visits
-        if record.operations[position].kind == last.kind and record.operations[position].resource is last.resource
+        if record.operations[position].kind == last.kind
+        and record.operations[position].resource is last.resource
+        and record.reads[position] | ENDING == record.reads[visits[0]] | ENDING
     ]
     if len(alike) < rounds:
         return -1

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import starmap
 
 from simharness.authoring.scenario import Parameters
+from simharness.engine.budget import Overdue
 from simharness.engine.facts import Mark, until_settled
+from simharness.engine.obstacles import in_words
 from simharness.engine.plan import ABANDON
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
@@ -37,7 +40,6 @@ from simharness.verdicts.covered import Tally
 
 _monotonic = time.monotonic
 _MANY_ROUNDS = 50
-ELSEWHERE = ""  # the rest is explored elsewhere
 _ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
 
 
@@ -101,7 +103,7 @@ class Rounds:
         self.branching = Branching() if self.strategy.pending() is not None else None
         self.execution: Execution | None = None
         self._last: Execution | None = None
-        self._due = False
+        self._due = self._overdue = False
         self._plan: Sequence[int] | None = None
         self.announced = False
         self.left: int | None = None
@@ -115,6 +117,8 @@ class Rounds:
 
     def resume(self, mark: Mark) -> bool:
         """Continue after a limit that has been raised since, if nothing was learned after the mark; return whether all was explored."""
+        if self._overdue:
+            return False
         self.gave_up = None
         with self._workers():
             return self._walk(mark)
@@ -129,14 +133,12 @@ class Rounds:
 
     def parts(self) -> list[Part]:
         """Return the parts of which the exploration consists now; the first is the search itself."""
-        search = self.search
-        assert search is not None
+        assert (search := self.search) is not None
         return [standing(search)] if self._crew is None else self._crew.parts(search)
 
     def place(self, parts: Sequence[Part]) -> None:
         """Go on from these parts."""
-        search = self.search
-        assert search is not None
+        assert (search := self.search) is not None
         if len(parts) > 1 and self._crew is None:
             self._crew = Crew(self, self.settings.workers)
         take_place(search, parts[0])
@@ -146,11 +148,6 @@ class Rounds:
     def run_first(self) -> None:
         """Run the first execution."""
         self._execute(self.strategy.begin() or ())
-
-    def run_last(self) -> None:
-        """Run the last execution of the search again, which another process has run."""
-        self._last = self.execution
-        self.repeat_last()
 
     def keep(self, now: bool = False) -> None:
         """Keep where the search stands, unless what was explored is out of date, or it stands in the middle of an execution that fails."""
@@ -191,7 +188,7 @@ class Rounds:
                     self._crew.advance(mark)
                     if not mark.holds or self.failed:
                         return False
-                    if self.gave_up == ELSEWHERE:
+                    if self.gave_up == "":  # the rest is explored elsewhere
                         self.keep(now=True)
                         return False
                 if self._stops_here():
@@ -206,7 +203,7 @@ class Rounds:
                 return False
             plan, self._plan = self._plan, None
             self._execute(plan)
-            if not mark.holds or self.failed:
+            if not mark.holds or self.failed or (self._overdue and self.limit_reached()):
                 return False
 
     def _stops_here(self) -> bool:
@@ -250,7 +247,7 @@ class Rounds:
     def _draw(self, strategy: Drawn, mark: Mark) -> bool:
         """Let Hypothesis explore; the failure that it has shrunk counts as the first. It never exhausts its space."""
 
-        def execute() -> Execution:
+        def execute() -> Execution | None:
             self.watcher.before(self, None)
             return self._execute(strategy.begin() or ())
 
@@ -262,14 +259,17 @@ class Rounds:
             self.gave_up = "Hypothesis drew nothing new"
         return False
 
-    def _execute(self, plan: Sequence[int]) -> Execution:
-        """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
+    def _execute(self, plan: Sequence[int]) -> Execution | None:
+        """Run one execution, count it, and check it unless something new was learned from it about what conflicts.
+
+        Returns:
+            It; None if its time was over before.
+        """
         self._in_turn(lambda: self._run(plan))
         execution = self._last
-        assert execution is not None
-        if self._due:
+        if execution is not None and self._due:
             self._in_turn(lambda: self.repeats.check(execution))
-        return execution
+        return None if self._overdue else execution
 
     def _in_turn(self, work: Callable[[], None]) -> None:
         """Do work here or, if each execution has a process of its own, in a child; here, too, if it raised an error there."""
@@ -331,38 +331,40 @@ class Rounds:
         """Other processes are at work on these parts."""
         self.watcher.waiting(self, parts)
 
-    def run_apart(self, search: Dpor) -> Execution:
-        """Run the next execution of a search in another part of the tree, for what it teaches or raises; if it fails, that counts."""
-        kernel, mark = self.simulation.kernel, self.simulation.kernel.learned.mark()
-        assert search.plan is not None
-        kernel.polling.look_for(True)
-        execution = self.repeats.execute(0, search.plan, search.choose, search.known)
-        kernel.polling.look_for(False)
-        if mark.holds and execution.failure is not None and self.tally.first_failure is None:
-            self.tally.first_failure = execution
-            if self.repeats.due(execution, True):
-                self.repeats.check(execution)
-        return execution
-
     def repeat_last(self) -> None:
         """Run the last execution of the search here: verdicts, and proofs within bounds, look at the kernel's last one."""
         if self._last is not None:
             self.again(self._last)
+
+    def come_to(self, execution: Execution) -> None:
+        """Run the last execution of the search again, which another process has run."""
+        self._last = self.again(execution)
 
     def again(self, execution: Execution) -> Execution:
         """Run an execution of a child here."""
         return self.simulation.execute((), following(self.simulation.kernel, execution.keys, lambda wanted, enabled: ABANDON))
 
     def _run(self, plan: Sequence[int]) -> None:
+        seconds = self.settings.max_seconds
+        left = None if seconds is None else seconds * self.share - (_monotonic() - self._began)
+        try:
+            with self.simulation.kernel.budget.for_one(left):
+                self._run_one(plan)
+        except Overdue:
+            self._overdue = True
+
+    def _run_one(self, plan: Sequence[int]) -> None:
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
         kernel.polling.look_for(self._reduces)
         self._due = False
+        try:
+            number = tally.runs + 1 if strategy.counted else 0
+            execution = self._last = self.repeats.execute(number, plan, strategy.choose, strategy.expected())
+        finally:
+            kernel.polling.look_for(False)
         if strategy.counted:
-            execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
-        else:
-            execution = self.repeats.execute(0, plan, strategy.choose, strategy.expected())
-        kernel.polling.look_for(False)
+            self.execution = execution
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
         kernel.polling.settle()
@@ -376,7 +378,6 @@ class Rounds:
                 tally.first_failure = execution
             self._due = self.repeats.due(execution, failing)
         self.watcher.after(self, execution)
-        self._last = execution
 
     @property
     def most_executions(self) -> int | None:
@@ -394,5 +395,6 @@ class Rounds:
             default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
             self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
         elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds * self.share:
-            self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
+            obstacles = self.simulation.kernel.polling.obstacles if self._overdue else {}
+            self.gave_up = "; ".join([f"stopped at max_seconds={settings.max_seconds:g}", *starmap(in_words, obstacles.items())])
         return self.gave_up is not None

@@ -17,6 +17,7 @@ from typing import Any
 from simharness.errors import Misuse
 from simharness.incident.files import Budget, NotUtf8, lines
 from simharness.incident.layouts import Layout
+from simharness.incident.pieces import Pieces
 from simharness.incident.records import KEYS, Parser, Parsers, Record
 from simharness.incident.templates import Line, Log
 from simharness.incident.times import Times, zone_of
@@ -193,9 +194,14 @@ class _Reader:
         ways = [*Parsers(self._said, self._exactly, _year(path)).ways()]
         parse: Parser | None = None
         json = outside = False
-        for number, (whole, ended) in enumerate(lines(path, self._budget, reading.notes, latin_1), start=1):
+        pieces = Pieces(path, not self._exactly)
+        for number, (written, ended) in enumerate(lines(path, self._budget, reading.notes, latin_1), start=1):
             reading.total = number
-            text = whole.rstrip("\r")
+            whole = pieces.whole(written.rstrip("\r"))
+            if whole is None:
+                reading.continued += 1
+                continue
+            text = whole
             json = json or (parse is None and text.lstrip().startswith("{"))
             if not ended:
                 reading.notes.append(f"{path}:{number} has no newline: it is truncated, and not used")
@@ -223,6 +229,8 @@ class _Reader:
             if len(reading.lines) > most or self._text > MOST_TEXT:
                 what = f"{MOST_RECORDS:,} records" if self._text <= MOST_TEXT else f"{MOST_TEXT:,} characters of messages"
                 raise Misuse(f"{path}: the logs have more than {what}: narrow them down with --since and --until")
+        if pieces.held:
+            reading.notes.append(f"{path} ends in a part of a line: it is truncated, and not used")
         self._judge(path, reading, parse is not None, json)
         return reading
 

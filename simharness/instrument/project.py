@@ -49,6 +49,7 @@ class Project:
 
     def __init__(self, root: str) -> None:
         self.root = os.path.realpath(root)
+        self._files: dict[str, bool] = {}
         self._folders: dict[str, bool] = {}
         self._codes: dict[str, Codes | None] = {}
         self._changed: list[tuple[FunctionType, CodeType, CodeType]] = []
@@ -58,9 +59,14 @@ class Project:
 
     def has(self, file: str | None) -> bool:
         """Whether a file is one of the project's."""
-        if file is None or not file.endswith(".py"):
+        if file is None:
             return False
-        folder = os.path.dirname(file)
+        known = self._files.get(file)
+        if known is None:
+            known = self._files[file] = file.endswith(".py") and self._has_in(os.path.dirname(file))
+        return known
+
+    def _has_in(self, folder: str) -> bool:
         known = self._folders.get(folder)
         if known is None:
             known = self._folders[folder] = self._has_folder(os.path.realpath(folder))

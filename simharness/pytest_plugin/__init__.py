@@ -52,6 +52,19 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> pytest.Collector | None:
+    """Collect classes whose operations are to be checked."""
+    if "simharness.check" not in sys.modules:  # no class is marked
+        return None
+    from simharness.pytest_plugin.checks import CheckedClass, is_marked
+
+    if not is_marked(obj):
+        return None
+    node: CheckedClass = CheckedClass.from_parent(collector, name=name)
+    node.obj = obj  # type: ignore[assignment]  # a class, as it is marked
+    return node
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave only the test that is to be replayed."""

@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from gc import get_referents
 from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
@@ -35,6 +35,7 @@ _OF_THE_LIBRARY = (
     *(ChainMap, UserDict, UserList, Mapping, property, staticmethod, classmethod),
 )
 """Classes of the standard library whose objects hold the user's."""
+_ASSIGNS = re.compile(r"(\w+)\s*(:[^=]*)?=")
 _CACHE: type = type(functools.lru_cache(len))
 
 
@@ -65,6 +66,9 @@ class Bindings:
     second case of a process has the names that it would have in a fresh one.
     """
 
+    OWN = "own names"
+    """In a kernel's context: what a thing's name ends with, in the process that moves."""
+
     def __init__(self) -> None:
         self._names: weakref.WeakKeyDictionary[Kernel, _Names] = weakref.WeakKeyDictionary()
         self._given: Known = {}
@@ -80,13 +84,18 @@ class Bindings:
         if id(thing) not in names.known:
             path = self._path(names, thing)
             names.known[id(thing)] = thing, f"{family} {path}" if path is not None else f"{family} used at {caller() or 'no line'}"
-        wanted = name = names.known[id(thing)][1]
+        own: Callable[[Any], str] = kernel.context.get(Bindings.OWN, _alike)
+        wanted = name = names.known[id(thing)][1] + own(thing)
         taken: dict[str, Any] = kernel.context.setdefault(Bindings, {})
         number = 1
         while taken.setdefault(name, thing) is not thing:
             number += 1
             name = f"{wanted} #{number}"
         return name
+
+    def named(self, kernel: Kernel) -> dict[str, Any]:
+        """Return what has been called how in the execution under way."""
+        return dict(kernel.context.get(Bindings, {}))
 
     def path(self, thing: Any) -> str | None:
         """Return the path that leads to a thing now, if there is one."""
@@ -112,6 +121,11 @@ class Bindings:
                 _walk(known, installed=known is self._packages)
         _, path = self._given.get(id(thing)) or names.paths.get(id(thing)) or self._packages.paths.get(id(thing)) or (None, None)
         return path
+
+
+def _alike(thing: Any) -> str:
+    """All processes call a thing alike."""
+    return ""
 
 
 def _walk(names: _Names, installed: bool) -> None:
@@ -149,8 +163,13 @@ def _is_assigned(place: tuple[str, str, Any]) -> bool:
     module, name, value = place
     if isinstance(value, type | FunctionType):
         return value.__module__ == module
-    lines = linecache.getlines(getattr(sys.modules[module], "__file__", None) or "")
-    return any(line.startswith(name) and re.match(r"\s*(:[^=]*)?=", line[len(name) :]) for line in lines)
+    return name in _assigned(getattr(sys.modules[module], "__file__", None) or "")
+
+
+@functools.cache
+def _assigned(file: str) -> frozenset[str]:
+    """Return the names that lines of a module begin to assign."""
+    return frozenset(found[1] for line in linecache.getlines(file) if (found := _ASSIGNS.match(line)))
 
 
 def _within(thing: Any) -> Iterable[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
-from simharness.runtimes import identities, imports, logs, queue_insides, randomness, refused, time
+from simharness.runtimes import identities, imports, logs, printing, queue_insides, randomness, refused, time
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.memory import output, shared, wide
@@ -29,7 +29,7 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "files", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, imports, tasks)
+_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, printing, imports, tasks)
 _acquire, _release = LockType.acquire, LockType.release  # replaced, too
 COLLECT_ALL_EVERY = 20
 """Installing looks through all objects, so garbage is collected first; old garbage, which takes longer, not each time."""

@@ -134,7 +134,7 @@ class Watchdog:
         Args:
             frame: the innermost of the simulation's thread.
         """
-        if under_way() is self.kernel:
+        if under_way() is self.kernel and not self.kernel.rehearsed:  # to look at what hangs on a template may take long
             return self.kernel.record.n, self.kernel.context, None
         entered = _entered(frame)
         return None if entered is None else (self.kernel.record.n, self.kernel.context, entered)

@@ -13,11 +13,15 @@ class LogLines(logging.Handler):
     """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own.
 
     Lines of level INFO and above reach it also where the root logger's level would keep them back (`runtimes.logs`).
+
+    Args:
+        prints: also keep what is printed.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, prints: bool = False) -> None:
         super().__init__()
         self._kernel = kernel
+        self._prints = prints
         self.lines: dict[int, list[str]] = {}
 
     def __enter__(self) -> LogLines:
@@ -29,8 +33,13 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line of the running step."""
-        if not self._kernel.dying:
+        if not (self._kernel.dying or self._kernel.rehearsed):
             self.lines.setdefault(self._kernel.record.n - 1, []).append(f"{record.levelname} {record.name}: {record.getMessage()}")
+
+    def printed(self, line: str) -> None:
+        """Keep a line that the running step has printed."""
+        if self._prints and not self._kernel.rehearsed:
+            self.lines.setdefault(self._kernel.record.n - 1, []).append(line)
 
 
 @contextmanager

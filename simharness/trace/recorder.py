@@ -43,7 +43,7 @@ class Recorder:
         self._after: dict[int, _World] = {}
         self._moves: dict[int, tuple[Move, ...]] = {}
         self._last_shown: dict[str, str] = {}
-        self._log = LogLines(kernel)
+        self._log = LogLines(kernel, prints=True)
 
     def __enter__(self) -> Recorder:
         self._log.__enter__()

@@ -13,10 +13,21 @@ AGES = 1e6
 
 
 class Table(NamedTuple):
-    """A table's columns and its committed rows, in their order in the file."""
+    """A table's columns and its committed rows, in their order in the file.
+
+    Attributes:
+        key: the positions of the columns of its primary key.
+        shadow: whether it is where a virtual table, such as a full-text index, keeps its data, which nobody reads.
+    """
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
+    key: tuple[int, ...] = ()
+    shadow: bool = False
+
+    def key_of(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the values that a row is called by: those of its primary key, or its first value."""
+        return tuple(row[position] for position in self.key) or row[:1]
 
 
 Tables = dict[str, dict[str, Table]]
@@ -32,18 +43,18 @@ def changed_rows(before: Tables, after: Tables) -> list[str]:
             continue
         for name, table in tables.items():
             old = old_tables.get(name, Table(table.columns, []))
-            if table.rows == old.rows:
+            if table.rows == old.rows or table.shadow:
                 continue
             gone = [row for row in old.rows if row not in table.rows]
             new = [row for row in table.rows if row not in old.rows]
             for row in gone:
-                twin = next((other for other in new if other and row and other[0] == row[0]), None)
+                twin = next((other for other in new if other and row and table.key_of(other) == table.key_of(row)), None)
                 if twin is None:
-                    lines.append(f"- {name} {_words(table.columns, row)}")
+                    lines.append(f"- {name} {_words(table, row)}")
                 else:
                     new.remove(twin)
-                    lines.append(f"~ {name} {_difference(table.columns, row, twin)}")
-            lines.extend(f"+ {name} {_words(table.columns, row)}" for row in new)
+                    lines.append(f"~ {name} {_difference(table, row, twin)}")
+            lines.extend(f"+ {name} {_words(table, row)}" for row in new)
     return lines
 
 
@@ -63,29 +74,42 @@ def written(tables: Tables, clean: Callable[[str], str]) -> Tables:
     """Return the tables with their texts put in a common form by `clean`."""
     return {
         clean(database): {
-            name: Table(table.columns, [tuple(clean(value) if isinstance(value, str) else value for value in row) for row in table.rows])
+            name: table._replace(rows=[tuple(clean(value) if isinstance(value, str) else value for value in row) for row in table.rows])
             for name, table in named.items()
         }
         for database, named in tables.items()
     }
 
 
-def _words(columns: tuple[str, ...], row: tuple[Any, ...]) -> str:
-    """Show a row by its first value, which usually is its key, and those of the others that are not NULL."""
-    rest = [f"{column}={_value(value)}" for column, value in zip(columns[1:], row[1:], strict=False) if value is not None]
-    return ", ".join([_value(row[0]), *rest])
-
-
-def _difference(columns: tuple[str, ...], old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
-    parts = [
-        f"{column}: {_value(before)} → {_value(after)}" for column, before, after in zip(columns, old, new, strict=False) if before != after
+def _words(table: Table, row: tuple[Any, ...]) -> str:
+    """Show a row by its key, and those of its other values that are not NULL."""
+    key = table.key or (0,)
+    rest = [
+        f"{column}={_value(value)}"
+        for position, (column, value) in enumerate(zip(table.columns, row, strict=False))
+        if value is not None and position not in key
     ]
-    return f"{_value(new[0])}, " + ", ".join(parts)
+    return ", ".join([_key(table, row), *rest])
+
+
+def _key(table: Table, row: tuple[Any, ...]) -> str:
+    return "/".join(map(_value, table.key_of(row)))
+
+
+def _difference(table: Table, old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
+    parts = [
+        f"{column}: {_value(before)} → {_value(after)}"
+        for column, before, after in zip(table.columns, old, new, strict=False)
+        if before != after
+    ]
+    return f"{_key(table, new)}, " + ", ".join(parts)
 
 
 def _value(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     if isinstance(value, float) and 0 <= (since := value - EPOCH / SECOND) < AGES:
         return f"t+{round(since, 6):g}s"
     text = " ".join(str(value).split())

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from simharness.authoring.scenario import Scenario
 from simharness.endings import end_with_parent
-from simharness.errors import Nondeterminism, SimharnessError
+from simharness.engine.kernel import Kernel
+from simharness.errors import Nondeterminism, TokenError
 from simharness.places import Place, is_foreign
 from simharness.runtimes.heap.elsewhere import Outline, differences, outline, uses_others
 from simharness.search import tokens
@@ -138,10 +139,11 @@ def _answer(scenario: Scenario, case: Mapping[str, Any], settings: Settings, tok
     paths = differences(before, after)
     lines = _Lines({path: later[path] for path in paths if path in later}, before)
     account = None
-    with suppress(SimharnessError):
+    with suppress(TokenError, Nondeterminism):  # another error, such as a watchdog's, shows nothing: then there is no answer
         parsed = scenario.read_token(token)
         with Simulation(scenario, {**case, **parsed.case}, settings) as simulation:
             follow = tokens.Replay(simulation.kernel, parsed)
+            lines.kernel = simulation.kernel
             sys.settrace(lines.called)
             try:
                 account = watched(simulation, (), follow.choose)[1]
@@ -158,9 +160,12 @@ class _Lines:
         self._before = before
         self._last: Place | None = None
         self.made: dict[str, Place] = {}
+        self.kernel: Kernel | None = None
 
     def called(self, frame: FrameType, event: str, argument: Any) -> Any:
-        """A function is called: look at its lines, unless it is the harness's or the standard library's."""
+        """A function is called: look at its lines, unless it is the harness's or the standard library's, or makes a template."""
+        if self.kernel is not None and self.kernel.rehearsed:
+            return None
         file = frame.f_code.co_filename
         return self._line if self._paths and not is_foreign(file) else None
 

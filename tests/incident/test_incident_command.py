@@ -6,6 +6,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -329,3 +330,85 @@ def test_no_test_is_written_for_what_is_not_reproduced(tmp_path):
     assert status == 2
     assert "nothing to write, the incident is not reproduced" in output
     assert not file.exists()
+
+
+SHOP_LOG = "2026-11-22 22:34:03,111 INFO shop: sold to alice\n2026-11-22 22:34:03,222 INFO shop: sold to bob\n"
+RELEASED = """
+import logging
+
+def sell(seats, who):
+    if seats.get():
+        seats.add(-1)
+        logging.getLogger("shop").info("sold to %s", who)
+"""
+REPAIRED = """
+import logging
+
+def sell(seats, who):
+    if seats.add(-1) > 0:
+        logging.getLogger("shop").info("sold to %s", who)
+    else:
+        seats.add(1)
+"""
+SCENARIO = """
+import shop
+import simharness
+from simharness.incident import Log, Template
+
+LOG = Log(
+    templates=[Template("sold", "shop", "sold to {who}")],
+    ids={"who": "session"},
+    format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+)
+
+@simharness.scenario(log=LOG)
+def sale(world):
+    seats = world.shared(1, "seats")
+    for who in ("alice", "bob"):
+        world.actor(who, shop.sell, seats, who)
+
+    @world.at_end
+    def never_oversold():
+        assert seats.get() >= 0
+"""
+
+
+def environment(folder, code):
+    """Make an environment with a package `shop`, beside what this interpreter has."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    (packages / "shop.py").write_text(code, encoding="utf-8")
+    (packages / "here.pth").write_text("\n".join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]))
+    return folder / "bin" / "python"
+
+
+def with_python(python, tmp_path, *options):
+    command = [sys.executable, "-m", "simharness", "incident", "shop.log", "--scenario", "scenario/sale.py::sale", "--python", str(python)]
+    command += ["--session", "alice", "--session", "bob", "--json", "answer.json", *options]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="environments look different")
+def test_the_scenario_runs_the_package_of_the_environment_that_python_names(tmp_path):
+    (tmp_path / "scenario").mkdir()
+    (tmp_path / "scenario" / "sale.py").write_text(SCENARIO, encoding="utf-8")
+    (tmp_path / "shop.log").write_text(SHOP_LOG, encoding="utf-8")
+    (tmp_path / "shop.py").write_text("raise ImportError('the package of the folder')", encoding="utf-8")
+    done = with_python(environment(tmp_path / "old", RELEASED), tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "sale : REPRODUCED" in done.stdout
+    assert json.loads((tmp_path / "answer.json").read_text(encoding="utf-8"))["answers"][0]["verdict"] == "reproduced"
+    done = with_python(environment(tmp_path / "new", REPAIRED), tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "IMPOSSIBLE" in done.stdout
+
+
+def test_what_is_no_interpreter_or_lacks_simharness_is_refused_in_one_line(tmp_path):
+    (tmp_path / "python").write_text("#!/bin/sh\necho 0.0\n", encoding="utf-8")
+    for mode, said in ((0o600, "this is no interpreter"), (0o700, "has simharness 0.0, not")):
+        (tmp_path / "python").chmod(mode)
+        status, output = incident(f"{DATA}/fork.log", *TURNS, "--python", str(tmp_path / "python"))
+        assert status == 2
+        assert said in output
+        assert len(output.strip().splitlines()) == 1

@@ -1,6 +1,7 @@
 """Hostile and odd logs at the public door: what is in each is known, and the answer is never a confident wrong one."""
 
 import json
+import random
 import sqlite3
 
 import pytest
@@ -151,6 +152,50 @@ WRAPPED = {
 def test_logs_that_a_collector_has_wrapped_are_explained_without_a_format(shop, kind):
     status, answer, output = shop([WRAPPED[kind](line) for line in stamped(LINES)])
     assert (status, answer["verdict"]) == (0, "reproduced"), output
+
+
+def in_pieces(draw, kind, stream, line):
+    """Return a line as a collector writes it that cuts long lines."""
+    ends = sorted(draw.sample(range(1, len(line)), draw.randrange(4)))
+    pieces = [line[start:end] for start, end in zip([0, *ends], [*ends, len(line)], strict=True)]
+    time = with_time(line)
+    if kind == "Kubernetes":
+        return [f"{time} {stream} {'F' if piece is pieces[-1] else 'P'} {piece}" for piece in pieces]
+    spaced = None if draw.random() < 0.5 else (",", ":")
+    broken = [*pieces[:-1], pieces[-1] + "\n"]
+    return [json.dumps({"log": piece, "stream": stream, "time": time}, separators=spaced) for piece in broken]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lines_that_a_collector_has_cut_into_pieces_are_joined(tmp_path, seed):
+    draw = random.Random(seed)
+    kind = draw.choice(["Kubernetes", "docker"])
+    texts = [f'said "{draw.choice("abc")}\\n" \\\\ n{number} \\' for number in range(6)]
+    whole = [f"2026-11-22 22:34:0{number},000 INFO shop: {text}" for number, text in enumerate(texts)]
+    streams = {"stdout": [], "stderr": []}
+    for line in whole:
+        stream = draw.choice(list(streams))
+        streams[stream] += in_pieces(draw, kind, stream, line)
+    written = []
+    while any(streams.values()):
+        written.append(draw.choice([rest for rest in streams.values() if rest]).pop(0))
+    path = tmp_path / "pieces.log"
+    path.write_text("".join(f"{line}\n" for line in written), encoding="utf-8")
+    log = Log(templates=[Template("said", "shop", "said {text}")], format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    reading = read([str(path)], log)
+    assert sorted(line.message for line in reading.lines) == sorted(texts)
+    assert reading.continued == len(written) - len(whole)
+    assert not reading.notes
+
+
+def test_a_log_that_ends_in_a_piece_says_so(tmp_path):
+    path = tmp_path / "pieces.log"
+    line = "2026-11-22 22:34:00,000 INFO shop: said all"
+    path.write_text(f"{with_time(line)} stderr F {line}\n{with_time(line)} stderr P {line}\n", encoding="utf-8")
+    log = Log(templates=[Template("said", "shop", "said {text}")], format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    reading = read([str(path)], log)
+    assert len(reading.lines) == 1
+    assert "ends in a part of a line" in reading.notes[0]
 
 
 @pytest.mark.parametrize("kind", WRAPPED)

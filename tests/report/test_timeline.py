@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,29 @@ def test_values_with_line_breaks_stay_on_their_line():
     text = render(dataclasses.replace(trace, steps=(shown,)))
     for words in ("one two three", "x\\ny", "log INFO a: b\\nc", "+ t (a b)"):
         assert words in text
+
+
+def test_rows_are_called_by_their_key_and_what_nobody_reads_is_left_out():
+    def scenario(world):
+        path = world.path("x.db")
+        database = sqlite3.connect(path, isolation_level=None)
+        database.execute("CREATE VIRTUAL TABLE found USING fts5(body)")
+        database.execute("CREATE TABLE sold (count, shop, ticket, image, PRIMARY KEY (shop, ticket))")
+        database.execute("INSERT INTO sold VALUES (0, 'north', 7, NULL)")
+
+        def sell():
+            mine = sqlite3.connect(path, isolation_level=None)
+            mine.execute("UPDATE sold SET count = count + 1, image = x'00ff'")
+            mine.execute("INSERT INTO found VALUES ('hello')")
+
+        world.actor("left", sell)
+        world.actor("right", sell)
+
+        @world.at_end
+        def sold_once():
+            assert database.execute("SELECT count FROM sold").fetchone() == (1,)
+
+    timeline = str(simharness.explore(scenario).counterexample.timeline)
+    assert "~ sold north/7, count: 0 → 1, image: - → 2 bytes" in timeline
+    assert "+ found hello" in timeline
+    assert "found_" not in timeline

@@ -25,6 +25,7 @@ from simharness.exploring.parallel.processes import Here, Processes
 from simharness.exploring.parallel.slices import FAILS, LEARNS, UNSENDABLE, Below
 from simharness.search.auto import Auto
 from simharness.search.dpor import Dpor
+from simharness.simulation.execution import Execution
 from simharness.simulation.forks import possible
 from simharness.simulation.repeating import WHAT_TO_DO
 
@@ -236,7 +237,7 @@ class Crew:
         if part is None:
             return False
         mark, trouble, part.trouble = rounds.simulation.kernel.learned.mark(), part.trouble, LOST
-        execution = rounds.run_apart(Below(rounds.simulation.kernel, parts.task_of(part)))
+        execution = self._run_apart(Below(rounds.simulation.kernel, parts.task_of(part)))
         if trouble == FAILS and mark.holds:
             if execution.failure is None:
                 raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
@@ -246,6 +247,20 @@ class Crew:
         elif part.error is not None:
             raise part.error
         return True
+
+    def _run_apart(self, search: Below) -> Execution:
+        """Run the next execution of a search in another part of the tree, for what it teaches or raises; if it fails, that counts."""
+        rounds, kernel = self._rounds, self._rounds.simulation.kernel
+        mark = kernel.learned.mark()
+        assert search.plan is not None
+        kernel.polling.look_for(True)
+        execution = rounds.repeats.execute(0, search.plan, search.choose, search.known)
+        kernel.polling.look_for(False)
+        if mark.holds and execution.failure is not None and rounds.tally.first_failure is None:
+            rounds.tally.first_failure = execution
+            if rounds.repeats.due(execution, True):
+                rounds.repeats.check(execution)
+        return execution
 
     def _hand_out(self) -> None:
         processes, parts, rounds = self._processes, self._parts, self._rounds

@@ -151,7 +151,8 @@ class Saved:
         if isinstance(rounds.strategy, Auto) and state["samples"] is not None:
             _take_samples(rounds.strategy, state["samples"], border)
         rounds.watcher.restore(state["watched"], border)
-        rounds.run_last()
+        if rounds.execution is not None:
+            rounds.come_to(rounds.execution)
 
     def _join(self, rounds: Rounds, state: Json, border: Border) -> None:
         """Take over what is no count: a failure, and what a scenario keeps of its executions."""

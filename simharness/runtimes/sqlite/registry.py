@@ -160,12 +160,22 @@ def _rows(database: Database) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     with contextlib.suppress(sqlite3.OperationalError), _plain_text(connection):
         names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
+        shadows = _shadows(cursor)
         for (name,) in cursor.execute(names).fetchall():
             quoted = name.replace('"', '""')
             rows = cursor.execute(f'SELECT * FROM "{quoted}"').fetchall()
-            tables[name] = Table(tuple(column[0] for column in cursor.description), rows)
+            columns = tuple(column[0] for column in cursor.description)
+            keys = sorted((part, number) for number, *_, part in cursor.execute(f'PRAGMA table_info("{quoted}")') if part)
+            tables[name] = Table(columns, rows, tuple(number for _, number in keys), name in shadows)
     cursor.close()
     return tables
+
+
+def _shadows(cursor: sqlite3.Cursor) -> frozenset[str]:
+    """Return the names of the tables in which virtual tables keep their data; none in a library that does not say."""
+    if sqlite3.sqlite_version_info < (3, 37):
+        return frozenset()
+    return frozenset(name for _, name, kind, *_ in cursor.execute("PRAGMA table_list") if kind == "shadow")
 
 
 @contextlib.contextmanager

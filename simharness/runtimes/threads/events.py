@@ -197,6 +197,14 @@ def _give(kernel: Kernel, semaphore: Semaphore, n: int, most: int | None) -> Non
         kernel.put(view.resource, view.resource.state + n)
 
 
+def keep(owner: Any, view: View) -> None:
+    """Give the genuine event or semaphore the state that it has in an execution."""
+    if isinstance(view, _Flag):
+        owner._flag = view.resource.state
+    elif isinstance(view, _Count):
+        owner._value = view.resource.state
+
+
 def install(patches: Patches) -> None:
     """Plan the replacements."""
     events = {"__init__": _event_init, "is_set": _is_set, "set": _set, "clear": _clear, "wait": _wait}

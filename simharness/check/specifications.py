@@ -1,0 +1,130 @@
+"""What is promised of a class, each promise by its name in the verdict.
+
+*Serializable*: the results and the final state are those of some order of the calls that keeps each actor's own. *Linearizable*: that order
+also has a call after all that had returned before it began (Herlihy and Wing, *Linearizability: a correctness condition for concurrent
+objects*, 1990). *Quiescent consistency* keeps an order only across moments at which no call is under way (Shavit and Zemach, *Diffracting
+trees*, 1996). The others are weaker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from simharness.check.outcomes import Event, Outcome, Serial, quiescence, real_time, respects
+from simharness.errors import Misuse
+from simharness.visible import shortened
+
+SERIALIZABLE, LINEARIZABLE, QUIESCENT = "serializable", "linearizable", "quiescent consistency"
+NO_EXCEPTION, NO_DEADLOCK, NO_LOST_UPDATE, INVARIANT = (
+    "no exception that no serial order raises",
+    "no deadlock",
+    "no lost update",
+    "invariant",
+)
+WORDS = {
+    "serializable": SERIALIZABLE,
+    "sequentially-consistent": SERIALIZABLE,
+    "linearizable": LINEARIZABLE,
+    "quiescent": QUIESCENT,
+    "no-exception": NO_EXCEPTION,
+    "no-deadlock": NO_DEADLOCK,
+    "no-lost-update": NO_LOST_UPDATE,
+    "invariant": INVARIANT,
+}
+"""What the command line calls them."""
+EVENTS = (LINEARIZABLE, QUIESCENT)
+"""Specifications for which it matters which call returned before which began: there, calls and returns are steps."""
+_IMPLIED = (NO_DEADLOCK, NO_EXCEPTION, INVARIANT)
+"""What the strongest three imply; where one of these does not hold, it is what the verdict names."""
+
+
+def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the specifications that these words name, those that a stronger one implies first.
+
+    Raises:
+        Misuse: there is no such specification.
+
+    >>> chosen("linearizable")
+    ('no deadlock', 'no exception that no serial order raises', 'invariant', 'linearizable')
+    >>> chosen("no-deadlock")
+    ('no deadlock',)
+    """
+    words = [word.strip() for word in (names.split(",") if isinstance(names, str) else names)]
+    found = []
+    for word in words:
+        name = WORDS.get(word, word if word in WORDS.values() else None)
+        if name is None:
+            raise Misuse(f"{shortened(repr(word))} is no specification: give one of {', '.join(WORDS)}")
+        found.append(name)
+    if QUIESCENT in found and {SERIALIZABLE, LINEARIZABLE} & set(found):
+        raise Misuse("quiescent consistency does not keep the order of an actor's calls, as the others do: check it alone")
+    if any(name in (SERIALIZABLE, *EVENTS) for name in found):
+        found = [*_IMPLIED, *found]
+    return tuple(dict.fromkeys(found))
+
+
+def judges(names: Sequence[str]) -> list[tuple[str, Callable[[Outcome, Serial, Sequence[Event]], str | None]]]:
+    """Return for each specification that is decided when all calls have returned a function that says what is wrong."""
+    known = {
+        NO_EXCEPTION: _no_new_exception,
+        NO_LOST_UPDATE: _no_lost_update,
+        SERIALIZABLE: lambda outcome, serial, events: _in_some_order(outcome, serial),
+        LINEARIZABLE: _linearizable,
+        QUIESCENT: _quiescent,
+    }
+    return [(name, known[name]) for name in names if name in known]
+
+
+def _no_new_exception(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
+    for position, returned in outcome.results:
+        if returned.raised and not any(
+            other.raised == returned.raised for one in serial.complete for place, other in one.results if place == position
+        ):
+            return f"no serial order raises {returned.raised} there"
+    return None
+
+
+def _no_lost_update(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
+    if any(one.state == outcome.state for one in serial.complete):
+        return None
+    return f"it ends with {outcome.words}; {_ends(serial)}"
+
+
+def _in_some_order(outcome: Outcome, serial: Serial) -> str | None:
+    if serial.like(outcome):
+        return None
+    if any(one.values == outcome.values for one in serial.complete):
+        return f"with these results it ends with {outcome.words}; {_ends(serial, outcome)}"
+    if any(one.state == outcome.state for one in serial.complete):
+        return "no order of the calls gives these results and this final state"
+    return f"no order of the calls gives these results, nor ends with {outcome.words}; {_ends(serial)}"
+
+
+def _ends(serial: Serial, outcome: Outcome | None = None) -> str:
+    ends = list(dict.fromkeys(one.words for one in serial.complete if outcome is None or one.values == outcome.values))
+    if outcome is not None and outcome.words in ends:
+        if any(one.inside == outcome.inside for one in serial.complete if one.values == outcome.values):
+            return f"its databases hold {shortened(outcome.rows)}, as after no serial order with these results"
+        return "what is shown of it is alike in a serial order, what it holds is not: a method state() says what is to be compared"
+    said = " or ".join(ends[:2]) + (f" or {len(ends) - 2} others" if len(ends) > 2 else "")
+    return f"in a serial order it ends with {said}" if ends else "every serial order waits forever"
+
+
+def _linearizable(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
+    wrong = _in_some_order(outcome, serial)
+    if wrong is not None:
+        return wrong
+    before = real_time(events)
+    if any(respects(one.order, before) for one in serial.like(outcome)):
+        return None
+    return "an order gives these results and this final state, but it has a call after one that began when it had returned"
+
+
+def _quiescent(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
+    wrong = _in_some_order(outcome, serial)
+    if wrong is not None:
+        return wrong
+    before = quiescence(events)
+    if any(respects(one.order, before) for one in serial.like(outcome)):
+        return None
+    return "an order gives these results and this final state, but not across a moment at which no call was under way"
