@@ -131,14 +131,12 @@ class Rounds:
         search = self.strategy.search if isinstance(self.strategy, Auto) else self.strategy
         return search if isinstance(search, Dpor) else None
 
-    def parts(self) -> list[Part]:
+    def parts(self, search: Dpor) -> list[Part]:
         """Return the parts of which the exploration consists now; the first is the search itself."""
-        assert (search := self.search) is not None
         return [standing(search)] if self._crew is None else self._crew.parts(search)
 
-    def place(self, parts: Sequence[Part]) -> None:
+    def place(self, search: Dpor, parts: Sequence[Part]) -> None:
         """Go on from these parts."""
-        assert (search := self.search) is not None
         if len(parts) > 1 and self._crew is None:
             self._crew = Crew(self, self.settings.workers)
         take_place(search, parts[0])

@@ -57,7 +57,7 @@ def state_of(rounds: Rounds) -> Json:
         "kept": to_json({name: getattr(function, name) for name in simulation.scenario.keeps}),
         "samples": _of_samples(strategy) if isinstance(strategy, Auto) else None,
         "watched": rounds.watcher.state(rounds),
-        "parts": list(map(of_part, rounds.parts())),
+        "parts": list(map(of_part, rounds.parts(search))),
     }
 
 
@@ -101,7 +101,8 @@ class Saved:
         self._take(rounds, self.states[base], borders[base])
         for n in self._fitting():
             self._join(rounds, self.states[n], borders[n])
-        rounds.place(self._parts(borders))
+        assert rounds.search is not None
+        rounds.place(rounds.search, self._parts(borders))
         return True
 
     def _know(self, rounds: Rounds, borders: Sequence[Border]) -> None:
