@@ -207,6 +207,7 @@ def options_of(command):
 
 
 OTHERS = {"--interleave", "--interleave-abort", "--interleave-replay", "--pdb", "--lf", "--runxfail", "--timestamps", "--prefix"}
+OTHERS |= {"--releases", "--questions", "--seconds", "--diff-filter"}
 """The options of the pytest plugin, which a test of its own holds, and of other programs."""
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
