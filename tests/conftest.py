@@ -15,6 +15,7 @@ import simharness.exploring.explore
 import simharness.runtimes.control
 
 SHARES = {
+    "test_opcode_oracle.py": 6,
     "test_scenarios.py": 4,  # most are cases that `make explore` explores, too
     "test_replays.py": 4,
     "test_faults_elsewhere.py": 4,

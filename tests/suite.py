@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,10 +53,13 @@ def main() -> int:
     counted: Counter[str] = Counter()
     statuses: list[int] = []
     with ThreadPoolExecutor(chosen.workers) as pool:
-        for status, said in pool.map(lambda modules: run(modules, options), groups()):
+        started = {pool.submit(run, modules, options): modules for modules in groups()}
+        for done in as_completed(started):
+            status, said = done.result()
             statuses.append(status)
             last = said.rpartition("\n")[2]
-            print(last if status in (0, NOTHING) else said, flush=True)
+            names = ", ".join(Path(module).stem.removeprefix("test_") for module in started[done])
+            print(f"{last if status in (0, NOTHING) else said}: {names}", flush=True)
             for number, what in re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected)", last):
                 counted[what] += int(number)
     print(", ".join(f"{number:,} {what}" for what, number in counted.items()), f"in {time.monotonic() - began:.0f} s")

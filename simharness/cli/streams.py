@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import select
 import sys
 from collections.abc import Iterator
+from select import select
 from typing import TextIO
 
 from simharness.cli.signals import INCONCLUSIVE, Interrupt, say
@@ -57,7 +57,7 @@ class _Quiet(io.RawIOBase):
         return view.nbytes
 
     def _takes_more(self, seconds: float) -> bool:
-        return bool(select.select((), (self._descriptor,), (), seconds)[1])
+        return bool(select((), (self._descriptor,), (), seconds)[1])
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import logging
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -900,3 +902,24 @@ def test_a_file_that_an_execution_leaves_open_because_it_is_cut_warns_nobody(rec
     simharness.explore(scenario, settings=simharness.Settings(max_steps=2, max_executions=5))
     gc.collect()
     assert not [warning for warning in recwarn if issubclass(warning.category, ResourceWarning)]
+
+
+STREAM = """
+import os, sys
+
+def scenario(world):
+    second = os.dup(1)
+    def say(word):
+        os.write(second, word)
+        print(word, file=sys.stderr)
+    for word in (b"a", b"b"):
+        world.actor(word.decode(), say, word)
+"""
+
+
+def test_a_standard_stream_that_goes_to_a_file_is_no_file_of_an_execution(tmp_path):
+    (tmp_path / "scenario.py").write_text(STREAM)
+    with (tmp_path / "out").open("w") as out:
+        command = [sys.executable, "-m", "simharness", "explore", "scenario.py::scenario", "--json", "result.json"]
+        subprocess.run(command, cwd=tmp_path, stdout=out, stderr=out, env=os.environ | {"PYTHONPATH": os.getcwd()}, check=True, timeout=100)
+    assert json.loads((tmp_path / "result.json").read_text())["results"][0]["executions"] == 1

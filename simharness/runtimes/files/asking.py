@@ -28,6 +28,13 @@ _HARNESS = (
     "simharness.trace",
     "simharness.timeline",
     "simharness.cli",
+    "_pytest._io",
+    "_pytest.capture",
+    "_pytest.debugging",
+    "_pytest.terminal",
+    "bdb",
+    "cmd",
+    "pdb",
     "linecache",
     "tokenize",
     "warnings",
@@ -35,7 +42,8 @@ _HARNESS = (
     "importlib",
     "_frozen_importlib",
 )
-"""Modules whose files are no part of an execution: the harness's own, and those that read source code for messages."""
+"""Modules whose files are no part of an execution: the harness's own, debuggers', the test runner's terminal, and those that read source
+code for messages."""
 _known: dict[str, bool] = {}
 
 

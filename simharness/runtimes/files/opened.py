@@ -35,6 +35,14 @@ def _register(files: Files, descriptor: int, path: str, inode: Inode, name: str 
     return file
 
 
+def _is_stream(descriptor: int, status: os.stat_result) -> bool:
+    """Whether a status is that of a standard stream, which may have several descriptors and be redirected to a file."""
+    try:
+        return os.path.samestat(_fstat(descriptor), status)
+    except OSError:
+        return False
+
+
 def known(files: Files, descriptor: int) -> OpenFile | None:
     """Return the open file of a descriptor, also one that was opened before the execution; None if it is no file, or a standard stream."""
     file = files.open.get(descriptor)
@@ -46,6 +54,8 @@ def known(files: Files, descriptor: int) -> OpenFile | None:
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode) or not os.path.isabs(path) or path.endswith(" (deleted)"):
+        return None
+    if any(_is_stream(standard, status) for standard in range(3)):
         return None
     offset = _lseek(descriptor, 0, os.SEEK_CUR)
 
