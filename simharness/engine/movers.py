@@ -52,6 +52,7 @@ class Movers:
         peaceful: how many of the last offered choices are not faults; they come first.
         offered: the crashes that were offered beside `nothing strikes`.
         when_crashed, when_suspended: called with the process (and for how long) after such a fault.
+        when_advanced: called after the clock has moved, as an effect of its step.
     """
 
     def __init__(self, model: Faults | None, names: Names, clock: Clock, learned: Learned) -> None:
@@ -77,6 +78,7 @@ class Movers:
         self.peaceful = 0
         self.offered: list[int] = []
         self.when_crashed: list[Callable[[str], None]] = []
+        self.when_advanced: list[Callable[[], None]] = []
         self.when_suspended: list[Callable[[str, int], None]] = []
         self.clock.reset()
 
@@ -283,6 +285,8 @@ class Movers:
         self._record.append(self.clock_key, 0, CLOCK, Operation(ADVANCE, detail=f"{target}"), now)
         self.clock.advance(target, free=idle)
         self._record.advances.append((target, self.clock.lateness))
+        for hook in self.when_advanced:
+            hook()
 
     def _stall(self, key: int, kind: str, process: str) -> None:
         record, now = self._record, self.clock.now

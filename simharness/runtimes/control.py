@@ -12,6 +12,8 @@ from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import identities, imports, logs, queue_insides, randomness, refused, time
+from simharness.runtimes.aio import order as asyncio_order
+from simharness.runtimes.aio import patches as asyncio_patches
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.memory import shared
@@ -29,7 +31,7 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "files", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, imports, tasks)
+_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, imports, tasks, asyncio_patches)
 _acquire, _release = LockType.acquire, LockType.release  # replaced, too
 COLLECT_ALL_EVERY = 20
 """Installing looks through all objects, so garbage is collected first; old garbage, which takes longer, not each time."""
@@ -112,7 +114,8 @@ def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
     """Return a sentence on the scheduling points: the runtimes (Trio only if it was used), and the instrumented modules."""
     order = "one batch" if BATCHES in kernel.modes else "one task"
     conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
-    used = (f"{name} ({order} at a time; {conflicts})" for name in sorted(kernel.learned.runtimes))
+    words = {"trio": f"{order} at a time; {conflicts}", asyncio_order.RUNTIME: asyncio_order.in_words(kernel.modes)}
+    used = (f"{name} ({words[name]})" for name in sorted(kernel.learned.runtimes))
     points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
     if instrumented:
         return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
@@ -133,6 +136,7 @@ def begin_execution(kernel: Kernel) -> None:
 
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
+    asyncio_patches.end_execution(kernel)
     files.end_execution(kernel)
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)

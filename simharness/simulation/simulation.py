@@ -33,6 +33,7 @@ from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.outside import OUTSIDE
 from simharness.runtimes.templates import TEMPLATES, Again, Templates
+from simharness.runtimes.aio.order import MODES as ASYNCIO
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
 from simharness.settings import Outside, Settings
@@ -69,6 +70,9 @@ class Simulation:
         self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
         if (settings.trio_order or scenario.trio_order) == "batches":
             self.kernel.turn_on(BATCHES)
+        order = ASYNCIO[settings.asyncio_order or scenario.asyncio_order]
+        if order is not None:
+            self.kernel.turn_on(order)
         self.outside = Outside.of(settings.outside, settings.network, settings.programs, otherwise=scenario.outside)
         self.world: World | None = None
         self.executions = 0
