@@ -11,9 +11,10 @@ _ASYNCIO = Family("asyncio")
 
 RUN = Kind(_ASYNCIO, "run", awaited=TURN)
 RETURNS = Kind(_ASYNCIO, "run returns", awaited=TURN)
+REGISTERS = Kind(_ASYNCIO, "call_soon")
 CALL = Kind(_ASYNCIO, "call_soon_threadsafe")
 
-WAITS = Kind(ALONE, "asyncio")
+WAITS = Kind(ALONE, "asyncio", awaited="{detail}")
 """A task that is not runnable; the detail is the call in which it waits."""
 CALLBACK = Kind(ALONE, "runs callback", awaited=TURN)
 TIMER = Kind(ALONE, "timer is due", awaited=TURN)

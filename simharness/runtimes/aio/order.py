@@ -8,7 +8,9 @@ stand-ins for I/O. *loop* is what `BaseEventLoop._run_once` does; *any* takes an
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 
+from simharness.engine.facts import Fact
 from simharness.engine.modes import Mode
 
 LOOP = Mode("asyncio", "loop")
@@ -22,6 +24,11 @@ WORDS = {
 RUNTIME = "asyncio"
 OVERTAKEN = 4
 """How often one task can pause at one place while the pause of another, or a timer that is due, lasts."""
+
+
+@dataclass(frozen=True)
+class CalledByThreads(Fact, word="asyncio-called-by-threads"):
+    """Threads register callbacks with loops that others run: their calls may come between two registrations of one step."""
 
 
 def order_of(modes: set[Mode]) -> str:

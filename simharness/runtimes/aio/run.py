@@ -20,10 +20,10 @@ from simharness.engine.actors import ROOT, Actor
 from simharness.engine.clock import SECOND
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
-from simharness.errors import SimharnessError
+from simharness.errors import HarnessBug, SimharnessError
 from simharness.places import Place, is_foreign
 from simharness.runtimes.aio import internals, kinds
-from simharness.runtimes.aio.order import order_of
+from simharness.runtimes.aio.order import CalledByThreads, order_of
 from simharness.runtimes.aio.orders import AnyOrder, LoopOrder, Queue
 from simharness.runtimes.aio.state import Entry, LoopState, operation
 from simharness.runtimes.tasks.actors import ExactTimes, spawn
@@ -50,6 +50,7 @@ class Run:
         self.owner: Actor = kernel.actor.host
         self.owner.mark |= self.state.bit
         self.running = self.inside = False
+        self.registered = 0
         self.main: Any = None
         self.actors: dict[int, Actor] = {}
         self.tasks: dict[int, Any] = {}
@@ -66,11 +67,20 @@ class Run:
 
     def register(self, handle: Any) -> None:
         """A callback is registered."""
+        if self.inside and not self.foreign():
+            self._let_threads_call()
         task = internals.task_of(handle)
         entry = Entry(handle, 0, task=task is not None)
         if task is not None and self.inside and internals.is_step(handle) and self.loop.current() is task:
             entry.pause = True
         self.queue.register(entry)
+
+    def _let_threads_call(self) -> None:
+        """Make the second and further registrations of a step points, if threads can register callbacks in between."""
+        kernel = self.kernel
+        self.registered += 1
+        if self.registered > 1 and CalledByThreads() in kernel.learned and any(a.host is not self.owner for a in kernel.cast.live):
+            kernel.step(Operation(kinds.REGISTERS, self.state, writes=self.state.bit))
 
     def call_at(self, handle: Any) -> None:
         """A timer is made."""
@@ -88,6 +98,7 @@ class Run:
         """Another thread has registered a callback."""
         self.events += 1
         self.queue.turn += 1
+        self.kernel.learned.learn(CalledByThreads())
         if self.running and not self.inside:
             self._declare()
 
@@ -95,11 +106,11 @@ class Run:
         now = self.kernel.clock.now
         if not timer.due and timer.instant <= now:
             self.queue.passes(timer)
+            self.events += 1
         timer.late = timer.instant < now
 
     def _time_has_passed(self) -> None:
         """The clock has moved: timers are due, and naps are over."""
-        self.events += 1
         for timer in self.queue.timers.values():
             self._look_at(timer)
         if self.inside:
@@ -143,9 +154,11 @@ class Run:
             assert mover is not None
             mover.places = None
             kernel.put(self.state, self.state.state._replace(free=False, may=()))
-            self.inside = True
+            self.inside, self.registered = True, 0
             entry = self._entry_of(mover)
             if entry is None:
+                if mover is not self.owner:
+                    raise HarnessBug(f"{mover.name} moves in an asyncio loop that has nothing for it")
                 return None
             timer = id(entry.handle) in queue.timers
             queue.take(entry)
@@ -175,6 +188,7 @@ class Run:
         paused = None
         if task is None:
             self.events += 1
+            mover.pending = operation(self.state, mover.name, kinds.WAITS)
         elif task.done():
             self.events += 1
             self._ended(mover, task)
@@ -200,7 +214,7 @@ class Run:
 
     def _stopped(self, actor: Actor, task: Any, paused: Entry | None) -> None:
         coroutine = task.get_coro()
-        actor.pending = operation(self.state, actor.name, kinds.WAITS, waits_in(coroutine))
+        actor.pending = operation(self.state, actor.name, kinds.WAITS, waits_in(coroutine) or "a future")
         actor.places = lambda: places(coroutine)
         if paused is None:
             self.events += 1

@@ -35,8 +35,12 @@ def position(coroutine: Any) -> tuple[tuple[object, int], ...]:
 
 def waits_in(coroutine: Any) -> str:
     """Return the outermost call of the standard library in which the user's code waits, such as `Event.wait`."""
+    name = ""
     for frame, _, _ in frames(coroutine):
         code = frame.f_code
         if is_foreign(code.co_filename):
-            return code.co_qualname
-    return ""
+            owner = frame.f_locals.get("self")
+            name = code.co_name if owner is None else f"{type(owner).__name__}.{code.co_name}"
+            if code.co_name != "__aenter__":
+                break
+    return name
