@@ -49,6 +49,7 @@ _TrioOrder = Annotated[
 _AsyncioOrder = Annotated[
     str | None, typer.Option(metavar="ORDER", help=f"Orders of asyncio's callbacks: {', '.join(ASYNCIO_ORDERS)}; default: the scenario's.")
 ]
+_Parameter = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")]
 _Isolation = Annotated[
     str, typer.Option(metavar="HOW", help=f"How executions are kept apart: {' or '.join(ISOLATIONS)}, a process for each, which is slower.")
 ]
@@ -113,9 +114,7 @@ def explore(  # typer makes an option of each
     faults: _Faults = None,
     workers: Annotated[int, typer.Option(min=1, help="Use this many processes, for one case too.")] = 1,
     keep_going: Annotated[bool, typer.Option("--all", help="Continue after a case's first violation, and count.")] = False,
-    parameter: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")
-    ] = None,
+    parameter: _Parameter = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the results to this file.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page that shows the counterexamples step by step.")] = None,
     instrument: _Instrument = None,

@@ -134,8 +134,7 @@ class Explorer:
     def _in(self, narrow: narrower.Narrower, counterexample: Counterexample | None, case: Parameters) -> Counterexample:
         """Say whether the code can fail in a narrower order, too: in what the installed library's loop does today."""
         assert counterexample is not None
-        most = {"max_executions": narrower.TRIED, "preemptions": None, "delays": None, "proof": None}
-        limits = replace(self.settings, **{narrow.setting: narrow.order}, **most)
+        limits = narrow.of(replace(self.settings, max_executions=narrower.TRIED, preemptions=None, delays=None, proof=None))
         try:
             other = Explorer(self.scenario, case, "dpor", True, limits).run()
         except Exception as error:

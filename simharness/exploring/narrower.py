@@ -1,12 +1,17 @@
-"""Narrower orders: what a library's loop does today, where its documentation leaves more open. A counterexample says whether it fails there, too."""
+"""Narrower orders: what a library's loop does today, where its documentation leaves more open.
+
+A counterexample says whether the code fails there, too.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from simharness.engine.kernel import Kernel
 from simharness.runtimes.aio import order as asyncio
 from simharness.runtimes.trio import order as trio
+from simharness.settings import Settings
 
 TRIED = 1_000
 """How many executions are tried in a narrower order."""
@@ -19,6 +24,11 @@ class Narrower(NamedTuple):
     order: str
     name: str
     takes: str
+
+    def of(self, settings: Settings) -> Settings:
+        """Return the settings with this order."""
+        chosen: dict[str, Any] = {self.setting: self.order}
+        return replace(settings, **chosen)
 
 
 def orders(kernel: Kernel) -> list[Narrower]:

@@ -31,7 +31,22 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "files", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, imports, tasks, asyncio_patches)
+_MODULES = (
+    primitives,
+    thread,
+    queues,
+    queue_insides,
+    sqlite,
+    files,
+    time,
+    randomness,
+    identities,
+    refused,
+    logs,
+    imports,
+    tasks,
+    asyncio_patches,
+)
 _acquire, _release = LockType.acquire, LockType.release  # replaced, too
 COLLECT_ALL_EVERY = 20
 """Installing looks through all objects, so garbage is collected first; old garbage, which takes longer, not each time."""

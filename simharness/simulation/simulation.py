@@ -25,6 +25,7 @@ from simharness.instrument.marks import is_instrumented
 from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control, refused
+from simharness.runtimes.aio.order import MODES as ASYNCIO
 from simharness.runtimes.failing import failing
 from simharness.runtimes.heap.heap import Heap
 from simharness.runtimes.identities import BEFORE, Before, Identified
@@ -33,7 +34,6 @@ from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.outside import OUTSIDE
 from simharness.runtimes.templates import TEMPLATES, Again, Templates
-from simharness.runtimes.aio.order import MODES as ASYNCIO
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
 from simharness.settings import Outside, Settings

@@ -42,7 +42,7 @@ def unhandled(loop: Any, context: dict[str, Any]) -> None:
         kernel.give_up(error)
         return
     task = context.get("task") or context.get("future")
-    name = task.get_name() if hasattr(task, "get_name") else ""
+    name = task.get_name() if task is not None and hasattr(task, "get_name") else ""
     actor = None if kernel.actor is None else kernel.actor.name
     if error is None:
         error = Hidden(message)
@@ -65,7 +65,9 @@ def judge(loop: Any) -> None:
 def foreign_call(loop: Any, call: str) -> None:
     """Report a call from another thread that wakes nobody."""
     where = caller()
-    message = f"{where or '?'}: loop.{call} by a thread that does not run the loop, which it does not wake: use call_soon_threadsafe"
+    message = (
+        f"{f'{where}: ' if where else ''}{call} by a thread that does not run the loop, which it does not wake: use call_soon_threadsafe"
+    )
     loop.call_exception_handler({"message": message, "exception": NotThreadSafe(message)})
 
 
@@ -79,8 +81,12 @@ def install(patches: Patches, has_loops: Any) -> None:
             genuine[0](coroutine)
         elif _active(kernel):
             with warnings.catch_warnings(record=True) as heard:
-                genuine[0](coroutine)
-            for warning in heard:
-                kernel.fail(Hidden(str(warning.message)), actor=None if kernel.actor is None else kernel.actor.name)
+                try:
+                    genuine[0](coroutine)
+                    said = [str(warning.message) for warning in heard]
+                except Warning as warning:  # a filter makes errors of warnings
+                    said = [str(warning)]
+            for text in said:
+                kernel.fail(Hidden(text), actor=None if kernel.actor is None else kernel.actor.name)
 
     patches.attribute(warnings, "_warn_unawaited_coroutine", never_awaited)

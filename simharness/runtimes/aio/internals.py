@@ -11,6 +11,8 @@ from typing import Any
 
 from greenlet import GreenletExit
 
+from simharness.places import Place, is_foreign
+
 ATTEMPTS = 100
 """How often an exception is thrown into an abandoned task to end it, before it is left alone."""
 STEPS = frozenset({"TaskStepMethWrapper"})
@@ -62,13 +64,15 @@ def name_of(handle: Any) -> str:
     return getattr(callback, "__qualname__", None) or type(callback).__name__
 
 
-def code_of(handle: Any) -> Any:
-    """Return the code of what a handle calls, if it is a function."""
+def places_of(handle: Any) -> tuple[Place, ...]:
+    """Return the first line of what a handle calls, if it is a function of the user's."""
     callback = handle._callback
     while hasattr(callback, "func"):
         callback = callback.func
-    callback = getattr(callback, "__func__", callback)
-    return getattr(callback, "__code__", None)
+    code = getattr(getattr(callback, "__func__", callback), "__code__", None)
+    if code is None or is_foreign(code.co_filename):
+        return ()
+    return (Place(code.co_filename, code.co_firstlineno, code.co_name),)
 
 
 def quiet(future: Any) -> None:
@@ -109,5 +113,15 @@ REACHED: dict[Any, tuple[str, ...]] = {
     runners: ("_cancel_all_tasks",),
 }
 """The attributes of asyncio's internals that are used, by owner; a test looks for each."""
-OF_LOOPS = ("_ready", "_scheduled", "_selector", "_clock_resolution", "_stopping", "_thread_id", "_asyncgens", "_default_executor", "_task_factory")
+OF_LOOPS = (
+    "_ready",
+    "_scheduled",
+    "_selector",
+    "_clock_resolution",
+    "_stopping",
+    "_thread_id",
+    "_asyncgens",
+    "_default_executor",
+    "_task_factory",
+)
 """The attributes of a loop that are used."""

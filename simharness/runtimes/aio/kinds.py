@@ -9,8 +9,8 @@ __all__ = ["IS_CANCELLED", "RESUMES", "STARTS"]
 
 _ASYNCIO = Family("asyncio")
 
-RUN = Kind(_ASYNCIO, "run", awaited=TURN)
-RETURNS = Kind(_ASYNCIO, "run returns", awaited=TURN)
+RUN = Kind(_ASYNCIO, "loop runs", awaited=TURN)
+RETURNS = Kind(_ASYNCIO, "loop returns", awaited=TURN)
 REGISTERS = Kind(_ASYNCIO, "call_soon")
 CALL = Kind(_ASYNCIO, "call_soon_threadsafe")
 

@@ -49,9 +49,35 @@ class Numbered:
 class SimTask(Numbered, asyncio.Task[Any]):
     """A task; written in C as usual."""
 
+    def cancel(self, msg: Any = None) -> bool:
+        """Ask the task to end; from another thread, that is a failure."""
+        _check_thread(self, "Task.cancel")
+        return super().cancel(msg)
+
 
 class SimFuture(Numbered, asyncio.Future[Any]):
     """A future; written in C as usual."""
+
+    def set_result(self, result: Any) -> None:
+        """Set the result; from another thread, that is a failure."""
+        _check_thread(self, "Future.set_result")
+        super().set_result(result)
+
+    def set_exception(self, exception: Any) -> None:
+        """Set an exception; from another thread, that is a failure."""
+        _check_thread(self, "Future.set_exception")
+        super().set_exception(exception)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the future; from another thread, that is a failure."""
+        _check_thread(self, "Future.cancel")
+        return super().cancel(msg)
+
+
+def _check_thread(future: Any, call: str) -> None:
+    loop = future.get_loop()
+    if isinstance(loop, SimLoop):
+        loop.check_thread_of(call)
 
 
 class Ready:
@@ -110,7 +136,10 @@ class NoSelector:
         """Nothing was opened."""
 
 
-class SimLoop(asyncio.SelectorEventLoop):
+_Genuine: Any = asyncio.SelectorEventLoop
+
+
+class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attributes that are exchanged
     """The genuine loop, whose callbacks run when the kernel says so."""
 
     def __init__(self) -> None:
@@ -124,7 +153,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self.made: list[Any] = []
         self._future: Any = None
         self._from_outside = False
-        super().__init__(NoSelector())  # type: ignore[arg-type]  # a stand-in
+        super().__init__(NoSelector())
         self._clock_resolution = 0.0
         self._ready = Ready(self.run)
         self._scheduled = Scheduled(self.run)
@@ -160,7 +189,7 @@ class SimLoop(asyncio.SelectorEventLoop):
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None, **options: Any) -> Any:
         """Make a task; names that nobody chose are numbered anew in each execution."""
         self._check_closed()
-        factory = self._task_factory  # type: ignore[attr-defined]  # not in the stubs
+        factory = self._task_factory
         chosen = f"Task-{numbered(self.kernel, 'task name')}" if name is None else name
         if factory is None or factory is getattr(asyncio, "eager_task_factory", None):
             if factory is not None:
@@ -184,12 +213,12 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
         """Register a callback; from another thread, that is a failure."""
-        self._check_thread_of("call_soon")
+        self.check_thread_of("loop.call_soon")
         return super().call_soon(callback, *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
         """Register a timer; from another thread, that is a failure."""
-        self._check_thread_of("call_at")
+        self.check_thread_of("loop.call_at")
         timer = super().call_at(when, callback, *args, context=context)
         self.run.call_at(timer)
         return timer
@@ -218,7 +247,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         kernel = self.kernel
         return current() is kernel and kernel.phase == RUNNING and not kernel.dying
 
-    def _check_thread_of(self, call: str) -> None:
+    def check_thread_of(self, call: str) -> None:
+        """Report a call from another thread of what only the loop's thread may call."""
         if self.run.running and self._simulated() and self.run.foreign():
             hidden.foreign_call(self, call)
 
@@ -239,7 +269,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         return super().run_until_complete(future)
 
     def _nothing_to_do(self, future: Any) -> bool:
-        attribute = internals.SHUTDOWN.get(getattr(future, "cr_code", None))
+        code: Any = getattr(future, "cr_code", None)
+        attribute = internals.SHUTDOWN.get(code)
         if attribute is None or getattr(self, attribute) or self._ready or self._closed or self.is_running():
             return False
         alone = all(actor.host is self.run.owner for actor in self.kernel.cast.live)
@@ -251,7 +282,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         if kernel.dying:
             raise GreenletExit
         self._check_closed()
-        self._check_running()  # type: ignore[attr-defined]  # not in the stubs
+        self._check_running()
         host = become_host(kernel, "asyncio.run").host
         future, self._future = self._future, None
         main = future if isinstance(future, asyncio.Task) else self.made[-1] if asyncio.iscoroutine(future) else None
@@ -297,4 +328,4 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         if self._simulated():
-            super()._asyncgen_finalizer_hook(agen)  # type: ignore[misc]  # not in the stubs
+            super()._asyncgen_finalizer_hook(agen)

@@ -43,8 +43,7 @@ class PerThread:
         if kernel is None:
             return None
         host = 0 if kernel.actor is None else kernel.actor.host.index
-        space = kernel.context.setdefault((POLICY, id(self), host), dict(self._DEFAULTS))
-        return space
+        return kernel.context.setdefault((POLICY, id(self), host), dict(self._DEFAULTS))
 
     def __getattr__(self, name: str) -> Any:
         space = self._space()
@@ -86,8 +85,7 @@ def install(patches: Patches) -> None:
         if kernel is None or isinstance(self, SimLoop):
             genuine.selector_init(self, *arguments, **options)
         elif type(self) is selector:
-            self.__class__ = SimLoop
-            self.__init__()
+            _become(self)
         else:
             _inert(self)
             refuse(kernel, type(self).__name__, _OWN_LOOP, sys._getframe(1))
@@ -109,7 +107,7 @@ def install(patches: Patches) -> None:
 
     def all_tasks(loop: Any = None) -> Any:
         found = genuine.all_tasks(events.get_running_loop() if loop is None else loop)
-        return found if current() is None else set(sorted(found, key=hash))
+        return found if current() is None else {*sorted(found, key=hash)}  # a set's order depends on that of insertion
 
     patches.attribute(selector, "__init__", selector_init)
     patches.attribute(base, "__init__", base_init)
@@ -118,6 +116,12 @@ def install(patches: Patches) -> None:
     patches.everywhere(genuine.all_tasks, all_tasks)
     _install_policy(patches)
     hidden.install(patches, has_loops)
+
+
+def _become(loop: Any) -> None:
+    """Make a simulated loop of a genuine one that is being made."""
+    loop.__class__ = SimLoop
+    loop.__init__()
 
 
 def _inert(loop: Any) -> None:

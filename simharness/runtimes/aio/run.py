@@ -21,7 +21,6 @@ from simharness.engine.clock import SECOND
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.errors import HarnessBug, SimharnessError
-from simharness.places import Place, is_foreign
 from simharness.runtimes.aio import internals, kinds
 from simharness.runtimes.aio.order import CalledByThreads, order_of
 from simharness.runtimes.aio.orders import AnyOrder, LoopOrder, Queue
@@ -50,7 +49,7 @@ class Run:
         self.owner: Actor = kernel.actor.host
         self.owner.mark |= self.state.bit
         self.running = self.inside = False
-        self.registered = 0
+        self.registered, self.began = False, 0
         self.main: Any = None
         self.actors: dict[int, Actor] = {}
         self.tasks: dict[int, Any] = {}
@@ -76,10 +75,10 @@ class Run:
         self.queue.register(entry)
 
     def _let_threads_call(self) -> None:
-        """Make the second and further registrations of a step points, if threads can register callbacks in between."""
+        """Make a registration a point if threads can register callbacks before it and after the beginning of the step."""
         kernel = self.kernel
-        self.registered += 1
-        if self.registered > 1 and CalledByThreads() in kernel.learned and any(a.host is not self.owner for a in kernel.cast.live):
+        first, self.registered = not self.registered and kernel.record.n == self.began, True
+        if not first and CalledByThreads() in kernel.learned and any(a.host is not self.owner for a in kernel.cast.live):
             kernel.step(Operation(kinds.REGISTERS, self.state, writes=self.state.bit))
 
     def call_at(self, handle: Any) -> None:
@@ -154,7 +153,7 @@ class Run:
             assert mover is not None
             mover.places = None
             kernel.put(self.state, self.state.state._replace(free=False, may=()))
-            self.inside, self.registered = True, 0
+            self.inside, self.registered, self.began = True, False, kernel.record.n
             entry = self._entry_of(mover)
             if entry is None:
                 if mover is not self.owner:
@@ -199,7 +198,8 @@ class Run:
             self._stopped(mover, task, paused)
         if kernel.tracing:
             for index, each in self.tasks.items():
-                kernel.cast.actors[index].calls = places(each.get_coro())
+                actor = kernel.cast.actors[index]
+                actor.calls = places(each.get_coro())
 
     def _ended(self, actor: Actor, task: Any) -> None:
         error = None if task.cancelled() else internals.failure_of(task)
@@ -236,8 +236,8 @@ class Run:
                 actor = spawn(self.kernel, "timer", self.owner, self.kernel.actor)
                 actor.mark |= self.state.bit
                 actor.pending = operation(self.state, actor.name, kinds.TIMER, internals.name_of(entry.handle), timed=True)
-                actor.places = lambda: _places_of(entry.handle)
-                actor.calls = _places_of(entry.handle)
+                actor.places = lambda: internals.places_of(entry.handle)
+                actor.calls = internals.places_of(entry.handle)
             else:
                 actor = self._callbacks()
             entry.actor = self.named[actor.name] = actor
@@ -294,7 +294,7 @@ class Run:
             actor.deadline = None if entry.nap <= now else entry.nap
             if actor is self.callbacks:
                 actor.pending = operation(self.state, actor.name, kinds.CALLBACK, internals.name_of(entry.handle))
-                actor.calls = _places_of(entry.handle)
+                actor.calls = internals.places_of(entry.handle)
             elif entry.nap > now and actor.pending is not None:
                 actor.pending = operation(self.state, actor.name, actor.pending.kind, actor.pending.detail, timed=True)
         waits += self._timers()
@@ -393,10 +393,3 @@ class Run:
             for timer in self.queue.timers.values():
                 if timer.actor is not None and not timer.actor.finished:
                     timer.actor.finished, timer.actor.crashed = True, step
-
-
-def _places_of(handle: Any) -> tuple[Place, ...]:
-    code = internals.code_of(handle)
-    if code is None or is_foreign(code.co_filename):
-        return ()
-    return (Place(code.co_filename, code.co_firstlineno, code.co_name),)
