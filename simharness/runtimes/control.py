@@ -146,6 +146,7 @@ def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
 def begin_execution(kernel: Kernel) -> None:
     """An execution begins."""
     kernel.context[REPORTS] = used
+    asyncio_patches.begin_execution()
     files.begin(kernel)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from simharness.engine.kernel import Kernel, current
-from simharness.runtimes.aio import hidden
+from simharness.runtimes.aio import anyio, hidden
 from simharness.runtimes.aio.loop import LOOPS, SimLoop
 from simharness.runtimes.aio.switching import RUNNING
 from simharness.runtimes.patching import Patches
@@ -66,6 +66,11 @@ def has_loops(kernel: Kernel) -> bool:
     return LOOPS in kernel.context
 
 
+def begin_execution() -> None:
+    """An execution begins."""
+    anyio.begin_execution()
+
+
 def end_execution(kernel: Kernel) -> None:
     """Release the loops of an execution; what is left of their tasks says nothing."""
     for loop in kernel.context.get(LOOPS, ()):
@@ -116,6 +121,7 @@ def install(patches: Patches) -> None:
     patches.everywhere(genuine.all_tasks, all_tasks)
     _install_policy(patches)
     hidden.install(patches, has_loops)
+    anyio.install(patches)
 
 
 def _become(loop: Any) -> None:

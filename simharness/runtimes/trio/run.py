@@ -30,7 +30,6 @@ from simharness.runtimes.trio.order import BATCHES, StepsCannotGrow, StepsGrow
 from simharness.runtimes.trio.state import RunClock, RunState, loop_operation, task_operation
 
 RUNS = "trio runs"
-NUMBERS = "trio numbers"
 FAR = 10**8
 """Seconds after which a deadline counts as none; a clock that stands still returns such times."""
 
@@ -330,18 +329,6 @@ class Run:
             if actor is not self.host:
                 actor.finished = True
         self.loop.finished = self.abandoned = True
-
-
-def number(thing: object) -> int:
-    """Return the hash of an object of Trio's: in a simulation its number, so that sets do not depend on addresses."""
-    kernel = current()
-    if kernel is None:
-        return object.__hash__(thing)
-    numbers: dict[int, tuple[int, object]] = kernel.context.setdefault(NUMBERS, {})
-    numbered = numbers.get(id(thing))
-    if numbered is None:
-        numbered = numbers[id(thing)] = len(numbers), thing
-    return numbered[0]
 
 
 def fits(run: Run) -> bool:
