@@ -346,6 +346,34 @@ def test_a_timeout_around_a_sleep_has_as_many_orders_as_were_counted_by_hand():
     assert [explored(timeout_around_a_sleep, order, strategy="dpor").executions for order in ORDERS] == [6, 4, 10]
 
 
+def test_what_one_step_has_registered_stays_together():
+    @simharness.scenario
+    def program(world):
+        log = []
+
+        async def main():
+            event = asyncio.Event()
+
+            async def wait(name):
+                await event.wait()
+                log.append(name)
+
+            async def pause():
+                await asyncio.sleep(0)
+                log.append("pause")
+
+            async def wake():
+                event.set()
+
+            await asyncio.gather(wait("a"), wait("b"), pause(), wake())
+
+        asyncio.run(main())
+        world.outcome(" ".join(log))
+
+    assert explored(program, stop_on_first=False).outcomes == {"pause a b", "a b pause"}
+    assert "a pause b" in explored(program, "any", stop_on_first=False).outcomes
+
+
 def test_a_counterexample_says_whether_the_loop_can_do_it_today():
     today = simharness.explore(lost_update, settings=Settings(confirm=False, shrink=5)).counterexample.shortness
     assert "fail too: lost_update::" in today
@@ -608,6 +636,52 @@ def test_a_deadlock_of_two_locks_says_where_the_tasks_wait():
     result = explored(program)
     assert result.deadlocks
     assert "take waits for Lock.acquire at" in str(result.counterexample.failure)
+
+
+# Cancellation as a fault
+
+
+def request(safe, limited=False):
+    def program():
+        free, lock = [1], asyncio.Lock()
+
+        async def request():
+            free[0] -= 1
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                free[0] += safe
+                raise
+            free[0] += 1
+
+        async def other():
+            async with lock:
+                await asyncio.sleep(0)
+
+        async def main():
+            made = [asyncio.create_task(request()), asyncio.create_task(other())]
+            await asyncio.wait(made)
+            assert not lock.locked()
+
+        asyncio.run(main())
+        assert free == [1]
+
+    return program
+
+
+def test_a_cancellation_strikes_where_a_named_task_resumes():
+    assert explored(request(safe=False)).verdict is OK
+    assert explored(request(safe=False), faults="cancel=1").verdict is V
+    assert explored(request(safe=False), faults="cancel=1@request").verdict is V
+    assert explored(request(safe=False), faults="cancel=1@other").verdict is OK
+    found = explored(request(safe=False), faults="cancel=1").counterexample
+    assert "it is cancelled" in found.timeline or "cancel" in found.timeline
+
+
+def test_with_cancellations_reduction_and_brute_force_agree_and_a_safe_twin_is_verified():
+    results = [explored(request(safe=True), faults="cancel=1", strategy=strategy) for strategy in ("dpor", "exhaustive")]
+    assert [result.verdict for result in results] == [OK, OK]
+    assert results[0].executions == results[1].executions
 
 
 # The same in every execution

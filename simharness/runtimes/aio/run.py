@@ -30,6 +30,7 @@ from simharness.runtimes.tasks.coroutines import places, position, waits_in
 
 POLLS = 32
 """How often a task pauses at one place, while nothing else happens in its loop, before each further pause takes time."""
+CANCEL = "cancel"
 NAP = SECOND // 1000
 MOST_NAP = SECOND
 _ORDERS = {"loop": LoopOrder, "arrivals": Queue, "any": AnyOrder}
@@ -148,7 +149,7 @@ class Run:
             candidates = self._declare()
             if queue.returns() and not candidates and mover is self.owner:
                 return None
-            kernel.loop.turn(mover)
+            struck = kernel.loop.turn(mover)
             mover = kernel.actor
             assert mover is not None
             mover.places = None
@@ -161,6 +162,9 @@ class Run:
                 return None
             timer = id(entry.handle) in queue.timers
             queue.take(entry)
+            if struck:
+                kernel.note("it is cancelled: a fault")
+                self.tasks[mover.index].cancel()
             if not timer:
                 return entry.handle
             self._fires(mover, entry)
@@ -257,7 +261,7 @@ class Run:
             actor.places = lambda: places(coroutine)
             self.actors[id(task)] = actor
             self.tasks[actor.index] = task
-            actor.pending = operation(self.state, actor.name, kinds.STARTS)
+            actor.pending = operation(self.state, actor.name, kinds.STARTS, faults=self._faults(task))
         return actor
 
     def _callbacks(self) -> Actor:
@@ -296,7 +300,8 @@ class Run:
                 actor.pending = operation(self.state, actor.name, kinds.CALLBACK, internals.name_of(entry.handle))
                 actor.calls = internals.places_of(entry.handle)
             elif entry.nap > now and actor.pending is not None:
-                actor.pending = operation(self.state, actor.name, actor.pending.kind, actor.pending.detail, timed=True)
+                pending = actor.pending
+                actor.pending = operation(self.state, actor.name, pending.kind, pending.detail, True, tuple(pending.faults))
         waits += self._timers()
         if queue.returns():
             may.append(self.owner.name)
@@ -335,7 +340,17 @@ class Run:
         task = internals.task_of(entry.handle)
         waited = actor.pending.detail if actor.pending.kind is kinds.WAITS else ""
         kind, before = (kinds.IS_CANCELLED, "in") if internals.is_cancelled(entry.handle, task) else (kinds.RESUMES, "after")
-        actor.pending = operation(self.state, actor.name, kind, f"{before} {waited}" if waited else "")
+        detail = f"{before} {waited}" if waited else ""
+        actor.pending = operation(self.state, actor.name, kind, detail, faults=() if kind is kinds.IS_CANCELLED else self._faults(task))
+
+    def _faults(self, task: Any) -> tuple[str, ...]:
+        """Return the faults that can strike where a task starts or resumes."""
+        faults = self.kernel.faults
+        if faults is None or not faults.limit(CANCEL):
+            return ()
+        named = faults.limited_to(CANCEL)
+        names = {task.get_name(), getattr(task.get_coro(), "__name__", "")}
+        return (CANCEL,) if (names & set(named) if named else task is not self.main) else ()
 
     # Beginning and end
 

@@ -62,12 +62,13 @@ class Entry:
         return bool(self.handle._cancelled)
 
 
-def operation(loop: Resource, name: str, kind: Kind, detail: str = "", timed: bool = False) -> Operation:
+def operation(loop: Resource, name: str, kind: Kind, detail: str = "", timed: bool = False, faults: tuple[str, ...] = ()) -> Operation:
     """Return the next step of the actor of this name.
 
     Args:
         loop: whose state says who may move.
         timed: whether it may have to wait for an instant.
+        faults: that can strike there.
     """
 
     def may(state: LoopState) -> bool:
@@ -76,4 +77,4 @@ def operation(loop: Resource, name: str, kind: Kind, detail: str = "", timed: bo
     def due(state: LoopState) -> int | None:
         return next((instant for other, instant in state.waits if other == name), None)
 
-    return Operation(kind, loop, writes=loop.bit, enabled=may, detail=detail, due=due if timed else None)
+    return Operation(kind, loop, writes=loop.bit, enabled=may, detail=detail, due=due if timed else None, faults=faults)
