@@ -36,6 +36,7 @@ GROUPS = {
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "locks": ("tests/runtimes/test_locks_made_before.py",),
     "ids": ("tests/runtimes/test_identities.py",),
+    "output": ("tests/test_output.py",),
     "late": ("tests/test_set_up_threads.py",),
     "templates": ("tests/test_templates.py",),
     "answers": ("tests/runtimes/test_outside.py",),

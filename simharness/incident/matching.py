@@ -12,9 +12,7 @@ missing from the log are free up to a number, and the search is made with the sm
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -83,7 +81,7 @@ class Search(Watcher):
             guided: draw executions, until harmful ones fit.
             probe: give up after so many executions of which none fits.
         """
-        with informative(), Simulation(self.scenario, self.parameters, self.settings) as simulation:
+        with Simulation(self.scenario, self.parameters, self.settings) as simulation:
             kernel = simulation.kernel
             kernel.turn_on(LOG_LINES)
             self.gate = Gate(kernel, self.incident, self.log, self.found.level.missing)
@@ -156,16 +154,3 @@ class Search(Watcher):
 
 def _number(faults: Faults | None) -> int:
     return 0 if faults is None else sum(faults.limit(kind) for kind in KINDS)
-
-
-@contextmanager
-def informative() -> Iterator[None]:
-    """A block in which lines of the level INFO are logged, as they were where the incident happened."""
-    root = logging.getLogger()
-    before = root.level
-    if before > logging.INFO or before == logging.NOTSET:
-        root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.setLevel(before)

@@ -35,6 +35,7 @@ from simharness.engine.phases import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.places import last_place
 from simharness.pytest_plugin.asked import is_async, runs_itself
+from simharness.runtimes.memory import output
 from simharness.runtimes.threads.thread import IGNORES
 
 FUNCTION = "function"
@@ -126,7 +127,7 @@ class Executions:
         assert kernel is not None
         kernel.clock.expires_after(*self._timescales)
         kernel.context[IGNORES] = self._ignores
-        self._begin()
+        self._begin(kernel)
         outcome = self._run(kernel)
         trouble = self._tear_down()
         if outcome is None or isinstance(trouble, _INTERRUPTING):
@@ -136,7 +137,7 @@ class Executions:
             raise HarnessBug("an execution of a test ended as if it had been killed")
         self._judge(kernel, outcome)
 
-    def _begin(self) -> None:
+    def _begin(self, kernel: Kernel) -> None:
         item = self.item
         self.output = io.StringIO()
         if self.live:
@@ -148,6 +149,7 @@ class Executions:
         for grown, size in zip(self._grown, self._sizes, strict=True):
             del grown[size:]
         del self._heard[MOST_WARNINGS:]
+        output.begin(kernel)
         if item.cls is not None:
             vars(item).pop("_instance", None)
             vars(item).pop("_obj", None)

@@ -16,7 +16,7 @@ from simharness.runtimes.aio import order as asyncio_order
 from simharness.runtimes.aio import patches as asyncio_patches
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
-from simharness.runtimes.memory import shared
+from simharness.runtimes.memory import output, shared
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import install as sqlite
@@ -148,6 +148,7 @@ def begin_execution(kernel: Kernel) -> None:
     kernel.context[REPORTS] = used
     asyncio_patches.begin_execution()
     files.begin(kernel)
+    output.begin(kernel)
 
 
 def end_execution(kernel: Kernel) -> None:

@@ -1,7 +1,8 @@
 """Logging while exploring: the log lines of the code under test go to its trace, not to the terminal.
 
 Handlers that existed before the exploration are not called for records of a simulation, or each line would be printed once for every
-ordering. Handlers that the code under test adds itself work as always; records that only the recorder of a trace wants do not reach them.
+ordering. Handlers that the code under test adds itself work as always; records that only the recorder of a trace wants do not reach them,
+and code that asks whether a level is enabled hears what it would without a recorder.
 
 In the mode `LOG_LINES` (searching for an incident, and replaying the result), each line is a scheduling point that
 conflicts with nothing: between an actor's action and the line that reports it, other actors may move. `Record.on_log`, if set, makes
@@ -11,35 +12,48 @@ the step.
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 
+from simharness.engine.actors import Actor
 from simharness.engine.kernel import current
 from simharness.engine.kinds import ALONE, Kind, Role
 from simharness.engine.modes import Mode
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.files.lines import one_line
+from simharness.runtimes.memory.output import logged
+from simharness.runtimes.memory.shared import of
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.workers import identity_seen
 from simharness.trace.log_lines import LogLines
 
 LOG = Kind(ALONE, "log", Role.LOGS)
 LOG_LINES = Mode("log", "points")
-"""The mode in which every log line that is emitted is a point."""
+"""The mode in which every log line that is emitted is a point, of level INFO and above also where the root logger has none such emitted."""
 
+HANDLING = "handling"
+"""In a kernel's context: the actors that are inside a handler."""
 _PLAIN = frozenset({logging.StreamHandler, logging.FileHandler, logging.NullHandler, LogLines})
 """Handlers that do nothing with a record except format it, if anything."""
 
 
-def _only_for_a_trace(handler: logging.Handler, record: logging.LogRecord) -> bool:
-    """Whether the record was made only for the recorder of a trace, which wants more lines than the program does."""
-    keeper = next((candidate for candidate in logging.getLogger().handlers if isinstance(candidate, LogLines)), None)
-    if keeper is None or keeper is handler or record.levelno >= keeper.wanted:
-        return False
-    logger: logging.Logger | None = logging.getLogger(record.name)
+def _keeper() -> LogLines | None:
+    """Return the recorder of the trace that wants more lines than the program does."""
+    return next((handler for handler in logging.getLogger().handlers if isinstance(handler, LogLines)), None)
+
+
+def _follows_the_root(logger: logging.Logger | None) -> bool:
+    """Whether it is the root logger's level that keeps a logger from logging."""
     while logger is not None and logger.parent is not None and not logger.level:
         logger = logger.parent
     return logger is not None and logger.parent is None
+
+
+def _asked_in_order_to_log() -> bool:
+    """Whether the caller's caller is a method of `logging` that logs, and not code that may do something else if nobody logs."""
+    frame = sys._getframe(2)
+    return frame.f_globals.get("__name__") == "logging" and frame.f_code.co_name != "isEnabledFor"
 
 
 def _shows_threads(handler: logging.Handler) -> bool:
@@ -57,14 +71,34 @@ def install(patches: Patches) -> None:
 
     def handle(self: logging.Handler, record: logging.LogRecord) -> bool | logging.LogRecord:
         kernel = current()
-        if kernel is not None and (self in silenced or _only_for_a_trace(self, record)):
+        if kernel is not None and self in silenced:
             return False
         if kernel is not None and not kernel.tracing and _shows_threads(self):
             identity_seen(kernel)
         if kernel is None:
             return genuine(self, record)
-        with one_line(kernel, self):
-            return genuine(self, record)
+        under_way: set[Actor | None] = kernel.context.setdefault(HANDLING, set())
+        actor = kernel.actor
+        if kernel.phase != RUNNING or actor in under_way:  # the handler that hands the record on has its lock
+            with one_line(kernel, self):
+                return genuine(self, record)
+        if not isinstance(self, LogLines):
+            logged(of(kernel), self)
+        under_way.add(actor)
+        try:
+            with one_line(kernel, self):
+                return genuine(self, record)
+        finally:
+            under_way.discard(actor)
+
+    def is_enabled(self: logging.Logger, level: int) -> bool:
+        if genuine_enabled(self, level):
+            return True
+        kernel = current()
+        if kernel is None or level < logging.INFO or self.disabled or self.manager.disable >= level:
+            return False
+        wanted = LOG_LINES in kernel.modes or _keeper() is not None
+        return wanted and _follows_the_root(self) and _asked_in_order_to_log()
 
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         kernel = current()
@@ -76,8 +110,14 @@ def install(patches: Patches) -> None:
                 kernel.on_log(record)
             else:
                 kernel.step(Operation(LOG, detail=record.name))
+        if kernel is not None and not genuine_enabled(self, record.levelno) and sys._getframe(2).f_code.co_name == "_log":
+            keeper = _keeper()
+            if keeper is not None:
+                keeper.handle(record)
+            return
         genuine_call(self, record)
 
-    genuine_call = logging.Logger.callHandlers
+    genuine_call, genuine_enabled = logging.Logger.callHandlers, logging.Logger.isEnabledFor
     patches.attribute(logging.Handler, "handle", handle)
     patches.attribute(logging.Logger, "callHandlers", call_handlers)
+    patches.attribute(logging.Logger, "isEnabledFor", is_enabled)

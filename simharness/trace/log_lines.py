@@ -12,27 +12,20 @@ from simharness.engine.kernel import Kernel
 class LogLines(logging.Handler):
     """Collects the log lines that an execution emits, as a context around it: `lines` maps the index of a step to its own.
 
-    `wanted` is the level that the root logger has without it.
+    Lines of level INFO and above reach it also where the root logger's level would keep them back (`runtimes.logs`).
     """
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__()
         self._kernel = kernel
         self.lines: dict[int, list[str]] = {}
-        self.wanted = logging.NOTSET
 
     def __enter__(self) -> LogLines:
-        root = logging.getLogger()
-        self.wanted = root.level
-        root.addHandler(self)
-        if root.level > logging.INFO:
-            root.setLevel(logging.INFO)
+        logging.getLogger().addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        root = logging.getLogger()
-        root.removeHandler(self)
-        root.setLevel(self.wanted)
+        logging.getLogger().removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line of the running step."""

@@ -13,7 +13,7 @@ from simharness.engine.actors import SHIFT
 from simharness.engine.operations import conflict
 from simharness.incident.findings import Level, events_of
 from simharness.incident.gate import PICK, LogLine, parts
-from simharness.incident.matching import Search, informative
+from simharness.incident.matching import Search
 from simharness.incident.templates import Line, Log, Template
 from simharness.incident.timeline import Incident, _ordered
 from simharness.runtimes.logs import LOG, LOG_LINES
@@ -87,7 +87,7 @@ def shape(kernel):
 def everything(scenario):
     """Every interleaving: (its ordering, whether it fails, the lines it logs with who logs them)."""
     found = []
-    with informative(), Simulation(scenario, {}, Settings()) as simulation:
+    with Simulation(scenario, {}, Settings()) as simulation:
         kernel = simulation.kernel
         kernel.turn_on(LOG_LINES)
         logged = []

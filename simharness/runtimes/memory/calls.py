@@ -28,6 +28,7 @@ from simharness.runtimes.memory.logging_calls import configures, configuring
 from simharness.runtimes.memory.on_opaque import on_call
 from simharness.runtimes.memory.opaque import is_iterator
 from simharness.runtimes.memory.operators import getting, operation
+from simharness.runtimes.memory.output import WRITING, captured, captures, writes_text, writing
 from simharness.runtimes.memory.reach import SHOWING, all_of, parts_of, source_of
 from simharness.runtimes.memory.shared import Memory
 
@@ -84,6 +85,8 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
     if kind is FunctionType:
         if function.__module__ in guards.WALKERS:
             return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
+        if function.__module__ in WRITING and writes_text(function):
+            return writing(memory, function)
         return configuring(memory, function) if configures(function) else foreign(memory, function, called)
     if kind in (MethodDescriptorType, WrapperDescriptorType):
         return _unbound(memory, function)
@@ -117,6 +120,8 @@ def _method_in_python(memory: Memory, function: Any) -> Any:
         return _method(memory, function, owner, function.__name__)
     if rules.opaque and is_foreign(function.__func__):
         return on_opaque(memory, function, owner, function.__name__, called)
+    if captures(owner):
+        return captured(memory, function)
     return configuring(memory, function, owner) if configures(function.__func__, owner) else foreign(memory, function, called)
 
 
@@ -252,6 +257,8 @@ def _builtin(memory: Memory, function: Any) -> Any:
         return attributes
     if function is virtual_id:
         return memory.identify
+    if writes_text(function):
+        return writing(memory, function)
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__

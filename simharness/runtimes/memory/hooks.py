@@ -22,6 +22,7 @@ from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE, instance_of
 from simharness.runtimes.memory.on_opaque import Managed, stepped
+from simharness.runtimes.memory.output import Redirected, redirects
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
@@ -216,7 +217,7 @@ def managed(value: Any) -> Any:
         if memory is not None:
             rules = memory.known_rules.get(type(value)) or memory.rules(type(value))
             if rules.opaque and (rules.foreign("__enter__") or rules.foreign("__exit__")):
-                return Managed(memory, value)
+                return Redirected(memory, value) if redirects(value) else Managed(memory, value)
     return value
 
 

@@ -26,6 +26,8 @@ from simharness.runtimes.memory.kinds import CLASS, LIST, MODULE, OUTSIDE, Class
 from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
 from simharness.trace.log_lines import part_of_a_logger
 
+PEOPLE = "streams for people"
+"""In a kernel's context: the streams, and the list of recorded warnings, that the code under test does not read."""
 STRANGE = "not instrumented"
 """In a kernel's context: a file of code under test that is not instrumented and that instrumented code uses."""
 SCENARIOS = "simharness_scenarios_"
@@ -176,7 +178,7 @@ class Locations:
         kind = self.rules(type(thing)).kind
         if kind == MODULE:
             return self.globals_of(thing.__name__)
-        if any(thing is stream for stream in _streams()):
+        if any(thing is each for each in kernel.context.get(PEOPLE, ())):
             return None
         if kind == CLASS or type(thing) in _FUNCTIONS:
             name = f"{thing.__module__}.{thing.__qualname__}"
@@ -296,11 +298,6 @@ class Locations:
         if spot is None:
             spot = tracked.spots[""] = self.spot(tracked, "")
         return spot
-
-
-def _streams() -> tuple[Any, ...]:
-    """Return the standard streams, whose text is read by people."""
-    return sys.stdout, sys.stderr, sys.stdin, sys.__stdout__, sys.__stderr__
 
 
 def _count_alone() -> int:

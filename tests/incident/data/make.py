@@ -14,7 +14,6 @@ from typing import NamedTuple
 from simharness.authoring.loading import load
 from simharness.engine.actors import SHIFT
 from simharness.exploring.rounds import Rounds, Watcher
-from simharness.incident.matching import informative
 from simharness.runtimes.logs import LOG_LINES
 from simharness.settings import Settings
 from simharness.simulation.simulation import Simulation
@@ -50,7 +49,7 @@ class Wanted(Watcher):
         self.dump = []
 
     def find(self):
-        with Simulation(self.scenario, self.parameters, Settings()) as simulation, informative():
+        with Simulation(self.scenario, self.parameters, Settings()) as simulation:
             simulation.kernel.turn_on(LOG_LINES)
             simulation.kernel.route_log_lines(lambda record: self.heard(simulation.kernel, record))
             Rounds(simulation, "dpor", False, self, self.parameters).run()
@@ -181,7 +180,7 @@ def main():
 def stalled():
     """The gateway sleeps longer than its lease lasts, and the command line compresses meanwhile; found by trying where and for how long."""
     wanted = Wanted("processes", {"protocol": "lease_recheck", "later": 301, "faults": "stall=1@gateway"}, lambda said, execution: False)
-    with Simulation(wanted.scenario, wanted.parameters, wanted.settings) as simulation, informative():
+    with Simulation(wanted.scenario, wanted.parameters, wanted.settings) as simulation:
         kernel = simulation.kernel
         kernel.turn_on(LOG_LINES)
         kernel.route_log_lines(lambda record: wanted.heard(kernel, record))
