@@ -393,6 +393,21 @@ def test_a_token_repeats_the_execution_in_its_order():
     assert simharness.replay(lost_update, found.token).failure
 
 
+def test_a_loop_that_is_told_to_stop_completes_its_iteration():
+    @simharness.scenario
+    def program(world):
+        log, loop = [], asyncio.new_event_loop()
+        for call in (lambda: log.append("before"), loop.stop, lambda: log.append("after")):
+            loop.call_soon(call)
+        loop.call_soon(lambda: loop.call_soon(log.append, "next"))
+        loop.run_forever()
+        loop.close()
+        world.outcome(" ".join(log))
+
+    for order in ("loop", "arrivals"):
+        assert explored(program, order, stop_on_first=False).outcomes == {"before after"}
+
+
 # Threads
 
 
@@ -510,7 +525,47 @@ def test_the_clock_may_move_in_the_middle_of_a_step_in_which_no_timer_fires():
         world.outcome(" ".join(log))
 
     results = [explored(program, strategy=strategy, stop_on_first=False) for strategy in ("dpor", "exhaustive")]
-    assert results[0].outcomes == results[1].outcomes == {"timer in at 1 out", "in at 1 out timer", "in at 0 out timer"}
+    late = {"in at 1 out timer", "in at 1 out"}  # the completion of the timer may come after that of `sleep`
+    assert results[0].outcomes == results[1].outcomes == {"timer in at 1 out", "in at 0 out timer", "in at 0 out", *late}
+
+
+def served(world):
+    """A loop in a daemon thread, which a crash may end."""
+    made, ready = [], threading.Event()
+
+    def serve():
+        loop = asyncio.new_event_loop()
+        made.append(loop)
+        loop.call_soon(ready.set)
+        loop.run_forever()
+
+    def ask():
+        ready.wait()
+        future = asyncio.run_coroutine_threadsafe(asyncio.sleep(1, "answer"), made[0])
+        world.outcome(future.result())
+
+    threading.Thread(target=serve, daemon=True).start()
+    threading.Thread(target=ask).start()
+
+
+def slept(world):
+    async def main():
+        begun = asyncio.get_running_loop().time()
+        await asyncio.gather(asyncio.sleep(1), asyncio.sleep(2))
+        world.outcome(asyncio.get_running_loop().time() - begun >= 2)
+
+    world.actor("sleeper", lambda: asyncio.run(main()))
+
+
+@pytest.mark.parametrize(
+    ("program", "faults"), [(served, None), (slept, None), (slept, "crash=1"), (slept, "stall=1"), (slept, "suspend=1")]
+)
+def test_daemons_and_faults_of_processes_are_explored_as_brute_force_does(program, faults):
+    scenario = simharness.scenario(max_delay=0.0, allow_deadlock=True)(program)
+    results = [explored(scenario, faults=faults, strategy=strategy, stop_on_first=False) for strategy in ("dpor", "exhaustive")]
+    assert results[0].verdict is results[1].verdict is OK
+    assert results[0].outcomes == results[1].outcomes
+    assert True in results[0].outcomes or "answer" in results[0].outcomes
 
 
 # What asyncio hides
@@ -584,6 +639,37 @@ def test_a_filter_of_warnings_decides_about_coroutines_that_are_never_awaited():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
         assert explored(never_awaited).verdict is OK
+
+
+def test_a_task_that_died_in_a_loop_that_is_never_closed_is_a_failure():
+    def program():
+        async def main():
+            task = asyncio.create_task(dies())
+            await asyncio.sleep(0)
+            assert task.done()
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main())
+
+    assert explored(program).verdict is V
+
+
+def test_an_exit_in_a_task_ends_the_loop_and_not_more():
+    def program():
+        async def leaves():
+            await asyncio.sleep(0)
+            raise SystemExit(3)
+
+        async def main():
+            await asyncio.wait([asyncio.create_task(leaves())])
+
+        lock = threading.Lock()
+        with pytest.raises(SystemExit):
+            asyncio.run(main())
+        with lock:
+            pass
+
+    assert explored(program).verdict is OK
 
 
 def test_a_task_whose_exception_somebody_takes_is_no_failure():

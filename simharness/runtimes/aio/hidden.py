@@ -55,11 +55,25 @@ def unhandled(loop: Any, context: dict[str, Any]) -> None:
 
 def judge(loop: Any) -> None:
     """A loop is closed: report its tasks that have died and at which nobody has looked."""
-    for task in loop.made:
-        if task.done() and task._log_traceback:
-            task._log_traceback = False
-            context = {"message": "Task exception was never retrieved", "exception": internals.failure_of(task), "task": task}
-            loop.call_exception_handler(context)
+    for task, error in _unseen(loop):
+        task._log_traceback = False
+        loop.call_exception_handler({"message": "Task exception was never retrieved", "exception": error, "task": task})
+
+
+def judge_unclosed(loop: Any) -> None:
+    """The execution is over, and the loop was not closed: report its tasks that have died, unless the program handles such things."""
+    kernel: Kernel = loop.kernel
+    if loop._closed or loop._exception_handler is not None or kernel.abandoned:
+        return
+    for task, error in _unseen(loop):
+        error.add_note(f"nobody looked at task {task.get_name()}, which raised this")
+        kernel.fail(error)
+
+
+def _unseen(loop: Any) -> list[tuple[Any, BaseException]]:
+    """Return the tasks of a loop that have died and at which nobody has looked, with what they raised; an exit has ended the loop."""
+    found = [(task, internals.failure_of(task)) for task in loop.made if task.done() and task._log_traceback]
+    return [(task, error) for task, error in found if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt)]
 
 
 def foreign_call(loop: Any, call: str) -> None:

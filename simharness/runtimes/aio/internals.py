@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import base_events, events, runners, selector_events, tasks, unix_events
+from asyncio import base_events, coroutines, events, runners, selector_events, tasks, unix_events
 from typing import Any
 
 from greenlet import GreenletExit
 
+from simharness.engine.kernel import Kernel
 from simharness.places import Place, is_foreign
 
+CANCEL = "cancel"
 ATTEMPTS = 100
 """How often an exception is thrown into an abandoned task to end it, before it is left alone."""
 STEPS = frozenset({"TaskStepMethWrapper"})
@@ -75,6 +77,16 @@ def places_of(handle: Any) -> tuple[Place, ...]:
     return (Place(code.co_filename, code.co_firstlineno, code.co_name),)
 
 
+def faults_at(kernel: Kernel, task: Any, main: Any) -> tuple[str, ...]:
+    """Return the faults that can strike where a task starts or resumes."""
+    faults = kernel.faults
+    if faults is None or not faults.limit(CANCEL):
+        return ()
+    named = faults.limited_to(CANCEL)
+    names = {task.get_name(), getattr(task.get_coro(), "__name__", "")}
+    return (CANCEL,) if (names & set(named) if named else task is not main) else ()
+
+
 def quiet(future: Any) -> None:
     """Have a future's finaliser say nothing."""
     if isinstance(future, asyncio.Task | PY_TASK):
@@ -109,6 +121,7 @@ REACHED: dict[Any, tuple[str, ...]] = {
     events.TimerHandle: ("_when", "_scheduled"),
     asyncio.Task: ("_must_cancel", "_fut_waiter", "_log_destroy_pending", "get_coro"),
     asyncio.Future: ("_exception", "_log_traceback"),
+    coroutines: ("_is_debug_mode",),
     events: ("_set_running_loop", "_get_running_loop", "new_event_loop"),
     runners: ("_cancel_all_tasks",),
 }

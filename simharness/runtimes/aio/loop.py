@@ -158,6 +158,7 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
         self._ready = Ready(self.run)
         self._scheduled = Scheduled(self.run)
         kernel.context.setdefault(LOOPS, []).append(self)
+        kernel.when_over.append(lambda: hidden.judge_unclosed(self))
 
     def _make_self_pipe(self) -> None:
         """Make none: no OS thread waits."""
@@ -314,6 +315,9 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
         if self._simulated():
             hidden.judge(self)
             self.run.close()
+
+    def __del__(self) -> None:
+        """Warn of nothing: an execution that is given up closes no loop."""
 
     def abandon(self) -> None:
         """The execution is dying: end the coroutines of the tasks."""

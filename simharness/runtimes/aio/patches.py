@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio import base_events, events, tasks
+from asyncio import base_events, coroutines, events, tasks
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -118,6 +118,8 @@ def install(patches: Patches) -> None:
     patches.attribute(base, "__init__", base_init)
     patches.attribute(base, "run_forever", run_forever)
     patches.attribute(base, "run_until_complete", run_until_complete)
+    debugs = getattr(coroutines, "_is_debug_mode")()  # noqa: B009 not in the stubs; asked here, as a look into the environment is a step
+    patches.attribute(coroutines, "_is_debug_mode", lambda: debugs)
     patches.everywhere(genuine.all_tasks, all_tasks)
     _install_policy(patches)
     hidden.install(patches, has_loops)

@@ -17,22 +17,17 @@ from typing import Any
 from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
-from simharness.engine.clock import SECOND
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.errors import HarnessBug, SimharnessError
 from simharness.runtimes.aio import internals, kinds
 from simharness.runtimes.aio.order import CalledByThreads, order_of
 from simharness.runtimes.aio.orders import AnyOrder, LoopOrder, Queue
+from simharness.runtimes.aio.polls import Polls
 from simharness.runtimes.aio.state import Entry, LoopState, operation
 from simharness.runtimes.tasks.actors import ExactTimes, spawn
 from simharness.runtimes.tasks.coroutines import places, position, waits_in
 
-POLLS = 32
-"""How often a task pauses at one place, while nothing else happens in its loop, before each further pause takes time."""
-CANCEL = "cancel"
-NAP = SECOND // 1000
-MOST_NAP = SECOND
 _ORDERS = {"loop": LoopOrder, "arrivals": Queue, "any": AnyOrder}
 
 
@@ -58,7 +53,7 @@ class Run:
         self.away: list[Actor] = []
         self.callbacks: Actor | None = None
         self.events = 0
-        self.polls: dict[int, tuple[Any, int, int]] = {}
+        self.polls = Polls()
         kernel.movers.when_advanced.append(self._time_has_passed)
         kernel.movers.when_crashed.append(self._crashed)
         kernel.movers.when_suspended.append(self._suspended)
@@ -201,9 +196,8 @@ class Run:
             self.events += len(new) > 1
             self._stopped(mover, task, paused)
         if kernel.tracing:
-            for index, each in self.tasks.items():
-                actor = kernel.cast.actors[index]
-                actor.calls = places(each.get_coro())
+            for each in self.tasks.values():
+                self.actors[id(each)].calls = places(each.get_coro())
 
     def _ended(self, actor: Actor, task: Any) -> None:
         error = None if task.cancelled() else internals.failure_of(task)
@@ -224,11 +218,8 @@ class Run:
             self.events += 1
             return
         paused.place = position(coroutine)
-        place, events, times = self.polls.get(actor.index, (None, -1, 0))
-        times = times + 1 if place == paused.place and events == self.events else 1
-        self.polls[actor.index] = paused.place, self.events, times
-        if times > POLLS:
-            paused.nap = self.kernel.clock.now + min(NAP << min(times - POLLS - 1, 10), MOST_NAP)
+        nap = self.polls.nap(actor.index, paused.place, self.events)
+        paused.nap = self.kernel.clock.now + nap if nap else 0
 
     def _actor_of(self, entry: Entry) -> Actor:
         actor = entry.actor
@@ -261,7 +252,7 @@ class Run:
             actor.places = lambda: places(coroutine)
             self.actors[id(task)] = actor
             self.tasks[actor.index] = task
-            actor.pending = operation(self.state, actor.name, kinds.STARTS, faults=self._faults(task))
+            actor.pending = operation(self.state, actor.name, kinds.STARTS, faults=internals.faults_at(self.kernel, task, self.main))
         return actor
 
     def _callbacks(self) -> Actor:
@@ -320,7 +311,8 @@ class Run:
         timers = [self._actor_of(timer) for timer in self.queue.timers.values()]
         for actor in [actor for actor in cast.live if actor in cast.attending and actor.host is self.owner]:
             if actor is not self.callbacks and actor not in timers:
-                self._disable(actor)
+                actor.deadline = None
+                cast.attend(actor, False)
         for timer, actor in zip(self.queue.timers.values(), timers, strict=True):
             cast.attend(actor, True)
             actor.deadline = None if timer.due else timer.instant
@@ -328,29 +320,21 @@ class Run:
                 waits.append((actor.name, timer.instant))
         return waits
 
-    def _disable(self, actor: Actor) -> None:
-        actor.deadline = None
-        self.kernel.cast.attend(actor, False)
-
     def _announce(self, entry: Entry) -> None:
         """Set what the actor of a new entry is about to do."""
         actor = self._actor_of(entry)
         if not entry.task or actor.pending is None or actor.pending.kind is kinds.STARTS:
             return
-        task = internals.task_of(entry.handle)
-        waited = actor.pending.detail if actor.pending.kind is kinds.WAITS else ""
+        task, waited = internals.task_of(entry.handle), actor.pending.detail if actor.pending.kind is kinds.WAITS else ""
         kind, before = (kinds.IS_CANCELLED, "in") if internals.is_cancelled(entry.handle, task) else (kinds.RESUMES, "after")
         detail = f"{before} {waited}" if waited else ""
-        actor.pending = operation(self.state, actor.name, kind, detail, faults=() if kind is kinds.IS_CANCELLED else self._faults(task))
-
-    def _faults(self, task: Any) -> tuple[str, ...]:
-        """Return the faults that can strike where a task starts or resumes."""
-        faults = self.kernel.faults
-        if faults is None or not faults.limit(CANCEL):
-            return ()
-        named = faults.limited_to(CANCEL)
-        names = {task.get_name(), getattr(task.get_coro(), "__name__", "")}
-        return (CANCEL,) if (names & set(named) if named else task is not self.main) else ()
+        actor.pending = operation(
+            self.state,
+            actor.name,
+            kind,
+            detail,
+            faults=() if kind is kinds.IS_CANCELLED else internals.faults_at(self.kernel, task, self.main),
+        )
 
     # Beginning and end
 
@@ -379,12 +363,17 @@ class Run:
         """The loop returns: its tasks wait for the next time that it runs."""
         kernel, host = self.kernel, self.owner
         self.running = self.inside = False
-        main = self.tasks.pop(host.index, None)
-        if main is not None:
-            del self.actors[id(main)]
+        self.actors.pop(id(self.tasks.pop(host.index, None)), None)
         for entry in (*self.queue.ready, *self.queue.pauses):
             if entry.actor is host:
                 entry.actor = None
+        mover = kernel.actor
+        assert mover is not None
+        if mover is not host:  # an exception has ended the loop
+            kernel.put(self.state, LoopState(True, (host.name,)))
+            mover.pending = operation(self.state, mover.name, kinds.WAITS)
+            host.pending = operation(self.state, host.name, kinds.RETURNS)
+            kernel.loop.turn(mover)
         kernel.put(self.state, LoopState())
         for actor in list(kernel.cast.live):
             if actor.host is host and actor is not host and actor.mark & self.state.bit:
