@@ -51,6 +51,7 @@ class Run:
         self.tasks: dict[int, Any] = {}
         self.named: dict[str, Actor] = {}
         self.away: list[Actor] = []
+        self.candidates: list[Entry] = []
         self.callbacks: Actor | None = None
         self.events = 0
         self.polls = Polls()
@@ -141,8 +142,7 @@ class Run:
                 self._settle()
             mover = kernel.actor
             assert mover is not None
-            candidates = self._declare()
-            if queue.returns() and not candidates and mover is self.owner:
+            if not self._declare() and mover is self.owner and queue.returns():
                 return None
             struck = kernel.loop.turn(mover)
             mover = kernel.actor
@@ -168,7 +168,7 @@ class Run:
             queue.register(Entry(entry.handle, 0))
 
     def _entry_of(self, mover: Actor) -> Entry | None:
-        return next((entry for entry in self.queue.candidates() if self._actor_of(entry) is mover), None)
+        return next((entry for entry in self.candidates if entry.actor is mover), None)
 
     def _fires(self, mover: Actor, timer: Entry) -> None:
         self.events += 1
@@ -281,7 +281,7 @@ class Run:
             if entry.actor is None:
                 self._announce(entry)
         now = kernel.clock.now
-        candidates = queue.candidates()
+        candidates = self.candidates = queue.candidates()
         may = [self._actor_of(entry).name for entry in candidates if entry.nap <= now]
         waits = [(self._actor_of(entry).name, entry.nap) for entry in candidates if entry.nap > now]
         for entry in candidates:
