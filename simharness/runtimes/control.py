@@ -12,8 +12,8 @@ from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import identities, imports, logs, queue_insides, randomness, refused, time
+from simharness.runtimes.aio import install as asyncio_install
 from simharness.runtimes.aio import order as asyncio_order
-from simharness.runtimes.aio import patches as asyncio_patches
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.memory import output, shared
@@ -45,7 +45,7 @@ _MODULES = (
     logs,
     imports,
     tasks,
-    asyncio_patches,
+    asyncio_install,
 )
 _acquire, _release = LockType.acquire, LockType.release  # replaced, too
 COLLECT_ALL_EVERY = 20
@@ -146,14 +146,14 @@ def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
 def begin_execution(kernel: Kernel) -> None:
     """An execution begins."""
     kernel.context[REPORTS] = used
-    asyncio_patches.begin_execution()
+    asyncio_install.begin_execution()
     files.begin(kernel)
     output.begin(kernel)
 
 
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
-    asyncio_patches.end_execution(kernel)
+    asyncio_install.end_execution(kernel)
     files.end_execution(kernel)
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)

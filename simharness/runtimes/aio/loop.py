@@ -19,13 +19,12 @@ from simharness.engine.kernel import Kernel, current
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.aio import hidden, internals, kinds
+from simharness.runtimes.aio.order import LOOPS
 from simharness.runtimes.aio.run import Run
 from simharness.runtimes.aio.switching import Running
 from simharness.runtimes.refused import refuse
 from simharness.runtimes.tasks.actors import become_host
 
-LOOPS = "asyncio loops"
-"""In a kernel's context: the loops of the execution, in the order in which they were made."""
 NUMBERS = "asyncio numbers"
 _REAL_IO = "real I/O cannot be scheduled: put a stub in its place"
 

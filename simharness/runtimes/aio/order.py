@@ -22,6 +22,8 @@ WORDS = {
     "any": "any runnable task",
 }
 RUNTIME = "asyncio"
+LOOPS = "asyncio loops"
+"""In a kernel's context: the loops of the execution, in the order in which they were made."""
 OVERTAKEN = 4
 """How often one task can pause at one place while the pause of another, or a timer that is due, lasts."""
 

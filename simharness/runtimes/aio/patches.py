@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from simharness.engine.kernel import Kernel, current
 from simharness.runtimes.aio import anyio, hidden
-from simharness.runtimes.aio.loop import LOOPS, SimLoop
+from simharness.runtimes.aio.loop import SimLoop
+from simharness.runtimes.aio.order import LOOPS
 from simharness.runtimes.aio.switching import RUNNING
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.refused import refuse
@@ -64,11 +65,6 @@ class PerThread:
 def has_loops(kernel: Kernel) -> bool:
     """Whether the execution under way has made a loop."""
     return LOOPS in kernel.context
-
-
-def begin_execution() -> None:
-    """An execution begins."""
-    anyio.begin_execution()
 
 
 def end_execution(kernel: Kernel) -> None:
