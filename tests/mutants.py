@@ -37,6 +37,7 @@ GROUPS = {
     "locks": ("tests/runtimes/test_locks_made_before.py",),
     "ids": ("tests/runtimes/test_identities.py",),
     "output": ("tests/test_output.py",),
+    "wide": ("tests/test_wide.py",),
     "late": ("tests/test_set_up_threads.py",),
     "templates": ("tests/test_templates.py",),
     "answers": ("tests/runtimes/test_outside.py",),

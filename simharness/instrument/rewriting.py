@@ -29,16 +29,11 @@ from functools import partial
 from typing import TypeVar
 
 from simharness.instrument.marks import HOOKS
-from simharness.instrument.scopes import Comprehension, Function, Scope, Scopes, mangled, names_of, targets_of
+from simharness.instrument.scopes import RUNNING, UNTOUCHED, Comprehension, Function, Scope, Scopes, mangled, names_of, targets_of
 from simharness.instrument.shapes import constant, enter, explains_an_assert, is_flat, is_remembered, may_be_container, name_it, one_by_one
 
 CELL = "@cell"
 """The parameter that marks the lambdas that serve only as a closure."""
-_UNTOUCHED = frozenset(
-    {"super", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "callable", "property"}
-    | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
-)
-"""Builtins whose calls read no container, or inspect the calling frame."""
 _COMBINING = ast.Add | ast.Sub | ast.Mult | ast.BitOr | ast.BitAnd | ast.BitXor
 N = TypeVar("N", bound=ast.AST)
 
@@ -145,6 +140,8 @@ class _Rewriter(ast.NodeTransformer):
         if self._scope is not None and not self._untouched(function):
             node.func = self._hook("function", function, self.visit(function))
         node.args = self._every(node.args)
+        if node.args and isinstance(function, ast.Name) and function.id in RUNNING and self._untouched(function):
+            node.args[0] = self._hook("executed", node.args[0], node.args[0])
         for keyword in node.keywords:
             keyword.value = self.visit(keyword.value)
             if keyword.arg is None:
@@ -154,7 +151,7 @@ class _Rewriter(ast.NodeTransformer):
     def _untouched(self, function: ast.expr) -> bool:
         """Whether the called function is a builtin whose calls are not rewritten."""
         scope = self._scope
-        if not isinstance(function, ast.Name) or function.id not in _UNTOUCHED or scope is None:
+        if not isinstance(function, ast.Name) or function.id not in UNTOUCHED or scope is None:
             return False
         return scope.owner(function.id) is None and function.id not in self._scopes.module.bound
 

@@ -15,6 +15,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Position = tuple[int, int]
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
+UNTOUCHED = frozenset(
+    {"super", "issubclass", "locals", "globals", "dir", "eval", "exec", "range", "callable", "property"}
+    | {"staticmethod", "classmethod", "open", "chr", "ord", "abs", "breakpoint", "__import__"}
+)
+"""Builtins whose calls read no container, or inspect the calling frame."""
+RUNNING = frozenset({"eval", "exec"})
+"""Those that run code that is not instrumented."""
+
 
 @dataclass
 class Binding:

@@ -24,6 +24,7 @@ from simharness.engine.phases import RUNNING
 from simharness.runtimes.files.lines import one_line
 from simharness.runtimes.memory.output import logged
 from simharness.runtimes.memory.shared import of
+from simharness.runtimes.memory.wide import LEVELS, touch
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.workers import identity_seen
 from simharness.trace.log_lines import LogLines
@@ -91,15 +92,6 @@ def install(patches: Patches) -> None:
         finally:
             under_way.discard(actor)
 
-    def is_enabled(self: logging.Logger, level: int) -> bool:
-        if genuine_enabled(self, level):
-            return True
-        kernel = current()
-        if kernel is None or level < logging.INFO or self.disabled or self.manager.disable >= level:
-            return False
-        wanted = LOG_LINES in kernel.modes or _keeper() is not None
-        return wanted and _follows_the_root(self) and _asked_in_order_to_log()
-
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         kernel = current()
         filtered = self.filters or logging.getLogRecordFactory() is not logging.LogRecord
@@ -120,4 +112,30 @@ def install(patches: Patches) -> None:
     genuine_call, genuine_enabled = logging.Logger.callHandlers, logging.Logger.isEnabledFor
     patches.attribute(logging.Handler, "handle", handle)
     patches.attribute(logging.Logger, "callHandlers", call_handlers)
+    _install_levels(patches)
+
+
+def _install_levels(patches: Patches) -> None:
+    """Plan that levels are read and written, and that a recorder of a trace gets its lines."""
+    genuine_enabled, genuine_set, genuine_set_handler = logging.Logger.isEnabledFor, logging.Logger.setLevel, logging.Handler.setLevel
+
+    def set_level(self: logging.Logger | logging.Handler, level: int | str) -> None:
+        kernel = current()
+        if kernel is not None and kernel.phase == RUNNING:
+            touch(of(kernel), LEVELS, True)
+        (genuine_set if isinstance(self, logging.Logger) else genuine_set_handler)(self, level)  # type: ignore[arg-type]  # either
+
+    def is_enabled(self: logging.Logger, level: int) -> bool:
+        kernel = current()
+        if kernel is not None and kernel.phase == RUNNING:
+            touch(of(kernel), LEVELS, False)
+        if genuine_enabled(self, level):
+            return True
+        if kernel is None or level < logging.INFO or self.disabled or self.manager.disable >= level:
+            return False
+        wanted = LOG_LINES in kernel.modes or _keeper() is not None
+        return wanted and _follows_the_root(self) and _asked_in_order_to_log()
+
+    for cls in (logging.Logger, logging.Handler):
+        patches.attribute(cls, "setLevel", set_level)
     patches.attribute(logging.Logger, "isEnabledFor", is_enabled)

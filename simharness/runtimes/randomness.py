@@ -25,7 +25,7 @@ from zlib import crc32
 from simharness.engine.clock import EPOCH
 from simharness.engine.folders import Folder
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.phases import INSPECTING
+from simharness.engine.phases import INSPECTING, RUNNING
 from simharness.engine.record import VERSIONED
 from simharness.runtimes.identities import DRAWER
 from simharness.runtimes.patching import Patches
@@ -84,11 +84,24 @@ def _function(name: str) -> Callable[..., Any]:
 
     def draw(*arguments: Any, **options: Any) -> Any:
         kernel = current()
+        if kernel is not None:
+            _shares(kernel, name)
         source = _shared if kernel is None else stream(kernel, "random")
         return getattr(source, name)(*arguments, **options)
 
     draw.__name__ = draw.__qualname__ = name
     return draw
+
+
+def _shares(kernel: Kernel, name: str) -> None:
+    """In reality all threads share the generator: where one seeds it and another uses it, the verdict says that this is not explored."""
+    if kernel.phase == RUNNING:
+        users = kernel.context.setdefault("users of random", set())
+        users.add(_drawer(kernel))
+        if name in ("seed", "setstate", "getstate"):
+            kernel.context["seeds random"] = True
+        if len(users) > 1 and "seeds random" in kernel.context:
+            kernel.learned.leaves_out("the generator of random")
 
 
 def _made_here() -> bool:

@@ -46,13 +46,18 @@ def install(patches: Patches) -> None:
     patches.attribute(mmap, "mmap", _Mapped)
 
 
+_genuine_mmap = mmap.mmap
+
+
 class _Mapped(mmap.mmap):
     """A file in memory: what is written there is no step, so the verdict names it."""
 
-    def __new__(cls, *arguments: Any, **options: Any) -> _Mapped:
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
         """Map a file, or memory of its own."""
         files = asked()
-        if files is not None and arguments[:1] != (-1,):
+        if cls is _Mapped and arguments[:1] == (-1,):
+            return _genuine_mmap(*arguments, **options)
+        if files is not None:
             files.kernel.learned.leaves_out("files mapped by mmap")
         return super().__new__(cls, *arguments, **options)
 

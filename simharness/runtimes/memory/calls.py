@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
@@ -21,16 +22,18 @@ from simharness.runtimes.identities import virtual_id
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.allowed import is_package, root_of
-from simharness.runtimes.memory.foreign import foreign, is_foreign, is_foreign_class, on_opaque
+from simharness.runtimes.memory.foreign import INTO, filling, foreign, is_foreign, is_foreign_class, on_opaque
 from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
 from simharness.runtimes.memory.logging_calls import configures, configuring
 from simharness.runtimes.memory.on_opaque import on_call
 from simharness.runtimes.memory.opaque import is_iterator
 from simharness.runtimes.memory.operators import getting, operation
-from simharness.runtimes.memory.output import WRITING, captured, captures, writes_text, writing
+from simharness.runtimes.memory.output import captured, captures
 from simharness.runtimes.memory.reach import SHOWING, all_of, parts_of, source_of
 from simharness.runtimes.memory.shared import Memory
+from simharness.runtimes.memory.stateless import READERS
+from simharness.runtimes.memory.wide import MODULES, for_all, registers
 
 _LIST_READS = {"index": ALL, "count": ALL, "__contains__": ALL, "__len__": ALL, "copy": WALK}
 _LIST_ITEMS = {"__getitem__": READ, "__setitem__": WRITE}
@@ -85,9 +88,8 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
     if kind is FunctionType:
         if function.__module__ in guards.WALKERS:
             return _reading(memory, function, BULK if function.__name__ in _WRITERS else WALK)
-        if function.__module__ in WRITING and writes_text(function):
-            return writing(memory, function)
-        return configuring(memory, function) if configures(function) else foreign(memory, function, called)
+        wrapped = for_all(memory, function) if function.__module__ in MODULES else None
+        return wrapped or (configuring(memory, function) if configures(function) else foreign(memory, function, called))
     if kind in (MethodDescriptorType, WrapperDescriptorType):
         return _unbound(memory, function)
     if kind is partial:
@@ -122,6 +124,8 @@ def _method_in_python(memory: Memory, function: Any) -> Any:
         return on_opaque(memory, function, owner, function.__name__, called)
     if captures(owner):
         return captured(memory, function)
+    if function.__name__ == "register":
+        registers(memory, function)
     return configuring(memory, function, owner) if configures(function.__func__, owner) else foreign(memory, function, called)
 
 
@@ -257,8 +261,8 @@ def _builtin(memory: Memory, function: Any) -> Any:
         return attributes
     if function is virtual_id:
         return memory.identify
-    if writes_text(function):
-        return writing(memory, function)
+    if (wrapped := for_all(memory, function)) is not None:
+        return wrapped
     if function is iter:
         return lambda *arguments: _iterated(memory, arguments)
     name = function.__name__
@@ -268,8 +272,10 @@ def _builtin(memory: Memory, function: Any) -> Any:
         return lambda owner, *default: _next(memory, owner, default)
     if name in ("isinstance", "callable", "put", "put_nowait", "throw", "send", "switch"):
         return function
-    if is_package(root_of(function)):
+    if is_package(root_of(function)) or (function.__module__ in sys.stdlib_module_names and function.__module__ not in READERS):
         return foreign(memory, function, called)
+    if name in INTO:
+        return filling(memory, function)
     done = BULK if name in _WRITERS else ALL if function in _SIZES else WALK
     return _reading(memory, function, done)
 

@@ -48,6 +48,8 @@ _FACE = "simharness.authoring"
 """Where the harness has functions that take functions. Those that stand in for the standard library's look at the frame that calls them."""
 _FILES = "simharness.runtimes.files"
 """Where the functions are that stand in for those that make file objects."""
+INTO = frozenset({"pack_into", "readinto", "readinto1", "recv_into", "recvfrom_into"})
+"""Functions that fill a buffer that they receive."""
 _DATA = frozenset({list, dict, set, tuple})
 _UNBOUND = (MethodDescriptorType, WrapperDescriptorType, partial)
 _ANNOUNCED = frozenset({"builtins", "_heapq", "heapq", "_bisect", "bisect", "copy", "_json", "_pickle", "_functools", "_operator"})
@@ -113,6 +115,16 @@ def _contents(container: Any) -> list[int]:
     return [id(part) for part in container]
 
 
+def filling(memory: Memory, function: Any) -> Any:
+    """Wrap a function that fills the buffers that it receives."""
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        point = memory.access(parts_of(memory, (*arguments, *keywords.values()), BULK))
+        return during(memory, point, function, *arguments, **keywords)
+
+    return call
+
+
 def reads(memory: Memory, received: tuple[Any, ...], package: bool) -> list[Part]:
     """Return what a call reads of what it receives; of what a package's code does, which is named, only the containers themselves."""
     return parts_of(memory, received, ALL) if package else all_of(memory, received)
@@ -125,7 +137,9 @@ def on_opaque(memory: Memory, function: Any, owner: Any, name: str, called: Call
     def call(*arguments: Any, **keywords: Any) -> Any:
         package = enters(memory, function.__func__ if type(function) is MethodType else type(owner))
         made = _with_handed(memory, function, arguments, keywords, called)
-        value = on_call(memory, owner, write, reads(memory, (*arguments, *keywords.values()), package), made)
+        received = (*arguments, *keywords.values())
+        also = parts_of(memory, received, BULK) if name in INTO else reads(memory, received, package)
+        value = on_call(memory, owner, write, also, made)
         if value is not owner:
             memory.made_by_call(value)
         return value

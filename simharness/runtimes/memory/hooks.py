@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from sys import getrefcount, modules
 from types import FunctionType, MethodType
 from typing import Any
+from warnings import catch_warnings
 
 from simharness.engine.kernel import Kernel, _active, current, os_thread
 from simharness.engine.phases import RUNNING
@@ -27,7 +28,9 @@ from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
 from simharness.runtimes.memory.tracked import MANY, Spot
+from simharness.runtimes.memory.wide import LEVELS, Filtering, of_a_logger, touch
 
+_EXECUTED = "code that eval or exec runs"
 _THESE = modules[__name__]
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
@@ -78,6 +81,8 @@ def _read(memory: Memory, owner: Any, name: str) -> None:
         attr(instance_of(owner), name)
     elif rules.thread_local and name in memory.classes:
         memory.read_class(owner, name)
+    elif rules.exempt and of_a_logger(owner, name):
+        touch(memory, LEVELS, False)
 
 
 def store(owner: Any, name: str) -> Any:
@@ -108,6 +113,8 @@ def _write(memory: Memory, owner: Any, name: str) -> Any:
             return guards.Store(memory.kernel, owner)
     elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
         memory.as_a_whole(owner, name, True)
+    elif rules.exempt and of_a_logger(owner, name):
+        touch(memory, LEVELS, True)
     return owner
 
 
@@ -218,7 +225,18 @@ def managed(value: Any) -> Any:
             rules = memory.known_rules.get(type(value)) or memory.rules(type(value))
             if rules.opaque and (rules.foreign("__enter__") or rules.foreign("__exit__")):
                 return Redirected(memory, value) if redirects(value) else Managed(memory, value)
+            if rules.exempt and isinstance(value, catch_warnings):
+                return Filtering(memory, value)
     return value
+
+
+def executed(code: Any) -> Any:
+    """`eval` or `exec` runs this code next, which is not instrumented: if several actors do that, the verdict names it."""
+    if _active:
+        memory = _here()
+        if memory is not None:
+            memory.enters(_EXECUTED)
+    return code
 
 
 def passing(value: Any) -> Any:

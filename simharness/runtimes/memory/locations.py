@@ -70,6 +70,7 @@ class Locations:
         self.kept: list[Any] = []
         self.crossed: dict[int, TrackedObject] = {}
         self.pending: list[Spot] = []
+        self.resumed: list[Any] = []
         self.stepped: set[str] = set()
         self._sweep_at = SWEEP
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import GeneratorType
 from typing import Any
 
 from simharness.engine.kernel import current
@@ -44,11 +45,29 @@ def on_call(memory: Memory, owner: Any, write: bool, also: list[Part], call: Cal
     if kernel.phase != RUNNING or kernel.dying:
         return call(*arguments, **keywords)
     before = kernel.record.n
+    if point and write and type(owner) is GeneratorType:
+        call = _resuming(memory, owner, call)
     try:
         return during(memory, point, lambda: call(*arguments, **keywords))
     finally:
         if kernel.record.n != before:
             memory.stepped.add(memory.rules(type(owner)).steps)
+
+
+def _resuming(memory: Memory, generator: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a call that resumes a generator which several actors use: others may move while it runs, and find it running."""
+
+    def resumed(*arguments: Any, **keywords: Any) -> Any:
+        if generator in memory.resumed:
+            raise ValueError("generator already executing")
+        memory.resumed.append(generator)
+        try:
+            memory.touch_all((), "")
+            return call(*arguments, **keywords)
+        finally:
+            memory.resumed.remove(generator)
+
+    return resumed
 
 
 class Steps:

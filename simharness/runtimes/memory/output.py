@@ -30,8 +30,6 @@ from simharness.runtimes.memory.shared import Memory
 _TRACES = frozenset({traceback.print_exc, traceback.print_exception, traceback.print_tb, traceback.print_stack, traceback.print_last})
 _TRACES |= {traceback.print_list}
 _WARNS = frozenset({warnings.warn, warnings.warn_explicit})
-WRITING = frozenset({"traceback", "warnings"})
-"""Modules in Python that have such functions."""
 _RECORDS = (list, dict, deque)
 _NOT_RECORDS = frozenset({"filters"})
 _CAPTURES = frozenset({"_pytest.capture", "_pytest.logging"})

@@ -17,7 +17,9 @@ def attr(value: Any, *rest: Any, **options: Any) -> Any:
     return value
 
 
-store = update = on = compared = contents = function = whole = truth = made = iterator = walk = managed = passing = assigned = attr
+store = update = on = compared = contents = function = whole = truth = made = iterator = walk = managed = passing = executed = assigned = (
+    attr
+)
 
 
 def variable(name: str, place: Any) -> None:

@@ -24,6 +24,14 @@ STATELESS = (
 """Modules whose functions compute, change only objects that they receive (which are announced), are scheduling points, or write what only
 people read."""
 
+READERS = frozenset(
+    {"builtins", "math", "cmath", "_operator", "_functools", "itertools", "time", "sys", "gc", "_thread", "_heapq", "_bisect", "_json"}
+    | {"_pickle", "_random", "marshal", "posix", "nt", "io", "_io", "_weakref", "_abc", "_codecs", "unicodedata", "_string", "_warnings"}
+    | {"_struct", "zlib", "binascii", "_statistics", "_signal", "atexit", "faulthandler", "greenlet", "_greenlet", "_contextvars", "select"}
+    | {"_collections", "_stat", "_datetime", "_decimal", "_socket", "fcntl", "errno", "_tracemalloc", "_locale", "_symtable", "_asyncio"}
+)
+"""Modules in C whose functions only read the objects that they receive, or consume them, or are scheduling points."""
+
 
 def keeps_state(module: str, name: str) -> bool:
     """Whether a function of a module, by name, may have state of its own, if that is a module of the standard library."""
