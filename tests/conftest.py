@@ -32,6 +32,7 @@ SHARES = {
     "test_random_polls.py": 5,
     "test_parallel.py": 3,
     "test_random_files.py": 2,
+    "test_asyncio_orders.py": 4,
 }
 """Of the long tests of these modules, one in so many is run."""
 SHORT = {
