@@ -8,6 +8,7 @@ import configparser
 import contextlib
 import copy
 import csv
+import dataclasses
 import email.message
 import enum
 import functools
@@ -592,3 +593,95 @@ def test_two_actors_can_miss_in_a_cache_of_results_at_once(function, locked):
 
     assert simharness.explore(scenario, settings=OWN).verdict is (Verdict.VERIFIED if locked else Verdict.VIOLATED)
     assert remembered_a_little.__doc__ == "Its docstring stays."
+
+
+class Guarded:
+    def __init__(self):
+        object.__setattr__(self, "n", 0)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+    def bump(self):
+        object.__setattr__(self, "n", self.n + 1)
+
+
+class Passing:
+    def __init__(self):
+        self.n = 0
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+
+    def bump(self):
+        self.n += 1
+
+
+class Deleting:
+    def __init__(self):
+        self.n = 1
+
+    def __delattr__(self, name):
+        object.__delattr__(self, name)
+
+    def bump(self):
+        if hasattr(self, "n"):
+            del self.n
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    n: int = 0
+
+    def bump(self):
+        object.__setattr__(self, "n", self.n + 1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    n: int = 0
+
+    def bump(self):
+        object.__setattr__(self, "n", self.n + 1)
+
+
+@pytest.mark.parametrize("cls", [Guarded, Passing, Deleting, Frozen, Slotted])
+@pytest.mark.parametrize("locked", [False, True])
+def test_what_is_written_past_a_class_s_own_setattr_is_seen(cls, locked):
+    @simharness.scenario(instrument=(__name__,))
+    def scenario(world):
+        thing, lock = cls(), threading.Lock()
+
+        def work():
+            with lock if locked else contextlib.nullcontext():
+                thing.bump()
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+        @world.at_end
+        def both_counted():
+            assert getattr(thing, "n", 2) == 2
+
+    result = simharness.explore(scenario)
+    assert result.verdict is (simharness.Verdict.VERIFIED if locked else simharness.Verdict.VIOLATED), result.error
+
+
+def test_the_code_of_a_function_that_is_assigned_is_named():
+    def first(value=0):
+        return value
+
+    @simharness.scenario(instrument=(__name__,))
+    def scenario(world):
+        cell = world.shared(0, "calls")
+
+        def work():
+            cell.set(cell.get() + 1)
+            first.__defaults__ = (first() + 1,)
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+    result = simharness.explore(scenario)
+    first.__defaults__ = (0,)
+    assert "function.__defaults__" in " ".join(result.remarks)

@@ -33,7 +33,7 @@ TOOLS = frozenset(_TOOLS.split())
 _NAMED: frozenset[tuple[str, str]] = frozenset(
     {("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO"), ("_io", "TextIOWrapper"), ("_io", "FileIO")}
     | {("_io", "BufferedReader"), ("_io", "BufferedWriter"), ("_io", "BufferedRandom"), ("tempfile", "_TemporaryFileWrapper")}
-    | {("mmap", "mmap"), ("_pytest", "CaptureIO"), ("_pytest", "TeeCaptureIO"), ("_pytest", "EncodedFile")}
+    | {("decimal", "Context"), ("mmap", "mmap"), ("_pytest", "CaptureIO"), ("_pytest", "TeeCaptureIO"), ("_pytest", "EncodedFile")}
 )
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})

@@ -217,7 +217,7 @@ def _unbound(memory: Memory, function: Any) -> Any:
             owner, rest = arguments[0], arguments[1:]
             rules = memory.rules(type(owner))
             if name in _ATTRIBUTES and rest:
-                guards.touch_attribute(memory, owner, rest[0], name != "__getattribute__")
+                guards.touch_attribute(memory, owner, rest[0], name != "__getattribute__", slot=True)
             elif rules.kind >= LIST and name not in _NO_ACCESS:
                 return _method(memory, function.__get__(owner), owner, name)(*rest, **keywords)
             elif rules.opaque and name not in _NO_ACCESS:
@@ -232,7 +232,7 @@ def _slot(memory: Memory, function: Any, owner: Any) -> Any:
     name = function.__name__
 
     def call(attribute: str, *value: Any) -> Any:
-        guards.touch_attribute(memory, owner, attribute, name != "__getattribute__")
+        guards.touch_attribute(memory, owner, attribute, name != "__getattribute__", slot=True)
         return function(attribute, *value)
 
     return call

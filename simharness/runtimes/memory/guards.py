@@ -203,10 +203,13 @@ def _parts(update: Update) -> tuple[Memory, Any]:
     return object.__getattribute__(update, "_memory"), object.__getattribute__(update, "_owner")
 
 
-def touch_attribute(memory: Memory, owner: Any, name: str, write: bool) -> bool:
-    """Announce an access to an attribute, unless it only runs code; return whether that was a scheduling point."""
+def touch_attribute(memory: Memory, owner: Any, name: str, write: bool, slot: bool = False) -> bool:
+    """Announce an access to an attribute, unless it only runs code; return whether that was a scheduling point.
+
+    `slot`: by `object`'s own method.
+    """
     rules = memory.rules(type(owner))
-    if rules.kind == EXEMPT or not rules.touches(name, write):
+    if rules.kind == EXEMPT or not (rules.slot_touches if slot else rules.touches)(name, write):
         return False
     if rules.kind == MODULE:
         return memory.touch(memory.global_spot(owner.__name__, name), write)

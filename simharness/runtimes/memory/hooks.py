@@ -31,6 +31,8 @@ from simharness.runtimes.memory.tracked import MANY, Spot
 from simharness.runtimes.memory.wide import LEVELS, Filtering, of_a_logger, touch
 
 _EXECUTED = "code that eval or exec runs"
+_STRUCTURE = frozenset({"__code__", "__defaults__", "__kwdefaults__", "__bases__", "cell_contents", "args", "__cause__", "__context__"})
+"""Attributes that are no locations: where one is assigned while actors run, the verdict names it."""
 _THESE = modules[__name__]
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
@@ -115,6 +117,8 @@ def _write(memory: Memory, owner: Any, name: str) -> Any:
         memory.as_a_whole(owner, name, True)
     elif rules.exempt and of_a_logger(owner, name):
         touch(memory, LEVELS, True)
+    elif name in _STRUCTURE and memory.kernel.phase == RUNNING:
+        memory.kernel.learned.leaves_out(f"{type(owner).__name__}.{name}")
     return owner
 
 

@@ -111,13 +111,17 @@ class ClassRules:
             touches = known[name] = self._touches(name, write)
         return touches
 
-    def _touches(self, name: str, write: bool) -> bool:
+    def slot_touches(self, name: str, write: bool) -> bool:
+        """Whether an attribute is memory where `object`'s own method reads or writes it, past `__setattr__` of a class."""
+        return self.touches(name, write) or self._touches(name, write, overridden=False)
+
+    def _touches(self, name: str, write: bool, overridden: bool = True) -> bool:
         if self.kind in (MODULE, CLASS):
             return True
         if name in ("__dict__", "__class__"):
             return False
         own = _first(self.cls, "__setattr__" if write else "__getattribute__")
-        if own is not object and _is_instrumented(vars(own)["__setattr__" if write else "__getattribute__"]):
+        if overridden and own is not object and _is_instrumented(vars(own)["__setattr__" if write else "__getattribute__"]):
             return False
         holder = _first(self.cls, name)
         if holder is None:
