@@ -1,4 +1,4 @@
-"""asyncio, if the program has imported it: nothing is replaced, and asyncio is not imported, unless it has."""
+"""asyncio: imported when the replacements are made, not with the project, since a program may import it later."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from simharness.runtimes.patching import Patches
 
 
 def install(patches: Patches) -> None:
-    """Plan the replacements, if the program has imported asyncio."""
-    if "asyncio" in sys.modules:
-        from simharness.runtimes.aio import patches as replacements
+    """Plan the replacements."""
+    from simharness.runtimes.aio import patches as replacements
 
-        replacements.install(patches)
+    replacements.install(patches)
 
 
 def begin_execution() -> None:
