@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import sysconfig
+from functools import lru_cache
 from types import FrameType
 from typing import NamedTuple
 
@@ -58,6 +59,7 @@ def is_ours(file: str) -> bool:
     return file.startswith(_OURS)
 
 
+@lru_cache(maxsize=4096)
 def is_foreign(file: str) -> bool:
     """Whether a file belongs to the harness, pytest, Trio, the standard library or the interpreter itself."""
     if file.startswith((_OURS, "<")) or any(part in file for part in (*_RUNNER, *_DRIVEN)):

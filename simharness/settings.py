@@ -132,7 +132,8 @@ class Settings:
     """Limits and options of an exploration.
 
     Attributes:
-        max_executions, max_seconds: give up after this many executions or real seconds; the verdict is then inconclusive.
+        max_executions, max_seconds: give up after this many executions or real seconds; the verdict is then inconclusive. An execution that
+            is under way when the time is over has a second to end.
         max_steps: an execution with more steps is cut; the verdict is then inconclusive.
         preemptions, delays: explore only schedules with at most this many (only one of the two); "verified" then means within that bound.
         proof: a bound that is enough, "lateness<0.9" or "preemptions<=1", where exploring everything takes too long: the verdict is

@@ -26,6 +26,7 @@ SHARES = {
     "test_outside_written.py": 4,
     "test_random_pools.py": 4,
     "test_random_state.py": 30,
+    "test_process_globals.py": 6,
     "test_handlers.py": 2,
     "test_random_thread_pools.py": 2,
     "test_endings.py": 3,

@@ -28,6 +28,8 @@ PLAIN = (
     "any",
     "all",
 )
+WAITS = ("nap", "timed wait", "timed lock", "timed get", "hold")
+"""Instructions that wait in time beside loops that do."""
 LIMITED = ("counted", "iterated", "hidden", "nested", "each")
 ENDS = {
     **dict.fromkeys(("poll", "either", "twice", "any", "all", "helper", "compare", "timed drain"), "set"),
@@ -39,13 +41,14 @@ MOST = 3
 """Instructions of an actor that others are added to."""
 
 
-def draw(seed, timed):
-    """Draw a program; `timed`: with sleeps between looks, and others."""
+def draw(seed, timed, waits=False):
+    """Draw a program; `timed`: with sleeps between looks, and others; `waits`: and with other waits for some time."""
     rng = random.Random(seed)
     pauses = (None, 0, 0.5, 1.0, 1.0) if timed else (None, None, 0)
 
     def instruction():
         kinds = WRITES + WRITES + PLAIN + (LIMITED if rng.random() < 0.4 else ()) + (("clock",) if timed and seed % 4 == 0 else ())
+        kinds += WAITS * 2 if waits else ()
         return rng.choice(kinds), rng.randrange(2), rng.choice((1, 1, 2)), rng.choice(pauses)
 
     actors = [[instruction() for _ in range(rng.choice((1, 2, 2, 3)))] for _ in range(2)]
@@ -100,6 +103,27 @@ class Program:
 
     def do_nap(self, seen, cell, other, value, pause):
         time.sleep(value)
+
+    def do_timed_wait(self, seen, cell, other, value, pause):
+        seen.append(self.event.wait(pause or value))
+
+    def do_timed_lock(self, seen, cell, other, value, pause):
+        if self.lock.acquire(timeout=pause or value):
+            seen.append(cell.get())
+            self.lock.release()
+        else:
+            seen.append("too late")
+
+    def do_timed_get(self, seen, cell, other, value, pause):
+        try:
+            seen.append(self.queue.get(timeout=pause or value))
+        except queue.Empty:
+            seen.append("nothing")
+
+    def do_hold(self, seen, cell, other, value, pause):
+        with self.lock:
+            time.sleep(pause or value)
+            cell.set(value)
 
     def do_try(self, seen, cell, other, value, pause):
         if self.lock.acquire(blocking=False):

@@ -98,6 +98,8 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "thread-attribute",
         "threads-listed",
         "time-matters",
+        "time-seen",
+        "time-seen-by-all",
         "trio-steps-cannot-grow",
         "trio-steps-grow",
         "unprotected",

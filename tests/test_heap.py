@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import os
 import sys
 import threading
@@ -14,7 +15,8 @@ import pytest
 import simharness
 from simharness import Settings, Verdict
 from simharness.instrument.marks import HOOKS
-from simharness.runtimes.heap.heap import LARGE, Heap
+from simharness.runtimes.heap.containers import LARGE
+from simharness.runtimes.heap.heap import YOUNG, Heap
 from simharness.runtimes.memory import hooks
 from tests import stateful
 
@@ -209,6 +211,103 @@ def test_what_a_finaliser_changes_is_put_back_too(module):
     module.alive, module.it = 1, Leaves()
     put_back(heap)
     assert (module.alive, module.it) == (0, None)
+
+
+class Leaves:
+    """Counts itself out of a module when it dies, which takes a collection."""
+
+    def __init__(self, module):
+        self.me, self.module = self, module
+
+    def __del__(self):
+        self.module.alive.append(1)
+
+
+@pytest.fixture
+def no_collections():
+    """As in a simulation: only what is asked for is collected."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_what_the_finalisers_of_garbage_change_is_found_once_and_put_back_from_then_on(module, no_collections):
+    module.alive, module.it = [], None
+    heap = Heap()
+    heap.put_back()
+    module.it = Leaves(module)
+    assert heap.put_back()
+    assert (module.alive, module.it) == ([], None)
+    for _ in range(9):
+        module.it = Leaves(module)
+        assert not heap.put_back()
+        assert module.alive == []
+
+
+def test_what_the_finalisers_of_older_garbage_change_is_put_back_when_it_is_collected(module, no_collections):
+    module.alive = []
+    heap = Heap()
+    for _ in range(3):
+        heap.put_back()
+    Leaves(module)
+    assert not heap.put_back(YOUNG)
+    assert module.alive == [1]
+    assert heap.put_back()
+    assert module.alive == []
+
+
+CASES_OF_GARBAGE = """
+import gc
+
+alive = 0
+
+
+class Counted:
+    def __init__(self):
+        global alive
+        alive += 1
+        self.me = self
+
+    def __del__(self):
+        global alive
+        alive -= 1
+
+
+def make(collect):
+    Counted()
+    if collect:
+        gc.collect()
+    return alive
+"""
+
+
+@pytest.mark.parametrize("collect", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_an_execution_meets_no_object_of_an_earlier_one(tmp_path, monkeypatch, collect):
+    (tmp_path / "left_garbage.py").write_text(CASES_OF_GARBAGE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import left_garbage
+
+    def scenario(world):
+        began = left_garbage.alive
+        cell = world.shared(0, "cell")
+        for name in "ab":
+            world.actor(name, lambda name=name: cell.set(left_garbage.make(collect and name == "a")))
+
+        @world.at_end
+        def said():
+            world.outcome((began, cell.get(), left_garbage.alive))
+
+    def explored(isolation):
+        settings = Settings(instrument=("left_garbage",), isolation=isolation)
+        result = simharness.explore(scenario, "dpor", settings=settings)
+        assert result.verdict is Verdict.VERIFIED
+        return result.executions, result.outcomes
+
+    try:
+        assert explored("undo") == explored("fork")
+        assert left_garbage.alive == 0
+    finally:
+        del sys.modules["left_garbage"]
 
 
 def test_an_object_that_a_weak_dictionary_holds_lives_as_long_as_the_heap(module):

@@ -11,6 +11,8 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
+from simharness.search.races import Races
+from tests.real_time import RealTime
 from tests.runtimes.exploring import actors
 
 
@@ -48,6 +50,95 @@ def test_an_exploration_that_was_cut_short_is_inconclusive_and_says_at_what(stra
     assert result.exit_status == 3
     assert words in result.bounds
     assert "all " not in result.bounds
+
+
+@pytest.fixture
+def real_time(monkeypatch):
+    return RealTime(monkeypatch)
+
+
+@pytest.mark.parametrize("strategy", ["dpor", "auto", "exhaustive", "random", "surw", "pos"])
+def test_an_execution_without_an_end_is_ended_soon_after_the_time_of_the_exploration(strategy, real_time):
+    def endless(world):
+        cell = world.shared(0, "cell")
+
+        def work():
+            while True:
+                cell.add(1)
+                real_time.step(1.0, first=300)
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+    result = simharness.explore(endless, strategy, settings=Settings(max_seconds=30, max_steps=3000))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "stopped at max_seconds=30" in result.bounds
+    assert "were cut" not in result.bounds
+    assert real_time.steps < 1000
+
+
+def test_what_the_search_makes_of_a_long_execution_ends_soon_after_the_time_of_the_exploration(real_time, monkeypatch):
+    looked_at = []
+    past = Races.past
+
+    def slow(self, j, *footprint):
+        real_time.now += 1.0
+        looked_at.append(j)
+        return past(self, j, *footprint)
+
+    def long(world):
+        cell = world.shared(0, "cell")
+
+        def work():
+            for _ in range(700):
+                cell.add(1)
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+    monkeypatch.setattr(Races, "past", slow)
+    result = simharness.explore(long, "dpor", settings=Settings(max_seconds=30))
+    assert (result.verdict, result.executions) == (Verdict.INCONCLUSIVE, 0)
+    assert "stopped at max_seconds=30" in result.bounds
+    assert len(looked_at) < 300
+
+
+def test_an_exploration_that_ended_an_execution_does_not_continue_with_the_rest_of_its_time(real_time):
+    def slow_at_first(world):
+        real_time.begin()
+
+        def work(name):
+            cell = world.shared(0, name)
+            for _ in range(80):
+                cell.add(1)
+                real_time.step(0.3, executions=1)
+
+        world.actor("a", work, "cell of a")
+        world.actor("b", work, "cell of b")
+
+    result = simharness.explore(slow_at_first, settings=Settings(max_seconds=30, confirm=False))
+    assert real_time.executions > 1
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "stopped at max_seconds=30" in result.bounds
+
+
+def test_the_time_of_an_exploration_does_not_end_a_replay(real_time):
+    @simharness.scenario(max_delay=0.0)
+    def long(world):
+        cell = world.shared(0, "cell")
+
+        def work():
+            for _ in range(400):
+                cell.add(1)
+                real_time.step(0.01)
+            assert cell.get() == 0
+
+        world.actor("a", work)
+
+    result = simharness.explore(long, settings=Settings(max_seconds=30))
+    assert result.verdict is Verdict.VIOLATED
+    real_time.now += 1000.0
+    simharness.replay(long, result.counterexample.token)
 
 
 def test_a_limit_that_is_just_enough_does_not_spoil_the_verdict():

@@ -289,7 +289,7 @@ def stops_a_helper(world):
             left.add(1)
 
     def main():
-        helpers = [threading.Thread(target=refreshes, name=f"helper {number}") for number in range(2)]
+        helpers = [threading.Thread(target=refreshes, name=f"helper {number}") for number in range(4)]
         for helper in helpers:
             helper.start()
         left.add(-1)

@@ -48,9 +48,9 @@ class Seen:
             self.monkeypatch.setattr(rounds.Tally, "add", genuine)
 
 
-def check(seed, timed, monkeypatch):
+def check(seed, timed, monkeypatch, waits=False):
     """Compare; return whether the program was small enough to see what is added, too, and whether its actors waited."""
-    actors = draw(seed, timed)
+    actors = draw(seed, timed, waits)
     delay = (5.0, 0.0, 1.5)[seed % 3] if timed else 5.0
     every = Seen(monkeypatch, actors)
     brute = every.explore("exhaustive", 11 if timed else 12, 700, delay)
@@ -76,9 +76,9 @@ def check(seed, timed, monkeypatch):
     return True, waiting.awaits > 0
 
 
-def compare(first, number, timed, monkeypatch):
-    done = [check(seed, timed, monkeypatch) for seed in range(first, first + number)]
-    assert sum(waited for _, waited in done) >= number // 8
+def compare(first, number, timed, monkeypatch, waits=False):
+    done = [check(seed, timed, monkeypatch, waits) for seed in range(first, first + number)]
+    assert sum(waited for _, waited in done) >= number // (12 if waits else 8)
     return done
 
 
@@ -90,6 +90,16 @@ def test_looks_without_time_between_them(part, monkeypatch):
 @pytest.mark.parametrize("part", range(2))
 def test_looks_with_time_between_them(part, monkeypatch):
     compare(part * 12, 12, True, monkeypatch)
+
+
+def test_looks_beside_waits_that_end_in_time(monkeypatch):
+    compare(30_000, 4, True, monkeypatch, waits=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(1, 6))
+def test_many_looks_beside_waits_that_end_in_time(part, monkeypatch):
+    compare(part * 1000, 24, True, monkeypatch, waits=True)
 
 
 @pytest.mark.long

@@ -297,6 +297,7 @@ def test_a_fixture_declares_a_template(pytester):
 
         def test_plain(store):
             assert store["items"] == []
+            store["database"].close()
         """
     )
     result = pytester.runpytest("-p", "no:cacheprovider")

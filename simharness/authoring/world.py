@@ -10,12 +10,13 @@ import inspect
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import Any, TypeVar
 
 from simharness.authoring.virtual_clock import VirtualClock
 from simharness.engine.actors import ROOT
 from simharness.engine.clock import nanoseconds
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.handlers import handle
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
@@ -152,7 +153,7 @@ class World:
         """
         if not callable(work):
             raise Misuse(f"{caller()}: world.actor({name!r}, …) needs a function to call, not {work!r}")
-        if inspect.iscoroutinefunction(work):
+        if _is_async(work):
             work = partial(run_async, work)
         kernel = self._kernel
         if not _in_set_up(kernel):
@@ -231,6 +232,7 @@ class World:
             raise Misuse(f"{caller()}: world.eventually needs a positive number of seconds, not within={within!r}")
         self.promises.append(Promise(_silent(check, "eventually"), nanoseconds(within)))
         self._kernel.watch(self.check_always, fair=True)
+        sees_time(self._kernel, by_all=True)
         return check
 
     def at_end(self, check: Check) -> Check:
@@ -318,6 +320,13 @@ class World:
                 raise
             except BaseException as error:
                 raise broken_check(promise.check, error) from error
+
+
+def _is_async(work: Callable[..., Any]) -> bool:
+    """Whether a function is declared with `async def`; plain functions, which most are, are asked at once."""
+    if type(work) is FunctionType and not work.__dict__:
+        return bool(work.__code__.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(work)
 
 
 def _in_set_up(kernel: Kernel) -> bool:

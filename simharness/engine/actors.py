@@ -80,6 +80,10 @@ class Actor:
         writes |= self.mark | (ENDING if self.daemon else 0)
         return reads | self.base, writes | CHECKED if writes & checked else writes
 
+    def in_time(self, now: int) -> bool:
+        """Whether the pending operation, if it is done now, ends a wait before its deadline: the next advance is then a later one."""
+        return self.deadline is not None and now < self.deadline
+
     def ready(self, now: int) -> bool:
         """Whether the pending operation can be done now."""
         operation = self.pending

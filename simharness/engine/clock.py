@@ -95,10 +95,14 @@ class Clock:
         first = min(self._coming(deadlines, readings), default=None)
         if first is None:
             return None
-        if self.lateness + first - self.now < self.max_delay:
+        if self.may_be_late(first):
             return first
         self.refuse(first - self.now)
         return None
+
+    def may_be_late(self, instant: int) -> bool:
+        """Whether the clock may advance to an instant past actors that could move."""
+        return self.lateness + instant - self.now < self.max_delay
 
     def ask(self) -> None:
         """Note that the time was read."""

@@ -1,11 +1,12 @@
-"""Reading the virtual clock and sleeping: the two steps that every runtime may need."""
+"""Reading the virtual clock, with a step and without, and sleeping: what every runtime may need."""
 
 from __future__ import annotations
 
 from simharness.engine.clock import CLOCK_STEPS, nanoseconds
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import ALONE, Kind, Role
-from simharness.engine.operations import CLOCK, Operation
+from simharness.engine.operations import CLOCK, TIME, Operation
+from simharness.engine.phases import INSPECTING, RUNNING
 
 READ = Kind(CLOCK_STEPS, "read", Role.READS_CLOCK, done="read the clock")
 SLEEP = Kind(
@@ -17,7 +18,7 @@ SLEEP = Kind(
     next="end a sleep of {detail}",
     calls=("sleep",),
 )
-_READ = Operation(READ, reads=CLOCK)
+_READ = Operation(READ, reads=CLOCK | TIME)
 
 
 def read_clock(kernel: Kernel, wall: bool = False) -> int:
@@ -38,6 +39,14 @@ def read_clock(kernel: Kernel, wall: bool = False) -> int:
     if kernel.clock.timescales:
         kernel.record.clock_readings.append((kernel.record.n - 1, now))
     return now
+
+
+def sees_time(kernel: Kernel, by_all: bool = False) -> None:
+    """Note that the running code depends on the time without a step that reads it; `by_all`: so may the code of every step."""
+    if by_all or (kernel.phase == INSPECTING and kernel.checking):
+        kernel.movers.seen.by_all = True
+    elif kernel.phase == RUNNING and not kernel.dying:
+        kernel.movers.seen.by_step()
 
 
 def sleep(kernel: Kernel, seconds: float) -> None:

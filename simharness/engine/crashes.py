@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simharness.engine.kernel import Kernel  # whose loop calls this; a circle of types only
+    from simharness.engine.operations import Resource
+
+
+def held_by(kernel: Kernel, holder: str) -> list[Resource]:
+    """Return the program's locks that the actor of this name holds."""
+    return [resource for resource in kernel.resources.values() if resource.lock and resource.state == holder]
 
 
 def crash(kernel: Kernel, process: str) -> None:
     """End a process: its code does not run again; what the operating system and SQLite do at its death is done."""
     for actor in kernel.cast.crash(process, kernel.record.n - 1):
-        for resource in kernel.held_by(actor.name):
+        for resource in held_by(kernel, actor.name):
             kernel.put(resource, None)
     for hook in kernel.movers.when_crashed:
         hook(process)

@@ -41,8 +41,12 @@ class Greenlets:
         before, kernel.actor = kernel.actor, actor
         if kernel.polled:
             kernel.polling.pause(before)
+        exchange = kernel.movers.exchange
+        entered = "" if exchange is None else exchange(actor.process)
         body.switch()
         kernel.actor = before
+        if exchange is not None:
+            exchange(entered)
 
     def _work(self) -> None:
         """The body of a pooled greenlet; while it waits in the pool it keeps nothing of an execution alive."""

@@ -76,6 +76,7 @@ class Handlers:
         """Let a function strike an actor."""
         kernel = self._kernel
         kernel.learned.learn(Handled(name, actor.name, str(times)))
+        kernel.movers.seen.by_all = True  # a handler comes between the code that sets a deadline and the wait for it
         handler = _Handler(name, function, times)
         if times:
             self._free.setdefault(actor.name, []).append(handler)

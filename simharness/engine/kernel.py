@@ -15,6 +15,7 @@ from greenlet import getcurrent
 
 from simharness.engine.active import _active, current, outside
 from simharness.engine.actors import ROOT, SHIFT, Actor, Failure
+from simharness.engine.budget import Budget
 from simharness.engine.cast import Cast
 from simharness.engine.clock import BOOT, Clock
 from simharness.engine.facts import Daemons, Learned
@@ -50,7 +51,7 @@ class Kernel:
         faults: those that may strike.
 
     Attributes:
-        names, learned, clock, movers, workspace: outlive executions.
+        names, learned, clock, movers, workspace, budget: outlive executions.
         record, cast: what the current or last execution has done, and its actors.
         resources: its resources, by name; each execution has its own dictionary.
         context: what runtimes keep for one execution.
@@ -66,11 +67,11 @@ class Kernel:
         self.plain = plain
         self.max_steps = max_steps
         self.faults = faults
-        self.names = Names()
-        self.learned = Learned()
-        self.clock = Clock(max_delay)
+        self.names, self.learned, self.clock = Names(), Learned(), Clock(max_delay)
         self.movers = Movers(faults, self.names, self.clock, self.learned)
+        self._time_seen = self.movers.seen.known
         self.workspace = Workspace()
+        self.budget = Budget()
         self.polling = Polling(self)
         self.open()
         self.modes: set[Mode] = set()
@@ -86,10 +87,8 @@ class Kernel:
 
     def _begin(self, plan: Plan, tracing: bool) -> None:
         self.thread = get_ident()
-        self.plan = plan
-        self.tracing = tracing
-        self.record = Record(tracing)
-        self.cast = Cast()
+        self.plan, self.tracing = plan, tracing
+        self.record, self.cast = Record(tracing), Cast()
         self.workspace.begin()
         self.movers.begin(self.record, self.cast)
         self.polled = self.polling.begin()
@@ -101,8 +100,7 @@ class Kernel:
         self.context: dict[Any, Any] = {}
         self.when_set_up: list[Callable[[], None]] = []
         self.when_over: list[Callable[[], None]] = []
-        self.after_step: Callable[[], None] | None = None
-        self.when_asked: Callable[[list[int]], None] | None = None
+        self.observe(None)
         self.failure: Failure | None = None
         self.error: BaseException | None = None
         self.abandoned = self.cut = self.over = self.dying = self.buried = False
@@ -145,13 +143,12 @@ class Kernel:
                 if self.error is None:
                     self.register(actor)
                     self.greenlets.launch(actor)
-            if self.error is None:
-                key = self.loop.next_choice()
-                if key >= 0:
-                    self.loop.mover(key).switch()
+            if self.error is None and (key := self.loop.next_choice()) >= 0:
+                self.loop.mover(key).switch()
         finally:
             self.phase = ENDED
             _active.clear()
+            self.movers.seen.learn(self.timed)
             for actor in self.cast.stuck:
                 if actor.greenlet is not None:
                     self.cast.stuck_at[actor.name] = actor.place()
@@ -180,8 +177,8 @@ class Kernel:
             return 0
         actor.pending = operation
         actor.deadline = deadline
-        if deadline is not None:
-            self.timed = True
+        if deadline is not None or self._time_seen:
+            self.timed |= self.movers.seen.declare(actor)
         if self.tracing:
             actor.calls = callers()
         return self.turn(actor)
@@ -212,9 +209,8 @@ class Kernel:
         self.step(operation)
         admit()
         born = self.record.n - 1
-        self.bring_up(actor, born)
-        for other in others:
-            self.bring_up(other, born)
+        for new in (actor, *others):
+            self.bring_up(new, born)
 
     def bring_up(self, actor: Actor, born: int) -> None:
         """Add an actor as an effect of this step, the last, and run it to its first scheduling point."""
@@ -275,12 +271,16 @@ class Kernel:
         self.checking, outside = before != ENDED, not _active
         if outside:
             _active.append((self, get_ident()))
+        exchange = self.movers.exchange
+        entered = "" if exchange is None else exchange("main")
         try:
             check()
         finally:
             self.phase = before
             if outside:
                 _active.clear()
+            if exchange is not None:
+                exchange(entered)
         return self.inspected
 
     @property
@@ -310,7 +310,7 @@ class Kernel:
         self.bury()
         self._begin(Plan(), False)
 
-    def observe(self, after_step: Callable[[], None], when_asked: Callable[[list[int]], None] | None = None) -> None:
+    def observe(self, after_step: Callable[[], None] | None, when_asked: Callable[[list[int]], None] | None = None) -> None:
         """Have `after_step` called before each choice, and `when_asked` with what is possible there."""
         self.after_step, self.when_asked = after_step, when_asked
 
@@ -348,10 +348,6 @@ class Kernel:
         resource.state = state
         if self.phase != INSPECTING:
             resource.history.append((self.record.n - 1, state))
-
-    def held_by(self, holder: str) -> list[Resource]:
-        """Return the program's locks that the actor of this name holds."""
-        return [resource for resource in self.resources.values() if resource.lock and resource.state == holder]
 
     def abandon(self) -> None:
         """Give up this execution: its results may be wrong."""

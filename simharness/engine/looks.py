@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from simharness.engine.actors import SHIFT
 from simharness.engine.facts import Fact
 from simharness.engine.kinds import ALONE, Kind, Role
-from simharness.engine.operations import Operation, Resource, State
+from simharness.engine.operations import TIME, Operation, Resource, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +121,6 @@ class Writes(Resource):
         return count
 
 
-def awaiting(resource: Writes) -> Operation:
-    """Return the step by which an actor waits until something of this is written."""
-    return Operation(AWAIT, resource, reads=resource.bit, enabled=bool, detail=resource.name)
+def awaiting(resource: Writes, timed: bool) -> Operation:
+    """Return the step by which an actor waits until something of this is written; `timed`: its time decides when the actor goes on."""
+    return Operation(AWAIT, resource, reads=resource.bit | TIME if timed else resource.bit, enabled=bool, detail=resource.name)

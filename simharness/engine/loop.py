@@ -14,7 +14,7 @@ from greenlet import GreenletExit, greenlet
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.crashes import crash
 from simharness.engine.daemons import Daemons, judge
-from simharness.engine.operations import CHECKED, ENDING, Operation
+from simharness.engine.operations import CHECKED, ENDING, TIME, Operation
 from simharness.engine.phases import ENDED, INSPECTING
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug, Misuse, Nondeterminism, TokenError
@@ -131,6 +131,9 @@ class Loop:
         kernel = self._kernel
         actor = kernel.cast.actors[key >> SHIFT]
         kernel.actor, kernel.key = actor, key
+        exchange = kernel.movers.exchange
+        if exchange is not None:
+            exchange(actor.process)
         assert actor.greenlet is not None
         return actor.greenlet
 
@@ -148,6 +151,8 @@ class Loop:
                 reads |= resource.bit
         if operation.faults:
             writes |= kernel.movers.strike_at(operation, kernel.key & ALTERNATIVES)
+        if actor.deadline is not None and actor.in_time(kernel.clock.now):
+            reads |= TIME
         if actor.daemon:
             writes |= ENDING
         if writes & kernel.learned.checked:

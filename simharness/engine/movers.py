@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.advances import EVERYTHING, Seen, TimeSeenByAll, footprint, wait_of
 from simharness.engine.cast import Cast
 from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
 from simharness.engine.facts import Learned
 from simharness.engine.faults import Faults
 from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.looks import PollsInTime
-from simharness.engine.operations import CLOCK, ENDING, Names, Operation, Resource, State
+from simharness.engine.operations import CLOCK, ENDING, TIME, Names, Operation, Resource, State
 from simharness.engine.record import Record
 
 NOTHING = "nothing strikes"
@@ -51,6 +52,7 @@ class Movers:
         fault_bit, wall_bit: masks of what every fault, and a jump of the wall clock, write.
         peaceful: how many of the last offered choices are not faults; they come first.
         offered: the crashes that were offered beside `nothing strikes`.
+        exchange: called with the process that moves, if each has memory of its own; returns which one did until then.
         when_crashed, when_suspended: called with the process (and for how long) after such a fault.
         when_advanced: called after the clock has moved, as an effect of its step.
     """
@@ -77,12 +79,31 @@ class Movers:
         self._may_be_held: dict[str, list[tuple[Resource | None, str, int]]] = {}
         self.peaceful = 0
         self.offered: list[int] = []
+        self.exchange: Callable[[str], str] | None = None
         self.when_crashed: list[Callable[[str], None]] = []
         self.when_advanced: list[Callable[[], None]] = []
         self.when_suspended: list[Callable[[str, int], None]] = []
+        self.seen = Seen(self._learned, record, cast)
         self.clock.reset()
 
+    def exchange_with(self, exchange: Callable[[str], str] | None) -> None:
+        """Have this function called whenever another process moves."""
+        self.exchange = exchange
+
     # The clock
+
+    @property
+    def narrow(self) -> bool:
+        """Whether advances of the clock conflict only with what depends on the time, wherever actors may be late for them."""
+        if self.model is not None or self.clock.timescales or self.seen.by_all:
+            return False
+        return not self._learned.of(TimeSeenByAll)
+
+    def lateness_after(self) -> int:
+        """Return the lateness of the execution after an advance that is possible now."""
+        idle = self._cast.idle(self.clock.now)
+        target = self.next_instant(idle)
+        return self.clock.lateness if idle or target is None else self.clock.lateness + target - self.clock.now
 
     def next_instant(self, idle: bool) -> int | None:
         """Return the instant to which the clock may move now, or None; `idle`: no actor can move."""
@@ -161,6 +182,10 @@ class Movers:
         """Whether a key is that of a fault that is a mover, or of `nothing strikes`."""
         return key >> SHIFT in self.faults
 
+    def may_stay_out(self, key: int) -> bool:
+        """Whether a step never has to happen: a fault; or a late advance, as the clock moves for free when no actor can."""
+        return key == self.clock_key or key >> SHIFT in self.faults
+
     def strikes(self, key: int) -> str | None:
         """Return the kind of fault that strikes with a choice that is possible now; None if none does."""
         actor = self._cast.actors.get(key >> SHIFT)
@@ -175,10 +200,27 @@ class Movers:
         actor, kind = self._cast.actors.get(key >> SHIFT), self.strikes(key)
         if actor is not None:
             reads, writes = actor.footprint(self._learned.checked)
+            if actor.in_time(self.clock.now):
+                reads |= TIME
             return reads, writes | self.writes_of(kind) if kind else writes
         if kind == CRASH:
             return self.crash_footprint(self.faults[key >> SHIFT][1])
+        if key == self.clock_key:
+            target = self.next_instant(self._cast.idle(self.clock.now))
+            return EVERYTHING if target is None else self._of_advance(target)
         return 0, CLOCK | self.fault_bit if kind else CLOCK
+
+    def _of_advance(self, target: int) -> tuple[int, int]:
+        """Return (reads, writes) of an advance to this instant."""
+        now = self.clock.now
+        if not self.narrow or not self.clock.may_be_late(target):
+            return EVERYTHING
+        waits = [
+            wait_of(actor, actor.pending, actor.deadline)
+            for actor in self._cast.live
+            if actor.deadline is not None and actor.pending is not None and actor.deadline > now
+        ]
+        return footprint(waits, now, target, self._learned)
 
     def writes_of(self, kind: str) -> int:
         """Return the mask of what a fault of this kind adds to the writes of the operation at which it strikes."""
@@ -282,7 +324,8 @@ class Movers:
         idle = self._cast.idle(now)
         target = self.next_instant(idle)
         assert target is not None
-        self._record.append(self.clock_key, 0, CLOCK, Operation(ADVANCE, detail=f"{target}"), now)
+        reads, writes = self._of_advance(target)
+        self._record.append(self.clock_key, reads, writes, Operation(ADVANCE, detail=f"{target}"), now)
         self.clock.advance(target, free=idle)
         self._record.advances.append((target, self.clock.lateness))
         for hook in self.when_advanced:

@@ -18,11 +18,14 @@ from typing import Any
 from simharness.engine.kinds import Kind
 
 CLOCK = 1
-"""Read by every step, written by an advance of the clock: an advance conflicts with everything."""
+"""Read by every step, written by a stall and by some advances of the clock: these conflict with everything."""
 ENDING = 2
 """Written by every step of a daemon and read by the last step of every other actor: daemons stop when the others have ended."""
 CHECKED = 4
 """Written by every step that writes what an `always` check reads, since such steps do not commute."""
+
+TIME = 8
+"""Written by every advance of the clock, and read by the steps whose code sets deadlines or reads the clock."""
 
 State = Any
 Predicate = Callable[[State], bool]
@@ -33,7 +36,8 @@ class Names:
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
-        self._reserved = 3
+        self._names: list[str] = []
+        self._reserved = 4
 
     def bit(self, name: str) -> int:
         """Return the mask with the one bit of `name` set."""
@@ -53,7 +57,16 @@ class Names:
 
     def of(self, mask: int) -> list[str]:
         """Return the names whose bits are set in `mask`, in the order in which they got their bits."""
-        return [name for name, bit in self._bits.items() if bit & mask]
+        if len(self._names) != len(self._bits):
+            self._names = list(self._bits)
+        found, mask = [], mask >> self._reserved
+        while mask:
+            low = mask & -mask
+            mask ^= low
+            place = low.bit_length() - 1
+            if place < len(self._names):
+                found.append(self._names[place])
+        return found
 
     def footprint(self, reads: int, writes: int) -> str:
         """Return a footprint in words."""

@@ -6,15 +6,22 @@ programs pay nothing. What would make leaving turns out wrong (`settle`) is look
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from greenlet import getcurrent
+
 from simharness.engine.actors import SHIFT, Actor
+from simharness.engine.budget import STEPS
 from simharness.engine.kinds import Role
 from simharness.engine.looks import LockInTurn, LockSeen, Polls, PollsInTime, TimeMatters, UnseenChange
+from simharness.engine.obstacles import Obstacle, of_steps
 from simharness.engine.operations import CHECKED, ENDING, Operation
 from simharness.engine.phases import RUNNING
 from simharness.engine.turns import Proof, Turns, takes_lock
+from simharness.places import Place, place_of
 
 if TYPE_CHECKING:
     from simharness.engine.kernel import Kernel  # a part of the kernel; a circle of types only
@@ -35,6 +42,7 @@ class Polling:
         looked_for: whether long executions are searched; not in the search that serves as an oracle, nor in replays.
         prove: makes what examines byte code; without it no turn counts.
         periods: the sum of the periods of the timed loops in which actors of this execution waited.
+        obstacles: by the names of its actors, what keeps their loops from being seen as waiting, if this execution was ended in them.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -44,6 +52,7 @@ class Polling:
         self.looked_for = False
         self.prove: Callable[[], Proof] | None = None
         self.periods = 0
+        self.obstacles: dict[str, Obstacle] = {}
         self._in_time = False
 
     def open(self, kernel: Kernel) -> None:
@@ -65,6 +74,7 @@ class Polling:
     def begin(self) -> bool:
         """An execution begins; return whether the steps of actors come here."""
         self.periods = 0
+        self.obstacles.clear()
         self._in_time = PollsInTime() in self._kernel.learned
         if self._turns:
             self._turns.clear()
@@ -73,7 +83,12 @@ class Polling:
     @property
     def first_search(self) -> int:
         """The number of steps after which an execution is searched for the first time."""
-        return min(LONG, self._kernel.max_steps) if self.looked_for else self._kernel.max_steps
+        return min(self._stride, self._kernel.max_steps)
+
+    @property
+    def _stride(self) -> int:
+        """After how many steps to look at an execution next."""
+        return LONG if self.looked_for else STEPS if self._kernel.budget.until is not None else self._kernel.max_steps
 
     def turn(self, actor: Actor) -> int:
         """Make an actor's pending step, perhaps after waiting."""
@@ -122,13 +137,31 @@ class Polling:
         kernel = self._kernel
         if kernel.record.n >= kernel.max_steps:
             kernel.cut = True
+            self._explain()
             return True
-        kernel.patience = min(kernel.patience + LONG, kernel.max_steps)
+        if kernel.budget.over:
+            self._explain()
+            kernel.budget.check()
+        kernel.patience = min(kernel.patience + self._stride, kernel.max_steps)
         for actor in list(kernel.cast.actors.values()):
-            if actor.name not in self._known and not self._interrupted(actor) and self._repeats(actor):
+            if self.looked_for and actor.name not in self._known and not self._interrupted(actor) and self._repeats(actor):
                 kernel.learned.learn(Polls(actor.name))
                 kernel.abandoned = True
         return kernel.abandoned
+
+    def _explain(self) -> None:
+        """Note what keeps the loops of this execution, which ends here, from being seen as waiting."""
+        record = self._kernel.record
+        moved = Counter(key >> SHIFT for key in record.keys[-WINDOW:])
+        for actor in self._kernel.cast.live if self.looked_for else ():
+            if moved[actor.index] < REPEATED:
+                continue
+            turns = self._turns.get(actor)
+            found = of_steps(actor, record) if turns is None else turns.obstacle()
+            if turns is None and UnseenChange(actor.name) in self._kernel.learned:
+                found = Obstacle("memory that it reads is written in a module that is not instrumented", None)
+            if found is not None:
+                self.obstacles[actor.name] = found if found.place is not None else Obstacle(found.words, _place_of(actor))
 
     def _repeats(self, actor: Actor) -> bool:
         """Whether an actor has made the same few steps several times, without writing anything."""
@@ -183,6 +216,11 @@ class Polling:
             return True
         waiting = (actor.pending for actor in kernel.cast.actors.values() if actor.pending is not None)
         return any(_sees(operation, bit) for operation in (*kernel.record.operations, *waiting))
+
+
+def _place_of(actor: Actor) -> Place | None:
+    """Return the user's line at which an actor stands, also if it is the one that runs."""
+    return actor.place() or (place_of(sys._getframe(1)) if actor.greenlet is getcurrent() else None)
 
 
 def _sees(operation: Operation, bit: int) -> bool:

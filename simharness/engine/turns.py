@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from simharness.engine.actors import Actor
 from simharness.engine.kinds import Role
 from simharness.engine.looks import LockInTurn, LockSeen, PollsInTime, TimeMatters, UnseenChange, Writes, awaiting
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.engine.obstacles import Obstacle
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, Operation
 from simharness.engine.record import VERSIONED
-from simharness.places import is_ours
+from simharness.places import is_ours, place_of
 
 if TYPE_CHECKING:
     from simharness.engine.kernel import Kernel  # turns are a part of the kernel; a circle of types only
@@ -58,6 +59,7 @@ class Segment(NamedTuple):
         since: a turn that begins after a later segment than this one advances an iterator that is older than the turn.
         lowest: for each frame, the least number of values on its stack.
         unseen: what was read without a step, and whether it is still the same.
+        harm: what it does that may change something, if that is known.
     """
 
     number: int
@@ -65,6 +67,7 @@ class Segment(NamedTuple):
     since: int | None
     lowest: Mapping[FrameType, int]
     unseen: Sequence[Callable[[], bool]]
+    harm: Obstacle | None = None
 
 
 class _Visit(NamedTuple):
@@ -107,6 +110,7 @@ class Turns:
         proof.on_harm(self._visits.clear)  # at once: nothing may live longer than in the program
         self._idle = 0
         self._unseen: Sequence[Callable[[], bool]] = ()
+        self._harm: Obstacle | None = None
 
     def step(self) -> int:
         """Make the actor's pending step; before it an `await`, if the turn that ends here counts."""
@@ -146,6 +150,10 @@ class Turns:
         """Note the step about to be made; return the turn that it ends, if that counts."""
         self._idle += 1
         segment = self._proof.segment()
+        if self._idle == PATIENCE:
+            self._harm = self.obstacle()
+        elif self._idle < PATIENCE:
+            self._harm = segment.harm or self._harm
         if not segment.harmless or self._idle > PATIENCE:
             self._visits.clear()
         elif segment.since is not None:
@@ -164,6 +172,28 @@ class Turns:
                     self._unseen = [look for visit in self._visits[position:] for look in visit.segment.unseen]
                 return counts
         return None
+
+    def obstacle(self) -> Obstacle | None:
+        """Return what keeps the actor's last turn from counting, where that is known."""
+        now = self._visits[-1] if self._visits else None
+        same = [] if now is None else [number for number, visit in enumerate(self._visits[:-1]) if visit.key == now.key]
+        if now is None or not same:
+            return self._harm
+        before, since = self._visits[same[-1]], self._visits[same[-1] : -1]
+        for frame, state, again in zip(now.frames, before.states, now.states, strict=False):
+            changed = [name for name in again if name not in state or not _same(state[name], again[name])]
+            if changed:
+                return Obstacle(f"its variable {changed[0]} changes", place_of(frame))
+        if not before.starts:
+            return Obstacle("it advances an iterator that is older than the turn", place_of(now.frames[0]))
+        learned, record = self._kernel.learned, self._kernel.record
+        made = [record.operations[visit.position] for visit in since if visit.position < record.n]
+        if any(visit.duration for visit in since) and TimeMatters() in learned:
+            return Obstacle("it takes time, and something depends on exact times", place_of(now.frames[0]))
+        seen = [operation.resource.name for operation in made if operation.resource is not None and operation.resource.lock]
+        if seen and self._harm is None:
+            return Obstacle(f"it looks while it holds {seen[0]}, or others can see that it does", place_of(now.frames[0]))
+        return self._harm
 
     def _visit(self, segment: Segment) -> _Visit | None:
         kernel, operation = self._kernel, self._actor.pending
@@ -215,7 +245,7 @@ class Turns:
         for number, visit in enumerate(visits):
             m = visit.position
             operation = record.operations[m]
-            touched = record.reads[m] & ~(actor.base | CLOCK | ENDING)
+            touched = record.reads[m] & ~(actor.base | CLOCK | ENDING | TIME)  # that time passes ends no wait
             written = record.writes[m] & ~(actor.mark | CHECKED | ENDING)
             if operation.kind.role is Role.READS_CLOCK:
                 return None
@@ -275,7 +305,7 @@ class Turns:
         kernel.context.setdefault(VERSIONED, "the byte code of a loop")
         kernel.polling.periods += period
         self._visits.clear()
-        actor.pending, actor.deadline = awaiting(resource), None
+        actor.pending, actor.deadline = awaiting(resource, deadline is not None or period > 0), None
         kernel.loop.turn(actor)
         # With time between its looks, an actor looks at instants a period apart, whatever others do.
         waited = kernel.clock.now - now

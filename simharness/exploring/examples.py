@@ -56,7 +56,7 @@ class Examples:
 
     Args:
         case: values, and strategies for those that are drawn.
-        execute: runs, checks and counts one execution.
+        execute: runs, checks and counts one execution, and returns it; None if its time was over before.
         enough: whether a limit has been reached.
     """
 
@@ -65,7 +65,7 @@ class Examples:
         simulation: Simulation,
         strategy: Drawn,
         case: Parameters,
-        execute: Callable[[], Execution],
+        execute: Callable[[], Execution | None],
         enough: Callable[[], bool],
     ) -> None:
         self._simulation = simulation
@@ -147,7 +147,7 @@ class Examples:
         except Exception as error:
             raise _Broken(error) from error
         schedule.finish()
-        if not self._mark.holds:
+        if not self._mark.holds or execution is None:
             raise Enough
         if execution.status == "blocked":
             reject()

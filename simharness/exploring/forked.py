@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from simharness.exploring.rounds import Rounds  # these run a part of its executions; a circle of types only
 
 _OF_SIMULATION = ("checked", "checks", "executions")
-_OF_ROUNDS = ("tally", "strategy", "repeats", "branching", "execution", "_last", "_due")
+_OF_ROUNDS = ("tally", "strategy", "repeats", "branching", "execution", "_last", "_due", "_overdue")
 
 
 class Failed(Exception):

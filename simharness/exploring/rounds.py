@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import starmap
 
 from simharness.authoring.scenario import Parameters
+from simharness.engine.budget import Overdue
 from simharness.engine.facts import Mark, until_settled
+from simharness.engine.obstacles import in_words
 from simharness.engine.plan import ABANDON
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
@@ -113,7 +116,7 @@ class Rounds:
         self.branching = Branching() if self.strategy.pending() is not None else None
         self.execution: Execution | None = None
         self._last: Execution | None = None
-        self._due = False
+        self._due = self._overdue = False
         self._plan: Sequence[int] | None = None
         if self._crew is not None:
             self._crew.begin()
@@ -125,6 +128,8 @@ class Rounds:
 
     def resume(self, mark: Mark) -> bool:
         """Continue after a limit that has been raised since, if nothing was learned after the mark; return whether all was explored."""
+        if self._overdue:
+            return False
         self.gave_up = None
         with self._workers():
             return self._walk(mark)
@@ -168,7 +173,7 @@ class Rounds:
                 continue
             plan, self._plan = self._plan, None
             self._execute(plan)
-            if not mark.holds or self.failed:
+            if not mark.holds or self.failed or (self._overdue and self.limit_reached()):
                 return False
 
     @property
@@ -186,7 +191,7 @@ class Rounds:
     def _draw(self, strategy: Drawn, mark: Mark) -> bool:
         """Let Hypothesis explore; the failure that it has shrunk counts as the first. It never exhausts its space."""
 
-        def execute() -> Execution:
+        def execute() -> Execution | None:
             self._watcher.before(self, None)
             return self._execute(strategy.begin() or ())
 
@@ -198,14 +203,17 @@ class Rounds:
             self.gave_up = "Hypothesis drew nothing new"
         return False
 
-    def _execute(self, plan: Sequence[int]) -> Execution:
-        """Run one execution, count it, and check it unless something new was learned from it about what conflicts."""
+    def _execute(self, plan: Sequence[int]) -> Execution | None:
+        """Run one execution, count it, and check it unless something new was learned from it about what conflicts.
+
+        Returns:
+            It; None if its time was over before.
+        """
         self._in_turn(lambda: self._run(plan))
         execution = self._last
-        assert execution is not None
-        if self._due:
+        if execution is not None and self._due:
             self._in_turn(lambda: self.repeats.check(execution))
-        return execution
+        return None if self._overdue else execution
 
     def _in_turn(self, work: Callable[[], None]) -> None:
         """Do work here or, if each execution has a process of its own, in a child; here, too, if it raised an error there."""
@@ -276,15 +284,26 @@ class Rounds:
         return self.simulation.execute((), following(self.simulation.kernel, execution.keys, lambda wanted, enabled: ABANDON))
 
     def _run(self, plan: Sequence[int]) -> None:
+        seconds = self.settings.max_seconds
+        left = None if seconds is None else seconds * self.share - (_monotonic() - self._began)
+        try:
+            with self.simulation.kernel.budget.for_one(left):
+                self._run_one(plan)
+        except Overdue:
+            self._overdue = True
+
+    def _run_one(self, plan: Sequence[int]) -> None:
         kernel, strategy, tally = self.simulation.kernel, self.strategy, self.tally
         mark = kernel.learned.mark()
         kernel.polling.look_for(self._reduces)
         self._due = False
+        try:
+            number = tally.runs + 1 if strategy.counted else 0
+            execution = self._last = self.repeats.execute(number, plan, strategy.choose, strategy.expected())
+        finally:
+            kernel.polling.look_for(False)
         if strategy.counted:
-            execution = self.execution = self.repeats.execute(tally.runs + 1, plan, strategy.choose, strategy.expected())
-        else:
-            execution = self.repeats.execute(0, plan, strategy.choose, strategy.expected())
-        kernel.polling.look_for(False)
+            self.execution = execution
         if execution.failure is None or not self.stop_on_first or not strategy.exhausts:
             strategy.end()  # skipped for the last execution: finding the races of a livelock takes long
         kernel.polling.settle()
@@ -298,7 +317,6 @@ class Rounds:
                 tally.first_failure = execution
             self._due = self.repeats.due(execution, failing)
         self._watcher.after(self, execution)
-        self._last = execution
 
     @property
     def most_executions(self) -> int | None:
@@ -316,5 +334,6 @@ class Rounds:
             default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
             self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
         elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds * self.share:
-            self.gave_up = f"stopped at max_seconds={settings.max_seconds:g}"
+            obstacles = self.simulation.kernel.polling.obstacles if self._overdue else {}
+            self.gave_up = "; ".join([f"stopped at max_seconds={settings.max_seconds:g}", *starmap(in_words, obstacles.items())])
         return self.gave_up is not None

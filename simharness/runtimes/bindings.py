@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from gc import get_referents
 from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
@@ -65,6 +65,9 @@ class Bindings:
     second case of a process has the names that it would have in a fresh one.
     """
 
+    OWN = "own names"
+    """In a kernel's context: what a thing's name ends with, in the process that moves."""
+
     def __init__(self) -> None:
         self._names: weakref.WeakKeyDictionary[Kernel, _Names] = weakref.WeakKeyDictionary()
         self._given: Known = {}
@@ -80,13 +83,18 @@ class Bindings:
         if id(thing) not in names.known:
             path = self._path(names, thing)
             names.known[id(thing)] = thing, f"{family} {path}" if path is not None else f"{family} used at {caller() or 'no line'}"
-        wanted = name = names.known[id(thing)][1]
+        own: Callable[[Any], str] = kernel.context.get(Bindings.OWN, _alike)
+        wanted = name = names.known[id(thing)][1] + own(thing)
         taken: dict[str, Any] = kernel.context.setdefault(Bindings, {})
         number = 1
         while taken.setdefault(name, thing) is not thing:
             number += 1
             name = f"{wanted} #{number}"
         return name
+
+    def named(self, kernel: Kernel) -> dict[str, Any]:
+        """Return what has been called how in the execution under way."""
+        return dict(kernel.context.get(Bindings, {}))
 
     def path(self, thing: Any) -> str | None:
         """Return the path that leads to a thing now, if there is one."""
@@ -112,6 +120,11 @@ class Bindings:
                 _walk(known, installed=known is self._packages)
         _, path = self._given.get(id(thing)) or names.paths.get(id(thing)) or self._packages.paths.get(id(thing)) or (None, None)
         return path
+
+
+def _alike(thing: Any) -> str:
+    """All processes call a thing alike."""
+    return ""
 
 
 def _walk(names: _Names, installed: bool) -> None:

@@ -9,7 +9,7 @@ made it; one that existed before is named after the path to it (`simharness.runt
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Generic, TypeVar
 
@@ -24,8 +24,14 @@ from simharness.runtimes.bindings import Bindings
 from simharness.runtimes.patching import Patches
 
 VIEW = "_simharness_view"
+OWN = Bindings.OWN
+ATTACHED = "attached"
+"""In a kernel's context, where processes have globals of their own: what detaches primitives that were made before, from the process that
+has used them; each returns what attaches it again."""
 BINDINGS = Bindings()
 """How what was made before is called; forgotten when the replacements are taken back."""
+_OF_LOCKS = frozenset({"__weakref__", "_genuine", "_began"})
+"""Slots of locks that do not belong to one execution."""
 _foreign: dict[str, bool] = {}
 _lines: dict[tuple[str, str, int], str] = {}
 
@@ -85,7 +91,31 @@ class Views(Generic[V]):
         if view is None or view.execution is not kernel.resources:
             name = BINDINGS.name(kernel, owner, self._make.family.name)
             view = owner.__dict__[VIEW] = self._make(kernel, owner, name, name)
+            kernel.context.setdefault(ATTACHED, []).append(lambda: _without_view(owner))
         return view
+
+
+def attachable(kernel: Kernel, lock: Any) -> None:
+    """A lock that was made before has its state in this execution: it can be taken away, for another process to have its own."""
+    kernel.context.setdefault(ATTACHED, []).append(lambda: _without_state(lock))
+
+
+def _without_state(lock: Any) -> Callable[[], None]:
+    """Take the state of this execution from a lock; return what gives it back."""
+    state = {name: getattr(lock, name) for cls in type(lock).__mro__ for name in vars(cls).get("__slots__", ()) if name not in _OF_LOCKS}
+    lock._execution = None
+
+    def again() -> None:
+        for name, value in state.items():
+            setattr(lock, name, value)
+
+    return again
+
+
+def _without_view(owner: Any) -> Callable[[], None] | None:
+    """Take the view from a primitive; return what gives it back."""
+    view = owner.__dict__.pop(VIEW, None)
+    return None if view is None else lambda: owner.__dict__.__setitem__(VIEW, view)
 
 
 def me(kernel: Kernel) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 from zlib import crc32
 
 from simharness.engine.clock import EPOCH
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.folders import Folder
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import INSPECTING, RUNNING
@@ -169,6 +170,7 @@ def _later_than_last(kernel: Kernel, kind: str, value: int) -> int:
 
 
 def _gregorian(kernel: Kernel) -> int:
+    sees_time(kernel)
     return _later_than_last(kernel, "gregorian", (EPOCH + kernel.clock.now) // 100 + _GREGORIAN)
 
 
@@ -211,6 +213,7 @@ def virtual_uuid7() -> uuid.UUID:
         assert isinstance(genuine, uuid.UUID)
         return genuine
     source = stream(kernel, "entropy")
+    sees_time(kernel)
     milliseconds = (EPOCH + kernel.clock.now) // 1_000_000
     ordered = _later_than_last(kernel, "uuid7", milliseconds << 42 | source.getrandbits(41))
     high, low = ordered >> 30, ordered & 0x3FFF_FFFF

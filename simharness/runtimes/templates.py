@@ -13,7 +13,7 @@ import os
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
@@ -21,7 +21,9 @@ from simharness.engine.kernel import Kernel
 from simharness.errors import Misuse, SimharnessError
 from simharness.places import caller
 from simharness.runtimes import identities
+from simharness.runtimes.files.undo import Saved, restore, saved_of
 from simharness.runtimes.heap.functions import Function
+from simharness.runtimes.heap.heap import turns
 from simharness.runtimes.heap.records import Record
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.identities import DRAWER
@@ -50,7 +52,8 @@ class Templates:
 
     def clear(self) -> None:
         """Forget all, so that they are made again."""
-        self._made.clear()
+        while self._made:
+            self._made.pop().close()
 
     def give(self, kernel: Kernel, build: Callable[[], Any]) -> Any:
         """Return what `build` makes, as it was when it was made.
@@ -96,43 +99,36 @@ def _make(kernel: Kernel, build: Callable[[], Any], name: str, place: str) -> Te
 
 
 class Template:
-    """The result of a set-up, and what it takes to put it back."""
+    """The result of a set-up, and the records of what it takes to put it back: objects, files, numbers, connections, in this order."""
 
     def __init__(self, kernel: Kernel, result: Any, opened: Iterable[Any], began: int, place: str) -> None:
         self.result = result
         self._lasted = kernel.clock.now - began
-        self._numbers = identities.numbers_of(kernel).all()
-        self._connections = [made for made in opened if not made.closed]
-        for made in self._connections:
+        connections = [made for made in opened if not made.closed]
+        for made in connections:
             made.keep(place)
         folder = kernel.workspace.path
         for database in registry_of(kernel).databases.values():
             if not database.private:
                 _checkpoint(database.path, folder, place)
-        self._folder = folder
-        self._files = [] if folder is None else list(_files(folder))
+        files = [] if folder is None else [_Files(kernel, folder)]
         walk = _Walk(place)
         walk.visit([("the template", result)])
-        self._records: list[Record] = list(walk.records.values())
-        self._spaces = list(walk.spaces.values())
+        self._objects = walk.records
+        self._others: list[Record] = [*files, _Numbers(kernel), *connections]
         self._held = walk.held
 
     def put_back(self, kernel: Kernel) -> Any:
         """Give everything the state that it had when the template was made."""
-        for _ in range(2):  # once more: finalisers of what is replaced may have changed something
-            lost = [record.put_back() for record in self._records if not record.same()]
-            lost += [space.among(names).put_back() for space in self._spaces if (names := space.changed())]
-            if not lost:
-                break
-            del lost
-        if self._folder is not None:
-            kernel.workspace.empty(again=True)
-            _write(self._folder, self._files)
-        identities.numbers_of(kernel).adopt(self._numbers)
-        for made in self._connections:
-            made.open_again(kernel)
+        turns(list(self._objects.values()))
+        for record in self._others:
+            record.put_back()
         kernel.clock.skip(self._lasted)
         return self.result
+
+    def close(self) -> None:
+        """Let go of everything: records of iterators refer to the others."""
+        self._objects.clear()
 
 
 class _Walk(Walk):
@@ -180,22 +176,35 @@ def _checkpoint(path: str, folder: str | None, place: str) -> None:
         connection.close()
 
 
-def _files(folder: str) -> Iterator[tuple[str, bytes | None]]:
-    """Yield the folders (None) and the files below a folder, with what they contain."""
-    for inner, folders, files in os.walk(folder):
-        for name in sorted(folders):
-            yield os.path.relpath(os.path.join(inner, name), folder), None
-        for name in sorted(files):
-            if not name.endswith(_TRANSIENT):
-                with open(os.path.join(inner, name), "rb") as file:
-                    yield os.path.relpath(os.path.join(inner, name), folder), file.read()
+class _Files(Record):
+    """The files and folders below the execution's folder."""
+
+    def __init__(self, kernel: Kernel, folder: str) -> None:
+        self.thing, self.path = kernel, folder
+        self.saved: dict[str, Saved] = self.take()
+
+    def take(self) -> dict[str, Saved]:
+        """Return what is at each path."""
+        below = (os.path.join(inner, name) for inner, folders, files in os.walk(self.path) for name in (*folders, *files))
+        return {path: saved_of(path) for path in below if not path.endswith(_TRANSIENT)}
+
+    def give(self, state: dict[str, Saved]) -> None:
+        """Have only these below the folder."""
+        self.thing.workspace.empty(again=True)
+        restore(state)
 
 
-def _write(folder: str, files: Iterable[tuple[str, bytes | None]]) -> None:
-    for name, content in files:
-        path = os.path.join(folder, name)
-        if content is None:
-            os.mkdir(path, 0o700)
-        else:
-            with open(path, "wb") as file:
-                file.write(content)
+class _Numbers(Record):
+    """The numbers that objects have as their `id`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.thing, self.path = kernel, "ids"
+        self.saved: list[tuple[Any, int]] = self.take()
+
+    def take(self) -> list[tuple[Any, int]]:
+        """Return the objects that have numbers, and these."""
+        return identities.numbers_of(self.thing).all()
+
+    def give(self, state: list[tuple[Any, int]]) -> None:
+        """Give objects the numbers that they have."""
+        identities.numbers_of(self.thing).adopt(state)

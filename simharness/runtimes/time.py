@@ -25,7 +25,7 @@ from types import BuiltinFunctionType, FrameType, MethodType
 from typing import Any
 
 from simharness.engine.clock import BOOT, SECOND, nanoseconds
-from simharness.engine.clock_steps import read_clock
+from simharness.engine.clock_steps import read_clock, sees_time
 from simharness.engine.clock_steps import sleep as _virtual_sleep
 from simharness.engine.kernel import Kernel, current
 from simharness.runtimes.patching import Patches
@@ -84,10 +84,12 @@ def _read(asker: FrameType, wall: bool) -> Kernel | None:
         root = _roots[module] = str(module).partition(".")[0]
     if root in _REAL:
         return None
-    if root not in _QUIET:
+    if root in _QUIET:
+        sees_time(kernel)
+        if root != "logging" and not kernel.setting_up:
+            kernel.clock.ask()
+    else:
         read_clock(kernel, wall)
-    elif root != "logging" and not kernel.setting_up:
-        kernel.clock.ask()
     return kernel
 
 

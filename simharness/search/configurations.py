@@ -8,14 +8,30 @@ running anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from simharness.engine.actors import Actor
+from simharness.engine.advances import EVERYTHING, Wait, footprint, wait_of
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CLOCK
 
 
-def instead(kernel: Kernel, steps_of: dict[int, int], done: int, since: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield the advance of the clock and the stalls that are possible after the steps in `done`, with what they write.
+class Pending(NamedTuple):
+    """What the actors wait for after some steps.
+
+    Attributes:
+        deadlines: of those that cannot move; for an actor of a stalled process, the end of the stall.
+        ready: the processes of those that can.
+        waits: those whose deadlines are not over, whether they can move or not.
+    """
+
+    deadlines: list[int]
+    ready: list[str]
+    waits: list[Wait]
+
+
+def instead(kernel: Kernel, steps_of: dict[int, int], done: int, since: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Yield the late advance of the clock and the stalls that are possible after the steps in `done`: their keys, reads and writes.
 
     Args:
         steps_of: for each actor's index, the mask of its steps.
@@ -26,12 +42,14 @@ def instead(kernel: Kernel, steps_of: dict[int, int], done: int, since: tuple[in
     saved = clock.now, clock.lateness
     clock.now, clock.lateness = now, lateness
     try:
-        (deadlines, ready), readings = _deadlines(kernel, steps_of, done, now), kernel.record.readings(done)
-        if clock.target(deadlines, False, readings) is not None:
-            yield kernel.movers.clock_key, CLOCK
+        pending, readings = _pending(kernel, steps_of, done, now), kernel.record.readings(done)
+        target = clock.target(pending.deadlines, False, readings)
+        if target is not None:
+            narrow = kernel.movers.narrow
+            yield kernel.movers.clock_key, *(footprint(pending.waits, now, target, kernel.learned) if narrow else EVERYTHING)
         if kernel.movers.may_stall:
-            for key in kernel.movers.stalls(dict.fromkeys(ready), clock.instants(deadlines, readings), now, lateness):
-                yield key, CLOCK | kernel.movers.fault_bit
+            for key in kernel.movers.stalls(dict.fromkeys(pending.ready), clock.instants(pending.deadlines, readings), now, lateness):
+                yield key, 0, CLOCK | kernel.movers.fault_bit
     finally:
         clock.now, clock.lateness = saved
 
@@ -51,13 +69,9 @@ def _asleep(kernel: Kernel, actor: Actor, done: int, now: int) -> int:
     return 0
 
 
-def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) -> tuple[list[int], list[str]]:
-    """Return the deadlines of the actors that cannot move after the steps in `done`, and the processes of those that can.
-
-    The deadline of an actor of a stalled process is the end of the stall.
-    """
-    deadlines: list[int] = []
-    ready: list[str] = []
+def _pending(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) -> Pending:
+    """Return what the actors wait for after the steps in `done`."""
+    pending = deadlines, ready, waits = Pending([], [], [])
     for actor in kernel.cast.actors.values():
         if not _alive(steps_of, actor, done):
             continue
@@ -85,8 +99,10 @@ def _deadlines(kernel: Kernel, steps_of: dict[int, int], done: int, now: int) ->
                 for step, process, _, later, naps in kernel.record.stalled
                 if process == actor.process and declared < step < position and not done >> step & 1
             )
+        if deadline is not None and deadline > now:
+            waits.append(wait_of(actor, operation, deadline))
         if operation.enabled is None or operation.resource is None or operation.enabled(operation.resource.state_in(done)):
             ready.append(actor.process)
         elif deadline is not None:
             deadlines.append(deadline) if deadline > now else ready.append(actor.process)
-    return deadlines, ready
+    return pending

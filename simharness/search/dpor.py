@@ -17,7 +17,7 @@ new ones, and `v` is the whole of notdep: cheaper variants lose orderings.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
@@ -25,6 +25,7 @@ from simharness.engine.liveness import whose_turn
 from simharness.engine.operations import conflict
 from simharness.engine.plan import ABANDON
 from simharness.errors import HarnessBug
+from simharness.search.lateness import Rest
 from simharness.search.races import Races
 from simharness.search.strategy import Expected
 
@@ -91,6 +92,8 @@ class Dpor:
             asleep = {
                 key: footprint for key, footprint in self.sleep[n - 1].items() if not (either & footprint[1] or writes & footprint[0])
             }
+            if enabled == [kernel.movers.clock_key]:
+                asleep.pop(enabled[0], None)  # it is free now, and was late when it was explored before
         self.sleep.append(asleep)
         branches = self.ahead
         if branches:
@@ -158,23 +161,26 @@ class Dpor:
     def _reverse_races(self) -> None:
         races, kernel = self.races, self.kernel
         exact = not (kernel.learned.daemons or kernel.learned.late)
-        independent: dict[int, int] = {}
-        for group, rests_on in races.all():
+        independent: dict[int, Rest] = {}
+        for group, rests_on in kernel.budget.checked(races.all()):
             done: list[int] = []
             for position, (i, key, reads, writes) in enumerate(group):
                 rest = independent.get(i)
                 if rest is None:
-                    rest = independent[i] = races.independent_of(i)
-                if kernel.faults is not None and not races.affordable(i, rest, key):
+                    rest = independent[i] = races.rest(i)
+                if kernel.faults is not None and not races.affordable(i, rest.steps, key):
                     continue
-                if not exact:
-                    self.reverse(i, self._sequence(rest, key, reads, writes))
+                event = races.lateness.reversing(i, rest, rests_on, (key, reads, writes), races.steps_of)
+                if event is None:
                     continue
-                verdict = self._covered(i, rest, (key, reads, writes), rests_on)
-                if verdict == "for good":
+                covered = True
+                for steps in races.lateness.repeated(rest, event):
+                    verdict = self._covered(i, steps, event, rests_on) if exact else "no"
+                    covered = covered and verdict == "for good"
+                    if verdict == "no":
+                        self.reverse(i, self._sequence(steps, *event))
+                if covered:
                     done.append(position)
-                elif verdict == "no":
-                    self.reverse(i, self._sequence(rest, key, reads, writes))
             for position in reversed(done):
                 del group[position]
 
@@ -199,8 +205,8 @@ class Dpor:
                 if kernel.record.keys[first] == asleep and not before[first] & rest:
                     return "for good" if first < rests_on else "now"
                 continue
-            if index in kernel.movers.faults and index != mover:
-                continue  # it need not happen: orderings after it do not cover those without it
+            if index != mover and kernel.movers.may_stay_out(asleep):
+                continue  # orderings after it do not cover those without it
             if union is None:
                 rest_reads, rest_writes = union = self._union(rest)
             either = asleep_reads | asleep_writes
@@ -245,7 +251,7 @@ def add(kernel: Kernel, sleeping: Mapping[int, tuple[int, int]], branches: list[
     if kernel.learned.daemons or kernel.learned.late:
         _add_source(sleeping, branches, events, kernel.learned.late)
     else:
-        _insert(branches, events, kernel.movers.faults)
+        _insert(branches, events, kernel.movers.may_stay_out)
 
 
 def _add_source(sleeping: Mapping[int, tuple[int, int]], branches: list[WakeupNode], events: list[Event], late: bool) -> None:
@@ -265,11 +271,11 @@ def _add_source(sleeping: Mapping[int, tuple[int, int]], branches: list[WakeupNo
     branches.append(WakeupNode(*events[0]))
 
 
-def _insert(branches: list[WakeupNode], events: list[Event], faults: Container[int]) -> None:
+def _insert(branches: list[WakeupNode], events: list[Event], may_stay_out: Callable[[int], bool]) -> None:
     """Insert a sequence into a wakeup tree, below the leftmost branch that is a weak initial of it, if there is one."""
     while events:
         for branch in branches:
-            left = _without(branch, events, branch.key >> SHIFT in faults)
+            left = _without(branch, events, may_stay_out(branch.key))
             if left is not None:
                 if not branch.branches:
                     return
@@ -283,10 +289,10 @@ def _insert(branches: list[WakeupNode], events: list[Event], faults: Container[i
             return
 
 
-def _without(branch: WakeupNode, events: list[Event], never_has_to: bool) -> list[Event] | None:
+def _without(branch: WakeupNode, events: list[Event], may_stay_out: bool) -> list[Event] | None:
     """Return the rest of the sequence after the branch's step, or None if that step is not a weak initial of it.
 
-    A step that never has to happen, which is a fault, must occur in the sequence.
+    A step that never has to happen must occur in the sequence.
     """
     wanted, reads, writes = branch.key, branch.reads, branch.writes
     if events[0][0] == wanted:
@@ -300,4 +306,4 @@ def _without(branch: WakeupNode, events: list[Event], never_has_to: bool) -> lis
             return events[:position] + events[position + 1 :]
         if writes & other_reads or either & other_writes:
             return None
-    return None if never_has_to else events
+    return None if may_stay_out else events

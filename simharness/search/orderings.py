@@ -3,8 +3,9 @@
 Two executions belong to one ordering (Mazurkiewicz trace) when one becomes the other by swapping neighbouring steps that do not conflict. A
 step is identified by its key, its footprint and, for each resource that it reads or writes, the last step before it that wrote that:
 which step each step read and which it overwrote determine the order of all conflicting steps. An actor's steps all write the actor's own
-bit, so its last one determines them all, and the last steps of all movers determine the ordering. An advance of the clock, or a stall,
-follows all steps before it. Equal values mean equal states, and so equal futures, even where the executions are not over.
+bit, so its last one determines them all, and the last steps of all movers determine the ordering. An advance of the clock that conflicts
+with everything, or a stall, follows all steps before it; any other counts as another step if it leaves another lateness, which decides what
+is possible later. Equal values mean equal states, and so equal futures, even where the executions are not over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
-from simharness.engine.operations import CLOCK
+from simharness.engine.operations import CLOCK, TIME
 
 Ordering = tuple[int, ...]
 
@@ -39,13 +40,13 @@ class Orderings:
     def __init__(self, kernel: Kernel, identify: Callable[[tuple[int, ...]], int]) -> None:
         self._kernel = kernel
         self._identify = identify
-        self._taken = 0
+        self._taken = self._advances = 0
         self._writer: dict[int, int] = {}
         self._last: dict[int, int] = {}
 
     def begin(self) -> None:
         """Another execution begins."""
-        self._taken = 0
+        self._taken = self._advances = 0
         self._writer.clear()
         self._last.clear()
 
@@ -54,7 +55,11 @@ class Orderings:
         kernel = self._kernel
         for n in range(self._taken, kernel.record.n):
             key, reads, writes = kernel.record.keys[n], kernel.record.reads[n], kernel.record.writes[n]
-            step = self._step(key, reads, writes)
+            lateness = 0
+            if writes & (CLOCK | TIME):
+                lateness = kernel.record.advances[self._advances][1]
+                self._advances += 1
+            step = self._step(key, reads, writes, lateness)
             self._last[key >> SHIFT] = step
             writes &= ~CLOCK
             while writes:
@@ -67,13 +72,14 @@ class Orderings:
     def after(self, key: int, reads: int, writes: int) -> Ordering:
         """Return what `so_far`, which must have been called here, would be after a step with this footprint."""
         last = self._last.copy()
-        last[key >> SHIFT] = self._step(key, reads, writes)
+        lateness = self._kernel.movers.lateness_after() if writes & TIME else 0
+        last[key >> SHIFT] = self._step(key, reads, writes, lateness)
         return tuple(sorted(last.values()))
 
-    def _step(self, key: int, reads: int, writes: int) -> int:
+    def _step(self, key: int, reads: int, writes: int, lateness: int) -> int:
         if writes & CLOCK:
             return self._identify((key, *sorted(self._last.values())))
-        past = [key, reads, writes]
+        past = [key, reads, writes, lateness]
         touched = (reads | writes) & ~CLOCK
         while touched:
             bit = touched & -touched

@@ -13,8 +13,8 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose ef
 - the other alternatives of a data choice conflict with the alternative taken;
 - where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, from which the others are reached;
 - for every step of a process that can crash, a crash in its place is tried too, as are the faults that can strike at the step;
-- an advance of the clock conflicts with everything, and may come as soon as an instant is pending and the actors it passes over
-  are late enough to allow it: every step since the last advance races with the next one; the stall of a process likewise.
+- an advance of the clock may come as soon as an instant is pending and lateness allows it: it races with each step that it conflicts with
+  and without which it is possible; where it conflicts with everything, with all since the last advance; the stall of a process likewise.
 
 Results are kept per step, so that those of a prefix shared with the next execution are not computed again.
 """
@@ -27,8 +27,9 @@ from typing import NamedTuple
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Role
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, Operation
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, Operation
 from simharness.search.configurations import instead
+from simharness.search.lateness import Lateness, Rest
 
 Race = tuple[int, int, int, int]
 """(i, key of the reversing step, its reads, its writes)."""
@@ -73,18 +74,20 @@ class Races:
         self.steps_of: dict[int, int] = {}
         self.end = 0
         self.tail: list[Race] = []
+        self.lateness = Lateness(kernel, self.before)
 
     def update(self, shared: int) -> None:
         """Take in the kernel's execution, whose first `shared` steps are those of the previous execution."""
         del self.before[shared:]
         del self.races[shared:]
         kernel = self.kernel
+        self.lateness.update()
         keep = (1 << shared) - 1
         self.steps_of = {index: mask & keep for index, mask in self.steps_of.items()}
         keys, operations, all_reads, all_writes = kernel.record.keys, kernel.record.operations, kernel.record.reads, kernel.record.writes
         daemons = kernel.learned.daemons
         movers = kernel.movers.faults
-        for j in range(shared, kernel.record.n):
+        for j in kernel.budget.checked(range(shared, kernel.record.n)):
             key, operation, reads, writes = keys[j], operations[j], all_reads[j], all_writes[j]
             index = key >> SHIFT
             past, direct = self.past(j, index, reads, writes)
@@ -142,6 +145,10 @@ class Races:
             if not before[j] & bit:
                 result |= 1 << j
         return result
+
+    def rest(self, i: int) -> Rest:
+        """Return what a reversal of step i repeats."""
+        return self.lateness.rest(i, self.independent_of(i))
 
     def reversals(self) -> Iterator[Reversal]:
         """Yield every race of the execution, and every other conflicting pair whose second step could have come first.
@@ -263,10 +270,12 @@ class Races:
         resource = operation.resource
         if resource is None or (operation.enabled is None and operation.writes_when is None):
             return reads, writes
+        if second.deadline is not None and self.lateness.time_without(i, second.j) < second.deadline:
+            reads |= TIME
         state = resource.state_without(i, self.before, second.j)
         if operation.enabled is not None and not operation.enabled(state):
             deadline = second.deadline if operation.due is None else operation.due(state)
-            if deadline is None or self.kernel.record.times[i] < deadline:
+            if deadline is None or self.lateness.time_without(i, second.j) < deadline:
                 return None
         if operation.writes_when is None:
             return reads, writes
@@ -351,26 +360,30 @@ class Races:
     # The clock
 
     def _clock_races(self, shared: int) -> None:
-        """Add, for each step since an advance or a stall, the race of the next one with it."""
+        """Add the races of advances and stalls with the steps that they could come before.
+
+        Where they conflict with everything: for each step since an advance or a stall, the race of the next one with it.
+        """
         kernel = self.kernel
+        if kernel.movers.narrow:
+            self.tail += self.lateness.races(self.steps_of, self.end, self.independent_of)
+            return
         start, now, lateness = 0, 0, 0
         ends = [j for j in range(self.end) if kernel.record.writes[j] & CLOCK]
         for number, end in enumerate([*ends, self.end]):
             if (end >= shared or end == self.end) and kernel.movers.clock_may_move(now, lateness):
                 target = self.tail if end == self.end else self.races[end]
-                for i in range(start, end):
+                for i in kernel.budget.checked(range(start, end)):
                     bit = 1 << i
                     done = bit - 1
                     for m in range(i + 1, end):
                         if not self.before[m] & bit:
                             done |= 1 << m
-                    target += [(i, key, 0, writes) for key, writes in instead(kernel, self.steps_of, done, (now, lateness))]
+                    target += [(i, *event) for event in instead(kernel, self.steps_of, done, (now, lateness))]
                 if end < self.end:
                     done = (1 << end) - 1
                     others = instead(kernel, self.steps_of, done, (now, lateness))
-                    target += [
-                        (end, key, 0, writes) for key, writes in others if key not in (kernel.record.keys[end], kernel.movers.clock_key)
-                    ]
+                    target += [(end, *event) for event in others if event[0] not in (kernel.record.keys[end], kernel.movers.clock_key)]
             if end < self.end:
                 start = end + 1
                 now, lateness = kernel.record.advances[number]

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
-from simharness.engine.operations import CHECKED, CLOCK, ENDING
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME
 from simharness.places import Place
 from simharness.search.sampling import ByMover
 
@@ -50,7 +50,7 @@ class Profile:
             actor = actors.get(key >> SHIFT)
             if actor is None:
                 continue
-            index, own = actor.index, actor.mark | CLOCK | ENDING | CHECKED
+            index, own = actor.index, actor.mark | CLOCK | ENDING | CHECKED | TIME
             self.read[index] = self.read.get(index, 0) | reads & ~own
             self.written[index] = self.written.get(index, 0) | writes & ~own
             for bit in _bits((reads | writes) & ~own):

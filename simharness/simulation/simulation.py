@@ -27,7 +27,8 @@ from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control, refused
 from simharness.runtimes.aio.order import MODES as ASYNCIO
 from simharness.runtimes.failing import failing
-from simharness.runtimes.heap.heap import Heap
+from simharness.runtimes.heap.heap import ALL, NEVER, YOUNG, Heap
+from simharness.runtimes.heap.processes import Globals
 from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
@@ -38,7 +39,7 @@ from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Expected
 from simharness.settings import Outside, Settings
 from simharness.simulation.execution import Deadlock, Execution, Livelock
-from simharness.simulation.processes import refuse, shared_memory
+from simharness.simulation.processes import refuse, several, shared_memory, shared_objects
 from simharness.simulation.turns import TURNS
 from simharness.simulation.watchdog import Watchdog
 from simharness.trace.data import Trace
@@ -86,6 +87,7 @@ class Simulation:
         self._before: Before | None = None
         self._templates = Templates()
         self.heap: Heap | None = None
+        self._globals: Globals | None = None
         self._watchdog = Watchdog(self.kernel, 0)
         self._context = ExitStack()
 
@@ -166,8 +168,6 @@ class Simulation:
         if self.project is not None and (self.narrow or Narrow() in kernel.learned) is not (self._narrowed is not None):
             self._narrow() if self._narrowed is None else self._widen()
         self.executions += 1
-        if self.executions % COLLECT_EVERY == 0 or control.collects(kernel):
-            self._collect()
         mark = kernel.learned.mark()
         try:
             self._run(lambda: kernel.run(lambda: self._prepare(recorder), plan, choose, expected, recorder is not None, self._renew))
@@ -202,8 +202,10 @@ class Simulation:
         try:
             kernel.bury()
         finally:
+            own, self._globals = self._globals, None
             if self.heap is not None and shared.MEMORY in kernel.context:
-                self.heap.note(kernel.context[shared.MEMORY])
+                for _ in own.all() if own is not None else (None,):
+                    self.heap.note(kernel.context[shared.MEMORY])
             control.end_execution(kernel)
             INTERRUPTS.check()
 
@@ -219,12 +221,11 @@ class Simulation:
         if narrowed is not None:
             narrowed.close()
 
-    def _collect(self, generation: int | None = None) -> None:
-        """Collect the garbage of the last executions. Finalisers run here, between executions, so they are not part of the next one."""
-        if self.world is not None:
-            self.world.release()
-        self.kernel.clear()
-        gc.collect(generation if generation is not None else 0 if self.executions % COLLECT_ALL_EVERY else 2)
+    def _garbage(self) -> int:
+        """Return what garbage to collect now, between executions."""
+        if not self.executions % COLLECT_ALL_EVERY or (self._before is None and Identified() in self.kernel.learned):
+            return ALL
+        return YOUNG if not self.executions % COLLECT_EVERY or control.collects(self.kernel) else NEVER
 
     def _renew(self) -> None:
         """Give what outlives executions the state that it had before the first one."""
@@ -232,7 +233,7 @@ class Simulation:
             self.world.release()
         self.scenario.release()
         if self.heap is not None:
-            if self.heap.put_back():
+            if self.heap.put_back(self._garbage()):
                 self.kernel.learned.start_over()
             for path in self.heap.lasting:
                 self.kernel.learned.leaves_out(path)
@@ -255,12 +256,14 @@ class Simulation:
         self._before = None
         self._templates.clear()
         if heap is not None:
-            heap.sample()
-            heap.put_back()
+            heap.close()
 
     def _collect_last(self) -> None:
         """Collect what the exploration leaves: the next one looks through everything that there is, garbage too."""
-        self._collect(1)
+        if self.world is not None:
+            self.world.release()
+        self.kernel.clear()
+        gc.collect(1)
         self.world = None
 
     def _prepare(self, recorder: Recorder | None) -> Any:
@@ -274,6 +277,7 @@ class Simulation:
         if self.heap is not None:
             kernel.context[WHEN_IMPORTED] = self.heap.adopt
         kernel.when_set_up.append(lambda: names.settle(kernel))
+        kernel.when_set_up.append(self._part_processes)
         self.world = world = World(kernel)
         if recorder is not None:
 
@@ -284,8 +288,16 @@ class Simulation:
             kernel.observe(watched, recorder.asked)
         return self.scenario.prepare(world, self.parameters)
 
+    def _part_processes(self) -> None:
+        """Set-up is over: if there are several processes, or one may start again, each has globals of its own from here on."""
+        kernel = self.kernel
+        if self.heap is not None and (several(kernel.cast.waiting) or kernel.context.get("restart")):
+            self._globals = self.heap.exchanged(kernel)
+
     def _refuse_shared_memory(self) -> None:
         kernel = self.kernel
+        for name in shared_objects(kernel):
+            kernel.learned.leaves_out(name)
         steps = shared_memory(kernel)
         if steps is not None:
             kernel.run(lambda: self._prepare(None), list(kernel.record.keys), lambda enabled: ABANDON, tracing=True, between=self._renew)

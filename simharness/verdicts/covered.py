@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import starmap
 
 from simharness.authoring.properties import asserts_something
 from simharness.engine.actors import ROOT, SHIFT
 from simharness.engine.handlers import Handled
 from simharness.engine.kernel import Kernel
 from simharness.engine.looks import Polls
-from simharness.engine.operations import CHECKED, CLOCK, ENDING, conflict
+from simharness.engine.obstacles import Obstacle, in_words
+from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.runtimes import control
 from simharness.runtimes.aio.order import RUNTIME
 from simharness.runtimes.trio.order import BATCHES
@@ -34,6 +36,7 @@ class Tally:
         self.first_failure: Execution | None = None
         self.moved: set[int] = set()
         self.stuck: dict[str, int] = {}
+        self.obstacles: dict[str, Obstacle] = {}
 
     @property
     def runs(self) -> int:
@@ -52,6 +55,7 @@ class Tally:
             self.blocked += 1
         elif status == "cut":
             self.cut += 1
+            self.obstacles = {**kernel.polling.obstacles, **self.obstacles}
         else:
             self.executions += 1
             if status == "deadlock":
@@ -69,6 +73,7 @@ class Tally:
         self.outcomes |= other.outcomes
         self.moved |= other.moved
         self.stuck.update(other.stuck)
+        self.obstacles = {**other.obstacles, **self.obstacles}
 
 
 def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted: bool) -> list[str]:
@@ -88,6 +93,7 @@ def reasons(tally: Tally, simulation: Simulation, gave_up: str | None, exhausted
         tail = ", ".join(dict.fromkeys(str(operation.kind) for operation in kernel.record.operations[-20:]))
         where = f"at max_steps={simulation.settings.max_steps}, or where daemons kept others from moving"
         why.append(f"{tally.cut} executions were cut {where if kernel.learned.daemons else where.partition(',')[0]} (repeating: {tail})")
+        why += starmap(in_words, tally.obstacles.items())
     if not tally.executions:
         why.append("every execution was left out" if tally.blocked else "no execution ended")
     elif not tally.steps and not tally.touched:
@@ -136,7 +142,7 @@ def _never_met(kernel: Kernel) -> str:
     others = [actor for actor in actors if actor.name != ROOT]
     if len(others) < 2 and not kernel.concurrent:
         return ""
-    own = CLOCK | ENDING | CHECKED
+    own = CLOCK | ENDING | CHECKED | TIME
     for actor in cast.actors.values():
         own |= actor.bit | actor.mark | actor.base
     touched: dict[int, tuple[int, int]] = {}

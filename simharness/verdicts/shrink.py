@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Failure
 from simharness.engine.kernel import Kernel
-from simharness.engine.operations import CLOCK
+from simharness.engine.operations import CLOCK, TIME
 from simharness.engine.plan import ABANDON
 from simharness.search.least_cost import Choice, LeastCost, Spent
 from simharness.search.orderings import Ordering
@@ -50,7 +50,7 @@ def cost_of(execution: Execution, kernel: Kernel) -> Cost:
     keys = execution.keys[: execution.failure.step + 1]
     movers = [key >> SHIFT for key in keys if key >> SHIFT in kernel.cast.actors]
     faults = sum(1 for step, _ in kernel.record.struck if step < len(keys))
-    advances = sum(1 for writes in kernel.record.writes[: len(keys)] if writes & CLOCK)
+    advances = sum(1 for writes in kernel.record.writes[: len(keys)] if writes & (CLOCK | TIME))
     lateness = [0, *(late for _, late in kernel.record.advances[:advances])]
     early = sum(1 for before, after in pairwise(lateness) if before != after)
     return Cost(sum(1 for before, after in pairwise(movers) if before != after), faults, early, len(keys))

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from simharness.engine.actors import Actor
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Kind
 from simharness.engine.operations import Operation, Resource
@@ -153,6 +154,7 @@ class Files:
 
     def changed(self, inode: Inode) -> None:
         """A file was written now."""
+        sees_time(self.kernel)
         now = self.kernel.movers.wall()
         inode.times = now, now
 

@@ -100,18 +100,19 @@ def save(files: Files, path: str, called: str, moved: bool = False) -> None:
         files.kernel.abandon()  # another process may change what it has read, while it waits for its turn
     changes.take_turn()
     status = status_of(path)
-    if status is None:
-        saved[path] = Saved(None, b"")
-    elif stat.S_ISLNK(status.st_mode):
-        saved[path] = Saved(status, os.fsencode(_readlink(path)))
-    elif stat.S_ISREG(status.st_mode):
-        if status.st_size > LARGEST:
-            refuse(files.kernel, f"{called} on {path}", _TOO_LARGE, sys._getframe(1))
-        saved[path] = Saved(status, _contents(path))
-    elif moved and _listdir(path):
+    if status is not None and stat.S_ISREG(status.st_mode) and status.st_size > LARGEST:
+        refuse(files.kernel, f"{called} on {path}", _TOO_LARGE, sys._getframe(1))
+    if status is not None and stat.S_ISDIR(status.st_mode) and moved and _listdir(path):
         refuse(files.kernel, f"{called} on {path}", _FULL, sys._getframe(1))
-    else:
-        saved[path] = Saved(status, b"")
+    saved[path] = saved_of(path)
+
+
+def saved_of(path: str) -> Saved:
+    """Return what is at a path."""
+    status = status_of(path)
+    if status is not None and stat.S_ISLNK(status.st_mode):
+        return Saved(status, os.fsencode(_readlink(path)))
+    return Saved(status, _contents(path) if status is not None and stat.S_ISREG(status.st_mode) else b"")
 
 
 def begin(kernel: Kernel) -> None:
@@ -130,7 +131,7 @@ def put_back(kernel: Kernel) -> None:
     if changes is not None:
         saved, changes.saved = changes.saved, {}
         try:
-            _put_back(saved)
+            restore(saved)
         finally:
             changes.end_turn()
 
@@ -150,7 +151,8 @@ def _changes_of(kernel: Kernel) -> Changes:
     return changes
 
 
-def _put_back(saved: dict[str, Saved]) -> None:
+def restore(saved: dict[str, Saved]) -> None:
+    """Have at these paths what was there."""
     for path in sorted(saved, key=len, reverse=True):
         was, now = saved[path].status, status_of(path)
         if now is not None and (was is None or stat.S_IFMT(was.st_mode) != stat.S_IFMT(now.st_mode)):

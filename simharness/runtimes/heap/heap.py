@@ -7,26 +7,31 @@ compared. An object that a sample finds is put back, compared after every execut
 
 Of a large container that an execution has touched, only the length and the items that it has touched are compared.
 
-Each record can be read and written by itself, so a heap may also be taken after a set-up that is done once, and a process's own globals
-can be exchanged for another's.
+What has been put back releases objects of the execution, whose finalisers may change state, at once or when they are collected as garbage.
+A sample therefore collects garbage and compares once more. If that shows a change, or if the program collects garbage itself, then what an
+execution has left is collected after each one, before the next begins: no object lives on into another execution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from simharness.runtimes.heap.iterators import Position
+from simharness.engine.kernel import Kernel
 from simharness.runtimes.heap.loggers import Loggers
-from simharness.runtimes.heap.records import Entries, Items, Record, Variables
+from simharness.runtimes.heap.processes import Exchanged, Globals
+from simharness.runtimes.heap.records import Record, Variables
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import Locations
+from simharness.runtimes.memory.shared import of
 from simharness.trace.log_lines import set_aside
 
 AGAIN = 10
 """How often what finalisers have changed is put back."""
-LARGE = 200
-"""Elements or entries of a container that is not compared whole."""
+NEVER, YOUNG, ALL = -1, 0, 2
+"""Which garbage is collected: none, that of the last execution, all."""
 
 
 class Heap:
@@ -38,121 +43,125 @@ class Heap:
 
     def __init__(self) -> None:
         self._walk = Walk()
+        self._records = self._walk.records
         self._loggers = Loggers()
-        self._loggers_are_watched = False
-        self._records, self._spaces = self._walk.records, self._walk.spaces
-        self._dictionaries: dict[int, str] = {}
-        self._touched: dict[int, Record] = {}
-        self._watched: dict[int, Record] = {}
-        self._names: dict[str, set[str]] = {}
-        self._watched_names: dict[str, set[str]] = {}
-        self._moved: list[Position] = []
-        self._watched_positions: list[Position] = []
+        self._records[id(self._loggers.thing)] = self._loggers
+        self._touched: list[Record] = []
+        self._watched: list[Record] = [self._loggers.number]
         self._executions = 0
         self._next = 1
+        self._garbage = NEVER
+        self._collections = _collections()
+        self._exchanged: Exchanged | None = None
         self.lasting: set[str] = set()
         self.adopt()
 
     def adopt(self) -> None:
         """Modules have been imported: the state that instrumented ones have now is their baseline."""
         self._walk.visit(self._loggers.adopt())
-        self._dictionaries = {id(space.space): module for module, space in self._spaces.items()}
+        self._exchanged = None
 
     def keep(self, path: str, space: dict[str, Any], names: Iterable[str]) -> None:
         """Also put back these variables of a module that is not instrumented, after each execution."""
-        self._watched[id(space)] = Variables(space, path, frozenset()).among(names)
+        self._watched.append(Variables(space, path, frozenset()).among(names))
 
     def note(self, touched: Locations) -> None:
         """An execution is over: note which objects and variables it has touched."""
-        if not self._spaces:
-            return
-        records, objects = self._records, touched.objects
-        for key in records.keys() & objects.keys():
-            record = records[key]
-            if isinstance(record, Items | Entries) and record.size > LARGE:
-                self._touched[key] = record.among(objects[key].items)
-            else:
-                self._touched[key] = record
-        self._moved += [position for key, position in self._walk.positions.items() if key in objects]
-        for key in self._dictionaries.keys() & objects.keys():
-            module = self._dictionaries[key]
-            self._names.setdefault(module, set()).update(self._spaces[module].changed())
-        for module in self._spaces.keys() & touched.named.keys():
-            self._names.setdefault(module, set()).update(touched.named[module].spots)
+        records, objects, spaces = self._records, touched.objects, self._walk.spaces
+        self._touched += [records[key].touched(objects[key].items) for key in records.keys() & objects.keys()]
+        self._touched += [spaces[name].among(touched.named[name].spots) for name in spaces.keys() & touched.named.keys()]
+
+    def exchanged(self, kernel: Kernel) -> Globals:
+        """Set-up is over: from here on each process of the execution under way has globals of its own."""
+        memory = of(kernel)
+        if self._exchanged is None:
+            self._exchanged = Exchanged(self._walk, memory.modules(self._walk.spaces))
+        return Globals(kernel, memory, self._walk, self._exchanged, self._watched)
 
     @set_aside()
-    def put_back(self) -> bool:
-        """Give what executions have changed its state at the baseline; return whether a sample has found what they have not announced."""
-        if not self._spaces and not self._watched:
-            return False
-        found = self._executions == self._next and self.sample()
-        if self._executions == self._next:
+    def put_back(self, garbage: int = NEVER) -> bool:
+        """Give what executions have changed its state at the baseline; return whether they have changed what they have not announced.
+
+        Args:
+            garbage: also collect this.
+        """
+        found = self._program_collects()
+        sampling = self._executions == self._next
+        if sampling:
             self._next *= 2
+            found |= self.sample()
         self._executions += 1
-        held = self._replace()
-        names = ((module, known) for known_names in (self._names, self._watched_names) for module, known in known_names.items())
-        suspects = [*held, *self._touched.values(), *self._watched.values()]
-        suspects += [self._spaces[module].among(known) for module, known in names]
+        garbage = max(garbage, self._garbage, YOUNG if sampling else NEVER)
+        suspects = [*self._touched, *self._watched]
         self._touched.clear()
-        self._names.clear()
-        if self._loggers_are_watched or self._loggers.has_new():
-            suspects.append(self._loggers)
-        changed = [record for record in suspects if not record.same()]
-        for _ in range(AGAIN):
-            if not changed:
-                return found
-            lost = [self._put_back(record) for record in changed]
-            del lost  # finalisers run now: what they change is put back in the next turn
-            changed = [record for record in suspects if not record.same()]
-        for record in changed:
+        for record in turns(suspects, garbage):
             self._give_up(record)
+        if (sampling or garbage > YOUNG) and self.sample():
+            found = True
+            self._garbage = max(self._garbage, YOUNG)
+            turns(self._watched)
+        if garbage >= YOUNG:
+            self._collections = _collections()
         return found
 
-    def _replace(self) -> list[Record]:
-        """Have others stand in place of iterators that have moved; return the records of what holds them."""
-        held: list[Record] = []
-        for position in [*self._moved, *self._watched_positions]:
-            if position.same() or position.path in self.lasting:
-                continue
-            records = self._walk.replace(position)
-            if not records:
-                self.lasting.add(position.path)
-            for record in records:
-                self._touched.pop(id(record.thing), None)
-            held += records
-        self._moved.clear()
-        return held
-
-    def _put_back(self, record: Record) -> object:
-        try:
-            return record.put_back()
-        except Exception:  # C code holds it, such as a view of a bytearray; or the `__hash__` of a key raises
-            return None
+    def _program_collects(self) -> bool:
+        """Whether the program itself has collected garbage, for the first time: then the execution has met what others have left."""
+        if self._garbage == ALL or _collections() == self._collections:
+            return False
+        self._garbage = ALL
+        return True
 
     def _give_up(self, record: Record) -> None:
         self.lasting.add(record.path)
-        for known in (self._records, self._watched):
-            known.pop(id(record.thing), None)
+        self._watched = [one for one in self._watched if one is not record]
+        if self._records.get(id(record.thing)) is record.whole:
+            del self._records[id(record.thing)]
 
     @set_aside()
     def sample(self) -> bool:
         """Compare everything; return whether something has changed that was not announced. It is watched from now on."""
-        found = False
-        for key, record in self._records.items():
-            if key in self._watched or record.same():
-                continue
-            if key not in self._touched or self._touched[key].same():
-                self._watched[key] = record
-                found = True
-        for position in self._walk.positions.values():
-            if not position.same() and not any(position is known for known in (*self._moved, *self._watched_positions)):
-                self._watched_positions.append(position)
-                found = True
-        if not self._loggers_are_watched and not self._loggers.has_new() and not self._loggers.same():
-            self._loggers_are_watched = found = True
-        for module, space in self._spaces.items():
-            new = space.changed() - self._names.get(module, set()) - self._watched_names.get(module, set())
-            if new:
-                self._watched_names.setdefault(module, set()).update(new)
-                found = True
-        return found
+        known: defaultdict[int, list[Record]] = defaultdict(list)
+        for record in (*self._touched, *self._watched):
+            known[id(record.thing)].append(record)
+        changed = [record for record in self._records.values() if not record.same()]
+        found = [more for record in changed if (more := record.besides(known[id(record.thing)])) is not None]
+        self._watched += found
+        return bool(found)
+
+    def close(self) -> None:
+        """Put everything back, for good."""
+        self.sample()
+        self.put_back(YOUNG)
+        self._records.clear()
+        self._watched.clear()
+
+
+def turns(records: Sequence[Record], garbage: int = NEVER) -> list[Record]:
+    """Put back those that have changed, again if finalisers of what that releases change them; return those that cannot be put back.
+
+    Args:
+        garbage: collect this, too, each time.
+    """
+    for _ in range(AGAIN):
+        changed = [record for record in records if not record.same()]
+        if changed:
+            lost = [_put_back(record) for record in changed]
+            del lost
+        if garbage >= YOUNG:
+            gc.collect(garbage)
+            garbage = YOUNG if changed else NEVER
+        elif not changed:
+            return []
+    return [record for record in records if not record.same()]
+
+
+def _put_back(record: Record) -> object:
+    try:
+        return record.put_back()
+    except Exception:  # C code holds it, such as a view of a bytearray; or the `__hash__` of a key raises
+        return None
+
+
+def _collections() -> int:
+    """Return how often all garbage has been collected."""
+    return int(gc.get_stats()[-1]["collections"])

@@ -12,7 +12,7 @@ import copy
 import gc
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MethodWrapperType, ModuleType
 from typing import Any
 
@@ -47,23 +47,29 @@ def face_of(thing: Any) -> Any:
     return thing.__self__ if type(thing) is MethodWrapperType and thing.__name__ == "__next__" else thing
 
 
-class Position:
-    """Where an iterator stands.
+class Position(Record):
+    """Where an iterator stands. One that cannot be replaced stays where it is.
+
+    Args:
+        others: the records of all that may hold it, by the identity of the thing; the position is among them.
 
     Attributes:
         faces: the iterator, if something holds it, and the bound methods of it that something holds.
+        held: whether something holds it that never changes.
     """
 
-    def __init__(self, thing: Any, path: str) -> None:
+    def __init__(self, thing: Any, path: str, others: dict[int, Record]) -> None:
         self.thing, self.path = thing, path
         self.faces: list[Any] = []
-        self._saved = state_of(thing)
+        self.held = False
+        self.saved: _State | None = state_of(thing)
         self._again = _maker(thing)
-        self._holders: list[Record | Variables] | None = None
+        self._others = others
+        self._holders: list[Record] | None = None
 
     def same(self) -> bool:
         """Whether it stands where it stood."""
-        return (state_of(self.thing) or _NOWHERE) == self._saved
+        return (state_of(self.thing) or _NOWHERE) == self.saved
 
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield what it goes through."""
@@ -71,37 +77,30 @@ class Position:
         if type(inner) in _PLAIN:
             yield "", inner.__reduce__()[1][0]
 
-    def can_be_replaced(self, everything: Iterable[Record | Variables]) -> bool:
-        """Whether all that holds it can hold another one.
-
-        Args:
-            everything: the records of all that may hold it.
-        """
-        if self._holders is not None:
-            return True
-        self._holders = [one for one in everything if any(value is face for _, value in one.leads_to() for face in self.faces)]
-        spaces = {id(one.space) for one in self._holders if isinstance(one, Variables)}
-        others = {id(vars(module)) for module in list(sys.modules.values()) if isinstance(module, ModuleType)} - spaces
-        return not [one for one in gc.get_referrers(self.thing, *self.faces) if id(one) in others or _keeps(one)]
-
-    def replace(self) -> list[Record]:
-        """Have a new one held in its place; return the records of what holds it, whose state is now another."""
-        assert self._holders is not None
-        new = self._again()
-        by_identity = {id(face): new if face is self.thing else new.__next__ for face in self.faces}
-        changed: list[Record] = []
+    def put_back(self) -> Any:
+        """Have a new one held in its place, if all that holds it can hold another."""
+        if self._holders is None:
+            self._holders = self._found()
+        if not self._holders:
+            return None
+        old, new = self.thing, self._again()
+        instead = {id(face): new if face is old else new.__next__ for face in self.faces}
+        lost = [old, self.faces]
+        self.thing, self.faces, self.saved = new, list(instead.values()), state_of(new)
+        del self._others[id(old)]
+        self._others[id(new)] = self
         for holder in self._holders:
-            if isinstance(holder, Variables):
-                names = [name for name, value in holder.saved.items() if id(value) in by_identity]
-                _exchange(holder, by_identity)
-                changed.append(holder.among(names))
-            else:
-                for part in getattr(holder, "parts", (holder,)):
-                    _exchange(part, by_identity)
-                changed.append(holder)
-        self.thing, self.faces = new, list(by_identity.values())
-        self._saved = state_of(new)
-        return changed
+            holder.exchange(instead)
+            lost.append(holder.put_back())
+        return lost
+
+    def _found(self) -> list[Record]:
+        """Return the records of what holds it; none if something else holds it, too."""
+        holders = [one for one in self._others.values() if any(value is face for _, value in one.leads_to() for face in self.faces)]
+        spaces = {id(one.thing) for one in holders if isinstance(one, Variables)}
+        others = {id(vars(module)) for module in list(sys.modules.values()) if isinstance(module, ModuleType)} - spaces
+        elsewhere = [one for one in gc.get_referrers(self.thing, *self.faces) if id(one) in others or _keeps(one)]
+        return [] if elsewhere or self.held else holders
 
 
 def _keeps(holder: Any) -> bool:
@@ -109,27 +108,6 @@ def _keeps(holder: Any) -> bool:
     if type(holder) is tuple:
         return bool(_USERS & {type(one) for one in gc.get_referrers(holder)})
     return type(holder) in _USERS or (type(holder).__module__ == "itertools" and type(holder) not in KINDS)
-
-
-def _exchange(record: Any, by_identity: dict[int, Any]) -> None:
-    """Put new values in place of old ones in what a record keeps."""
-    kept = vars(record)
-    for name, value in list(kept.items()):
-        if name in ("thing", "space", "_entries"):
-            continue
-        kept[name] = by_identity.get(id(value), value)
-        if type(value) is list:
-            kept[name] = [_in_a_tuple(part, by_identity) for part in value]
-        elif type(value) is dict:
-            kept[name] = {key: by_identity.get(id(part), part) for key, part in value.items()}
-        elif type(value) is tuple:
-            kept[name] = _in_a_tuple(value, by_identity)
-
-
-def _in_a_tuple(value: Any, by_identity: dict[int, Any]) -> Any:
-    if type(value) is tuple and value:
-        return tuple(_in_a_tuple(part, by_identity) for part in value)
-    return by_identity.get(id(value), value)
 
 
 def _maker(thing: Any) -> Callable[[], Any]:

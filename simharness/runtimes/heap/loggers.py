@@ -7,20 +7,21 @@ while it is imported are there from then on. What a handler does with lines is n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
+
+from simharness.runtimes.heap.records import Part, Record
 
 _Kept = tuple[int, bool, bool, Any]
 
 
-class Loggers:
+class Loggers(Record):
     """The loggers that there are, and what is set in each; handlers and filters are lists with records of their own."""
 
     path = "logging"
 
     def __init__(self) -> None:
         self.thing: Any = logging.Logger.manager.loggerDict
-        self._saved: dict[str, Any] = {}
+        self.saved: dict[str, Any] = {}
         self._kept: dict[logging.Logger, tuple[_Kept, list[Any], list[Any]]] = {}
 
     def adopt(self) -> list[tuple[str, list[Any]]]:
@@ -30,21 +31,22 @@ class Loggers:
         for name, logger in [("root", logging.getLogger()), *self.thing.items()]:
             if not isinstance(logger, logging.Logger):
                 if first:
-                    self._saved[name] = logger
+                    self.saved[name] = logger
             elif logger not in self._kept and (first or not (logger.handlers or logger.filters or logger.level)):
                 self._kept[logger] = _kept(logger), logger.handlers, logger.filters
                 if logger is not logging.getLogger():
-                    self._saved[name] = logger
+                    self.saved[name] = logger
                 lists += [(f"the handlers of {name}", logger.handlers), (f"the filters of {name}", logger.filters)]
         return lists
 
-    def has_new(self) -> bool:
-        """Whether there are other loggers than at the baseline."""
-        return len(self.thing) != len(self._saved)
+    @property
+    def number(self) -> Record:
+        """A record that compares only how many there are."""
+        return Part(self, lambda loggers: len(loggers) == len(self.saved))
 
     def same(self) -> bool:
         """Whether there are the same loggers, with the same settings; lists are compared by identity."""
-        return not self.has_new() and all(
+        return self.number.same() and all(
             _kept(logger) == kept and logger.handlers is handlers and logger.filters is filters
             for logger, (kept, handlers, filters) in self._kept.items()
         )
@@ -53,16 +55,12 @@ class Loggers:
         """Forget new loggers and set what the others had."""
         lost = dict(self.thing)
         self.thing.clear()
-        self.thing.update(self._saved)
+        self.thing.update(self.saved)
         for logger, (kept, handlers, filters) in self._kept.items():
             logger.handlers, logger.filters = handlers, filters
             logger.level, logger.propagate, logger.disabled, logger.parent = kept
             vars(logger).get("_cache", {}).clear()
         return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield nothing: `adopt` names the lists."""
-        yield from ()
 
 
 def _kept(logger: logging.Logger) -> _Kept:

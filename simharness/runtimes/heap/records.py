@@ -1,132 +1,86 @@
-"""Records: the state of one object at a moment, and the object put back to it in place, so that every alias of it stays right.
+"""Records: the state of one thing at a moment, and the thing put back to it in place, so that every alias of it stays right.
 
-A record reads and writes with the methods of the built-in types alone: no code of the user's runs, but the `__hash__` and `__eq__` of keys
-where Python itself calls them. Contents are compared by identity and order: an equal object in place of another one is a change.
+All that is kept has a record: objects, classes and modules here, and in the modules beside this one containers, what functions keep,
+iterators, loggers. A record reads and writes with the methods of the built-in types alone: no code of the user's runs, but the `__hash__`
+and `__eq__` of keys where Python itself calls them. Values are compared by identity: an equal object in place of another one is a change.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
 from operator import eq, is_
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any, Protocol
+from typing import Any
 
 MISSING = object()
 """The value of a name that is not bound."""
+Instead = Mapping[int, Any]
+"""Things in place of others, by the identity of those."""
 
 
-class Record(Protocol):
-    """The state of one object.
+class Record:
+    """The state of one thing at a moment, which can be compared with what it is now, put back, and exchanged for another one.
 
     Attributes:
-        thing: the object.
+        thing: what has the state.
         path: how a person finds it, such as `shop.REGISTRY`.
+        saved: the state that is kept.
     """
 
     thing: Any
     path: str
+    saved: Any
+
+    @property
+    def whole(self) -> Record:
+        """The record of all of it."""
+        return self
+
+    def take(self) -> Any:
+        """Return the state that the thing has now."""
+        raise NotImplementedError
 
     def same(self) -> bool:
-        """Whether the object's state is the one that is kept."""
+        """Whether the thing has the state that is kept."""
+        raise NotImplementedError
+
+    def give(self, state: Any) -> Any:
+        """Give the thing a state; return what it loses by that, to be released later."""
+        raise NotImplementedError
 
     def put_back(self) -> Any:
-        """Give the object the state that is kept; return what it loses by that, to be released later."""
+        """Give the thing the state that is kept; return what it loses by that."""
+        return self.give(self.saved)
 
     def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield what the state leads to, each with the last part of its path."""
+        """Yield what the state that is kept leads to, each with the last part of its path."""
+        yield from ()
+
+    def exchange(self, instead: Instead) -> None:
+        """Keep others in place of these things."""
+
+    def touched(self, items: Iterable[Any]) -> Record:
+        """Return what to compare and to put back after an execution has touched the thing, of a container these items."""
+        return self
+
+    def besides(self, known: Iterable[Record]) -> Record | None:
+        """Return what to compare and to put back from now on, as the thing has changed; None if that shows in what is known."""
+        return self if all(one.same() for one in known) else None
 
 
-class Items:
-    """The elements of a list, a `deque` or a `bytearray`."""
-
-    def __init__(self, thing: Any, path: str, base: Any) -> None:
-        self.thing, self.path = thing, path
-        self._base = base
-        self._saved = list(self._base.__iter__(thing))
-        self.size = len(self._saved)
-
-    def same(self) -> bool:
-        """Whether the elements are the same, in the same order."""
-        return self._base.__len__(self.thing) == len(self._saved) and all(map(is_, self._base.__iter__(self.thing), self._saved))
-
-    def among(self, keys: Iterable[Any]) -> Record:
-        """Return a record that compares the length and the elements at these indices, and puts all back."""
-        saved = self._saved
-        held = [(key, saved[key]) for key in keys if type(key) is int and key < len(saved)]
-        return _Part(self, lambda thing: self._base.__len__(thing) == len(saved) and all(thing[key] is value for key, value in held))
-
-    def put_back(self) -> Any:
-        """Replace the elements."""
-        lost = list(self._base.__iter__(self.thing))
-        self._base.clear(self.thing)
-        self._base.extend(self.thing, self._saved)
-        return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield the elements."""
-        yield from ((f"[{number}]", value) for number, value in enumerate(self._saved))
-
-
-class Entries:
-    """The keys and values of a dictionary, in their order, and what a `defaultdict` makes the missing ones with."""
-
-    def __init__(self, thing: Any, path: str, base: Any) -> None:
-        self.thing, self.path = thing, path
-        self._base = base
-        self._factory = getattr(base, "default_factory", None)
-        self._makes = self._factory.__get__(thing) if self._factory is not None else None
-        self._saved: dict[Any, Any] = dict.copy(thing)
-        self._keys, self._values = list(base.keys(thing)), list(base.values(thing))
-        self.size = len(self._keys)
-
-    def same(self) -> bool:
-        """Whether the keys and values are the same, in the same order."""
-        thing, base = self.thing, self._base
-        return (
-            dict.__len__(thing) == len(self._keys)
-            and all(map(is_, base.values(thing), self._values))
-            and all(map(is_, base.keys(thing), self._keys))
-            and (self._factory is None or self._factory.__get__(thing) is self._makes)
-        )
-
-    def among(self, keys: Iterable[Any]) -> Record:
-        """Return a record that compares the length and the values of these keys, and puts all back."""
-        saved = self._saved
-        held = [(key, saved.get(key, MISSING)) for key in keys if type(key) is str or type(key) is int]
-        get = dict.get
-        return _Part(
-            self, lambda thing: dict.__len__(thing) == len(saved) and all(get(thing, key, MISSING) is value for key, value in held)
-        )
-
-    def put_back(self) -> Any:
-        """Replace the keys and values."""
-        thing, base = self.thing, self._base
-        lost = [*base.keys(thing), *base.values(thing)]
-        base.clear(thing)
-        if issubclass(base, OrderedDict):
-            for key, value in zip(self._keys, self._values, strict=True):
-                base.__setitem__(thing, key, value)
-        else:
-            dict.update(thing, self._saved)
-        if self._factory is not None:
-            self._factory.__set__(thing, self._makes)
-        return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield the values and the keys."""
-        for key, value in zip(self._keys, self._values, strict=True):
-            yield f"[{key!r}]" if type(key) in (str, int) else "[…]", value
-            yield "[a key]", key
-
-
-class _Part:
-    """A record of a large container of which only a part is compared."""
+class Part(Record):
+    """A record of something of which only a part is compared."""
 
     def __init__(self, whole: Record, same: Callable[[Any], bool]) -> None:
         self.thing, self.path = whole.thing, whole.path
         self._whole = whole
         self._same = same
+
+    @property
+    def whole(self) -> Record:
+        """The record of all of it."""
+        return self._whole
 
     def same(self) -> bool:
         """Whether that part is the same."""
@@ -136,71 +90,45 @@ class _Part:
         """Put all of it back."""
         return self._whole.put_back()
 
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield what all of it leads to."""
-        return self._whole.leads_to()
 
-
-class Elements:
-    """The elements of a set.
-
-    The order in which a set shows its elements depends on how they came into it, so what it holds at the baseline comes into it anew.
-    """
-
-    def __init__(self, thing: Any, path: str) -> None:
-        self.thing, self.path = thing, path
-        self._saved = set.copy(thing)
-        if self._saved:
-            self.put_back()
-        self._order = list(set.__iter__(thing))
-
-    def same(self) -> bool:
-        """Whether the elements are the same, in the same order."""
-        return set.__len__(self.thing) == len(self._order) and all(map(is_, set.__iter__(self.thing), self._order))
-
-    def put_back(self) -> Any:
-        """Replace the elements."""
-        lost = list(set.__iter__(self.thing))
-        set.clear(self.thing)
-        set.update(self.thing, self._saved)
-        return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield the elements."""
-        yield from (("[…]", value) for value in self._order)
-
-
-class Attributes:
+class Attributes(Record):
     """The attributes of an object, those in slots too, and its class."""
 
     def __init__(self, thing: Any, path: str, getter: Any, slots: Mapping[str, Any]) -> None:
         self.thing, self.path = thing, path
-        self._class = type(thing)
         self._getter = getter
-        self._saved: dict[str, Any] = dict(getter.__get__(thing)) if getter is not None else {}
-        self._slots: list[tuple[str, Any, Any]] = [(name, member, _held(member, thing)) for name, member in slots.items()]
+        self._slots = list(slots.items())
+        self.saved: tuple[type, dict[str, Any], list[Any]] = self.take()
+
+    def take(self) -> tuple[type, dict[str, Any], list[Any]]:
+        """Return the class, the attributes, and what is in the slots."""
+        thing = self.thing
+        names = dict(self._getter.__get__(thing)) if self._getter is not None else {}
+        return type(thing), names, [_held(member, thing) for _, member in self._slots]
 
     def same(self) -> bool:
         """Whether the attributes are the same."""
-        if type(self.thing) is not self._class:
+        cls, saved, slots = self.saved
+        if type(self.thing) is not cls:
             return False
         if self._getter is not None:
-            names, saved = self._getter.__get__(self.thing), self._saved
+            names = self._getter.__get__(self.thing)
             if len(names) != len(saved) or not all(map(is_, names.values(), saved.values())) or not all(map(eq, names, saved)):
                 return False
-        return all(_held(member, self.thing) is value for _, member, value in self._slots)
+        return all(_held(member, self.thing) is value for (_, member), value in zip(self._slots, slots, strict=True))
 
-    def put_back(self) -> Any:
-        """Set the attributes, and remove those that were not there."""
+    def give(self, state: tuple[type, dict[str, Any], list[Any]]) -> Any:
+        """Set the attributes, and remove those that are not among them."""
         thing = self.thing
+        cls, saved, slots = state
         lost: list[Any] = []
-        if type(thing) is not self._class:
-            object.__setattr__(thing, "__class__", self._class)
+        if type(thing) is not cls:
+            object.__setattr__(thing, "__class__", cls)
         if self._getter is not None:
             names = self._getter.__get__(thing)
             lost += dict.values(names)
-            rebind(names, self._saved)
-        for _, member, value in self._slots:
+            rebind(names, saved)
+        for (_, member), value in zip(self._slots, slots, strict=True):
             held = _held(member, thing)
             if held is not value:
                 lost.append(held)
@@ -209,85 +137,142 @@ class Attributes:
 
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield the attributes."""
-        yield from ((f".{name}", value) for name, value in self._saved.items())
-        yield from ((f".{name}", value) for name, _, value in self._slots)
+        _, names, slots = self.saved
+        yield from ((f".{name}", value) for name, value in names.items())
+        yield from ((f".{name}", value) for (name, _), value in zip(self._slots, slots, strict=True))
+
+    def exchange(self, instead: Instead) -> None:
+        """Keep other values."""
+        cls, names, slots = self.saved
+        names = {name: instead.get(id(value), value) for name, value in names.items()}
+        self.saved = cls, names, [instead.get(id(value), value) for value in slots]
 
 
-class ClassAttributes:
+class ClassAttributes(Record):
     """The attributes of a class."""
 
     _FIXED = frozenset({"__dict__", "__weakref__"})
 
     def __init__(self, thing: Any, path: str) -> None:
         self.thing, self.path = thing, path
-        self._saved = dict(type.__dict__["__dict__"].__get__(thing))
+        self.saved: dict[str, Any] = self.take()
+
+    def take(self) -> dict[str, Any]:
+        """Return the attributes."""
+        return dict(type.__dict__["__dict__"].__get__(self.thing))
 
     def same(self) -> bool:
         """Whether the attributes are the same."""
-        names, saved = type.__dict__["__dict__"].__get__(self.thing), self._saved
+        names, saved = type.__dict__["__dict__"].__get__(self.thing), self.saved
         return len(names) == len(saved) and all(map(is_, names.values(), saved.values()))
 
-    def put_back(self) -> Any:
-        """Set the attributes, and remove those that were not there."""
-        names = dict(type.__dict__["__dict__"].__get__(self.thing))
-        for name in (names.keys() | self._saved.keys()) - self._FIXED:
-            value = self._saved.get(name, MISSING)
+    def give(self, state: dict[str, Any]) -> Any:
+        """Set the attributes, and remove those that are not among them."""
+        names = self.take()
+        for name in (names.keys() | state.keys()) - self._FIXED:
+            value = state.get(name, MISSING)
             if value is MISSING:
                 type.__delattr__(self.thing, name)
             elif names.get(name, MISSING) is not value:
                 type.__setattr__(self.thing, name, value)
-        if list(type.__dict__["__dict__"].__get__(self.thing)) != list(self._saved):
-            self._saved = dict(type.__dict__["__dict__"].__get__(self.thing))  # one that was deleted is last now: nothing can change that
         return names
+
+    def put_back(self) -> Any:
+        """Set the attributes; one that was deleted is last then: nothing can change that."""
+        lost = self.give(self.saved)
+        if list(type.__dict__["__dict__"].__get__(self.thing)) != list(self.saved):
+            self.saved = self.take()
+        return lost
 
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield the attributes."""
-        yield from ((f".{name}", value) for name, value in self._saved.items() if name not in self._FIXED)
+        yield from ((f".{name}", value) for name, value in self.saved.items() if name not in self._FIXED)
+
+    def exchange(self, instead: Instead) -> None:
+        """Keep other values."""
+        self.saved = {name: instead.get(id(value), value) for name, value in self.saved.items()}
 
 
-class Variables:
+class Variables(Record):
     """The globals of a module. Most executions touch few of many, so `among` gives a record of only some."""
 
     def __init__(self, space: dict[str, Any], path: str, ignored: frozenset[str]) -> None:
-        self.space, self.path = space, path
+        self.thing: dict[str, Any] = space
+        self.path = path
         self._ignored = ignored
-        self.saved = dict(space)
+        self.saved: dict[str, Any] = dict(space)
 
     def changed(self) -> set[str]:
         """Return the names of those that have other values."""
-        space, saved = self.space, self.saved
+        space, saved = self.thing, self.saved
         if len(space) == len(saved) and all(map(is_, space.values(), saved.values())) and space.keys() == saved.keys():
             return set()
         names = {name for name in space.keys() | saved.keys() if space.get(name, MISSING) is not saved.get(name, MISSING)}
         return {name for name in names if name not in self._ignored and not (name.startswith("__") and name.endswith("__"))}
 
-    def among(self, names: Iterable[str]) -> Record:
+    def same(self) -> bool:
+        """Whether all have the same values."""
+        return not self.changed()
+
+    def put_back(self) -> Any:
+        """Bind all as they were."""
+        return self.among(self.changed()).put_back()
+
+    def among(self, names: Iterable[str]) -> Some:
         """Return the record of the variables of these names."""
-        return _Some(self, names)
+        return Some(self, names)
+
+    def touched(self, items: Iterable[Any]) -> Record:
+        """Compare those that have other values now, as the globals were used as a dictionary."""
+        return self.among(self.changed())
+
+    def besides(self, known: Iterable[Record]) -> Record | None:
+        """Return the record of those that are not known."""
+        names = self.changed().difference(*(one.names for one in known if isinstance(one, Some)))
+        return self.among(names) if names else None
 
     def leads_to(self) -> Iterator[tuple[str, Any]]:
         """Yield the values."""
         yield from ((f".{name}", value) for name, value in self.saved.items() if name not in self._ignored)
 
+    def exchange(self, instead: Instead) -> None:
+        """Keep other values."""
+        self.saved = {name: instead.get(id(value), value) for name, value in self.saved.items()}
 
-class _Some:
-    """Some variables of a module, with the values that are kept when it is made."""
+
+class Some(Record):
+    """Some variables of a module."""
 
     def __init__(self, variables: Variables, names: Iterable[str]) -> None:
-        self.thing: Any = variables.space
+        self.thing: dict[str, Any] = variables.thing
         self.path = variables.path
-        self._saved = [(name, variables.saved.get(name, MISSING)) for name in names]
+        self.names = frozenset(names)
+        self._variables = variables
+        self._order = tuple(self.names)
+        self._of: Mapping[str, Any] | None = None
+        self._values: list[Any] = []
+
+    def take(self) -> dict[str, Any]:
+        """Return the values."""
+        return {name: self.thing.get(name, MISSING) for name in self.names}
 
     def same(self) -> bool:
         """Whether they have the same values."""
-        space = self.thing
-        return all(space.get(name, MISSING) is value for name, value in self._saved)
+        saved = self._variables.saved
+        if self._of is not saved:
+            self._of, self._values = saved, [saved.get(name, MISSING) for name in self._order]
+        return all(map(is_, map(self.thing.get, self._order, repeat(MISSING)), self._values))
 
     def put_back(self) -> Any:
         """Bind them as they were."""
-        space: dict[str, Any] = self.thing
+        saved = self._variables.saved
+        return self.give({name: saved.get(name, MISSING) for name in self.names})
+
+    def give(self, state: Mapping[str, Any]) -> Any:
+        """Bind them to these values."""
+        space = self.thing
         lost = []
-        for name, value in self._saved:
+        for name, value in state.items():
             held = space.get(name, MISSING)
             if held is not value:
                 lost.append(held)
@@ -296,10 +281,6 @@ class _Some:
                 else:
                     space[name] = value
         return lost
-
-    def leads_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield the values."""
-        yield from ((f".{name}", value) for name, value in self._saved if value is not MISSING)
 
 
 def _held(member: Any, thing: Any) -> Any:
@@ -337,6 +318,5 @@ def places_of(cls: type) -> tuple[Any, dict[str, Any]]:
     return getter, slots
 
 
-CONTAINERS: tuple[type, ...] = (list, deque, bytearray)
 _HEAP = 1 << 9
 """Py_TPFLAGS_HEAPTYPE: the class was made at run time."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import sys
 import weakref
+from collections.abc import Iterable, Set
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -64,6 +65,8 @@ class Locations:
         self.known_rules: dict[type, ClassRules] = {}
         self.files: set[str] = set()
         self.numbers: dict[str, int] = {}
+        self.own: Set[int] = frozenset()
+        self.suffix = ""
         self.constructing: dict[Actor | None, list[type]] = {}
         self.entered: dict[str, Actor | None] = {}
         self.packages = _packages.setdefault(kernel, {})
@@ -182,7 +185,7 @@ class Locations:
         if any(thing is each for each in kernel.context.get(PEOPLE, ())):
             return None
         if kind == CLASS or type(thing) in _FUNCTIONS:
-            name = f"{thing.__module__}.{thing.__qualname__}"
+            name = f"{thing.__module__}.{thing.__qualname__}{self.suffix if id(thing) in self.own else ''}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
         module = dict.get(thing, "__name__") if type(thing) is dict else None
         if type(module) is str and (HOOKS in thing or vars(sys.modules.get(module, sys)) is thing):
@@ -211,10 +214,22 @@ class Locations:
         """Return the record of a module's globals."""
         tracked = self.named.get(module)
         if tracked is None:
-            tracked = self.named[module] = TrackedObject(module, shown(module), None)
-            if module in self.wholes:
+            suffix = self.suffix if self.own and id(vars(sys.modules.get(module, sys))) in self.own else ""
+            tracked = self.named[module] = TrackedObject(module + suffix, shown(module), None)
+            if tracked.name in self.wholes:
                 tracked.whole = self.spot(tracked, "")
         return tracked
+
+    def modules(self, names: Iterable[str]) -> set[int]:
+        """Return the identities of modules."""
+        return {id(sys.modules[name]) for name in names if name in sys.modules}
+
+    def again(self, key: int, tracked: TrackedObject, suffix: str) -> None:
+        """An object that another process has, too, is one of its own in the process that moves now: under another name."""
+        thing = tracked.reference() if type(tracked.reference) is _Reference else tracked.reference
+        if thing is not None and key not in self.objects:
+            new = self.register(thing, tracked.name + ("" if tracked.coarse else suffix), tracked.label)
+            new.coarse = tracked.coarse
 
     def as_dictionary(self, owner: Any) -> None:
         """The attributes of an object are used as a dictionary from here on: both are one location."""

@@ -12,6 +12,7 @@ import sqlite3
 import weakref
 from collections.abc import Callable
 
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.faults import DATABASE_ERRORS
 from simharness.engine.operations import Operation, State
 from simharness.engine.phases import INSPECTING, RUNNING
@@ -140,6 +141,7 @@ def _can_fail(link: Link) -> list[str]:
 
 
 def _until(link: Link) -> int:
+    sees_time(link.kernel)
     return link.kernel.clock.now + link.timeout
 
 
@@ -269,6 +271,7 @@ def try_again(link: Link, shape: Shape, error: sqlite3.Error) -> bool:
         return False
     if not link.waits or link.deadline is None:
         return False
+    sees_time(kernel)
     if not busy(error) or kernel.clock.now >= link.deadline:
         return False
     seen, until = database.file.state, link.deadline

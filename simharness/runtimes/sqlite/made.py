@@ -6,8 +6,8 @@ import re
 import sqlite3
 from typing import Any
 
-from simharness.engine.kernel import Kernel
 from simharness.errors import Misuse
+from simharness.runtimes.heap.records import Record
 from simharness.runtimes.sqlite.cursor import set_level
 from simharness.runtimes.sqlite.kept.image import in_transaction
 
@@ -21,11 +21,13 @@ _IN_FILE |= {"incremental_vacuum", "index_info", "index_list", "integrity_check"
 _TEMPORARY = re.compile(r"\s*create\s+temp", re.IGNORECASE)
 
 
-class Made:
+class Made(Record):
     """One connection, how it was opened, and what was set on it."""
 
+    path = "a connection"
+
     def __init__(self, connection: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        self.connection = connection
+        self.thing = connection
         self._arguments, self._options = arguments, options
         self._statements: list[str] = []
         self._image: bytes | None = None
@@ -34,7 +36,7 @@ class Made:
     @property
     def closed(self) -> bool:
         """Whether the program has closed it."""
-        return bool(self.connection._link.closed)
+        return bool(self.thing._link.closed)
 
     def keep(self, place: str) -> None:
         """Note what is set on it now.
@@ -42,7 +44,7 @@ class Made:
         Raises:
             Misuse: it cannot be opened again as it is.
         """
-        connection, link = self.connection, self.connection._link
+        connection, link = self.thing, self.thing._link
         _Connection.set_trace_callback(connection, None)
         if in_transaction(connection):
             raise Misuse(f"{place}: the template leaves a transaction open on {link.name}: end it")
@@ -54,9 +56,9 @@ class Made:
         if link.database.private and sqlite3.Cursor(connection).execute("PRAGMA page_count").fetchone() != (0,):
             self._image = _Connection.serialize(connection)
 
-    def open_again(self, kernel: Kernel) -> None:
+    def put_back(self) -> None:
         """Open it in this execution."""
-        connection = self.connection
+        connection = self.thing
         type(connection).__init__(connection, *self._arguments, **self._options)
         for pragma in self._pragmas:
             sqlite3.Cursor(connection).execute(pragma).close()

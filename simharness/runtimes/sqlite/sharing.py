@@ -10,6 +10,7 @@ import sqlite3
 from typing import Any
 
 from simharness.engine.actors import Actor
+from simharness.engine.crashes import held_by
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING, SETUP
@@ -197,7 +198,7 @@ def active(link: Link) -> bool:
 
 def _held(kernel: Kernel, holder: str) -> list[str]:
     """Return the names of the program's locks that this actor holds."""
-    held = kernel.held_by(holder)
+    held = held_by(kernel, holder)
     return [name for name, resource in kernel.resources.items() if resource in held] if held else []
 
 

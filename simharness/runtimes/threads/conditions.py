@@ -17,6 +17,7 @@ from threading import Condition
 from typing import Any
 
 from simharness.engine.clock import SECOND, nanoseconds
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Family, Kind, Role
 from simharness.engine.operations import Every, Operation, Resource
@@ -178,7 +179,7 @@ def _wait_for(self: Condition, predicate: Callable[[], Any], timeout: float | No
     result = predicate()
     while not result:
         if left is not None:
-            # Reading the clock needs no step here: an advance of it conflicts with every step anyhow.
+            sees_time(kernel)
             now = kernel.clock.now
             if end is None:
                 end = now + nanoseconds(left)

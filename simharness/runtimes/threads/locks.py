@@ -23,7 +23,7 @@ from simharness.engine.kinds import Family, Kind, Role, Sends
 from simharness.engine.operations import Operation, Resource
 from simharness.errors import Refused
 from simharness.places import caller
-from simharness.runtimes.primitives import BINDINGS, gave_back, made_here, me, step_until, took
+from simharness.runtimes.primitives import BINDINGS, attachable, gave_back, made_here, me, step_until, took
 
 INTERNAL = frozenset({"logging", "logging.handlers", "logging.config", "queue", "importlib._bootstrap", "_frozen_importlib", "warnings"})
 """Modules whose own locks stay genuine: they must make no steps, and no actor is switched away while it holds one."""
@@ -118,6 +118,7 @@ class _Base:
             holder = BEFORE if self._genuine is not None and self._begins_held(kernel) else None
             name = self._name(kernel)
             self._attach(kernel, name, name, holder)
+            attachable(kernel, self)
         return self._resource
 
     def _name(self, kernel: Kernel) -> str:

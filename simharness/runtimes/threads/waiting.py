@@ -12,6 +12,7 @@ from concurrent.futures import Future, _base
 from typing import Any
 
 from simharness.engine.clock import nanoseconds
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind, Role
 from simharness.engine.operations import Every, Operation, State
@@ -103,6 +104,8 @@ def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[An
     if kernel is None or tasks is None:
         yield from _genuine_as_completed(futures, timeout)
         return
+    if timeout is not None:
+        sees_time(kernel)
     end = None if timeout is None else kernel.clock.now + nanoseconds(max(0.0, timeout))
     total, order = len(futures), completions(kernel)
     reads, watched = 0, 0
@@ -122,9 +125,13 @@ def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[An
             yield batch.pop()
         if not pending:
             return
+        if end is not None:
+            sees_time(kernel)
         if end is not None and kernel.clock.now > end:
             raise TimeoutError(f"{len(pending)} (of {total}) futures unfinished")
         _await(kernel, pending.keys(), end)
+        if end is not None:
+            sees_time(kernel)
         names = [name for name in order.state if name in pending]
         if not names and end is not None and kernel.clock.now >= end:
             raise TimeoutError(f"{len(pending)} (of {total}) futures unfinished")

@@ -19,6 +19,7 @@ from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
 from simharness.engine.clock import nanoseconds
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.kinds import Kind
 from simharness.engine.operations import Every, Operation
@@ -288,6 +289,7 @@ class Run:
     def begin(self) -> None:
         """The host becomes the main task."""
         self.host.mark |= self.marks[0]
+        sees_time(self.kernel, by_all=True)
         self.kernel.step(Operation(kinds.RUN, self.state, writes=self.state.bit))
         self._occupy()
 

@@ -15,9 +15,11 @@ from sys import setprofile, settrace
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any
 
+from simharness.engine.obstacles import Obstacle
 from simharness.engine.turns import Segment
 from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_ours
+from simharness.runtimes.turns import words as words_of
 from simharness.runtimes.turns.allowed import consumed, is_pure, owes_step, says_all, serves_us, stands_in
 from simharness.runtimes.turns.attributes import UNKNOWN, found, is_still, runs_unseen_code, says_itself
 from simharness.runtimes.turns.insides import Does, Instruction, at, handlers, instructions
@@ -88,8 +90,12 @@ class Examined:
         self._harmless = True
         self._since: int | None = None
         self._unseen: list[Callable[[], bool]] = []
+        self._harm_done: Obstacle | None = None
 
-    def _harm(self) -> None:
+    def _harm(self, frame: FrameType | None = None, words: str = "") -> None:
+        """End the proof; in words, what the code in this frame does that may change something, where that is worth saying."""
+        if words and self._harm_done is None:
+            self._harm_done = words_of.obstacle(frame, words)
         self._harmless = False
         self._unseen = []
         self._release()
@@ -115,7 +121,7 @@ class Examined:
                 if frame not in frames:
                     frames[frame] = _Running(frame, at(frame.f_code, frame.f_lasti))
                     if frame.f_code.co_flags & _GENERATORS:
-                        self._harm()
+                        self._harm(frame, "it runs in a generator")
                 frame.f_trace_lines, frame.f_trace_opcodes = False, True
                 frame.f_trace = self._local
             frame = frame.f_back
@@ -148,7 +154,7 @@ class Examined:
             if running.lowest < 1 << 30:
                 lowest[frame] = running.lowest
                 running.lowest = 1 << 30
-        result = Segment(self._number, self._harmless and self._waits_for is None, self._since, lowest, self._unseen)
+        result = Segment(self._number, self._harmless and self._waits_for is None, self._since, lowest, self._unseen, self._harm_done)
         self._begin()
         return result
 
@@ -193,7 +199,7 @@ class Examined:
             if caller is None:
                 return None
             if not says_all(frame) and not self._consumes(frame, caller):
-                self._harm()
+                self._harm(frame.f_back, words_of.of_ours(frame))
             caller.owes = self._number if owes_step(code.co_filename) else -1
             if code.co_name.startswith("fetch"):
                 self._fetches(caller, frame.f_locals.get("self"))
@@ -205,7 +211,7 @@ class Examined:
         born = self._born.get(frame, -1)
         if code.co_flags & _GENERATORS:
             if born < 0:
-                self._harm()
+                self._harm(frame.f_back, f"it runs the generator {code.co_qualname}")
                 return None
             self._begins_by(born)
         elif code.co_name in _COMPREHENSIONS:
@@ -267,7 +273,7 @@ class Examined:
                 if argument in _TRACING:
                     self._yield()
                 elif not is_pure(argument, running.seen):
-                    self._harm()
+                    self._harm(frame, words_of.of_call(argument))
 
     def _local(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Examined code runs an instruction, returns or handles an exception."""
@@ -308,9 +314,9 @@ class Examined:
         running.lowest = min(running.lowest, instruction.stack)
         if running.pending:  # what was called showed in no event: a class, or another object in C
             running.pending = False
-            self._harm()
+            self._harm(frame, "it calls a class, or an object in C, which may change something")
         if does is Does.HARM:
-            self._harm()
+            self._harm(frame, words_of.of_instruction(instruction))
         elif does is Does.CREATES:
             running.top = UNKNOWN
         elif does is Does.APPENDS or does is Does.YIELDS:
@@ -360,25 +366,25 @@ class Examined:
             if space is not frame.f_builtins:
                 self._watch(lambda: (frame.f_globals if space is frame.f_globals else frame.f_locals).get(name, UNKNOWN), value)
         elif does is Does.LOADS_ATTRIBUTE:
-            self._attribute(running, str(name))
+            self._attribute(frame, running, str(name))
         elif does is Does.TESTS or does is Does.COMPARES:
             top = running.top
             if top is UNKNOWN or not says_itself(top):
-                self._harm()
+                self._harm(frame, "it tests a value in a module that is not instrumented")
         elif does is Does.SUBSCRIPTS or (does is Does.SEARCHES and running.before is not Does.MAKES):
-            self._harm()
+            self._harm(frame, "it looks into a container in a module that is not instrumented")
 
-    def _attribute(self, running: _Running, name: str) -> None:
+    def _attribute(self, frame: FrameType, running: _Running, name: str) -> None:
         owner = running.top
         running.top = UNKNOWN
         if owner is UNKNOWN:
-            self._harm()
+            self._harm(frame, f"it reads the attribute {name} in a module that is not instrumented")
             return
         if owner is _ATOM:
             return
         held, value = found(owner, name)
         if held is UNKNOWN or runs_unseen_code(held):
-            self._harm()
+            self._harm(frame, f"it reads the attribute {name}, which may run code")
         elif value is not UNKNOWN:
             running.top = value
             self._watch(lambda: found(owner, name)[1], value)
