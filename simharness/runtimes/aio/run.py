@@ -17,6 +17,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from simharness.engine.actors import ROOT, Actor
+from simharness.engine.clock_steps import sees_time
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.errors import HarnessBug, SimharnessError
@@ -55,6 +56,7 @@ class Run:
         self.callbacks: Actor | None = None
         self.events = 0
         self.polls = Polls()
+        sees_time(kernel, by_all=True)
         kernel.movers.when_advanced.append(self._time_has_passed)
         kernel.movers.when_crashed.append(self._crashed)
         kernel.movers.when_suspended.append(self._suspended)
@@ -180,10 +182,9 @@ class Run:
         """The step under way is over."""
         self.inside = False
         kernel = self.kernel
-        mover = kernel.actor
+        mover, paused = kernel.actor, None
         assert mover is not None
         task = self.tasks.get(mover.index)
-        paused = None
         if task is None:
             self.events += 1
             mover.pending = operation(self.state, mover.name, kinds.WAITS)
