@@ -65,6 +65,11 @@ def is_foreign(file: str) -> bool:
     """Whether a file belongs to the harness, pytest, Trio, the standard library or the interpreter itself."""
     if file.startswith((_OURS, "<")) or any(part in file for part in (*_RUNNER, *_DRIVEN)):
         return True
+    return is_library(file)
+
+
+def is_library(file: str) -> bool:
+    """Whether a file belongs to the standard library."""
     return file.startswith(_LIBRARY) and not is_installed(file)
 
 

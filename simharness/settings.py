@@ -74,6 +74,26 @@ class Proof:
 _PROOF = re.compile(r"lateness<(\d+\.?\d*|\.\d+)s?|lateness=0|preemptions<=(\d+)")
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of the work; `number` counts from 1, and is 0 where all that others have explored is joined."""
+
+    number: int
+    of: int
+
+    @staticmethod
+    def read(text: Any) -> Shard:
+        """Return what "2/4" names.
+
+        Raises:
+            Misuse: it names nothing.
+        """
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text) if isinstance(text, str) else None
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise Misuse(f"shard={shortened(repr(text))}: write I/N, such as 2/4 for the second of four")
+        return Shard(int(match[1]), int(match[2]))
+
+
 DOWN, NONE, REFUSED = "down", "none", "refused"
 
 
@@ -150,6 +170,10 @@ class Settings:
         isolation: "undo": what an execution has changed in instrumented modules is put back before the next one. "fork": each execution has
             a process of its own, which takes a few milliseconds longer.
         workers: how many processes explore the case, once it has taken a second; the result is the same for any number.
+        cluster: explore on the workers of this scheduler of Dask's, too: its address, or "local" for one that is started.
+        checkpoint: write to this file where exploring stands, at intervals and at its end.
+        resume: go on from where this file says that exploring stood.
+        shard: "I/N": explore one of N parts of the case, which `simharness merge` joins.
         reached: record which lines run, and report the scheduling points that were never reached.
         outside, network, programs: what the world outside answers, instead of what the scenario says: `outside="down"`, or for each
             part `network="down"`, `programs="none"`, or a function (see `Outside`); "refused", the default, ends the exploration.
@@ -171,6 +195,10 @@ class Settings:
     asyncio_order: str | None = None
     isolation: str = "undo"
     workers: int = 1
+    cluster: str | None = None
+    checkpoint: str | None = None
+    resume: str | None = None
+    shard: str | None = None
     reached: bool = False
     outside: str | None = None
     network: Any = None
@@ -192,6 +220,8 @@ class Settings:
         if self.proof is not None:
             Proof.of(self.proof)
         Outside.of(self.outside, self.network, self.programs)
+        if self.shard is not None:
+            Shard.read(self.shard)
         if self.workers < 1:
             raise Misuse(f"workers={self.workers}: it must be at least 1")
         for name in self.instrument:
@@ -215,6 +245,7 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("max_executions", "preemptions", "delays"), (_or_none(_is_whole), "a whole number or None")),
     **dict.fromkeys(("max_steps", "depth", "seed", "shrink", "workers"), (_is_whole, "a whole number")),
+    **dict.fromkeys(("cluster", "checkpoint", "resume"), (_or_none(lambda value: isinstance(value, str) and bool(value)), "a text")),
     "max_seconds": (_or_none(is_number), "a number of seconds or None"),
     "watchdog": (is_number, "a number of seconds"),
     "instrument": (lambda value: isinstance(value, tuple | list) and all(isinstance(name, str) for name in value), "names of modules"),

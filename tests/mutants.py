@@ -84,6 +84,7 @@ GROUPS = {
     "polls": ("tests/test_polls.py", "tests/test_random_polls.py"),
     "project": ("tests/test_project.py",),
     "parallel": ("tests/test_parallel.py",),
+    "checkpoints": ("tests/test_checkpoints.py",),
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
     "checks": ("tests/test_check.py", "tests/test_check_random.py"),

@@ -13,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import typer.main
@@ -327,6 +328,12 @@ def many_orderings(world):
         world.actor(name, lambda: [cell.set(cell.get() + 1) for cell in cells])
 
 
+def kept():
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "kept.json"
+        return explored(checkpoint=str(file)).executions and "parts" in file.read_text(encoding="utf-8")
+
+
 EFFECTS = {
     "max_executions": lambda: "max_executions=1" in explored(max_executions=1, scenario=draws, strategy="random").bounds,
     "max_seconds": lambda: "max_seconds=0" in explored(max_seconds=0.0).bounds,
@@ -344,6 +351,10 @@ EFFECTS = {
     "asyncio_order": lambda: "what the loop of CPython does" in explored(scenario=on_asyncio, asyncio_order="loop").bounds,
     "isolation": forked,
     "workers": lambda: explored(workers=2).verdict is explored().verdict,
+    "cluster": lambda: refused(lambda: explored(cluster="local"), Misuse),  # without the package, or without a file
+    "checkpoint": kept,
+    "resume": lambda: refused(lambda: explored(resume="nowhere.json"), Misuse),
+    "shard": lambda: "part 1 of 2" in explored(shard="1/2", shrink=0, scenario=draws).bounds,
     "reached": lambda: explored(reached=True).never_reached is not None and explored().never_reached is None,
     "outside": lambda: "outside: no network, no programs" in explored(outside="down").bounds,
     "network": lambda: "outside: no network" in explored(network="down").bounds,

@@ -57,8 +57,9 @@ def compare(monkeypatch, kind, first, count, most):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_random_programs_are_explored_by_workers_as_by_one_process(kind, monkeypatch):
+def test_two_hundred_random_programs_are_explored_by_workers_as_by_one_process(kind, monkeypatch):
     compare(monkeypatch, kind, 0, 2 if kind == "sql" else 6, 50)
+    compare(monkeypatch, kind, 100, 2 if kind == "sql" else 22, 20)
 
 
 @pytest.mark.parametrize("seed", [199, 212])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from simharness.places import words_of
 from simharness.visible import shortened, visible, visible_lines
 
 MOST_SECONDS = 1e9
+PIPED_WIDTH = 100
 Number = TypeVar("Number", float, float | None)
 
 
@@ -87,3 +89,8 @@ def number(value: Number) -> Number:
 def put(text: str = "", width: int | None = None) -> None:
     """Write one line to stdout, of at most `width` characters."""
     sys.stdout.write(f"{visible(text[:width])[:width]}\n")
+
+
+def width() -> int:
+    """Return the columns of the terminal."""
+    return max(60, shutil.get_terminal_size((PIPED_WIDTH, 24)).columns)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +18,10 @@ import typer
 
 from simharness import __version__
 from simharness.authoring.loading import load, only_of
+from simharness.cli import keeping
 from simharness.cli import step as command
 from simharness.cli.check import check as check_class
-from simharness.cli.exits import OneLine, number, put
+from simharness.cli.exits import PIPED_WIDTH, OneLine, number, put, width
 from simharness.cli.exits import errors as _errors
 from simharness.cli.incident import incident
 from simharness.cli.signals import INCONCLUSIVE, Interrupt, interruptible
@@ -43,14 +43,17 @@ from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.results import Result
 from simharness.visible import visible_lines
 
-PIPED_WIDTH = 100
+_Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
+]
+_Parameter = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")]
 _TrioOrder = Annotated[
     str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
 ]
 _AsyncioOrder = Annotated[
     str | None, typer.Option(metavar="ORDER", help=f"Orders of asyncio's callbacks: {', '.join(ASYNCIO_ORDERS)}; default: the scenario's.")
 ]
-_Parameter = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")]
 _Isolation = Annotated[
     str, typer.Option(metavar="HOW", help=f"How executions are kept apart: {' or '.join(ISOLATIONS)}, a process for each, which is slower.")
 ]
@@ -107,10 +110,7 @@ def _options(
 
 @app.command()
 def explore(  # typer makes an option of each
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH[::SCENARIO]", help="Python files with scenarios, folders of such files, or dotted module names."),
-    ],
+    paths: _Paths,
     strategy: Annotated[str, typer.Option(help=f"How to explore: {', '.join(STRATEGIES)}.")] = DEFAULT,
     faults: _Faults = None,
     workers: Annotated[int, typer.Option(min=1, help="Use this many processes, for one case too.")] = 1,
@@ -127,6 +127,10 @@ def explore(  # typer makes an option of each
     depth: Annotated[int, typer.Option(min=1, help="Depth of the bugs that pct looks for.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of random numbers and of samplers.")] = 0,
     by_scenario: Annotated[bool, typer.Option("--by-scenario", help="One row for each scenario: the cases in which it fails.")] = False,
+    cluster: keeping.ClusterAt = None,
+    checkpoint: keeping.Checkpoint = None,
+    resume: keeping.Resume = None,
+    shard: keeping.ShardOf = None,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Print only the table.")] = False,
     all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also show timelines of cases that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show every step in timelines.")] = False,
@@ -152,19 +156,20 @@ def explore(  # typer makes an option of each
             asyncio_order=asyncio_order,
             isolation=isolation,
             workers=workers,
+            cluster=cluster,
+            checkpoint=checkpoint,
+            resume=resume,
             reached=html is not None,
             outside=outside,
             network=network,
             programs=programs,
         )
         check(strategy, settings)
-        files.check_writable(("--json", json), ("--html", html))
-        jobs = _jobs(paths, parameter or [], faults)
-        results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers)
-        addresses = {job.scenario.name: job.scenario.address for job in jobs}
-        about = {job.scenario.name: job.scenario.about for job in jobs} if by_scenario else None
-        report(console_for(sys.stdout, _width()), results, addresses, Shown(not no_timelines, full, all_timelines, about))
-        _complain_and_write(results, addresses, json, html, stopped)
+        files.check_writable(("--json", json), ("--html", html), ("--checkpoint", checkpoint))
+        jobs, settings = keeping.shared(_jobs(paths, parameter or [], faults), settings, shard)
+        results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers if cluster is None else 1)
+        shown = Shown(not no_timelines, full, all_timelines, {} if by_scenario else None)
+        _tell(jobs, results, shown, (json, html), stopped, settings)
         raise typer.Exit(_status(results, stopped, len(jobs)))
 
 
@@ -196,13 +201,21 @@ def _status(results: list[Result], stopped: bool, cases: int) -> int:
     return max(status, INCONCLUSIVE)
 
 
-def _complain_and_write(results: list[Result], addresses: dict[str, str], json: str | None, html: str | None, stopped: bool) -> None:
-    """Print the errors of cases, and write the results to the files that were asked for."""
+def _tell(
+    jobs: Sequence[Job], results: list[Result], shown: Shown, written: tuple[str | None, str | None], stopped: bool, settings: Settings
+) -> None:
+    """Print the results and the errors of cases, and write the results to the files that were asked for."""
+    addresses = {job.scenario.name: job.scenario.address for job in jobs}
+    if shown.about is not None:
+        shown = replace(shown, about={job.scenario.name: job.scenario.about for job in jobs})
+    json, html = written
+    report(console_for(sys.stdout, width()), results, addresses, shown)
     _complain(results)
     if json is not None:
         json_report.write(json, results, interrupted=stopped)
     if html is not None:
         files.write(html, html_report.of_results(results, addresses), "--html")
+    keeping.advise(results, settings)
 
 
 @app.command("replay")
@@ -222,7 +235,7 @@ def replay_command(
         with watched_import():
             scenario = only_of(load(path), path, tokens.scenario_of(token))
         execution = replay(scenario, token, settings=Settings(outside=outside, network=network, programs=programs))
-        print(render(execution.trace, min(_width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
+        print(render(execution.trace, min(width(), PIPED_WIDTH), sys.stdout.isatty(), full, source))
         if execution.failure is None:
             put()
             put("this execution does not fail")
@@ -240,6 +253,14 @@ def incident_command(**options: Any) -> None:
     """Find the orderings of a scenario that log what an incident's log files say."""
     with _errors():
         raise typer.Exit(incident(**options))
+
+
+@app.command("merge")
+@functools.wraps(keeping.merge)
+def merge_command(**options: Any) -> None:
+    """Join the parts that `explore --shard` has explored of a case; exit status 0 once nothing is left."""
+    with _errors():
+        raise typer.Exit(keeping.merge(**options))
 
 
 @app.command("check")
@@ -309,14 +330,10 @@ def _complain(results: Sequence[Result]) -> None:
         also = f" (and {len(cases) - 1} more cases)" if len(cases) > 1 else ""
         _say(f"{case_name(cases[0])}{also}: {error}")
         if cases[0].difference is not None:
-            sys.stderr.write(visible_lines(side_by_side(cases[0].difference, min(_width(), 160))) + "\n")
+            sys.stderr.write(visible_lines(side_by_side(cases[0].difference, min(width(), 160))) + "\n")
         if cases[0].bounds.startswith("Traceback"):
             sys.stderr.write(visible_lines(cases[0].bounds))
 
 
 def _name(job: Job) -> str:
     return f"{job.scenario.name} {words_of(job.parameters)}".strip()
-
-
-def _width() -> int:
-    return max(60, shutil.get_terminal_size((PIPED_WIDTH, 24)).columns)

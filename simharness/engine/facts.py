@@ -99,6 +99,10 @@ class Learned:
         """Return the known facts that decide what is a scheduling point."""
         return frozenset(fact for kind, known in self._facts.items() if kind.in_tokens for fact in known.values())
 
+    def all(self) -> list[Fact]:
+        """Return the known facts."""
+        return [fact for known in self._facts.values() for fact in known.values()]
+
     def know(self, facts: Iterable[Fact]) -> None:
         """Add facts that are known before anything is run."""
         for fact in facts:

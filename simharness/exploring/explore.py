@@ -7,7 +7,7 @@ in words what that space was.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -24,6 +24,7 @@ from simharness.exploring.progress import Progress
 from simharness.exploring.proofs import Proofs
 from simharness.exploring.reporter import Reporter
 from simharness.exploring.rounds import Rounds
+from simharness.exploring.watching import Keeping
 from simharness.runtimes import control
 from simharness.search import named, tokens
 from simharness.settings import Settings
@@ -38,6 +39,7 @@ from simharness.verdicts.covered import bounds, reasons, remarks
 from simharness.verdicts.left_behind import Before
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
+_NOTHING_KEPT: dict[str, Any] = dict.fromkeys(("checkpoint", "resume", "shard", "cluster"))
 _monotonic = time.monotonic
 
 
@@ -52,6 +54,7 @@ class Explorer:
         stop_on_first: bool,
         settings: Settings,
         progress: Progress | None = None,
+        joined: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.scenario = scenario
         self.parameters = parameters
@@ -63,6 +66,13 @@ class Explorer:
         limited = settings.max_executions is not None or settings.max_seconds is not None
         self._reporter = Reporter(progress, self._began, limited or progress is not None)
         self._hand: InHand | None = None
+        kept = settings.checkpoint or settings.resume or settings.shard or joined
+        self._keeper = self._made_keeper(joined) if kept else None
+
+    def _made_keeper(self, joined: Sequence[Mapping[str, Any]] | None) -> Keeping:
+        from simharness.exploring.checkpoints import Keeper
+
+        return Keeper(self.scenario, self.parameters, (self.strategy, self.stop_on_first), self.settings, joined)
 
     def run(self) -> Result:
         """Explore and report."""
@@ -75,7 +85,16 @@ class Explorer:
         with before, simulation:
             kernel = simulation.kernel
             proofs = Proofs(simulation, self.strategy, self.parameters, self._reporter, self._began)
-            rounds = Rounds(simulation, self.strategy, self.stop_on_first, self._reporter, self.parameters, proofs.limits(), self._began)
+            rounds = Rounds(
+                simulation,
+                self.strategy,
+                self.stop_on_first,
+                self._reporter,
+                self.parameters,
+                proofs.limits(),
+                self._began,
+                self._keeper,
+            )
             try:
                 exhausted, counterexample = until_settled(kernel.learned, partial(self._attempt, rounds, proofs))
             except Exception as error:
@@ -134,7 +153,8 @@ class Explorer:
     def _in(self, narrow: narrower.Narrower, counterexample: Counterexample | None, case: Parameters) -> Counterexample:
         """Say whether the code can fail in a narrower order, too: in what the installed library's loop does today."""
         assert counterexample is not None
-        limits = narrow.of(replace(self.settings, max_executions=narrower.TRIED, preemptions=None, delays=None, proof=None))
+        alone = replace(self.settings, **_NOTHING_KEPT)
+        limits = narrow.of(replace(alone, max_executions=narrower.TRIED, preemptions=None, delays=None, proof=None))
         try:
             other = Explorer(self.scenario, case, "dpor", True, limits).run()
         except Exception as error:
@@ -157,7 +177,7 @@ class Explorer:
 
     def _as_explored(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:
         simulation, tally, branching = rounds.simulation, rounds.tally, rounds.branching
-        why = reasons(tally, simulation, rounds.gave_up, exhausted)
+        why = [*_in_parts(rounds, exhausted), *reasons(tally, simulation, rounds.gave_up, exhausted or rounds.gave_up == "")]
         if counterexample is not None:
             verdict = Verdict.VIOLATED
         elif why:
@@ -279,14 +299,37 @@ def explore_case(
     scenario: Scenario, strategy: str, case: Mapping[str, Any], stop_on_first: bool, settings: Settings, progress: Progress | None = None
 ) -> Result:
     """Explore one case of a matrix; an error becomes a result that carries it."""
+
+    def run() -> Result:
+        return explore(scenario, strategy, case, stop_on_first, settings=settings, progress=progress)
+
+    return run_safely(scenario, case, strategy, run, progress)
+
+
+def run_safely(
+    scenario: Scenario, case: Mapping[str, Any], strategy: str, run: Callable[[], Result], progress: Progress | None = None
+) -> Result:
+    """Return what exploring a case comes to; an error becomes a result that carries it."""
     began = _monotonic()
     try:
-        return explore(scenario, strategy, case, stop_on_first, settings=settings, progress=progress)
+        return run()
     except SimharnessError as error:
         result = failed(scenario, case, strategy, error, _monotonic() - began)
         if progress is not None:
             progress.finished(result)
         return result
+
+
+def _in_parts(rounds: Rounds, exhausted: bool) -> list[str]:
+    """Say why a part of an exploration proves nothing, whatever it has explored, and how much is left."""
+    shard = rounds.shard
+    if shard is None or (exhausted and not shard.number):
+        return []
+    left = rounds.left or 0
+    incomplete = f"incomplete: {left:,} {'leaf' if left == 1 else 'leaves'} left"
+    if not shard.number:
+        return [incomplete]
+    return [f"part {shard.number} of {shard.of}, which `simharness merge` joins", incomplete]
 
 
 def failed(scenario: Scenario, case: Mapping[str, Any], strategy: str, error: SimharnessError, seconds: float) -> Result:

@@ -20,8 +20,9 @@ from typing import Protocol
 from simharness.authoring.scenario import Parameters
 from simharness.engine.clock import SECOND, nanoseconds
 from simharness.engine.facts import Mark
-from simharness.exploring.rounds import Rounds, Watcher
+from simharness.exploring.rounds import Rounds
 from simharness.exploring.waits import shorter, shortest_waits
+from simharness.exploring.watching import Watcher
 from simharness.instrument.project import WORD
 from simharness.search import named
 from simharness.search.estimate import Estimate, in_words
@@ -101,7 +102,7 @@ class Proofs:
         self.wanted = None if settings.proof is None else Proof.of(settings.proof)
         bounded = settings.preemptions is not None or settings.delays is not None
         limited = settings.max_executions is not None or settings.max_seconds is not None
-        self.tried = self.wanted is not None or (strategy == named.DEFAULT and not bounded and limited)
+        self.tried = settings.shard is None and (self.wanted is not None or (strategy == named.DEFAULT and not bounded and limited))
         self.ended: list[Proof] = []
         self.unfinished: list[tuple[Proof, int]] = []
         self.enough: Rounds | None = None
@@ -178,7 +179,7 @@ class Proofs:
             most = most // SHARE
         if seconds == 0 or most == 0:
             return
-        own = replace(settings, max_executions=most, max_seconds=seconds, proof=None)
+        own = replace(settings, max_executions=most, max_seconds=seconds, proof=None, cluster=None)
         if bound.measure == "preemptions":
             own = replace(own, preemptions=int(bound.most))
         within = Rounds(simulation, "dpor", whole.stop_on_first, _Within(self._reporter, whole), self._parameters, own)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
+from simharness.exploring.parallel.border import Border
 from simharness.exploring.parallel.log import Log
 from simharness.exploring.parallel.parts import Parts
 from simharness.exploring.progress import Progress
 from simharness.exploring.proofs import Timeouts
-from simharness.exploring.rounds import Rounds, Watcher
+from simharness.exploring.rounds import Rounds
+from simharness.exploring.watching import Watcher
 from simharness.search.estimate import Estimate, Tree
 from simharness.simulation.execution import Execution
 
@@ -45,7 +48,7 @@ class Reporter(Watcher):
 
     def before(self, rounds: Rounds, branch: int | None) -> None:
         """An execution is about to be run: report how far the exploration is, if it is time to."""
-        if not rounds.strategy.counted:
+        if branch is None and not rounds.strategy.counted:
             return  # the search is between two executions, where what is pending belongs to a plan that has not begun
         self._ahead, self._pending = 0, None
         self._branch(rounds, branch)
@@ -56,15 +59,33 @@ class Reporter(Watcher):
         if self._estimates:
             self.timeouts.after(rounds, execution)
 
-    def passed(self, rounds: Rounds, log: Log) -> None:
+    def passed(self, rounds: Rounds, log: Log, announced: bool) -> None:
         """Other processes have run the next executions."""
-        self._branch(rounds, log.first)
+        if not announced:
+            self._branch(rounds, log.first)
         if self._tree is not None:
             for depth, movers in log.closes:
                 self._tree.close(depth, movers)
             self._tree.keys = log.keys
         if self._estimates:
             self.timeouts.add(log.timeouts)
+
+    def state(self, rounds: Rounds) -> Any:
+        """Return what was seen of the tree, the time-outs, and the seconds that went by."""
+        tree = None if self._tree is None else self._tree.state()
+        return {
+            "tree": tree,
+            "timeouts": [self.timeouts.shortest, self.timeouts.sleep],
+            "seconds": _monotonic() - self._round_began,
+            "branched": self._branched,
+        }
+
+    def restore(self, state: Any, border: Border) -> None:
+        """Go on from such a state of another process."""
+        self.timeouts.add((state["timeouts"][0], state["timeouts"][1]))
+        self._round_began = _monotonic() - state["seconds"]
+        self._branched = state["branched"]
+        self._tree = None if self._tree is None or state["tree"] is None else Tree.of(state["tree"], border.keys)
 
     def waiting(self, rounds: Rounds, parts: Parts) -> None:
         """Other processes are at work on these parts."""

@@ -21,8 +21,12 @@ from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
 from simharness.exploring.parallel.crew import Crew
 from simharness.exploring.parallel.log import Log, together
+from simharness.exploring.parallel.part import Part, standing, take_place
 from simharness.exploring.parallel.parts import Parts
+from simharness.exploring.watching import Keeping, Watcher
 from simharness.search import named
+from simharness.search.auto import Auto
+from simharness.search.dpor import Dpor
 from simharness.search.drawn import Drawn
 from simharness.search.estimate import Branching
 from simharness.search.sampling import DEFAULT_EXECUTIONS
@@ -39,32 +43,6 @@ _MANY_ROUNDS = 50
 _ENDLESS = "look for keys made of addresses (id, hash or repr of an object) or of random values"
 
 
-class Watcher:
-    """What a run-loop calls; override what is needed. `keeps`: the attributes that `after` changes."""
-
-    keeps: Sequence[str] = ()
-    spreads = False
-    """Whether executions may be run in other processes: it then gets their log instead of each."""
-
-    def begin(self, rounds: Rounds) -> None:
-        """A round begins: what was seen in earlier ones is out of date."""
-
-    def before(self, rounds: Rounds, branch: int | None) -> None:
-        """An execution is about to be run; `branch` is the depth at which it leaves the one before, in a search that walks a tree."""
-
-    def after(self, rounds: Rounds, execution: Execution) -> None:
-        """An execution has ended; it is the kernel's last."""
-
-    def passed(self, rounds: Rounds, log: Log) -> None:
-        """Other processes have run the next executions of the search; `rounds.execution` is the one before them."""
-
-    def waiting(self, rounds: Rounds, parts: Parts) -> None:
-        """Other processes are at work on these parts."""
-
-    def enough(self) -> str | None:
-        """Return why the exploration stops here, if it does."""
-
-
 class Rounds:
     """Explores one case.
 
@@ -73,12 +51,16 @@ class Rounds:
         parameters: the case, with Hypothesis's strategies for what is drawn.
         settings: limits; default: those of the simulation.
         began: when the time of `max_seconds` begins, in seconds of the monotonic clock; default: now.
+        keeping: keeps where the exploration stands.
 
     Attributes:
         strategy, tally, repeats, branching: those of the last round.
         execution: the last one that counts (`Strategy.counted`), None at the beginning of a round.
         gave_up: why the exploration stopped before its end; None if it did not.
         share: of `max_seconds`, after which it stops.
+        number: how often exploring has begun.
+        left: how many leaves are left, where the tree is explored in parts.
+        announced: the watcher knows of the search's next execution already.
     """
 
     def __init__(
@@ -90,6 +72,7 @@ class Rounds:
         parameters: Parameters,
         settings: Settings | None = None,
         began: float | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.simulation = simulation
         self.stop_on_first = stop_on_first
@@ -98,14 +81,18 @@ class Rounds:
         self.share = 1.0
         self._made = partial(named.made, strategy, simulation.kernel, self.settings) if isinstance(strategy, str) else strategy
         self._reduces = strategy != "exhaustive"
-        self._watcher = watcher
+        self.watcher = watcher
         self._parameters = parameters
         self._began = _monotonic() if began is None else began
-        self._number = 0
+        self.number = 0
         self._children = Children(self, watcher) if self.settings.isolation == "fork" else None
         self._crew: Crew | None = None
+        self._keeping = keeping
+        self.shard = None if keeping is None else keeping.shard
         self._start()
-        if self.settings.workers > 1 and watcher.spreads and not self.why_one_core:
+        self._mark = simulation.kernel.learned.mark()
+        apart = self.settings.workers > 1 or self.settings.cluster is not None
+        if self.shard is not None or (apart and watcher.spreads and not self.why_one_core):
             self._crew = Crew(self, self.settings.workers)
 
     def _start(self) -> None:
@@ -118,6 +105,8 @@ class Rounds:
         self._last: Execution | None = None
         self._due = self._overdue = False
         self._plan: Sequence[int] | None = None
+        self.announced = False
+        self.left: int | None = None
         if self._crew is not None:
             self._crew.begin()
 
@@ -134,6 +123,40 @@ class Rounds:
         with self._workers():
             return self._walk(mark)
 
+    # Where it stands
+
+    @property
+    def search(self) -> Dpor | None:
+        """The reduction; None if another search explores."""
+        search = self.strategy.search if isinstance(self.strategy, Auto) else self.strategy
+        return search if isinstance(search, Dpor) else None
+
+    def parts(self) -> list[Part]:
+        """Return the parts of which the exploration consists now; the first is the search itself."""
+        search = self.search
+        assert search is not None
+        return [standing(search)] if self._crew is None else self._crew.parts(search)
+
+    def place(self, parts: Sequence[Part]) -> None:
+        """Go on from these parts."""
+        search = self.search
+        assert search is not None
+        if len(parts) > 1 and self._crew is None:
+            self._crew = Crew(self, self.settings.workers)
+        take_place(search, parts[0])
+        if self._crew is not None:
+            self._crew.place(parts)
+
+    def run_first(self) -> None:
+        """Run the first execution."""
+        self._execute(self.strategy.begin() or ())
+
+    def keep(self, now: bool = False) -> None:
+        """Keep where the search stands, unless what was explored is out of date, or it stands in the middle of an execution that fails."""
+        if self._keeping is None or self.search is None or self.tally.runs == 0 or not self._mark.holds or self.failed:
+            return
+        self._keeping.keep(self) if now else self._keeping.look(self)
+
     @contextmanager
     def _workers(self) -> Iterator[None]:
         """A block at whose end no worker is left."""
@@ -144,14 +167,19 @@ class Rounds:
                 self._crew.close()
 
     def _round(self, mark: Mark) -> bool:
-        self._number += 1
+        self.number += 1
         self._start()
-        self._watcher.begin(self)
+        self.watcher.begin(self)
+        if self._keeping is not None and (not self._keeping.restore(self, mark) or self.failed):
+            return False
+        self._mark = self.simulation.kernel.learned.mark()
         exhausted = self._draw(self.strategy, mark) if isinstance(self.strategy, Drawn) else self._walk(mark)
+        if self.failed and self.shard is not None and self._keeping is not None:
+            self._keeping.keep_failure(self)
         if self.gave_up is not None:
             mark.renew()  # what was learned cannot be acted on any more
-            if self._number > _MANY_ROUNDS:
-                self.gave_up += f"; exploring started over {self._number} times, each time since something else was shared: {_ENDLESS}"
+            if self.number > _MANY_ROUNDS:
+                self.gave_up += f"; exploring started over {self.number} times, each time since something else was shared: {_ENDLESS}"
         return exhausted
 
     def _walk(self, mark: Mark) -> bool:
@@ -162,19 +190,34 @@ class Rounds:
                     self._crew.advance(mark)
                     if not mark.holds or self.failed:
                         return False
+                    if self.gave_up == "":  # the rest is explored elsewhere
+                        self.keep(now=True)
+                        return False
+                if self._stops_here():
+                    return False
+                self.keep()
                 self._plan = self.strategy.begin()
                 if self._plan is None:
+                    self.keep(now=True)
                     return self.strategy.exhausts
                 self._announce(self._plan)
-            if self.limit_reached():
-                if self.strategy.counted:
-                    return False
-                self._plan, self.gave_up = None, None  # a sample is not drawn; the search has to be at a plan of its own
-                continue
+            if (self.execution is None or self.search is None) and self.limit_reached():
+                return False
             plan, self._plan = self._plan, None
             self._execute(plan)
             if not mark.holds or self.failed or (self._overdue and self.limit_reached()):
                 return False
+
+    def _stops_here(self) -> bool:
+        """Whether the reduction stops before its next execution, or a sample that comes before that."""
+        search = self.search
+        if search is None or not search.plan or not self.limit_reached():
+            return False
+        self.keep(now=True)
+        if not self.announced:
+            self._tell(search.plan)
+            self.announced = True
+        return True
 
     @property
     def failed(self) -> bool:
@@ -183,16 +226,31 @@ class Rounds:
 
     def _announce(self, plan: Sequence[int]) -> None:
         """Say which execution comes next."""
-        branch = None if self.branching is None or self.execution is None or not self.strategy.counted else len(plan) - 1
+        if not self.strategy.counted:
+            self.watcher.before(self, None)
+        elif self.announced:
+            self.announced = False
+        else:
+            try:
+                self._tell(plan)
+            except KeyboardInterrupt:
+                self.announced = True
+                if isinstance(self.strategy, Auto):
+                    self.strategy.take_back()
+                self.keep(now=True)
+                raise
+
+    def _tell(self, plan: Sequence[int]) -> None:
+        branch = None if self.branching is None or self.execution is None else len(plan) - 1
         if self.branching is not None and branch is not None:
             self.branching.branch(branch)
-        self._watcher.before(self, branch)
+        self.watcher.before(self, branch)
 
     def _draw(self, strategy: Drawn, mark: Mark) -> bool:
         """Let Hypothesis explore; the failure that it has shrunk counts as the first. It never exhausts its space."""
 
         def execute() -> Execution | None:
-            self._watcher.before(self, None)
+            self.watcher.before(self, None)
             return self._execute(strategy.begin() or ())
 
         examples = Examples(self.simulation, strategy, self._parameters, execute, self.limit_reached)
@@ -228,21 +286,22 @@ class Rounds:
         """
         self._in_turn(lambda: self.repeats.finish(self.tally.runs))
         if self._children is not None and self._last is not None and (self.tally.runs == 1 or self.tally.cut):
-            self._again(self._last)  # the verdict will say something of it
+            self.again(self._last)  # the verdict will say something of it
 
     def failing(self) -> Execution | None:
         """Return the first failure, as an execution of this process."""
         failing = self.tally.first_failure
-        return failing if failing is None or self._children is None else self._again(failing)
+        return failing if failing is None or self._children is None else self.again(failing)
 
     # Executions of other processes
 
     @property
     def why_one_core(self) -> str:
         """Why one process explored alone, if several were wanted."""
-        if self.settings.workers > 1 and self._children is not None:
+        wanted = self.settings.workers > 1 or self.settings.cluster is not None
+        if wanted and self._children is not None:
             return "on one core: isolation='fork' uses no workers"
-        if self.settings.workers > 1 and self.settings.reached:
+        if wanted and self.settings.reached:
             return "on one core: one process records which lines run"
         return "" if self._crew is None else self._crew.why_not
 
@@ -257,11 +316,11 @@ class Rounds:
     def take_over(self, log: Log) -> None:
         """Count executions that other processes have run, and that come next in the search."""
         simulation = self.simulation
+        announced, self.announced = self.announced, False
         if self.branching is not None:
-            self.branching.branch(log.first)
-            for depth, _ in log.closes:
+            for depth in ([] if announced else [log.first]) + [depth for depth, _ in log.closes]:
                 self.branching.branch(depth)
-        self._watcher.passed(self, log)
+        self.watcher.passed(self, log, announced)
         self.tally.join(log.tally)
         self.execution = self._last = Execution("", None, log.keys, frozenset())
         simulation.checked += log.checked
@@ -272,14 +331,18 @@ class Rounds:
 
     def waiting(self, parts: Parts) -> None:
         """Other processes are at work on these parts."""
-        self._watcher.waiting(self, parts)
+        self.watcher.waiting(self, parts)
 
     def repeat_last(self) -> None:
         """Run the last execution of the search here: verdicts, and proofs within bounds, look at the kernel's last one."""
         if self._last is not None:
-            self._again(self._last)
+            self.again(self._last)
 
-    def _again(self, execution: Execution) -> Execution:
+    def come_to(self, execution: Execution) -> None:
+        """Run the last execution of the search again, which another process has run."""
+        self._last = self.again(execution)
+
+    def again(self, execution: Execution) -> Execution:
         """Run an execution of a child here."""
         return self.simulation.execute((), following(self.simulation.kernel, execution.keys, lambda wanted, enabled: ABANDON))
 
@@ -316,7 +379,7 @@ class Rounds:
             if failing:
                 tally.first_failure = execution
             self._due = self.repeats.due(execution, failing)
-        self._watcher.after(self, execution)
+        self.watcher.after(self, execution)
 
     @property
     def most_executions(self) -> int | None:
@@ -329,7 +392,7 @@ class Rounds:
     def limit_reached(self) -> bool:
         """Whether there is enough, or a limit is reached; `gave_up` then says which."""
         settings, limit = self.settings, self.most_executions
-        self.gave_up = self._watcher.enough() or self.gave_up
+        self.gave_up = self.watcher.enough() or self.gave_up
         if limit is not None and self.tally.runs >= limit:
             default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
             self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"

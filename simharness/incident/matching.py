@@ -20,7 +20,8 @@ from typing import Any
 from simharness.authoring.scenario import Scenario
 from simharness.engine.faults import KINDS, Faults
 from simharness.engine.kernel import Kernel
-from simharness.exploring.rounds import Rounds, Watcher
+from simharness.exploring.rounds import Rounds
+from simharness.exploring.watching import Watcher
 from simharness.incident.database import Wanted, differ
 from simharness.incident.findings import Found, Level, NearMiss, fit_of, ordering_of
 from simharness.incident.gate import Gate, LogLine

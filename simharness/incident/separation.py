@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simharness.exploring.rounds import Rounds, Watcher
+from simharness.exploring.rounds import Rounds
+from simharness.exploring.watching import Watcher
 from simharness.incident.findings import Event, Evidence, Fit, Found, Pair, events_of, pairs_of
 from simharness.search import tokens
 from simharness.settings import Settings

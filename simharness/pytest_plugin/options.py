@@ -18,7 +18,7 @@ from simharness.settings import Settings, is_number
 
 MOST_SECONDS = 60.0
 """The default limit of a test, in real seconds: a test run has to end."""
-_SETTINGS = frozenset(field.name for field in fields(Settings)) - {"confirm"}
+_SETTINGS = frozenset(field.name for field in fields(Settings)) - {"confirm", "shard", "cluster"}
 _OWN = frozenset({"strategy", "faults", "inconclusive", "max_delay", "allow_deadlock", "timescales"})
 LATE = 5.0
 """The default of `max_delay`: virtual seconds by which actors may be late."""

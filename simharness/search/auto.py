@@ -34,6 +34,9 @@ class Auto:
 
     Attributes:
         counted: whether the execution under way is one of the reduction.
+        searched, drawn: how many executions of the reduction, and how many samples, have begun.
+        longest: the steps of the longest execution of the reduction.
+        silent: no more samples are drawn.
     """
 
     exhausts = grows = True
@@ -42,11 +45,11 @@ class Auto:
         self.kernel = kernel
         self.search = Dpor(kernel)
         self.counted = True
-        self._profile = Profile(kernel)
-        walks = Surw(kernel, seed, self._profile), Roles(kernel, seed, self._profile)
-        self._samplers: Sequence[Strategy] = (*walks, Pos(kernel, seed))
+        self.silent = False
+        self.profile = Profile(kernel)
+        self.samplers = Surw(kernel, seed, self.profile), Roles(kernel, seed, self.profile), Pos(kernel, seed)
         self._now: Strategy = self.search
-        self._searched = self._drawn = self._longest = 0
+        self.searched = self.drawn = self.longest = 0
 
     def begin(self) -> Sequence[int] | None:
         """Return the reduction's plan or, if a sample is due and the reduction has not ended, that of a sampler."""
@@ -54,28 +57,34 @@ class Auto:
         self.counted = plan is None or not self.due
         if self.counted:
             self._now = self.search
-            self._searched += 1
+            self.searched += 1
             return plan
-        self._now = self._samplers[self._drawn % len(self._samplers)]
-        self._drawn += 1
+        self._now = self.samplers[self.drawn % len(self.samplers)]
+        self.drawn += 1
         return self._now.begin()
 
     @property
     def due(self) -> bool:
         """Whether a sample comes before the next execution of the reduction."""
-        beyond = self._searched - FIRST
+        if self.silent:
+            return False
+        beyond = self.searched - FIRST
         at_first = min(SAMPLES, max(0, beyond + 1))
-        return self._drawn < max(at_first, self._searched // SHARE if self._searched >= SHARE * SAMPLES else 0)
+        return self.drawn < max(at_first, self.searched // SHARE if self.searched >= SHARE * SAMPLES else 0)
 
     @property
     def settled(self) -> bool:
         """Whether samplers no longer learn from executions of the reduction."""
-        return self._drawn >= SAMPLES
+        return self.drawn >= SAMPLES
 
     def passed(self, steps: int) -> None:
         """An execution of the reduction, with so many steps, was run elsewhere; no sample is due before it."""
-        self._searched += 1
-        self._longest = max(self._longest, steps)
+        self.searched += 1
+        self.longest = max(self.longest, steps)
+
+    def take_back(self) -> None:
+        """The execution of the reduction that `begin` has planned is not run now."""
+        self.searched -= 1
 
     def expected(self) -> Expected:
         """The reduction's own, or nothing."""
@@ -83,17 +92,17 @@ class Auto:
 
     def choose(self, enabled: list[int]) -> int:
         """The reduction's own choice, or the sampler's."""
-        if not self.counted and self.kernel.record.n >= LONGER * self._longest + PATIENCE:
+        if not self.counted and self.kernel.record.n >= LONGER * self.longest + PATIENCE:
             return ABANDON
         return self._now.choose(enabled)
 
     def end(self) -> None:
         """End the execution where it belongs; at first samplers learn from those of the reduction how many steps there are."""
         self._now.end()
-        if not isinstance(self._now, Surw) and self._drawn < SAMPLES:
-            self._profile.observe()  # later, what the walks show themselves is enough
+        if not isinstance(self._now, Surw) and self.drawn < SAMPLES:
+            self.profile.observe()  # later, what the walks show themselves is enough
         if self.counted:
-            self._longest = max(self._longest, self.kernel.record.n)
+            self.longest = max(self.longest, self.kernel.record.n)
 
     def pending(self) -> Sequence[int] | None:
         """The reduction's own."""

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from simharness.engine.actors import SHIFT
 
@@ -86,11 +87,11 @@ class Branching:
     def __init__(self) -> None:
         self.points = 0
         self.branches = 0
-        self._open: list[int] = []
+        self.open: list[int] = []
 
     def branch(self, depth: int) -> None:
         """The next execution takes another branch than the last one at this depth."""
-        open_points = self._open
+        open_points = self.open
         while open_points and open_points[-1] > depth:
             open_points.pop()
         if not open_points or open_points[-1] != depth:
@@ -144,6 +145,19 @@ class Tree:
         leaves[depth] += self.done - begun[depth]
         closed[depth] += 1
         begun[depth] = self._before = self.done
+
+    def state(self) -> dict[str, Any]:
+        """Return what is known, as JSON."""
+        widths = [[coming, list(map(list, counts.items()))] for coming, counts in self._widths.items()]
+        return {**vars(self), "keys": list(self.keys), "_widths": widths}
+
+    @staticmethod
+    def of(state: Mapping[str, Any], moved: Callable[[Sequence[int]], Sequence[int]]) -> Tree:
+        """Return the tree with this state; `moved` translates keys."""
+        tree = Tree()
+        vars(tree).update(state, keys=moved(state["keys"]))
+        tree._widths = {coming: Counter(dict(counts)) for coming, counts in state["_widths"]}
+        return tree
 
     def _learn(self, depth: int, movers: bytes) -> None:
         """Learn from the nodes below this depth how many children nodes have, and how much smaller the last one is."""

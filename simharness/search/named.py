@@ -68,10 +68,33 @@ def check(name: str, settings: Settings) -> None:
             raise Misuse(f"proof={settings.proof!r} and {next(iter(given))} cannot be combined: pass only one of them")
         if name not in REDUCED:
             raise Misuse(f"proof={settings.proof!r} with {name}: it takes a search that ends; use {' or '.join(REDUCED)}")
+    _check_kept(name, settings)
     if settings.depth < 1:
         raise Misuse(f"depth={settings.depth}: must be at least 1")
     if settings.depth > DEEPEST:
         raise Misuse(f"depth={settings.depth}: must be at most {DEEPEST:,}; bugs have a depth of 1 to 4")
+
+
+def _check_kept(strategy: str, settings: Settings) -> None:
+    """Check that where exploring stands can be kept.
+
+    Raises:
+        Misuse: not with these settings.
+    """
+    if settings.cluster is not None and importlib.util.find_spec("distributed") is None:
+        raise Misuse(f"cluster={settings.cluster!r} needs the package distributed: python -m pip install 'simharness[cluster]'")
+    asked = next(
+        (f"{name}={value!r}" for name in ("checkpoint", "resume", "shard") if (value := getattr(settings, name)) is not None), None
+    )
+    if asked is None:
+        return
+    if strategy not in REDUCED:
+        raise Misuse(f"{asked} with {strategy}: only the reduction can be kept; use {' or '.join(REDUCED)}")
+    for name in ("preemptions", "delays", "proof"):
+        if (value := getattr(settings, name)) is not None:
+            raise Misuse(f"{asked} and {name}={value!r} cannot be combined: within a bound exploring cannot be kept")
+    if settings.isolation == "fork":
+        raise Misuse(f"{asked} and isolation='fork' cannot be combined: pass only one of them")
 
 
 def made(name: str, kernel: Kernel, settings: Settings) -> Strategy:

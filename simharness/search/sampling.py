@@ -35,7 +35,8 @@ class Sampler(ABC):
     def __init__(self, kernel: Kernel, seed: int) -> None:
         self.kernel = kernel
         self.seed = seed
-        self.random = Random(seed).random
+        self.numbers = Random(seed)
+        self.random = self.numbers.random
         self.movers: set[int] = set()
         self.steps = 0
         self.drawn = 0

@@ -154,7 +154,7 @@ class Roles(Surw):
     def __init__(self, kernel: Kernel, seed: int, profile: Profile | None = None) -> None:
         super().__init__(kernel, seed, profile)
         self._shared = 0
-        self._places: dict[tuple[int, int], Place] = {}
+        self.places: dict[tuple[int, int], Place] = {}
 
     def begin(self) -> Sequence[int] | None:
         """Draw the resource."""
@@ -166,16 +166,16 @@ class Roles(Surw):
         roles: dict[tuple[int, int, Place | None], dict[int, int]] = {}
         for index, steps in left.items():
             read, written = self.profile.read[index] & self._shared, self.profile.written[index] & self._shared
-            roles.setdefault((read, written, self._places.get((self._selected, index))), {})[index] = steps
+            roles.setdefault((read, written, self.places.get((self._selected, index))), {})[index] = steps
         return self.weighted(list(roles.values())[self.below(len(roles))]) if roles else None
 
     def touches(self, mover: int) -> bool:
         """Whether the mover's next step is a selected one; where it waits is its place."""
         touches = super().touches(mover)
-        if touches and (self._selected, mover) not in self._places:
+        if touches and (self._selected, mover) not in self.places:
             actor = self.kernel.cast.actors.get(mover)
             if actor is not None and (place := actor.place()) is not None:
-                self._places[self._selected, mover] = place
+                self.places[self._selected, mover] = place
         return touches
 
     def guarantee(self) -> str:

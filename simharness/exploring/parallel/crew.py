@@ -11,18 +11,21 @@ A worker that is killed costs what it was doing. A task that two workers do not 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simharness.engine.facts import Mark
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
 from simharness.exploring.parallel.log import Log
-from simharness.exploring.parallel.parts import Parts
+from simharness.exploring.parallel.part import Part, standing
+from simharness.exploring.parallel.parts import LOST, Parts
 from simharness.exploring.parallel.places import PLACES
-from simharness.exploring.parallel.processes import Processes
-from simharness.exploring.parallel.slices import FAILS, LEARNS, UNSENDABLE
+from simharness.exploring.parallel.processes import Here, Processes
+from simharness.exploring.parallel.slices import FAILS, LEARNS, UNSENDABLE, Below
 from simharness.search.auto import Auto
 from simharness.search.dpor import Dpor
+from simharness.simulation.execution import Execution
 from simharness.simulation.forks import possible
 from simharness.simulation.repeating import WHAT_TO_DO
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 _monotonic = time.monotonic
 ALONE = 1.0
 """Seconds for which a round is explored by its owner alone."""
+ALONE_RUNS = 500
+"""Executions that all those who share an exploration run alone."""
 SLICE = 0.5
 """Seconds of processor time of a task; an eighth of it while workers have nothing to do."""
 SHORT = 8
@@ -49,16 +54,27 @@ class Crew:
     def __init__(self, rounds: Rounds, workers: int) -> None:
         self._rounds = rounds
         self._wanted = workers
-        self._processes = Processes(rounds.simulation)
+        self._shard = rounds.shard
+        self._placed = False
+        self._processes = self._made(workers)
         self._taken = 0
-        self._forbidden = not possible()
+        self._forbidden = type(self._processes) is Processes and not possible()
         self._deaths = 0
         self.begin()
+
+    def _made(self, workers: int) -> Processes:
+        simulation, cluster = self._rounds.simulation, self._rounds.settings.cluster
+        if cluster is not None:
+            from simharness.exploring.parallel.cluster import Cluster
+
+            return Cluster(simulation, cluster, workers)
+        return Processes(simulation) if workers > 1 else Here(simulation)
 
     def begin(self) -> None:
         """A round begins: what was explored rests on outdated facts."""
         self.close()
         self._parts = Parts(self._rounds.simulation.kernel, self._admit)
+        self._placed = self._shared = self._advancing = False
         self._began = _monotonic()
         self._next_look = 0.0
         self._limit: int | None = None
@@ -70,7 +86,8 @@ class Crew:
     def close(self) -> None:
         """End the workers."""
         self._processes.close()
-        PLACES.give(self._taken)
+        if self._processes.share_places:
+            PLACES.give(self._taken)
         self._taken = 0
 
     @property
@@ -78,29 +95,34 @@ class Crew:
         """Why workers would not help, though the case takes long; empty if they would, or it does not."""
         if _monotonic() - self._began < ALONE or PLACES.shared:
             return ""
-        if self._search is None:
+        if self._rounds.search is None:
             return "on one core: only auto and dpor without a bound use several"
         return "on one core: this platform has no forks" if not possible() else ""
 
-    @property
-    def _search(self) -> Dpor | None:
-        strategy = self._rounds.strategy
-        search = strategy.search if isinstance(strategy, Auto) else strategy
-        return search if isinstance(search, Dpor) else None
-
     def ready(self, mark: Mark) -> bool:
         """Whether to go on with workers: after some time, and after the owner has run what was left to it."""
-        rounds, search = self._rounds, self._search
-        if self._forbidden or search is None or not search.plan or _monotonic() - self._began < ALONE:
-            return False
-        if isinstance(rounds.strategy, Auto) and not rounds.strategy.settled:
+        rounds, search = self._rounds, self._rounds.search
+        if self._forbidden or search is None or not search.plan or rounds.execution is None or not self._is_time():
             return False
         if self._trouble and rounds.tally.runs > self._ran:
             self._not_the_same(mark)
         return not self._trouble and not self._forbidden and self._has_places()
 
+    def _is_time(self) -> bool:
+        """Whether it has explored alone for long enough. Where it explores one of several parts, all do the same before."""
+        rounds = self._rounds
+        if self._shard is not None:
+            return not self._shard.number or self._shared or rounds.tally.runs >= ALONE_RUNS
+        if isinstance(rounds.strategy, Auto) and not (rounds.strategy.settled or rounds.strategy.silent):
+            return False
+        return self._placed or _monotonic() - self._began >= ALONE
+
     def _has_places(self) -> bool:
         """Whether there is a place for a second worker, without which the first would not help; look for more at times."""
+        own = self._processes.places
+        if own is not None:
+            self._taken = own - 1
+            return own > 0
         now = _monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK
@@ -120,19 +142,43 @@ class Crew:
 
     def _start_over(self) -> None:
         """A worker has seen a change that this process cannot see: go on alone."""
-        self._forbidden = True
+        self._alone()
         self._rounds.simulation.kernel.learned.start_over()
+
+    def _alone(self) -> None:
+        """From now on, explore without workers."""
+        self._forbidden = self._shard is None and not self._placed
+        if not self._forbidden:
+            self.close()
+            self._processes = Here(self._rounds.simulation)
+
+    def parts(self, search: Dpor) -> list[Part]:
+        """Return the parts of which the exploration consists; the first is the search itself."""
+        return [self._parts.main if self._advancing else standing(search), *self._parts.others()]
+
+    def place(self, parts: Sequence[Part]) -> None:
+        """Go on from these parts."""
+        self._parts.place(parts)
+        self._placed = len(parts) > 1
 
     def advance(self, mark: Mark) -> None:
         """Move the search on, until it has ended, a limit is reached or this process has to run the next execution."""
-        rounds, parts, search = self._rounds, self._parts, self._search
+        rounds, parts, search = self._rounds, self._parts, self._rounds.search
         assert search is not None
         before = rounds.tally.runs
         self._limit = rounds.most_executions
         try:
             parts.begin(search)
+            self._advancing = True
+            self._share()
             while not self._over(mark):
+                rounds.keep()
                 self._hand_out()
+                if self._shard is not None and self._is_idle():
+                    if self._run_troubled() and not rounds.failed:
+                        continue
+                    rounds.gave_up = None if rounds.failed else ""
+                    break
                 for number, piece in self._processes.pieces(PATIENCE):
                     if piece is None:
                         parts.lost(number)
@@ -143,15 +189,21 @@ class Crew:
                 INTERRUPTS.check()
                 if not parts.main.done:
                     rounds.waiting(parts)
+        except KeyboardInterrupt:
+            rounds.keep(now=True)
+            raise
         finally:
+            self._advancing = False
             parts.end(search)
+            rounds.left = parts.leaves()
         main = parts.main
         self._trouble, self._error, self._ran = main.trouble, main.error, rounds.tally.runs
         main.trouble = ""
         if main.done and not self._processes.settled():
             self._start_over()
         elif self._trouble == UNSENDABLE:
-            self._trouble, self._forbidden = "", True
+            self._trouble = ""
+            self._alone()
         elif not self._trouble and rounds.tally.runs > before:
             rounds.repeat_last()
 
@@ -160,11 +212,55 @@ class Crew:
         if main.done or main.trouble or not mark.holds:
             return True
         if self._deaths > TOO_MANY:
-            self._forbidden = True
+            self._alone()
+            self._deaths = 0
             return True
         if rounds.failed:
             return rounds.tally.runs == self._limit
         return rounds.limit_reached()
+
+    def _share(self) -> None:
+        """Choose the parts that are explored here, if others explore the rest. From now on no samples are drawn."""
+        if self._shard is not None and not self._shared:
+            self._shared = True
+            self._parts.share(self._shard.number, self._shard.of)
+            if isinstance(self._rounds.strategy, Auto):
+                self._rounds.strategy.silent = True
+
+    def _is_idle(self) -> bool:
+        return all(worker.task is None for worker in self._processes.workers)
+
+    def _run_troubled(self) -> bool:
+        """Run an execution about which a worker must not decide, in a part that is no search's here; return whether there was one."""
+        parts, rounds = self._parts, self._rounds
+        part = parts.troubled()
+        if part is None:
+            return False
+        mark, trouble, part.trouble = rounds.simulation.kernel.learned.mark(), part.trouble, LOST
+        execution = self._run_apart(Below(rounds.simulation.kernel, parts.task_of(part)))
+        if trouble == FAILS and mark.holds:
+            if execution.failure is None:
+                raise Nondeterminism(f"not deterministic: a failing schedule did not fail when it was repeated; {WHAT_TO_DO}")
+            part.trouble = FAILS if rounds.stop_on_first else ""
+        elif trouble == LEARNS and mark.holds:
+            self._start_over()
+        elif part.error is not None:
+            raise part.error
+        return True
+
+    def _run_apart(self, search: Below) -> Execution:
+        """Run the next execution of a search in another part of the tree, for what it teaches or raises; if it fails, that counts."""
+        rounds, kernel = self._rounds, self._rounds.simulation.kernel
+        mark = kernel.learned.mark()
+        assert search.plan is not None
+        kernel.polling.look_for(True)
+        execution = rounds.repeats.execute(0, search.plan, search.choose, search.known)
+        kernel.polling.look_for(False)
+        if mark.holds and execution.failure is not None and rounds.tally.first_failure is None:
+            rounds.tally.first_failure = execution
+            if rounds.repeats.due(execution, True):
+                rounds.repeats.check(execution)
+        return execution
 
     def _hand_out(self) -> None:
         processes, parts, rounds = self._processes, self._parts, self._rounds

@@ -10,9 +10,11 @@ from simharness.errors import SimharnessError
 from simharness.exploring.parallel.border import Border, Sleep
 from simharness.exploring.parallel.log import Log
 from simharness.exploring.parallel.slices import Piece
-from simharness.search.dpor import Event, WakeupNode
+from simharness.search.dpor import Dpor, Event, WakeupNode
 
 Path = tuple[int, ...]
+AT_ONCE = 8
+"""Parts that are made of a wakeup tree at once."""
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Part:
         trouble, error: why the owner has to go on.
         log, outbox: as of a `Piece`, since the beginning.
         children: the parts below, by path.
+        mine: it is explored here, not elsewhere.
+        within: what lies below these choices is explored here, and nothing above.
     """
 
     path: Path
@@ -50,6 +54,8 @@ class Part:
     outbox: list[tuple[int, list[Event]]] = field(default_factory=list)
     sent: set[tuple[int, tuple[Event, ...]]] = field(default_factory=set)
     children: dict[Path, Part] = field(default_factory=dict)
+    mine: bool = True
+    within: Path = ()
 
     @property
     def root(self) -> int:
@@ -60,6 +66,11 @@ class Part:
     def waits(self) -> bool:
         """Whether it stands where another part begins."""
         return not self.ahead and tuple(self.keys) in self.children
+
+    @property
+    def here(self) -> bool:
+        """Whether its next execution is one that is run here."""
+        return self.mine and tuple(self.keys[: len(self.within)]) == self.within
 
     def pop(self, floor: int) -> None:
         """What lies below the first `floor` choices is explored: go to the next branch."""
@@ -117,33 +128,34 @@ class Part:
             self.sent.add(sequence)
             self.outbox.append((i, events))
 
-    def new(self, depth: int, exact: bool) -> Part | None:
-        """Return a part that a branch at this depth makes, the first in the order of the search that is not taken; None if all are.
+    def new(self, depth: int, exact: bool) -> list[Part]:
+        """Return parts that a branch at this depth makes, the first in the order of the search that are not taken; none if all are.
 
         Args:
             exact: whether footprints are foreseen exactly; otherwise a branch makes a part once the first steps of all before it were made.
         """
         if not self.left[depth] or (not exact and depth >= self.sure):
-            return None
+            return []
         sleep = {**self.sleep[depth], self.keys[depth]: (self.reads[depth], self.writes[depth])}
         for node in self.left[depth]:
             if node.key in sleep:
                 continue
             new = self._below(node, depth, sleep)
-            if new is not None:
+            if new:
                 return new
             sleep[node.key] = node.reads, node.writes
             if not exact:
                 explored = self.children.get((*self.keys[:depth], node.key))
                 if explored is None or explored.sure <= depth:
-                    return None
+                    return []
                 sleep[node.key] = explored.reads[depth], explored.writes[depth]
-        return None
+        return []
 
-    def _below(self, top: WakeupNode, depth: int, sleep: Sleep) -> Part | None:
-        """Take the first end of a branch's wakeup tree that is not taken, and return the part that it makes."""
+    def _below(self, top: WakeupNode, depth: int, sleep: Sleep) -> list[Part]:
+        """Take the first ends of a branch's wakeup tree that are not taken, return the parts that they make."""
+        found: list[Part] = []
         if not _has_ends(top):
-            return None
+            return found
         trail: list[tuple[WakeupNode, Sleep]] = []
         todo = [(top, 0, sleep)]
         while todo:
@@ -153,7 +165,10 @@ class Part:
                 if node.taken:
                     continue
                 node.taken = True
-                return self._at(depth, trail)
+                found.append(self._at(depth, trail))
+                if len(found) == AT_ONCE:
+                    break
+                continue
             asleep = {key: footprint for key, footprint in sleep.items() if not conflict(*footprint, node.reads, node.writes)}
             further = []
             for branch in node.branches:
@@ -163,7 +178,7 @@ class Part:
                     further.append((branch, level + 1, dict(asleep)))
                 asleep.setdefault(branch.key, (branch.reads, branch.writes))
             todo += reversed(further)
-        return None
+        return found
 
     def _at(self, depth: int, trail: Sequence[tuple[WakeupNode, Sleep]]) -> Part:
         """Return the part to which these steps lead from a depth on; each has the sleep set there."""
@@ -174,6 +189,29 @@ class Part:
             writes.append(node.writes)
         sleep = [*self.sleep[:depth], dict(trail[0][1]), *(asleep for _, asleep in trail[1:])]
         return Part(tuple(keys), keys, reads, writes, min(self.sure, depth), sleep, [[] for _ in keys])
+
+
+def standing(search: Dpor) -> Part:
+    """Return a search that has run at least one execution as a part."""
+    if search.plan is None:
+        return Part((), [], [], [], 0, [], [], done=True)
+    keys = list(search.plan)
+    sure = len(keys) - 1
+    reads, writes = ([*line[:sure], last] for line, last in zip(search.known, search.last, strict=True))
+    return Part((), keys, reads, writes, sure, search.sleep, search.left, search.ahead)
+
+
+def take_place(search: Dpor, main: Part) -> None:
+    """Let a search stand where a part stands."""
+    main.ascend()
+    search.fresh = True
+    search.sleep, search.left, search.ahead = main.sleep, main.left, main.ahead
+    search.plan = None if main.done else list(main.keys)
+    if not main.done:
+        search.known = main.reads[: main.sure], main.writes[: main.sure]
+        search.last = main.reads[-1], main.writes[-1]
+    else:
+        search.sleep, search.left = [], []
 
 
 def _has_ends(top: WakeupNode) -> bool:

@@ -15,16 +15,18 @@ only elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from simharness.engine.kernel import Kernel
 from simharness.exploring.parallel.border import Border, Table, flat
 from simharness.exploring.parallel.log import Log
-from simharness.exploring.parallel.part import Part, Path, unpacked
-from simharness.exploring.parallel.slices import FAILS, OTHERWISE, Piece, Task
-from simharness.search.dpor import Dpor, add
+from simharness.exploring.parallel.part import Part, Path, standing, take_place, unpacked
+from simharness.exploring.parallel.slices import FAILS, LEARNS, OTHERWISE, RAISES, Piece, Task
+from simharness.search.dpor import Dpor, WakeupNode, add
 
 TWICE = 2
+PIECES = 64
+"""Parts for each of those who share an exploration: they differ in size."""
 LOST = "lost"
 """The trouble with a part on which workers end."""
 
@@ -50,26 +52,15 @@ class Parts:
 
     def begin(self, search: Dpor) -> None:
         """Let the main part stand where the search stands, which has run at least one execution."""
-        assert search.plan is not None
-        keys = list(search.plan)
-        sure = len(keys) - 1
-        reads, writes = ([*line[:sure], last] for line, last in zip(search.known, search.last, strict=True))
-        self.main = Part((), keys, reads, writes, sure, search.sleep, search.left, search.ahead, children=self.main.children)
+        before = self.main
+        self.main = standing(search)
+        self.main.children, self.main.mine, self.main.within = before.children, before.mine, before.within
         self._all[()] = self.main
         self.settle()
 
     def end(self, search: Dpor) -> None:
         """Let the search stand where the main part stands."""
-        main = self.main
-        main.ascend()
-        search.fresh = True
-        search.sleep, search.left, search.ahead = main.sleep, main.left, main.ahead
-        search.plan = None if main.done else list(main.keys)
-        if not main.done:
-            search.known = main.reads[: main.sure], main.writes[: main.sure]
-            search.last = main.reads[-1], main.writes[-1]
-        else:
-            search.sleep, search.left = [], []
+        take_place(search, self.main)
 
     @property
     def ahead(self) -> int:
@@ -96,9 +87,13 @@ class Parts:
         self._number += 1
         part.busy, part.floor = self._number, self._floor_of(part, others)
         self._under_way[self._number] = part
+        return self.task_of(part, seconds, most, tolerant)
+
+    def task_of(self, part: Part, seconds: float = 0.0, most: int | None = 1, tolerant: bool = False) -> Task:
+        """Return the task to go on with a part."""
         return Task(
             Table.of(self._kernel),
-            self._number,
+            part.busy or 0,
             part.floor,
             list(part.keys),
             part.reads[: part.sure],
@@ -112,10 +107,44 @@ class Parts:
             tolerant,
         )
 
+    # Some of it here, the rest elsewhere
+
+    def others(self) -> list[Part]:
+        """Return all parts but the main one."""
+        return [part for part in self._all.values() if part.path]
+
+    def place(self, parts: Sequence[Part]) -> None:
+        """Go on from these parts; the first is the main one."""
+        self.main = parts[0]
+        self._all = {part.path: part for part in parts}
+
+    def share(self, number: int, of: int) -> None:
+        """From now on, go on with one share of the parts, of which there are to be some for each; `number` is 0 for none of them."""
+        while number and sum(not part.done for part in self._all.values()) < PIECES * of and self._new_part() is not None:
+            pass
+        going_on = [part for _, part in sorted(self._all.items()) if not part.done]
+        for position, part in enumerate(going_on):
+            part.mine = position % of == number - 1
+        self.main.within = tuple(self.main.keys[: self._floor_of(self.main, 0)])
+
+    def leaves(self) -> int:
+        """Return how many branches are known that nothing has explored, and where parts stand that go on."""
+        left = 0
+        for part in self._all.values():
+            if not part.done:
+                left += not part.waits
+                for branches, asleep in zip(part.left, part.sleep, strict=False):
+                    left += sum(_ends(branch) for branch in branches if branch.key not in asleep)
+        return left
+
+    def troubled(self) -> Part | None:
+        """Return a part whose next execution this process has to run."""
+        return next((part for part in self.others() if part.here and part.trouble in (FAILS, LEARNS, RAISES)), None)
+
     @staticmethod
     def _is_free(part: Part, tolerant: bool) -> bool:
         may = not part.trouble or (part.trouble == FAILS and tolerant)
-        return part.busy is None and not part.done and may and not part.waits
+        return part.here and part.busy is None and not part.done and may and not part.waits
 
     @property
     def _exact(self) -> bool:
@@ -127,16 +156,18 @@ class Parts:
         depths = sorted(
             (depth, number)
             for number, part in enumerate(self._all.values())
-            if not part.done and not part.trouble
-            for depth in range(part.root, len(part.keys) if part.busy is None else part.floor)
+            if part.here and not part.done and not part.trouble
+            for depth in range(max(part.root, len(part.within)), len(part.keys) if part.busy is None else part.floor)
             if part.left[depth]
         )
         holders = list(self._all.values())
         for depth, number in depths:
-            new = holders[number].new(depth, self._exact)
-            if new is not None:
+            made = holders[number].new(depth, self._exact)
+            for new in made:
+                new.mine = holders[number].mine
                 holders[number].children[new.path] = self._all[new.path] = new
-                return new
+            if made:
+                return made[0]
         return None
 
     @staticmethod
@@ -251,3 +282,13 @@ class Parts:
             self._all.pop(below.path, None)
         part.children.update(below.children)
         return True
+
+
+def _ends(top: WakeupNode) -> int:
+    """Return how many ends of a branch's wakeup tree are not taken."""
+    ends, todo = 0, [top]
+    while todo:
+        node = todo.pop()
+        ends += not node.branches and not node.taken
+        todo += node.branches
+    return ends

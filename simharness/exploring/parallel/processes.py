@@ -12,22 +12,20 @@ import os
 import pickle
 import select
 import signal
-import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from simharness.endings import end_with_parent
+from simharness.exploring.parallel.frames import Frames, receive, send
 from simharness.exploring.parallel.slices import Piece, Slices, Task, packed
 from simharness.simulation.forks import fork
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.watchdog import Watchdog
 
-_read, _write, _pipe, _close, _exit, _getpid, _kill, _wait = os.read, os.write, os.pipe, os.close, os._exit, os.getpid, os.kill, os.waitpid
+_pipe, _close, _exit, _getpid, _kill, _wait = os.pipe, os.close, os._exit, os.getpid, os.kill, os.waitpid
 _poll = getattr(select, "poll", None)
 _signal = sys.modules.get("_signal", signal)
-_LENGTH = struct.Struct("<Q")
-_CHUNK = 1 << 20
 _ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
 
 
@@ -39,16 +37,24 @@ class Worker:
     orders: int
     answers: int
     task: int | None = None
-    said: bytearray = field(default_factory=bytearray)
+    said: Frames = field(default_factory=Frames)
 
 
 class Processes:
     """The workers of one exploration."""
 
+    share_places = True
+    """Whether they take places of this machine, as those of other cases do."""
+
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self.workers: list[Worker] = []
         self.sent = self.received = 0
+
+    @property
+    def places(self) -> int | None:
+        """How many workers there are, if they are not processes of this machine, which share places with other cases."""
+        return None
 
     @property
     def idle(self) -> list[Worker]:
@@ -82,7 +88,7 @@ class Processes:
         worker.task = task.number
         self.sent += len(data)
         with contextlib.suppress(OSError):
-            _send(worker.orders, data)
+            send(worker.orders, data)
 
     def pieces(self, seconds: float) -> Iterator[tuple[int, Piece | None]]:
         """Wait for answers; yield (number of the task, answer), None for a worker that has ended without one."""
@@ -92,20 +98,17 @@ class Processes:
             poll.register(worker.answers, select.POLLIN)
         ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
         for worker in [worker for worker in self.workers if worker.answers in ready]:
-            data = _read(worker.answers, _CHUNK)
             number = worker.task
-            if not data:
+            if not worker.said.read(worker.answers):
                 self.end(worker)
                 if number is not None:
                     yield number, None
                 continue
-            worker.said += data
-            if number is None or len(worker.said) < _LENGTH.size + _LENGTH.unpack_from(worker.said)[0]:
-                continue
-            answer, worker.task = bytes(worker.said[_LENGTH.size :]), None
-            self.received += len(worker.said)
-            worker.said.clear()
-            yield number, pickle.loads(answer)
+            for answer in worker.said.whole():
+                worker.task = None
+                self.received += len(answer)
+                if number is not None:
+                    yield number, pickle.loads(answer)
 
     def settled(self) -> bool:
         """Exploring is over: end what is under way; return whether all that the workers' executions have changed was announced."""
@@ -115,8 +118,8 @@ class Processes:
                 self.end(worker)
                 continue
             with contextlib.suppress(OSError):
-                _send(worker.orders, b"")
-                answer = _receive(worker.answers)
+                send(worker.orders, b"")
+                answer = receive(worker.answers)
                 settled = settled and (answer is None or pickle.loads(answer))
         return settled
 
@@ -136,21 +139,50 @@ class Processes:
             self.end(worker)
 
 
-def _send(descriptor: int, data: bytes) -> None:
-    message = memoryview(_LENGTH.pack(len(data)) + data)
-    while message:
-        message = message[_write(descriptor, message) :]
+class Here(Processes):
+    """This process does each task when it is given: where one process goes on from parts of an exploration."""
 
+    share_places = False
 
-def _receive(descriptor: int) -> bytes | None:
-    """Return the next message, or None if there will be none."""
-    said = bytearray()
-    while len(said) < _LENGTH.size or len(said) < _LENGTH.size + _LENGTH.unpack_from(said)[0]:
-        data = _read(descriptor, _CHUNK)
-        if not data:
-            return None
-        said += data
-    return bytes(said[_LENGTH.size :])
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(simulation)
+        self._slices = Slices(simulation)
+        self._done: list[Piece] = []
+
+    @property
+    def places(self) -> int | None:
+        """One."""
+        return 1
+
+    def start(self) -> Worker:
+        """There is one worker."""
+        worker = Worker(0, -1, -1)
+        self.workers.append(worker)
+        return worker
+
+    def give(self, worker: Worker, task: Task) -> None:
+        """Do a task."""
+        simulation = self._simulation
+        worker.task = task.number
+        checked = simulation.checked, simulation.checks
+        self._done.append(self._slices.work(task))
+        simulation.checked, simulation.checks = checked  # the answer says it
+
+    def pieces(self, seconds: float) -> Iterator[tuple[int, Piece | None]]:
+        """Yield what the tasks came to."""
+        done, self._done = self._done, []
+        for worker in self.workers:
+            worker.task = None
+        for piece in done:
+            yield piece.number, piece
+
+    def settled(self) -> bool:
+        """The owner settles."""
+        return True
+
+    def end(self, worker: Worker) -> None:
+        """Nothing is to be ended."""
+        self.workers.remove(worker)
 
 
 def _serve(simulation: Simulation, orders: int, answers: int) -> None:
@@ -164,5 +196,5 @@ def _serve(simulation: Simulation, orders: int, answers: int) -> None:
     mark = kernel.learned.mark()
     with Watchdog(kernel, simulation.settings.watchdog, forked=True):
         slices = Slices(simulation)
-        while mark.holds and (data := _receive(orders)) is not None:
-            _send(answers, packed(slices.work(pickle.loads(data))) if data else pickle.dumps(slices.settle()))
+        while mark.holds and (data := receive(orders)) is not None:
+            send(answers, packed(slices.work(pickle.loads(data))) if data else pickle.dumps(slices.settle()))

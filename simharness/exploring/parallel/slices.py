@@ -160,6 +160,10 @@ class Slices:
                 return Piece(Table.of(kernel), task.number, task.floor, trouble=LEARNS)
             if piece.trouble or piece.log.runs == task.most or _processor_time() - began >= task.seconds:
                 break
+        if simulation.settings.checkpoint is not None:
+            simulation.settle()  # what is kept must not rest on changes that only another process could find
+            if not mark.holds:
+                return Piece(Table.of(kernel), task.number, task.floor, trouble=LEARNS)
         log = piece.log
         log.checked, log.checks = simulation.checked - checked, simulation.checks
         log.kept = {name: getattr(simulation.scenario.function, name) for name in simulation.scenario.keeps}

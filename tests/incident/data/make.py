@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from simharness.authoring.loading import load
 from simharness.engine.actors import SHIFT
-from simharness.exploring.rounds import Rounds, Watcher
+from simharness.exploring.rounds import Rounds
+from simharness.exploring.watching import Watcher
 from simharness.runtimes.logs import LOG_LINES
 from simharness.settings import Settings
 from simharness.simulation.simulation import Simulation
