@@ -11,17 +11,19 @@ from simharness.errors import Misuse
 from simharness.visible import shortened
 
 TRIO_ORDERS = ("any", "batches")
+ASYNCIO_ORDERS = ("loop", "arrivals", "any")
 ISOLATIONS = ("undo", "fork")
 
 
-def check_order(order: str) -> str:
-    """Return the value of an option `trio_order`.
+def check_order(order: str, library: str = "trio") -> str:
+    """Return the value of an option `trio_order` or `asyncio_order`.
 
     Raises:
         Misuse: it is not a known order.
     """
-    if order not in TRIO_ORDERS:
-        raise Misuse(f"trio_order={order!r}: it must be one of {', '.join(TRIO_ORDERS)}")
+    orders = TRIO_ORDERS if library == "trio" else ASYNCIO_ORDERS
+    if order not in orders:
+        raise Misuse(f"{library}_order={order!r}: it must be one of {', '.join(orders)}")
     return order
 
 
@@ -164,6 +166,7 @@ class Settings:
         instrument: modules, besides the project's, whose reads and writes of shared memory are scheduling points; "test": only the module
             with the scenario or the test, and those that are named beside this word.
         trio_order: "any" or "batches", instead of the scenario's.
+        asyncio_order: "arrivals", "loop" or "any", instead of the scenario's.
         isolation: "undo": what an execution has changed in instrumented modules is put back before the next one. "fork": each execution has
             a process of its own, which takes a few milliseconds longer.
         workers: how many processes explore the case, once it has taken a second; the result is the same for any number.
@@ -189,6 +192,7 @@ class Settings:
     confirm: bool = True
     instrument: tuple[str, ...] = ()
     trio_order: str | None = None
+    asyncio_order: str | None = None
     isolation: str = "undo"
     workers: int = 1
     cluster: str | None = None
@@ -209,6 +213,8 @@ class Settings:
                 raise Misuse(f"{name}={shortened(repr(value))}: it must be {need}")
         if self.trio_order is not None:
             check_order(self.trio_order)
+        if self.asyncio_order is not None:
+            check_order(self.asyncio_order, "asyncio")
         if self.isolation not in ISOLATIONS:
             raise Misuse(f"isolation={shortened(repr(self.isolation))}: it must be one of {', '.join(ISOLATIONS)}")
         if self.proof is not None:

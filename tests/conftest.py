@@ -35,6 +35,7 @@ SHARES = {
     "test_random_files.py": 2,
     "test_check.py": 6,
     "test_check_random.py": 2,
+    "test_asyncio_orders.py": 4,
 }
 """Of the long tests of these modules, one in so many is run."""
 SHORT = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import dataclasses
 import importlib
 import inspect
@@ -208,6 +209,7 @@ def options_of(command):
 
 
 OTHERS = {"--interleave", "--interleave-abort", "--interleave-replay", "--pdb", "--lf", "--runxfail", "--timestamps", "--prefix"}
+OTHERS |= {"--releases", "--questions", "--seconds", "--diff-filter"}
 """The options of the pytest plugin, which a test of its own holds, and of other programs."""
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
@@ -311,6 +313,10 @@ def batched():
     return "one batch" in explored(scenario=scenario, trio_order="batches").bounds
 
 
+def on_asyncio():
+    asyncio.run(asyncio.sleep(0))
+
+
 def proved():
     result = explored(scenario=many_orderings, proof="preemptions<=0")
     return result.verdict is Verdict.VERIFIED and result.proved == ("preemptions<=0",)
@@ -342,6 +348,7 @@ EFFECTS = {
     "confirm": lambda: confirmed(ROOT / "scenarios/tutorial.py"),
     "instrument": lambda: "memory of programs" in explored(instrument=("programs",)).bounds,
     "trio_order": batched,
+    "asyncio_order": lambda: "what the loop of CPython does" in explored(scenario=on_asyncio, asyncio_order="loop").bounds,
     "isolation": forked,
     "workers": lambda: explored(workers=2).verdict is explored().verdict,
     "cluster": lambda: refused(lambda: explored(cluster="local"), Misuse),  # without the package, or without a file

@@ -64,6 +64,7 @@ def test_facts_in_tokens_can_be_read_and_typed():
 
 def test_every_kind_of_fact_has_a_word_that_stays():
     assert sorted(kind.word for kind in Fact.known.values()) == [
+        "asyncio-called-by-threads",
         "changes-outside",
         "checkpoints",
         "checks-of",
@@ -105,7 +106,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "unseen-change",
         "workers-seen",
     ]
-    assert sorted(Mode.known) == ["log=points", "trio=batches"]
+    assert sorted(Mode.known) == ["asyncio=any", "asyncio=loop", "log=points", "trio=batches"]
 
 
 def test_two_kinds_of_fact_cannot_have_one_word():

@@ -600,7 +600,7 @@ async def test_async():
         "ignore::pytest.PytestUnknownMarkWarning",
     )
     result.assert_outcomes(failed=2)
-    has(result, "Refused: test_it.py:", "test_async is an async def for asyncio: there is a runtime for Trio only")
+    has(result, "Refused: test_it.py:", "test_async is an async def for asyncio: its plugin of pytest is not installed")
 
 
 def test_a_module_that_the_first_execution_imports_is_not_taken_for_nondeterminism(run, pytester):

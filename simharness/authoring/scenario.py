@@ -42,6 +42,7 @@ class Scenario:
         max_delay: virtual seconds by which actors may be late, summed over an execution.
         allow_deadlock: whether a stuck actor is allowed, not a violation.
         trio_order: the orders in which Trio's tasks are resumed: "any", or those of its "batches".
+        asyncio_order: the orders in which asyncio's callbacks run: "arrivals", those of its "loop", or "any".
         instrument: modules, besides the project's, whose reads and writes of shared memory are scheduling points; "test": only its own.
         project: the folder whose modules are instrumented; empty if there is none.
         besides: modules of the project that are not instrumented, such as those of other tests.
@@ -63,6 +64,7 @@ class Scenario:
         allow_deadlock: bool = False,
         instrument: Sequence[str] = (),
         trio_order: str = "any",
+        asyncio_order: str = "arrivals",
         log: Any = None,
         outside: Outside | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class Scenario:
         if inspect.iscoroutinefunction(function):
             require()
         self.trio_order = check_order(trio_order)
+        self.asyncio_order = check_order(asyncio_order, "asyncio")
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.address = self.name
@@ -205,6 +208,8 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         max_delay: virtual seconds by which actors may be late, summed over one execution (default 5).
         allow_deadlock: a stuck actor is not a violation.
         trio_order: "any" (default) resumes one of Trio's tasks at a time; "batches" does exactly what the installed Trio's loop can do.
+        asyncio_order: "arrivals" (default): callbacks run in the order of registration, and what a pause waits for arrives at any time;
+            "loop" does exactly what CPython's loop does; "any" resumes any runnable task.
         instrument: modules whose reads and writes of shared memory are scheduling points, besides those of the project (if the scenario
             is loaded from its path); "test": only the scenario's own.
         log: what the code's log lines mean: a `simharness.incident.Log`, for `simharness incident`.
@@ -220,7 +225,7 @@ def scenario(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     >>> list(small.cases())
     [{'size': 1}, {'size': 2}]
     """
-    named = ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order", "log")
+    named = ("expect", "max_delay", "allow_deadlock", "instrument", "trio_order", "asyncio_order", "log")
     own = {name: options.pop(name) for name in named if name in options}
     own["outside"] = Outside.of(*(options.pop(name, None) for name in ("outside", "network", "programs")))
     options = {name: [values] if is_drawn(values) else values for name, values in options.items()}

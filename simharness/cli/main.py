@@ -35,7 +35,7 @@ from simharness.report import files, html_report, json_report
 from simharness.report.table import Shown, case_name, console_for, report, words_of
 from simharness.search import tokens
 from simharness.search.named import DEFAULT, STRATEGIES, check
-from simharness.settings import ISOLATIONS, TRIO_ORDERS, Settings
+from simharness.settings import ASYNCIO_ORDERS, ISOLATIONS, TRIO_ORDERS, Settings
 from simharness.simulation.difference import side_by_side
 from simharness.simulation.imports import watched_import
 from simharness.timeline.render import render
@@ -50,6 +50,9 @@ _Paths = Annotated[
 _Parameter = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only cases with this value; may be given several times.")]
 _TrioOrder = Annotated[
     str | None, typer.Option(metavar="ORDER", help=f"Orders of Trio's tasks: {', '.join(TRIO_ORDERS)}; default: the scenario's.")
+]
+_AsyncioOrder = Annotated[
+    str | None, typer.Option(metavar="ORDER", help=f"Orders of asyncio's callbacks: {', '.join(ASYNCIO_ORDERS)}; default: the scenario's.")
 ]
 _Isolation = Annotated[
     str, typer.Option(metavar="HOW", help=f"How executions are kept apart: {' or '.join(ISOLATIONS)}, a process for each, which is slower.")
@@ -132,6 +135,7 @@ def explore(  # typer makes an option of each
     all_timelines: Annotated[bool, typer.Option("--all-timelines", help="Also show timelines of cases that others explain.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show every step in timelines.")] = False,
     trio_order: _TrioOrder = None,
+    asyncio_order: _AsyncioOrder = None,
     isolation: _Isolation = "undo",
     outside: _Outside = None,
     network: _Network = None,
@@ -149,6 +153,7 @@ def explore(  # typer makes an option of each
             seed=seed,
             instrument=tuple(instrument or ()),
             trio_order=trio_order,
+            asyncio_order=asyncio_order,
             isolation=isolation,
             workers=workers,
             cluster=cluster,

@@ -29,6 +29,7 @@ _WORDS = {
     "lost_ack": ("lost acknowledgement", "at every commit"),
     "error": ("error raised by {}", "at every call"),
     "handler": ("strike of {}", "at any point of its actor"),
+    "cancel": ("cancellation of {}", "at every start and resumption of an asyncio task"),
 }
 
 
@@ -47,6 +48,8 @@ class Faults:
         db_error: a statement or commit fails. Limited to: some of BUSY, IOERR, FULL, joined by `+`.
         lost_ack: a commit is durable and its caller sees an error.
         error: a callable raises instead of being called: `"1@package.module.function:OSError"`, several joined by `+`.
+        cancel: an asyncio task is cancelled as it is about to start or to resume. Limited to: names of tasks or of their functions, joined
+            by `+`; by default any task but the one that runs the loop.
         handler: a function declared by `world.handler(…, times=0)` runs at any point of its actor. Limited to: names of functions, joined
             by `+`.
 
@@ -67,6 +70,7 @@ class Faults:
     lost_ack: Budget = 0
     error: Budget = 0
     handler: Budget = 0
+    cancel: Budget = 0
 
     def __post_init__(self) -> None:
         for kind in KINDS:
@@ -134,7 +138,7 @@ class Faults:
         for kind, (what, where) in _WORDS.items():
             if self.limit(kind):
                 limited = " or ".join(self.limited_to(kind))
-                default = {"db_error": ", ".join(DATABASE_ERRORS), "handler": "a handler"}.get(kind, "a process")
+                default = {"db_error": ", ".join(DATABASE_ERRORS), "handler": "a handler", "cancel": "a task"}.get(kind, "a process")
                 named = what.format(f"{self.jump:g} s" if kind == "clock_jump" else limited or default)
                 parts.append(f"at most {self.limit(kind)} {named}, {where}")
         return "; ".join(parts)

@@ -54,6 +54,7 @@ class Movers:
         offered: the crashes that were offered beside `nothing strikes`.
         exchange: called with the process that moves, if each has memory of its own; returns which one did until then.
         when_crashed, when_suspended: called with the process (and for how long) after such a fault.
+        when_advanced: called after the clock has moved, as an effect of its step.
     """
 
     def __init__(self, model: Faults | None, names: Names, clock: Clock, learned: Learned) -> None:
@@ -80,6 +81,7 @@ class Movers:
         self.offered: list[int] = []
         self.exchange: Callable[[str], str] | None = None
         self.when_crashed: list[Callable[[str], None]] = []
+        self.when_advanced: list[Callable[[], None]] = []
         self.when_suspended: list[Callable[[str, int], None]] = []
         self.seen = Seen(self._learned, record, cast)
         self.clock.reset()
@@ -326,6 +328,8 @@ class Movers:
         self._record.append(self.clock_key, reads, writes, Operation(ADVANCE, detail=f"{target}"), now)
         self.clock.advance(target, free=idle)
         self._record.advances.append((target, self.clock.lateness))
+        for hook in self.when_advanced:
+            hook()
 
     def _stall(self, key: int, kind: str, process: str) -> None:
         record, now = self._record, self.clock.now

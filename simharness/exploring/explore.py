@@ -18,6 +18,7 @@ from simharness.engine.facts import Mark, until_settled
 from simharness.engine.faults import Faults
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Nondeterminism, SimharnessError
+from simharness.exploring import narrower
 from simharness.exploring.examples import open_case
 from simharness.exploring.progress import Progress
 from simharness.exploring.proofs import Proofs
@@ -25,7 +26,6 @@ from simharness.exploring.reporter import Reporter
 from simharness.exploring.rounds import Rounds
 from simharness.exploring.watching import Keeping
 from simharness.runtimes import control
-from simharness.runtimes.trio import order as trio
 from simharness.search import named, tokens
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
@@ -40,8 +40,6 @@ from simharness.verdicts.left_behind import Before
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
 _NOTHING_KEPT: dict[str, Any] = dict.fromkeys(("checkpoint", "resume", "shard", "cluster"))
-BATCHES_TRIED = 1_000
-"""Executions spent on finding out whether a program that fails under some order of Trio's tasks also fails under Trio's batches."""
 _monotonic = time.monotonic
 
 
@@ -106,11 +104,11 @@ class Explorer:
             if counterexample is not None:
                 before.check(counterexample)
             result = self._result(rounds, exhausted, counterexample, proofs)
-            any_order = "trio" in kernel.learned.runtimes and trio.BATCHES not in kernel.modes
+            narrower_orders = narrower.orders(kernel)
         if counterexample is None and self._hand is not None:
             result = self._not_lost(result, self._hand, trouble)
-        if any_order and result.counterexample is not None:
-            result = replace(result, counterexample=self._in_batches(result.counterexample, simulation.parameters))
+        for one in narrower_orders if result.counterexample is not None else ():
+            result = replace(result, counterexample=self._in(one, result.counterexample, simulation.parameters))
         progress.finished(result)
         return result
 
@@ -152,21 +150,22 @@ class Explorer:
             remarks=(),
         )
 
-    def _in_batches(self, counterexample: Counterexample, case: Parameters) -> Counterexample:
-        """Say whether the installed Trio's loop, which takes batches of tasks, can fail too."""
+    def _in(self, narrow: narrower.Narrower, counterexample: Counterexample | None, case: Parameters) -> Counterexample:
+        """Say whether the code can fail in a narrower order, too: in what the installed library's loop does today."""
+        assert counterexample is not None
         alone = replace(self.settings, **_NOTHING_KEPT)
-        limits = replace(alone, trio_order="batches", max_executions=BATCHES_TRIED, preemptions=None, delays=None, proof=None)
+        limits = narrow.of(replace(alone, max_executions=narrower.TRIED, preemptions=None, delays=None, proof=None))
         try:
             other = Explorer(self.scenario, case, "dpor", True, limits).run()
         except Exception as error:
-            said = f"the batches of {trio.used()} could not be tried: {error}"
+            said = f"{narrow.name} could not be tried: {error}"
             return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
         if other.counterexample is not None:
-            said = f"the batches of {trio.used()} fail too: {other.counterexample.token}"
+            said = f"{narrow.name} fail too: {other.counterexample.token}"
         elif other.verdict is Verdict.VERIFIED:
-            said = f"no order of the batches of {trio.used()} fails (all {other.executions} tried): it takes an order that Trio leaves open"
+            said = f"no order of {narrow.name} fails (all {other.executions} tried): {narrow.takes}"
         else:
-            said = f"{other.executions} orders of the batches of {trio.used()} did not fail"
+            said = f"{other.executions} orders of {narrow.name} did not fail"
         return replace(counterexample, shortness=f"{counterexample.shortness}; {said}")
 
     def _result(self, rounds: Rounds, exhausted: bool, counterexample: Counterexample | None, proofs: Proofs) -> Result:

@@ -14,6 +14,8 @@ CORPUS_INI = "interleave_corpus"
 CORPUS_FOLDER = ".simharness"
 _OTHERS = ("asyncio", "anyio", "twisted", "tornado")
 """Markers of tests that a library other than Trio runs."""
+_RUN_BY = {"asyncio": "asyncio", "anyio": "anyio"}
+"""For libraries that have a runtime, the plugins of pytest that run their tests."""
 
 
 def wanted(item: pytest.Item) -> bool:
@@ -23,7 +25,9 @@ def wanted(item: pytest.Item) -> bool:
     if item.get_closest_marker(MARKER) is not None:
         return True
     asked = item.config.getoption("interleave") or item.config.getoption("interleave_replay")
-    return bool(asked) and (not is_async(item) or (another_library(item) is None and importlib.util.find_spec("trio") is not None))
+    if not asked or not is_async(item) or runs_itself(item):
+        return bool(asked)
+    return another_library(item) is None and importlib.util.find_spec("trio") is not None
 
 
 def why_not(item: pytest.Item) -> str | None:
@@ -40,9 +44,30 @@ def is_async(item: pytest.Function) -> bool:
     return inspect.iscoroutinefunction(item.function)
 
 
+def runs_itself(item: pytest.Function) -> bool:
+    """Whether an `async def` is run as without a simulation: by a TestCase, or by the plugin of a library that has a runtime."""
+    if _of_test_case(item) or any(kind.__name__ == "PytestAsyncioFunction" for kind in type(item).__mro__):
+        return True
+    plugin = _RUN_BY.get(another_library(item) or "")
+    if _on_trio(item):
+        return False
+    return plugin is not None and item.config.pluginmanager.hasplugin(plugin)
+
+
+def _of_test_case(item: pytest.Function) -> bool:
+    unittest = sys.modules.get("unittest")
+    return item.cls is not None and unittest is not None and issubclass(item.cls, unittest.TestCase)
+
+
 def another_library(item: pytest.Function) -> str | None:
     """Return the library that runs an `async def` instead of Trio, if the test names one."""
-    unittest = sys.modules.get("unittest")
-    if item.cls is not None and unittest is not None and issubclass(item.cls, unittest.TestCase):
+    if _of_test_case(item):
         return "asyncio"
-    return next((name for name in _OTHERS if item.get_closest_marker(name) is not None), None)
+    name = next((name for name in _OTHERS if item.get_closest_marker(name) is not None), None)
+    return "anyio on Trio" if name == "anyio" and _on_trio(item) else name
+
+
+def _on_trio(item: pytest.Function) -> bool:
+    """Whether AnyIO's plugin would run a test as a guest of Trio's, for which there is no runtime."""
+    backend = getattr(getattr(item, "callspec", None), "params", {}).get("anyio_backend")
+    return "trio" in (backend, *(backend if isinstance(backend, tuple) else ()))

@@ -4,8 +4,8 @@ Pytest's own machinery sets up and tears down fixtures of function scope inside 
 controlled like what the test creates. Wider fixtures are set up once, before and outside the simulation. An execution that ends early (a
 deadlock, or one that the strategy abandons) tears down what can be torn down without another step.
 
-An `async def` is run by pytest-trio if the test is marked for it, so that its fixtures work as usual; otherwise as by
-`trio.testing.trio_test`.
+An `async def` is run by pytest-trio, pytest-asyncio, AnyIO or its TestCase if the test is one of theirs, so that its fixtures work as
+usual; otherwise as by `trio.testing.trio_test`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from simharness.engine.kernel import Kernel, current, outside
 from simharness.engine.phases import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.places import last_place
-from simharness.pytest_plugin.asked import is_async
+from simharness.pytest_plugin.asked import is_async, runs_itself
 from simharness.runtimes.memory import output
 from simharness.runtimes.threads.thread import IGNORES
 
@@ -163,7 +163,7 @@ class Executions:
         item = self.item
         try:
             self._stack.setup(item)
-            if is_async(item):
+            if is_async(item) and not runs_itself(item):
                 self._have_trio_run_it()
             type(item).runtest(item)
             raised = vars(item).pop(RAISED, None)

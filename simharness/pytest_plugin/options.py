@@ -11,7 +11,7 @@ import pytest
 
 from simharness.engine.faults import Faults
 from simharness.errors import Misuse
-from simharness.pytest_plugin.asked import INI, MARKER, another_library, is_async
+from simharness.pytest_plugin.asked import INI, MARKER, another_library, is_async, runs_itself
 from simharness.runtimes.trio.order import require
 from simharness.search import named
 from simharness.settings import Settings, is_number
@@ -104,15 +104,16 @@ def name_of(item: pytest.Item) -> str:
 
 
 def check_runnable(item: pytest.Function) -> None:
-    """Refuse an `async def` that Trio cannot run.
+    """Refuse an `async def` that nothing can run.
 
     Raises:
-        Misuse: it is for another library, or Trio is not installed.
+        Misuse: it is for a library without a runtime or whose plugin is not installed, or Trio is not installed.
     """
-    if is_async(item):
+    if is_async(item) and not runs_itself(item):
         library = another_library(item)
         if library is not None:
-            raise Misuse(f"{_place(item)}: {item.name} is an async def for {library}: there is a runtime for Trio only")
+            has = "its plugin of pytest is not installed" if library in ("asyncio", "anyio") else "there are runtimes for Trio and asyncio"
+            raise Misuse(f"{_place(item)}: {item.name} is an async def for {library}: {has}")
         require()
 
 

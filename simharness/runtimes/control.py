@@ -12,6 +12,8 @@ from simharness.engine.folders import sweep
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.engine.kernel import Kernel
 from simharness.runtimes import identities, imports, logs, printing, queue_insides, randomness, refused, time
+from simharness.runtimes.aio import install as asyncio_install
+from simharness.runtimes.aio import order as asyncio_order
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
 from simharness.runtimes.memory import output, shared, wide
@@ -29,7 +31,23 @@ from simharness.trace.tables import Tables
 NAMES = ("threads", "sqlite", "files", "time", "explicit")
 """The runtimes whose operations are scheduling points, as verdicts name them."""
 
-_MODULES = (primitives, thread, queues, queue_insides, sqlite, files, time, randomness, identities, refused, logs, printing, imports, tasks)
+_MODULES = (
+    primitives,
+    thread,
+    queues,
+    queue_insides,
+    sqlite,
+    files,
+    time,
+    randomness,
+    identities,
+    refused,
+    logs,
+    printing,
+    imports,
+    tasks,
+    asyncio_install,
+)
 _acquire, _release = LockType.acquire, LockType.release  # replaced, too
 COLLECT_ALL_EVERY = 20
 """Installing looks through all objects, so garbage is collected first; old garbage, which takes longer, not each time."""
@@ -112,7 +130,8 @@ def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
     """Return a sentence on the scheduling points: the runtimes (Trio only if it was used), and the instrumented modules."""
     order = "one batch" if BATCHES in kernel.modes else "one task"
     conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
-    used = (f"{name} ({order} at a time; {conflicts})" for name in sorted(kernel.learned.runtimes))
+    words = {"trio": f"{order} at a time; {conflicts}", asyncio_order.RUNTIME: asyncio_order.in_words(kernel.modes)}
+    used = (f"{name} ({words[name]})" for name in sorted(kernel.learned.runtimes))
     points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
     if instrumented:
         return f"{points}, memory of {', '.join(instrumented)}; memory of other modules is not explored"
@@ -128,12 +147,14 @@ def begin(kernel: Kernel, roots: Mapping[str, Any]) -> None:
 def begin_execution(kernel: Kernel) -> None:
     """An execution begins."""
     kernel.context[REPORTS] = used
+    asyncio_install.begin_execution()
     files.begin(kernel)
     output.begin(kernel)
 
 
 def end_execution(kernel: Kernel) -> None:
     """Close what an execution has opened."""
+    asyncio_install.end_execution(kernel)
     files.end_execution(kernel)
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)

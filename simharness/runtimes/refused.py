@@ -29,7 +29,7 @@ from simharness.runtimes.outside import NETWORK, PROGRAMS, answer
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.randomness import virtual_pid
 
-_LOOP = "there is no runtime for asyncio: test the code beneath it with threads"
+_UVLOOP = "uvloop schedules in C: let asyncio's own loop run, by leaving out uvloop's policy, loops and uvloop.run"
 _PROCESS = "a simulation is one process: declare the work as actors, world.actor(…, process=…), or put a stub in its place"
 _PROGRAM = f"{_PROCESS}, or say programs='none'"
 _EXIT = "it would end the exploration too: return from the actor, or raise SystemExit"
@@ -57,8 +57,6 @@ _CHILDREN = ("fork", "forkpty", "killpg")
 _PROGRAMS = ("system", "posix_spawn", "posix_spawnp", "execv", "execve", "wait", "waitpid")
 
 METHODS = (
-    Door("asyncio.base_events", "BaseEventLoop", ("__init__", "run_forever", "run_until_complete"), _LOOP),
-    Door("asyncio.runners", "Runner", ("__init__", "run"), _LOOP),
     Door("concurrent.futures.process", "ProcessPoolExecutor", ("__init__", "submit"), _PROCESS),
     Door("multiprocessing.managers", "BaseManager", ("start", "connect"), _PROCESS),
     Door("multiprocessing.pool", "Pool", ("__init__", "_check_running"), _PROCESS),
@@ -69,13 +67,13 @@ METHODS = (
     Door("selectors", "PollSelector", ("select",), _IO),
     Door("selectors", "SelectSelector", ("select",), _IO),
     Door("socket", "socket", ("__init__", *_RECEIVE, *_SEND), _NETWORK, NETWORK),
+    Door("uvloop", "Loop", ("__init__",), _UVLOOP),
     Door("subprocess", "Popen", ("__init__", "communicate", "wait"), _PROGRAM, PROGRAMS),
 )
 FUNCTIONS = (
     Door("_multiprocessing", "", ("SemLock",), _PROCESS),
     Door("_posixsubprocess", "", ("fork_exec",), _PROGRAM, PROGRAMS),
     Door("_thread", "", ("start_new_thread", "start_new", "start_joinable_thread"), _THREAD),
-    Door("asyncio", "", ("run", "new_event_loop"), _LOOP),
     Door("os", "", _CHILDREN, _PROCESS),
     Door("os", "", _PROGRAMS, _PROGRAM, PROGRAMS),
     Door("os", "", ("_exit", "abort"), _EXIT),
@@ -84,6 +82,7 @@ FUNCTIONS = (
     Door("shutil", "", ("which",), "", PROGRAMS),
     Door("socket", "", _LOOKUPS, _NETWORK, NETWORK),
     Door("socket", "", ("socketpair",), _IO),
+    Door("uvloop", "", ("run", "new_event_loop"), _UVLOOP),
     Door("trio", "", ("open_signal_receiver",), _SIGNAL),
     Door("trio", "", ("run_process",), _PROCESS),
     Door("trio.lowlevel", "", ("open_process",), _PROCESS),
@@ -91,7 +90,7 @@ FUNCTIONS = (
 )
 _ALWAYS = ("shutil", "_multiprocessing", "_posixsubprocess", "_thread", "select", "signal", "socket", "subprocess")
 """Modules to load, because they cost little and a later import of them would escape; the others lead to these."""
-_INERT = {"asyncio.base_events.BaseEventLoop": ("_closed", True), "multiprocessing.pool.Pool": ("_state", "CLOSE")}
+_INERT = {"multiprocessing.pool.Pool": ("_state", "CLOSE")}
 """The attributes that the finalisers of these classes read, for objects whose construction was refused."""
 
 

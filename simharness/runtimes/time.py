@@ -30,7 +30,7 @@ from simharness.engine.clock_steps import sleep as _virtual_sleep
 from simharness.engine.kernel import Kernel, current
 from simharness.runtimes.patching import Patches
 
-_QUIET = frozenset({"_threading_local", "concurrent", "logging", "queue", "random", "tempfile", "threading", "trio", "uuid"})
+_QUIET = frozenset({"_threading_local", "asyncio", "concurrent", "logging", "queue", "random", "tempfile", "threading", "trio", "uuid"})
 """Top-level modules whose own readings of a clock are not steps."""
 _REAL = frozenset({"hypothesis", "simharness"})
 """Top-level modules that read the real clocks."""

@@ -25,6 +25,7 @@ from simharness.instrument.marks import is_instrumented
 from simharness.instrument.project import WORD, of_root
 from simharness.places import is_our_bug, last_place, words_of
 from simharness.runtimes import control, refused
+from simharness.runtimes.aio.order import MODES as ASYNCIO
 from simharness.runtimes.failing import failing
 from simharness.runtimes.heap.heap import ALL, NEVER, YOUNG, Heap
 from simharness.runtimes.heap.processes import Globals
@@ -70,6 +71,9 @@ class Simulation:
         self.kernel = Kernel(settings.max_steps, nanoseconds(5.0 if delay is None else delay), not scenario.takes_world, faults)
         if (settings.trio_order or scenario.trio_order) == "batches":
             self.kernel.turn_on(BATCHES)
+        order = ASYNCIO[settings.asyncio_order or scenario.asyncio_order]
+        if order is not None:
+            self.kernel.turn_on(order)
         self.outside = Outside.of(settings.outside, settings.network, settings.programs, otherwise=scenario.outside)
         self.world: World | None = None
         self.executions = 0

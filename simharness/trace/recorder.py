@@ -158,4 +158,4 @@ def waiting(kernel: Kernel) -> tuple[Waiting, ...]:
 def _object(operation: Operation) -> str:
     """Return the name of what an operation works on, where that says something."""
     resource = operation.resource
-    return "" if resource is None or resource.name in ("assume", "sleep", "trio") else resource.name
+    return "" if resource is None or resource.name in ("assume", "asyncio", "sleep", "trio") else resource.name

@@ -37,7 +37,7 @@ from simharness.verdicts.results import FRESH, HERE, Result, Verdict
 
 LONGEST = 300.0
 """Real seconds to wait for a fresh process."""
-_SENT = ("seed", "max_steps", "watchdog", "instrument", "trio_order", "outside", "network", "programs")
+_SENT = ("seed", "max_steps", "watchdog", "instrument", "trio_order", "asyncio_order", "outside", "network", "programs")
 """The settings that a fresh process gets."""
 _START = (
     "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']; import simharness.verdicts.confirm as c; c.answer(given)"

@@ -13,6 +13,7 @@ from simharness.engine.looks import Polls
 from simharness.engine.obstacles import Obstacle, in_words
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.runtimes import control
+from simharness.runtimes.aio.order import RUNTIME
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Strategy
 from simharness.simulation.execution import Execution
@@ -116,6 +117,7 @@ def remarks(tally: Tally, simulation: Simulation, verdict: Verdict) -> tuple[str
     if not checked and not asserts_something(scenario.roots):
         said.append(NOTHING_CHECKED)
     bounded = simulation.settings.preemptions is not None or simulation.settings.delays is not None or BATCHES in kernel.modes
+    bounded = bounded or RUNTIME in kernel.learned.runtimes
     if tally.runs == 1 and not bounded and not tally.deadlocks and (apart := _never_met(kernel)):
         said.append(f"{apart} never met: one ordering")
     unseen = sorted(kernel.learned.unseen)

@@ -34,17 +34,8 @@ def selector():
         made.select(0)
 
 
-def asyncio_runner():
-    with asyncio.Runner() as runner:
-        runner.get_loop()
-
-
 # Lambdas, so that what is called is looked up in the simulation.
 CALLS = {
-    "asyncio.run": lambda: asyncio.run(nothing()),
-    "asyncio.new_event_loop": lambda: asyncio.new_event_loop(),  # noqa: PLW0108
-    "Runner": asyncio_runner,
-    "SelectorEventLoop": lambda: asyncio.SelectorEventLoop(),  # noqa: PLW0108
     "BaseProcess.start": lambda: multiprocessing.Process(target=print).start(),
     "Pool": lambda: multiprocessing.Pool(1),
     "SpawnProcess": lambda: multiprocessing.get_context("spawn").Process(target=print).start(),
@@ -119,7 +110,6 @@ class TestEachCall:
             ("os.popen", "os.popen"),
             ("os.spawnv", "os.spawnv"),
             ("socket.socket", "socket.socket"),
-            ("asyncio.run", "asyncio.run"),
             ("os.fork", "os.fork"),
         ],
     )

@@ -14,6 +14,7 @@ from simharness.engine.kernel import current
 from simharness.errors import Misuse
 from simharness.places import caller
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.tasks.numbers import number
 from simharness.runtimes.trio.order import require
 
 
@@ -38,7 +39,6 @@ def install(patches: Patches) -> None:
     from trio._core import _run
 
     from simharness.runtimes.trio import fixtures, footprints, runs, stand_ins
-    from simharness.runtimes.trio.run import number
 
     runs.install(patches)
     patches.attribute(stand_ins.EntryQueue, "__init__", stand_ins.with_genuine_lock)

@@ -25,12 +25,12 @@ from simharness.engine.kinds import Kind
 from simharness.engine.operations import Every, Operation
 from simharness.runtimes.memory.locations import STRANGE
 from simharness.runtimes.refused import refuse_io
+from simharness.runtimes.tasks.actors import TaskActor, spawn
 from simharness.runtimes.trio import internals, kinds
 from simharness.runtimes.trio.order import BATCHES, StepsCannotGrow, StepsGrow
-from simharness.runtimes.trio.state import RunClock, RunState, TaskActor, loop_operation, task_operation
+from simharness.runtimes.trio.state import RunClock, RunState, loop_operation, task_operation
 
 RUNS = "trio runs"
-NUMBERS = "trio numbers"
 FAR = 10**8
 """Seconds after which a deadline counts as none; a clock that stands still returns such times."""
 
@@ -251,16 +251,8 @@ class Run:
         if self.runner.main_task is None and not self.tasks:
             actor = self.host
         else:
-            spawner = kernel.actor
-            assert spawner is not None
-            base = task.name.rpartition(".")[2] or task.name
-            if spawner.name != ROOT:
-                base = f"{spawner.name}/{base}"
-            name = kernel.labels.free(base)
-            kernel.labels.reserve(name)
-            actor = TaskActor(kernel, name, self.host)
+            actor = spawn(kernel, task.name.rpartition(".")[2] or task.name, self.host, kernel.actor)
             actor.mark |= self.marks[1]
-            actor.born = kernel.record.n - 1
             actor.pending = self.operation(actor, kinds.STARTS, "")
             actor.places = lambda: internals.places(task)
             kernel.register(actor)
@@ -339,18 +331,6 @@ class Run:
             if actor is not self.host:
                 actor.finished = True
         self.loop.finished = self.abandoned = True
-
-
-def number(thing: object) -> int:
-    """Return the hash of an object of Trio's: in a simulation its number, so that sets do not depend on addresses."""
-    kernel = current()
-    if kernel is None:
-        return object.__hash__(thing)
-    numbers: dict[int, tuple[int, object]] = kernel.context.setdefault(NUMBERS, {})
-    numbered = numbers.get(id(thing))
-    if numbered is None:
-        numbered = numbers[id(thing)] = len(numbers), thing
-    return numbered[0]
 
 
 def fits(run: Run) -> bool:

@@ -14,31 +14,19 @@ from trio._core import _thread_cache
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.operations import Operation
-from simharness.engine.phases import INSPECTING
-from simharness.errors import Misuse
-from simharness.places import caller
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.tasks.actors import become_host
 from simharness.runtimes.threads.thread_views import actor_of
 from simharness.runtimes.trio import internals
 from simharness.runtimes.trio.footprints import grows
 from simharness.runtimes.trio.growing import GrowingRun
 from simharness.runtimes.trio.kinds import CHECK_CANCELLED
 from simharness.runtimes.trio.run import RUNS, Run
-from simharness.runtimes.trio.state import TaskActor
 
 
 def simulated(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any, ...], clock: Any, instruments: Any, strict: bool) -> Any:
     """Run a Trio program as part of the kernel's execution; return or raise its outcome."""
-    if kernel.phase == INSPECTING:
-        raise Misuse(f"{caller() or '?'}: a check cannot call trio.run: look at what the tasks have left behind")
-    if kernel.handlers is not None and kernel.actor is not None and kernel.handlers.strike(kernel.actor):
-        raise Misuse(f"{caller() or '?'}: world.handler cannot strike inside Trio: declare it on an actor that does not call trio.run")
-    if kernel.setting_up:
-        kernel.move_root()
-    host = kernel.actor
-    assert host is not None
-    if not isinstance(host, TaskActor):
-        host.locals.setdefault("thread", host.index)
+    host = become_host(kernel, "trio.run")
     runs: dict[int, Run] = kernel.context.setdefault(RUNS, {})
     kernel.learned.uses("trio")
     kernel.learned.footprints_are_late(grows(kernel))

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import trio
 
-from simharness.engine.actors import Actor, ended
-from simharness.engine.clock import BOOT, SECOND, nanoseconds
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Kind
 from simharness.engine.operations import Operation, Resource
+from simharness.runtimes.tasks.actors import ExactTimes
 
 
 class RunState(NamedTuple):
@@ -31,39 +30,18 @@ class RunState(NamedTuple):
     deadline: int | None = None
 
 
-class TaskActor(Actor):
-    """A task of a run, or the run's loop."""
-
-    fresh = False
-
-    def __init__(self, kernel: Kernel, name: str, host: Actor) -> None:
-        super().__init__(kernel.names, kernel.greenlets.hub, name, ended, host.daemon, host.process)
-        self.greenlet = host.greenlet
-        self.locals = host.locals
-        self._host = host
-        self.base = host.base
-
-    @property
-    def host(self) -> Actor:
-        """The actor that called `trio.run`."""
-        return self._host
-
-
 class RunClock(trio.abc.Clock):
     """The kernel's clock as a run sees it. A time that was rounded to the kernel's nanoseconds reads as before rounding."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.exact: dict[int, float] = {}
+        self._times = ExactTimes(kernel)
 
     def start_clock(self) -> None:
         """Do nothing: it runs already."""
 
     def current_time(self) -> float:
         """Return the monotonic clock in seconds."""
-        now = self.kernel.monotonic()
-        seconds = now / SECOND
-        return max(seconds, self.exact.get(now, seconds))
+        return self._times.now()
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Return the seconds until a time."""
@@ -71,10 +49,7 @@ class RunClock(trio.abc.Clock):
 
     def instant(self, deadline: float) -> int:
         """Convert a time of this clock to the kernel's."""
-        since = nanoseconds(deadline - BOOT / SECOND)
-        monotonic = BOOT + since
-        self.exact[monotonic] = max(deadline, self.exact.get(monotonic, deadline))
-        return since + self.kernel.clock.now + BOOT - self.kernel.monotonic()
+        return self._times.instant(deadline)
 
 
 def task_operation(run: Resource, name: str, batches: bool, kind: Kind, detail: str) -> Operation:
