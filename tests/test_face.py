@@ -209,7 +209,7 @@ def options_of(command):
 
 
 OTHERS = {"--interleave", "--interleave-abort", "--interleave-replay", "--pdb", "--lf", "--runxfail", "--timestamps", "--prefix"}
-OTHERS |= {"--releases", "--questions", "--seconds", "--diff-filter"}
+OTHERS |= {"--releases", "--questions", "--seconds", "--diff-filter", "--simulate"}
 """The options of the pytest plugin, which a test of its own holds, and of other programs."""
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 

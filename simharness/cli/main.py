@@ -164,13 +164,16 @@ def explore(  # typer makes an option of each
             network=network,
             programs=programs,
         )
-        check(strategy, settings)
-        files.check_writable(("--json", json), ("--html", html), ("--checkpoint", checkpoint))
+        _check(strategy, settings, json, html)
         jobs, settings = keeping.shared(_jobs(paths, parameter or [], faults), settings, shard)
         results, stopped = _explored(jobs, How(strategy, not keep_going, settings), workers if cluster is None else 1)
-        shown = Shown(not no_timelines, full, all_timelines, {} if by_scenario else None)
-        _tell(jobs, results, shown, (json, html), stopped, settings)
+        _tell(jobs, results, Shown(not no_timelines, full, all_timelines, {} if by_scenario else None), (json, html), stopped, settings)
         raise typer.Exit(_status(results, stopped, len(jobs)))
+
+
+def _check(strategy: str, settings: Settings, json: str | None, html: str | None) -> None:
+    check(strategy, settings)
+    files.check_writable(("--json", json), ("--html", html), ("--checkpoint", settings.checkpoint))
 
 
 def _jobs(paths: Sequence[str], selections: Sequence[str], faults: str | None) -> list[Job]:
