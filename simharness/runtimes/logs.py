@@ -80,17 +80,17 @@ def install(patches: Patches) -> None:
             return genuine(self, record)
         under_way: set[Actor | None] = kernel.context.setdefault(HANDLING, set())
         actor = kernel.actor
-        if kernel.phase != RUNNING or actor in under_way:  # the handler that hands the record on has its lock
-            with one_line(kernel, self):
-                return genuine(self, record)
-        if not isinstance(self, LogLines):
-            logged(of(kernel), self)
-        under_way.add(actor)
+        inside = kernel.phase != RUNNING or actor in under_way  # then the handler that hands the record on has its lock
+        if not inside:
+            if not isinstance(self, LogLines):
+                logged(of(kernel), self)
+            under_way.add(actor)
         try:
             with one_line(kernel, self):
                 return genuine(self, record)
         finally:
-            under_way.discard(actor)
+            if not inside:
+                under_way.discard(actor)
 
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         kernel = current()
