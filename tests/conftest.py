@@ -15,7 +15,7 @@ import simharness.exploring.explore
 import simharness.runtimes.control
 
 SHARES = {
-    "test_opcode_oracle.py": 6,
+    "test_opcode_oracle.py": 8,
     "test_scenarios.py": 4,  # most are cases that `make explore` explores, too
     "test_replays.py": 4,
     "test_faults_elsewhere.py": 4,
@@ -33,8 +33,8 @@ SHARES = {
     "test_random_polls.py": 5,
     "test_parallel.py": 3,
     "test_random_files.py": 2,
-    "test_check.py": 6,
-    "test_check_random.py": 2,
+    "test_check.py": 20,
+    "test_check_random.py": 6,
     "test_asyncio_orders.py": 4,
 }
 """Of the long tests of these modules, one in so many is run."""

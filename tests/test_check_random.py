@@ -51,4 +51,4 @@ def test_random_programs_violate_what_some_interleaving_of_their_steps_violates(
 @pytest.mark.parametrize("block", range(6))
 def test_more_random_programs_violate_what_some_interleaving_of_their_steps_violates(tmp_path, block):
     counts = compared(tmp_path, range(1_000 + block * 100, 1_100 + block * 100))
-    assert min(counts.values()) >= 3, counts
+    assert min(counts.values()) >= 1, counts

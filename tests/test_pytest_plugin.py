@@ -888,7 +888,7 @@ def test_the_upstream_test_fails_on_the_late_contender_under_a_lease_and_is_veri
     if failed:
         has(result, "E       assert 2 == 1", "--interleave-replay=test_concurrent_compression_does_not_fork_session::")
     else:
-        assert re.search(r"verified +108 orderings", line(result, "test_concurrent_compression_does_not_fork_session"))
+        assert re.search(r"verified +40 orderings", line(result, "test_concurrent_compression_does_not_fork_session"))
 
 
 def test_a_summary_can_travel_between_processes():

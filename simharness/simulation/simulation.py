@@ -239,7 +239,8 @@ class Simulation:
             self.world.release()
         self.scenario.release()
         if self.heap is not None:
-            if self.heap.put_back(self._garbage()):
+            found = self.heap.put_back(self._garbage())
+            if found and self.settings.isolation != "fork":  # what was explored in other processes has met none of it
                 self.kernel.learned.start_over()
             for path in self.heap.lasting:
                 self.kernel.learned.leaves_out(path)
@@ -248,8 +249,11 @@ class Simulation:
             self._before = Before()
 
     def settle(self) -> None:
-        """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over."""
-        if self.heap is not None and self.heap.sample():
+        """Exploring is over: if the last executions have changed something that they have not announced, exploring starts over.
+
+        Those in processes of their own cannot have changed anything here.
+        """
+        if self.heap is not None and self.settings.isolation != "fork" and self.heap.sample():
             self.kernel.learned.start_over()
 
     def forked(self) -> None:
