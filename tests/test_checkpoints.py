@@ -63,9 +63,16 @@ def in_slices(draw, program, longest, **options):
     while True:
         executions = min(most, executions + draw.randint(1, longest))
         result = explored(program, 1, checkpoint="file", resume=resume, max_executions=executions, **options)
-        if executions == most or isinstance(result, str) or STOPPED not in result[3]:
+        if executions == most or isinstance(result, str) or _ended(result, executions, options.get("stop_on_first", True)):
             return result
         resume = "file"
+
+
+def _ended(result, executions, stop):
+    """Whether the exploration came to its end before its limit; what fails does not say that it was stopped."""
+    if result[0] == Verdict.VIOLATED:
+        return stop or result[1][0] < executions
+    return STOPPED not in result[3]
 
 
 def in_parts(monkeypatch, written, draw, program, shards, alone, **options):

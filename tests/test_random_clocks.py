@@ -196,8 +196,11 @@ SAY_SO = re.compile(r"\b(sees_time|read_clock|_read|_?kernel\.step)\(")
 OTHERWISE_KNOWN = {
     ("trio/run.py", "stop"),  # where Trio runs, everything depends on the time
     ("trio/run.py", "_settled"),
-    ("trio/state.py", "current_time"),
-    ("trio/state.py", "instant"),
+    ("aio/run.py", "_declare"),  # where a loop of asyncio's runs, too
+    ("aio/run.py", "_look_at"),
+    ("aio/run.py", "_none_may_move_yet"),
+    ("aio/run.py", "_stopped"),
+    ("tasks/actors.py", "instant"),
     ("threads/thread.py", "_join"),  # its deadline is that of its step
     ("templates.py", "__init__"),  # no actor moves while one is made
     ("templates.py", "_make"),

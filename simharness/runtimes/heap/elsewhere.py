@@ -22,6 +22,8 @@ from simharness.runtimes.memory.kinds import SIMPLE
 MOST = 20_000
 LONGEST = 40
 _CONTAINERS = (list, dict, set, deque)
+_DIGITS = 4 * 640
+"""Bits of numbers that are always written out: Python may refuse longer ones."""
 Outline = dict[str, str]
 
 
@@ -70,7 +72,7 @@ def differences(before: Outline, after: Outline) -> list[str]:
 def text_of(value: Any) -> str:
     """Return the short text for a value."""
     if type(value) in SIMPLE:
-        return repr(value)[:LONGEST]
+        return repr(value)[:LONGEST] if type(value) is not int or value.bit_length() < _DIGITS else f"int of {value.bit_length()} bits"
     kind = type(value).__name__
     sizes: Any = next((base.__len__ for base in _CONTAINERS if isinstance(value, base)), None)
     return kind if sizes is None else f"{kind} of {sizes(value)}"
