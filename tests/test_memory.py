@@ -497,3 +497,28 @@ def test_a_check_that_somebody_makes_an_own_object_key_of_is_coarse_but_right(ex
                 world.outcome((table[one], table[two]))
     """)
     assert result.outcomes == {(0, 0), (0, 1), (1, 0)}
+
+
+def test_numbers_that_python_does_not_write_out_are_values_and_keys_like_others():
+    long = 10**6_000
+
+    @simharness.scenario(instrument=(__name__,))
+    def scenario(world):
+        box = {"n": long, long: 0, (long, 1): 0}
+
+        def work():
+            box["n"] += 1
+            box[long] += 1
+            box[long, 1] += 1
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+        @world.at_end
+        def both_counted():
+            assert box["n"] == long + 2
+
+    result = simharness.explore(scenario)
+    assert (str(result.verdict), result.error) == ("violated", None)
+    assert "both_counted" in result.counterexample.failure
+    assert result.counterexample.trace.steps

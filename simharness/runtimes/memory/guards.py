@@ -14,7 +14,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
 from simharness.runtimes.memory.halfway import during
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, SIMPLE, own_attributes
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, SIMPLE, own_attributes, text_of
 from simharness.runtimes.memory.on_opaque import on_call
 from simharness.runtimes.memory.opaque import parts as parts_of_opaque
 from simharness.runtimes.memory.opaque import writes
@@ -321,7 +321,7 @@ def shown(value: Any, depth: int = 1) -> str:
     """Return a short text for a value, without running any code of the user's."""
     kind = type(value)
     if kind in SIMPLE:
-        text = repr(value)
+        text = text_of(value)
     elif depth and kind in (list, tuple, set, dict) and len(value) <= 4:
         pairs = value.items() if kind is dict else ()
         inner = [f"{shown(key, 0)}: {shown(element, 0)}" for key, element in pairs] or [shown(element, 0) for element in value]

@@ -212,15 +212,16 @@ def key_of(key: Any) -> Any:
 
 def key_text(known: Any) -> str:
     """Return the text of a key as facts in tokens can hold it: short, and without the token's own separators."""
-    text = _repr(known[1:] if isinstance(known, tuple) and known[0] == "tuple" else known).replace("+", " plus ")
+    text = text_of(known[1:] if isinstance(known, tuple) and known[0] == "tuple" else known).replace("+", " plus ")
     return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…{zlib.crc32(text.encode(errors='replace')):08x}"
 
 
-def _repr(known: Any) -> str:
+def text_of(known: Any) -> str:
+    """Return the text of a simple value, or of a tuple of them."""
     try:
         return repr(known)
     except ValueError:  # Python refuses to write out a long number in decimal digits
-        return hex(known) if isinstance(known, int) else f"({', '.join(map(_repr, known))})" if isinstance(known, tuple) else "?"
+        return hex(known) if isinstance(known, int) else f"({', '.join(map(text_of, known))})" if isinstance(known, tuple) else "?"
 
 
 def own_attributes(thing: Any) -> Mapping[str, Any]:
