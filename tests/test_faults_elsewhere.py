@@ -64,9 +64,9 @@ def every_end(program, faults, most):
     with Simulation(program, {"faults": faults}, Settings()) as simulation:
         kernel = simulation.kernel
 
-        def whole_round(_):
+        def whole_round(mark):
             count, fewest, search = Counter(), {}, Exhaustive(kernel)
-            while (plan := search.begin()) is not None and sum(count.values()) < most:
+            while (plan := search.begin()) is not None and sum(count.values()) < most and mark.holds:
                 execution = simulation.execute(plan, search.choose, search.expected())
                 movers = [key >> SHIFT for key in kernel.record.keys if key >> SHIFT in kernel.cast.actors]
                 switches = sum(1 for before, after in pairwise(movers) if before != after)
