@@ -20,7 +20,7 @@ explore: $(STAMP)  ## every ordering of the compression fork, for every protocol
 ledger: $(STAMP)  ## reports from production: where each is found, and where its repair is verified
 	$(BIN)/simharness explore scenarios/ledger.py --by-scenario --no-timelines --workers $(WORKERS)
 
-test: $(STAMP)  ## the test suite, some five minutes on two cores
+test: $(STAMP)  ## the test suite, some six minutes on two cores
 	$(BIN)/python tests/suite.py --workers $(WORKERS)
 
 test-long: $(STAMP)  ## the test suite with the long tests
