@@ -12,6 +12,7 @@ import textwrap
 import traceback
 import types
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -298,9 +299,7 @@ def test_the_tests_of_a_library_module_pass_when_it_and_they_are_rewritten(name)
     exec(code, space)
 
     def passed():
-        names = unittest.defaultTestLoader.loadTestsFromName(tests)
-        # How deep C may recurse is the interpreter's, and is less where an actor runs.
-        suite = unittest.TestSuite(test for cases in names for test in cases if "test_repr_deep" not in test.id())
+        suite = unittest.defaultTestLoader.loadTestsFromName(tests)
         report = io.StringIO()
         result = unittest.TextTestRunner(report, verbosity=0).run(suite)
         assert not result.failures + result.errors, report.getvalue()
@@ -308,7 +307,8 @@ def test_the_tests_of_a_library_module_pass_when_it_and_they_are_rewritten(name)
 
     with importing((tests,)):
         assert passed() > 10
-        assert in_a_simulation(passed) > 10
+        with ThreadPoolExecutor(1) as thread:  # near the end of the stack, unittest cannot report the RecursionError that a test asks for
+            assert thread.submit(in_a_simulation, passed).result() > 10
     for found in set(sys.modules) - before:
         if found.startswith("test."):
             del sys.modules[found]
