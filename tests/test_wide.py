@@ -35,22 +35,20 @@ def both(work):
         thread.join()
 
 
-def explored(work, holds, locked=False):
-    """Explore two actors that do the same, one after the other or not."""
+def explored(program, locked=False):
+    """Explore two actors that do the same, each under a lock or not."""
 
     @simharness.scenario(instrument=(__name__,))
     def scenario(world):
         lock = threading.Lock()
+        work, holds = program()
 
         def guarded(number):
-            if locked:
-                with lock:
-                    work(number)
-            else:
+            with lock:
                 work(number)
 
         def main():
-            both(guarded)
+            both(guarded if locked else work)
             assert holds()
 
         world.actor("main", main)
@@ -146,22 +144,7 @@ def settings():
 def test_two_actors_that_change_a_setting_of_the_process_are_explored_in_every_order(name, locked):
     before = settings()
 
-    @simharness.scenario(instrument=(__name__,))
-    def scenario(world):
-        lock = threading.Lock()
-        work, holds = PROGRAMS[name]()
-
-        def guarded(number):
-            with lock:
-                work(number)
-
-        def main():
-            both(guarded if locked else work)
-            assert holds()
-
-        world.actor("main", main)
-
-    result = simharness.explore(scenario)
+    result = explored(PROGRAMS[name], locked)
     assert result.verdict is (Verdict.VERIFIED if locked else Verdict.VIOLATED), result.error
     tracemalloc.stop()
     assert settings() == before
@@ -230,22 +213,7 @@ def counted():
 @pytest.mark.parametrize("program", [packed, packed_by_object, filled, mapped, grown, counted], ids=lambda program: program.__name__)
 @pytest.mark.parametrize("locked", [False, True])
 def test_what_code_in_c_changes_of_what_it_receives_is_explored(program, locked):
-    @simharness.scenario(instrument=(__name__,))
-    def scenario(world):
-        lock = threading.Lock()
-        work, holds = program()
-
-        def guarded(number):
-            with lock:
-                work(number)
-
-        def main():
-            both(guarded if locked else work)
-            assert holds()
-
-        world.actor("main", main)
-
-    result = simharness.explore(scenario)
+    result = explored(program, locked)
     assert result.verdict is (Verdict.VERIFIED if locked else Verdict.VIOLATED), result.error
 
 
@@ -284,7 +252,7 @@ def seeded():
 @pytest.mark.parametrize("program", [run_code, dispatched, registered, copied, seeded], ids=lambda program: program.__name__)
 def test_what_is_not_explored_is_named(program):
     work, named = program()
-    result = explored(work, lambda: True)
+    result = explored(lambda: (work, lambda: True))
     copyreg.dispatch_table.pop(Plain, None)
     assert result.verdict is Verdict.VERIFIED, result.error
     assert named in " ".join(result.remarks)
@@ -296,7 +264,7 @@ def test_settings_that_nobody_sets_cost_no_ordering():
         logging.getLogger("levels").debug("x")
         random.random()
 
-    result = explored(work, lambda: True)
+    result = explored(lambda: (work, lambda: True))
     assert (result.verdict, result.executions) == (Verdict.VERIFIED, 1)
 
 

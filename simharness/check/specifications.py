@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from simharness.check.outcomes import Event, Outcome, Serial, quiescence, real_time, respects
+from simharness.check.outcomes import Event, Outcome, Position, Serial, quiescence, real_time, respects
 from simharness.errors import Misuse
 from simharness.visible import shortened
 
@@ -36,6 +36,8 @@ EVENTS = (LINEARIZABLE, QUIESCENT)
 """Specifications for which it matters which call returned before which began: there, calls and returns are steps."""
 _IMPLIED = (NO_DEADLOCK, NO_EXCEPTION, INVARIANT)
 """What the strongest three imply; where one of these does not hold, it is what the verdict names."""
+Judge = Callable[[Outcome, Serial, Sequence[Event]], str | None]
+"""Says what is wrong with what a program has come to; None if nothing is."""
 
 
 def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -63,14 +65,14 @@ def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def judges(names: Sequence[str]) -> list[tuple[str, Callable[[Outcome, Serial, Sequence[Event]], str | None]]]:
+def judges(names: Sequence[str]) -> list[tuple[str, Judge]]:
     """Return for each specification that is decided when all calls have returned a function that says what is wrong."""
     known = {
         NO_EXCEPTION: _no_new_exception,
         NO_LOST_UPDATE: _no_lost_update,
         SERIALIZABLE: lambda outcome, serial, events: _in_some_order(outcome, serial),
-        LINEARIZABLE: _linearizable,
-        QUIESCENT: _quiescent,
+        LINEARIZABLE: _respecting(real_time, "it has a call after one that began when it had returned"),
+        QUIESCENT: _respecting(quiescence, "not across a moment at which no call was under way"),
     }
     return [(name, known[name]) for name in names if name in known]
 
@@ -110,21 +112,16 @@ def _ends(serial: Serial, outcome: Outcome | None = None) -> str:
     return f"in a serial order it ends with {said}" if ends else "every serial order waits forever"
 
 
-def _linearizable(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
-    wrong = _in_some_order(outcome, serial)
-    if wrong is not None:
-        return wrong
-    before = real_time(events)
-    if any(respects(one.order, before) for one in serial.like(outcome)):
-        return None
-    return "an order gives these results and this final state, but it has a call after one that began when it had returned"
+def _respecting(before_of: Callable[[Sequence[Event]], dict[Position, frozenset[Position]]], but: str) -> Judge:
+    """Return a function that wants an order of the calls that also respects which came before which; `but`: what all others have."""
 
+    def wrong(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
+        found = _in_some_order(outcome, serial)
+        if found is not None:
+            return found
+        before = before_of(events)
+        if any(respects(one.order, before) for one in serial.like(outcome)):
+            return None
+        return f"an order gives these results and this final state, but {but}"
 
-def _quiescent(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
-    wrong = _in_some_order(outcome, serial)
-    if wrong is not None:
-        return wrong
-    before = quiescence(events)
-    if any(respects(one.order, before) for one in serial.like(outcome)):
-        return None
-    return "an order gives these results and this final state, but not across a moment at which no call was under way"
+    return wrong

@@ -27,7 +27,7 @@ from simharness.runtimes.memory.shared import of
 from simharness.runtimes.memory.wide import LEVELS, touch
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.workers import identity_seen
-from simharness.trace.log_lines import LogLines
+from simharness.trace.log_lines import LogLines, keepers
 
 LOG = Kind(ALONE, "log", Role.LOGS)
 LOG_LINES = Mode("log", "points")
@@ -37,11 +37,6 @@ HANDLING = "handling"
 """In a kernel's context: the actors that are inside a handler."""
 _PLAIN = frozenset({logging.StreamHandler, logging.FileHandler, logging.NullHandler, LogLines})
 """Handlers that do nothing with a record except format it, if anything."""
-
-
-def _keeper() -> LogLines | None:
-    """Return the recorder of the trace that wants more lines than the program does."""
-    return next((handler for handler in logging.getLogger().handlers if isinstance(handler, LogLines)), None)
 
 
 def _follows_the_root(logger: logging.Logger | None) -> bool:
@@ -103,8 +98,7 @@ def install(patches: Patches) -> None:
             else:
                 kernel.step(Operation(LOG, detail=record.name))
         if kernel is not None and not genuine_enabled(self, record.levelno) and sys._getframe(2).f_code.co_name == "_log":
-            keeper = _keeper()
-            if keeper is not None:
+            for keeper in keepers()[:1]:
                 keeper.handle(record)
             return
         genuine_call(self, record)
@@ -133,7 +127,7 @@ def _install_levels(patches: Patches) -> None:
             return True
         if kernel is None or level < logging.INFO or self.disabled or self.manager.disable >= level:
             return False
-        wanted = LOG_LINES in kernel.modes or _keeper() is not None
+        wanted = LOG_LINES in kernel.modes or bool(keepers())
         return wanted and _follows_the_root(self) and _asked_in_order_to_log()
 
     for cls in (logging.Logger, logging.Handler):

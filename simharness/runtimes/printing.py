@@ -6,13 +6,12 @@ A debugger writes to the terminal.
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
 from simharness.engine.kernel import Kernel, current
 from simharness.runtimes.patching import Patches
-from simharness.trace.log_lines import LogLines
+from simharness.trace.log_lines import keepers
 
 _DEBUGGERS = frozenset({"pdb", "bdb", "cmd", "code"})
 _UNFINISHED = "printed without a line break"
@@ -53,10 +52,9 @@ def _keep(kernel: Kernel, stream: str, text: str) -> None:
     *lines, rest = (unfinished.pop((stream, actor), "") + text).split("\n")
     if rest:
         unfinished[stream, actor] = rest
-    for keeper in logging.getLogger().handlers:
-        if isinstance(keeper, LogLines):
-            for line in lines:
-                keeper.printed(f"{stream}: {line}")
+    for keeper in keepers():
+        for line in lines:
+            keeper.printed(f"{stream}: {line}")
 
 
 def install(patches: Patches) -> None:

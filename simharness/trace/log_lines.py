@@ -42,16 +42,21 @@ class LogLines(logging.Handler):
             self.lines.setdefault(self._kernel.record.n - 1, []).append(line)
 
 
+def keepers() -> list[LogLines]:
+    """Return those that collect lines now."""
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, LogLines)]
+
+
 @contextmanager
 def set_aside() -> Iterator[None]:
     """Within, logging is configured as it is where no execution is recorded."""
-    keepers = [handler for handler in logging.getLogger().handlers if isinstance(handler, LogLines)]
-    for keeper in reversed(keepers):
+    aside = keepers()
+    for keeper in reversed(aside):
         keeper.__exit__()
     try:
         yield
     finally:
-        for keeper in keepers:
+        for keeper in aside:
             keeper.__enter__()
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from sys import getrefcount, modules
 from types import FunctionType, MethodType
 from typing import Any
-from warnings import catch_warnings
 
 from simharness.engine.kernel import Kernel, _active, current, os_thread
 from simharness.engine.phases import RUNNING
@@ -23,12 +22,11 @@ from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE, instance_of
 from simharness.runtimes.memory.on_opaque import Managed, stepped
-from simharness.runtimes.memory.output import Redirected, redirects
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
 from simharness.runtimes.memory.tracked import MANY, Spot
-from simharness.runtimes.memory.wide import LEVELS, Filtering, of_a_logger, touch
+from simharness.runtimes.memory.wide import LEVELS, assigning, of_a_logger, touch
 
 _EXECUTED = "code that eval or exec runs"
 _STRUCTURE = frozenset({"__code__", "__defaults__", "__kwdefaults__", "__bases__", "cell_contents", "args", "__cause__", "__context__"})
@@ -228,9 +226,9 @@ def managed(value: Any) -> Any:
         if memory is not None:
             rules = memory.known_rules.get(type(value)) or memory.rules(type(value))
             if rules.opaque and (rules.foreign("__enter__") or rules.foreign("__exit__")):
-                return Redirected(memory, value) if redirects(value) else Managed(memory, value)
-            if rules.exempt and isinstance(value, catch_warnings):
-                return Filtering(memory, value)
+                return assigning(memory, value) or Managed(memory, value)
+            if rules.exempt:
+                return assigning(memory, value) or value
     return value
 
 

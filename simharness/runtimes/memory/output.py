@@ -9,7 +9,6 @@ list of warnings that are recorded. `sys.stdout` is a variable: printing reads i
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import traceback
@@ -34,7 +33,6 @@ _RECORDS = (list, dict, deque)
 _NOT_RECORDS = frozenset({"filters"})
 _CAPTURES = frozenset({"_pytest.capture", "_pytest.logging"})
 """Modules of the test runner's fixtures that read, and empty, what was printed or logged."""
-_redirecting = (contextlib.redirect_stdout, contextlib.redirect_stderr)
 
 
 def begin(kernel: Kernel) -> None:
@@ -136,30 +134,3 @@ def logged(memory: Memory, handler: logging.Handler) -> None:
     touched = _kept_by(memory, handler)
     if touched:
         memory.access(touched)
-
-
-def redirects(value: Any) -> bool:
-    """Whether a context manager puts another stream in place of `sys.stdout` or `sys.stderr`."""
-    return isinstance(value, _redirecting)
-
-
-class Redirected:
-    """Such a context manager: entering and leaving it assigns a variable of `sys`."""
-
-    __slots__ = ("_memory", "_owner")
-
-    def __init__(self, memory: Memory, owner: Any) -> None:
-        self._memory = memory
-        self._owner = owner
-
-    def __enter__(self) -> Any:
-        _current(self._memory, self._owner._stream)
-        self._assigned()
-        return self._owner.__enter__()
-
-    def __exit__(self, *error: Any) -> Any:
-        self._assigned()
-        return self._owner.__exit__(*error)
-
-    def _assigned(self) -> None:
-        self._memory.touch(self._memory.global_spot("sys", self._owner._stream), True)

@@ -26,6 +26,7 @@ from simharness.engine.phases import RUNNING
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.output import writes_text, writing
 from simharness.runtimes.memory.shared import Memory
+from simharness.runtimes.memory.tracked import Spot
 
 SAVED = "settings of the process"
 """In a kernel's context: what the settings were when the execution began."""
@@ -125,6 +126,7 @@ SETTINGS = (
 """What is read and written through functions."""
 _BY_FUNCTION: dict[Any, tuple[Setting, bool]] = {function: (known, False) for known in SETTINGS for function in known.reads}
 _BY_FUNCTION |= {function: (known, True) for known in SETTINGS for function in known.writes}
+_ASSIGNING = (contextlib.redirect_stdout, contextlib.redirect_stderr, warnings.catch_warnings)
 MODULES = frozenset({"locale", "warnings", "logging", "tracemalloc", "traceback", "functools", "copyreg"})
 """Modules in Python that have such functions."""
 
@@ -155,7 +157,11 @@ def of_a_logger(owner: Any, name: str) -> bool:
 
 def touch(memory: Memory, name: str, write: bool) -> bool:
     """A setting is about to be read or written; return whether that was a scheduling point."""
-    return memory.touch(memory.base_of(memory.globals_of(name)), write)
+    return memory.touch(_spot(memory, name), write)
+
+
+def _spot(memory: Memory, name: str) -> Spot:
+    return memory.base_of(memory.globals_of(name))
 
 
 def _setting(memory: Memory, function: Any, known: Setting, write: bool) -> Callable[..., Any]:
@@ -181,19 +187,33 @@ def end_execution(kernel: Kernel) -> None:
         known.put_back(saved)
 
 
-class Filtering:
-    """`warnings.catch_warnings` as a context manager: entering and leaving replace the filters."""
+def assigning(memory: Memory, value: Any) -> Assigning | None:
+    """Return what to enter in place of a context manager that sets something for the whole process; None for any other."""
+    if not isinstance(value, _ASSIGNING):
+        return None
+    if isinstance(value, warnings.catch_warnings):
+        return Assigning(memory, value, _spot(memory, FILTERS), reads=False)
+    stream: str = value._stream  # type: ignore[union-attr]  # "stdout" or "stderr"
+    return Assigning(memory, value, memory.global_spot("sys", stream), reads=True)
 
-    __slots__ = ("_memory", "_owner")
 
-    def __init__(self, memory: Memory, owner: Any) -> None:
+class Assigning:
+    """Such a context manager: entering and leaving it assigns, and entering may read what was assigned before."""
+
+    __slots__ = ("_memory", "_owner", "_reads", "_spot")
+
+    def __init__(self, memory: Memory, owner: Any, spot: Spot, reads: bool) -> None:
         self._memory = memory
         self._owner = owner
+        self._spot = spot
+        self._reads = reads
 
     def __enter__(self) -> Any:
-        touch(self._memory, FILTERS, True)
+        if self._reads:
+            self._memory.touch(self._spot, False)
+        self._memory.touch(self._spot, True)
         return self._owner.__enter__()
 
     def __exit__(self, *error: Any) -> Any:
-        touch(self._memory, FILTERS, True)
+        self._memory.touch(self._spot, True)
         return self._owner.__exit__(*error)
