@@ -6,7 +6,7 @@ Any other object of such a class, of the standard library or of a package, is on
 from __future__ import annotations
 
 import sys
-from types import FunctionType, SimpleNamespace
+from types import FunctionType, MemberDescriptorType, SimpleNamespace
 from typing import Any
 
 from simharness.instrument.marks import announces
@@ -33,7 +33,14 @@ TOOLS = frozenset(_TOOLS.split())
 _NAMED: frozenset[tuple[str, str]] = frozenset(
     {("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO"), ("_io", "TextIOWrapper"), ("_io", "FileIO")}
     | {("_io", "BufferedReader"), ("_io", "BufferedWriter"), ("_io", "BufferedRandom"), ("tempfile", "_TemporaryFileWrapper")}
-    | {("decimal", "Context"), ("mmap", "mmap"), ("_pytest", "CaptureIO"), ("_pytest", "TeeCaptureIO"), ("_pytest", "EncodedFile")}
+    | {
+        ("_contextvars", "Context"),
+        ("decimal", "Context"),
+        ("mmap", "mmap"),
+        ("_pytest", "CaptureIO"),
+        ("_pytest", "TeeCaptureIO"),
+        ("_pytest", "EncodedFile"),
+    }
 )
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})
@@ -45,12 +52,21 @@ _WEAK = frozenset({"WeakKeyDictionary", "WeakValueDictionary", "WeakSet"})
 
 
 def is_controlled(cls: type) -> bool:
-    """Whether the objects of a class are scheduling points that may have attributes of the user's, too."""
-    return str(cls.__module__).partition(".")[0] in _WITH_ATTRIBUTES and cls.__dictoffset__ != 0
+    """Whether the objects of a class need no location for what their own methods do, but may have attributes of the user's."""
+    return is_exempt(cls) and cls is not FunctionType and (cls.__dictoffset__ != 0 or any(map(_has_slots, cls.__mro__)))
+
+
+def _has_slots(cls: type) -> bool:
+    return cls.__flags__ & _HEAP != 0 and any(type(member) is MemberDescriptorType for member in vars(cls).values())
+
+
+def leads_on(cls: type) -> bool:
+    """Whether names are looked for in the attributes of such an object, too."""
+    return str(cls.__module__).partition(".")[0] in _WITH_ATTRIBUTES or not is_exempt(cls)
 
 
 def is_internal(name: str) -> bool:
-    """Whether an attribute of such an object is one that its own methods use, which are scheduling points that do not touch it."""
+    """Whether an attribute of such an object is one that its own methods use, which announce nothing."""
     return name.startswith("_")
 
 
@@ -75,6 +91,8 @@ def is_exempt(cls: type) -> bool:
         return name not in _FUNCTOOLS
     if root in ("weakref", "_weakref", "_weakrefset"):
         return name not in _WEAK
+    if root == "simharness":
+        return vars(sys.modules.get(cls.__module__, sys)).get(name) is cls  # or made by a call in C that went through the harness
     return root in ALLOWED and cls is not SimpleNamespace and not issubclass(cls, BaseException)
 
 

@@ -8,20 +8,14 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
-from types import (
-    FunctionType,
-    MappingProxyType,
-    MethodDescriptorType,
-    MethodType,
-    MethodWrapperType,
-    WrapperDescriptorType,
-)
+from types import FunctionType, MappingProxyType, MethodDescriptorType, MethodType, MethodWrapperType, WrapperDescriptorType
 from typing import Any
 
 from simharness.runtimes.identities import virtual_id
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.allowed import is_package, root_of
+from simharness.runtimes.memory.attributes import CHANGING, changing, touch_attribute
 from simharness.runtimes.memory.foreign import INTO, filling, foreign, is_foreign, is_foreign_class, on_opaque
 from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
@@ -112,6 +106,8 @@ def _in_c(memory: Memory, function: Any, kind: type) -> Any:
         return _slot(memory, function, owner)
     if rules.opaque:
         return on_opaque(memory, function, owner, function.__name__, called)
+    if function.__name__ in CHANGING:
+        return changing(memory, function, owner)
     return _builtin(memory, function) if kind is not MethodWrapperType else function
 
 
@@ -217,7 +213,7 @@ def _unbound(memory: Memory, function: Any) -> Any:
             owner, rest = arguments[0], arguments[1:]
             rules = memory.rules(type(owner))
             if name in _ATTRIBUTES and rest:
-                guards.touch_attribute(memory, owner, rest[0], name != "__getattribute__", slot=True)
+                touch_attribute(memory, owner, rest[0], name != "__getattribute__", slot=True)
             elif rules.kind >= LIST and name not in _NO_ACCESS:
                 return _method(memory, function.__get__(owner), owner, name)(*rest, **keywords)
             elif rules.opaque and name not in _NO_ACCESS:
@@ -232,7 +228,7 @@ def _slot(memory: Memory, function: Any, owner: Any) -> Any:
     name = function.__name__
 
     def call(attribute: str, *value: Any) -> Any:
-        guards.touch_attribute(memory, owner, attribute, name != "__getattribute__", slot=True)
+        touch_attribute(memory, owner, attribute, name != "__getattribute__", slot=True)
         return function(attribute, *value)
 
     return call
@@ -247,7 +243,7 @@ def _builtin(memory: Memory, function: Any) -> Any:
 
         def attribute(owner: Any, *rest: Any) -> Any:
             if rest and type(rest[0]) is str:
-                guards.touch_attribute(memory, owner, rest[0], function in (setattr, delattr))
+                touch_attribute(memory, owner, rest[0], function in (setattr, delattr))
             return function(owner, *rest)
 
         return attribute

@@ -17,20 +17,18 @@ from simharness.instrument.marks import HOOKS
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, WALK
-from simharness.runtimes.memory.allowed import is_internal
+from simharness.runtimes.memory.attributes import touch_attribute
 from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE, instance_of
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, OUTSIDE, SIMPLE
 from simharness.runtimes.memory.on_opaque import Managed, stepped
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
 from simharness.runtimes.memory.tracked import MANY, Spot
-from simharness.runtimes.memory.wide import LEVELS, assigning, of_a_logger, touch
+from simharness.runtimes.memory.wide import assigning
 
 _EXECUTED = "code that eval or exec runs"
-_STRUCTURE = frozenset({"__code__", "__defaults__", "__kwdefaults__", "__bases__", "cell_contents", "args", "__cause__", "__context__"})
-"""Attributes that are no locations: where one is assigned while actors run, the verdict names it."""
 _THESE = modules[__name__]
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
@@ -64,25 +62,8 @@ def attr(owner: Any, name: str) -> Any:
 
 
 def _read(memory: Memory, owner: Any, name: str) -> None:
-    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-    if rules.kind != EXEMPT and (rules.reads.get(name) or rules.touches(name, False)):
-        if rules.kind == MODULE:
-            memory.objects.setdefault(id(owner), memory.globals_of(owner.__name__))
-            made = memory.touch(memory.global_spot(owner.__name__, name), False)
-        else:
-            made = memory.attribute(owner, name, False, rules.opaque)
-            if rules.controlled and is_internal(name):
-                memory.kernel.learned.leaves_out(f"{rules.cls.__name__}.{name}")
-        if made and memory.kernel.tracing:
-            guards.note_read(memory.kernel, owner, name)
-    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-        memory.as_a_whole(owner, name, False)
-    elif type(owner) is super:
-        attr(instance_of(owner), name)
-    elif rules.thread_local and name in memory.classes:
-        memory.read_class(owner, name)
-    elif rules.exempt and of_a_logger(owner, name):
-        touch(memory, LEVELS, False)
+    if touch_attribute(memory, owner, name, False) and memory.kernel.tracing:
+        guards.note_read(memory.kernel, owner, name)
 
 
 def store(owner: Any, name: str) -> Any:
@@ -103,20 +84,8 @@ def store(owner: Any, name: str) -> Any:
 
 
 def _write(memory: Memory, owner: Any, name: str) -> Any:
-    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-    if rules.kind != EXEMPT and rules.touches(name, True):
-        if rules.kind == MODULE:
-            made = memory.touch(memory.global_spot(owner.__name__, name), True)
-        else:
-            made = memory.attribute(owner, name, True, rules.opaque)
-        if made and memory.kernel.tracing:
-            return guards.Store(memory.kernel, owner)
-    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-        memory.as_a_whole(owner, name, True)
-    elif rules.exempt and of_a_logger(owner, name):
-        touch(memory, LEVELS, True)
-    elif name in _STRUCTURE and memory.kernel.phase == RUNNING:
-        memory.kernel.learned.leaves_out(f"{type(owner).__name__}.{name}")
+    if touch_attribute(memory, owner, name, True) and memory.kernel.tracing:
+        return guards.Store(memory.kernel, owner)
     return owner
 
 

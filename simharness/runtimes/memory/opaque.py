@@ -18,6 +18,7 @@ import gc
 import types
 from collections import deque
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 from simharness.engine.phases import SETUP
@@ -30,7 +31,7 @@ from simharness.runtimes.memory.shared import Memory
 from simharness.runtimes.memory.tracked import DIRECT, Spot, TrackedObject
 
 _CARRIERS: tuple[type, ...] = (tuple, frozenset, types.CellType, types.MethodType, *IN_C)
-_CARRIERS += tuple(map(type, gc.get_referents(memoryview(b""))))
+_CARRIERS += tuple(map(type, (*gc.get_referents(memoryview(b"")), BytesIO().getbuffer().obj)))
 """What leads to other objects without being one that is changed."""
 MOST = 200
 """Objects that an opaque one leads to; what leads to more is named beside the verdict, and counts for itself alone."""

@@ -21,6 +21,8 @@ from simharness.runtimes.memory.tracked import Spot
 _ORDERED: OrderedDict[Any, Any] = OrderedDict()
 _ITEMS: frozenset[type] = frozenset({type({}.items()), type(_ORDERED.items())})
 _KEYS: frozenset[type] = frozenset({type({}.keys()), type(_ORDERED.keys()), MappingProxyType})
+_OF_EXCEPTIONS = ("args", "errno", "strerror", "filename", "filename2", "value", "code")
+"""Attributes of exceptions that their texts consist of."""
 SHOWING: frozenset[type] = _ITEMS | _KEYS | {type({}.values()), type(_ORDERED.values())}
 """Types whose instances are views or proxies of a dictionary."""
 
@@ -86,6 +88,10 @@ class Reached:
             elif issubclass(type(source), tuple | frozenset):
                 within: Iterator[Any] = tuple.__iter__(source) if issubclass(type(source), tuple) else frozenset.__iter__(source)
                 waiting.extend((held, WALK) for held in within)
+            elif issubclass(type(source), BaseException):
+                for name in _OF_EXCEPTIONS:
+                    text = memory.locate((source, ATTRIBUTE, name), touched)
+                waiting.append((source.args, WALK))
             elif rules.opaque and not rules.generated:
                 text = Through(source, is_iterator(source)).touch(memory, touched, seen)
             elif rules.kind == OBJECT and (self.copying or rules.generated):

@@ -65,6 +65,8 @@ class Memory(Locations):
             spot = tracked.spots[name] = tracked.whole or self.spot(tracked, f".{name}")
         if name in self.classes:
             return self._through_classes(owner, name, spot, write)
+        if write and tracked.all_by is not None and not spot.bit and tracked.all_by is not self.kernel.actor:
+            self._learn(spot)
         if opaque:
             tracked.steps = self.rules(type(owner)).steps
             self.uses(tracked, DIRECT)
@@ -73,8 +75,6 @@ class Memory(Locations):
             return point
         if write and issubclass(type(owner), type) and self.kernel.phase == RUNNING:
             self.kernel.learned.learn(WrittenOnClass(name))
-        if write and tracked.all_by is not None and not spot.bit and tracked.all_by is not self.kernel.actor:
-            self._learn(spot)
         return self.touch(spot, write)
 
     def _through_classes(self, owner: Any, name: str, spot: Spot, write: bool) -> bool:
