@@ -33,6 +33,7 @@ from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
+from simharness.runtimes.memory.silent import only
 from simharness.runtimes.outside import OUTSIDE
 from simharness.runtimes.templates import TEMPLATES, Again, Templates
 from simharness.runtimes.trio.order import BATCHES
@@ -133,6 +134,7 @@ class Simulation:
             if not self.narrow:
                 stack.enter_context(self.project.announcing(self.scenario.besides, control.afterwards))
             stack.callback(self._widen)
+        stack.enter_context(only(self.scenario.__module__, [*self.instrument, *self.in_project]))
         stack.enter_context(control.installed())
         stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
         stack.callback(control.forget, self.kernel)

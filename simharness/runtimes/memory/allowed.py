@@ -27,7 +27,7 @@ _FILES = "io _io os posix nt tempfile shutil genericpath dbm shelve mmap"
 """What they do is system calls, which are scheduling points; code that uses them is called strange (`locations.STRANGE`)."""
 _REASONS = (_POINTS, _VALUES, _STATELESS, _FOR_PEOPLE, _TOOLS, _FILES)
 ALLOWED = frozenset(root for names in _REASONS for root in names.split())
-TRANSPARENT = frozenset({"trio", "outcome", "sniffio", "pytest_trio", "attr", "attrs"})
+TRANSPARENT = frozenset({"trio", "anyio", "outcome", "sniffio", "pytest_trio", "attr", "attrs"})
 """Their objects' attributes are locations, but what their methods change is a scheduling point, or known to the runtime."""
 TOOLS = frozenset(_TOOLS.split())
 _NAMED: frozenset[tuple[str, str]] = frozenset(

@@ -31,6 +31,8 @@ OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "
 """Modules of the standard library whose functions and objects have state outside any location, above all files."""
 _GENUINE_LOCAL = (threading.local,)
 _BY_IDENTITY: Any = object.__eq__
+_GENERATED = ("__eq__", "__lt__", "__repr__")
+"""Methods that dataclasses and attrs write for a class, and that read its fields."""
 LONGEST_KEY = 24
 SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
 """Types whose instances hold nothing."""
@@ -77,15 +79,18 @@ class ClassRules:
         self.steps = f"{cls.__module__}.{cls.__qualname__}" if self.opaque and is_package(root_of(cls)) else ""
         self.controlled = self.kind == OBJECT and is_controlled(cls)
         self.thread_local = issubclass(cls, _thread_locals())
-        self.generated = self.kind == OBJECT and (
-            issubclass(cls, types.SimpleNamespace)
-            or any(_first(cls, name) is not None for name in ("__dataclass_fields__", "__attrs_attrs__"))
-        )
+        self.generated = self.kind == OBJECT and (issubclass(cls, types.SimpleNamespace) or any(map(self._is_generated, _GENERATED)))
         self.reads: dict[str, bool] = {}
         self.writes: dict[str, bool] = {}
         self._native: dict[str, bool] = {}
         self._computes: dict[str, bool] = {}
         self._foreign: dict[str, bool] = {}
+
+    def _is_generated(self, method: str) -> bool:
+        holder = _first(self.cls, method)
+        function = None if holder is None else vars(holder)[method]
+        function = own_attributes(function).get("__wrapped__", function)
+        return type(function) is types.FunctionType and function.__code__.co_filename.startswith("<")
 
     def foreign(self, method: str) -> bool:
         """Whether a method of an opaque object is code that is not instrumented."""

@@ -18,7 +18,7 @@ from simharness.runtimes.tasks.numbers import number
 from simharness.runtimes.trio.order import require
 
 
-def run_async(function: Callable[..., Any], *arguments: Any) -> Any:
+def run_with_trio(function: Callable[..., Any], *arguments: Any) -> Any:
     """Run an `async def` with Trio, as an actor does.
 
     Raises:
@@ -38,7 +38,7 @@ def install(patches: Patches) -> None:
         return
     from trio._core import _run
 
-    from simharness.runtimes.trio import fixtures, footprints, runs, stand_ins
+    from simharness.runtimes.trio import anyio, fixtures, footprints, runs, stand_ins
 
     runs.install(patches)
     patches.attribute(stand_ins.EntryQueue, "__init__", stand_ins.with_genuine_lock)
@@ -46,6 +46,7 @@ def install(patches: Patches) -> None:
     patches.attribute(_run.Task, "__hash__", number)
     patches.attribute(_run.CancelStatus, "__hash__", number)
     footprints.install(patches)
+    anyio.install(patches)
     fixtures.install(patches, number)
     _install_hooks(patches, runs.run_now)
 
