@@ -123,7 +123,7 @@ class Memory(Locations):
             reading = Operation(_READING, reads=spot.bit, detail=label)
             operations = spot.operations = reading, Operation(_WRITING, writes=spot.bit, detail=label)
         kernel.step(operations[write])
-        return True
+        return self.placed()
 
     def _aside(self, touched: Sequence[tuple[Spot, bool]]) -> bool:
         """Outside the actors' run, record what a check reads; return whether the kernel has to know."""
@@ -375,7 +375,7 @@ class Memory(Locations):
         written = any(write for _, write in touched)
         kernel.step(Operation(_WRITING if written else _READING, reads=reads, writes=writes, detail=label))
         self.reads, self.writes = reads, writes
-        return True
+        return self.placed()
 
     def pause(self, label: str) -> None:
         """Private memory is touched: a step, if that is in a call in C which is half-way through shared memory."""
