@@ -150,9 +150,8 @@ def explore(  # typer makes an option of each
 ) -> None:
     """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
-        kept: dict[str, Any] = {"cluster": cluster, "checkpoint": checkpoint, "resume": resume}
-        asked: dict[str, Any] = {"outside": outside, "network": network, "programs": programs}
-        asked |= {"races": races, "allowed_races": tuple(allow_race or ())}
+        asked: dict[str, Any] = {"cluster": cluster, "checkpoint": checkpoint, "resume": resume, "races": races}
+        asked |= {"outside": outside, "network": network, "programs": programs, "allowed_races": tuple(allow_race or ())}
         settings = Settings(
             max_executions=max_executions,
             max_seconds=number(max_seconds),
@@ -167,7 +166,6 @@ def explore(  # typer makes an option of each
             isolation=isolation,
             workers=workers,
             reached=html is not None,
-            **kept,
             **asked,
         )
         _check(strategy, settings, json, html)
