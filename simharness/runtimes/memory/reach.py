@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, BULK, DEEP, READ, WALK, Part
-from simharness.runtimes.memory.kinds import DICT, LIST, OBJECT, SIMPLE, attributes
+from simharness.runtimes.memory.allowed import PROXIES
+from simharness.runtimes.memory.kinds import DICT, LIST, OBJECT, SIMPLE, attributes, referent_of
 from simharness.runtimes.memory.opaque import Through, is_iterator
 from simharness.runtimes.memory.shared import Memory
 from simharness.runtimes.memory.tracked import Spot
@@ -28,7 +29,9 @@ SHOWING: frozenset[type] = _ITEMS | _KEYS | {type({}.values()), type(_ORDERED.va
 
 
 def source_of(value: Any) -> Any:
-    """Return the dictionary that a view or proxy shows; anything else is its own source."""
+    """Return the dictionary that a view or proxy shows, or what a weak proxy stands for; anything else is its own source."""
+    if type(value) in PROXIES:
+        return referent_of(value)
     if type(value) in SHOWING:
         for referent in gc.get_referents(value):
             if issubclass(type(referent), dict):
