@@ -15,7 +15,7 @@ from simharness.check.specifications import SERIALIZABLE, chosen
 from simharness.check.targets import MARK, Target, call_of, calls_of, made_by, namespace_of
 from simharness.errors import Misuse
 from simharness.instrument.project import root_of
-from simharness.places import is_foreign, is_installed, words_of
+from simharness.places import is_foreign, is_installed, without_addresses, words_of
 from simharness.search import named
 from simharness.settings import Settings
 from simharness.visible import shortened
@@ -72,7 +72,7 @@ def target_of(checked: Any, operations: Sequence[str] = (), options: Mapping[str
     _check_options(cls.__name__, given, OPTIONS)
     _check_bounds(threads, length)
     if make is None:
-        make, how = made_by(cls)
+        make, how = made_by(cls, address)
     space = namespace_of(cls.__module__)
     calls, left = ([call_of(text, cls, space) for text in operations], []) if operations else calls_of(cls, _drawn)
     return Target(
@@ -126,7 +126,8 @@ def _at(address: str) -> tuple[type[Any], Callable[[Mapping[str, Any]], Any] | N
     if not isinstance(tree, ast.Call):
         if not isinstance(found, type):
             raise Misuse(
-                f"{shortened(text)!r} is not a class: it is {shortened(repr(found))}; write MODULE:CLASS, or a call that makes one"
+                f"{shortened(text)!r} is not a class: it is {shortened(without_addresses(repr(found)))}; "
+                + (f'write a call that makes an object: "{place}:{text}(…)"' if callable(found) else "write MODULE:CLASS")
             )
         return found, None, ""
 

@@ -11,15 +11,16 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World
+from simharness.check.arguments import Names
 from simharness.check.outcomes import Event, Outcome, Position, Returned, Serial, real_time
 from simharness.check.programs import Program, parse
 from simharness.check.specifications import EVENTS, INVARIANT, LINEARIZABLE, NO_DEADLOCK, QUIESCENT, judges
 from simharness.check.targets import Call, Target, not_built
-from simharness.check.values import frozen, in_words, same_objects, state_in_words, taken
+from simharness.check.values import Freezing, frozen, in_words, parts_in_words, same_objects, taken
 from simharness.errors import Misuse, SimharnessError
 from simharness.places import last_place, words_of
 from simharness.runtimes import control
@@ -34,11 +35,13 @@ class Run:
 
     Attributes:
         subject: the object under check; where each actor has a process, the one that is made before they move, and looked at at the end.
+        names: what the arguments of calls may use.
         events: beginnings and returns, in the order in which they happened.
     """
 
-    def __init__(self, world: World, make: Callable[[], Any], apart: bool, calls: Sequence[Sequence[Call]]) -> None:
+    def __init__(self, world: World, make: Callable[[], Any], apart: bool, calls: Sequence[Sequence[Call]], names: Names) -> None:
         self.world = world
+        self.names = names
         self._canonical = world._kernel.canonical
         self.subject = make()
         self._own = make if apart else None
@@ -53,7 +56,7 @@ class Run:
         """A call begins."""
         self.events.append(Event(position, ends=False))
 
-    def end(self, position: Position, value: Any, error: Exception | None) -> None:
+    def end(self, position: Position, value: Any, error: BaseException | None) -> None:
         """A call has returned this, or raised this."""
         if error is None:
             self.results[position] = Returned(frozen(value, self._canonical), self._canonical(in_words(value)))
@@ -87,22 +90,33 @@ class Run:
         """The calls that have begun and not returned."""
         return [event.call for event in self.events if not event.ends and event.call not in self.results]
 
-    def outcome(self, look: Callable[[Any], tuple[Any, str]] | None = None, stuck: Position | None = None) -> Outcome:
+    def outcome(self, look: Callable[[Any], Look] | None = None, stuck: Position | None = None) -> Outcome:
         """Return what the execution has come to; with the final state if `look` returns it."""
         results = tuple(sorted(self.results.items()))
         same = same_objects([self._raw[position] for position, _ in results])
         order = tuple(event.call for event in self.events if not event.ends)
         if look is None:
             return Outcome(results, same, None, order, stuck)
-        value, words = look(self.subject)
+        seen = look(self.subject)
         rows = self._canonical(repr(control.snapshot(self.world._kernel)))
-        return Outcome(results, same, (frozen(value, self._canonical), rows), order, stuck, self._canonical(words))
+        words = tuple((name, self._canonical(text)) for name, text in seen.words)
+        freezing = Freezing(self._canonical)
+        state = freezing.of(seen.value), rows
+        return Outcome(results, same, state, order, stuck, words, tuple(sorted(freezing.hidden)), seen.raised)
+
+
+class Look(NamedTuple):
+    """What is compared of an object, how that is shown, and what looking has raised."""
+
+    value: Any
+    words: tuple[tuple[str, str], ...]
+    raised: str = ""
 
 
 class UsersError(Exception):
     """A call has raised this."""
 
-    def __init__(self, raised: Exception) -> None:
+    def __init__(self, raised: BaseException) -> None:
         super().__init__(raised)
         self.raised = raised
 
@@ -165,10 +179,10 @@ class ProgramScenario(Scenario):
     # One execution
 
     def _set_up(self, world: World, program: str) -> None:
-        run = self.last = Run(world, self._maker(world), bool(self.target.options.get("process")), self.calls)
+        run = self.last = self._run(world)
         for call in self.prefix:
             with suppress(UsersError):
-                self._value(call, run.subject)
+                self._value(call, run, run.subject)
         self._declare(world, run)
         turn = self._turn(world)
         for name, positions in self._parts().items():
@@ -178,17 +192,17 @@ class ProgramScenario(Scenario):
     async def _set_up_tasks(self, world: World, program: str) -> None:
         from simharness.runtimes.trio import callers
 
-        run = self.last = Run(world, self._maker(world), bool(self.target.options.get("process")), self.calls)
+        run = self.last = self._run(world)
         for call in self.prefix:
             with suppress(UsersError):
-                await self._awaited(call, run.subject)
+                await self._awaited(call, run, run.subject)
         self._declare(world, run)
         turn = callers.turn() if self.serial is None else nullcontext()
         parts = self._parts().items()
         await callers.together({name: partial(self._task, run, positions, turn) for name, positions in parts})
 
-    def _maker(self, world: World) -> Callable[[], Any]:
-        """Return what makes an object under check in this execution."""
+    def _run(self, world: World) -> Run:
+        """Return an execution in which nothing has happened."""
         target = self.target
         model = target.model if self.serial is None and self.modelled else None
         paths: dict[str, str] = {}
@@ -196,15 +210,17 @@ class ProgramScenario(Scenario):
         def path(name: str = "file") -> str:
             return paths.setdefault(name, world.path(name))
 
+        names = {"path": path}
+
         def make() -> Any:
             try:
-                return target.make({"path": path}) if model is None else model()
+                return target.make(names) if model is None else model()
             except SimharnessError:
                 raise
             except Exception as error:
-                raise not_built(target.name, str(target.options.get("how", target.name)), error) from None
+                raise not_built(target, error) from None
 
-        return make
+        return Run(world, make, bool(target.options.get("process")), self.calls, names)
 
     def _parts(self) -> dict[str, list[Position]]:
         """Return the actors, and which calls each makes."""
@@ -238,7 +254,7 @@ class ProgramScenario(Scenario):
             with turn:
                 self._begin(run, (actor, number))
                 try:
-                    run.end((actor, number), self._value(self.calls[actor][number], run.subject_of(actor)), None)
+                    run.end((actor, number), self._value(self.calls[actor][number], run, run.subject_of(actor)), None)
                 except UsersError as error:
                     run.end((actor, number), None, error.raised)
                 self._end(run, (actor, number))
@@ -248,7 +264,7 @@ class ProgramScenario(Scenario):
             async with turn:
                 self._begin(run, (actor, number))
                 try:
-                    run.end((actor, number), await self._awaited(self.calls[actor][number], run.subject_of(actor)), None)
+                    run.end((actor, number), await self._awaited(self.calls[actor][number], run, run.subject_of(actor)), None)
                 except UsersError as error:
                     run.end((actor, number), None, error.raised)
                 self._end(run, (actor, number))
@@ -273,47 +289,49 @@ class ProgramScenario(Scenario):
         return self.serial is not None and any(name in EVENTS for name in self.names)
 
     @staticmethod
-    def _value(call: Call, subject: Any) -> Any:
+    def _value(call: Call, run: Run, subject: Any) -> Any:
         """Make a call; raise UsersError for what it raises."""
         try:
-            return taken(call.perform(subject))
+            return taken(call.perform(subject, run.names))
         except SimharnessError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsersError(error) from error
 
     @staticmethod
-    async def _awaited(call: Call, subject: Any) -> Any:
+    async def _awaited(call: Call, run: Run, subject: Any) -> Any:
         """Make a call that may be a coroutine; raise UsersError for what it raises."""
         try:
-            value = call.perform(subject)
+            value = call.perform(subject, run.names)
             return taken(await value if inspect.isawaitable(value) else value)
         except SimharnessError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsersError(error) from error
 
     # At the end
 
-    def _look(self, subject: Any) -> tuple[Any, str]:
-        """Return what is compared of an object, and how that is shown."""
+    def _look(self, subject: Any) -> Look:
+        """Return what is compared of an object."""
         state = self.target.state
         if state is None and self.target.model is not None:
-            return None, "anything: without a method state() results are compared with the model's"
+            return Look(None, (("", "anything: without a method state() results are compared with the model's"),))
         if state is None:
-            return subject, state_in_words(subject)
+            return Look(subject, parts_in_words(subject))
         try:
             value = taken(state(subject))
-            return value, in_words(value)
+            return Look(value, (("", in_words(value)),))
         except SimharnessError:
             raise
         except Exception as error:
-            return error, f"state() raising {type(error).__name__}"
+            kind = type(error).__name__
+            return Look(error, (("", f"state() raising {kind}"),), f"{kind}: {words_of(error)}")
 
     def _hold(self, run: Run) -> None:
         assert self.target.invariant is not None
         if self.target.invariant(run.subject) is False:
-            raise AssertionError(f"invariant() returns False with {state_in_words(run.subject)}")
+            said = ", ".join(f"{name}={text}" if name else text for name, text in parts_in_words(run.subject))
+            raise AssertionError(f"invariant() returns False with {said}")
 
     def _asserting(self, run: Run, serial: Serial, judge: Callable[..., str | None]) -> Callable[[], None]:
         def check() -> None:

@@ -38,8 +38,12 @@ def text(checked: Checked, width: int = NARROW, command: str = "", timelines: bo
 def headline(checked: Checked) -> str:
     """Return the verdict in one line."""
     names = checked.bounds.names
-    orderings = f"{checked.executions:,} orderings of {len(checked.examined):,} programs"
+    orderings = f"{_numbered(checked.executions, 'ordering')} of {_numbered(len(checked.examined), 'program')}"
     return f"{checked.target.name}: {_verdict(checked)}, {names[-1]}; {orderings}, {checked.seconds:.1f} s"
+
+
+def _numbered(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _verdict(checked: Checked) -> str:
