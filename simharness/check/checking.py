@@ -280,7 +280,7 @@ class Checker:
         )
         returned = frozenset(
             program.actors[actor][number]
-            for one in scenario.serial.complete
+            for one in (*scenario.serial.complete, *scenario.serial.stuck)
             for (actor, number), result_of in one.results
             if not result_of.raised
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -150,7 +151,7 @@ class ProgramScenario(Scenario):
         self.serial = serial
         self.calls = [[target.call(text) for text in calls] for calls in program.actors]
         self.prefix = [target.call(text) for text in program.prefix]
-        self.last: Run | None = None
+        self._last: Callable[[], Run | None] = lambda: None
         self.modelled = True
         super().__init__(
             self._set_up_tasks if target.asynchronous else self._set_up,
@@ -165,7 +166,7 @@ class ProgramScenario(Scenario):
     @property
     def allow_deadlock(self) -> bool:
         """Whether the execution that has just got stuck may be: some serial order leaves its calls waiting, too."""
-        run = self.last
+        run = self._last()
         if self.serial is None or run is None or NO_DEADLOCK not in self.names:
             return True
         if not run.waiting:
@@ -179,7 +180,7 @@ class ProgramScenario(Scenario):
     # One execution
 
     def _set_up(self, world: World, program: str) -> None:
-        run = self.last = self._run(world)
+        run = self._begun(world)
         for call in self.prefix:
             with suppress(UsersError):
                 self._value(call, run, run.subject)
@@ -192,7 +193,7 @@ class ProgramScenario(Scenario):
     async def _set_up_tasks(self, world: World, program: str) -> None:
         from simharness.runtimes.trio import callers
 
-        run = self.last = self._run(world)
+        run = self._begun(world)
         for call in self.prefix:
             with suppress(UsersError):
                 await self._awaited(call, run, run.subject)
@@ -201,7 +202,7 @@ class ProgramScenario(Scenario):
         parts = self._parts().items()
         await callers.together({name: partial(self._task, run, positions, turn) for name, positions in parts})
 
-    def _run(self, world: World) -> Run:
+    def _begun(self, world: World) -> Run:
         """Return an execution in which nothing has happened."""
         target = self.target
         model = target.model if self.serial is None and self.modelled else None
@@ -220,7 +221,9 @@ class ProgramScenario(Scenario):
             except Exception as error:
                 raise not_built(target, error) from None
 
-        return Run(world, make, bool(target.options.get("process")), self.calls, names)
+        run = Run(world, make, bool(target.options.get("process")), self.calls, names)
+        self._last = weakref.ref(run)  # what the object does when it is collected belongs to its own execution, not to the next
+        return run
 
     def _parts(self) -> dict[str, list[Position]]:
         """Return the actors, and which calls each makes."""

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import enum
 import itertools
+import operator
 import pathlib
 import types
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -90,10 +91,11 @@ class Freezing:
             raise Misuse(f"a {kind.__name__} holds more than {MOST:,} objects: say what is to be compared, with a method state()")
         self._numbers[id(value)] = len(self._numbers)
         self._kept.append(value)
-        return kind.__qualname__, *self._contents(value)
+        left = operator.length_hint(value) if hasattr(kind, "__length_hint__") else None
+        return kind.__qualname__ if left is None else left, *self._contents(value)
 
     def _contents(self, value: Any) -> Iterator[Hashable]:
-        if _is_opaque(type(value)):
+        if _is_opaque(type(value)) or hasattr(value, "__length_hint__"):
             return
         if isinstance(value, collections.OrderedDict):
             yield tuple((self.of(key), self.of(each)) for key, each in collections.OrderedDict.items(value))
@@ -148,6 +150,8 @@ _HEAP_TYPE = 1 << 9
 
 def _is_opaque(kind: type[Any]) -> bool:
     """Whether the contents of objects of this type say nothing about the object that has them."""
+    if hasattr(kind, "__length_hint__"):  # an iterator: it is compared by what is left
+        return False
     home = str(getattr(kind, "__module__", "")).partition(".")[0]
     return home in _OPAQUE or home == "simharness"
 

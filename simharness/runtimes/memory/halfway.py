@@ -21,11 +21,16 @@ def during(memory: Memory, point: bool, call: Callable[..., Any], *arguments: An
     base, mark, within = actor.base, actor.mark, actor in memory.halfway
     hold(memory)
     try:
-        return call(*(Held(memory, given) if hasattr(type(given), "__next__") else given for given in arguments), **keywords)
+        return call(*(Held(memory, given) if _is_consumed(type(given)) else given for given in arguments), **keywords)
     finally:
         actor.base, actor.mark = base, mark
         if not within:
             memory.halfway.discard(actor)
+
+
+def _is_consumed(kind: type) -> bool:
+    """Whether a call may only iterate over an argument of this type; a file, which iterates over its lines, it may also write."""
+    return hasattr(kind, "__next__") and not (hasattr(kind, "read") or hasattr(kind, "write"))
 
 
 def hold(memory: Memory) -> None:
