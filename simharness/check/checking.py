@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from simharness.authoring.scenario import Parameters
+from simharness.check import anomalies
 from simharness.check.outcomes import Outcome, Serial
 from simharness.check.programs import Program, Shape, count, of_shape, pair, parse, shapes
 from simharness.check.results import Bounds, Checked, Examined, Failure, Stage
@@ -21,7 +22,7 @@ from simharness.check.spreading import spread
 from simharness.check.targets import Call, Target
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Misuse, Nondeterminism, TokenError
-from simharness.exploring.explore import explore
+from simharness.exploring.explore import explore, replay
 from simharness.instrument.marks import is_instrumented
 from simharness.instrument.project import of_root
 from simharness.runtimes import control
@@ -111,7 +112,7 @@ class Checker:
                 self._stage(stage, prefix)
             if self.how.workers > 1:
                 stack.enter_context(self.opened())
-            self.failures = [self._smallest(failure) for failure in self.failures]
+            self.failures = [self._explained(self._smallest(failure)) for failure in self.failures]
         return self._checked(prefixes)
 
     @contextmanager
@@ -315,6 +316,18 @@ class Checker:
             for other in self._texts[: self._texts.index(text)]:
                 if self._operations[other] == self._operations[text]:
                     yield program.with_call(text, other)
+
+    def _explained(self, failure: Failure) -> Failure:
+        """Return the failure with the name of what its execution has done."""
+        scenario, token = self.scenario(failure.program), failure.counterexample.token
+        execution = replay(scenario, token, self.how.parameters(failure.program), self.how.settings)
+        named = {
+            (actor, number): chr(ord("a") + actor) if len(calls) == 1 else f"{chr(ord('a') + actor)}'s {text}"
+            for actor, calls in enumerate(failure.program.actors)
+            for number, text in enumerate(calls)
+        }
+        found = anomalies.find(anomalies.accesses_of(scenario.footprints, [step.database for step in execution.trace.steps], named))
+        return replace(failure, anomaly="" if found is None else str(found))
 
     @staticmethod
     def _alike(one: Result, other: Result) -> bool:

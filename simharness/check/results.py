@@ -69,11 +69,17 @@ class Examined:
 
 @dataclass(frozen=True)
 class Failure:
-    """A program that violates a specification; `pairs` are the operations that it makes beside one another."""
+    """A program that violates a specification.
+
+    Attributes:
+        pairs: the operations that it makes beside one another.
+        anomaly: what the failing execution has done, by the name that the literature has for it; empty if nothing is known.
+    """
 
     program: Program
     result: Result
     pairs: frozenset[tuple[str, str]]
+    anomaly: str = ""
 
     @property
     def counterexample(self) -> Counterexample:

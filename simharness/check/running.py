@@ -12,114 +12,21 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World
-from simharness.check.arguments import Names
-from simharness.check.outcomes import Event, Outcome, Position, Returned, Serial, real_time
+from simharness.check.executions import Look, Run, UsersError
+from simharness.check.outcomes import Position, Serial, real_time
 from simharness.check.programs import Program, parse
 from simharness.check.specifications import EVENTS, INVARIANT, LINEARIZABLE, NO_DEADLOCK, QUIESCENT, judges
 from simharness.check.targets import Call, Target, not_built
-from simharness.check.values import Freezing, frozen, in_words, parts_in_words, same_objects, taken
+from simharness.check.values import in_words, parts_in_words, taken
 from simharness.errors import Misuse, SimharnessError
-from simharness.places import last_place, words_of
-from simharness.runtimes import control
-from simharness.visible import shortened
+from simharness.places import words_of
 
 PROGRAM = "program"
 """The name of the one parameter of such a scenario."""
-
-
-class Run:
-    """One execution: what has begun, what has returned.
-
-    Attributes:
-        subject: the object under check; where each actor has a process, the one that is made before they move, and looked at at the end.
-        names: what the arguments of calls may use.
-        events: beginnings and returns, in the order in which they happened.
-    """
-
-    def __init__(self, world: World, make: Callable[[], Any], apart: bool, calls: Sequence[Sequence[Call]], names: Names) -> None:
-        self.world = world
-        self.names = names
-        self._canonical = world._kernel.canonical
-        self.subject = make()
-        self._own = make if apart else None
-        self._owned: dict[int, Any] = {}
-        self.calls = calls
-        self.events: list[Event] = []
-        self.results: dict[Position, Returned] = {}
-        self._raw: dict[Position, Any] = {}
-        self.finished: Outcome | None = None
-
-    def begin(self, position: Position) -> None:
-        """A call begins."""
-        self.events.append(Event(position, ends=False))
-
-    def end(self, position: Position, value: Any, error: BaseException | None) -> None:
-        """A call has returned this, or raised this."""
-        if error is None:
-            self.results[position] = Returned(frozen(value, self._canonical), self._canonical(in_words(value)))
-            self._raw[position] = value
-        else:
-            name = type(error).__name__
-            place = last_place(error)
-            said = shortened(" ".join(words_of(error).split()), 60)
-            text = f"{self.text(position)} raises {name}{': ' if said else ''}{said}{f' at {place}' if place else ''}"
-            self.results[position] = Returned(("raises", type(error).__qualname__), text, type(error).__qualname__)
-            self._raw[position] = None
-
-    def returned(self, position: Position) -> None:
-        """A call has returned: what begins from here on comes after it."""
-        self.events.append(Event(position, ends=True))
-
-    def text(self, position: Position) -> str:
-        """Return the call at a position as it is shown."""
-        return self.calls[position[0]][position[1]].text
-
-    def subject_of(self, actor: int) -> Any:
-        """Return the object that an actor calls."""
-        if self._own is None:
-            return self.subject
-        if actor not in self._owned:
-            self._owned[actor] = self._own()
-        return self._owned[actor]
-
-    @property
-    def waiting(self) -> list[Position]:
-        """The calls that have begun and not returned."""
-        return [event.call for event in self.events if not event.ends and event.call not in self.results]
-
-    def outcome(self, look: Callable[[Any], Look] | None = None, stuck: Position | None = None) -> Outcome:
-        """Return what the execution has come to; with the final state if `look` returns it."""
-        results = tuple(sorted(self.results.items()))
-        same = same_objects([self._raw[position] for position, _ in results])
-        order = tuple(event.call for event in self.events if not event.ends)
-        if look is None:
-            return Outcome(results, same, None, order, stuck)
-        seen = look(self.subject)
-        rows = self._canonical(repr(control.snapshot(self.world._kernel)))
-        words = tuple((name, self._canonical(text)) for name, text in seen.words)
-        freezing = Freezing(self._canonical)
-        state = freezing.of(seen.value), rows
-        return Outcome(results, same, state, order, stuck, words, tuple(sorted(freezing.hidden)), seen.raised)
-
-
-class Look(NamedTuple):
-    """What is compared of an object, how that is shown, and what looking has raised."""
-
-    value: Any
-    words: tuple[tuple[str, str], ...]
-    raised: str = ""
-
-
-class UsersError(Exception):
-    """A call has raised this."""
-
-    def __init__(self, raised: BaseException) -> None:
-        super().__init__(raised)
-        self.raised = raised
 
 
 class _Turn:
@@ -142,6 +49,7 @@ class ProgramScenario(Scenario):
     Attributes:
         target, program: what is called.
         serial: what the serial orders come to; None: calls are made one at a time, to find that out.
+        footprints: those of the last execution that fitted no serial order.
     """
 
     def __init__(self, target: Target, program: Program, names: Sequence[str], serial: Serial | None) -> None:
@@ -153,6 +61,7 @@ class ProgramScenario(Scenario):
         self.prefix = [target.call(text) for text in program.prefix]
         self._last: Callable[[], Run | None] = lambda: None
         self.modelled = True
+        self.footprints: list[tuple[Position, list[str], list[str]] | None] = []
         super().__init__(
             self._set_up_tasks if target.asynchronous else self._set_up,
             {PROGRAM: [str(program)]},
@@ -342,6 +251,7 @@ class ProgramScenario(Scenario):
                 run.finished = run.outcome(self._look)
             wrong = judge(run.finished, serial, run.events)
             if wrong is not None:
+                self.footprints = run.footprints()
                 results = "; ".join(
                     f"{_name(position[0])}: {run.text(position)} → {returned.text}"
                     if not returned.raised

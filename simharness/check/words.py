@@ -109,6 +109,7 @@ def failure_lines(checked: Checked, failure: Failure, width: int, command: str, 
         lines += render(found.trace, width).partition("\n")[2].strip("\n").split("\n")
     else:
         lines += textwrap.wrap(found.failure, width, initial_indent="  ", subsequent_indent="  ")
+    lines += textwrap.wrap(failure.anomaly, width, subsequent_indent="  ")
     return [*lines, *textwrap.wrap(found.shortness, width), replay_command(checked, failure, command)]
 
 

@@ -53,6 +53,7 @@ def _entry(failure: Failure) -> dict[str, Any]:
         "operations": sorted(map(list, failure.pairs)),
         "violates": failure.violates,
         "failure": found.failure,
+        "anomaly": failure.anomaly,
         "token": found.token,
         "explanation": list(found.explanation),
         "trace": recorded(found.trace),
