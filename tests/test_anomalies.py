@@ -106,7 +106,7 @@ def assert_is_a_cycle(found, history):
         assert edge.first < edge.second
         assert (first.by, second.by) == (edge.one, edge.other)
         assert first.item == second.item == edge.item
-        assert edge.kind == "rw"[first.writes] + "rw"[second.writes]
+        assert edge.how == "rw"[first.writes] + "rw"[second.writes]
         assert edge.other == following.one
 
 
@@ -189,6 +189,13 @@ class Bank:
         money = self._one(db, "SELECT money FROM accounts WHERE name = 'x'")
         db.execute("UPDATE accounts SET money = ? WHERE name = 'x'", (money + 1,))
 
+    def pay_late(self):
+        db = self.opened()
+        money = self._one(db, "SELECT money FROM accounts WHERE name = 'x'")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("UPDATE accounts SET money = ? WHERE name = 'x'", (money + 1,))
+        db.execute("COMMIT")
+
     def pay_at_once(self):
         self.opened().execute("UPDATE accounts SET money = money + 1 WHERE name = 'x'")
 
@@ -248,6 +255,7 @@ for _name in ("pay", "look_twice", "look_both", "move", "leave", "open_third", "
 '''
 ON_SQLITE = [
     (("pay()",), "lost update (G-single): a and b both read accounts[x], then both wrote it: "),
+    (("pay_late()",), "lost update (G-single): a and b both read accounts[x], then both wrote it: "),
     (("pay_at_once()", "look_twice()"), "fuzzy read (G-single)"),
     (("move()", "look_both()"), "read skew (G-single)"),
     (("leave('x')", "leave('y')"), "write skew (G2): "),
@@ -262,4 +270,4 @@ def test_an_anomaly_planted_on_sqlite_is_named_and_its_twin_in_a_transaction_spa
     found = failing(f"{file}:Bank(path())", *operations)
     assert found
     assert all(one.startswith(said) for one in found), found
-    assert not failing(f"{file}:Safe(path())", *(each for each in operations if each != "pay_at_once()"))
+    assert not failing(f"{file}:Safe(path())", *([each for each in operations if each not in ("pay_at_once()", "pay_late()")] or ["pay()"]))

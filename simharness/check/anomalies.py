@@ -15,6 +15,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from simharness.check.outcomes import Position
+from simharness.trace.data import Step
 
 
 class Access(NamedTuple):
@@ -39,13 +40,13 @@ class Edge(NamedTuple):
     """A dependency: the second transaction comes after the first in every serial order that has these accesses.
 
     Attributes:
-        kind: "ww", "wr" or "rw".
+        how: "ww", "wr" or "rw".
         first, second: the accesses, by position.
         item: on what.
         whole: whether it is a predicate that is read, and a row that comes or goes.
     """
 
-    kind: str
+    how: str
     one: Hashable
     other: Hashable
     first: int
@@ -62,7 +63,7 @@ class Anomaly(NamedTuple):
     cycle: tuple[Edge, ...]
 
     def __str__(self) -> str:
-        chain = "".join(f"{edge.one} -{edge.kind}-> " for edge in self.cycle) + str(self.cycle[0].one)
+        chain = "".join(f"{edge.one} -{edge.how}-> " for edge in self.cycle) + str(self.cycle[0].one)
         return f"{self.name} ({self.adya}): {_story(self)}: {chain}"
 
 
@@ -85,13 +86,12 @@ def edges_of(accesses: Sequence[Access]) -> list[Edge]:
     """Return the dependencies between transactions: of each pair of accesses that conflict."""
     found = []
     for (first, one), (second, other) in itertools.combinations(enumerate(accesses), 2):
-        row = one if one.writes else other
-        meet = one.item == other.item or row.of in (one.item, other.item)
+        meet = other.item in (one.item, one.of) or other.of == one.item
         if one.by == other.by or not (one.writes or other.writes) or not meet:
             continue
         kind = ("w" if one.writes else "r") + ("w" if other.writes else "r")
-        whole = row.whole and not (one.writes and other.writes)
-        found.append(Edge(kind, one.by, other.by, first, second, row.item, whole))
+        whole = (one.whole or other.whole) and not (one.writes and other.writes)
+        found.append(Edge(kind, one.by, other.by, first, second, max(one.item, other.item, key=len), whole))
     return found
 
 
@@ -109,8 +109,8 @@ def find(accesses: Sequence[Access]) -> Anomaly | None:
 def _cycles(edges: Sequence[Edge], adya: str) -> Iterator[tuple[Edge, ...]]:
     """Yield cycles of a class; all with two transactions, and else the shortest through each edge."""
     kinds = {G0: ("ww",), G1: ("ww", "wr"), SINGLE: ("ww", "wr"), G2: ("ww", "wr", "rw")}[adya]
-    starts = [edge for edge in edges if edge.kind == "rw"] if adya in (SINGLE, G2) else [edge for edge in edges if edge.kind in kinds]
-    rest = [edge for edge in edges if edge.kind in kinds]
+    starts = [edge for edge in edges if edge.how == "rw"] if adya in (SINGLE, G2) else [edge for edge in edges if edge.how in kinds]
+    rest = [edge for edge in edges if edge.how in kinds]
     short = [(one, other) for one in starts for other in rest if (other.one, other.other) == (one.other, one.one)]
     if short:
         yield from short
@@ -139,13 +139,13 @@ def _name(cycle: tuple[Edge, ...], adya: str, edges: Sequence[Edge]) -> str:
     if adya == G1:
         return DIRTY_READ
     if adya == G2:
-        return PHANTOM if any(edge.whole for edge in cycle if edge.kind == "rw") else WRITE_SKEW
+        return PHANTOM if any(edge.whole for edge in cycle if edge.how == "rw") else WRITE_SKEW
     anti, back = cycle[0], cycle[-1]
     if len(cycle) > 2:
         return CYCLE
     if anti.item != back.item:
-        return READ_SKEW if back.kind == "wr" else CYCLE
-    if back.kind == "ww":
+        return READ_SKEW if back.how == "wr" else CYCLE
+    if back.how == "ww":
         return LOST_UPDATE
     if back.first < anti.first:
         return DIRTY_READ
@@ -157,7 +157,8 @@ def _as_told(anomaly: Anomaly, edges: Sequence[Edge]) -> Anomaly:
     anti = anomaly.cycle[0]
     if anomaly.name == LOST_UPDATE:
         for edge in edges:
-            if edge.kind == "rw" and (edge.one, edge.other, edge.item) == (anti.other, anti.one, anti.item):
+            alike = edge.item == anti.item or anti.item.startswith(f"{edge.item}[")
+            if edge.how == "rw" and alike and (edge.one, edge.other) == (anti.other, anti.one):
                 return anomaly._replace(cycle=tuple(sorted((anti, edge), key=lambda edge: edge.first)))
     return anomaly
 
@@ -168,7 +169,7 @@ def _story(anomaly: Anomaly) -> str:
     one, other, item = first.one, first.other, first.item
     if anomaly.name == LOST_UPDATE:
         both = f"{one} and {other} both read {item}, then both wrote it"
-        return both if last.kind == "rw" else f"{one} read {item}, {other} wrote it, and {one} wrote over that"
+        return both if last.how == "rw" else f"{one} read {item}, {other} wrote it, and {one} wrote over that"
     if len(anomaly.cycle) > 2 or anomaly.name == CYCLE:
         return "no order of the calls has these accesses"
     stories = {
@@ -193,24 +194,25 @@ _MEMORY = re.compile(r"memory (.+?)(?: 1)?((?:\[.*\]|\.\w+)*)")
 _CHANGE = re.compile(r"([-+~]) (\S+) ([^,]*)(?:,.*)?")
 
 
-def accesses_of(footprints: Sequence[Footprint | None], changes: Sequence[Sequence[str]], names: Mapping[Position, str]) -> list[Access]:
-    """Return what calls have read and written, from the footprints of their steps and the rows that each step has changed.
+def accesses_of(footprints: Sequence[Footprint | None], steps: Sequence[Step], names: Mapping[Position, str]) -> list[Access]:
+    """Return what calls have read and written: from the footprints of their steps, and the rows that steps have changed.
 
     Args:
-        changes: for each step, as a trace has them: `+ table key, column=value`.
+        steps: those of the trace.
         names: of the calls, as they are shown.
     """
     found = []
-    for footprint, rows in itertools.zip_longest(footprints, changes, fillvalue=()):
-        if not footprint:
+    for footprint, step in zip(footprints, steps, strict=False):
+        if footprint is None:
             continue
         position, reads, writes = footprint
-        by, changed = names[position], [match for match in map(_CHANGE.fullmatch, rows) if match is not None]
+        by, changed = names[position], [match for match in map(_CHANGE.fullmatch, step.database) if match is not None]
+        updates = step.detail.lstrip()[:6].upper() in ("UPDATE", "COMMIT")
         for name in (*reads, *writes):
             table = _TABLE.fullmatch(name)
             memory = _MEMORY.fullmatch(name)
             if table is not None and not any(match[2] == table[1] for match in changed):
-                found.append(Access(by, table[1], False))
+                found.append(Access(by, table[1], updates and name in writes))  # an update may write what was there
             elif memory is not None:
                 found.append(Access(by, memory[1] + memory[2], name in writes))
         found += [Access(by, f"{match[2]}[{match[3]}]", True, match[2], match[1] != "~") for match in changed]

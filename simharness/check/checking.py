@@ -326,7 +326,7 @@ class Checker:
             for actor, calls in enumerate(failure.program.actors)
             for number, text in enumerate(calls)
         }
-        found = anomalies.find(anomalies.accesses_of(scenario.footprints, [step.database for step in execution.trace.steps], named))
+        found = anomalies.find(anomalies.accesses_of(scenario.footprints, execution.trace.steps, named))
         return replace(failure, anomaly="" if found is None else str(found))
 
     @staticmethod
