@@ -20,7 +20,7 @@ from simharness.check.executions import Look, Run, UsersError
 from simharness.check.outcomes import Position, Serial, real_time
 from simharness.check.programs import Program, parse
 from simharness.check.specifications import EVENTS, INVARIANT, LINEARIZABLE, NO_DEADLOCK, QUIESCENT, judges
-from simharness.check.targets import Call, Target, not_built
+from simharness.check.targets import ASYNCIO, TRIO, Call, Target, not_built
 from simharness.check.values import in_words, parts_in_words, taken
 from simharness.errors import Misuse, SimharnessError
 from simharness.places import words_of
@@ -63,7 +63,7 @@ class ProgramScenario(Scenario):
         self.modelled = True
         self.footprints: list[tuple[Position, list[str], list[str]] | None] = []
         super().__init__(
-            self._set_up_tasks if target.asynchronous else self._set_up,
+            {"": self._set_up, TRIO: self._set_up_tasks, ASYNCIO: self._set_up_loop}[target.tasks],
             {PROGRAM: [str(program)]},
             instrument=tuple(target.options.get("instrument", ())),
         )
@@ -99,9 +99,20 @@ class ProgramScenario(Scenario):
             process = f"process_{name}" if self.target.options.get("process") else None
             world.actor(name, self._work, run, positions, turn, process=process)
 
+    def _set_up_loop(self, world: World, program: str) -> None:
+        import asyncio
+
+        from simharness.runtimes.aio import callers
+
+        asyncio.run(self._calling(world, callers))
+
     async def _set_up_tasks(self, world: World, program: str) -> None:
         from simharness.runtimes.trio import callers
 
+        await self._calling(world, callers)
+
+    async def _calling(self, world: World, callers: Any) -> None:
+        """Call from tasks of the library that `callers` is of."""
         run = self._begun(world)
         for call in self.prefix:
             with suppress(UsersError):

@@ -20,6 +20,7 @@ from simharness.places import words_of
 from simharness.visible import shortened
 
 MARK = "_simharness_check"
+TRIO, ASYNCIO = "trio", "asyncio"
 OPERATION = "_simharness_operation"
 OWN = ("state", "invariant", "model")
 """Methods of a decorated class that are no operations."""
@@ -91,7 +92,7 @@ class Target:
         invariant: asserts what holds whenever nobody calls.
         model: returns a new object that does serially what the class should do; None: the class itself.
         threads, length: how many actors call at most, and how often each.
-        asynchronous: whether its operations are coroutines, for Trio.
+        tasks: if its operations are coroutines, the library whose tasks call them: TRIO or ASYNCIO.
         left: operations that are not called, and why.
     """
 
@@ -105,7 +106,7 @@ class Target:
     model: Callable[[], Any] | None = None
     threads: int = 0
     length: int = 2
-    asynchronous: bool = False
+    tasks: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     left: tuple[str, ...] = ()
 
@@ -238,10 +239,15 @@ def calls_of(cls: type[Any], draw: Callable[[Any], Sequence[Any]]) -> tuple[list
     left: list[str] = []
     examples = arguments.of_doctests(cls)
     operations = operations_of(cls)
+    mixed = len({inspect.iscoroutinefunction(member) for member in operations.values() if inspect.isroutine(member)}) > 1
+    mixed = mixed and not any(hasattr(member, OPERATION) for member in operations.values())
     most = max(1, min(PER_OPERATION, MOST_CALLS // max(1, len(operations))))
     for name, member in operations.items():
         if isinstance(member, property) or member is None:
             calls.append(Call(name))
+            continue
+        if mixed and inspect.iscoroutinefunction(member):
+            left.append(f"{cls.__name__}.{name}: it is a coroutine, and others are not: check the coroutines alone, with --op")
             continue
         named = f"{cls.__name__}.{name}"
         given = getattr(member, OPERATION, None)

@@ -31,6 +31,7 @@ _BY_NAME = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleTyp
 _OPAQUE = frozenset(
     {
         "_thread",
+        "asyncio",
         "threading",
         "sqlite3",
         "_io",

@@ -85,7 +85,7 @@ def page(checked: Checked, options: str = "") -> str:
     head = "".join(f'<th scope="col">{said(name)}</th>' for name in names)
     failures = "".join(
         f'<h2 id="failure-{number}">{said(str(failure.program))}: {said(failure.violates)}</h2>'
-        f"<pre>{said(visible_lines(render(failure.counterexample.trace, 120)))}</pre>"
+        f"<pre>{said(visible_lines(render(failure.counterexample.trace, 120)))}</pre><p>{said(visible(failure.anomaly))}</p>"
         f"<pre>{said(visible(replay_command(checked, failure, options)))}</pre>"
         for number, failure in enumerate(checked.failures)
     )
