@@ -235,7 +235,7 @@ class Checker:
         return any(failure.pairs <= pairs for failure in self.failures)
 
     def _take(self, stage: Stage, examined: Examined) -> None:
-        stage.done += 1
+        stage.done += not examined.late
         self.examined.append(examined)
         if examined.result is not None and examined.verdict is Verdict.VIOLATED:
             pairs = frozenset(examined.program.pairs(self._operations.__getitem__))
