@@ -50,7 +50,7 @@ FUNCTIONS = frozenset({"callback", "creator", "factory", "fn", "func", "function
 PATHS = frozenset({"cache_dir", "database", "db_path", "dir", "directory", "file", "file_name", "filename", "folder", "path"})
 """Names of parameters that take the path of a file or a folder."""
 Names = Mapping[str, Any]
-"""What an expression may use in an execution: `path`, which returns the path of a file that is new there."""
+"""What an argument may use in an execution: `path`, which returns the path of a file that is new there, and functions to pass."""
 
 
 class Given:
@@ -69,6 +69,8 @@ class Given:
     def make(self, names: Names) -> Any:
         """Return the value for one call."""
         value = self._value
+        if value is a_function or value is another_function:
+            return names.get(self.text, value)
         return value.copy() if isinstance(value, list | dict | set) else value
 
 
@@ -101,6 +103,11 @@ def a_function(*arguments: Any, **keywords: Any) -> int:
 def another_function(*arguments: Any, **keywords: Any) -> int:
     """Stand for another function that is passed: it returns 1."""
     return 1
+
+
+def functions() -> dict[str, Any]:
+    """Return these functions as one execution has them: what is made in it has an `id` that is the same in each."""
+    return {each.__name__: types.FunctionType(each.__code__, each.__globals__, each.__name__) for each in (a_function, another_function)}
 
 
 def _unknown() -> tuple[Given, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World
+from simharness.check.arguments import functions
 from simharness.check.executions import Look, Run, UsersError
 from simharness.check.outcomes import Position, Serial, real_time
 from simharness.check.programs import Program, parse
@@ -131,7 +132,7 @@ class ProgramScenario(Scenario):
         def path(name: str = "file") -> str:
             return paths.setdefault(name, world.path(name))
 
-        names = {"path": path}
+        names = {"path": path, **functions()}
 
         def make() -> Any:
             try:

@@ -187,7 +187,7 @@ class _Written(Given):
 
 def _evaluated(node: ast.expr, names: Mapping[str, Any]) -> Given:
     written = _Written(ast.unparse(node), names)
-    written.make({"path": lambda name="file": "/dev/null"})
+    written.make({"path": lambda name="file": "/dev/null", **arguments.functions()})
     return written
 
 
