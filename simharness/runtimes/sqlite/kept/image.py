@@ -31,6 +31,7 @@ FILES = ("", "-wal", "-shm", "-journal")
 MOST = 8
 """How many connections with the same options wait, besides those on the tape."""
 _Connection = sqlite3.Connection
+_rename, _stat, _lexists = os.rename, os.stat, os.path.lexists  # the genuine ones: the files of code under test are another matter
 in_transaction = vars(_Connection)["in_transaction"].__get__
 _level: Any = vars(_Connection)["isolation_level"]
 
@@ -98,7 +99,7 @@ class KeptDatabase:
 
     def begin(self, kernel: Kernel) -> bool:
         """Begin the tape of an execution, before its first connection is opened; return whether set-up starts with no file, as before."""
-        if self.path and os.path.lexists(self.path):
+        if self.path and _lexists(self.path):
             return False
         if self._parked is not None:
             self._move(self._parked, self.path)
@@ -352,12 +353,12 @@ class KeptDatabase:
     def _move(self, path: str, to: str) -> None:
         for suffix in ("", "-wal", "-shm") if self._wal else ("", "-journal"):
             with contextlib.suppress(FileNotFoundError):
-                os.rename(path + suffix, to + suffix)
+                _rename(path + suffix, to + suffix)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)
+        status = _stat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino
