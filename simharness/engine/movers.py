@@ -170,9 +170,11 @@ class Movers:
 
     def may_strike(self, kind: str, configuration: int = -1) -> bool:
         """Whether the budget allows one more fault of this kind after the steps whose indices are set in the mask."""
-        limit = 0 if self.model is None else self.model.limit(kind)
-        struck = self._record.struck
-        return limit > 0 and (not struck or sum(configuration >> step & 1 for step, struck_kind in struck if struck_kind == kind) < limit)
+        left = 0 if self.model is None else self.model.limit(kind)
+        for step, struck in self._record.struck:
+            if struck == kind and configuration >> step & 1:
+                left -= 1
+        return left > 0
 
     def fault_key(self, kind: str, process: str) -> int:
         """Return the key of a fault that is a mover."""
