@@ -18,8 +18,7 @@ from typing import Any
 from simharness.engine.faults import Faults
 from simharness.errors import Misuse
 from simharness.places import words_of
-from simharness.runtimes.trio.order import require
-from simharness.runtimes.trio.patches import run_async
+from simharness.runtimes.asynchronous import prepare, run_async
 from simharness.search import tokens
 from simharness.settings import Outside, check_order
 from simharness.visible import shortened
@@ -71,7 +70,7 @@ class Scenario:
         if inspect.isasyncgenfunction(function):
             raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def without yield")
         if inspect.iscoroutinefunction(function):
-            require()
+            prepare(function)
         self.trio_order = check_order(trio_order)
         self.asyncio_order = check_order(asyncio_order, "asyncio")
         self.function = function

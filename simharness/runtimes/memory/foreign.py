@@ -23,6 +23,7 @@ from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import announces
 from simharness.runtimes.memory.accesses import ALL, BULK, DEEP, IN_C, Part
 from simharness.runtimes.memory.allowed import TOOLS, is_package, root_of
+from simharness.runtimes.memory.deaths import WEAK, into
 from simharness.runtimes.memory.facts import Changes
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE
@@ -138,6 +139,8 @@ def on_opaque(memory: Memory, function: Any, owner: Any, name: str, called: Call
         package = enters(memory, function.__func__ if type(function) is MethodType else type(owner))
         made = _with_handed(memory, function, arguments, keywords, called)
         received = (*arguments, *keywords.values())
+        if isinstance(owner, WEAK):
+            into(memory, owner, received)
         also = parts_of(memory, received, BULK) if name in INTO else reads(memory, received, package)
         value = on_call(memory, owner, write, also, made)
         if value is not owner:

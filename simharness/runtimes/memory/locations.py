@@ -22,9 +22,10 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_foreign
-from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, SharedLocation, Stepping
+from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, RacesFail, SharedLocation, Stepping
 from simharness.runtimes.memory.kinds import CLASS, LIST, MODULE, OUTSIDE, ClassRules, own_attributes
 from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
+from simharness.runtimes.memory.watched import Watched
 from simharness.trace.log_lines import part_of_a_logger
 
 PEOPLE = "streams for people"
@@ -91,6 +92,7 @@ class Locations:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self._shared, self.wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
+        self.watched = Watched() if kernel.learned.of(RacesFail) else None
         self.objects: dict[int, TrackedObject] = {}
         self.named: dict[str, TrackedObject] = {}
         self.known_rules = _Met(kernel)
@@ -166,6 +168,8 @@ class Locations:
         tracked = objects[key] = TrackedObject(name, label, reference)
         if name in self.wholes:
             tracked.whole = self.spot(tracked, "")
+            if self.watched is not None and self.rules(type(thing)).kind < LIST:
+                self.watched.location(tracked.whole.bit, label, True)
         if len(objects) > self._sweep_at:
             self._sweep()
         return tracked
@@ -292,8 +296,18 @@ class Locations:
 
     def spot(self, tracked: TrackedObject, key: str) -> Spot:
         """Make a location of an object; it is a scheduling point if exploring has learned that it is shared."""
-        shared = self._shared
-        return Spot(tracked, key, self.bit(name) if shared and (name := tracked.name + key) in shared else 0)
+        if not self._shared or (name := tracked.name + key) not in self._shared:
+            return Spot(tracked, key, 0)
+        bit = self.bit(name)
+        if self.watched is not None:
+            self.watched.location(bit, tracked.label + key, key.startswith("."))
+        return Spot(tracked, key, bit)
+
+    def placed(self) -> bool:
+        """A step has touched memory: where data races are looked for, its place is kept. Return that it was a scheduling point."""
+        if self.watched is not None and self.kernel.phase == RUNNING:
+            self.watched.stepped(self.kernel.record.n - 1)
+        return True
 
     def bit(self, location: str) -> int:
         """Return the bit of the location of this name."""
@@ -321,6 +335,8 @@ class Locations:
         spot = tracked.spots.get("")
         if spot is None:
             spot = tracked.spots[""] = self.spot(tracked, "")
+            if self.watched is not None and spot.bit:
+                self.watched.location(spot.bit, tracked.label, True)
         return spot
 
 
