@@ -133,7 +133,7 @@ def reads(memory: Memory, received: tuple[Any, ...], package: bool) -> list[Part
 
 def on_opaque(memory: Memory, function: Any, owner: Any, name: str, called: Called) -> Any:
     """Return what to call in place of a method of an opaque object."""
-    write = writes(owner, name)
+    write = writes(memory, owner, name)
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         package = enters(memory, function.__func__ if type(function) is MethodType else type(owner))
@@ -154,7 +154,11 @@ def _with_handed(
     memory: Memory, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], called: Called, calls: bool = False
 ) -> Callable[[], Any]:
     """Return a call of a function whose arguments are `handed`."""
+    if not arguments and not keywords:
+        return function  # type: ignore[no-any-return]  # it is called
     given = [handed(memory, argument, called, calls) for argument in arguments]
+    if not keywords:
+        return partial(function, *given)
     named = {key: handed(memory, argument, called, calls) for key, argument in keywords.items()}
     return partial(function, *given, **named)
 

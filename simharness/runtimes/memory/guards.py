@@ -82,7 +82,7 @@ class Guard:
         if is_private(memory, owner, key, False):
             return owner[key]
         if memory.rules(type(owner)).foreign("__getitem__"):
-            return on_call(memory, owner, writes(owner, "__getitem__"), [], operator.getitem, owner, key)
+            return on_call(memory, owner, writes(memory, owner, "__getitem__"), [], operator.getitem, owner, key)
         point = self._announce("__getitem__", READ, key)
         if issubclass(type(owner), defaultdict) and owner.default_factory is not None:
             if memory.rules(type(owner)).native("__missing__") and not dict.__contains__(owner, key):

@@ -11,7 +11,7 @@ from sys import getrefcount, modules
 from types import FunctionType, MethodType
 from typing import Any
 
-from simharness.engine.kernel import Kernel, _active, current, os_thread
+from simharness.engine.kernel import Kernel, _active, os_thread
 from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import HOOKS
 from simharness.runtimes.memory import guards
@@ -37,11 +37,12 @@ ANNOUNCING = True
 
 def _here() -> Memory | None:
     """Return the shared memory of the simulation that the running code is part of."""
-    kernel = current()
-    if kernel is None:
-        return None
-    memory: Memory | None = kernel.context.get(MEMORY)
-    return memory if memory is not None else runtime.of(kernel)
+    if _active:
+        kernel, thread = _active[0]
+        if thread == os_thread():
+            memory: Memory | None = kernel.context.get(MEMORY)
+            return memory if memory is not None else runtime.of(kernel)
+    return None
 
 
 def attr(owner: Any, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import GeneratorType
 from typing import Any
 
@@ -50,8 +51,10 @@ def on_call(memory: Memory, owner: Any, write: bool, also: list[Part], call: Cal
     before = kernel.record.n
     if point and write and type(owner) is GeneratorType:
         call = _resuming(memory, owner, call)
+    if arguments or keywords:
+        call = partial(call, *arguments, **keywords)
     try:
-        return during(memory, point, lambda: call(*arguments, **keywords))
+        return during(memory, point, call)
     finally:
         if kernel.record.n != before:
             memory.stepped.add(memory.rules(type(owner)).steps)

@@ -24,7 +24,7 @@ from typing import Any
 from simharness.engine.phases import SETUP
 from simharness.instrument.marks import announces
 from simharness.runtimes.memory.accesses import ATTRIBUTES, BULK, DEEP, IN_C, WALK, Part
-from simharness.runtimes.memory.allowed import PROXIES, is_package, root_of
+from simharness.runtimes.memory.allowed import PROXIES, root_of
 from simharness.runtimes.memory.deaths import WEAK, into
 from simharness.runtimes.memory.facts import Followed
 from simharness.runtimes.memory.kinds import LIST, SIMPLE, own_attributes
@@ -129,9 +129,9 @@ def _referents(thing: Any) -> list[Any]:
     return held
 
 
-def writes(owner: Any, name: str) -> bool:
+def writes(memory: Memory, owner: Any, name: str) -> bool:
     """Whether a method of an opaque object may change it."""
-    return name not in (_READS if is_package(root_of(type(owner))) else _LIBRARY_READS)
+    return name not in (_READS if memory.rules(type(owner)).steps else _LIBRARY_READS)
 
 
 def parts(owner: Any, write: bool) -> list[Part]:

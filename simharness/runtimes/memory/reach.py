@@ -112,9 +112,10 @@ def _have_turn(touched: list[tuple[Spot, bool]], first: int, seen: int) -> bool:
 
 
 def _held(source: Any, kind: int) -> Iterator[Any]:
-    if issubclass(type(source), bytearray):
+    cls = type(source)
+    if issubclass(cls, bytearray):
         return
-    base: Any = next(cls for cls in (list, deque, dict, set) if issubclass(type(source), cls))
+    base: Any = cls if cls is list or cls is dict else next(base for base in (list, deque, dict, set) if issubclass(cls, base))
     for held in base.__iter__(source):
         if type(held) not in SIMPLE:
             yield held
