@@ -12,6 +12,7 @@ with each, the reports of the ledger on a release that has the bug and one that 
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import os
 import re
@@ -209,8 +210,10 @@ def _tested(release: str, seconds: float) -> Found:
     subprocess.run(command, check=False, capture_output=True, text=True, cwd=home, env=variables, timeout=2 * seconds + 600)
     text = file.read_text(encoding="utf-8")
     said = dict(re.findall(r'name="interleave_(\w+)" value="([^"]*)"', text))
-    failure = re.search(r'<failure message="([^"]*)"', text)
-    return said["verdict"], int(said["executions"]), failure[1].split("&#10;")[0] if failure else "", said.get("token", "")
+    failure = re.search(r'<(?:failure|error) message="([^"]*)"', text)
+    words = html.unescape(failure[1]).split("\n")[0] if failure else ""
+    verdict = "error" if words.startswith("Unexplored") else said["verdict"]
+    return verdict, int(said["executions"]), words, said.get("token", "")
 
 
 def _pairs(release: str, seconds: float, most: int) -> Found:
