@@ -12,7 +12,7 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
-from tests import process_state
+from tests import process_state, process_state_elsewhere
 from tests.process_state import ACTIONS
 
 NAMES = [action.__name__ for action in ACTIONS]
@@ -155,6 +155,36 @@ def test_it_keeps_two_actors_of_one_process_apart(lock):
     result = simharness.explore(counting("web", lock), settings=HERE)
     assert result.verdict is Verdict.VERIFIED
     assert result.executions == 2
+
+
+def test_a_lock_of_a_module_that_is_not_instrumented_does_not_keep_two_processes_apart():
+    result = simharness.explore(counting("worker", process_state_elsewhere.lock), settings=HERE)
+    assert result.verdict is Verdict.VIOLATED
+    together = simharness.explore(counting("web", process_state_elsewhere.lock), settings=HERE)
+    assert together.verdict is Verdict.VERIFIED
+    assert "process_state_elsewhere" not in str(together.bounds)
+
+
+def test_what_it_guards_is_shared_and_named():
+    def scenario(world):
+        def use():
+            with process_state_elsewhere.lock:
+                pass
+
+        world.actor("a", use, process="web")
+        world.actor("b", use, process="worker")
+
+    result = simharness.explore(scenario, settings=HERE)
+    assert result.verdict is Verdict.VERIFIED
+    assert "the state of tests.process_state_elsewhere, which several processes use," in str(result.bounds)
+
+
+def test_an_event_of_such_a_module_is_not_set_by_another_process():
+    def scenario(world):
+        world.actor("a", process_state_elsewhere.ready.set, process="web")
+        world.actor("b", process_state_elsewhere.ready.wait, process="worker")
+
+    assert simharness.explore(scenario, settings=HERE).verdict is Verdict.VIOLATED
 
 
 def test_a_lock_that_actors_of_two_processes_have_from_the_scenario_is_refused():

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LONG = 24
 """After so many steps, and so many more, an execution is searched for actors that repeat themselves."""
+REHEARSED = 10
+"""How many times `max_steps` set-up may take that is done once: it costs time, but no ordering."""
 REPEATED = 3
 """How often an actor makes the same steps, without writing anything, before it is suspected."""
 OFTEN = 8
@@ -135,14 +137,15 @@ class Polling:
     def too_long(self) -> bool:
         """Search an execution that has become long; return whether it has to end here."""
         kernel = self._kernel
-        if kernel.record.n >= kernel.max_steps:
+        most = kernel.max_steps * (REHEARSED if kernel.rehearsed else 1)
+        if kernel.record.n >= most:
             kernel.cut = True
             self._explain()
             return True
         if kernel.budget.over:
             self._explain()
             kernel.budget.check()
-        kernel.patience = min(kernel.patience + self._stride, kernel.max_steps)
+        kernel.patience = min(kernel.patience + self._stride, most)
         for actor in list(kernel.cast.actors.values()):
             if self.looked_for and actor.name not in self._known and not self._interrupted(actor) and self._repeats(actor):
                 kernel.learned.learn(Polls(actor.name))

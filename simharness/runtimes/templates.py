@@ -95,7 +95,8 @@ class Templates:
         if self._making and not self._mark.holds:
             raise Again("making a template has taught something")
         if self._making:
-            raise Misuse(f"{self._making}: {settled.unending(kernel)}: start it in set-up, after the template, or in an actor")
+            taken = f", after {kernel.record.n:,} steps" if kernel.cut else ""
+            raise Misuse(f"{self._making}: {settled.unending(kernel)}{taken}: start it in set-up, after the template, or in an actor")
 
     def in_words(self) -> str:
         """Say which threads no actor meets; empty if there are none."""

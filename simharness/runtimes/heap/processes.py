@@ -6,6 +6,8 @@ execution has touched cost anything. A process that is started again after a cra
 
 What does not hang on an instrumented module, such as an object that the actors of two processes have from the scenario's function, is one
 object for all; so is what its class, which is not instrumented, keeps in C. Iterators and random numbers of modules are one for all, too.
+Locks and events that are variables of other modules are exchanged all the same: another process does not wait for them. What they guard
+there is one for all, so the verdict names the module.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from simharness.runtimes.heap.functions import Generator
 from simharness.runtimes.heap.iterators import Position
 from simharness.runtimes.heap.loggers import Loggers
 from simharness.runtimes.heap.records import MISSING, Record, Some, Variables, bind
-from simharness.runtimes.heap.walk import Walk
+from simharness.runtimes.heap.walk import Walk, primitives_elsewhere
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.memory.shared import Memory
 from simharness.runtimes.memory.tracked import CHECK
@@ -50,6 +52,7 @@ class Exchanged:
         self.records = {key: one for key, one in walk.records.items() if not isinstance(one, _OF_ALL)}
         self.spaces = {id(space.thing): module for module, space in walk.spaces.items()}
         self.keys: Set[int] = {*self.records, *self.spaces, *modules}
+        self.elsewhere = primitives_elsewhere(walk.spaces)
 
 
 class Globals:
@@ -70,7 +73,8 @@ class Globals:
         self._at_fork: dict[int, Record] = {}
         self._take(self._fork)
         self._at_fork = {key: _with_state(self._records[key], state) for key, state in self._fork.objects.items()}
-        self._own: Set[int] = baseline.own
+        self._own: Set[int] = baseline.own | exchanged.elsewhere.keys()
+        self._elsewhere = exchanged.elsewhere
         led_to = list(self._led_to())
         later = Walk(baseline) if led_to else None
         if later is not None:
@@ -102,7 +106,11 @@ class Globals:
 
     def name(self, thing: Any) -> str:
         """Return what the name of a primitive that was made before ends with: each process has its own of those that modules lead to."""
-        return self._memory.suffix if id(thing) in self._own else ""
+        if id(thing) not in self._own:
+            return ""
+        if self._memory.suffix and id(thing) in self._elsewhere:
+            self._kernel.learned.leaves_out(f"the state of {self._elsewhere[id(thing)][1]}, which several processes use,")
+        return self._memory.suffix
 
     def enter(self, process: str) -> str:
         """A process moves, or a check that belongs to it; return which one did until now."""

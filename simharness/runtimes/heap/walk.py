@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Container, Iterable, Iterator, Set
 from functools import cached_property, lru_cache, partial
 from random import Random
 from types import BuiltinMethodType, CellType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 from simharness.instrument.marks import HOOKS, announces, is_instrumented
+from simharness.runtimes.bindings import is_users
 from simharness.runtimes.heap.containers import Both, contents
 from simharness.runtimes.heap.functions import Cache, Cell, Function, Generator
 from simharness.runtimes.heap.iterators import KINDS, Position, face_of, state_of
@@ -76,7 +78,7 @@ class Walk:
             self._seen.add(id(thing))
             self.held.append(thing)
             if type(thing).__module__ in _PRIMITIVES:
-                self.own.update((id(thing), *map(id, getattr(thing, "__dict__", {}).values())))
+                self.own.update(map(id, _primitive(thing)))
             position = self._position(face_of(thing), path)
             if position is not None:
                 position.faces.append(thing)
@@ -149,3 +151,21 @@ def _held_by(thing: Any) -> Iterable[Any]:
         held = weakref.ref.__call__(thing)
         return () if held is None else (held,)
     return gc.get_referents(thing) if issubclass(cls, _CARRIERS) else ()
+
+
+def _primitive(thing: Any) -> Iterator[Any]:
+    """Yield a lock, an event or the like, and the locks in it."""
+    yield thing
+    yield from getattr(thing, "__dict__", {}).values()
+
+
+def primitives_elsewhere(known: Container[str]) -> dict[int, tuple[Any, str]]:
+    """Return the locks, events and the like that are variables of modules that are not known, by identity, each with its module."""
+    found: dict[int, tuple[Any, str]] = {}
+    for module, space in ((name, getattr(sys.modules[name], "__dict__", None)) for name in sorted(sys.modules)):
+        if module in known or type(space) is not dict or not is_users(module):
+            continue
+        for value in list(space.values()):
+            if type(value).__module__ in _PRIMITIVES and not issubclass(type(value), type | threading.local):
+                found.update((id(part), (part, module)) for part in _primitive(value))
+    return found
