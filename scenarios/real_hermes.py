@@ -182,7 +182,8 @@ def two_processes(world, faults):
 
     def again(agent):
         time.sleep(LEASE + 1)
-        compress(in_new_process(agent, path))
+        if not children(path):  # else a new process goes on there
+            compress(in_new_process(agent, path))
 
     for process, agent in zip(("gateway", "cli"), restarted, strict=True):
         world.on_restart(process, partial(again, agent))
@@ -295,7 +296,8 @@ def crash_half_way(world):
 
     def again():
         time.sleep(LEASE + 1)
-        compress(in_new_process(restarted, path))
+        if not children(path):
+            compress(in_new_process(restarted, path))
 
     world.on_restart("gateway", again)
     goes_on(world, path)
