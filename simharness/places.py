@@ -23,7 +23,9 @@ _LIBRARY = tuple(
 )
 _RUNNER = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep)
 _SITE = ("site-packages" + os.sep, "dist-packages" + os.sep)
-_DRIVEN = tuple(f"{site}{name}{os.sep}" for site in _SITE for name in ("outcome", "pytest_trio", "trio"))
+_DRIVEN = tuple(f"{site}{name}{os.sep}" for site in _SITE for name in ("anyio", "outcome", "pytest_trio", "sniffio", "trio")) + tuple(
+    f"{site}typing_extensions.py" for site in _SITE
+)
 """Packages whose lines say nothing about the user's code, like those of the standard library."""
 
 

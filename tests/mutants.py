@@ -91,6 +91,8 @@ GROUPS = {
     "check_input": ("tests/test_check_input.py",),
     "anomalies": ("tests/test_anomalies.py",),
     "histories": ("tests/test_linearizability.py",),
+    "races": ("tests/test_data_races.py",),
+    "places": ("tests/test_places_of_state.py",),
     "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),
 }
 MINUTES = 20

@@ -66,7 +66,7 @@ async def test_both(anyio_backend):
     async with anyio.create_task_group() as group:
         group.start_soon(raced, number)
         group.start_soon(raced, number)
-    assert anyio_backend == "trio" or number == [2]
+    assert number == [2]
 
 async def raced(number):
     before = number[0]
@@ -110,8 +110,30 @@ def test_a_wider_loop_scope_is_refused_with_what_to_do(run):  # noqa: F811
     has(result, "the loop was made before the execution", "a loop scope of 'function'")
 
 
-def test_the_tests_of_anyio_are_run_on_asyncio_and_left_alone_on_trio(run):  # noqa: F811
-    pytest.importorskip("anyio")
-    result = run(ANYIO, "--interleave")
-    has(result, "violated", "test_it.py::test_both[asyncio]", "verified", "test_it.py::test_locked[asyncio]")
-    has(result, "not explored: 2 tests of anyio on Trio: run once, as always")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_tests_of_anyio_are_run_on_both_back_ends(run, backend):  # noqa: F811
+    result = run(ANYIO, "--interleave", "-k", backend)
+    result.assert_outcomes(passed=1, failed=1, deselected=2)
+    has(result, "violated", f"test_it.py::test_both[{backend}]", "verified", f"test_it.py::test_locked[{backend}]")
+
+
+UNMARKED = """
+import asyncio
+
+async def bump(number):
+    before = number[0]
+    await asyncio.sleep(0)
+    number[0] = before + 1
+
+@pytest.mark.interleave
+async def test_both():
+    number = [0]
+    await asyncio.gather(bump(number), bump(number))
+    assert number == [2]
+"""
+
+
+def test_an_async_test_without_a_mark_is_run_by_the_library_that_its_module_uses(run):  # noqa: F811
+    result = run(UNMARKED)
+    result.assert_outcomes(failed=1)
+    has(result, "violated", "assert [1] == [2]")

@@ -596,8 +596,7 @@ def test_process():
 async def test_async():
     pass
 """,
-        "-W",
-        "ignore::pytest.PytestUnknownMarkWarning",
+        *("-p", "no:asyncio", "-W", "ignore::pytest.PytestUnknownMarkWarning"),
     )
     result.assert_outcomes(failed=2)
     has(result, "Refused: test_it.py:", "test_async is an async def for asyncio: its plugin of pytest is not installed")
@@ -964,10 +963,11 @@ async def test_two():
 @pytest.mark.parametrize("threads", ["", OVERDRAWN.replace("@pytest.mark.interleave\n", "")], ids=["alone", "beside another"])
 def test_interleave_says_how_many_tests_it_did_not_explore_and_why(run, pytester, threads):
     pytester.makeconftest(BY_ANOTHER_LIBRARY)
-    result = run(ASYNC + threads, "--interleave", "-W", "ignore")
+    options = ("-p", "no:asyncio", "-W", "ignore")
+    result = run(ASYNC + threads, "--interleave", *options)
     result.assert_outcomes(passed=2, failed=int(bool(threads)))
     has(result, "= orderings =", "not explored: 2 tests of asyncio: run once, as always")
-    assert "not explored" not in run(ASYNC + threads, "-W", "ignore").stdout.str(), "nobody asked"
+    assert "not explored" not in run(ASYNC + threads, *options).stdout.str(), "nobody asked"
 
 
 def test_a_doctest_is_not_explored_and_that_is_said(run, pytester):

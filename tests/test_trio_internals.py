@@ -2,17 +2,23 @@
 
 import ast
 import inspect
+import pathlib
 import subprocess
 import sys
 import textwrap
+import threading
+import tomllib
 
 import pytest
 import pytest_trio.plugin
 import trio
 from trio._core import _run
 
+import simharness
+from simharness import Misuse
 from simharness.runtimes.trio import fixtures as trio_fixtures
 from simharness.runtimes.trio import internals as trio_internals
+from simharness.runtimes.trio import order as trio_order
 
 
 @pytest.mark.parametrize("owner", list(trio_internals.REACHED), ids=lambda owner: owner.__name__)
@@ -85,3 +91,32 @@ def test_trio_is_not_imported_by_simharness():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
+
+
+def test_the_releases_of_trio_that_are_known_are_those_of_the_extra():
+    project = tomllib.loads((pathlib.Path(__file__).parent.parent / "pyproject.toml").read_text())
+    (wanted,) = project["project"]["optional-dependencies"]["trio"]
+    first, before = (".".join(map(str, release)) for release in (trio_order.FIRST, trio_order.BEFORE))
+    assert wanted == f"trio>={first},<{before}"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("release", ["0.22.2", "0.36.0", "1.0.0"])
+def test_another_release_of_trio_is_refused_in_one_line_where_it_is_run_and_not_where_it_is_only_imported(monkeypatch, release):
+    monkeypatch.setattr(trio, "__version__", release)
+
+    async def nothing():
+        pass
+
+    def runs():
+        trio.run(nothing)
+
+    def threads():
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+    assert simharness.explore(threads).verdict == "verified"
+    for program in (nothing, runs):
+        with pytest.raises(Misuse, match=rf"trio {release} is not supported, but 0\.33 to 0\.35: pip install 'simharness\[trio\]'"):
+            simharness.explore(program)

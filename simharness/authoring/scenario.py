@@ -12,14 +12,13 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from simharness.engine.faults import Faults
 from simharness.errors import Misuse
 from simharness.places import words_of
-from simharness.runtimes.trio.order import require
-from simharness.runtimes.trio.patches import run_async
+from simharness.runtimes.asynchronous import prepare, run_async
 from simharness.search import tokens
 from simharness.settings import Outside, check_order
 from simharness.visible import shortened
@@ -71,7 +70,7 @@ class Scenario:
         if inspect.isasyncgenfunction(function):
             raise Misuse(f"{getattr(function, '__name__', function)} is an asynchronous generator: use an async def without yield")
         if inspect.iscoroutinefunction(function):
-            require()
+            prepare(function)
         self.trio_order = check_order(trio_order)
         self.asyncio_order = check_order(asyncio_order, "asyncio")
         self.function = function
@@ -170,8 +169,12 @@ class Scenario:
 
     def _wanted_by(self, function: Callable[..., Any], parameters: Parameters) -> dict[str, Any]:
         """Return the parameters without `faults`, unless the function takes it."""
-        takes = "faults" in _parameter_names(function)
+        takes = self._takes_faults if function is self.function else "faults" in _parameter_names(function)
         return {name: value for name, value in parameters.items() if name != "faults" or takes}
+
+    @cached_property
+    def _takes_faults(self) -> bool:
+        return "faults" in _parameter_names(self.function)
 
     def read_token(self, token: str, parameters: Parameters | None = None) -> tokens.Token:
         """Parse a token of this scenario; `parameters`, if given, are the case that it must be of.

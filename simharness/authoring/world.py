@@ -26,8 +26,8 @@ from simharness.engine.operations import Operation, Resource
 from simharness.engine.phases import RUNNING
 from simharness.errors import Lacking, Misuse, SimharnessError, Stuck, scarcity
 from simharness.places import Place, caller, last_place, repr_of, words_of
+from simharness.runtimes.asynchronous import run_async
 from simharness.runtimes.templates import give
-from simharness.runtimes.trio.patches import run_async
 from simharness.trace.moves import OPTIONS
 
 GET = Kind(ALONE, "get", calls=("get()",))

@@ -12,9 +12,10 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 
 from simharness.errors import Misuse
 from simharness.instrument.marks import HOOKS, announces, is_instrumented
@@ -93,7 +94,7 @@ def _have(name: str) -> None:
         except ModuleNotFoundError as error:
             raise Misuse(f"instrument={name!r}: there is no module of this name ({error}); write it as in `import {name}`") from error
     for module in [imported for imported in list(sys.modules) if is_wanted(imported, (name,))]:
-        if not is_instrumented(module):
+        if not is_instrumented(module) or sys.modules[module] in _unfinished:
             _convert(sys.modules[module], required=module == name)
 
 
@@ -108,17 +109,27 @@ def _convert(module: ModuleType, required: bool) -> None:
 def convert(module: ModuleType) -> None:
     """Give the functions of an imported module the code that rewriting at import would have given them.
 
-    Nothing happens if it is instrumented already. Asserts that pytest has rewritten still explain themselves.
+    Functions that its own code makes afterwards, as it may be running, are given theirs the next time. Asserts that pytest has rewritten
+    still explain themselves.
 
     Raises:
         OSError, SyntaxError, ValueError: its source is not available.
     """
     space = vars(module)
-    if announces(space):
+    codes = _unfinished.get(module) if announces(space) else Codes(module)
+    if codes is None:
         return
-    for function, _, new in functions_of({id(space): Codes(module)}):
+    for function, _, new in functions_of({id(space): codes}):
         function.__code__ = new
     space[HOOKS] = importlib.import_module("simharness.runtimes.memory.hooks")
+    if codes.are_running():
+        _unfinished[module] = codes
+    else:
+        _unfinished.pop(module, None)
+
+
+_unfinished: weakref.WeakKeyDictionary[ModuleType, Codes] = weakref.WeakKeyDictionary()
+"""Modules that were given rewritten code while their own was running: the functions that it makes later have their own code, too."""
 
 
 def functions_of(codes: Mapping[int, Codes]) -> list[tuple[FunctionType, CodeType, CodeType]]:
@@ -153,12 +164,23 @@ class Codes:
         self._same: dict[CodeType, CodeType] = {}
         self._alike: dict[tuple[str, int], list[CodeType]] = {}
         _pair(before, after, self._same, self._alike)
+        self._new = {after, *self._same.values()}
 
     def rewritten(self, code: CodeType) -> CodeType | None:
         """Return what a function's code becomes; None if it is not known, or cannot take its place."""
         others = self._alike.get((code.co_qualname, code.co_firstlineno), [])
         new = self._same.get(code) or (others[0] if len(others) == 1 and code.co_filename == self._file else None)
         return new if new is not None and new.co_freevars == code.co_freevars else None
+
+    def are_running(self) -> bool:
+        """Whether a frame of any thread runs the module's own code, not the rewritten one, and may make functions."""
+        for frame in sys._current_frames().values():
+            running: FrameType | None = frame
+            while running is not None:
+                if running.f_code.co_filename == self._file and running.f_code not in self._new:
+                    return True
+                running = running.f_back
+        return False
 
 
 def _as_imported(module: ModuleType, source: bytes, file: str) -> ast.Module:

@@ -49,8 +49,6 @@ def runs_itself(item: pytest.Function) -> bool:
     if _of_test_case(item) or any(kind.__name__ == "PytestAsyncioFunction" for kind in type(item).__mro__):
         return True
     plugin = _RUN_BY.get(another_library(item) or "")
-    if _on_trio(item):
-        return False
     return plugin is not None and item.config.pluginmanager.hasplugin(plugin)
 
 
@@ -63,11 +61,10 @@ def another_library(item: pytest.Function) -> str | None:
     """Return the library that runs an `async def` instead of Trio, if the test names one."""
     if _of_test_case(item):
         return "asyncio"
-    name = next((name for name in _OTHERS if item.get_closest_marker(name) is not None), None)
-    return "anyio on Trio" if name == "anyio" and _on_trio(item) else name
+    return next((name for name in _OTHERS if item.get_closest_marker(name) is not None), None)
 
 
-def _on_trio(item: pytest.Function) -> bool:
-    """Whether AnyIO's plugin would run a test as a guest of Trio's, for which there is no runtime."""
+def on_trio(item: pytest.Function) -> bool:
+    """Whether AnyIO's plugin runs a test with Trio."""
     backend = getattr(getattr(item, "callspec", None), "params", {}).get("anyio_backend")
     return "trio" in (backend, *(backend if isinstance(backend, tuple) else ()))

@@ -11,6 +11,7 @@ usual; otherwise as by `trio.testing.trio_test`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import re
@@ -35,6 +36,7 @@ from simharness.engine.phases import SETUP
 from simharness.errors import HarnessBug, SimharnessError, Stuck, leaves
 from simharness.places import last_place
 from simharness.pytest_plugin.asked import is_async, runs_itself
+from simharness.runtimes.asynchronous import async_test
 from simharness.runtimes.memory import output
 from simharness.runtimes.threads.thread import IGNORES
 
@@ -106,6 +108,7 @@ class Executions:
         self._streams, stops = (sys.stdout, sys.stderr), sys.breakpointhook
         self._sizes = [len(grown) for grown in self._grown]
         self._filters = list(warnings.filters)
+        self._settle()
         function = vars(self.item).get("_obj")
         if isinstance(self.item, TestCaseFunction):
             vars(self.item)["addSubTest"] = self._sub_test
@@ -120,6 +123,14 @@ class Executions:
             del factory.mktemp
             for warning in {(str(each.message), each.category, each.filename, each.lineno): each for each in self._heard}.values():
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+    def _settle(self) -> None:
+        """Have the item compute what it would compute once, in its first execution only."""
+        for base in type(self.item).__mro__:
+            for name, member in vars(base).items():
+                if isinstance(member, functools.cached_property):
+                    with contextlib.suppress(Exception):  # it will be raised where it is asked for
+                        getattr(self.item, name)
 
     def __call__(self) -> None:
         """Run the test once."""
@@ -164,7 +175,7 @@ class Executions:
         try:
             self._stack.setup(item)
             if is_async(item) and not runs_itself(item):
-                self._have_trio_run_it()
+                self._have_it_run()
             type(item).runtest(item)
             raised = vars(item).pop(RAISED, None)
             outcome: BaseException | None = raised[0].value if raised else None
@@ -179,16 +190,14 @@ class Executions:
                 outcome = error
         return outcome
 
-    def _have_trio_run_it(self) -> None:
+    def _have_it_run(self) -> None:
         """Replace the `async def` by a function that runs it, for this execution."""
         item = self.item
         driver: Any = item.config.pluginmanager.getplugin("trio")
         if driver is not None and item.get_closest_marker("trio") is not None:
             next(driver.pytest_runtest_call(item))
         else:
-            from simharness.runtimes.trio.fixtures import trio_test
-
-            item.obj = trio_test(item.obj)
+            item.obj = async_test(item.obj)
 
     def _sub_test(self, case: Any, sub_test: Any, trouble: Any) -> None:
         """A `subTest` has ended: its failure is the test's; pytest would report each, in every execution."""

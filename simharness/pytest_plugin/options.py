@@ -11,7 +11,8 @@ import pytest
 
 from simharness.engine.faults import Faults
 from simharness.errors import Misuse
-from simharness.pytest_plugin.asked import INI, MARKER, another_library, is_async, runs_itself
+from simharness.pytest_plugin.asked import INI, MARKER, another_library, is_async, on_trio, runs_itself
+from simharness.runtimes.asynchronous import prepare
 from simharness.runtimes.trio.order import require
 from simharness.search import named
 from simharness.settings import Settings, is_number
@@ -109,12 +110,14 @@ def check_runnable(item: pytest.Function) -> None:
     Raises:
         Misuse: it is for a library without a runtime or whose plugin is not installed, or Trio is not installed.
     """
+    if on_trio(item):
+        require()
     if is_async(item) and not runs_itself(item):
         library = another_library(item)
         if library is not None:
             has = "its plugin of pytest is not installed" if library in ("asyncio", "anyio") else "there are runtimes for Trio and asyncio"
             raise Misuse(f"{_place(item)}: {item.name} is an async def for {library}: {has}")
-        require()
+        prepare(item.function)
 
 
 def _from_ini(config: pytest.Config) -> Mapping[str, Any]:

@@ -33,6 +33,7 @@ from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
 from simharness.runtimes.memory import names, shared
 from simharness.runtimes.memory.locations import shown
+from simharness.runtimes.memory.silent import only
 from simharness.runtimes.outside import OUTSIDE
 from simharness.runtimes.templates import TEMPLATES, Again, Templates
 from simharness.runtimes.trio.order import BATCHES
@@ -40,6 +41,7 @@ from simharness.search.strategy import Expected
 from simharness.settings import Outside, Settings
 from simharness.simulation.execution import Deadlock, Execution, Livelock
 from simharness.simulation.processes import refuse, several, shared_memory, shared_objects
+from simharness.simulation.races import demand, race_in
 from simharness.simulation.turns import TURNS
 from simharness.simulation.watchdog import Watchdog
 from simharness.trace.data import Trace
@@ -127,12 +129,15 @@ class Simulation:
     def _enter(self, stack: ExitStack) -> None:
         self.kernel.open()
         stack.callback(self.kernel.close)
+        if self.settings.races == "fail":
+            demand(self.kernel, self.settings.allowed_races)
         if self.instrument:
             stack.enter_context(importing(self.instrument))
         if self.project is not None:
             if not self.narrow:
                 stack.enter_context(self.project.announcing(self.scenario.besides, control.afterwards))
             stack.callback(self._widen)
+        stack.enter_context(only(self.scenario.__module__, [*self.instrument, *self.in_project]))
         stack.enter_context(control.installed())
         stack.enter_context(failing(self.kernel.faults, getattr(self.scenario.function, "__globals__", {})))
         stack.callback(control.forget, self.kernel)
@@ -331,6 +336,8 @@ class Simulation:
         if status == "complete" and kernel.failure is None:
             self._check_at_end(world)
         self.checks = self.checks or bool(world.checks_at_end)
+        if kernel.failure is None and status not in ("blocked", "abandoned") and (race := race_in(kernel)) is not None:
+            kernel.fail(race, step=race.step)
         failure = kernel.failure
         if failure is not None and (lacking := scarcity(failure.error)) is not None:
             raise Lacking(f"{last_place(failure.error) or '?'}: {lacking}; this execution proves nothing")

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.tasks.anyio import load
 from simharness.runtimes.tasks.numbers import number
 
 PLUGIN = "anyio.pytest_plugin"
@@ -22,7 +23,7 @@ LEFT: dict[str, Callable[[], Any]] = {"_current_runner": lambda: None, "_runner_
 
 def install(patches: Patches) -> None:
     """Plan the replacements, if the program has imported AnyIO."""
-    if "anyio" in sys.modules:
+    if load("asyncio"):
         backend = importlib.import_module("anyio._backends._asyncio")
         patches.attribute(backend.CancelScope, "__hash__", number)
 

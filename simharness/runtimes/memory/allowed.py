@@ -6,8 +6,9 @@ Any other object of such a class, of the standard library or of a package, is on
 from __future__ import annotations
 
 import sys
-from types import FunctionType, SimpleNamespace
+from types import FunctionType, MemberDescriptorType, SimpleNamespace
 from typing import Any
+from weakref import CallableProxyType, ProxyType
 
 from simharness.instrument.marks import announces
 
@@ -27,13 +28,20 @@ _FILES = "io _io os posix nt tempfile shutil genericpath dbm shelve mmap"
 """What they do is system calls, which are scheduling points; code that uses them is called strange (`locations.STRANGE`)."""
 _REASONS = (_POINTS, _VALUES, _STATELESS, _FOR_PEOPLE, _TOOLS, _FILES)
 ALLOWED = frozenset(root for names in _REASONS for root in names.split())
-TRANSPARENT = frozenset({"trio", "outcome", "sniffio", "pytest_trio", "attr", "attrs"})
+TRANSPARENT = frozenset({"trio", "anyio", "outcome", "sniffio", "pytest_trio", "attr", "attrs"})
 """Their objects' attributes are locations, but what their methods change is a scheduling point, or known to the runtime."""
 TOOLS = frozenset(_TOOLS.split())
 _NAMED: frozenset[tuple[str, str]] = frozenset(
     {("unittest", "mock"), ("_io", "StringIO"), ("_io", "BytesIO"), ("io", "StringIO"), ("_io", "TextIOWrapper"), ("_io", "FileIO")}
     | {("_io", "BufferedReader"), ("_io", "BufferedWriter"), ("_io", "BufferedRandom"), ("tempfile", "_TemporaryFileWrapper")}
-    | {("decimal", "Context"), ("mmap", "mmap"), ("_pytest", "CaptureIO"), ("_pytest", "TeeCaptureIO"), ("_pytest", "EncodedFile")}
+    | {
+        ("_contextvars", "Context"),
+        ("decimal", "Context"),
+        ("mmap", "mmap"),
+        ("_pytest", "CaptureIO"),
+        ("_pytest", "TeeCaptureIO"),
+        ("_pytest", "EncodedFile"),
+    }
 )
 """Exceptions from the above: parts of a module whose objects have state like any other."""
 _WITH_ATTRIBUTES = frozenset({"threading", "queue", "concurrent"})
@@ -41,16 +49,27 @@ _KEEPING_NOTHING = frozenset({("contextlib", "nullcontext"), ("contextlib", "sup
 """Classes that keep nothing, of modules whose others do."""
 _BUILTINS = frozenset({"memoryview"})
 _FUNCTOOLS = frozenset({"_lru_cache_wrapper"})
+PROXIES = frozenset({ProxyType, CallableProxyType})
+"""Weak proxies: operations on them are operations on what they stand for."""
 _WEAK = frozenset({"WeakKeyDictionary", "WeakValueDictionary", "WeakSet"})
 
 
 def is_controlled(cls: type) -> bool:
-    """Whether the objects of a class are scheduling points that may have attributes of the user's, too."""
-    return str(cls.__module__).partition(".")[0] in _WITH_ATTRIBUTES and cls.__dictoffset__ != 0
+    """Whether the objects of a class need no location for what their own methods do, but may have attributes of the user's."""
+    return is_exempt(cls) and cls is not FunctionType and (cls.__dictoffset__ != 0 or any(map(_has_slots, cls.__mro__)))
+
+
+def _has_slots(cls: type) -> bool:
+    return cls.__flags__ & _HEAP != 0 and any(type(member) is MemberDescriptorType for member in vars(cls).values())
+
+
+def leads_on(cls: type) -> bool:
+    """Whether names are looked for in the attributes of such an object, too."""
+    return str(cls.__module__).partition(".")[0] in _WITH_ATTRIBUTES or not is_exempt(cls)
 
 
 def is_internal(name: str) -> bool:
-    """Whether an attribute of such an object is one that its own methods use, which are scheduling points that do not touch it."""
+    """Whether an attribute of such an object is one that its own methods use, which announce nothing."""
     return name.startswith("_")
 
 
@@ -70,11 +89,13 @@ def is_exempt(cls: type) -> bool:
     if (root, name) in _KEEPING_NOTHING:
         return True
     if root == "builtins":
-        return not hasattr(cls, "__next__") and name not in _BUILTINS and not issubclass(cls, BaseException)
+        return cls in PROXIES or (not hasattr(cls, "__next__") and name not in _BUILTINS and not issubclass(cls, BaseException))
     if root in ("functools", "_functools"):
         return name not in _FUNCTOOLS
     if root in ("weakref", "_weakref", "_weakrefset"):
         return name not in _WEAK
+    if root == "simharness":
+        return vars(sys.modules.get(cls.__module__, sys)).get(name) is cls  # or made by a call in C that went through the harness
     return root in ALLOWED and cls is not SimpleNamespace and not issubclass(cls, BaseException)
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING
-from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
+from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
+from simharness.runtimes.memory.attributes import touch_attribute
 from simharness.runtimes.memory.halfway import during
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, SIMPLE, own_attributes, text_of
+from simharness.runtimes.memory.kinds import LIST, OBJECT, SIMPLE, own_attributes, text_of
 from simharness.runtimes.memory.on_opaque import on_call
 from simharness.runtimes.memory.opaque import parts as parts_of_opaque
 from simharness.runtimes.memory.opaque import writes
@@ -81,7 +82,7 @@ class Guard:
         if is_private(memory, owner, key, False):
             return owner[key]
         if memory.rules(type(owner)).foreign("__getitem__"):
-            return on_call(memory, owner, writes(owner, "__getitem__"), [], operator.getitem, owner, key)
+            return on_call(memory, owner, writes(memory, owner, "__getitem__"), [], operator.getitem, owner, key)
         point = self._announce("__getitem__", READ, key)
         if issubclass(type(owner), defaultdict) and owner.default_factory is not None:
             if memory.rules(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
@@ -203,19 +204,6 @@ def _parts(update: Update) -> tuple[Memory, Any]:
     return object.__getattribute__(update, "_memory"), object.__getattribute__(update, "_owner")
 
 
-def touch_attribute(memory: Memory, owner: Any, name: str, write: bool, slot: bool = False) -> bool:
-    """Announce an access to an attribute, unless it only runs code; return whether that was a scheduling point.
-
-    `slot`: by `object`'s own method.
-    """
-    rules = memory.rules(type(owner))
-    if rules.kind == EXEMPT or not (rules.slot_touches if slot else rules.touches)(name, write):
-        return False
-    if rules.kind == MODULE:
-        return memory.touch(memory.global_spot(owner.__name__, name), write)
-    return memory.attribute(owner, name, write, rules.opaque)
-
-
 def class_read(memory: Memory, function: Any) -> Any:
     """Return what to call in place of `type` or `isinstance`: they read the class of an object, if one is assigned anywhere."""
     if not memory.wholes:
@@ -298,7 +286,7 @@ class Walk:
 
     def __next__(self) -> Any:
         memory = self.memory
-        point = memory.access([(self, BULK, None), (self.source, WALK, None)] if self.own else [(self.source, WALK, None)])
+        point = self._access([(self, BULK, None), (self.source, WALK, None)] if self.own else [(self.source, WALK, None)])
         steps = self.steps
         if steps is None:
             steps = self.steps = iter(self.value)
@@ -306,6 +294,10 @@ class Walk:
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(element))
         return element
+
+    def _access(self, parts: list[Part]) -> bool:
+        memory = self.memory
+        return memory.access(parts) if memory.watched is None else memory.watched.walking(lambda: memory.access(parts))
 
     def __reduce__(self) -> Any:
         return (self.steps or iter(self.value)).__reduce__()

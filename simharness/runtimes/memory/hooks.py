@@ -11,26 +11,25 @@ from sys import getrefcount, modules
 from types import FunctionType, MethodType
 from typing import Any
 
-from simharness.engine.kernel import Kernel, _active, current, os_thread
+from simharness.engine.kernel import Kernel, _active, os_thread
 from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import HOOKS
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, WALK
-from simharness.runtimes.memory.allowed import is_internal
+from simharness.runtimes.memory.attributes import touch_attribute
 from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, OBJECT, OUTSIDE, SIMPLE, instance_of
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, OUTSIDE, SIMPLE, referent_of
 from simharness.runtimes.memory.on_opaque import Managed, stepped
+from simharness.runtimes.memory.opaque import is_iterator
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
 from simharness.runtimes.memory.tracked import MANY, Spot
-from simharness.runtimes.memory.wide import LEVELS, assigning, of_a_logger, touch
+from simharness.runtimes.memory.wide import assigning
 
 _EXECUTED = "code that eval or exec runs"
-_STRUCTURE = frozenset({"__code__", "__defaults__", "__kwdefaults__", "__bases__", "cell_contents", "args", "__cause__", "__context__"})
-"""Attributes that are no locations: where one is assigned while actors run, the verdict names it."""
 _THESE = modules[__name__]
 ANNOUNCING = True
 """Distinguishes these hooks from silent ones."""
@@ -38,11 +37,12 @@ ANNOUNCING = True
 
 def _here() -> Memory | None:
     """Return the shared memory of the simulation that the running code is part of."""
-    kernel = current()
-    if kernel is None:
-        return None
-    memory: Memory | None = kernel.context.get(MEMORY)
-    return memory if memory is not None else runtime.of(kernel)
+    if _active:
+        kernel, thread = _active[0]
+        if thread == os_thread():
+            memory: Memory | None = kernel.context.get(MEMORY)
+            return memory if memory is not None else runtime.of(kernel)
+    return None
 
 
 def attr(owner: Any, name: str) -> Any:
@@ -64,25 +64,8 @@ def attr(owner: Any, name: str) -> Any:
 
 
 def _read(memory: Memory, owner: Any, name: str) -> None:
-    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-    if rules.kind != EXEMPT and (rules.reads.get(name) or rules.touches(name, False)):
-        if rules.kind == MODULE:
-            memory.objects.setdefault(id(owner), memory.globals_of(owner.__name__))
-            made = memory.touch(memory.global_spot(owner.__name__, name), False)
-        else:
-            made = memory.attribute(owner, name, False, rules.opaque)
-            if rules.controlled and is_internal(name):
-                memory.kernel.learned.leaves_out(f"{rules.cls.__name__}.{name}")
-        if made and memory.kernel.tracing:
-            guards.note_read(memory.kernel, owner, name)
-    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-        memory.as_a_whole(owner, name, False)
-    elif type(owner) is super:
-        attr(instance_of(owner), name)
-    elif rules.thread_local and name in memory.classes:
-        memory.read_class(owner, name)
-    elif rules.exempt and of_a_logger(owner, name):
-        touch(memory, LEVELS, False)
+    if touch_attribute(memory, owner, name, False) and memory.kernel.tracing:
+        guards.note_read(memory.kernel, owner, name)
 
 
 def store(owner: Any, name: str) -> Any:
@@ -103,20 +86,8 @@ def store(owner: Any, name: str) -> Any:
 
 
 def _write(memory: Memory, owner: Any, name: str) -> Any:
-    rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
-    if rules.kind != EXEMPT and rules.touches(name, True):
-        if rules.kind == MODULE:
-            made = memory.touch(memory.global_spot(owner.__name__, name), True)
-        else:
-            made = memory.attribute(owner, name, True, rules.opaque)
-        if made and memory.kernel.tracing:
-            return guards.Store(memory.kernel, owner)
-    elif rules.kind == OBJECT and name in ("__dict__", "__class__"):
-        memory.as_a_whole(owner, name, True)
-    elif rules.exempt and of_a_logger(owner, name):
-        touch(memory, LEVELS, True)
-    elif name in _STRUCTURE and memory.kernel.phase == RUNNING:
-        memory.kernel.learned.leaves_out(f"{type(owner).__name__}.{name}")
+    if touch_attribute(memory, owner, name, True) and memory.kernel.tracing:
+        return guards.Store(memory.kernel, owner)
     return owner
 
 
@@ -124,8 +95,10 @@ def update(owner: Any) -> Any:
     """An attribute or an item of `owner` is read and then written next."""
     if _active:
         memory = _here()
-        if memory is not None and memory.rules(type(owner)).kind != EXEMPT:
-            return guards.Update(memory, owner)
+        if memory is not None:
+            owner = referent_of(owner)
+            if memory.rules(type(owner)).kind != EXEMPT:
+                return guards.Update(memory, owner)
     return owner
 
 
@@ -134,6 +107,7 @@ def on(owner: Any) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
+            owner = referent_of(owner)
             rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
             if rules.kind >= LIST or rules.opaque or type(owner) in SHOWING:
                 return guards.Guard(memory, owner)
@@ -145,6 +119,7 @@ def compared(owner: Any) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
+            owner = referent_of(owner)
             kind = type(owner)
             rules = memory.rules(kind)
             if rules.kind >= LIST or rules.generated or rules.opaque or kind in SHOWING or issubclass(kind, frozenset):
@@ -344,7 +319,7 @@ def augmented(now: Any, value: Any, *variables: Any) -> Any:
     if _active and (variables or type(now) not in SIMPLE):
         memory = _here()
         if memory is not None:
-            if guards.combine(memory, now, value, BULK) and hasattr(type(value), "__next__"):
+            if guards.combine(memory, now, value, BULK) and is_iterator(value):
                 value = Held(memory, value)
             if variables:
                 (spot,) = _spots(memory, variables)

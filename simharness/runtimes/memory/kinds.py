@@ -16,7 +16,7 @@ from types import MemberDescriptorType
 from typing import Any
 
 from simharness.instrument.marks import announces
-from simharness.runtimes.memory.allowed import is_controlled, is_exempt, is_opaque, is_package, root_of
+from simharness.runtimes.memory.allowed import PROXIES, is_controlled, is_exempt, is_opaque, is_package, root_of
 
 EXEMPT, OBJECT, MODULE, CLASS, LIST, DICT, SET = range(7)
 _CONTAINERS: tuple[tuple[type, int], ...] = (
@@ -31,6 +31,8 @@ OUTSIDE = frozenset({"_io", "array", "dbm", "genericpath", "io", "mmap", "os", "
 """Modules of the standard library whose functions and objects have state outside any location, above all files."""
 _GENUINE_LOCAL = (threading.local,)
 _BY_IDENTITY: Any = object.__eq__
+_GENERATED = ("__eq__", "__lt__", "__repr__")
+"""Methods that dataclasses and attrs write for a class, and that read its fields."""
 LONGEST_KEY = 24
 SIMPLE = frozenset({int, float, complex, str, bytes, bool, type(None)})
 """Types whose instances hold nothing."""
@@ -47,11 +49,12 @@ class ClassRules:
         opaque: whether code that is not instrumented reads and changes the instance: all of it is also one location.
         steps: names the class, if it is opaque and a package's: its calls may have steps of their own.
         exempt: whether it is among the classes that are not instrumented and need no location.
-        controlled: whether its methods are scheduling points.
+        controlled: whether it is exempt, but its objects can have attributes of the user's.
         reads, writes: for each attribute met so far, whether reading or writing it touches memory, or only runs code that does.
     """
 
     __slots__ = (
+        "_computes",
         "_foreign",
         "_native",
         "cls",
@@ -71,16 +74,23 @@ class ClassRules:
         self.cls = cls
         self.kind = kind_of(cls)
         self.genuine = cls in _GENUINE
-        self.opaque = self.kind == OBJECT and is_opaque(cls)
+        self.opaque = self.kind == OBJECT and not is_exempt(cls) and is_opaque(cls)
         self.exempt = is_exempt(cls)
         self.steps = f"{cls.__module__}.{cls.__qualname__}" if self.opaque and is_package(root_of(cls)) else ""
         self.controlled = self.kind == OBJECT and is_controlled(cls)
         self.thread_local = issubclass(cls, _thread_locals())
-        self.generated = self.kind == OBJECT and any(_first(cls, name) is not None for name in ("__dataclass_fields__", "__attrs_attrs__"))
+        self.generated = self.kind == OBJECT and (issubclass(cls, types.SimpleNamespace) or any(map(self._is_generated, _GENERATED)))
         self.reads: dict[str, bool] = {}
         self.writes: dict[str, bool] = {}
         self._native: dict[str, bool] = {}
+        self._computes: dict[str, bool] = {}
         self._foreign: dict[str, bool] = {}
+
+    def _is_generated(self, method: str) -> bool:
+        holder = _first(self.cls, method)
+        function = None if holder is None else vars(holder)[method]
+        function = own_attributes(function).get("__wrapped__", function)
+        return type(function) is types.FunctionType and function.__code__.co_filename.startswith(("<string>", "<attrs"))
 
     def foreign(self, method: str) -> bool:
         """Whether a method of an opaque object is code that is not instrumented."""
@@ -111,6 +121,16 @@ class ClassRules:
             touches = known[name] = self._touches(name, write)
         return touches
 
+    def computes(self, name: str) -> bool:
+        """Whether an attribute of an opaque object is one that code computes, or sets: a property, or a descriptor of another kind."""
+        computes = self._computes.get(name)
+        if computes is None:
+            holder = _first(self.cls, name)
+            held = None if holder is None else type(vars(holder)[name])
+            computes = held is not None and held is not MemberDescriptorType and hasattr(held, "__set__")
+            self._computes[name] = computes
+        return computes
+
     def slot_touches(self, name: str, write: bool) -> bool:
         """Whether an attribute is memory where `object`'s own method reads or writes it, past `__setattr__` of a class."""
         return self.touches(name, write) or self._touches(name, write, overridden=False)
@@ -127,10 +147,12 @@ class ClassRules:
         if holder is None:
             return True
         held = vars(holder)[name]
-        if self.controlled or is_controlled(holder) or (self.opaque and issubclass(type(held), _METHODS)):
+        if self.controlled or is_controlled(holder):
+            return type(held) is MemberDescriptorType or not hasattr(type(held), "__get__")
+        if self.opaque and issubclass(type(held), _METHODS):
             return False
         if type(held) is types.GetSetDescriptorType:
-            return self.opaque
+            return True
         if issubclass(type(held), property):
             return not _is_instrumented(held.fset if write else held.fget)
         getter = vars(type(held)).get("__set__" if write else "__get__") if hasattr(type(held), "__set__") else None
@@ -233,6 +255,16 @@ def own_attributes(thing: Any) -> Mapping[str, Any]:
                 names: Mapping[str, Any] = getter.__get__(thing)
                 return names
     return {}
+
+
+def referent_of(value: Any) -> Any:
+    """Return what a weak proxy stands for, if that is still there; any other value stands for itself."""
+    if type(value) not in PROXIES:
+        return value
+    try:
+        return value.__reduce_ex__.__self__
+    except (ReferenceError, AttributeError):
+        return value
 
 
 def instance_of(bound: super) -> Any:

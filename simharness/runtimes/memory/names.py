@@ -16,6 +16,7 @@ from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.instrument.marks import HOOKS, is_instrumented
+from simharness.runtimes.memory.allowed import leads_on
 from simharness.runtimes.memory.facts import MadeBefore
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, MODULE, OBJECT, SET, attributes
 from simharness.runtimes.memory.shared import Memory, of
@@ -58,7 +59,7 @@ def _leads_on(memory: Memory, thing: Any) -> bool:
     kind = memory.rules(type(thing)).kind
     if kind == CLASS:
         return is_instrumented(thing.__module__)
-    return kind not in (MODULE, EXEMPT) or issubclass(type(thing), MethodType | CellType | tuple | partial)
+    return (kind not in (MODULE, EXEMPT) and leads_on(type(thing))) or issubclass(type(thing), MethodType | CellType | tuple | partial)
 
 
 def _within(memory: Memory, thing: Any) -> Iterator[tuple[str, Any]]:

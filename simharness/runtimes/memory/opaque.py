@@ -18,19 +18,21 @@ import gc
 import types
 from collections import deque
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 from simharness.engine.phases import SETUP
 from simharness.instrument.marks import announces
 from simharness.runtimes.memory.accesses import ATTRIBUTES, BULK, DEEP, IN_C, WALK, Part
-from simharness.runtimes.memory.allowed import is_package, root_of
+from simharness.runtimes.memory.allowed import PROXIES, root_of
+from simharness.runtimes.memory.deaths import WEAK, into
 from simharness.runtimes.memory.facts import Followed
 from simharness.runtimes.memory.kinds import LIST, SIMPLE, own_attributes
 from simharness.runtimes.memory.shared import Memory
 from simharness.runtimes.memory.tracked import DIRECT, Spot, TrackedObject
 
 _CARRIERS: tuple[type, ...] = (tuple, frozenset, types.CellType, types.MethodType, *IN_C)
-_CARRIERS += tuple(map(type, gc.get_referents(memoryview(b""))))
+_CARRIERS += tuple(map(type, (*gc.get_referents(memoryview(b"")), BytesIO().getbuffer().obj)))
 """What leads to other objects without being one that is changed."""
 MOST = 200
 """Objects that an opaque one leads to; what leads to more is named beside the verdict, and counts for itself alone."""
@@ -64,6 +66,8 @@ class Through:
         tracked = memory.tracked(thing)
         if tracked is None or memory.kernel.phase == SETUP:
             return ""
+        if isinstance(thing, WEAK):
+            into(memory, thing)
         tracked.steps = memory.rules(type(thing)).steps
         memory.uses(tracked, DIRECT)
         base = memory.base_of(tracked)
@@ -125,9 +129,9 @@ def _referents(thing: Any) -> list[Any]:
     return held
 
 
-def writes(owner: Any, name: str) -> bool:
+def writes(memory: Memory, owner: Any, name: str) -> bool:
     """Whether a method of an opaque object may change it."""
-    return name not in (_READS if is_package(root_of(type(owner))) else _LIBRARY_READS)
+    return name not in (_READS if memory.rules(type(owner)).steps else _LIBRARY_READS)
 
 
 def parts(owner: Any, write: bool) -> list[Part]:
@@ -137,4 +141,4 @@ def parts(owner: Any, write: bool) -> list[Part]:
 
 def is_iterator(value: Any) -> bool:
     """Whether a value is consumed by iterating over it."""
-    return hasattr(type(value), "__next__")
+    return hasattr(type(value), "__next__") and type(value) not in PROXIES

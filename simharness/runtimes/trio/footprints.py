@@ -10,6 +10,7 @@ looking whether there are any.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +22,7 @@ from trio._core import _run
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.runtimes.patching import Patches
+from simharness.runtimes.trio import anyio
 from simharness.runtimes.trio.order import StepsCannotGrow, StepsGrow
 
 INSIDE = "trio step"
@@ -39,7 +41,7 @@ TRACKED: tuple[Any, ...] = (
     trio.CancelScope,
 )
 NURSERY = trio.Nursery
-CONTAINERS = (set, dict, list)
+CONTAINERS = (set, dict, list, deque)
 CALLED = (MethodType, FunctionType, BuiltinMethodType)
 COMMUTING = frozenset({(trio.Event, "_tasks")})
 """Containers whose changes commute; an event's `set` writes its flag, which orders it against them."""
@@ -132,7 +134,8 @@ def _made(genuine: Callable[..., None]) -> Callable[..., None]:
     def make(thing: Any, *arguments: Any, **options: Any) -> None:
         kernel = current()
         if kernel is not None and grows(kernel) and kernel.phase in (RUNNING, SETUP) and not kernel.dying:
-            bit = kernel.names.bit(kernel.new_name(f"trio.{type(thing).__name__}"))
+            library = type(thing).__module__.partition(".")[0]
+            bit = kernel.names.bit(kernel.new_name(f"{library}.{type(thing).__name__}"))
             named(kernel)[id(thing)] = Thing(bit, thing)
         holder[0](thing, *arguments, **options)
 
@@ -141,9 +144,10 @@ def _made(genuine: Callable[..., None]) -> Callable[..., None]:
 
 def install(patches: Patches) -> None:
     """Plan to have the objects of Trio's classes report how they are used."""
-    for kind in (*TRACKED, NURSERY):
-        patches.attribute(kind, "__init__", _made(vars(kind)["__init__"]))
-    for kind in TRACKED:
+    reporting = (*TRACKED, *anyio.classes())
+    for kind in (*reporting, NURSERY):
+        patches.attribute(kind, "__init__", _made(kind.__init__))
+    for kind in reporting:
         patches.attribute(kind, "__getattribute__", _get)
         patches.attribute(kind, "__setattr__", _set)
     for name, report in _REPORTS.items():
@@ -152,7 +156,8 @@ def install(patches: Patches) -> None:
     patches.attribute(NURSERY, "child_tasks", property(_reporting(children, lambda run, nursery: run.looks(nursery, False, True))))
     attempt = _run.Task._attempt_delivery_of_any_pending_cancel
     patches.attribute(_run.Task, attempt.__name__, _reporting(attempt, lambda run, task: run.aborts(task)))
-    patches.attribute(trio.lowlevel.RunVar, "set", _reporting(trio.lowlevel.RunVar.set, lambda run, _: run.misfit()))
+    for variable in filter(None, (trio.lowlevel.RunVar, anyio.run_variable())):
+        patches.attribute(variable, "set", _reporting(variable.set, lambda run, _: run.misfit()))
 
 
 _REPORTS: dict[str, Callable[[Growing, Any], None]] = {

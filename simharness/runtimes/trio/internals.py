@@ -19,6 +19,7 @@ from trio._core import _asyncgens, _entry_queue, _instrumentation, _ki, _run, _t
 
 from simharness.instrument.marks import announces
 from simharness.places import Place, is_foreign
+from simharness.runtimes.trio import anyio
 from simharness.runtimes.trio.stand_ins import Callbacks, Deadlines, Driver, IOManager, RunQueue
 
 Task = trio.lowlevel.Task
@@ -93,6 +94,7 @@ def _abandon(runner: Any, loop: Any) -> None:
     nurseries = [nursery for task in runner.tasks for nursery in task.child_nurseries]
     for task in sorted(runner.tasks, key=lambda task: -task._counter):
         Context.runner, Context.task = runner, task
+        anyio.forget(task.coro)
         for _ in range(ATTEMPTS):
             try:
                 task.context.run(task.coro.throw, GreenletExit())
@@ -116,6 +118,7 @@ def is_own(task: Task) -> bool:
 _KNOWN = frozenset(
     {"contextlib", "outcome", "trio._abc", "trio._channel", "trio._sync", "trio._timeouts", "types"}
     | {f"trio._core.{name}" for name in ("_parking_lot", "_run", "_traps")}
+    | anyio.KNOWN
 )
 """Modules whose coroutines touch only what reports it (`footprints.py`)."""
 _CORE = _run.__file__.removesuffix("_run.py")

@@ -15,10 +15,10 @@ from simharness.errors import Misuse
 from simharness.places import caller
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.tasks.numbers import number
-from simharness.runtimes.trio.order import require
+from simharness.runtimes.trio.order import is_known, require, unknown
 
 
-def run_async(function: Callable[..., Any], *arguments: Any) -> Any:
+def run_with_trio(function: Callable[..., Any], *arguments: Any) -> Any:
     """Run an `async def` with Trio, as an actor does.
 
     Raises:
@@ -36,9 +36,12 @@ def install(patches: Patches) -> None:
     """Plan the replacements, if the program has imported Trio."""
     if "trio" not in sys.modules:
         return
+    if not is_known():
+        _refuse(patches)
+        return
     from trio._core import _run
 
-    from simharness.runtimes.trio import fixtures, footprints, runs, stand_ins
+    from simharness.runtimes.trio import anyio, fixtures, footprints, runs, stand_ins
 
     runs.install(patches)
     patches.attribute(stand_ins.EntryQueue, "__init__", stand_ins.with_genuine_lock)
@@ -46,8 +49,23 @@ def install(patches: Patches) -> None:
     patches.attribute(_run.Task, "__hash__", number)
     patches.attribute(_run.CancelStatus, "__hash__", number)
     footprints.install(patches)
+    anyio.install(patches)
     fixtures.install(patches, number)
     _install_hooks(patches, runs.run_now)
+
+
+def _refuse(patches: Patches) -> None:
+    """Plan to refuse running a release of Trio whose insides are not known; a program may have imported it by chance."""
+    import trio
+
+    holder = (trio.run,)
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        if current() is not None:
+            raise unknown()
+        return holder[0](*arguments, **options)
+
+    patches.attribute(trio, "run", run)
 
 
 def _install_hooks(patches: Patches, run_now: Callable[[], Any]) -> None:
