@@ -37,6 +37,8 @@ GROUPS = {
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "locks": ("tests/runtimes/test_locks_made_before.py",),
     "ids": ("tests/runtimes/test_identities.py",),
+    "hashes": ("tests/runtimes/test_hashes.py",),
+    "determinism": ("tests/test_determinism.py",),
     "output": ("tests/test_output.py",),
     "wide": ("tests/test_wide.py",),
     "late": ("tests/test_set_up_threads.py",),

@@ -559,3 +559,34 @@ def test_finalisers_of_what_an_execution_has_left_in_cycles_run_between_executio
     [pools] = load(str(path))
     result = simharness.explore(pools, settings=simharness.Settings(max_executions=350, confirm=False))
     assert (result.error, result.executions) == (None, 350)
+
+
+class Loads:
+    """Stands in for another object, as lazy clients of packages do: whoever asks for its class has that object made."""
+
+    @property
+    def __class__(self):
+        ASKED.append("loads")
+        os.environ.get("SIMHARNESS_LOADED")
+        return object
+
+
+ASKED: list[str] = []
+LOADS = Loads()
+GUARD = threading.Lock()
+
+
+def test_looking_for_the_name_of_a_lock_runs_no_code_of_the_objects_that_are_looked_at():
+    """Names are looked up once, so what that ran would be a step of the first execution and of no other."""
+
+    def scenario(world):
+        def work():
+            with GUARD:
+                world.step("held")
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+    ASKED.clear()
+    result = simharness.explore(scenario)
+    assert (result.verdict, ASKED) == (Verdict.VERIFIED, [])

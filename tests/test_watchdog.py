@@ -319,6 +319,24 @@ def test_an_import_that_does_not_end_is_named(tmp_path, monkeypatch):
     assert "imports_endlessly.py:" in message
 
 
+def test_an_import_of_many_modules_that_takes_long_is_left_alone(tmp_path, monkeypatch):
+    parts = [f"imports_many_{number}" for number in range(12)]
+    for part in parts:
+        (tmp_path / f"{part}.py").write_text("sum(range(1_500_000))\n")
+    (tmp_path / "imports_many.py").write_text("".join(f"import {part}\n" for part in parts))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def scenario(world):
+        def work():
+            import imports_many  # noqa: F401
+
+        world.actor("importer", work)
+
+    result = simharness.explore(scenario, settings=simharness.Settings(watchdog=SECONDS))
+    assert result.verdict is not simharness.Verdict.VIOLATED, result.bounds
+    assert result.executions == 1, result.bounds
+
+
 def test_the_harness_is_not_stuck_while_it_computes_something_itself():
     from simharness.simulation.watchdog import _entered
 

@@ -15,6 +15,7 @@ the access and returns the same object, or a stand-in that announces it when it 
     n (a global)            variable("n", __name__) or n
     n (of a closure)        variable("n", lambda: n) or n
     @cache                  entered(), at the beginning of its body
+    class C:                @hashed, in functions only
 
 So evaluation order, exceptions and the meaning of `super()`, `locals()` and `__class__` stay what they are; nodes keep their
 positions. Outside a simulation every hook returns its argument. Only the bodies of functions are rewritten: module level and class bodies
@@ -384,6 +385,8 @@ class _Rewriter(ast.NodeTransformer):
         outside, self._scope = self._scope, None
         node.body = self._statements(node.body)
         self._scope = outside
+        if outside is not None:
+            node.decorator_list.insert(0, self._hook("hashed", [*node.decorator_list, node][0]).func)
         return node
 
     def _statements(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:

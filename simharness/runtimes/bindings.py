@@ -152,7 +152,7 @@ def _globals(installed: bool) -> Iterator[tuple[str, Any]]:
         space = getattr(sys.modules[module], "__dict__", None)
         if type(space) is dict and is_users(module) and is_installed(space.get("__file__")) is installed:
             for name, value in list(space.items()):
-                if not name.startswith("__") and type(value) not in _SIMPLE and not isinstance(value, ModuleType):
+                if not name.startswith("__") and type(value) not in _SIMPLE and not issubclass(type(value), ModuleType):
                     bound.setdefault(id(value), []).append((module, name, value))
     for places in bound.values():
         module, name, value = places[0] if len(places) == 1 else next(filter(_is_assigned, places), places[0])
@@ -161,8 +161,8 @@ def _globals(installed: bool) -> Iterator[tuple[str, Any]]:
 
 def _is_assigned(place: tuple[str, str, Any]) -> bool:
     module, name, value = place
-    if isinstance(value, type | FunctionType):
-        return value.__module__ == module
+    if issubclass(type(value), type | FunctionType):
+        return bool(value.__module__ == module)
     return name in _assigned(getattr(sys.modules[module], "__file__", None) or "")
 
 
@@ -175,9 +175,9 @@ def _assigned(file: str) -> frozenset[str]:
 def _within(thing: Any) -> Iterable[tuple[str, Any]]:
     """Return what a thing leads to, each with the last part of its path. A set leads to nothing: it has no order."""
     kind = type(thing)
-    if isinstance(thing, dict):
+    if issubclass(kind, dict):
         yield from ((f"[{_key(key, number)}]", value) for number, (key, value) in enumerate(list(dict.items(thing))))
-    elif isinstance(thing, list | tuple | deque):
+    elif issubclass(kind, list | tuple | deque):
         yield from ((f"[{number}]", value) for number, value in enumerate(list(thing)))
     elif kind is FunctionType:
         yield from _of_function(thing) if is_users(thing.__module__) else ()
@@ -185,16 +185,16 @@ def _within(thing: Any) -> Iterable[tuple[str, Any]]:
         yield from (("", held) for held in get_referents(thing))
     elif kind is MethodType:
         yield from ((".__self__", thing.__self__), (".__func__", thing.__func__))
-    elif isinstance(thing, functools.partial):
+    elif issubclass(kind, functools.partial):
         yield from ((f"({number})", value) for number, value in enumerate(thing.args))
         yield from ((f"({name})", value) for name, value in thing.keywords.items())
         yield ".func", thing.func
     elif kind is _CACHE:
         yield from ((f"({number})", value) for number, value in enumerate(get_referents(thing)))
-    if isinstance(thing, type):
+    if issubclass(kind, type):
         if is_users(thing.__module__):
             yield from ((f".{name}", value) for name, value in list(vars(thing).items()) if not name.startswith("__"))
-    elif is_users(kind.__module__) or isinstance(thing, _OF_THE_LIBRARY):
+    elif is_users(kind.__module__) or issubclass(kind, _OF_THE_LIBRARY):
         yield from _attributes(thing)
 
 

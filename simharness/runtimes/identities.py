@@ -90,7 +90,7 @@ def number_of(kernel: Kernel, thing: Any) -> int:
     known = ids.known(address)
     if known is not None:
         return int(known)
-    if not gc.is_tracked(thing) or isinstance(thing, type):
+    if not gc.is_tracked(thing) or issubclass(type(thing), type):
         return address
     before: Before | None = kernel.context.get(BEFORE)
     if before is None:

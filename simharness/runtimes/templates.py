@@ -178,15 +178,16 @@ class _Walk(Walk):
 
 def _transient(thing: Any) -> str:
     """Return what a thing is if it cannot be put back, else nothing."""
-    if isinstance(thing, socket.socket):
+    kind = type(thing)
+    if issubclass(kind, socket.socket):
         return "an open socket" if thing.fileno() >= 0 else ""
-    if isinstance(thing, io.IOBase) and not isinstance(thing, io.StringIO | io.BytesIO):
+    if issubclass(kind, io.IOBase) and not issubclass(kind, io.StringIO | io.BytesIO):
         return "" if thing.closed or getattr(thing, "name", None) in (0, 1, 2, "<stdin>", "<stdout>", "<stderr>") else "an open file"
-    if isinstance(thing, threading.Thread) and thing.is_alive():
+    if issubclass(kind, threading.Thread) and thing.is_alive():
         return "a running thread"
-    if isinstance(thing, GeneratorType | CoroutineType | AsyncGeneratorType):
-        return f"a running {type(thing).__name__}"
-    return "an open cursor" if isinstance(thing, sqlite3.Cursor) else ""
+    if issubclass(kind, GeneratorType | CoroutineType | AsyncGeneratorType):
+        return f"a running {kind.__name__}"
+    return "an open cursor" if issubclass(kind, sqlite3.Cursor) else ""
 
 
 # Files

@@ -1,11 +1,11 @@
 """Ends an exploration that cannot continue: an actor waits for a real lock or real I/O, or computes forever.
 
 Actors share one OS thread, so one that blocks it blocks all of them, and the kernel. A real thread watches the kernel's count of
-steps, and between executions whether code of the user's runs (a finaliser, the `__str__` of a value). If nothing changes for a while, the
-simulation's thread is made to raise `Stuck`, which names the stuck actor and its line. On the main OS thread a signal does this, which also
-interrupts calls that block in C, and SQLite is told to interrupt its statements; on other threads Python offers only an exception that is
-raised when the call returns. Where that is not enough, the message goes to stderr, and a supervised process ends (`held.py`; also where C
-code holds the interpreter). Code that catches `Stuck` ends with its next step, or gets it again.
+steps and of imported modules, and between executions whether code of the user's runs (a finaliser, the `__str__` of a value). If nothing
+changes for a while, the simulation's thread is made to raise `Stuck`, which names the stuck actor and its line. On the main OS thread a
+signal does this, which also interrupts calls that block in C, and SQLite is told to interrupt its statements; on other threads Python
+offers only an exception that is raised when the call returns. Where that is not enough, the message goes to stderr, and a supervised
+process ends (`held.py`; also where C code holds the interpreter). Code that catches `Stuck` ends with its next step, or gets it again.
 
 The wait is counted in short naps, not by a clock: time in which the whole process was stopped does not count.
 """
@@ -45,7 +45,7 @@ _set_signal: Any = getattr(sys.modules.get("_signal", signal), "signal", signal.
 _write_stderr = os.write
 _exit = os._exit
 
-Progress = tuple[int, object, FrameType | None]
+Progress = tuple[int, object, FrameType | None, int]
 
 
 class Watchdog:
@@ -135,9 +135,9 @@ class Watchdog:
             frame: the innermost of the simulation's thread.
         """
         if under_way() is self.kernel and not self.kernel.rehearsed:  # to look at what hangs on a template may take long
-            return self.kernel.record.n, self.kernel.context, None
+            return self.kernel.record.n, self.kernel.context, None, len(sys.modules)
         entered = _entered(frame)
-        return None if entered is None else (self.kernel.record.n, self.kernel.context, entered)
+        return None if entered is None else (self.kernel.record.n, self.kernel.context, entered, len(sys.modules))
 
     def _alarm(self, first: bool) -> None:
         if self._barks >= MOST:
@@ -206,7 +206,7 @@ class Watchdog:
 
 
 def _same(one: Progress, other: Progress | None) -> bool:
-    return other is not None and one[0] == other[0] and one[1] is other[1] and one[2] is other[2]
+    return other is not None and one[0] == other[0] and one[1] is other[1] and one[2] is other[2] and one[3] == other[3]
 
 
 def _entered(frame: FrameType | None) -> FrameType | None:

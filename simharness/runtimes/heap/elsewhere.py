@@ -33,7 +33,7 @@ def outline() -> tuple[Outline, dict[str, Callable[[], str]]]:
     later: dict[str, Callable[[], str]] = {}
     waiting: deque[tuple[str, Any]] = deque()
     for name in sorted(sys.modules):
-        if _is_users(name) and not is_instrumented(name) and isinstance(sys.modules[name], ModuleType):
+        if _is_users(name) and not is_instrumented(name) and issubclass(type(sys.modules[name]), ModuleType):
             waiting.append((name, vars(sys.modules[name])))
     seen: set[int] = set()
     while waiting and len(texts) < MOST:
@@ -45,7 +45,7 @@ def outline() -> tuple[Outline, dict[str, Callable[[], str]]]:
             where = f"{path}{part}"
             texts[where] = text_of(value)
             later[where] = again
-            if isinstance(value, _CONTAINERS) or _is_users_object(value):
+            if issubclass(type(value), _CONTAINERS) or _is_users_object(value):
                 waiting.append((where, value))
     return texts, later
 
@@ -53,10 +53,10 @@ def outline() -> tuple[Outline, dict[str, Callable[[], str]]]:
 def uses_others(names: Sequence[str]) -> bool:
     """Whether modules of these names, or below them, have in a variable a module that is another one's, or a thing of it."""
     for name, module in list(sys.modules.items()):
-        if is_wanted(name, names) and isinstance(module, ModuleType):
+        if is_wanted(name, names) and issubclass(type(module), ModuleType):
             for value in list(vars(module).values()):
                 other = value.__name__ if type(value) is ModuleType else getattr(type(value), "__module__", None)
-                if isinstance(value, type | FunctionType):
+                if issubclass(type(value), type | FunctionType):
                     other = value.__module__
                 if isinstance(other, str) and _is_users(other) and not is_wanted(other, names):
                     return True
@@ -74,31 +74,31 @@ def text_of(value: Any) -> str:
     if type(value) in SIMPLE:
         return repr(value)[:LONGEST] if type(value) is not int or value.bit_length() < _DIGITS else f"int of {value.bit_length()} bits"
     kind = type(value).__name__
-    sizes: Any = next((base.__len__ for base in _CONTAINERS if isinstance(value, base)), None)
+    sizes: Any = next((base.__len__ for base in _CONTAINERS if issubclass(type(value), base)), None)
     return kind if sizes is None else f"{kind} of {sizes(value)}"
 
 
 def _parts(thing: Any) -> Iterator[tuple[str, Any, Callable[[], str]]]:
-    if isinstance(thing, dict):
+    if issubclass(type(thing), dict):
         dotted = "__name__" in thing and "__spec__" in thing
         for key, value in list(dict.items(thing)):
             if type(key) in (str, int) and not str(key).startswith("__"):
                 yield f".{key}" if dotted else f"[{key!r}]", value, lambda key=key: text_of(dict.get(thing, key))  # type: ignore[misc]
-    elif isinstance(thing, list | deque):
+    elif issubclass(type(thing), list | deque):
         for number, value in enumerate(list(thing)):
             yield f"[{number}]", value, lambda: "?"
-    elif isinstance(thing, type):
+    elif issubclass(type(thing), type):
         for name, value in list(vars(thing).items()):
-            if not name.startswith("__") and not isinstance(value, FunctionType):
+            if not name.startswith("__") and type(value) is not FunctionType:
                 yield f".{name}", value, lambda name=name: text_of(vars(thing).get(name))  # type: ignore[misc]
-    elif not isinstance(thing, set):
+    elif not issubclass(type(thing), set):
         getter, _ = places_of(type(thing))
         for name, value in list(getter.__get__(thing).items()) if getter is not None else ():
             yield f".{name}", value, lambda name=name: text_of(getter.__get__(thing).get(name))  # type: ignore[misc]
 
 
 def _is_users_object(value: Any) -> bool:
-    kind = value if isinstance(value, type) else type(value)
+    kind = value if issubclass(type(value), type) else type(value)
     return _is_users(kind.__module__) and kind.__module__ != "builtins" and not issubclass(kind, ModuleType | FunctionType)
 
 

@@ -98,7 +98,7 @@ class Position(Record):
         """Return the records of what holds it; none if something else holds it, too."""
         holders = [one for one in self._others.values() if any(value is face for _, value in one.leads_to() for face in self.faces)]
         spaces = {id(one.thing) for one in holders if isinstance(one, Variables)}
-        others = {id(vars(module)) for module in list(sys.modules.values()) if isinstance(module, ModuleType)} - spaces
+        others = {id(vars(module)) for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)} - spaces
         elsewhere = [one for one in gc.get_referrers(self.thing, *self.faces) if id(one) in others or _keeps(one)]
         return [] if elsewhere or self.held else holders
 
@@ -133,5 +133,5 @@ def _numbers(counter: Any) -> list[Any]:
 
 def _parts(cycle: Any) -> tuple[Any, list[Any]]:
     """Return the iterator of a cycle's first round, which is not there later, and what that has given."""
-    held = [one for one in gc.get_referents(cycle) if not isinstance(one, type)]
+    held = [one for one in gc.get_referents(cycle) if not issubclass(type(one), type)]
     return (held[0], held[1]) if len(held) == 2 and type(held[1]) is list else (None, [])

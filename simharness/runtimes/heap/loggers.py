@@ -29,7 +29,7 @@ class Loggers(Record):
         first = not self._kept
         lists: list[tuple[str, list[Any]]] = []
         for name, logger in [("root", logging.getLogger()), *self.thing.items()]:
-            if not isinstance(logger, logging.Logger):
+            if not issubclass(type(logger), logging.Logger):
                 if first:
                     self.saved[name] = logger
             elif logger not in self._kept and (first or not (logger.handlers or logger.filters or logger.level)):

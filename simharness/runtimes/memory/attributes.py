@@ -71,7 +71,7 @@ def changing(memory: Memory, function: Callable[..., Any], owner: Any) -> Callab
     """Return what to call in place of a method in C that changes attributes: `add_note` of an exception, `__setstate__`."""
 
     def call(*arguments: Any) -> Any:
-        if isinstance(owner, BaseException):
+        if issubclass(type(owner), BaseException):
             touch_attribute(memory, owner, "__notes__", True)
             notes = own_attributes(owner).get("__notes__")
             memory.access(() if type(notes) is not list else [(notes, BULK, None)])

@@ -111,7 +111,7 @@ def _receiving(memory: Memory, name: str, package: bool, received: tuple[Any, ..
 
 
 def _contents(container: Any) -> list[int]:
-    if isinstance(container, dict):
+    if issubclass(type(container), dict):
         return [id(part) for pair in dict.items(container) for part in pair]
     return [id(part) for part in container]
 

@@ -26,7 +26,7 @@ def configures(function: Any, owner: Any = None) -> bool:
     """Whether a function, or a method of an object, is one that changes or asks for handlers, filters or levels."""
     if owner is None:
         return function in _OF_ALL
-    return isinstance(owner, logging.Filterer) and function.__module__ == "logging" and function.__name__ in _CONFIGURING
+    return issubclass(type(owner), logging.Filterer) and function.__module__ == "logging" and function.__name__ in _CONFIGURING
 
 
 def configuring(memory: Memory, function: Any, owner: Any = None) -> Callable[..., Any]:

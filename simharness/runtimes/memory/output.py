@@ -118,7 +118,7 @@ def _kept_by(memory: Memory, handler: logging.Handler) -> list[Part]:
     """Return what a handler, whose code is not instrumented, writes for a record."""
     attributes = vars(handler)
     held = [value for name, value in attributes.items() if name not in _NOT_RECORDS]
-    held += [part for value in held if isinstance(value, tuple) for part in tuple.__iter__(value)]
+    held += [part for value in held if issubclass(type(value), tuple) for part in tuple.__iter__(value)]
     kept: list[Part] = [(value, BULK, None) for value in held if type(value) in _RECORDS]
     target = attributes.get("target")
     if isinstance(target, logging.Handler):

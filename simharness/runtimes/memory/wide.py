@@ -150,8 +150,8 @@ def registers(memory: Memory, function: Any) -> None:
 
 def of_a_logger(owner: Any, name: str) -> bool:
     """Whether an attribute is what `LEVELS` stands for."""
-    return (name == "level" and isinstance(owner, logging.Logger | logging.Handler)) or (
-        name == "disable" and isinstance(owner, logging.Manager)
+    return (name == "level" and issubclass(type(owner), logging.Logger | logging.Handler)) or (
+        name == "disable" and issubclass(type(owner), logging.Manager)
     )
 
 
@@ -189,11 +189,11 @@ def end_execution(kernel: Kernel) -> None:
 
 def assigning(memory: Memory, value: Any) -> Assigning | None:
     """Return what to enter in place of a context manager that sets something for the whole process; None for any other."""
-    if not isinstance(value, _ASSIGNING):
+    if not issubclass(type(value), _ASSIGNING):
         return None
-    if isinstance(value, warnings.catch_warnings):
+    if issubclass(type(value), warnings.catch_warnings):
         return Assigning(memory, value, _spot(memory, FILTERS), reads=False)
-    stream: str = value._stream  # type: ignore[union-attr]  # "stdout" or "stderr"
+    stream: str = value._stream  # "stdout" or "stderr"
     return Assigning(memory, value, memory.global_spot("sys", stream), reads=True)
 
 

@@ -26,9 +26,9 @@ def keep(kernel: Kernel, thing: Any) -> None:
     view = getattr(thing, "__dict__", {}).get(VIEW)
     if view is None or view.execution is not kernel.resources:
         return
-    if isinstance(thing, queue.Queue):
+    if issubclass(type(thing), queue.Queue):
         queue_contents.keep(thing)
-    elif isinstance(thing, threading.Thread):
+    elif issubclass(type(thing), threading.Thread):
         if view.actor is not None and view.actor.finished:
             _end(thing)
     else:

@@ -1,0 +1,188 @@
+"""The default hash of objects of instrumented classes is the same in each execution; other hashes stay what they are."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import os
+import random
+import subprocess
+import sys
+import weakref
+
+import pytest
+
+import simharness
+from simharness import Verdict
+
+
+class Plain:
+    """An object with the default hash."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+class Word(Plain, str):
+    """A string: its hash is that of `str`."""
+
+    def __new__(cls, name):
+        return str.__new__(cls, name)
+
+
+class Equal:  # noqa: PLW1641  # it is to have no hash
+    """An object that is equal to all others: it has no hash."""
+
+    def __eq__(self, other):
+        return True
+
+
+class Mixed:
+    """A class with the default hash, from which others inherit."""
+
+
+class Kind(Mixed, enum.Enum):
+    """An enumeration."""
+
+    ONE = "one"
+
+
+BEFORE = {Plain("before")}
+PLAIN = dict(vars(Plain))
+
+
+PROGRAM = """
+import simharness
+
+class Plain:
+    def __init__(self, name):
+        self.name = name
+
+def orders(world):
+    class Local:
+        def __init__(self, name):
+            self.name = name
+
+    def work(actor):
+        things = {kind(f"{actor}{number}") for number in range(5) for kind in (Plain, Local)}
+        world.step("first", writes=["x"])
+        order = " ".join(thing.name for thing in things)
+        world.step(order, writes=["x"])
+        world.outcome((actor, order))
+
+    for name in "ab":
+        world.actor(name, work, name)
+
+if __name__ == "__main__":
+    import sets_of_plain_objects
+    result = simharness.explore(simharness.scenario(instrument=("sets_of_plain_objects",))(sets_of_plain_objects.orders))
+    print(result.verdict, sorted(result.outcomes))
+"""
+
+
+def test_sets_of_plain_objects_have_one_order_in_each_execution_and_each_process(tmp_path):
+    file = tmp_path / "sets_of_plain_objects.py"
+    file.write_text(PROGRAM)
+    said = set()
+    for seed in ("1", "2"):
+        variables = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(
+            [sys.executable, str(file)], check=False, capture_output=True, text=True, env=variables, timeout=100, cwd=tmp_path
+        )
+        assert not done.returncode, done.stderr
+        said.add(done.stdout)
+    [text] = said
+    assert text.count("('a', ") == 1, "each actor has one order"
+    assert text.count("('b', ") == 1
+
+
+def test_other_hashes_and_those_of_what_was_there_before_stay_what_they_are():
+    def scenario(world):
+        def work():
+            assert hash(Word("key")) == hash("key")
+            assert {Word("key"): 1}["key"] == 1
+            assert all(thing in BEFORE for thing in BEFORE)
+            assert hash(Kind.ONE) == hash(Kind.ONE.name)
+            with pytest.raises(TypeError):
+                hash(Equal())
+
+            @dataclasses.dataclass
+            class Point(Plain):
+                name: str
+
+            with pytest.raises(TypeError):
+                hash(Point("x"))
+            thing = Plain("x")
+            assert hash(thing) == hash(thing) != hash(Plain("x"))
+            assert thing in {thing}
+
+        world.actor("a", work)
+
+    result = simharness.explore(simharness.scenario(instrument=(__name__,))(scenario))
+    assert result.verdict is Verdict.VERIFIED, result.counterexample
+    assert dict(vars(Plain)) == PLAIN
+
+
+def test_an_object_that_lives_on_is_found_by_the_hash_that_it_had():
+    kept = []
+
+    def scenario(world):
+        def work():
+            thing = Plain("x")
+            if not kept:
+                kept.append((thing, {thing}))
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+    with contextlib.suppress(simharness.Nondeterminism):
+        simharness.explore(simharness.scenario(instrument=(__name__,))(scenario))
+    assert all(thing in found for thing, found in kept)
+
+
+class Slotted:
+    """An object that no weak reference can refer to."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name):
+        self.name = name
+
+
+class Below(Plain):
+    """An object of a class below one with the default hash."""
+
+
+REMEMBERED = [Plain(0), Slotted(1), Below(2)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_sets_and_dictionaries_hold_what_lists_hold(seed):
+    """The oracle compares identities in a list; it asks for no hash."""
+
+    def scenario(world):
+        def work(actor):
+            draw = random.Random(f"{seed} {actor}")
+            tables, models = [set(REMEMBERED), dict.fromkeys(REMEMBERED), weakref.WeakSet()], [[*REMEMBERED], [*REMEMBERED], []]
+            things = [*REMEMBERED, *(draw.choice([Plain, Slotted, Below])(number) for number in range(6))]
+            for _ in range(40):
+                thing, which = draw.choice(things), draw.randrange(3)
+                table, model = tables[which], models[which]
+                if which == 2 and type(thing) is Slotted:
+                    continue
+                there = any(one is thing for one in model)
+                assert (thing in table) is there
+                if there:
+                    model[:] = [one for one in model if one is not thing]
+                    table.pop(thing) if which == 1 else table.discard(thing)
+                else:
+                    model.append(thing)
+                    table.setdefault(thing) if which == 1 else table.add(thing)
+                assert sorted(map(id, table)) == sorted(map(id, model))
+
+        world.actor("a", work, "a")
+        world.actor("b", work, "b")
+
+    assert simharness.explore(simharness.scenario(instrument=(__name__,))(scenario)).verdict is Verdict.VERIFIED
+    assert not [cls for cls in (Plain, Slotted, Below) if vars(cls).get("__hash__") is not None]
