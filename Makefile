@@ -67,6 +67,7 @@ trials:  ## threaded tests of well-known packages under every ordering, in an en
 	.trials/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r benchmarks/trials/requirements.txt
 	rm -rf benchmarks/trials/.corpus
 	cd benchmarks/trials && ../../.trials/bin/python -m pytest -c pytest.ini --rootdir . $(RUN)
+	cd benchmarks/trials && ../../.trials/bin/python checks.py
 
 hermes:  ## releases of the real hermes-agent, each in an environment of its own, and a table of what holds in which: docs/hermes.md
 	$(PYTHON) benchmarks/hermes.py --jobs $(WORKERS) $(RUN)

@@ -90,6 +90,8 @@ GROUPS = {
     "handlers": ("tests/test_handlers.py",),
     "watchdog": ("tests/test_watchdog.py",),
     "checks": ("tests/test_check.py", "tests/test_check_random.py"),
+    "check_input": ("tests/test_check_input.py",),
+    "anomalies": ("tests/test_anomalies.py",),
     "histories": ("tests/test_linearizability.py",),
     "races": ("tests/test_data_races.py",),
     "places": ("tests/test_places_of_state.py",),

@@ -164,32 +164,13 @@ def test_what_returned_before_what_began_is_explored_whichever_actor_is_the_firs
         assert checker.examine(Program(tuple(actors))).verdict == "violated"
 
 
-class Waiting:
-    """A `get` that waits is right as long as nothing was put."""
-
-    def __init__(self):
-        self._items = []
-        self._changed = threading.Condition()
-
-    def put(self, item: int):
-        with self._changed:
-            self._items.append(item)
-            self._changed.notify()
-
-    def get(self):
-        with self._changed:
-            while not self._items:
-                self._changed.wait()
-            return self._items.pop(0)
-
-
 def test_a_call_may_wait_where_some_serial_order_leaves_it_waiting():
-    target = target_of(Waiting, ("put(1)", "get()"))
+    target = target_of(checked_classes.WokenAgain, ("put(1)", "take()"))
     checker = Checker(target, how_of(target))
     with checker.opened():
-        for actors in ((("get()",), ("get()",)), (("get()",), ("put(1)",)), (("get()",), ("get()", "put(1)"))):
+        for actors in ((("take()",), ("take()",)), (("take()",), ("put(1)",)), (("take()",), ("take()", "put(1)"))):
             assert checker.examine(Program(actors)).verdict == "verified", actors
-        assert checker.serial(Program((("get()",), ("get()",)))).complete == []
+        assert checker.serial(Program((("take()",), ("take()",)))).complete == []
 
 
 class Refuses:

@@ -10,6 +10,7 @@ import pytest
 
 import simharness
 from simharness import Settings
+from simharness.authoring.loading import load
 from simharness.instrument.loader import compiled
 from simharness.runtimes.control import installed
 
@@ -214,3 +215,35 @@ def test_a_sort_by_attributes_that_others_change_ends_in_every_ordering():
         world.actor("changer", change)
     """
     assert explored(program).verdict == "verified"
+
+
+def test_a_file_that_is_passed_to_a_function_in_c_stays_a_file(tmp_path):
+    file = tmp_path / "pickling.py"
+    file.write_text(
+        textwrap.dedent("""
+            import pickle, threading
+            import simharness
+
+            class Log:
+                def __init__(self, path):
+                    self.count, self.lock, self.file = {"n": 0}, threading.Lock(), open(path, "ab+")
+
+                def put(self):
+                    with self.lock:
+                        pickle.dump({"x": 1}, self.file)
+                        self.file.flush()
+                        self.count["n"] += 1
+
+            @simharness.scenario
+            def pickling(world):
+                log = Log(world.path("log"))
+                for name in "ab":
+                    world.actor(name, log.put)
+
+                @world.at_end
+                def both():
+                    assert log.count["n"] == 2
+        """)
+    )
+    (scenario,) = load(str(file))
+    assert simharness.explore(scenario).verdict == "verified"
