@@ -418,7 +418,7 @@ def shown():
         "variables": [name for name in every if not name.startswith(("_", "@"))],
         "plain": [count, every.get("doomed"), every.get("added"), names, list(numbers), waiting, dict(groups), list(order.items()), heap],
         "more": [bytes(data), vars(space), dict(counted), wrapped.data, chained.maps, nested, list(grown), vars(grown), point, slotted.n],
-        "names": [sorted(vars(Config)), sorted(vars(config)), Config.options, list(registry), hasattr(slotted, "unset"), sorted(weakly)],
+        "names": [sorted(set(vars(Config)) - {"__hash__"}), sorted(vars(config)), Config.options, list(registry), hasattr(slotted, "unset"), sorted(weakly)],
         "objects": [len(by_object), Counted.alive, vars(Colour.RED).get("note"), vars(with_default), with_default.__defaults__],
         "caches": [remembered.cache_info().currsize, bounded.cache_info(), called.__closure__[0].cell_contents],
         "memo": memoised.__closure__[1].cell_contents,
