@@ -11,6 +11,7 @@ from typing import Any
 from weakref import CallableProxyType, ProxyType
 
 from simharness.instrument.marks import announces
+from simharness.places import is_ours
 
 _POINTS = (
     "simharness threading _thread queue _queue sqlite3 _sqlite3 concurrent asyncio _asyncio contextvars _contextvars greenlet _greenlet"
@@ -103,7 +104,7 @@ def _is_opaque(cls: type) -> bool:
     if is_exempt(cls) or str(cls.__module__).partition(".")[0] in TRANSPARENT:
         return False
     for member in vars(cls).values():
-        if type(member) is FunctionType and member.__code__.co_filename != "<string>":
+        if type(member) is FunctionType and member.__code__.co_filename != "<string>" and not is_ours(member.__code__.co_filename):
             return not announces(member.__globals__)
     module = sys.modules.get(str(cls.__module__))
     return module is not None and not announces(vars(module)) and _does_something(cls)
