@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import simharness
 from simharness.instrument.loader import compiled, importing
+from simharness.instrument.marks import is_instrumented
 from simharness.runtimes.control import installed
 
 
@@ -428,3 +429,9 @@ def test_a_traceback_and_the_lines_of_a_module_are_those_of_the_source():
         return sorted({line for one in (code, *code.co_consts) if hasattr(one, "co_lines") for *_, line in one.co_lines() if line})
 
     assert lines(plain) == lines(rewritten)
+
+
+def test_whatever_a_program_puts_among_the_modules_is_no_instrumented_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "no_module_at_all", frozenset())
+    assert not is_instrumented("no_module_at_all")
+    assert simharness.explore(lambda: None).verdict == "inconclusive"

@@ -11,8 +11,7 @@ HOOKS = "@simharness"
 
 def is_instrumented(module: str) -> bool:
     """Whether the module of this name has been imported and announces its accesses."""
-    imported = sys.modules.get(module)
-    return imported is not None and announces(vars(imported))
+    return announces(getattr(sys.modules.get(module), "__dict__", {}))  # a program may put any object there
 
 
 def announces(space: Mapping[str, Any]) -> bool:
