@@ -23,6 +23,7 @@ from simharness.exploring.parallel.crew import Crew
 from simharness.exploring.parallel.log import Log, together
 from simharness.exploring.parallel.part import Part, standing, take_place
 from simharness.exploring.parallel.parts import Parts
+from simharness.exploring import widened
 from simharness.exploring.watching import Keeping, Watcher
 from simharness.search import named
 from simharness.search.auto import Auto
@@ -370,6 +371,8 @@ class Rounds:
             tally.sampled += 1
         elif strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
+        if execution.status != "abandoned":
+            widened.judge(kernel, execution, tally.runs)
         if mark.holds:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from simharness.engine.facts import Fact
+from simharness.engine.facts import Fact, Learned
 from simharness.engine.modes import Mode
 
 LOOP = Mode("asyncio", "loop")
@@ -31,6 +31,21 @@ OVERTAKEN = 4
 @dataclass(frozen=True)
 class CalledByThreads(Fact, word="asyncio-called-by-threads"):
     """Threads register callbacks with loops that others run: their calls may come between two registrations of one step."""
+
+
+@dataclass(frozen=True)
+class StepsGrow(Fact, word="asyncio-steps-grow"):
+    """Steps of tasks grow: their footprints are what they touch, and any registered callback may run next."""
+
+
+@dataclass(frozen=True)
+class StepsCannotGrow(Fact, word="asyncio-steps-cannot-grow"):
+    """Something happens whose footprint is not known, or any order is too much, so all steps of a loop conflict."""
+
+
+def grows(learned: Learned) -> bool:
+    """Whether steps of tasks grow."""
+    return bool(learned.of(StepsGrow)) and not learned.of(StepsCannotGrow)
 
 
 def order_of(modes: set[Mode]) -> str:
