@@ -41,9 +41,9 @@ class Things:
         self.queues = [asyncio.Queue(), asyncio.Queue(1)]
         self.slots = [asyncio.Semaphore(1), asyncio.Semaphore(2)]
         self.conditions = [asyncio.Condition(), asyncio.Condition()]
-        self.passed = [asyncio.get_running_loop().create_future(), asyncio.Future()] if any("future" in map(min, plan) for plan in plans) else [
-            asyncio.get_running_loop().create_future() for _ in range(2)
-        ]
+        loop = asyncio.get_running_loop()
+        elsewhere = any(operation == "future" for plan in plans for operation, _ in plan)
+        self.passed = [loop.create_future(), asyncio.Future() if elsewhere else loop.create_future()]
         coroutines = [self.task(i, plan) for i, plan in enumerate(plans)]
         if how == "gather":
             await asyncio.gather(*coroutines)
@@ -81,7 +81,7 @@ class Things:
 
     async def _wait(self, i, which):
         if not self.events[which].is_set():
-            asyncio.create_task(self._set(i, which))
+            self.setting = asyncio.create_task(self._set(i, which))
         await self.events[which].wait()
 
     async def _lock(self, i, which):

@@ -10,7 +10,9 @@ import asyncio_shared
 import pytest
 from test_trio_reduction import ordering
 
-from simharness import Settings
+import simharness
+from simharness import Settings, Verdict
+from simharness.authoring.loading import load
 from simharness.authoring.scenario import Scenario
 from simharness.engine.facts import until_settled
 from simharness.instrument.loader import compiled
@@ -91,3 +93,93 @@ def compare(module, program, limit):
         assert reduced.joint.keys() == everything.joint.keys(), program
         return everything.executions / reduced.executions
     return 0
+
+
+def test_random_programs_lose_no_outcome_and_each_ordering_is_run_once(programs):
+    small = {"tasks": (2,), "lengths": (1, 2)}
+    with control.installed():
+        reductions = [compare(programs, asyncio_shared.program(seed, asyncio_shared.KNOWN, **small), 60) for seed in range(12)]
+    assert sum(reduction > 1 for reduction in reductions) > 2
+
+
+def test_what_is_not_known_ends_the_reduction_and_loses_nothing(programs):
+    with control.installed():
+        for seed, operation in enumerate(asyncio_shared.UNKNOWN):
+            program = "wait", [[(operation, 1)], [("add", 1)]]
+            assert compare(programs, program, 60) == 0, (seed, operation)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(1_000, 1_200, 50))
+def test_many_random_programs_lose_no_outcome_and_each_ordering_is_run_once(programs, first):
+    everything = asyncio_shared.KNOWN + asyncio_shared.UNKNOWN
+    with control.installed():
+        for seed in range(first, first + 50):
+            compare(programs, asyncio_shared.program(seed, everything), 500)
+
+
+TASKS = """
+import asyncio, simharness
+
+class Counter:
+    def __init__(self):
+        self.value = 0
+
+async def count(counter, pauses):
+    for _ in range(pauses):
+        value = counter.value
+        await asyncio.sleep(0)
+        counter.value = value + 1
+
+@simharness.scenario
+def apart(world):
+    async def main():
+        counters = [Counter() for _ in range(4)]
+        await asyncio.gather(*[count(each, 3) for each in counters])
+        assert all(each.value == 3 for each in counters)
+    asyncio.run(main())
+
+@simharness.scenario
+def two_of_them_share(world):
+    async def main():
+        counters = [Counter() for _ in range(3)]
+        await asyncio.gather(*[count(each, 2) for each in counters], count(counters[0], 1))
+        assert counters[0].value == 3
+    asyncio.run(main())
+
+@simharness.scenario
+def relies_on_the_queue(world):
+    async def main():
+        started = []
+        async def first():
+            started.append(1)
+            await asyncio.sleep(0)
+        async def last():
+            assert started
+            await asyncio.sleep(0)
+        await asyncio.gather(first(), last(), *[count(Counter(), 1) for _ in range(2)])
+    asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    file = tmp_path_factory.mktemp("tasks") / "counters.py"
+    file.write_text(TASKS)
+    return {scenario.name: scenario for scenario in load(str(file))}
+
+
+def test_tasks_on_counters_of_their_own_have_one_ordering_for_each_in_which_they_end(tasks):
+    result = simharness.explore(tasks["apart"])
+    assert (result.verdict, result.executions) == (Verdict.VERIFIED, 24)
+    assert "explored as a superset, in which steps are reduced by what they touch" in result.bounds
+
+
+def test_a_lost_update_among_them_is_found(tasks):
+    assert simharness.explore(tasks["two_of_them_share"]).verdict is Verdict.VIOLATED
+
+
+def test_a_failure_that_the_queue_excludes_is_none(tasks):
+    result = simharness.explore(tasks["relies_on_the_queue"], settings=Settings(max_executions=1_000))
+    assert result.verdict is not Verdict.VIOLATED
+    assert "all steps of a loop conflict" in result.bounds

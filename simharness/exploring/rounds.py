@@ -17,13 +17,13 @@ from simharness.engine.budget import Overdue
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.obstacles import in_words
 from simharness.engine.plan import ABANDON
+from simharness.exploring import widened
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
 from simharness.exploring.parallel.crew import Crew
 from simharness.exploring.parallel.log import Log, together
 from simharness.exploring.parallel.part import Part, standing, take_place
 from simharness.exploring.parallel.parts import Parts
-from simharness.exploring import widened
 from simharness.exploring.watching import Keeping, Watcher
 from simharness.search import named
 from simharness.search.auto import Auto
@@ -131,6 +131,11 @@ class Rounds:
         """The reduction; None if another search explores."""
         search = self.strategy.search if isinstance(self.strategy, Auto) else self.strategy
         return search if isinstance(search, Dpor) else None
+
+    @property
+    def plain(self) -> bool:
+        """Whether this process alone explores, and keeps nothing for others."""
+        return self._crew is None and self._children is None and self._keeping is None
 
     def parts(self, search: Dpor) -> list[Part]:
         """Return the parts of which the exploration consists now; the first is the search itself."""
@@ -371,8 +376,9 @@ class Rounds:
             tally.sampled += 1
         elif strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
-        if execution.status != "abandoned":
-            widened.judge(kernel, execution, tally.runs)
+        if strategy.exhausts and execution.status != "abandoned":
+            limit = self.settings.max_seconds
+            widened.judge(self, execution, 0.0 if limit is None else (_monotonic() - self._began) / limit)
         if mark.holds:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import tasks
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from simharness.engine.kernel import Kernel, current
@@ -23,8 +23,11 @@ TRACKED: tuple[Any, ...] = (
     asyncio.Condition,
     asyncio.Semaphore,
     asyncio.Queue,
+    asyncio.Barrier,
     asyncio.TaskGroup,
 )
+UNSEEN: tuple[Any, ...] = (asyncio.StreamReader, asyncio.StreamWriter, asyncio.StreamReaderProtocol)
+"""Classes whose objects are used in ways that are not seen."""
 GATHERING: Any = tasks._GatheringFuture  # type: ignore[attr-defined]  # not in the stubs
 READ = frozenset({"result", "exception", "done", "cancelled", "_state", "_result", "_exception"})
 PLAIN = frozenset(
@@ -68,11 +71,12 @@ class Reports:
             footprints.touch(self, True)
         object.__setattr__(self, name, value)
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any, None, Any]:
         footprints.touch(self, False)
         return super().__await__()  # type: ignore[misc,no-any-return]  # of the future
 
-    __iter__ = __await__
+    def __iter__(self) -> Generator[Any, None, Any]:
+        return self.__await__()
 
     def __repr__(self) -> str:
         footprints.touch(self, True)
@@ -99,6 +103,12 @@ def in_step_misfit() -> None:
         steps.misfit()
 
 
+def _unseen(thing: Any, name: str) -> Any:
+    """Stand in for `__getattribute__`."""
+    in_step_misfit()
+    return object.__getattribute__(thing, name)
+
+
 def bit_of(kernel: Kernel, thing: object) -> int:
     """Return the bit of a future or task; 0 if it has none."""
     return footprints.bit_of(kernel, thing)
@@ -120,6 +130,8 @@ def install(patches: Patches) -> None:
         patches.attribute(kind, "__init__", footprints.making(kind.__init__, growing))
         patches.attribute(kind, "__getattribute__", get)
         patches.attribute(kind, "__setattr__", footprints.setting)
+    for kind in UNSEEN:
+        patches.attribute(kind, "__getattribute__", _unseen)
     genuine: Callable[..., Any] = GATHERING.__await__
     awaited = (genuine,)
 

@@ -1,4 +1,4 @@
-"""A loop with no other actors besides its tasks: a step of a task or callback is one step of the kernel, whose footprint is what it touched.
+"""A loop with no other actors besides its tasks: a step of a task or callback is one step of the kernel, with what it touched as footprint.
 
 The queue of a loop, which is first in, first out, would order nearly all steps, as nearly all register callbacks. So this mode leaves it
 out: whatever is registered may run next, at any time. That is a superset of each order of `orders.py`. Here two steps that touch nothing
@@ -102,11 +102,11 @@ class GrowingRun(Run):
             actor.calls = internals.places_of(handle)
         else:
             actor, kind, detail = self._of_task(task, handle)
-        entry.actor = self.entries_put(actor, entry)
+        entry.actor = self._put_entry(actor, entry)
         actor.pending = self._operation(actor, kind, detail)
         self.steps.put(self.steps.wake_of(actor), True)
 
-    def entries_put(self, actor: Actor, entry: Entry) -> Actor:
+    def _put_entry(self, actor: Actor, entry: Entry) -> Actor:
         """Note what an actor is to run."""
         if actor.index in self.entries:
             self.steps.misfit()
@@ -247,7 +247,7 @@ class GrowingRun(Run):
         self.main = main
         if first is None:
             return
-        first.actor = self.entries_put(host, first)
+        first.actor = self._put_entry(host, first)
         self._know(host, main)
         host.absorbs = self.steps.absorb
         host.pending = self._operation(host, kinds.STARTS, "")
@@ -259,14 +259,11 @@ class GrowingRun(Run):
         kernel = self.kernel
         self.steps.leave()
         self.owner.absorbs = None
-        if self.inside:  # an exception has ended the loop
+        if self.inside or self.tasks or self.entries:  # an exception has ended the loop, or tasks are left
             self.steps.misfit()
         self.running = self.inside = False
-        for index in list(self.tasks):
-            kernel.cast.leave(kernel.cast.actors[index])
-        for index, entry in self.entries.items():
-            if index not in self.tasks and entry.actor is not None:
-                kernel.cast.leave(entry.actor)
+        for actor in [actor for actor in kernel.cast.live if actor.host is self.owner and actor is not self.owner]:
+            kernel.cast.leave(actor)
         self.owner.places = None
 
     def close(self) -> None:

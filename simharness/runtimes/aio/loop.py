@@ -20,7 +20,7 @@ from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.aio import footprints, hidden, internals, kinds
 from simharness.runtimes.aio.growing import GrowingRun, fits
-from simharness.runtimes.aio.order import LOOPS, StepsCannotGrow, StepsGrow, grows
+from simharness.runtimes.aio.order import LOOPS, MAY_GROW, StepsCannotGrow, StepsGrow, grows
 from simharness.runtimes.aio.run import Run
 from simharness.runtimes.aio.switching import Running
 from simharness.runtimes.refused import refuse
@@ -199,7 +199,7 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
         """Make a future."""
         if not self.growing:
             return self._number(SimFuture(loop=self), "future")
-        future = GrowingFuture.__new__(GrowingFuture)
+        future: Any = GrowingFuture.__new__(GrowingFuture)
         footprints.make(self.kernel, future)
         future.__init__(loop=self)
         return future
@@ -347,11 +347,10 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
                 self._judge()
 
     def _judge(self) -> None:
-        """Let the steps of tasks grow from the next execution on, if they can."""
+        """Note that the steps of tasks can grow, if they can."""
         self.judged = True
-        learned = self.kernel.learned
-        if StepsCannotGrow() not in learned and self._simulated() and fits(self.run):
-            learned.learn(StepsGrow())
+        if StepsCannotGrow() not in self.kernel.learned and self._simulated() and fits(self.run):
+            self.kernel.context[MAY_GROW] = True
 
     def close(self) -> None:
         """Close the loop; what its tasks and futures have hidden is reported."""

@@ -43,6 +43,10 @@ class StepsCannotGrow(Fact, word="asyncio-steps-cannot-grow"):
     """Something happens whose footprint is not known, or any order is too much, so all steps of a loop conflict."""
 
 
+MAY_GROW = "asyncio may grow"
+"""In a kernel's context: this execution has shown nothing that keeps steps from growing, so far."""
+
+
 def grows(learned: Learned) -> bool:
     """Whether steps of tasks grow."""
     return bool(learned.of(StepsGrow)) and not learned.of(StepsCannotGrow)
@@ -53,10 +57,12 @@ def order_of(modes: set[Mode]) -> str:
     return next((name for name, mode in MODES.items() if mode is not None and mode in modes), "arrivals")
 
 
-def in_words(modes: set[Mode]) -> str:
+def in_words(modes: set[Mode], learned: Learned) -> str:
     """Return what verdicts say of the order."""
     order = order_of(modes)
     bound = "" if order == "loop" else f"; a pause lasts at most {OVERTAKEN} pauses of another task at one place"
+    if grows(learned):
+        return f"{WORDS[order]}; explored as a superset, in which steps are reduced by what they touch"
     return f"{WORDS[order]}{bound}; all steps of a loop conflict"
 
 

@@ -1,8 +1,8 @@
 """Steps of tasks that grow: what tasks do between two turns of their loop is one step, which *absorbs* the operations in between.
 
 Without other actors, nothing can come between two points of a task's step, so they are not steps of their own. The footprint of a step is
-the union of theirs, with what it touches of its library's objects (`footprints.py`) and of instrumented memory; two steps that touch nothing
-in common commute. The footprint is complete only when the step is over (`Learned.late`).
+the union of theirs, with what it touches of its library's objects (`footprints.py`) and of instrumented memory; two steps that touch
+nothing in common commute. The footprint is complete only when the step is over (`Learned.late`).
 """
 
 from __future__ import annotations
