@@ -52,7 +52,7 @@ class SessionDB:
     def __init__(self, db_path: str | Path, protocol: str | None = None) -> None:
         self.rung = rung_named(protocol)
         self.db_path = Path(db_path)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._generations: dict[tuple[str, str], int] = {}
         self._conn = sqlite3.connect(str(db_path), timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
@@ -281,9 +281,10 @@ class SessionDB:
                 return False, None
             return True, lock.next_generation(conn, session_id) if fenced else None
 
-        acquired, generation = self.write(body)
-        if generation is not None:
-            self._generations[session_id, holder] = generation
+        with self._lock:  # until the token is noted: that of an earlier acquisition must not replace it, nor a release come before it
+            acquired, generation = self.write(body)
+            if generation is not None:
+                self._generations[session_id, holder] = generation
         return acquired
 
     def refresh_compression_lock(self, session_id: str, holder: str, ttl_seconds: float = lock.DEFAULT_TTL) -> bool:
@@ -296,8 +297,9 @@ class SessionDB:
 
     def release_compression_lock(self, session_id: str, holder: str) -> None:
         """Give up the lease; no error if it is no longer the holder's. Its fencing token stays used."""
-        self._generations.pop((session_id, holder), None)
-        self.write(lambda conn: lock.release(conn, session_id, holder))
+        with self._lock:
+            self._generations.pop((session_id, holder), None)
+            self.write(lambda conn: lock.release(conn, session_id, holder))
 
     def get_compression_lock_holder(self, session_id: str) -> str | None:
         """The holder of the session's lease; an expired lease counts as none."""

@@ -177,6 +177,9 @@ class Settings:
         reached: record which lines run, and report the scheduling points that were never reached.
         outside, network, programs: what the world outside answers, instead of what the scenario says: `outside="down"`, or for each
             part `network="down"`, `programs="none"`, or a function (see `Outside`); "refused", the default, ends the exploration.
+        races: "fail": data races are failures, although nothing asserts anything: two accesses to an attribute or a variable of
+            instrumented memory, one of them a write, that nothing orders.
+        allowed_races: locations where they are on purpose, each with the reason, such as "Counter.n: a rough count is enough".
     """
 
     max_executions: int | None = None
@@ -203,10 +206,13 @@ class Settings:
     outside: str | None = None
     network: Any = None
     programs: Any = None
+    races: str | None = None
+    allowed_races: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.instrument, str):
-            object.__setattr__(self, "instrument", tuple(filter(None, re.split(r"[,\s]+", self.instrument))))
+        for name, between in (("instrument", r"[,\s]+"), ("allowed_races", ";")):
+            if isinstance(text := getattr(self, name), str):
+                object.__setattr__(self, name, tuple(filter(None, re.split(between, text))))
         for name, (fits, need) in _NEEDS.items():
             value = getattr(self, name)
             if not fits(value):
@@ -217,6 +223,7 @@ class Settings:
             check_order(self.asyncio_order, "asyncio")
         if self.isolation not in ISOLATIONS:
             raise Misuse(f"isolation={shortened(repr(self.isolation))}: it must be one of {', '.join(ISOLATIONS)}")
+        self._check_races()
         if self.proof is not None:
             Proof.of(self.proof)
         Outside.of(self.outside, self.network, self.programs)
@@ -227,6 +234,14 @@ class Settings:
         for name in self.instrument:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")
+
+    def _check_races(self) -> None:
+        if self.races not in (None, "fail"):
+            raise Misuse(f"races={shortened(repr(self.races))}: it is 'fail', or left out")
+        for entry in self.allowed_races:
+            if not re.fullmatch(r"[^:]*\w[^:]*:.*\w.*", entry):
+                example = "'Counter.n: a rough count is enough'"
+                raise Misuse(f"allowed_races={shortened(repr(entry))}: write the location and the reason, such as {example}")
 
 
 def is_number(value: Any) -> bool:
@@ -242,12 +257,17 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)
+
+
 _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("max_executions", "preemptions", "delays"), (_or_none(_is_whole), "a whole number or None")),
     **dict.fromkeys(("max_steps", "depth", "seed", "shrink", "workers"), (_is_whole, "a whole number")),
     **dict.fromkeys(("cluster", "checkpoint", "resume"), (_or_none(lambda value: isinstance(value, str) and bool(value)), "a text")),
     "max_seconds": (_or_none(is_number), "a number of seconds or None"),
     "watchdog": (is_number, "a number of seconds"),
-    "instrument": (lambda value: isinstance(value, tuple | list) and all(isinstance(name, str) for name in value), "names of modules"),
+    "instrument": (_are_texts, "names of modules"),
+    "allowed_races": (_are_texts, "texts"),
 }
 """What some options must be; tokens, markers and configuration files can give anything."""

@@ -90,6 +90,7 @@ GROUPS = {
     "watchdog": ("tests/test_watchdog.py",),
     "checks": ("tests/test_check.py", "tests/test_check_random.py"),
     "histories": ("tests/test_linearizability.py",),
+    "races": ("tests/test_data_races.py",),
     "places": ("tests/test_places_of_state.py",),
     "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),
 }

@@ -354,6 +354,17 @@ class Locked(Tasks):
         async with self.lock:
             await super().add()
 """
+ON_ASYNCIO = (
+    ELSEWHERE.replace("import trio", "import asyncio").replace("trio.", "asyncio.")
+    + """
+    def look(self):
+        return self.value
+
+class Either(Tasks):
+    def add_now(self):
+        self.value += 1
+"""
+)
 
 
 @pytest.mark.parametrize(
@@ -372,6 +383,24 @@ def test_each_actor_can_have_a_process_and_coroutines_are_tasks(tmp_path, made, 
     assert found.verdict == verdict
     if verdict == "violated" and options:
         assert found.failures[0].violates == "no exception that no serial order raises"
+
+
+def test_coroutines_of_a_class_on_asyncio_are_called_by_its_tasks(tmp_path):
+    file = tmp_path / "on_asyncio.py"
+    file.write_text(ON_ASYNCIO)
+    for made, verdict in (("Tasks()", "violated"), ("Locked()", "verified")):
+        found = simharness.check.run(f"{file}:{made}", ("add()",), settings=Settings(shrink=0, confirm=False), threads=2, calls=2)
+        assert found.verdict == verdict
+    assert "asyncio (what pauses wait for arrives at any time" in found.points
+
+
+def test_of_a_class_that_has_both_the_functions_are_called_by_threads_and_the_coroutines_named(tmp_path):
+    file = tmp_path / "on_asyncio.py"
+    file.write_text(ON_ASYNCIO)
+    found = quick(f"{file}:Either")
+    assert found.target.operations == ["add_now"]
+    assert found.target.left == ("Either.add: it is a coroutine, and others are not: check the coroutines alone, with --op",)
+    assert found.verdict == "violated"
 
 
 # The command line

@@ -359,6 +359,8 @@ EFFECTS = {
     "outside": lambda: "outside: no network, no programs" in explored(outside="down").bounds,
     "network": lambda: "outside: no network" in explored(network="down").bounds,
     "programs": lambda: "outside: no programs" in explored(programs="none").bounds,
+    "races": lambda: "data races fail" in explored(races="fail").bounds,
+    "allowed_races": lambda: "but not on x.y: why" in explored(races="fail", allowed_races=("x.y: why",)).bounds,
 }
 
 

@@ -70,6 +70,8 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "checks-of",
         "counts-commits",
         "daemons",
+        "data-race-allowed",
+        "data-races-fail",
         "file",
         "handled",
         "ids",

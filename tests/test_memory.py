@@ -522,3 +522,35 @@ def test_numbers_that_python_does_not_write_out_are_values_and_keys_like_others(
     assert (str(result.verdict), result.error) == ("violated", None)
     assert "both_counted" in result.counterexample.failure
     assert result.counterexample.trace.steps
+
+
+def test_a_file_that_is_passed_to_a_function_in_c_stays_a_file(tmp_path):
+    file = tmp_path / "pickling.py"
+    file.write_text(
+        textwrap.dedent("""
+            import pickle, threading
+            import simharness
+
+            class Log:
+                def __init__(self, path):
+                    self.count, self.lock, self.file = {"n": 0}, threading.Lock(), open(path, "ab+")
+
+                def put(self):
+                    with self.lock:
+                        pickle.dump({"x": 1}, self.file)
+                        self.file.flush()
+                        self.count["n"] += 1
+
+            @simharness.scenario
+            def pickling(world):
+                log = Log(world.path("log"))
+                for name in "ab":
+                    world.actor(name, log.put)
+
+                @world.at_end
+                def both():
+                    assert log.count["n"] == 2
+        """)
+    )
+    (scenario,) = load(str(file))
+    assert simharness.explore(scenario).verdict == "verified"

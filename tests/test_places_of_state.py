@@ -25,6 +25,7 @@ import threading
 import types
 import unittest
 import unittest.mock
+import weakref
 from xml.etree import ElementTree as Tree
 
 import pytest
@@ -98,6 +99,20 @@ def with_contents(start=0):
 def two_pointers():
     target = ctypes.c_int(0)
     return ctypes.pointer(target), ctypes.pointer(target)
+
+
+class Items(list):
+    """A list that can be referred to weakly."""
+
+
+def through_a_proxy():
+    owner = Record()
+    return owner, weakref.proxy(owner)
+
+
+def items_through_a_proxy():
+    owner = Items([0])
+    return owner, weakref.proxy(owner)
 
 
 def in_context():
@@ -185,6 +200,12 @@ PLACES = {
     ),
     "the dictionary of an object": (lambda: Record(0), lambda o: o.n, lambda o, n: setattr(o, "__dict__", {"n": n})),
     "the fields of a dataclass, as text": assigned(Record, lambda o: int(repr(o)[len("Record(n=") : -1])),
+    "an attribute, through a weak proxy": (
+        through_a_proxy,
+        lambda both: both[0].n,
+        lambda both, n: setattr(both[1], "n", n),
+    ),
+    "an item, through a weak proxy": (items_through_a_proxy, lambda both: both[1][0], lambda both, n: operator.setitem(both[0], 0, n)),
     "the maps of a ChainMap": (
         lambda: collections.ChainMap({"n": 0}),
         lambda m: collections.ChainMap({}, *m.maps)["n"],
@@ -239,6 +260,67 @@ def test_a_lost_update_is_found_wherever_the_number_is_kept_or_the_verdict_names
 @pytest.mark.parametrize("name", PLACES)
 def test_under_a_lock_no_update_is_lost_wherever_the_number_is_kept(name):
     assert explored(name, threading.Lock).verdict == "verified"
+
+
+def looked_at(look):
+    """Return a program in which one actor lets an object die that another one looks for."""
+
+    def program():
+        record = Plain()
+        reference, values, members, keys = (
+            weakref.ref(record),
+            weakref.WeakValueDictionary(),
+            weakref.WeakSet(),
+            weakref.WeakKeyDictionary(),
+        )
+        values["x"] = record
+        members.add(record)
+        keys[record] = 1
+        holder = [record]
+        del record
+        drops = threading.Thread(target=holder.clear)
+        looks = threading.Thread(target=lambda: look(reference, values, members, keys))
+        drops.start()
+        looks.start()
+        drops.join()
+        looks.join()
+
+    return program
+
+
+LOOKS = {
+    "a reference": lambda reference, values, members, keys: reference(),
+    "a dictionary of values": lambda reference, values, members, keys: "x" in values and values["x"],
+    "a set": lambda reference, values, members, keys: len(members),
+    "a dictionary of keys": lambda reference, values, members, keys: list(keys),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_a_weak_reference_shows_of_an_object_that_another_actor_lets_die_is_named(name):
+    result = simharness.explore(looked_at(LOOKS[name]), settings=OWN)
+    assert "except for the memory of weak references" in result.remarks
+
+
+def test_weak_references_to_what_stays_or_is_ones_own_are_not_named():
+    def program():
+        record = Plain()
+        reference = weakref.ref(record)
+
+        def works():
+            assert reference() is record
+            own = Plain()
+            inner, values = weakref.ref(own), weakref.WeakValueDictionary(x=own)
+            assert inner() is values["x"]
+            del own
+            assert inner() is None
+            assert "x" not in values
+
+        both(works, Open())
+
+    result = simharness.explore(program, settings=OWN)
+    assert result.verdict == "verified"
+    assert not any("except for" in said for said in result.remarks)
 
 
 def test_an_attribute_of_the_world_is_shared_by_its_actors():

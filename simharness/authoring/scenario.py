@@ -12,7 +12,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from simharness.engine.faults import Faults
@@ -169,8 +169,12 @@ class Scenario:
 
     def _wanted_by(self, function: Callable[..., Any], parameters: Parameters) -> dict[str, Any]:
         """Return the parameters without `faults`, unless the function takes it."""
-        takes = "faults" in _parameter_names(function)
+        takes = self._takes_faults if function is self.function else "faults" in _parameter_names(function)
         return {name: value for name, value in parameters.items() if name != "faults" or takes}
+
+    @cached_property
+    def _takes_faults(self) -> bool:
+        return "faults" in _parameter_names(self.function)
 
     def read_token(self, token: str, parameters: Parameters | None = None) -> tokens.Token:
         """Parse a token of this scenario; `parameters`, if given, are the case that it must be of.

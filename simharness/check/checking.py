@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from simharness.authoring.scenario import Parameters
+from simharness.check import anomalies
 from simharness.check.outcomes import Outcome, Serial
 from simharness.check.programs import Program, Shape, count, of_shape, pair, parse, shapes
 from simharness.check.results import Bounds, Checked, Examined, Failure, Stage
@@ -21,13 +22,14 @@ from simharness.check.spreading import spread
 from simharness.check.targets import Call, Target
 from simharness.engine.interrupts import INTERRUPTS
 from simharness.errors import Misuse, Nondeterminism, TokenError
-from simharness.exploring.explore import explore
+from simharness.exploring.explore import explore, replay
 from simharness.instrument.marks import is_instrumented
 from simharness.instrument.project import of_root
 from simharness.runtimes import control
 from simharness.search import tokens
 from simharness.settings import Settings
 from simharness.verdicts.results import EXCEPT, Result, Verdict
+from simharness.visible import shortened
 
 SHAPES: tuple[Shape, ...] = ((1, 1), (1, 2), (2, 2), (1, 1, 1))
 """How many calls the actors make, where nobody says."""
@@ -37,6 +39,9 @@ TRIED = 40
 """Programs that are tried at most to make a failing one smaller."""
 SORTED = 10_000
 """Where there are no more programs, those come first that are made of each operation's first call, so that each pair is run early."""
+PARTS = 4
+"""A program may take this part of the time that is left."""
+_REFUSING = ("AttributeError", "TypeError")
 AT_ONCE = 100
 """Programs that are given to worker processes at once."""
 _monotonic = time.monotonic
@@ -79,9 +84,7 @@ class Checker:
         self.target = target
         self.how = how
         self._show = show
-        self._texts = [call.text for call in target.calls]
-        self._operations = {call.text: call.operation for call in target.calls}
-        self._ranks = {text: [t for t in self._texts if self._operations[t] == self._operations[text]].index(text) for text in self._texts}
+        self._name_calls()
         self._began = _monotonic()
         self.raising: tuple[str, ...] = ()
         self._ahead: dict[Program, Examined] = {}
@@ -89,18 +92,27 @@ class Checker:
         self.failures: list[Failure] = []
         self.examined: list[Examined] = []
 
+    def _name_calls(self) -> None:
+        calls = self.target.calls
+        self._texts = [call.text for call in calls]
+        self._operations = {call.text: call.operation for call in calls}
+        self._ranks = {text: [t for t in self._texts if self._operations[t] == self._operations[text]].index(text) for text in self._texts}
+
     def run(self) -> Checked:
         """Check the class, within the bounds."""
-        with self.opened():
+        with ExitStack() as stack:
+            stack.enter_context(self.opened())
+            self.fit()
             prefixes = self.prefixes()
-        # Workers are forked where nothing is in place, and put it in place themselves.
-        with self.opened() if self.how.workers == 1 else nullcontext():
+            if self.how.workers > 1:  # workers are forked where nothing is in place, and put it in place themselves
+                stack.close()
             for shape, prefix in self._plan(prefixes):
                 stage = Stage(shape, len(prefix), count(shape, len(self._texts)) * max(1, len(prefix)))
                 self.stages.append(stage)
                 self._stage(stage, prefix)
-        with self.opened():
-            self.failures = [self._smallest(failure) for failure in self.failures]
+            if self.how.workers > 1:
+                stack.enter_context(self.opened())
+            self.failures = [self._explained(self._smallest(failure)) for failure in self.failures]
         return self._checked(prefixes)
 
     @contextmanager
@@ -112,21 +124,43 @@ class Checker:
 
     # Which programs
 
+    def fit(self) -> None:
+        """Replace each call that raises a TypeError by one with other arguments that does not, if nothing is known about the arguments."""
+        for at, call in enumerate(self.target.calls):
+            if self._refused(call):
+                fitting = next((other for other in call.others() if not self._refused(other)), call)
+                self.target.calls[at] = fitting
+        self.target.calls[:] = {call.text: call for call in self.target.calls}.values()
+        self._name_calls()
+
+    def _refused(self, call: Call) -> bool:
+        """Whether a call raises, as if its arguments were of the wrong kind, wherever it is made alone on a new object."""
+        if next(call.others(), None) is None and call.text in self._texts:
+            return False
+        outcomes = self.serial(Program(((call.text,),))).complete
+        return bool(outcomes) and all(one.results[0][1].raised in _REFUSING for one in outcomes)
+
     def prefixes(self) -> list[tuple[str, ...]]:
         """Return calls that lead to states other than the first, one for each state.
 
         Raises:
-            Misuse: equal calls give different results.
+            Misuse: equal calls give different results, or the state cannot be looked at.
         """
         found: dict[object, tuple[str, ...]] = {}
+        seen: list[Outcome] = []
         raising: dict[str, str] = {}
         for text in self._texts:
             alone = Program(((text,),))
-            one, again = self.serial(alone), self.serial(alone)
+            try:
+                one, again = self.serial(alone), self.serial(alone)
+            except Nondeterminism as error:
+                said = "; if only the state differs, say what is compared, with --state"
+                raise Nondeterminism(f"{text}: {error}{said}", error.difference) from None
             if {outcome.values for outcome in one.complete} != {outcome.values for outcome in again.complete}:
                 raise Misuse(
                     f"{self.target.name}: {text} gives different results in equal executions: leave this operation out, or give it a state"
                 )
+            seen += one.complete
             for outcome in one.complete:
                 returned = outcome.results[0][1]
                 found.setdefault(outcome.state, () if returned.raised else (text,))
@@ -137,6 +171,11 @@ class Checker:
             raise Misuse(f"{self.target.name}: every call raises when it is made alone, so nothing is checked: {said}; give others")
         self.raising = tuple(raising.values())
         first = self.serial(Program(((),)))
+        seen += first.complete
+        if seen and all(outcome.raised for outcome in seen):
+            raise Misuse(
+                f"{self.target.name}: its state raises {shortened(seen[0].raised)}, on a new object and after each call: give another"
+            )
         states = {outcome.state for outcome in first.complete}
         return [prefix for state, prefix in found.items() if state not in states and prefix][:PREFIXES]
 
@@ -182,13 +221,21 @@ class Checker:
         most = self.how.max_seconds
         return most is not None and _monotonic() - self._began > most
 
+    def _limits(self) -> Settings:
+        """Return the limits of the next program: it gets a part of the time that is left, so that others have their turn."""
+        settings, most = replace(self.how.settings, confirm=False), self.how.max_seconds
+        if most is None:
+            return settings
+        left = (self._began + most - _monotonic()) / PARTS
+        return replace(settings, max_seconds=max(1.0, left if settings.max_seconds is None else min(left, settings.max_seconds)))
+
     def _is_known(self, program: Program) -> bool:
         """Whether a failing program has been found that this one contains."""
         pairs = program.pairs(self._operations.__getitem__)
         return any(failure.pairs <= pairs for failure in self.failures)
 
     def _take(self, stage: Stage, examined: Examined) -> None:
-        stage.done += 1
+        stage.done += not examined.late
         self.examined.append(examined)
         if examined.result is not None and examined.verdict is Verdict.VIOLATED:
             pairs = frozenset(examined.program.pairs(self._operations.__getitem__))
@@ -200,7 +247,7 @@ class Checker:
         """Return what the serial orders of a program come to."""
         scenario = ProgramScenario(self.target, program, self.how.names, None)
         scenario.modelled = model
-        settings = replace(self.how.settings, confirm=False, preemptions=None, delays=None, proof=None)
+        settings = replace(self._limits(), preemptions=None, delays=None, proof=None)
         result = explore(scenario, "dpor", self.how.parameters(program), stop_on_first=False, settings=settings)
         serial = Serial.of([outcome for outcome in result.outcomes if isinstance(outcome, Outcome)])
         serial.complete.sort(key=lambda outcome: outcome.order)
@@ -221,16 +268,20 @@ class Checker:
         if not scenario.serial.whole:
             return Examined(program, Verdict.INCONCLUSIVE, 0, f"its serial orders: {scenario.serial.why}")
         try:
-            result = explore(scenario, self.how.strategy, self.how.parameters(program), settings=replace(self.how.settings, confirm=False))
+            result = explore(scenario, self.how.strategy, self.how.parameters(program), settings=self._limits())
         except Nondeterminism as error:
             raise Nondeterminism(f"{program}: {error}", error.difference) from None
         verdict, why = result.verdict, result.bounds
         if verdict is Verdict.INCONCLUSIVE and settled(result, self.target.module):
             verdict = Verdict.VERIFIED
         besides = tuple(said for said in result.remarks if said.startswith(EXCEPT))
+        hidden = sorted({kind for one in scenario.serial.complete for kind in one.hidden})
+        besides += tuple(
+            f"{EXCEPT} what is inside a {kind}, which cannot be looked into: say what is compared, with --state" for kind in hidden
+        )
         returned = frozenset(
             program.actors[actor][number]
-            for one in scenario.serial.complete
+            for one in (*scenario.serial.complete, *scenario.serial.stuck)
             for (actor, number), result_of in one.results
             if not result_of.raised
         )
@@ -265,6 +316,18 @@ class Checker:
             for other in self._texts[: self._texts.index(text)]:
                 if self._operations[other] == self._operations[text]:
                     yield program.with_call(text, other)
+
+    def _explained(self, failure: Failure) -> Failure:
+        """Return the failure with the name of what its execution has done."""
+        scenario, token = self.scenario(failure.program), failure.counterexample.token
+        execution = replay(scenario, token, self.how.parameters(failure.program), self.how.settings)
+        named = {
+            (actor, number): chr(ord("a") + actor) if len(calls) == 1 else f"{chr(ord('a') + actor)}'s {text}"
+            for actor, calls in enumerate(failure.program.actors)
+            for number, text in enumerate(calls)
+        }
+        found = anomalies.find(anomalies.accesses_of(scenario.footprints, execution.trace.steps, named))
+        return replace(failure, anomaly="" if found is None else str(found))
 
     @staticmethod
     def _alike(one: Result, other: Result) -> bool:
@@ -312,7 +375,7 @@ def scenario_of_token(target: Target, token: str, how: How) -> ProgramScenario:
     text = case.get(PROGRAM)
     if not isinstance(text, str):
         raise TokenError(f"this token names no program of calls: it was not written by a check of {target.name}")
-    program = parse(text, [call.text for call in target.calls])
+    program = parse(text, target.texts)
     checker = Checker(target, replace(how, faults=str(case["faults"]) if "faults" in case else how.faults))
     with checker.opened():
         return checker.scenario(program)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 from simharness.authoring.loading import module_at
 from simharness.check.checking import How
 from simharness.check.specifications import SERIALIZABLE, chosen
-from simharness.check.targets import MARK, Target, call_of, calls_of, made_by, namespace_of
+from simharness.check.targets import ASYNCIO, MARK, TRIO, Target, call_of, calls_of, made_by, namespace_of
 from simharness.errors import Misuse
 from simharness.instrument.project import root_of
-from simharness.places import is_foreign, is_installed, words_of
+from simharness.places import is_foreign, is_installed, without_addresses, words_of
 from simharness.search import named
 from simharness.settings import Settings
 from simharness.visible import shortened
@@ -72,7 +73,7 @@ def target_of(checked: Any, operations: Sequence[str] = (), options: Mapping[str
     _check_options(cls.__name__, given, OPTIONS)
     _check_bounds(threads, length)
     if make is None:
-        make, how = made_by(cls)
+        make, how = made_by(cls, address)
     space = namespace_of(cls.__module__)
     calls, left = ([call_of(text, cls, space) for text in operations], []) if operations else calls_of(cls, _drawn)
     return Target(
@@ -86,7 +87,7 @@ def target_of(checked: Any, operations: Sequence[str] = (), options: Mapping[str
         getattr(cls, "model", None) if hasattr(cls, MARK) else None,
         threads,
         length,
-        any(inspect.iscoroutinefunction(getattr(cls, call.operation, None)) for call in calls),
+        _tasks(cls) if any(inspect.iscoroutinefunction(getattr(cls, call.operation, None)) for call in calls) else "",
         {**given, "how": how, **_instrumented(cls, given)},
         tuple(left),
     )
@@ -102,6 +103,20 @@ def _instrumented(cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     if file is None or is_foreign(file):
         return {"instrument": modules}
     return {"instrument": modules, "project": root_of(file)}
+
+
+def _tasks(cls: type[Any]) -> str:
+    """Return the library whose tasks call the coroutines of a class: the one that its module has imported, or else Trio."""
+    package = cls.__module__.partition(".")[0]
+    spaces = [vars(module) for name, module in list(sys.modules.items()) if name == cls.__module__ or name.partition(".")[0] == package]
+    imported = {_library(value) for space in spaces for value in list(space.values())}
+    return ASYNCIO if ASYNCIO in imported and TRIO not in imported else TRIO
+
+
+def _library(value: Any) -> str:
+    """Return the library that a global of a module is of."""
+    name = getattr(value, "__name__", "") if isinstance(value, types.ModuleType) else getattr(value, "__module__", "")
+    return str(name).partition(".")[0]
 
 
 def _at(address: str) -> tuple[type[Any], Callable[[Mapping[str, Any]], Any] | None, str]:
@@ -126,7 +141,8 @@ def _at(address: str) -> tuple[type[Any], Callable[[Mapping[str, Any]], Any] | N
     if not isinstance(tree, ast.Call):
         if not isinstance(found, type):
             raise Misuse(
-                f"{shortened(text)!r} is not a class: it is {shortened(repr(found))}; write MODULE:CLASS, or a call that makes one"
+                f"{shortened(text)!r} is not a class: it is {shortened(without_addresses(repr(found)))}; "
+                + (f'write a call that makes an object: "{place}:{text}(…)"' if callable(found) else "write MODULE:CLASS")
             )
         return found, None, ""
 

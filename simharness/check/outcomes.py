@@ -32,7 +32,9 @@ class Outcome(NamedTuple):
         state: what is compared at the end, of the object and of databases; None while not all calls have returned.
         order: the calls, in the order in which they began.
         stuck: of a serial order, the call that waits.
-        words: the state as it is shown.
+        words: the state as it is shown, by the names of its parts.
+        hidden: the types of what cannot be looked into at the end.
+        raised: what the expression of the state has raised.
     """
 
     results: tuple[tuple[Position, Returned], ...]
@@ -40,7 +42,9 @@ class Outcome(NamedTuple):
     state: tuple[Hashable, str] | None = None
     order: tuple[Position, ...] = ()
     stuck: Position | None = None
-    words: str = ""
+    words: tuple[tuple[str, str], ...] = ()
+    hidden: tuple[str, ...] = ()
+    raised: str = ""
 
     @property
     def inside(self) -> Hashable:
@@ -95,6 +99,17 @@ class Serial:
             )
             for call in waiting
         )
+
+
+def differing(one: Outcome, others: Sequence[Outcome]) -> set[str]:
+    """Return the names of the parts of the state that are shown, and differ from those of one of the others."""
+    return {name for other in others for name, _ in set(one.words) ^ set(other.words)}
+
+
+def in_parts(outcome: Outcome, names: set[str] | None = None) -> str:
+    """Return the state as it is shown; only these parts of it, if some are named."""
+    shown = [(name, text) for name, text in outcome.words if not names or name in names]
+    return ", ".join(f"{name}={text}" if name else text for name, text in shown) or "nothing"
 
 
 def respects(order: Sequence[Position], precedes: Mapping[Position, frozenset[Position]]) -> bool:

@@ -59,6 +59,11 @@ class Examined:
     returned: frozenset[str] = frozenset()
 
     @property
+    def late(self) -> bool:
+        """Whether its time was over before its orderings were; then it counts as one that was not run."""
+        return self.verdict is Verdict.INCONCLUSIVE and "stopped at max_seconds" in self.why
+
+    @property
     def reason(self) -> str:
         """Why there is no verdict."""
         parts = self.why.split("; ")
@@ -69,11 +74,17 @@ class Examined:
 
 @dataclass(frozen=True)
 class Failure:
-    """A program that violates a specification; `pairs` are the operations that it makes beside one another."""
+    """A program that violates a specification.
+
+    Attributes:
+        pairs: the operations that it makes beside one another.
+        anomaly: what the failing execution has done, by the name that the literature has for it; empty if nothing is known.
+    """
 
     program: Program
     result: Result
     pairs: frozenset[tuple[str, str]]
+    anomaly: str = ""
 
     @property
     def counterexample(self) -> Counterexample:
@@ -140,7 +151,7 @@ class Checked:
         """Violated if a program fails; verified if each program within the bounds was explored, and none fails."""
         if self.failures:
             return Verdict.VIOLATED
-        if self.unsettled or not self.covered:
+        if any(not one.late for one in self.unsettled) or not self.covered:
             return Verdict.INCONCLUSIVE
         return Verdict.VERIFIED
 
@@ -195,6 +206,8 @@ class Checked:
         operations = {call.text: call.operation for call in self.target.calls}
         raising = set(self.raising)
         for one in self.examined:
+            if one.late and sum(one.program.shape) > 2:
+                continue
             mark = {Verdict.VERIFIED: "✓", Verdict.VIOLATED: "✗"}.get(one.verdict, "?")
             for each in one.program.pairs(operations.__getitem__):
                 had = self._cells.get(each, Cell("✓", 0, 0))

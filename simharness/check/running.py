@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -15,96 +16,18 @@ from typing import Any
 
 from simharness.authoring.scenario import Scenario
 from simharness.authoring.world import World
-from simharness.check.outcomes import Event, Outcome, Position, Returned, Serial, real_time
+from simharness.check.arguments import functions
+from simharness.check.executions import Look, Run, UsersError
+from simharness.check.outcomes import Position, Serial, real_time
 from simharness.check.programs import Program, parse
 from simharness.check.specifications import EVENTS, INVARIANT, LINEARIZABLE, NO_DEADLOCK, QUIESCENT, judges
-from simharness.check.targets import Call, Target, not_built
-from simharness.check.values import frozen, in_words, same_objects, state_in_words, taken
+from simharness.check.targets import ASYNCIO, TRIO, Call, Target, not_built
+from simharness.check.values import in_words, parts_in_words, taken
 from simharness.errors import Misuse, SimharnessError
-from simharness.places import last_place, words_of
-from simharness.runtimes import control
-from simharness.visible import shortened
+from simharness.places import words_of
 
 PROGRAM = "program"
 """The name of the one parameter of such a scenario."""
-
-
-class Run:
-    """One execution: what has begun, what has returned.
-
-    Attributes:
-        subject: the object under check; where each actor has a process, the one that is made before they move, and looked at at the end.
-        events: beginnings and returns, in the order in which they happened.
-    """
-
-    def __init__(self, world: World, make: Callable[[], Any], apart: bool, calls: Sequence[Sequence[Call]]) -> None:
-        self.world = world
-        self._canonical = world._kernel.canonical
-        self.subject = make()
-        self._own = make if apart else None
-        self._owned: dict[int, Any] = {}
-        self.calls = calls
-        self.events: list[Event] = []
-        self.results: dict[Position, Returned] = {}
-        self._raw: dict[Position, Any] = {}
-        self.finished: Outcome | None = None
-
-    def begin(self, position: Position) -> None:
-        """A call begins."""
-        self.events.append(Event(position, ends=False))
-
-    def end(self, position: Position, value: Any, error: Exception | None) -> None:
-        """A call has returned this, or raised this."""
-        if error is None:
-            self.results[position] = Returned(frozen(value, self._canonical), self._canonical(in_words(value)))
-            self._raw[position] = value
-        else:
-            name = type(error).__name__
-            place = last_place(error)
-            said = shortened(" ".join(words_of(error).split()), 60)
-            text = f"{self.text(position)} raises {name}{': ' if said else ''}{said}{f' at {place}' if place else ''}"
-            self.results[position] = Returned(("raises", type(error).__qualname__), text, type(error).__qualname__)
-            self._raw[position] = None
-
-    def returned(self, position: Position) -> None:
-        """A call has returned: what begins from here on comes after it."""
-        self.events.append(Event(position, ends=True))
-
-    def text(self, position: Position) -> str:
-        """Return the call at a position as it is shown."""
-        return self.calls[position[0]][position[1]].text
-
-    def subject_of(self, actor: int) -> Any:
-        """Return the object that an actor calls."""
-        if self._own is None:
-            return self.subject
-        if actor not in self._owned:
-            self._owned[actor] = self._own()
-        return self._owned[actor]
-
-    @property
-    def waiting(self) -> list[Position]:
-        """The calls that have begun and not returned."""
-        return [event.call for event in self.events if not event.ends and event.call not in self.results]
-
-    def outcome(self, look: Callable[[Any], tuple[Any, str]] | None = None, stuck: Position | None = None) -> Outcome:
-        """Return what the execution has come to; with the final state if `look` returns it."""
-        results = tuple(sorted(self.results.items()))
-        same = same_objects([self._raw[position] for position, _ in results])
-        order = tuple(event.call for event in self.events if not event.ends)
-        if look is None:
-            return Outcome(results, same, None, order, stuck)
-        value, words = look(self.subject)
-        rows = self._canonical(repr(control.snapshot(self.world._kernel)))
-        return Outcome(results, same, (frozen(value, self._canonical), rows), order, stuck, self._canonical(words))
-
-
-class UsersError(Exception):
-    """A call has raised this."""
-
-    def __init__(self, raised: Exception) -> None:
-        super().__init__(raised)
-        self.raised = raised
 
 
 class _Turn:
@@ -127,6 +50,7 @@ class ProgramScenario(Scenario):
     Attributes:
         target, program: what is called.
         serial: what the serial orders come to; None: calls are made one at a time, to find that out.
+        footprints: those of the last execution that fitted no serial order.
     """
 
     def __init__(self, target: Target, program: Program, names: Sequence[str], serial: Serial | None) -> None:
@@ -136,10 +60,11 @@ class ProgramScenario(Scenario):
         self.serial = serial
         self.calls = [[target.call(text) for text in calls] for calls in program.actors]
         self.prefix = [target.call(text) for text in program.prefix]
-        self.last: Run | None = None
+        self._last: Callable[[], Run | None] = lambda: None
         self.modelled = True
+        self.footprints: list[tuple[Position, list[str], list[str]] | None] = []
         super().__init__(
-            self._set_up_tasks if target.asynchronous else self._set_up,
+            {"": self._set_up, TRIO: self._set_up_tasks, ASYNCIO: self._set_up_loop}[target.tasks],
             {PROGRAM: [str(program)]},
             instrument=tuple(target.options.get("instrument", ())),
         )
@@ -151,7 +76,7 @@ class ProgramScenario(Scenario):
     @property
     def allow_deadlock(self) -> bool:
         """Whether the execution that has just got stuck may be: some serial order leaves its calls waiting, too."""
-        run = self.last
+        run = self._last()
         if self.serial is None or run is None or NO_DEADLOCK not in self.names:
             return True
         if not run.waiting:
@@ -165,30 +90,41 @@ class ProgramScenario(Scenario):
     # One execution
 
     def _set_up(self, world: World, program: str) -> None:
-        run = self.last = Run(world, self._maker(world), bool(self.target.options.get("process")), self.calls)
+        run = self._begun(world)
         for call in self.prefix:
             with suppress(UsersError):
-                self._value(call, run.subject)
+                self._value(call, run, run.subject)
         self._declare(world, run)
         turn = self._turn(world)
         for name, positions in self._parts().items():
             process = f"process_{name}" if self.target.options.get("process") else None
             world.actor(name, self._work, run, positions, turn, process=process)
 
+    def _set_up_loop(self, world: World, program: str) -> None:
+        import asyncio
+
+        from simharness.runtimes.aio import callers
+
+        asyncio.run(self._calling(world, callers))
+
     async def _set_up_tasks(self, world: World, program: str) -> None:
         from simharness.runtimes.trio import callers
 
-        run = self.last = Run(world, self._maker(world), bool(self.target.options.get("process")), self.calls)
+        await self._calling(world, callers)
+
+    async def _calling(self, world: World, callers: Any) -> None:
+        """Call from tasks of the library that `callers` is of."""
+        run = self._begun(world)
         for call in self.prefix:
             with suppress(UsersError):
-                await self._awaited(call, run.subject)
+                await self._awaited(call, run, run.subject)
         self._declare(world, run)
         turn = callers.turn() if self.serial is None else nullcontext()
         parts = self._parts().items()
         await callers.together({name: partial(self._task, run, positions, turn) for name, positions in parts})
 
-    def _maker(self, world: World) -> Callable[[], Any]:
-        """Return what makes an object under check in this execution."""
+    def _begun(self, world: World) -> Run:
+        """Return an execution in which nothing has happened."""
         target = self.target
         model = target.model if self.serial is None and self.modelled else None
         paths: dict[str, str] = {}
@@ -196,15 +132,19 @@ class ProgramScenario(Scenario):
         def path(name: str = "file") -> str:
             return paths.setdefault(name, world.path(name))
 
+        names = {"path": path, **functions()}
+
         def make() -> Any:
             try:
-                return target.make({"path": path}) if model is None else model()
+                return target.make(names) if model is None else model()
             except SimharnessError:
                 raise
             except Exception as error:
-                raise not_built(target.name, str(target.options.get("how", target.name)), error) from None
+                raise not_built(target, error) from None
 
-        return make
+        run = Run(world, make, bool(target.options.get("process")), self.calls, names)
+        self._last = weakref.ref(run)  # what the object does when it is collected belongs to its own execution, not to the next
+        return run
 
     def _parts(self) -> dict[str, list[Position]]:
         """Return the actors, and which calls each makes."""
@@ -238,7 +178,7 @@ class ProgramScenario(Scenario):
             with turn:
                 self._begin(run, (actor, number))
                 try:
-                    run.end((actor, number), self._value(self.calls[actor][number], run.subject_of(actor)), None)
+                    run.end((actor, number), self._value(self.calls[actor][number], run, run.subject_of(actor)), None)
                 except UsersError as error:
                     run.end((actor, number), None, error.raised)
                 self._end(run, (actor, number))
@@ -248,7 +188,7 @@ class ProgramScenario(Scenario):
             async with turn:
                 self._begin(run, (actor, number))
                 try:
-                    run.end((actor, number), await self._awaited(self.calls[actor][number], run.subject_of(actor)), None)
+                    run.end((actor, number), await self._awaited(self.calls[actor][number], run, run.subject_of(actor)), None)
                 except UsersError as error:
                     run.end((actor, number), None, error.raised)
                 self._end(run, (actor, number))
@@ -273,47 +213,49 @@ class ProgramScenario(Scenario):
         return self.serial is not None and any(name in EVENTS for name in self.names)
 
     @staticmethod
-    def _value(call: Call, subject: Any) -> Any:
+    def _value(call: Call, run: Run, subject: Any) -> Any:
         """Make a call; raise UsersError for what it raises."""
         try:
-            return taken(call.perform(subject))
+            return taken(call.perform(subject, run.names))
         except SimharnessError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsersError(error) from error
 
     @staticmethod
-    async def _awaited(call: Call, subject: Any) -> Any:
+    async def _awaited(call: Call, run: Run, subject: Any) -> Any:
         """Make a call that may be a coroutine; raise UsersError for what it raises."""
         try:
-            value = call.perform(subject)
+            value = call.perform(subject, run.names)
             return taken(await value if inspect.isawaitable(value) else value)
         except SimharnessError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsersError(error) from error
 
     # At the end
 
-    def _look(self, subject: Any) -> tuple[Any, str]:
-        """Return what is compared of an object, and how that is shown."""
+    def _look(self, subject: Any) -> Look:
+        """Return what is compared of an object."""
         state = self.target.state
         if state is None and self.target.model is not None:
-            return None, "anything: without a method state() results are compared with the model's"
+            return Look(None, (("", "anything: without a method state() results are compared with the model's"),))
         if state is None:
-            return subject, state_in_words(subject)
+            return Look(subject, parts_in_words(subject))
         try:
             value = taken(state(subject))
-            return value, in_words(value)
+            return Look(value, (("", in_words(value)),))
         except SimharnessError:
             raise
         except Exception as error:
-            return error, f"state() raising {type(error).__name__}"
+            kind = type(error).__name__
+            return Look(error, (("", f"state() raising {kind}"),), f"{kind}: {words_of(error)}")
 
     def _hold(self, run: Run) -> None:
         assert self.target.invariant is not None
         if self.target.invariant(run.subject) is False:
-            raise AssertionError(f"invariant() returns False with {state_in_words(run.subject)}")
+            said = ", ".join(f"{name}={text}" if name else text for name, text in parts_in_words(run.subject))
+            raise AssertionError(f"invariant() returns False with {said}")
 
     def _asserting(self, run: Run, serial: Serial, judge: Callable[..., str | None]) -> Callable[[], None]:
         def check() -> None:
@@ -321,6 +263,7 @@ class ProgramScenario(Scenario):
                 run.finished = run.outcome(self._look)
             wrong = judge(run.finished, serial, run.events)
             if wrong is not None:
+                self.footprints = run.footprints()
                 results = "; ".join(
                     f"{_name(position[0])}: {run.text(position)} → {returned.text}"
                     if not returned.raised

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from simharness.check.outcomes import Event, Outcome, Position, Serial, quiescence, real_time, respects
+from simharness.check.outcomes import Event, Outcome, Position, Serial, differing, in_parts, quiescence, real_time, respects
 from simharness.errors import Misuse
 from simharness.visible import shortened
 
@@ -89,27 +89,32 @@ def _no_new_exception(outcome: Outcome, serial: Serial, events: Sequence[Event])
 def _no_lost_update(outcome: Outcome, serial: Serial, events: Sequence[Event]) -> str | None:
     if any(one.state == outcome.state for one in serial.complete):
         return None
-    return f"it ends with {outcome.words}; {_ends(serial)}"
+    return _otherwise("it ends with", outcome, serial.complete)
 
 
 def _in_some_order(outcome: Outcome, serial: Serial) -> str | None:
     if serial.like(outcome):
         return None
-    if any(one.values == outcome.values for one in serial.complete):
-        return f"with these results it ends with {outcome.words}; {_ends(serial, outcome)}"
+    alike = [one for one in serial.complete if one.values == outcome.values]
+    if alike:
+        return _otherwise("with these results it ends with", outcome, alike)
     if any(one.state == outcome.state for one in serial.complete):
         return "no order of the calls gives these results and this final state"
-    return f"no order of the calls gives these results, nor ends with {outcome.words}; {_ends(serial)}"
+    if not serial.complete:
+        return "every serial order waits forever: calls that wait for one another, as at a barrier, need a weaker --spec"
+    return _otherwise("no order of the calls gives these results, nor ends with", outcome, serial.complete)
 
 
-def _ends(serial: Serial, outcome: Outcome | None = None) -> str:
-    ends = list(dict.fromkeys(one.words for one in serial.complete if outcome is None or one.values == outcome.values))
-    if outcome is not None and outcome.words in ends:
-        if any(one.inside == outcome.inside for one in serial.complete if one.values == outcome.values):
-            return f"its databases hold {shortened(outcome.rows)}, as after no serial order with these results"
-        return "what is shown of it is alike in a serial order, what it holds is not: a method state() says what is to be compared"
-    said = " or ".join(ends[:2]) + (f" or {len(ends) - 2} others" if len(ends) > 2 else "")
-    return f"in a serial order it ends with {said}" if ends else "every serial order waits forever"
+def _otherwise(said: str, outcome: Outcome, others: Sequence[Outcome]) -> str:
+    """Say what the state is, and what it is in these serial orders, as far as it differs."""
+    if any(one.words == outcome.words for one in others):
+        if any(one.inside == outcome.inside for one in others):
+            return f"{said} {shortened(outcome.rows)} in its databases, as no serial order does"
+        return f"{said} {in_parts(outcome)}: it is shown alike in a serial order, and is not: a method state() says what is to be compared"
+    parts = differing(outcome, others)
+    ends = list(dict.fromkeys(in_parts(one, parts) for one in others))
+    ending = " or ".join(ends[:2]) + (f" or {len(ends) - 2} others" if len(ends) > 2 else "")
+    return f"{said} {in_parts(outcome, parts)}; in a serial order it ends with {ending}"
 
 
 def _respecting(before_of: Callable[[Sequence[Event]], dict[Position, frozenset[Position]]], but: str) -> Judge:

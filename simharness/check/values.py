@@ -7,8 +7,10 @@ whatever is of its type; so is what cannot be looked into.
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import itertools
+import operator
 import pathlib
 import types
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -29,6 +31,7 @@ _BY_NAME = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleTyp
 _OPAQUE = frozenset(
     {
         "_thread",
+        "asyncio",
         "threading",
         "sqlite3",
         "_io",
@@ -43,6 +46,8 @@ _OPAQUE = frozenset(
     }
 )
 _IMMUTABLE = (*_PLAIN, *_BY_NAME, tuple, frozenset, range, enum.Enum, pathlib.PurePath)
+_SHOWN = (list, tuple, dict, set, frozenset, collections.deque, range, bytearray, itertools.count, types.MethodType, types.MappingProxyType)
+"""Types whose contents are known."""
 _VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
@@ -51,10 +56,14 @@ class Freezing:
 
     Args:
         canonical: returns a text as it is in every execution, without the names of temporary folders.
+
+    Attributes:
+        hidden: the types of values that have met and cannot be looked into.
     """
 
     def __init__(self, canonical: Callable[[str], str] = str) -> None:
         self._canonical = canonical
+        self.hidden: set[str] = set()
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []
 
@@ -83,10 +92,11 @@ class Freezing:
             raise Misuse(f"a {kind.__name__} holds more than {MOST:,} objects: say what is to be compared, with a method state()")
         self._numbers[id(value)] = len(self._numbers)
         self._kept.append(value)
-        return kind.__qualname__, *self._contents(value)
+        left = operator.length_hint(value) if hasattr(kind, "__length_hint__") else None
+        return kind.__qualname__ if left is None else left, *self._contents(value)
 
     def _contents(self, value: Any) -> Iterator[Hashable]:
-        if _is_opaque(type(value)):
+        if _is_opaque(type(value)) or hasattr(value, "__length_hint__"):
             return
         if isinstance(value, collections.OrderedDict):
             yield tuple((self.of(key), self.of(each)) for key, each in collections.OrderedDict.items(value))
@@ -110,6 +120,8 @@ class Freezing:
             yield frozenset([(name, self.of(each)) for name, each in attributes.items()])
         elif _compares(type(value)) and not isinstance(value, list | tuple | dict | set | frozenset | collections.deque):
             yield self._canonical(without_addresses(repr_of(value)))  # a type written in C: a date, a decimal number
+        elif _is_hidden(type(value)):
+            self.hidden.add(type(value).__qualname__)
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
@@ -126,8 +138,11 @@ def attributes_of(value: Any) -> dict[str, Any]:
                         found[slot] = descriptor.__get__(value)
                     except AttributeError:
                         continue
-    space = value.__dict__ if isinstance(getattr(value, "__dict__", None), dict) else {}
-    found.update(space)
+    try:
+        space = object.__getattribute__(value, "__dict__")  # whatever the class's own `__getattribute__` hides
+    except AttributeError:
+        space = getattr(value, "__dict__", None)
+    found.update(space if isinstance(space, dict) else {})
     return {name: each for name, each in found.items() if name not in ("__dict__", "__weakref__") and not _is_opaque(type(each))}
 
 
@@ -136,8 +151,17 @@ _HEAP_TYPE = 1 << 9
 
 def _is_opaque(kind: type[Any]) -> bool:
     """Whether the contents of objects of this type say nothing about the object that has them."""
+    if hasattr(kind, "__length_hint__"):  # an iterator: it is compared by what is left
+        return False
     home = str(getattr(kind, "__module__", "")).partition(".")[0]
     return home in _OPAQUE or home == "simharness"
+
+
+def _is_hidden(kind: type[Any]) -> bool:
+    """Whether objects of this type, which has no attributes and does not compare, may have contents all the same: it is written in C."""
+    if kind in (object, type(...), type(NotImplemented)) or issubclass(kind, _SHOWN):
+        return False
+    return not any("__dict__" in vars(cls) or "__slots__" in vars(cls) for cls in kind.__mro__)
 
 
 def _items(value: Any) -> Iterable[Any]:
@@ -161,22 +185,26 @@ def same_objects(values: list[Any]) -> tuple[int, ...]:
 
 
 def taken(value: Any) -> Any:
-    """Return what a call returned; an iterator's items in its place, as a caller takes them."""
+    """Return what a call returned; of an iterator its items, of a generator's context manager what it is entered with."""
+    if isinstance(value, contextlib._GeneratorContextManager):
+        with value as entered:
+            return taken(entered)
     if isinstance(value, (Iterator, *_VIEWS)):
         return list(itertools.islice(_items(value), TAKEN))
     return value
 
 
 def in_words(value: Any) -> str:
-    """Return a value as it is shown, in at most some sixty characters."""
+    """Return a value as it is shown, in at most some sixty characters; an object without a text of its own by its class."""
+    if getattr(type(value), "__repr__", None) is object.__repr__:
+        return f"<{type(value).__name__}>"
     text = without_addresses(repr_of(value))
     return shortened(" ".join(text.split()), LONGEST)
 
 
-def state_in_words(value: Any) -> str:
-    """Return an object's attributes as they are shown."""
-    attributes = attributes_of(value)
+def parts_in_words(value: Any) -> tuple[tuple[str, str], ...]:
+    """Return the parts of an object's state as they are shown: what it contains, without a name, and its attributes."""
     inside = value if isinstance(value, dict | list | set | frozenset | collections.deque) else None
-    said = [] if inside is None else [in_words(inside)]
-    said += [f"{name}={in_words(each)}" for name, each in attributes.items()]
-    return ", ".join(said) if said else in_words(value)
+    said = [] if inside is None else [("", in_words(inside))]
+    said += [(name, in_words(each)) for name, each in attributes_of(value).items()]
+    return tuple(said or [("", in_words(value))])

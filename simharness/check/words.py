@@ -38,8 +38,12 @@ def text(checked: Checked, width: int = NARROW, command: str = "", timelines: bo
 def headline(checked: Checked) -> str:
     """Return the verdict in one line."""
     names = checked.bounds.names
-    orderings = f"{checked.executions:,} orderings of {len(checked.examined):,} programs"
+    orderings = f"{_numbered(checked.executions, 'ordering')} of {_numbered(len(checked.examined), 'program')}"
     return f"{checked.target.name}: {_verdict(checked)}, {names[-1]}; {orderings}, {checked.seconds:.1f} s"
+
+
+def _numbered(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _verdict(checked: Checked) -> str:
@@ -105,6 +109,7 @@ def failure_lines(checked: Checked, failure: Failure, width: int, command: str, 
         lines += render(found.trace, width).partition("\n")[2].strip("\n").split("\n")
     else:
         lines += textwrap.wrap(found.failure, width, initial_indent="  ", subsequent_indent="  ")
+    lines += textwrap.wrap(failure.anomaly, width, subsequent_indent="  ")
     return [*lines, *textwrap.wrap(found.shortness, width), replay_command(checked, failure, command)]
 
 

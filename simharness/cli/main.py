@@ -69,6 +69,11 @@ _Outside = Annotated[
 ]
 _Network = Annotated[str | None, typer.Option(metavar="HOW", help="What sockets and name look-ups do: down or refused.")]
 _Programs = Annotated[str | None, typer.Option(metavar="HOW", help="What starting a program does: none or refused.")]
+_Races = Annotated[str | None, typer.Option(metavar="fail", help="Data races in instrumented memory are failures.")]
+_Allowed = Annotated[
+    list[str] | None,
+    typer.Option("--allow-race", metavar="PLACE: REASON", help="A data race that is on purpose: Counter.n: a rough count is enough."),
+]
 
 app = typer.Typer(
     name="simharness",
@@ -140,9 +145,13 @@ def explore(  # typer makes an option of each
     outside: _Outside = None,
     network: _Network = None,
     programs: _Programs = None,
+    races: _Races = None,
+    allow_race: _Allowed = None,
 ) -> None:
     """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
+        asked: dict[str, Any] = {"cluster": cluster, "checkpoint": checkpoint, "resume": resume, "races": races}
+        asked |= {"outside": outside, "network": network, "programs": programs, "allowed_races": tuple(allow_race or ())}
         settings = Settings(
             max_executions=max_executions,
             max_seconds=number(max_seconds),
@@ -156,13 +165,8 @@ def explore(  # typer makes an option of each
             asyncio_order=asyncio_order,
             isolation=isolation,
             workers=workers,
-            cluster=cluster,
-            checkpoint=checkpoint,
-            resume=resume,
             reached=html is not None,
-            outside=outside,
-            network=network,
-            programs=programs,
+            **asked,
         )
         _check(strategy, settings, json, html)
         jobs, settings = keeping.shared(_jobs(paths, parameter or [], faults), settings, shard)

@@ -68,6 +68,8 @@ class Cast:
 
         Beside daemons, the end of those that wait for work would be a step that ends the daemons, too, so there they have to end.
         """
+        if not self.live:
+            return []
         left = [actor for actor in self.live if not actor.daemon]
         if len(left) < len(self.live):
             return left
@@ -76,6 +78,8 @@ class Cast:
     @property
     def left_out(self) -> bool:
         """Whether an actor is stuck in a false `assume`, or died in one, or is stuck in a log line that the incident lacks."""
+        if not (self.live or self.dead):
+            return False
         stuck = {actor.pending.kind.role for actor in self.stuck if actor.pending is not None}
         died = {actor.pending.kind.role for actor in self.dead if actor.pending is not None}
         return Role.ASSUMES in stuck | died or Role.LOGS in stuck

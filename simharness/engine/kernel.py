@@ -320,10 +320,14 @@ class Kernel:
         if self.after_step is None:
             self.after_step = check
 
-    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None) -> None:
-        """Note the first failure of this execution; it continues, so that the other actors reach their ends."""
+    def fail(self, error: BaseException, actor: str | None = None, check: str | None = None, step: int | None = None) -> None:
+        """Note the first failure of this execution; it continues, so that the other actors reach their ends.
+
+        Args:
+            step: the index of the step after which it shows; default: the last one.
+        """
         if self.failure is None:
-            self.failure = Failure(self.record.n - 1, actor, check, error)
+            self.failure = Failure(self.record.n - 1 if step is None else step, actor, check, error)
 
     def give_up(self, error: BaseException) -> None:
         """End the execution, which cannot continue: `run` will raise `error`."""

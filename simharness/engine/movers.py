@@ -107,18 +107,25 @@ class Movers:
 
     def next_instant(self, idle: bool) -> int | None:
         """Return the instant to which the clock may move now, or None; `idle`: no actor can move."""
-        return self.clock.target(self.deadlines(), idle, self._record.readings())
+        return self.clock.target(self.deadlines(), idle, self._readings())
 
     def instants(self) -> list[int]:
         """Return the instants that are pending, the earliest first; alternative k of a stall lasts until the k-th of them."""
-        return self.clock.instants(self.deadlines(), self._record.readings())
+        return self.clock.instants(self.deadlines(), self._readings())
+
+    def _readings(self) -> Sequence[int]:
+        """Return what was read from the clock, where something may expire that long after it."""
+        return self._record.readings() if self.clock.timescales else ()
 
     def deadlines(self) -> list[int]:
         """Return the times from which actors that cannot move now can; for actors of a stalled process, when the stall ends."""
-        now, live = self.clock.now, self._cast.live
-        stalled = [actor.wakes for actor in live if now < actor.wakes] if self._record.stalled else []
-        timed = (actor for actor in live if actor.deadline is not None and now >= actor.wakes and not actor.ready(now))
-        return [*stalled, *(actor.deadline for actor in timed if actor.deadline is not None)]
+        now, deadlines = self.clock.now, []
+        for actor in self._cast.live:
+            if now < actor.wakes:
+                deadlines.append(actor.wakes)
+            elif actor.deadline is not None and not actor.ready(now):
+                deadlines.append(actor.deadline)
+        return deadlines
 
     def clock_may_move(self, now: int, lateness: int) -> bool:
         """Whether the execution has an instant that the clock, in this state, can reach past actors that could move."""
@@ -163,9 +170,11 @@ class Movers:
 
     def may_strike(self, kind: str, configuration: int = -1) -> bool:
         """Whether the budget allows one more fault of this kind after the steps whose indices are set in the mask."""
-        limit = 0 if self.model is None else self.model.limit(kind)
-        struck = self._record.struck
-        return limit > 0 and (not struck or sum(configuration >> step & 1 for step, struck_kind in struck if struck_kind == kind) < limit)
+        left = 0 if self.model is None else self.model.limit(kind)
+        for step, struck in self._record.struck:
+            if struck == kind and configuration >> step & 1:
+                left -= 1
+        return left > 0
 
     def fault_key(self, kind: str, process: str) -> int:
         """Return the key of a fault that is a mover."""
@@ -258,11 +267,16 @@ class Movers:
         if not keys:
             return self._at_the_end()
         now = self.clock.now
+        possible: dict[str, bool] = {}
         for actor in self._cast.live:
             operation = actor.pending
             if operation is not None and operation.faults and actor.ready(now):
-                keys += [actor.key + k for k, kind in enumerate(operation.faults, 1) if self.may_strike(kind)]
-        if self.may_strike(CRASH):
+                for k, kind in enumerate(operation.faults, 1):
+                    if kind not in possible:
+                        possible[kind] = self.may_strike(kind)
+                    if possible[kind]:
+                        keys.append(actor.key + k)
+        if self.may_crash and self.may_strike(CRASH):
             keys += self._crash_keys()
         keys += self._stall_keys()
         return keys
@@ -280,7 +294,7 @@ class Movers:
         return [self.nothing_key, *crashes] if crashes else []
 
     def _stall_keys(self) -> list[int]:
-        if not any(self.may_strike(kind) for kind in STALLS):
+        if not self.may_stall or not any(self.may_strike(kind) for kind in STALLS):
             return []
         ready = dict.fromkeys(actor.process for actor in self._cast.live if actor.ready(self.clock.now))
         keys = self.stalls(ready, self.instants(), self.clock.now, self.clock.lateness)

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from simharness.engine.folders import Folder
 from simharness.places import without_addresses
 
+_listdir = os.listdir
+
 
 class Workspace:
     """A folder that is empty at the beginning of each execution that uses it, always at the same path."""
@@ -33,7 +35,7 @@ class Workspace:
         if self._emptied and not again:
             return self._folder.path
         self._emptied = True
-        for name in os.listdir(self._folder.path):
+        for name in _listdir(self._folder.path):
             path = os.path.join(self._folder.path, name)
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)

@@ -17,4 +17,5 @@ def is_instrumented(module: str) -> bool:
 
 def announces(space: Mapping[str, Any]) -> bool:
     """Whether the module of these globals has been rewritten and its accesses are announced."""
-    return getattr(space.get(HOOKS), "ANNOUNCING", False)
+    hooks = space.get(HOOKS)
+    return hooks is not None and hooks.ANNOUNCING

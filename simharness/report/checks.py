@@ -53,6 +53,7 @@ def _entry(failure: Failure) -> dict[str, Any]:
         "operations": sorted(map(list, failure.pairs)),
         "violates": failure.violates,
         "failure": found.failure,
+        "anomaly": failure.anomaly,
         "token": found.token,
         "explanation": list(found.explanation),
         "trace": recorded(found.trace),
@@ -84,7 +85,7 @@ def page(checked: Checked, options: str = "") -> str:
     head = "".join(f'<th scope="col">{said(name)}</th>' for name in names)
     failures = "".join(
         f'<h2 id="failure-{number}">{said(str(failure.program))}: {said(failure.violates)}</h2>'
-        f"<pre>{said(visible_lines(render(failure.counterexample.trace, 120)))}</pre>"
+        f"<pre>{said(visible_lines(render(failure.counterexample.trace, 120)))}</pre><p>{said(visible(failure.anomaly))}</p>"
         f"<pre>{said(visible(replay_command(checked, failure, options)))}</pre>"
         for number, failure in enumerate(checked.failures)
     )

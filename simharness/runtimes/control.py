@@ -16,7 +16,7 @@ from simharness.runtimes.aio import install as asyncio_install
 from simharness.runtimes.aio import order as asyncio_order
 from simharness.runtimes.files import install as files
 from simharness.runtimes.files.state import REPORTS
-from simharness.runtimes.memory import output, shared, wide
+from simharness.runtimes.memory import deaths, output, shared, wide
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.primitives import BINDINGS
 from simharness.runtimes.sqlite import install as sqlite
@@ -159,6 +159,7 @@ def end_execution(kernel: Kernel) -> None:
     sqlite.end_execution(kernel)
     shared.end_execution(kernel)
     wide.end_execution(kernel)
+    deaths.end_execution(kernel)
     queue_contents.end_execution()
     identities.end_execution()
 

@@ -59,6 +59,13 @@ _folders: weakref.WeakKeyDictionary[Kernel, Folder] = weakref.WeakKeyDictionary(
 # Streams
 
 
+class _Stream(random.Random):
+    """A generator that is seeded by its maker, not by the code under test."""
+
+    def __init__(self, seed: bytes) -> None:
+        _seed(self, seed)
+
+
 def _drawer(kernel: Kernel) -> str:
     if DRAWER in kernel.context:
         return str(kernel.context[DRAWER])
@@ -75,8 +82,8 @@ def stream(kernel: Kernel, kind: str) -> random.Random:
         if kind == "random":
             kernel.context.setdefault(VERSIONED, "random numbers")
         seed = f"{kernel.context.get('seed', 0)} {kind} {key[1]}".encode(errors="surrogatepass")
-        generator = kernel.context[key] = random.Random(seed)
-    assert isinstance(generator, random.Random)
+        generator = kernel.context[key] = _Stream(seed)
+    assert isinstance(generator, _Stream)
     return generator
 
 
@@ -105,18 +112,10 @@ def _shares(kernel: Kernel, name: str) -> None:
             kernel.learned.leaves_out("the generator of random")
 
 
-def _made_here() -> bool:
-    """Whether this module makes the generator, for one of its streams."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__") == "random":
-        frame = frame.f_back
-    return frame.f_globals is globals()
-
-
 def virtual_seed(self: random.Random, a: Any = None, version: int = 2) -> None:
     """Seed an instance; without a seed, from the actor's stream."""
     kernel = current()
-    if kernel is not None and not _made_here():
+    if kernel is not None:
         kernel.context.setdefault(VERSIONED, "random numbers")
         if a is None:
             a = stream(kernel, "entropy").getrandbits(256)

@@ -350,7 +350,7 @@ class Races:
     def affordable(self, i: int, rest: int, key: int) -> bool:
         """Whether the budgets allow the reversal with this rest, notdep(i), to end with this choice."""
         kernel = self.kernel
-        if not kernel.record.struck:
+        if not kernel.record.struck or not (key & ALTERNATIVES or key >> SHIFT in kernel.movers.faults):
             return True
         kind = kernel.movers.kind_of(key)
         if key & ALTERNATIVES and kernel.record.keys[i] >> SHIFT == key >> SHIFT and kernel.record.operations[i].faults:

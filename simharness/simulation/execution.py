@@ -37,6 +37,20 @@ class Livelock(Deadlock):
     """As a deadlock, but an actor looks again and again at what no actor can write any more."""
 
 
+class DataRace(Exception):
+    """Two accesses that nothing orders; the message says which, by whom and where.
+
+    Attributes:
+        location: what is accessed, such as "Counter.n".
+        step: the index of the later access.
+    """
+
+    def __init__(self, location: str, step: int, text: str) -> None:
+        super().__init__(text)
+        self.location = location
+        self.step = step
+
+
 def describe(failure: Failure | None) -> str | None:
     """Return in one line what went wrong, and where."""
     if failure is None:
@@ -44,6 +58,8 @@ def describe(failure: Failure | None) -> str | None:
     error = failure.error
     if isinstance(error, Deadlock):
         return f"{type(error).__name__.lower()}: {error}"
+    if isinstance(error, DataRace):
+        return f"data race on {error}"
     place = last_place(error)
     where = f" at {place}" if place else ""
     text = words_of(error).strip().splitlines()

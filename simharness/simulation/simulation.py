@@ -41,6 +41,7 @@ from simharness.search.strategy import Expected
 from simharness.settings import Outside, Settings
 from simharness.simulation.execution import Deadlock, Execution, Livelock
 from simharness.simulation.processes import refuse, several, shared_memory, shared_objects
+from simharness.simulation.races import demand, race_in
 from simharness.simulation.turns import TURNS
 from simharness.simulation.watchdog import Watchdog
 from simharness.trace.data import Trace
@@ -128,6 +129,8 @@ class Simulation:
     def _enter(self, stack: ExitStack) -> None:
         self.kernel.open()
         stack.callback(self.kernel.close)
+        if self.settings.races == "fail":
+            demand(self.kernel, self.settings.allowed_races)
         if self.instrument:
             stack.enter_context(importing(self.instrument))
         if self.project is not None:
@@ -333,6 +336,8 @@ class Simulation:
         if status == "complete" and kernel.failure is None:
             self._check_at_end(world)
         self.checks = self.checks or bool(world.checks_at_end)
+        if kernel.failure is None and status not in ("blocked", "abandoned") and (race := race_in(kernel)) is not None:
+            kernel.fail(race, step=race.step)
         failure = kernel.failure
         if failure is not None and (lacking := scarcity(failure.error)) is not None:
             raise Lacking(f"{last_place(failure.error) or '?'}: {lacking}; this execution proves nothing")

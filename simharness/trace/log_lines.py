@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from simharness.engine.kernel import Kernel
 
@@ -47,16 +45,18 @@ def keepers() -> list[LogLines]:
     return [handler for handler in logging.getLogger().handlers if isinstance(handler, LogLines)]
 
 
-@contextmanager
-def set_aside() -> Iterator[None]:
-    """Within, logging is configured as it is where no execution is recorded."""
-    aside = keepers()
-    for keeper in reversed(aside):
-        keeper.__exit__()
-    try:
-        yield
-    finally:
-        for keeper in aside:
+class SetAside:
+    """A block within which logging is configured as it is where no execution is recorded."""
+
+    __slots__ = ("_aside",)
+
+    def __enter__(self) -> None:
+        self._aside = keepers()
+        for keeper in reversed(self._aside):
+            keeper.__exit__()
+
+    def __exit__(self, *_: object) -> None:
+        for keeper in self._aside:
             keeper.__enter__()
 
 

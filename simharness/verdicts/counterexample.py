@@ -16,7 +16,7 @@ from simharness.errors import Nondeterminism, SimharnessError, TokenError
 from simharness.places import words_of
 from simharness.search import tokens
 from simharness.settings import Settings
-from simharness.simulation.execution import Execution, describe
+from simharness.simulation.execution import DataRace, Execution, describe
 from simharness.simulation.repeating import WHAT_TO_DO, same_again, watched, witness
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import Account
@@ -102,7 +102,8 @@ def _explained(simulation: Simulation, failing: Execution) -> tuple[Sequence[int
         shortness = shrinker.run()
     except Exception as error:
         return list(failing.keys), _failed("shortened", error), None
-    if not mark.holds or not budget or not shrinker.cost.steps:
+    race = failing.failure is not None and isinstance(failing.failure.error, DataRace)  # in no order of the two it is none
+    if not mark.holds or not budget or not shrinker.cost.steps or race:
         return list(shrinker.best), shortness, None
     try:
         why = explain(simulation, shrinker, budget - shrinker.ran)

@@ -14,6 +14,7 @@ from simharness.engine.obstacles import Obstacle, in_words
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.runtimes import control
 from simharness.runtimes.aio.order import RUNTIME
+from simharness.runtimes.memory.facts import RacesFail
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Strategy
 from simharness.simulation.execution import Execution
@@ -113,7 +114,7 @@ def remarks(tally: Tally, simulation: Simulation, verdict: Verdict) -> tuple[str
         return ()
     kernel, scenario = simulation.kernel, simulation.scenario
     said = []
-    checked = simulation.checks or kernel.watched or scenario.says_expect or bool(tally.outcomes)
+    checked = simulation.checks or kernel.watched or scenario.says_expect or bool(tally.outcomes) or kernel.learned.of(RacesFail)
     if not checked and not asserts_something(scenario.roots):
         said.append(NOTHING_CHECKED)
     bounded = simulation.settings.preemptions is not None or simulation.settings.delays is not None or BATCHES in kernel.modes
@@ -181,6 +182,9 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     if scales:
         parts.append(f"timescales {scales}")
     parts.append(control.in_words(kernel, simulation.instrumented))
+    if kernel.learned.of(RacesFail):
+        allowed = simulation.settings.allowed_races
+        parts.append(f"data races fail{f', but not on {_listed(allowed)}' if allowed else ''}")
     parts += [handled.in_words() for handled in kernel.learned.of(Handled).values() if handled.times != "0"]
     if simulation.outside.in_words():
         parts.append(simulation.outside.in_words())

@@ -57,8 +57,10 @@ def cost_of(execution: Execution, kernel: Kernel) -> Cost:
 
 
 def kind_of(failure: Failure | None) -> tuple[Any, ...] | None:
-    """Return what makes two failures the same: the check, the actor, and the type of exception."""
-    return None if failure is None else (failure.check, failure.actor, type(failure.error))
+    """Return what makes two failures the same: the check, the actor, and the type of exception; for a data race, its location."""
+    if failure is None:
+        return None
+    return (failure.check, failure.actor, type(failure.error), getattr(failure.error, "location", None))
 
 
 def next_of(waiting: list[int], enabled: Sequence[int], current: int | None) -> int:

@@ -7,6 +7,7 @@ import threading
 import pytest
 from store_kit import PARENT, Clock, OpenStore
 
+import simharness.check
 from hermes_state import PROTOCOLS, LeaseRefresher
 
 OLDER = [name for name in PROTOCOLS if name != "fenced"]
@@ -135,3 +136,14 @@ def test_leaving_the_block_ends_the_refreshing_thread() -> None:
 @pytest.mark.parametrize(("ttl", "interval"), [(300.0, 60.0), (1200.0, 60.0), (30.0, 10.0)])
 def test_the_lease_is_refreshed_a_few_times_within_each_ttl_and_at_least_once_a_minute(ttl: float, interval: float) -> None:
     assert LeaseRefresher(lambda: True, ttl)._interval == interval
+
+
+def test_the_operations_of_a_lease_fit_a_serial_order_when_two_threads_of_one_holder_call_them():
+    """Two acquisitions must leave the later token, and an acquisition whose lease was released none."""
+    found = simharness.check.run(
+        "hermes_state.store:SessionDB(path())",
+        ("try_acquire_compression_lock('a', 'a')", "release_compression_lock('a', 'a')", "fencing_token('a', 'a')"),
+        threads=2,
+        calls=1,
+    )
+    assert found.verdict == "verified", [str(failure.program) for failure in found.failures]

@@ -296,6 +296,26 @@ def test_kept_connections_are_really_kept(kind: str, taken: list[bool]) -> None:
     assert taken.count(True) >= 2
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_connection_that_a_check_closes_and_opens_again_is_kept_for_the_next_execution(kind: str, taken: list[bool]) -> None:
+    def scenario(world: simharness.World) -> None:
+        path = database(world, kind)
+        connection = sqlite3.connect(path, check_same_thread=False)
+        plain_tables(connection)
+        cell = world.shared(0, "turns")
+        world.actor("a", cell.add, 1)
+        world.actor("b", cell.add, 1)
+
+        def rows() -> Any:
+            with closing(sqlite3.connect(path)) as another:
+                return one("SELECT count(*) FROM rows")(another)
+
+        world.at_end(lambda: world.outcome((rows(), rows(), rows())))
+
+    assert simharness.explore(scenario).executions == 2
+    assert taken[-3:] == [True, True, True]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_set_up_writes_before_it_reads_is_there_in_each_execution_with_the_counts_that_it_was_told(
     kind: str, taken: list[bool]

@@ -70,7 +70,7 @@ class Changes:
 
     def end_turn(self) -> None:
         """Let another process have its turn."""
-        if self._owner == _getpid():
+        if self._owner and self._owner == _getpid():
             _flock(self._lock, fcntl.LOCK_UN)
 
     def close(self) -> None:
@@ -131,7 +131,8 @@ def put_back(kernel: Kernel) -> None:
     if changes is not None:
         saved, changes.saved = changes.saved, {}
         try:
-            restore(saved)
+            if saved:
+                restore(saved)
         finally:
             changes.end_turn()
 

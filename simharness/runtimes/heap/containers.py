@@ -29,6 +29,8 @@ def contents(thing: Any, cls: type, path: str) -> Iterable[Record]:
 class Items(Record):
     """The elements of a list, a `deque` or a `bytearray`."""
 
+    exact = True
+
     def __init__(self, thing: Any, path: str, base: Any) -> None:
         self.thing, self.path = thing, path
         self._base = base
@@ -68,6 +70,8 @@ class Items(Record):
 
 class Entries(Record):
     """The keys and values of a dictionary, in their order, and what a `defaultdict` makes the missing ones with."""
+
+    exact = True
 
     def __init__(self, thing: Any, path: str, base: Any) -> None:
         self.thing, self.path = thing, path
@@ -135,6 +139,8 @@ class Elements(Record):
 
     The order in which a set shows its elements depends on how they came into it, so what it holds at the baseline comes into it anew.
     """
+
+    exact = True
 
     def __init__(self, thing: Any, path: str) -> None:
         self.thing, self.path = thing, path

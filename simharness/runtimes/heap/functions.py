@@ -13,6 +13,8 @@ from simharness.runtimes.heap.records import MISSING, Instead, Record, alike, re
 class Cell(Record):
     """A variable of a closure."""
 
+    exact = True
+
     def __init__(self, thing: Any, path: str) -> None:
         self.thing, self.path = thing, path
         self.saved: Any = self.take()

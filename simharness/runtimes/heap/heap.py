@@ -22,11 +22,11 @@ from typing import Any
 from simharness.engine.kernel import Kernel
 from simharness.runtimes.heap.loggers import Loggers
 from simharness.runtimes.heap.processes import Exchanged, Globals
-from simharness.runtimes.heap.records import Record, Variables
+from simharness.runtimes.heap.records import Record, Several, Variables
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import Locations
 from simharness.runtimes.memory.shared import of
-from simharness.trace.log_lines import set_aside
+from simharness.trace.log_lines import SetAside
 
 AGAIN = 10
 """How often what finalisers have changed is put back."""
@@ -47,7 +47,8 @@ class Heap:
         self._loggers = Loggers()
         self._records[id(self._loggers.thing)] = self._loggers
         self._touched: list[Record] = []
-        self._watched: list[Record] = [self._loggers.number]
+        self._kept = Several()
+        self._watched: list[Record] = [self._loggers.number, self._kept]
         self._executions = 0
         self._next = 1
         self._garbage = NEVER
@@ -63,7 +64,7 @@ class Heap:
 
     def keep(self, path: str, space: dict[str, Any], names: Iterable[str]) -> None:
         """Also put back these variables of a module that is not instrumented, after each execution."""
-        self._watched.append(Variables(space, path, frozenset()).among(names))
+        self._kept.add(Variables(space, path, frozenset()).among(names))
 
     def note(self, touched: Locations) -> None:
         """An execution is over: note which objects and variables it has touched."""
@@ -76,27 +77,30 @@ class Heap:
         memory = of(kernel)
         if self._exchanged is None:
             self._exchanged = Exchanged(self._walk, memory.modules(self._walk.spaces))
-        return Globals(kernel, memory, self._walk, self._exchanged, self._watched)
+        return Globals(kernel, memory, self._walk, self._exchanged, [*self._watched, *self._kept.thing])
 
-    @set_aside()
     def put_back(self, garbage: int = NEVER) -> bool:
         """Give what executions have changed its state at the baseline; return whether they have changed what they have not announced.
 
         Args:
             garbage: also collect this.
         """
+        with SetAside():
+            return self._renew(garbage)
+
+    def _renew(self, garbage: int) -> bool:
         found = self._program_collects()
         sampling = self._executions == self._next
         if sampling:
             self._next *= 2
-            found |= self.sample()
+            found |= self._sample()
         self._executions += 1
         garbage = max(garbage, self._garbage, YOUNG if sampling else NEVER)
         suspects = [*self._touched, *self._watched]
         self._touched.clear()
         for record in turns(suspects, garbage):
             self._give_up(record)
-        if (sampling or garbage > YOUNG) and self.sample():
+        if (sampling or garbage > YOUNG) and self._sample():
             found = True
             self._garbage = max(self._garbage, YOUNG)
             turns(self._watched)
@@ -117,11 +121,14 @@ class Heap:
         if self._records.get(id(record.thing)) is record.whole:
             del self._records[id(record.thing)]
 
-    @set_aside()
     def sample(self) -> bool:
         """Compare everything; return whether something has changed that was not announced. It is watched from now on."""
+        with SetAside():
+            return self._sample()
+
+    def _sample(self) -> bool:
         known: defaultdict[int, list[Record]] = defaultdict(list)
-        for record in (*self._touched, *self._watched):
+        for record in (*self._touched, *self._watched, *self._kept.thing):
             known[id(record.thing)].append(record)
         changed = [record for record in self._records.values() if not record.same()]
         found = [more for record in changed if (more := record.besides(known[id(record.thing)])) is not None]

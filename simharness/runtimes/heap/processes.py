@@ -17,7 +17,7 @@ from simharness.engine.kernel import Kernel
 from simharness.runtimes.heap.functions import Generator
 from simharness.runtimes.heap.iterators import Position
 from simharness.runtimes.heap.loggers import Loggers
-from simharness.runtimes.heap.records import MISSING, Record, Some, Variables
+from simharness.runtimes.heap.records import MISSING, Record, Some, Variables, bind
 from simharness.runtimes.heap.walk import Walk
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.memory.shared import Memory
@@ -31,7 +31,10 @@ Names = dict[str, dict[str, Any]]
 
 
 class State:
-    """What one process has: contents of objects by identity, variables by module, and locations; what is not there is as at the fork."""
+    """What one process has: contents of objects by identity, variables by module, and locations; what is not there is as at the fork.
+
+    Of the objects there are only those whose contents differ from those at the fork.
+    """
 
     def __init__(self, objects: dict[int, Any], names: Names) -> None:
         self.objects, self.names = objects, names
@@ -64,11 +67,15 @@ class Globals:
         self._spaces = baseline.spaces
         self._now = MAIN
         self._fork = State({}, {})
+        self._at_fork: dict[int, Record] = {}
         self._take(self._fork)
-        later = Walk(baseline)
-        later.follow(self._led_to())
+        self._at_fork = {key: _with_state(self._records[key], state) for key, state in self._fork.objects.items()}
         self._own: Set[int] = baseline.own
-        if later.records or later.own:
+        led_to = list(self._led_to())
+        later = Walk(baseline) if led_to else None
+        if later is not None:
+            later.follow(led_to)
+        if later is not None and (later.records or later.own):
             more = {key: one for key, one in later.records.items() if not isinstance(one, _OF_ALL)}
             self._records, self._keys, self._own = {**self._records, **more}, self._keys | more.keys(), self._own | later.own
         self._forked = [(key, memory.objects[key]) for key in memory.objects.keys() & self._keys]
@@ -84,15 +91,14 @@ class Globals:
         kernel.movers.when_crashed.append(self.crashed)
 
     def _led_to(self) -> Iterator[tuple[str, Any]]:
-        """Yield what touched objects and variables hold now, as set-up may have made it."""
-        for key, state in self._fork.objects.items():
+        """Yield what touched objects and variables hold now, where set-up has made it: the rest is known from the baseline."""
+        for key, now in self._at_fork.items():
             record = self._records[key]
-            again = type(record).__new__(type(record))
-            vars(again).update(vars(record))
-            again.saved = state
-            yield from ((record.path + part, value) for part, value in again.leads_to())
+            if not (record.exact and record.same()):
+                yield from ((record.path + part, value) for part, value in now.leads_to())
         for module, names in self._fork.names.items():
-            yield from ((f"{module}.{name}", value) for name, value in names.items() if value is not MISSING)
+            saved = self._spaces[module].saved
+            yield from ((f"{module}.{name}", value) for name, value in names.items() if value is not saved.get(name, MISSING))
 
     def name(self, thing: Any) -> str:
         """Return what the name of a primitive that was made before ends with: each process has its own of those that modules lead to."""
@@ -163,8 +169,13 @@ class Globals:
     def _take(self, state: State) -> None:
         """Note what the process that has moved has now in all that it has touched."""
         memory, objects = self._memory, self._memory.objects
-        for key in (*(self._records.keys() & objects.keys()), *self._watched):
-            state.objects[key] = self._records[key].take()
+        records, at_fork = self._records, self._at_fork  # `_at_fork` is empty while the state at the fork is taken
+        for key in (*(records.keys() & objects.keys()), *self._watched):
+            record = at_fork.get(key, records[key])
+            if record.exact and record.same() and state is not self._fork:
+                state.objects.pop(key, None)
+            else:
+                state.objects[key] = record.take()
         for module in memory.named.keys() & self._spaces.keys():
             self._take_names(state, module, memory.named[module].spots)
         for module, names in self._watched_names.items():
@@ -198,7 +209,7 @@ class Globals:
             except Exception:  # C code holds it, such as a view of a bytearray
                 self._kernel.learned.leaves_out(f"{self._records[key].path}, which several processes use,")
         for module, values in names.items():
-            self._spaces[module].among(values).give(values)
+            bind(self._spaces[module].thing, values)
 
     def _attach(self, leaving: State, entering: State) -> None:
         """Have the locks and events that modules lead to stand for those of the process that moves."""
@@ -208,6 +219,14 @@ class Globals:
         for _, attach in entering.attach:
             attach()
         context[ATTACHED] = [detach for detach, _ in entering.attach]
+
+
+def _with_state(record: Record, state: Any) -> Record:
+    """Return a record like this one, of another state."""
+    again = type(record).__new__(type(record))
+    vars(again).update(vars(record))
+    again.saved = state
+    return again
 
 
 def _is_written(tracked: Any) -> bool:

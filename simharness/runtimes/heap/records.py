@@ -26,11 +26,13 @@ class Record:
         thing: what has the state.
         path: how a person finds it, such as `shop.REGISTRY`.
         saved: the state that is kept.
+        exact: whether `same` compares all that `take` returns.
     """
 
     thing: Any
     path: str
     saved: Any
+    exact = False
 
     @property
     def whole(self) -> Record:
@@ -93,6 +95,8 @@ class Part(Record):
 
 class Attributes(Record):
     """The attributes of an object, those in slots too, and its class."""
+
+    exact = True
 
     def __init__(self, thing: Any, path: str, getter: Any, slots: Mapping[str, Any]) -> None:
         self.thing, self.path = thing, path
@@ -270,17 +274,35 @@ class Some(Record):
 
     def give(self, state: Mapping[str, Any]) -> Any:
         """Bind them to these values."""
-        space = self.thing
-        lost = []
-        for name, value in state.items():
-            held = space.get(name, MISSING)
-            if held is not value:
-                lost.append(held)
-                if value is MISSING:
-                    del space[name]
-                else:
-                    space[name] = value
-        return lost
+        return bind(self.thing, state)
+
+
+class Several(Record):
+    """Some variables of several modules, compared in one go."""
+
+    path = "modules"
+
+    def __init__(self) -> None:
+        self.thing: list[Some] = []
+        self._spaces: list[dict[str, Any]] = []
+        self._names: list[str] = []
+        self._values: list[Any] = []
+
+    def add(self, some: Some) -> None:
+        """Compare these, too, with what they are now."""
+        self.thing.append(some)
+        for name, value in some.take().items():
+            self._spaces.append(some.thing)
+            self._names.append(name)
+            self._values.append(value)
+
+    def same(self) -> bool:
+        """Whether all have the same values."""
+        return all(map(is_, map(dict.get, self._spaces, self._names, repeat(MISSING)), self._values))
+
+    def put_back(self) -> Any:
+        """Bind all as they were."""
+        return [some.put_back() for some in self.thing if not some.same()]
 
 
 def _held(member: Any, thing: Any) -> Any:
@@ -294,6 +316,20 @@ def _held(member: Any, thing: Any) -> Any:
 def alike(names: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
     """Whether two dictionaries of names have the same values."""
     return len(names) == len(saved) and all(map(is_, names.values(), saved.values())) and list(names) == list(saved)
+
+
+def bind(space: dict[str, Any], values: Mapping[str, Any]) -> list[Any]:
+    """Give variables of a module these values; return what they had."""
+    lost = []
+    for name, value in values.items():
+        held = space.get(name, MISSING)
+        if held is not value:
+            lost.append(held)
+            if value is MISSING:
+                del space[name]
+            else:
+                space[name] = value
+    return lost
 
 
 def rebind(names: dict[str, Any], saved: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from types import FunctionType, MemberDescriptorType, SimpleNamespace
 from typing import Any
+from weakref import CallableProxyType, ProxyType
 
 from simharness.instrument.marks import announces
 
@@ -48,6 +49,8 @@ _KEEPING_NOTHING = frozenset({("contextlib", "nullcontext"), ("contextlib", "sup
 """Classes that keep nothing, of modules whose others do."""
 _BUILTINS = frozenset({"memoryview"})
 _FUNCTOOLS = frozenset({"_lru_cache_wrapper"})
+PROXIES = frozenset({ProxyType, CallableProxyType})
+"""Weak proxies: operations on them are operations on what they stand for."""
 _WEAK = frozenset({"WeakKeyDictionary", "WeakValueDictionary", "WeakSet"})
 
 
@@ -86,7 +89,7 @@ def is_exempt(cls: type) -> bool:
     if (root, name) in _KEEPING_NOTHING:
         return True
     if root == "builtins":
-        return not hasattr(cls, "__next__") and name not in _BUILTINS and not issubclass(cls, BaseException)
+        return cls in PROXIES or (not hasattr(cls, "__next__") and name not in _BUILTINS and not issubclass(cls, BaseException))
     if root in ("functools", "_functools"):
         return name not in _FUNCTOOLS
     if root in ("weakref", "_weakref", "_weakrefset"):

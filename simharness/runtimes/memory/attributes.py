@@ -12,8 +12,8 @@ from typing import Any
 
 from simharness.engine.phases import RUNNING
 from simharness.runtimes.memory.accesses import BULK
-from simharness.runtimes.memory.allowed import is_internal
-from simharness.runtimes.memory.kinds import DICT, EXEMPT, MODULE, OBJECT, ClassRules, instance_of, own_attributes
+from simharness.runtimes.memory.allowed import PROXIES, is_internal
+from simharness.runtimes.memory.kinds import DICT, EXEMPT, MODULE, OBJECT, ClassRules, instance_of, own_attributes, referent_of
 from simharness.runtimes.memory.on_opaque import enters
 from simharness.runtimes.memory.opaque import parts
 from simharness.runtimes.memory.shared import Memory
@@ -42,6 +42,8 @@ def touch_attribute(memory: Memory, owner: Any, name: str, write: bool, slot: bo
         return touch_attribute(memory, instance_of(owner), name, write)
     elif rules.thread_local and not write and name in memory.classes:
         memory.read_class(owner, name)
+    elif type(owner) in PROXIES and (stands_for := referent_of(owner)) is not owner:
+        return touch_attribute(memory, stands_for, name, write, slot)
     elif write and type(owner) is CellType:
         _leave_out(memory, owner, name)
     return False

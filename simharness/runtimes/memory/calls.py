@@ -10,12 +10,14 @@ from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MappingProxyType, MethodDescriptorType, MethodType, MethodWrapperType, WrapperDescriptorType
 from typing import Any
+from weakref import ReferenceType
 
 from simharness.runtimes.identities import virtual_id
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.allowed import is_package, root_of
 from simharness.runtimes.memory.attributes import CHANGING, changing, touch_attribute
+from simharness.runtimes.memory.deaths import looking, referring
 from simharness.runtimes.memory.foreign import INTO, filling, foreign, is_foreign, is_foreign_class, on_opaque
 from simharness.runtimes.memory.halfway import during, keyed
 from simharness.runtimes.memory.kinds import CLASS, DICT, EXEMPT, LIST, OBJECT, SET, own_attributes
@@ -90,6 +92,8 @@ def called(memory: Memory, function: Any, kind: type) -> Any:
         return _partial(memory, function)
     if kind.__module__ == "operator":
         return getting(memory, function, _announced)
+    if kind is ReferenceType:
+        return looking(memory, function)
     if memory.rules(kind).foreign("__call__"):
         return on_opaque(memory, function, function, "__call__", called)
     return function
@@ -120,18 +124,15 @@ def _method_in_python(memory: Memory, function: Any) -> Any:
         return on_opaque(memory, function, owner, function.__name__, called)
     if captures(owner):
         return captured(memory, function)
-    if function.__name__ == "register":
-        registers(memory, function)
+    registers(memory, function)
     return configuring(memory, function, owner) if configures(function.__func__, owner) else foreign(memory, function, called)
 
 
 def _partial(memory: Memory, function: Any) -> Any:
     """A `functools.partial`: its function is called."""
 
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        return _announced(memory, function.func)(*function.args, *arguments, **{**function.keywords, **keywords})
-
-    return call
+    inner = _announced(memory, function.func)
+    return lambda *given, **named: inner(*function.args, *given, **{**function.keywords, **named})
 
 
 # Methods of containers
@@ -326,6 +327,8 @@ def _goes_deep(function: Any, keywords: dict[str, Any]) -> bool:
 
 def _class(memory: Memory, cls: Any) -> Any:
     """Calling a class makes an object, or reads the container that it receives."""
+    if cls is ReferenceType:
+        return referring(memory, cls)
     if cls in (map, filter):
         return lambda applied, *sources: memory.made_by_call(
             cls(_announced(memory, applied), *(_lazily(memory, source) for source in sources))

@@ -1,4 +1,4 @@
-"""What executions show about shared memory: facts, which decide what is a scheduling point."""
+"""What executions show about shared memory, or a user asks of it: facts, which decide what is a scheduling point, and what is a failure."""
 
 from __future__ import annotations
 
@@ -57,3 +57,15 @@ class Changes(Fact, word="memory-changed-by"):
     """A call of this function has changed a container that it received."""
 
     function: str
+
+
+@dataclass(frozen=True)
+class RacesFail(Fact, word="data-races-fail"):
+    """Two accesses to an attribute or a variable that nothing orders are a failure. It is asked for, not shown by executions."""
+
+
+@dataclass(frozen=True)
+class AllowedRace(Fact, word="data-race-allowed"):
+    """Accesses to this location may race: they are on purpose, and order what comes before and after them."""
+
+    location: str

@@ -23,6 +23,7 @@ from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import announces
 from simharness.runtimes.memory.accesses import ALL, BULK, DEEP, IN_C, Part
 from simharness.runtimes.memory.allowed import TOOLS, is_package, root_of
+from simharness.runtimes.memory.deaths import WEAK, into
 from simharness.runtimes.memory.facts import Changes
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, MODULE, SIMPLE
@@ -132,12 +133,14 @@ def reads(memory: Memory, received: tuple[Any, ...], package: bool) -> list[Part
 
 def on_opaque(memory: Memory, function: Any, owner: Any, name: str, called: Called) -> Any:
     """Return what to call in place of a method of an opaque object."""
-    write = writes(owner, name)
+    write = writes(memory, owner, name)
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         package = enters(memory, function.__func__ if type(function) is MethodType else type(owner))
         made = _with_handed(memory, function, arguments, keywords, called)
         received = (*arguments, *keywords.values())
+        if isinstance(owner, WEAK):
+            into(memory, owner, received)
         also = parts_of(memory, received, BULK) if name in INTO else reads(memory, received, package)
         value = on_call(memory, owner, write, also, made)
         if value is not owner:
@@ -151,7 +154,11 @@ def _with_handed(
     memory: Memory, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], called: Called, calls: bool = False
 ) -> Callable[[], Any]:
     """Return a call of a function whose arguments are `handed`."""
+    if not arguments and not keywords:
+        return function  # type: ignore[no-any-return]  # it is called
     given = [handed(memory, argument, called, calls) for argument in arguments]
+    if not keywords:
+        return partial(function, *given)
     named = {key: handed(memory, argument, called, calls) for key, argument in keywords.items()}
     return partial(function, *given, **named)
 

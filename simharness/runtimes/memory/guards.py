@@ -12,7 +12,7 @@ from typing import Any
 
 from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING
-from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE
+from simharness.runtimes.memory.accesses import ALL, BULK, READ, REMOVE, WALK, WRITE, Part
 from simharness.runtimes.memory.attributes import touch_attribute
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.kinds import LIST, OBJECT, SIMPLE, own_attributes, text_of
@@ -82,7 +82,7 @@ class Guard:
         if is_private(memory, owner, key, False):
             return owner[key]
         if memory.rules(type(owner)).foreign("__getitem__"):
-            return on_call(memory, owner, writes(owner, "__getitem__"), [], operator.getitem, owner, key)
+            return on_call(memory, owner, writes(memory, owner, "__getitem__"), [], operator.getitem, owner, key)
         point = self._announce("__getitem__", READ, key)
         if issubclass(type(owner), defaultdict) and owner.default_factory is not None:
             if memory.rules(type(owner)).native("__missing__") and not dict.__contains__(owner, key):
@@ -286,7 +286,7 @@ class Walk:
 
     def __next__(self) -> Any:
         memory = self.memory
-        point = memory.access([(self, BULK, None), (self.source, WALK, None)] if self.own else [(self.source, WALK, None)])
+        point = self._access([(self, BULK, None), (self.source, WALK, None)] if self.own else [(self.source, WALK, None)])
         steps = self.steps
         if steps is None:
             steps = self.steps = iter(self.value)
@@ -294,6 +294,10 @@ class Walk:
         if point and memory.kernel.tracing:
             memory.kernel.note(shown(element))
         return element
+
+    def _access(self, parts: list[Part]) -> bool:
+        memory = self.memory
+        return memory.access(parts) if memory.watched is None else memory.watched.walking(lambda: memory.access(parts))
 
     def __reduce__(self) -> Any:
         return (self.steps or iter(self.value)).__reduce__()

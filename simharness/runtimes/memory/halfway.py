@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from simharness.runtimes.memory.opaque import is_iterator
 from simharness.runtimes.memory.reach import all_of
 from simharness.runtimes.memory.shared import Memory
 
@@ -21,11 +22,16 @@ def during(memory: Memory, point: bool, call: Callable[..., Any], *arguments: An
     base, mark, within = actor.base, actor.mark, actor in memory.halfway
     hold(memory)
     try:
-        return call(*(Held(memory, given) if hasattr(type(given), "__next__") else given for given in arguments), **keywords)
+        return call(*(Held(memory, given) if _is_consumed(given) else given for given in arguments), **keywords)
     finally:
         actor.base, actor.mark = base, mark
         if not within:
             memory.halfway.discard(actor)
+
+
+def _is_consumed(value: Any) -> bool:
+    """Whether a call may only iterate over an argument; a file, which iterates over its lines, it may also write."""
+    return is_iterator(value) and not (hasattr(type(value), "read") or hasattr(type(value), "write"))
 
 
 def hold(memory: Memory) -> None:

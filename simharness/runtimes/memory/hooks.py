@@ -11,7 +11,7 @@ from sys import getrefcount, modules
 from types import FunctionType, MethodType
 from typing import Any
 
-from simharness.engine.kernel import Kernel, _active, current, os_thread
+from simharness.engine.kernel import Kernel, _active, os_thread
 from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import HOOKS
 from simharness.runtimes.memory import guards
@@ -20,8 +20,9 @@ from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, WALK
 from simharness.runtimes.memory.attributes import touch_attribute
 from simharness.runtimes.memory.calls import called
 from simharness.runtimes.memory.halfway import Held
-from simharness.runtimes.memory.kinds import EXEMPT, LIST, OUTSIDE, SIMPLE
+from simharness.runtimes.memory.kinds import EXEMPT, LIST, OUTSIDE, SIMPLE, referent_of
 from simharness.runtimes.memory.on_opaque import Managed, stepped
+from simharness.runtimes.memory.opaque import is_iterator
 from simharness.runtimes.memory.reach import SHOWING, all_of, source_of
 from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.stateless import STATELESS, keeps_state
@@ -36,11 +37,12 @@ ANNOUNCING = True
 
 def _here() -> Memory | None:
     """Return the shared memory of the simulation that the running code is part of."""
-    kernel = current()
-    if kernel is None:
-        return None
-    memory: Memory | None = kernel.context.get(MEMORY)
-    return memory if memory is not None else runtime.of(kernel)
+    if _active:
+        kernel, thread = _active[0]
+        if thread == os_thread():
+            memory: Memory | None = kernel.context.get(MEMORY)
+            return memory if memory is not None else runtime.of(kernel)
+    return None
 
 
 def attr(owner: Any, name: str) -> Any:
@@ -93,8 +95,10 @@ def update(owner: Any) -> Any:
     """An attribute or an item of `owner` is read and then written next."""
     if _active:
         memory = _here()
-        if memory is not None and memory.rules(type(owner)).kind != EXEMPT:
-            return guards.Update(memory, owner)
+        if memory is not None:
+            owner = referent_of(owner)
+            if memory.rules(type(owner)).kind != EXEMPT:
+                return guards.Update(memory, owner)
     return owner
 
 
@@ -103,6 +107,7 @@ def on(owner: Any) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
+            owner = referent_of(owner)
             rules = memory.known_rules.get(type(owner)) or memory.rules(type(owner))
             if rules.kind >= LIST or rules.opaque or type(owner) in SHOWING:
                 return guards.Guard(memory, owner)
@@ -114,6 +119,7 @@ def compared(owner: Any) -> Any:
     if _active:
         memory = _here()
         if memory is not None:
+            owner = referent_of(owner)
             kind = type(owner)
             rules = memory.rules(kind)
             if rules.kind >= LIST or rules.generated or rules.opaque or kind in SHOWING or issubclass(kind, frozenset):
@@ -313,7 +319,7 @@ def augmented(now: Any, value: Any, *variables: Any) -> Any:
     if _active and (variables or type(now) not in SIMPLE):
         memory = _here()
         if memory is not None:
-            if guards.combine(memory, now, value, BULK) and hasattr(type(value), "__next__"):
+            if guards.combine(memory, now, value, BULK) and is_iterator(value):
                 value = Held(memory, value)
             if variables:
                 (spot,) = _spots(memory, variables)

@@ -16,7 +16,7 @@ from types import MemberDescriptorType
 from typing import Any
 
 from simharness.instrument.marks import announces
-from simharness.runtimes.memory.allowed import is_controlled, is_exempt, is_opaque, is_package, root_of
+from simharness.runtimes.memory.allowed import PROXIES, is_controlled, is_exempt, is_opaque, is_package, root_of
 
 EXEMPT, OBJECT, MODULE, CLASS, LIST, DICT, SET = range(7)
 _CONTAINERS: tuple[tuple[type, int], ...] = (
@@ -90,7 +90,7 @@ class ClassRules:
         holder = _first(self.cls, method)
         function = None if holder is None else vars(holder)[method]
         function = own_attributes(function).get("__wrapped__", function)
-        return type(function) is types.FunctionType and function.__code__.co_filename.startswith("<")
+        return type(function) is types.FunctionType and function.__code__.co_filename.startswith(("<string>", "<attrs"))
 
     def foreign(self, method: str) -> bool:
         """Whether a method of an opaque object is code that is not instrumented."""
@@ -255,6 +255,16 @@ def own_attributes(thing: Any) -> Mapping[str, Any]:
                 names: Mapping[str, Any] = getter.__get__(thing)
                 return names
     return {}
+
+
+def referent_of(value: Any) -> Any:
+    """Return what a weak proxy stands for, if that is still there; any other value stands for itself."""
+    if type(value) not in PROXIES:
+        return value
+    try:
+        return value.__reduce_ex__.__self__
+    except (ReferenceError, AttributeError):
+        return value
 
 
 def instance_of(bound: super) -> Any:

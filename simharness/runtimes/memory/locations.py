@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import sys
 import weakref
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -22,9 +22,10 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_foreign
-from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, SharedLocation, Stepping
+from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, RacesFail, SharedLocation, Stepping
 from simharness.runtimes.memory.kinds import CLASS, LIST, MODULE, OUTSIDE, ClassRules, own_attributes
 from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
+from simharness.runtimes.memory.watched import Watched
 from simharness.trace.log_lines import part_of_a_logger
 
 PEOPLE = "streams for people"
@@ -53,17 +54,50 @@ def _gone(reference: Any) -> None:
     reference.objects.pop(reference.key, None)
 
 
+class _Met(dict[type, ClassRules]):
+    """How accesses to the instances of the classes that an execution has met are announced; looking a class up meets it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self._kernel = kernel
+        self._lasting = _known_rules.setdefault(kernel, {})
+        self._files: set[str] = set()
+
+    def __missing__(self, cls: type) -> ClassRules:
+        rules, files = self._lasting.get(cls) or self._rules_of(cls)
+        self[cls] = rules
+        for file in files:
+            self.meets(file)
+        return rules
+
+    def _rules_of(self, cls: type) -> tuple[ClassRules, list[str | None]]:
+        files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
+        files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
+        both = ClassRules(cls), files
+        if vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
+            self._lasting[cls] = both
+        return both
+
+    def meets(self, file: str | None) -> None:
+        """Instrumented code uses what is defined in this file, which is not instrumented, or in this module of the standard library."""
+        if file is not None and file not in self._files:
+            self._files.add(file)
+            if _is_strange(file):
+                self._kernel.context.setdefault(STRANGE, file)
+
+
 class Locations:
     """The objects touched in one execution, by identity."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self._shared, self.wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
+        self.watched = Watched() if kernel.learned.of(RacesFail) else None
         self.objects: dict[int, TrackedObject] = {}
         self.named: dict[str, TrackedObject] = {}
-        self._lasting = _known_rules.setdefault(kernel, {})
-        self.known_rules: dict[type, ClassRules] = {}
-        self.files: set[str] = set()
+        self.known_rules = _Met(kernel)
+        self.rules: Callable[[type], ClassRules] = self.known_rules.__getitem__  # in C: asked for at each access
+        self.meets = self.known_rules.meets
         self.numbers: dict[str, int] = {}
         self.own: Set[int] = frozenset()
         self.suffix = ""
@@ -90,31 +124,6 @@ class Locations:
                 tracked.reference.objects = {}
         for known in (self.objects, self.named, self.known_rules, self.constructing, self.kept, self.crossed, self.pending):
             known.clear()
-
-    def rules(self, cls: type) -> ClassRules:
-        """Return how accesses to the instances of a class are announced."""
-        rules = self.known_rules.get(cls)
-        if rules is None:
-            rules, files = self._lasting.get(cls) or self._rules_of(cls)
-            self.known_rules[cls] = rules
-            for file in files:
-                self.meets(file)
-        return rules
-
-    def _rules_of(self, cls: type) -> tuple[ClassRules, list[str | None]]:
-        files = [getattr(module, "__file__", None) for base in cls.__mro__ if (module := _plain_module(base)) is not None]
-        files += [base.__module__ for base in cls.__mro__ if str(base.__module__).partition(".")[0] in OUTSIDE]
-        both = ClassRules(cls), files
-        if vars(sys.modules.get(cls.__module__, sys)).get(cls.__name__) is cls:
-            self._lasting[cls] = both
-        return both
-
-    def meets(self, file: str | None) -> None:
-        """Instrumented code uses what is defined in this file, which is not instrumented, or in this module of the standard library."""
-        if file is not None and file not in self.files:
-            self.files.add(file)
-            if _is_strange(file):
-                self.kernel.context.setdefault(STRANGE, file)
 
     def enters(self, module: str) -> None:
         """The current actor calls code of a package, which is not instrumented: if several do, the verdict names it."""
@@ -159,6 +168,8 @@ class Locations:
         tracked = objects[key] = TrackedObject(name, label, reference)
         if name in self.wholes:
             tracked.whole = self.spot(tracked, "")
+            if self.watched is not None and self.rules(type(thing)).kind < LIST:
+                self.watched.location(tracked.whole.bit, label, True)
         if len(objects) > self._sweep_at:
             self._sweep()
         return tracked
@@ -182,8 +193,9 @@ class Locations:
         kind = self.rules(type(thing)).kind
         if kind == MODULE:
             return self.globals_of(thing.__name__)
-        if any(thing is each for each in kernel.context.get(PEOPLE, ())):
-            return None
+        for each in kernel.context.get(PEOPLE, ()):
+            if thing is each:
+                return None
         if kind == CLASS or type(thing) in _FUNCTIONS:
             name = f"{thing.__module__}.{thing.__qualname__}{self.suffix if id(thing) in self.own else ''}"
             return self.register(thing, name, thing.__qualname__.rpartition(".<locals>.")[2])
@@ -284,8 +296,18 @@ class Locations:
 
     def spot(self, tracked: TrackedObject, key: str) -> Spot:
         """Make a location of an object; it is a scheduling point if exploring has learned that it is shared."""
-        name = tracked.name + key
-        return Spot(tracked, key, self.bit(name) if name in self._shared else 0)
+        if not self._shared or (name := tracked.name + key) not in self._shared:
+            return Spot(tracked, key, 0)
+        bit = self.bit(name)
+        if self.watched is not None:
+            self.watched.location(bit, tracked.label + key, key.startswith("."))
+        return Spot(tracked, key, bit)
+
+    def placed(self) -> bool:
+        """A step has touched memory: where data races are looked for, its place is kept. Return that it was a scheduling point."""
+        if self.watched is not None and self.kernel.phase == RUNNING:
+            self.watched.stepped(self.kernel.record.n - 1)
+        return True
 
     def bit(self, location: str) -> int:
         """Return the bit of the location of this name."""
@@ -313,6 +335,8 @@ class Locations:
         spot = tracked.spots.get("")
         if spot is None:
             spot = tracked.spots[""] = self.spot(tracked, "")
+            if self.watched is not None and spot.bit:
+                self.watched.location(spot.bit, tracked.label, True)
         return spot
 
 

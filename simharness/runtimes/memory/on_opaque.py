@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import GeneratorType
 from typing import Any
 
@@ -12,6 +13,7 @@ from simharness.engine.phases import RUNNING
 from simharness.places import is_installed
 from simharness.runtimes.memory.accesses import Part
 from simharness.runtimes.memory.allowed import is_package
+from simharness.runtimes.memory.deaths import WEAK, into
 from simharness.runtimes.memory.halfway import during
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.memory.opaque import is_iterator, parts
@@ -41,14 +43,18 @@ def _package(module: str) -> str:
 def on_call(memory: Memory, owner: Any, write: bool, also: list[Part], call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     """Make a call on an opaque object, which is touched in every step until the call returns."""
     kernel = memory.kernel
+    if arguments and isinstance(owner, WEAK):
+        into(memory, owner, arguments)
     point = memory.access([*parts(owner, write), *also])
     if kernel.phase != RUNNING or kernel.dying:
         return call(*arguments, **keywords)
     before = kernel.record.n
     if point and write and type(owner) is GeneratorType:
         call = _resuming(memory, owner, call)
+    if arguments or keywords:
+        call = partial(call, *arguments, **keywords)
     try:
-        return during(memory, point, lambda: call(*arguments, **keywords))
+        return during(memory, point, call)
     finally:
         if kernel.record.n != before:
             memory.stepped.add(memory.rules(type(owner)).steps)

@@ -24,7 +24,8 @@ from typing import Any
 from simharness.engine.phases import SETUP
 from simharness.instrument.marks import announces
 from simharness.runtimes.memory.accesses import ATTRIBUTES, BULK, DEEP, IN_C, WALK, Part
-from simharness.runtimes.memory.allowed import is_package, root_of
+from simharness.runtimes.memory.allowed import PROXIES, root_of
+from simharness.runtimes.memory.deaths import WEAK, into
 from simharness.runtimes.memory.facts import Followed
 from simharness.runtimes.memory.kinds import LIST, SIMPLE, own_attributes
 from simharness.runtimes.memory.shared import Memory
@@ -65,6 +66,8 @@ class Through:
         tracked = memory.tracked(thing)
         if tracked is None or memory.kernel.phase == SETUP:
             return ""
+        if isinstance(thing, WEAK):
+            into(memory, thing)
         tracked.steps = memory.rules(type(thing)).steps
         memory.uses(tracked, DIRECT)
         base = memory.base_of(tracked)
@@ -126,9 +129,9 @@ def _referents(thing: Any) -> list[Any]:
     return held
 
 
-def writes(owner: Any, name: str) -> bool:
+def writes(memory: Memory, owner: Any, name: str) -> bool:
     """Whether a method of an opaque object may change it."""
-    return name not in (_READS if is_package(root_of(type(owner))) else _LIBRARY_READS)
+    return name not in (_READS if memory.rules(type(owner)).steps else _LIBRARY_READS)
 
 
 def parts(owner: Any, write: bool) -> list[Part]:
@@ -138,4 +141,4 @@ def parts(owner: Any, write: bool) -> list[Part]:
 
 def is_iterator(value: Any) -> bool:
     """Whether a value is consumed by iterating over it."""
-    return hasattr(type(value), "__next__")
+    return hasattr(type(value), "__next__") and type(value) not in PROXIES

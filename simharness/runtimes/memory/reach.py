@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from simharness.runtimes.memory.accesses import ALL, ATTRIBUTE, ATTRIBUTES, BULK, DEEP, READ, WALK, Part
-from simharness.runtimes.memory.kinds import DICT, LIST, OBJECT, SIMPLE, attributes
+from simharness.runtimes.memory.allowed import PROXIES
+from simharness.runtimes.memory.kinds import DICT, LIST, OBJECT, SIMPLE, attributes, referent_of
 from simharness.runtimes.memory.opaque import Through, is_iterator
 from simharness.runtimes.memory.shared import Memory
 from simharness.runtimes.memory.tracked import Spot
@@ -28,7 +29,9 @@ SHOWING: frozenset[type] = _ITEMS | _KEYS | {type({}.values()), type(_ORDERED.va
 
 
 def source_of(value: Any) -> Any:
-    """Return the dictionary that a view or proxy shows; anything else is its own source."""
+    """Return the dictionary that a view or proxy shows, or what a weak proxy stands for; anything else is its own source."""
+    if type(value) in PROXIES:
+        return referent_of(value)
     if type(value) in SHOWING:
         for referent in gc.get_referents(value):
             if issubclass(type(referent), dict):
@@ -109,9 +112,10 @@ def _have_turn(touched: list[tuple[Spot, bool]], first: int, seen: int) -> bool:
 
 
 def _held(source: Any, kind: int) -> Iterator[Any]:
-    if issubclass(type(source), bytearray):
+    cls = type(source)
+    if issubclass(cls, bytearray):
         return
-    base: Any = next(cls for cls in (list, deque, dict, set) if issubclass(type(source), cls))
+    base: Any = cls if cls is list or cls is dict else next(base for base in (list, deque, dict, set) if issubclass(cls, base))
     for held in base.__iter__(source):
         if type(held) not in SIMPLE:
             yield held

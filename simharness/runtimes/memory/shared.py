@@ -123,7 +123,7 @@ class Memory(Locations):
             reading = Operation(_READING, reads=spot.bit, detail=label)
             operations = spot.operations = reading, Operation(_WRITING, writes=spot.bit, detail=label)
         kernel.step(operations[write])
-        return True
+        return self.placed()
 
     def _aside(self, touched: Sequence[tuple[Spot, bool]]) -> bool:
         """Outside the actors' run, record what a check reads; return whether the kernel has to know."""
@@ -321,7 +321,8 @@ class Memory(Locations):
         if kernel.phase != RUNNING and not kernel.checking:
             return ""
         reader = kernel.actor if kernel.phase == RUNNING else CHECK
-        touched.extend((spot, False) for spot in self._learned_items(tracked, container))
+        if self._shared:
+            touched.extend((spot, False) for spot in self._learned_items(tracked, container))
         if reader is CHECK and kernel.tracing:
             return ""
         if done == ATTRIBUTES or (tracked.written_by is not None and tracked.written_by is not reader):
@@ -334,8 +335,7 @@ class Memory(Locations):
 
     def _learned_items(self, tracked: TrackedObject, container: Any) -> Sequence[Spot]:
         """Return the items of a container that are scheduling points, also those that this execution has not met."""
-        kernel = self.kernel
-        if tracked.learned != kernel.learned.version:
+        if tracked.learned != self.kernel.learned.version:
             prefix = f"{tracked.name}{'[' if self.rules(type(container)).kind >= LIST else '.'}"
             known = {spot.key for spot in tracked.points}
             for location in self._shared:
@@ -343,7 +343,7 @@ class Memory(Locations):
                     key = location[len(prefix) - 1 :]
                     if key not in known:
                         tracked.points.append(Spot(tracked, key, self.bit(location)))
-            tracked.learned = kernel.learned.version
+            tracked.learned = self.kernel.learned.version
         return tracked.points
 
     def touch_all(self, touched: Sequence[tuple[Spot, bool]], label: str, seen: int = 0) -> bool:
@@ -375,7 +375,7 @@ class Memory(Locations):
         written = any(write for _, write in touched)
         kernel.step(Operation(_WRITING if written else _READING, reads=reads, writes=writes, detail=label))
         self.reads, self.writes = reads, writes
-        return True
+        return self.placed()
 
     def pause(self, label: str) -> None:
         """Private memory is touched: a step, if that is in a call in C which is half-way through shared memory."""

@@ -11,15 +11,32 @@ from simharness.instrument.loader import is_wanted
 from simharness.instrument.marks import announces
 from simharness.instrument.project import silenced
 
+ANNOUNCING = False
 
-def attr(value: Any, *rest: Any, **options: Any) -> Any:
+
+def attr(owner: Any, name: str) -> Any:
+    """Return the owner."""
+    return owner
+
+
+def update(value: Any) -> Any:
     """Return the value."""
     return value
 
 
-store = update = on = compared = contents = function = whole = truth = made = iterator = walk = managed = passing = executed = assigned = (
-    attr
-)
+def walk(value: Any, *variables: Any) -> Any:
+    """Return the value."""
+    return value
+
+
+def made(value: Any, hint: str = "") -> Any:
+    """Return the value."""
+    return value
+
+
+# Each takes just what rewritten code gives it: Python calls such functions much faster.
+store, assigned = attr, walk
+on = compared = contents = function = whole = truth = iterator = managed = passing = executed = update
 
 
 def variable(name: str, place: Any) -> None:

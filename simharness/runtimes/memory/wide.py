@@ -129,12 +129,12 @@ _BY_FUNCTION |= {function: (known, True) for known in SETTINGS for function in k
 _ASSIGNING = (contextlib.redirect_stdout, contextlib.redirect_stderr, warnings.catch_warnings)
 MODULES = frozenset({"locale", "warnings", "logging", "tracemalloc", "traceback", "functools", "copyreg"})
 """Modules in Python that have such functions."""
+_REGISTERING = ("functools", "copyreg", "abc")
 
 
 def for_all(memory: Memory, function: Any) -> Callable[..., Any] | None:
     """Return what to call in place of a function that touches what the whole process shares; None for any other."""
-    if function.__name__ in ("register", "pickle"):
-        registers(memory, function)
+    registers(memory, function)
     found = _BY_FUNCTION.get(function)
     inner = writing(memory, function) if writes_text(function) else function
     if found is not None:
@@ -143,8 +143,8 @@ def for_all(memory: Memory, function: Any) -> Callable[..., Any] | None:
 
 
 def registers(memory: Memory, function: Any) -> None:
-    """Note that what is called registers something with the standard library, which is not explored."""
-    if memory.kernel.phase == RUNNING and function.__module__ in ("functools", "copyreg", "abc"):
+    """Note what is called if it registers something with the standard library, which is not explored."""
+    if function.__name__ in ("register", "pickle") and memory.kernel.phase == RUNNING and function.__module__ in _REGISTERING:
         memory.kernel.learned.leaves_out(f"{function.__module__}.{function.__name__}")
 
 

@@ -118,7 +118,7 @@ def _step(link: Link, operation: Operation, deadline: int | None = None) -> None
         operation.writes |= link.database.file.bit
     if link.kernel.faults is not None and not link.database.private:
         names = _can_fail(link)
-        operation.faults = [name if name == LOST_ACK else DB_ERROR for name in names]
+        operation.faults = [name if name == LOST_ACK else DB_ERROR for name in names] if names else ()
         taken = link.kernel.step(operation, deadline)
         link.fault = names[taken - 1] if taken else None
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +16,14 @@ from simharness.errors import Refused
 from simharness.places import caller
 from simharness.runtimes.sqlite.database import Database, Link
 from simharness.runtimes.sqlite.effects import record_loss
-from simharness.runtimes.sqlite.kept.image import in_transaction
+from simharness.runtimes.sqlite.kept.image import in_transaction, status_of
 from simharness.runtimes.sqlite.remembered import remembered_of
 from simharness.trace.tables import Table, Tables
 
 _Connection = sqlite3.Connection
 _Cursor = sqlite3.Cursor
+_NOTHING: weakref.ref[Any] = weakref.ref(frozenset({"nothing refers to this"}))
+"""A reference to a connection that is no longer there."""
 
 
 class Registry:
@@ -56,7 +59,7 @@ def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, 
     labels = registry_of(kernel).labels
     label = labels.get(path)
     folder = kernel.workspace.path
-    if label is None and os.path.dirname(path) == folder and not os.path.islink(path):
+    if label is None and os.path.dirname(path) == folder and not _is_link(path):
         label = labels[path] = os.path.basename(path)
     if label is None:
         real = os.path.realpath(path)
@@ -65,6 +68,11 @@ def identify(kernel: Kernel, database: Any, uri: bool, name: str) -> tuple[str, 
             label = real[len(os.path.realpath(folder)) + 1 :]
         labels[path] = label
     return label, path, False
+
+
+def _is_link(path: str) -> bool:
+    status = status_of(path)
+    return status is not None and stat.S_ISLNK(status.st_mode)
 
 
 def end_execution(kernel: Kernel) -> None:
@@ -109,6 +117,7 @@ def retire(link: Link, connection: Any) -> bool:
     if link.kept is None or not link.kept.keep(link, connection):
         return False
     link.closed = True
+    link.reference = _NOTHING  # the connection may be opened again in this execution, and be kept once more
     connection.__class__ = connection.closed
     return True
 

@@ -31,6 +31,7 @@ FILES = ("", "-wal", "-shm", "-journal")
 MOST = 8
 """How many connections with the same options wait, besides those on the tape."""
 _Connection = sqlite3.Connection
+_rename, _stat, _lstat = os.rename, os.stat, os.lstat  # the genuine ones: the files of code under test are another matter
 in_transaction = vars(_Connection)["in_transaction"].__get__
 _level: Any = vars(_Connection)["isolation_level"]
 
@@ -98,7 +99,7 @@ class KeptDatabase:
 
     def begin(self, kernel: Kernel) -> bool:
         """Begin the tape of an execution, before its first connection is opened; return whether set-up starts with no file, as before."""
-        if self.path and os.path.lexists(self.path):
+        if self.path and status_of(self.path) is not None:
             return False
         if self._parked is not None:
             self._move(self._parked, self.path)
@@ -352,15 +353,20 @@ class KeptDatabase:
     def _move(self, path: str, to: str) -> None:
         for suffix in ("", "-wal", "-shm") if self._wal else ("", "-journal"):
             with contextlib.suppress(FileNotFoundError):
-                os.rename(path + suffix, to + suffix)
+                _rename(path + suffix, to + suffix)
+
+
+def status_of(path: str, follow: bool = False) -> os.stat_result | None:
+    """Return the status of a file, or of a symbolic link unless that is followed; None if there is none."""
+    try:
+        return _stat(path) if follow else _lstat(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    status = status_of(path, follow=True)
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
 def _remove(path: str) -> None:

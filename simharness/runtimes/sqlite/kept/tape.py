@@ -24,7 +24,7 @@ _ELSEWHERE = re.compile(
 _SETS = re.compile(
     r"\s*PRAGMA\s+(journal_mode(?!\s*=\s*off)|foreign_keys|synchronous|cache_size|temp_store)\s*=\s*-?\w+\s*;?\s*$", re.IGNORECASE
 )
-_PLAIN = (int, str, bytes, float, bool, type(None))
+_PLAIN = frozenset({int, str, bytes, float, bool, type(None)})
 
 
 class TapeEntry(NamedTuple):
@@ -61,8 +61,8 @@ def wording(parameters: Any) -> str | None:
     """Return a text that identifies these parameters, or None if they are not plain values."""
     kind = type(parameters)
     if kind is dict:
-        return repr(parameters) if all(type(value) in _PLAIN for value in parameters.values()) else None
-    return repr(parameters) if kind in (tuple, list) and all(type(value) in _PLAIN for value in parameters) else None
+        return repr(parameters) if _PLAIN.issuperset(map(type, parameters.values())) else None
+    return repr(parameters) if kind in (tuple, list) and _PLAIN.issuperset(map(type, parameters)) else None
 
 
 def do(connection: Any, method: str, text: str, parameters: Any) -> Any:
