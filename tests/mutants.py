@@ -65,6 +65,7 @@ GROUPS = {
     "pools": ("tests/runtimes/test_pools.py", "tests/test_random_pools.py", "tests/runtimes/test_thread_pools.py"),
     "views": ("tests/test_random_thread_views.py", "tests/runtimes/test_thread_views.py"),
     "asyncio": ("tests/test_asyncio.py", "tests/test_asyncio_orders.py"),
+    "asyncio_reduction": ("tests/test_asyncio_reduction.py",),
     "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
     "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),

@@ -17,6 +17,7 @@ from simharness.engine.budget import Overdue
 from simharness.engine.facts import Mark, until_settled
 from simharness.engine.obstacles import in_words
 from simharness.engine.plan import ABANDON
+from simharness.exploring import widened
 from simharness.exploring.examples import Examples
 from simharness.exploring.forked import Children
 from simharness.exploring.parallel.crew import Crew
@@ -83,7 +84,7 @@ class Rounds:
         self._reduces = strategy != "exhaustive"
         self.watcher = watcher
         self._parameters = parameters
-        self._began = _monotonic() if began is None else began
+        self.began = _monotonic() if began is None else began
         self.number = 0
         self._children = Children(self, watcher) if self.settings.isolation == "fork" else None
         self._crew: Crew | None = None
@@ -344,7 +345,7 @@ class Rounds:
 
     def _run(self, plan: Sequence[int]) -> None:
         seconds = self.settings.max_seconds
-        left = None if seconds is None else seconds * self.share - (_monotonic() - self._began)
+        left = None if seconds is None else seconds * self.share - (_monotonic() - self.began)
         try:
             with self.simulation.kernel.budget.for_one(left):
                 self._run_one(plan)
@@ -370,6 +371,7 @@ class Rounds:
             tally.sampled += 1
         elif strategy.exhausts or execution.status != "abandoned":
             tally.add(execution, kernel)
+        widened.judge(self, execution)
         if mark.holds:
             failing = execution.failure is not None and tally.first_failure is None
             if failing:
@@ -392,7 +394,7 @@ class Rounds:
         if limit is not None and self.tally.runs >= limit:
             default = f"{limit:,} executions, since neither max_executions nor max_seconds says otherwise"
             self.gave_up = f"stopped at {default if settings.max_executions is None else f'max_executions={limit}'}"
-        elif settings.max_seconds is not None and _monotonic() - self._began >= settings.max_seconds * self.share:
+        elif settings.max_seconds is not None and _monotonic() - self.began >= settings.max_seconds * self.share:
             obstacles = self.simulation.kernel.polling.obstacles if self._overdue else {}
             self.gave_up = "; ".join([f"stopped at max_seconds={settings.max_seconds:g}", *starmap(in_words, obstacles.items())])
         return self.gave_up is not None

@@ -130,7 +130,7 @@ def in_words(kernel: Kernel, instrumented: Sequence[str]) -> str:
     """Return a sentence on the scheduling points: the runtimes (Trio only if it was used), and the instrumented modules."""
     order = "one batch" if BATCHES in kernel.modes else "one task"
     conflicts = "steps reduced by what they touch" if kernel.learned.late else "all steps of a run conflict"
-    words = {"trio": f"{order} at a time; {conflicts}", asyncio_order.RUNTIME: asyncio_order.in_words(kernel.modes)}
+    words = {"trio": f"{order} at a time; {conflicts}", asyncio_order.RUNTIME: asyncio_order.in_words(kernel.modes, kernel.learned)}
     used = (f"{name} ({words[name]})" for name in sorted(kernel.learned.runtimes))
     points = f"scheduling points: {', '.join((*NAMES[:-1], *used, NAMES[-1]))}"
     if instrumented:

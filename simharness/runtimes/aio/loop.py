@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import sys
-from asyncio import tasks
+from asyncio import events, tasks
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -18,8 +18,9 @@ from greenlet import GreenletExit
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.operations import Operation
 from simharness.engine.phases import RUNNING
-from simharness.runtimes.aio import hidden, internals, kinds
-from simharness.runtimes.aio.order import LOOPS
+from simharness.runtimes.aio import footprints, hidden, internals, kinds
+from simharness.runtimes.aio.growing import GrowingRun, fits
+from simharness.runtimes.aio.order import LOOPS, MAY_GROW, StepsCannotGrow, StepsGrow, grows
 from simharness.runtimes.aio.run import Run
 from simharness.runtimes.aio.switching import Running
 from simharness.runtimes.refused import refuse
@@ -71,6 +72,14 @@ class SimFuture(Numbered, asyncio.Future[Any]):
         """Cancel the future; from another thread, that is a failure."""
         _check_thread(self, "Future.cancel")
         return super().cancel(msg)
+
+
+class GrowingTask(footprints.Reports, SimTask):
+    """A task that reports its uses."""
+
+
+class GrowingFuture(footprints.Reports, SimFuture):
+    """A future that reports its uses."""
 
 
 def _check_thread(future: Any, call: str) -> None:
@@ -148,7 +157,11 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
             become_host(kernel, "asyncio.new_event_loop")
         kernel.learned.uses("asyncio")
         self.kernel = kernel
-        self.run = Run(kernel, self)
+        self.growing = grows(kernel.learned)
+        if self.growing or StepsGrow() in kernel.learned:
+            kernel.learned.footprints_are_late(self.growing)
+        self.run: Run = GrowingRun(kernel, self) if self.growing else Run(kernel, self)
+        self.judged = self.growing
         self.made: list[Any] = []
         self._future: Any = None
         self._from_outside = False
@@ -184,11 +197,18 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
 
     def create_future(self) -> Any:
         """Make a future."""
-        return self._number(SimFuture(loop=self), "future")
+        if not self.growing:
+            return self._number(SimFuture(loop=self), "future")
+        future: Any = GrowingFuture.__new__(GrowingFuture)
+        footprints.make(self.kernel, future)
+        future.__init__(loop=self)
+        return future
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None, **options: Any) -> Any:
         """Make a task; names that nobody chose are numbered anew in each execution."""
         self._check_closed()
+        if self.growing:
+            return self._growing_task(coro, name, context)
         factory = self._task_factory
         chosen = f"Task-{numbered(self.kernel, 'task name')}" if name is None else name
         if factory is None or factory is getattr(asyncio, "eager_task_factory", None):
@@ -204,6 +224,24 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
             if name is None and hasattr(task, "set_name"):
                 task.set_name(chosen)
         return task
+
+    def _growing_task(self, coro: Any, name: Any, context: Any) -> Any:
+        kernel = self.kernel
+        task: Any = GrowingTask.__new__(GrowingTask)
+        footprints.make(kernel, task)
+        number = numbered(kernel, "task name")
+        footprints.counts(kernel)
+        if self._task_factory is not None or context is not None:
+            footprints.in_step_misfit()
+        task.__init__(coro, loop=self, name=f"Task-{number}" if name is None else name, context=context)
+        self.made.append(task)
+        return task
+
+    def get_debug(self) -> bool:
+        """Return whether asyncio's debug mode is on; each future asks this when it is made."""
+        if self.growing and sys._getframe(1).f_code not in _MAKERS:
+            footprints.misfit()
+        return bool(super().get_debug())
 
     def _number(self, thing: Any, kind: str) -> Any:
         thing._simharness_number = numbered(self.kernel, kind)
@@ -305,6 +343,14 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
             if handle is None:
                 return
             handle._run()
+            if not self.judged and len(self.run.tasks) > 1:
+                self._judge()
+
+    def _judge(self) -> None:
+        """Note that the steps of tasks can grow, if they can."""
+        self.judged = True
+        if StepsCannotGrow() not in self.kernel.learned and self._simulated() and fits(self.run):
+            self.kernel.context[MAY_GROW] = True
 
     def close(self) -> None:
         """Close the loop; what its tasks and futures have hidden is reported."""
@@ -332,3 +378,10 @@ class SimLoop(_Genuine):  # type: ignore[misc]  # the stubs have few of the attr
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         if self._simulated():
             super()._asyncgen_finalizer_hook(agen)
+
+
+_MAKERS = {
+    *(SimLoop.create_future.__code__, SimLoop._growing_task.__code__, footprints.GATHERING.__init__.__code__),
+    events.Handle.__init__.__code__,
+}
+"""What makes futures whose uses are seen, and handles."""

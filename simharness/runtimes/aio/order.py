@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from simharness.engine.facts import Fact
+from simharness.engine.facts import Fact, Learned
 from simharness.engine.modes import Mode
 
 LOOP = Mode("asyncio", "loop")
@@ -33,15 +33,36 @@ class CalledByThreads(Fact, word="asyncio-called-by-threads"):
     """Threads register callbacks with loops that others run: their calls may come between two registrations of one step."""
 
 
+@dataclass(frozen=True)
+class StepsGrow(Fact, word="asyncio-steps-grow"):
+    """Steps of tasks grow: their footprints are what they touch, and any registered callback may run next."""
+
+
+@dataclass(frozen=True)
+class StepsCannotGrow(Fact, word="asyncio-steps-cannot-grow"):
+    """Something happens whose footprint is not known, or any order is too much, so all steps of a loop conflict."""
+
+
+MAY_GROW = "asyncio may grow"
+"""In a kernel's context: this execution has shown nothing that keeps steps from growing, so far."""
+
+
+def grows(learned: Learned) -> bool:
+    """Whether steps of tasks grow."""
+    return bool(learned.of(StepsGrow)) and not learned.of(StepsCannotGrow)
+
+
 def order_of(modes: set[Mode]) -> str:
     """Return the order that these modes choose."""
     return next((name for name, mode in MODES.items() if mode is not None and mode in modes), "arrivals")
 
 
-def in_words(modes: set[Mode]) -> str:
+def in_words(modes: set[Mode], learned: Learned) -> str:
     """Return what verdicts say of the order."""
     order = order_of(modes)
     bound = "" if order == "loop" else f"; a pause lasts at most {OVERTAKEN} pauses of another task at one place"
+    if grows(learned):
+        return f"{WORDS[order]}; explored as a superset, in which steps are reduced by what they touch"
     return f"{WORDS[order]}{bound}; all steps of a loop conflict"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from simharness.engine.kernel import Kernel, current
-from simharness.runtimes.aio import anyio, hidden
+from simharness.runtimes.aio import anyio, footprints, hidden
 from simharness.runtimes.aio.loop import SimLoop
 from simharness.runtimes.aio.order import LOOPS
 from simharness.runtimes.aio.switching import RUNNING
@@ -107,6 +107,7 @@ def install(patches: Patches) -> None:
         return genuine.run_until_complete(self, future)
 
     def all_tasks(loop: Any = None) -> Any:
+        footprints.in_step_misfit()
         found = genuine.all_tasks(events.get_running_loop() if loop is None else loop)
         return found if current() is None else {*sorted(found, key=hash)}  # a set's order depends on that of insertion
 
@@ -120,6 +121,7 @@ def install(patches: Patches) -> None:
     _install_policy(patches)
     hidden.install(patches, has_loops)
     anyio.install(patches)
+    footprints.install(patches)
 
 
 def _become(loop: Any) -> None:

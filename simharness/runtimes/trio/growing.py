@@ -1,8 +1,6 @@
 """A `trio.run` with no other actors besides its tasks: a task's step is one step of the kernel, whose footprint is what it touched.
 
-Without other actors, nothing can come between two points of a task's step, so they are not steps of their own: the step *absorbs* their
-operations. Its footprint is the union of theirs, with what it touches of Trio (`footprints.py`) and of instrumented memory; two steps that
-touch nothing in common commute. The footprint is complete only when the step is over (`Learned.late`).
+What such steps are is said in `tasks/growing.py`, what they touch of Trio in `footprints.py`.
 
 A task that waits for its turn waits for its *wake-up*: waking the task writes it, looking whether the task can be cancelled reads it. A
 task that waits for the children of a nursery waits for the *end* of each child, so that children may end in any order. The steps of a task
@@ -21,50 +19,26 @@ from typing import Any
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Kind
-from simharness.engine.operations import Every, Operation, Resource, State
-from simharness.runtimes.trio import footprints, internals, kinds
+from simharness.engine.operations import Every, Operation, Resource
+from simharness.runtimes.tasks.footprints import bit_of
+from simharness.runtimes.tasks.growing import Growing
+from simharness.runtimes.trio import internals, kinds
 from simharness.runtimes.trio.order import StepsCannotGrow
 from simharness.runtimes.trio.run import Run, fits
 
 
-class GrowingRun(Run):
+class GrowingRun(Growing, Run):
     """A run whose tasks' steps grow until they are over."""
 
     def __init__(self, kernel: Kernel, host: Actor, clock: Any) -> None:
-        super().__init__(kernel, host, clock)
+        Run.__init__(self, kernel, host, clock)
+        Growing.__init__(self, kernel, "trio", StepsCannotGrow())
         self.judged, self.marks = True, (0, 0)
-        self.wakes: dict[int, Resource] = {}
         self.ends: dict[int, list[Resource]] = {}
         self.end_of: dict[int, Resource] = {}
         self.awaits: dict[int, Any] = {}
-        self.absorbed = 0
 
     # What steps touch
-
-    def absorb(self, operation: Operation) -> bool:
-        """Make an operation part of the step under way; end this mode if that is impossible."""
-        kernel, resource = self.kernel, operation.resource
-        if kernel.context.get(footprints.INSIDE) is not self:
-            return False
-        state = None if resource is None else resource.state
-        self.absorbed += 1
-        if self.absorbed > kernel.max_steps or operation.options > 1 or (operation.enabled is not None and not operation.enabled(state)):
-            self.misfit()
-            return False
-        reads, writes = operation.footprint(state)
-        kernel.record.amend(reads, writes)
-        kernel.note(f"{operation.kind} {operation.detail or ('' if resource is None else resource.name)}".strip())
-        return True
-
-    def touch(self, bit: int, write: bool) -> None:
-        """The step under way reads or writes something with this bit."""
-        self.kernel.record.amend(0 if write else bit, bit if write else 0)
-
-    def misfit(self) -> None:
-        """Something happens whose footprint is not known: from the next execution on all steps of a run conflict."""
-        kernel = self.kernel
-        kernel.learned.learn(StepsCannotGrow())
-        kernel.abandon()
 
     def starts(self, nursery: Any) -> None:
         """A task starts a child in a nursery; it may find another task's nursery closed, because all children have ended."""
@@ -74,7 +48,7 @@ class GrowingRun(Run):
 
     def looks(self, nursery: Any, write: bool, children: bool) -> None:
         """A task looks at a nursery, or changes it except by a child's end; `children`: it also looks whether children have ended."""
-        self.touch(footprints.bit_of(self.kernel, nursery), write)
+        self.touch(bit_of(self.kernel, nursery), write)
         for end in self.ends.get(id(nursery), ()) if children else ():
             self.touch(end.bit, False)
 
@@ -82,24 +56,18 @@ class GrowingRun(Run):
         """Whether a task can be cancelled depends on whether it waits."""
         actor = self.actors.get(id(task))
         if actor is not None:
-            self.touch(self._wake(actor).bit, False)
+            self.touch(self.wake_of(actor).bit, False)
 
     # Steps
 
-    def _wake(self, actor: Actor) -> Resource:
-        wake = self.wakes.get(actor.index)
-        if wake is None:
-            wake = self.wakes[actor.index] = self.kernel.resource(f"turn of {actor.name}", False, "trio")
-        return wake
-
     def operation(self, actor: Actor, kind: Kind, detail: str) -> Operation:
         """Return the next step of a task."""
-        wake = self._wake(actor)
+        wake = self.wake_of(actor)
         nursery = self.awaits.get(actor.index)
         if nursery is None:
             return Operation(kind, wake, writes=wake.bit, enabled=bool, detail=detail)
         ends = Every("trio", self.ends.get(id(nursery), ()))
-        reads = ends.bit | footprints.bit_of(self.kernel, nursery)
+        reads = ends.bit | bit_of(self.kernel, nursery)
         return Operation(kind, ends, reads=reads, writes=wake.bit, enabled=_ended, detail=detail)
 
     def woke(self, task: internals.Task) -> None:
@@ -107,11 +75,7 @@ class GrowingRun(Run):
         super().woke(task)
         actor = self.actors.get(id(task))
         if actor is not None and actor.index not in self.awaits and not self.kernel.dying:
-            self._put(self._wake(actor), True)
-
-    def _put(self, resource: Resource, state: State) -> None:
-        self.kernel.put(resource, state)
-        self.touch(resource.bit, True)
+            self.put(self.wake_of(actor), True)
 
     def _spawned(self, task: internals.Task) -> Actor:
         actor = super()._spawned(task)
@@ -119,11 +83,11 @@ class GrowingRun(Run):
         nursery = task.parent_nursery
         if actor is self.host or nursery is None:
             return actor
-        if not footprints.bit_of(self.kernel, nursery) or internals.is_system(self.runner, nursery):
+        if not bit_of(self.kernel, nursery) or internals.is_system(self.runner, nursery):
             self.misfit()
         end = self.end_of[actor.index] = self.kernel.resource(f"end of task {actor.name}", None, "trio")
         self.ends.setdefault(id(nursery), []).append(end)
-        self._put(end, True)
+        self.put(end, True)
         for index, awaited in self.awaits.items():
             if awaited is nursery:
                 parent = self.kernel.cast.actors[index]
@@ -133,7 +97,7 @@ class GrowingRun(Run):
     def _stopped(self, actor: Actor, task: internals.Task) -> None:
         if not internals.is_alive(self.runner, task):
             if actor.index in self.end_of:
-                self._put(self.end_of[actor.index], False)
+                self.put(self.end_of[actor.index], False)
         elif actor.name not in self.runnable:
             nursery = internals.awaited_nursery(task)
             if nursery is not None:
@@ -142,18 +106,17 @@ class GrowingRun(Run):
 
     def _settled(self) -> None:
         kernel = self.kernel
-        kernel.context.pop(footprints.INSIDE, None)
+        self.leave()
         if not fits(self):
             self.misfit()
         kernel.loop.as_before()
 
     def _occupy(self) -> None:
-        kernel, mover = self.kernel, self.kernel.actor
+        mover = self.kernel.actor
         assert mover is not None
-        kernel.context[footprints.INSIDE] = self
+        self.enter()
         if self.awaits.pop(mover.index, None) is None:
-            self._put(self._wake(mover), False)
-        self.absorbed = 0
+            self.put(self.wake_of(mover), False)
         task = self.tasks.get(mover.index)
         if task is not None:
             self._read_scopes(task)
@@ -161,7 +124,7 @@ class GrowingRun(Run):
     def _read_scopes(self, inside: Any) -> None:
         """Read the cancel scopes around: cancelling one affects each task in it, now or at its next checkpoint."""
         for scope in internals.scopes_around(inside):
-            bit = footprints.bit_of(self.kernel, scope)
+            bit = bit_of(self.kernel, scope)
             if bit:
                 self.touch(bit, False)
             else:
@@ -175,7 +138,7 @@ class GrowingRun(Run):
 
     def finish(self) -> None:
         """The run is over: the host continues as before."""
-        self.kernel.context.pop(footprints.INSIDE, None)
+        self.leave()
         super().finish()
         self.host.absorbs = None
 
