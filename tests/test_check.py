@@ -597,3 +597,33 @@ def test_calls_that_make_no_step_are_no_verdict():
     assert found.verdict == "inconclusive"
     assert {one.reason for one in found.unsettled} == {"its calls make no step: written in C, or not instrumented"}
     assert found.cell("clear", "popitem").mark == "?"
+
+
+class Reads:
+    """Adds under a lock, and reads without it: each value is that of some serial order."""
+
+    def __init__(self):
+        self.n = 0
+        self.lock = threading.Lock()
+
+    def add(self):
+        with self.lock:
+            self.n += 1
+
+    def value(self) -> int:
+        return self.n
+
+
+class ReadsUnderTheLock(Reads):
+    def value(self) -> int:
+        with self.lock:
+            return self.n
+
+
+def test_data_races_of_a_class_are_failures_on_request_and_those_on_purpose_are_allowed():
+    assert quick(Reads).verdict == "verified"
+    racy = quick(Reads, races="fail")
+    assert (racy.cell("add", "value").mark, racy.cell("add", "add").mark) == ("✗", "✓")
+    assert {failure.violates for failure in racy.failures} == {"data race"}
+    assert quick(Reads, races="fail", allowed_races=("Reads.n: a stale value is fine",)).verdict == "verified"
+    assert quick(ReadsUnderTheLock, races="fail").verdict == "verified"

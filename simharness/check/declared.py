@@ -21,7 +21,8 @@ from simharness.search import named
 from simharness.settings import Settings
 from simharness.visible import shortened
 
-OPTIONS = ("faults", "instrument", "max_executions", "max_seconds", "preemptions", "process", "spec", "strategy", "workers")
+_SETTINGS = ("preemptions", "max_executions", "races", "allowed_races")
+OPTIONS = (*("faults", "instrument", "max_seconds", "process", "spec", "strategy", "workers"), *_SETTINGS)
 """What a decorator takes besides the bounds."""
 MAX_SECONDS = 60.0
 """Of a check, where nobody says."""
@@ -189,7 +190,7 @@ def how_of(target: Target, settings: Settings | None = None) -> How:
     """
     options = target.options
     settings = settings or Settings()
-    for name in ("preemptions", "max_executions"):
+    for name in _SETTINGS:
         if options.get(name) is not None:
             settings = replace(settings, **{name: options[name]})
     workers = options.get("workers") or 1

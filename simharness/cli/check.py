@@ -16,6 +16,7 @@ from simharness.check.results import Stage
 from simharness.check.specifications import WORDS
 from simharness.check.targets import Target
 from simharness.cli.exits import number, put
+from simharness.cli.options import Allowed, Races
 from simharness.cli.step import walk
 from simharness.engine.faults import KINDS, Faults
 from simharness.exploring import explore
@@ -51,6 +52,8 @@ def check(  # typer makes an option of each
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the result to this file.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page with the matrix and the failing orderings.")] = None,
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Print no timelines.")] = False,
+    races: Races = None,
+    allow_race: Allowed = None,
     replay: Annotated[str | None, typer.Option("--replay", metavar="TOKEN", help="Repeat one ordering, with its timeline.")] = None,
     step: Annotated[str | None, typer.Option("--step", metavar="TOKEN", help="Step through one ordering: pick each move.")] = None,
     lines: Annotated[bool, typer.Option("--lines", help="With --step: read choices from standard input, one a line.")] = False,
@@ -61,6 +64,7 @@ def check(  # typer makes an option of each
     given: dict[str, Any] = {"state": state, "spec": spec, "threads": threads, "calls": calls, "faults": faults, "strategy": strategy}
     given |= {"process": process or None, "workers": workers, "instrument": tuple(instrument) if instrument else None}
     given |= {"max_seconds": number(max_seconds), "max_executions": max_executions, "preemptions": preemptions}
+    given |= {"races": races, "allowed_races": tuple(allow_race) if allow_race else None}
     with watched_import():
         target = target_of(address, op or (), given)
     how = how_of(target, Settings())

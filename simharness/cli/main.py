@@ -24,6 +24,7 @@ from simharness.cli.check import check as check_class
 from simharness.cli.exits import PIPED_WIDTH, OneLine, number, put, width
 from simharness.cli.exits import errors as _errors
 from simharness.cli.incident import incident
+from simharness.cli.options import Allowed, Races
 from simharness.cli.signals import INCONCLUSIVE, Interrupt, interruptible
 from simharness.cli.signals import say as _say
 from simharness.cli.streams import quiet_when_nobody_reads
@@ -69,12 +70,6 @@ _Outside = Annotated[
 ]
 _Network = Annotated[str | None, typer.Option(metavar="HOW", help="What sockets and name look-ups do: down or refused.")]
 _Programs = Annotated[str | None, typer.Option(metavar="HOW", help="What starting a program does: none or refused.")]
-_Races = Annotated[str | None, typer.Option(metavar="fail", help="Data races in instrumented memory are failures.")]
-_Allowed = Annotated[
-    list[str] | None,
-    typer.Option("--allow-race", metavar="PLACE: REASON", help="A data race that is on purpose: Counter.n: a rough count is enough."),
-]
-
 app = typer.Typer(
     name="simharness",
     cls=OneLine,
@@ -145,8 +140,8 @@ def explore(  # typer makes an option of each
     outside: _Outside = None,
     network: _Network = None,
     programs: _Programs = None,
-    races: _Races = None,
-    allow_race: _Allowed = None,
+    races: Races = None,
+    allow_race: Allowed = None,
 ) -> None:
     """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
