@@ -914,3 +914,30 @@ def test_outside_a_simulation_asyncio_is_untouched():
     assert type(loop) is asyncio.SelectorEventLoop
     loop.close()
     asyncio.run(asyncio.sleep(0))
+
+
+def test_the_callback_of_a_timer_may_touch_memory_that_tasks_share():
+    def program():
+        waiters, woken = [], []
+
+        def wake():
+            while waiters:
+                woken.append(len(waiters))
+                waiters.pop().set_result(None)
+
+        async def waits(loop):
+            waiters.append(loop.create_future())
+            if len(waiters) == 1:
+                loop.call_later(10, wake)
+            await waiters[-1]
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            await asyncio.wait_for(asyncio.gather(waits(loop), waits(loop)), 60)
+            assert woken == [2, 1]
+
+        asyncio.run(main())
+
+    result = simharness.explore(program, settings=Settings(instrument=(__name__,)))
+    assert result.verdict == "verified"
+    assert "memory of test_asyncio" in result.bounds

@@ -25,7 +25,7 @@ from simharness.runtimes.heap.elsewhere import Outline, differences, outline, us
 from simharness.search import tokens
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.forks import fork, possible
+from simharness.simulation.forks import apart, fork, possible
 from simharness.simulation.repeating import watched
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import Account, Witness
@@ -134,22 +134,30 @@ class Before:
 
 
 def _answer(scenario: Scenario, case: Mapping[str, Any], settings: Settings, token: str, after: Outline) -> Answer:
-    """Replay a token in the state from before the first execution."""
+    """Replay a token in the state from before the first execution, twice: watching its lines would change what is proved about loops."""
     before, later = outline()
     paths = differences(before, after)
     lines = _Lines({path: later[path] for path in paths if path in later}, before)
-    account = None
+    data, _ = apart(lambda: pickle.dumps(_replayed(scenario, case, settings, token, None)))
+    account = pickle.loads(data)
+    _replayed(scenario, case, settings, token, lines)
+    return Answer(account, lines.in_words(paths))
+
+
+def _replayed(scenario: Scenario, case: Mapping[str, Any], settings: Settings, token: str, lines: _Lines | None) -> Account | None:
+    """Return the account of a replay, whose lines may be watched; None if the schedule cannot be followed."""
     with suppress(TokenError, Nondeterminism):  # another error, such as a watchdog's, shows nothing: then there is no answer
         parsed = scenario.read_token(token)
         with Simulation(scenario, {**case, **parsed.case}, settings) as simulation:
             follow = tokens.Replay(simulation.kernel, parsed)
-            lines.kernel = simulation.kernel
-            sys.settrace(lines.called)
+            if lines is not None:
+                lines.kernel = simulation.kernel
+                sys.settrace(lines.called)
             try:
-                account = watched(simulation, (), follow.choose)[1]
+                return watched(simulation, (), follow.choose)[1]
             finally:
                 sys.settrace(None)
-    return Answer(account, lines.in_words(paths))
+    return None
 
 
 class _Lines:

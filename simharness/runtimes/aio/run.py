@@ -174,9 +174,14 @@ class Run:
 
     def _fires(self, mover: Actor, timer: Entry) -> None:
         self.events += 1
-        self.kernel.cast.attend(mover, False)
-        mover.finished, mover.deadline = True, None
+        mover.deadline = None
+        if self.queue.enters:  # otherwise it runs the callback itself
+            self._has_fired(mover)
         self.loop.fires(timer.handle)
+
+    def _has_fired(self, timer: Actor) -> None:
+        self.kernel.cast.attend(timer, False)
+        timer.finished = True
 
     def _settle(self) -> None:
         """The step under way is over."""
@@ -188,6 +193,8 @@ class Run:
         if task is None:
             self.events += 1
             mover.pending = operation(self.state, mover.name, kinds.WAITS)
+            if mover is not self.callbacks:
+                self._has_fired(mover)
         elif task.done():
             self.events += 1
             self._ended(mover, task)
