@@ -527,7 +527,9 @@ def test_counts():
     )
     result = pytester.runpytest("-p", "no:cacheprovider")
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["*data race on Counter.n: *writes it at test_it.py:*"])
+    result.stdout.fnmatch_lines(
+        ["data race on Counter.n: *writes it at test_it.py:*", "FAILED test_it.py::test_counts - Failed: data race on Counter.n: *"]
+    )
 
 
 def test_the_shipped_scenario_with_a_lost_update_has_a_race_and_its_locked_twin_has_none():
