@@ -152,7 +152,7 @@ class Run:
             mover.places = None
             kernel.put(self.state, self.state.state._replace(free=False, may=()))
             self.inside, self.registered, self.began = True, False, kernel.record.n
-            entry = self._entry_of(mover)
+            entry = next((each for each in self.candidates if each.actor is mover), None)
             if entry is None:
                 if mover is not self.owner:
                     raise HarnessBug(f"{mover.name} moves in an asyncio loop that has nothing for it")
@@ -164,20 +164,13 @@ class Run:
                 self.tasks[mover.index].cancel()
             if not timer:
                 return entry.handle
-            self._fires(mover, entry)
-            if not queue.enters:
+            self.events += 1
+            mover.deadline = None
+            self.loop.fires(entry.handle)
+            if not queue.enters:  # it runs the callback itself
                 return entry.handle
-            queue.register(Entry(entry.handle, 0))
-
-    def _entry_of(self, mover: Actor) -> Entry | None:
-        return next((entry for entry in self.candidates if entry.actor is mover), None)
-
-    def _fires(self, mover: Actor, timer: Entry) -> None:
-        self.events += 1
-        mover.deadline = None
-        if self.queue.enters:  # otherwise it runs the callback itself
             self._has_fired(mover)
-        self.loop.fires(timer.handle)
+            queue.register(Entry(entry.handle, 0))
 
     def _has_fired(self, timer: Actor) -> None:
         self.kernel.cast.attend(timer, False)
