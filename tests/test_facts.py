@@ -65,6 +65,8 @@ def test_facts_in_tokens_can_be_read_and_typed():
 def test_every_kind_of_fact_has_a_word_that_stays():
     assert sorted(kind.word for kind in Fact.known.values()) == [
         "asyncio-called-by-threads",
+        "asyncio-steps-cannot-grow",
+        "asyncio-steps-grow",
         "changes-outside",
         "checkpoints",
         "checks-of",
