@@ -12,18 +12,23 @@ import pytest
 pytestmark = pytest.mark.asyncio
 
 
-@pytest.mark.interleave(instrument=("async_lru",))
-async def test_async_lru_calls_once_for_tasks_that_ask_at_once():
+async def calls_at_once(cached):
+    """Return the keys for which a function is called that two tasks ask at once, through what `cached` makes of it."""
     calls = []
 
-    @async_lru.alru_cache
     async def load(key):
         calls.append(key)
         await asyncio.sleep(0)
         return key
 
-    await asyncio.gather(load("x"), load("x"))
-    assert calls == ["x"]
+    asked = cached(load)
+    await asyncio.gather(asked("x"), asked("x"))
+    return calls
+
+
+@pytest.mark.interleave(instrument=("async_lru",))
+async def test_async_lru_calls_once_for_tasks_that_ask_at_once():
+    assert await calls_at_once(async_lru.alru_cache) == ["x"]
 
 
 @pytest.mark.xfail(
@@ -31,16 +36,7 @@ async def test_async_lru_calls_once_for_tasks_that_ask_at_once():
 )
 @pytest.mark.interleave(instrument=("asyncstdlib",))
 async def test_asyncstdlib_lru_cache_calls_once_for_tasks_that_ask_at_once():
-    calls = []
-
-    @asyncstdlib.lru_cache
-    async def load(key):
-        calls.append(key)
-        await asyncio.sleep(0)
-        return key
-
-    await asyncio.gather(load("x"), load("x"))
-    assert calls == ["x"]
+    assert await calls_at_once(asyncstdlib.lru_cache) == ["x"]
 
 
 @pytest.mark.interleave(instrument=("asyncstdlib",))
@@ -80,31 +76,13 @@ async def test_asyncstdlib_tee_gives_each_task_everything():
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="tasks that ask while a call is under way call, too")
 @pytest.mark.interleave(instrument=("aiocache",))
 async def test_aiocache_calls_once_for_tasks_that_ask_at_once():
-    calls = []
-
-    @aiocache.cached()
-    async def load(key):
-        calls.append(key)
-        await asyncio.sleep(0)
-        return key
-
-    await asyncio.gather(load("x"), load("x"))
-    assert calls == ["x"]
+    assert await calls_at_once(aiocache.cached()) == ["x"]
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="a task that is late by the lease of 2 s calls, too")
 @pytest.mark.interleave(instrument=("aiocache",))
 async def test_aiocache_stampede_calls_once():
-    calls = []
-
-    @aiocache.cached_stampede(lease=2)
-    async def load(key):
-        calls.append(key)
-        await asyncio.sleep(0)
-        return key
-
-    await asyncio.gather(load("x"), load("x"))
-    assert calls == ["x"]
+    assert await calls_at_once(aiocache.cached_stampede(lease=2)) == ["x"]
 
 
 @pytest.mark.interleave(instrument=("aiolimiter",))

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from types import CodeType, FrameType, FunctionType, ModuleType
 
 from simharness.errors import Misuse
-from simharness.instrument.marks import HOOKS, announces, is_instrumented
+from simharness.instrument.marks import HOOKS, announces
 from simharness.instrument.rewriting import CELL, instrumented, rewrite
 
 
@@ -94,8 +94,7 @@ def _have(name: str) -> None:
         except ModuleNotFoundError as error:
             raise Misuse(f"instrument={name!r}: there is no module of this name ({error}); write it as in `import {name}`") from error
     for module in [imported for imported in list(sys.modules) if is_wanted(imported, (name,))]:
-        if not is_instrumented(module) or sys.modules[module] in _unfinished:
-            _convert(sys.modules[module], required=module == name)
+        _convert(sys.modules[module], required=module == name)
 
 
 def _convert(module: ModuleType, required: bool) -> None:
@@ -116,33 +115,33 @@ def convert(module: ModuleType) -> None:
         OSError, SyntaxError, ValueError: its source is not available.
     """
     space = vars(module)
-    codes = _unfinished.get(module) if announces(space) else Codes(module)
-    if codes is None:
+    codes = _converted.get(module)
+    if not announces(space):
+        codes = _converted[module] = Codes(module)
+    elif codes is None or not codes.unfinished:
         return
     for function, _, new in functions_of({id(space): codes}):
         function.__code__ = new
     space[HOOKS] = importlib.import_module("simharness.runtimes.memory.hooks")
-    if codes.are_running():
-        _unfinished[module] = codes
-    else:
-        _unfinished.pop(module, None)
 
 
-_unfinished: weakref.WeakKeyDictionary[ModuleType, Codes] = weakref.WeakKeyDictionary()
-"""Modules that were given rewritten code while their own was running: the functions that it makes later have their own code, too."""
+_converted: weakref.WeakKeyDictionary[ModuleType, Codes] = weakref.WeakKeyDictionary()
+"""The codes of modules whose functions were given rewritten code after the import."""
 
 
 def functions_of(codes: Mapping[int, Codes]) -> list[tuple[FunctionType, CodeType, CodeType]]:
     """Return the functions of modules, each with its code and the rewritten code, in one look through all objects.
 
     Args:
-        codes: by the identity of the module's globals.
+        codes: by the identity of the module's globals; each says from here on whether it is unfinished.
     """
+    for known in codes.values():
+        known.unfinished = known.are_running()
     found = []
     for thing in gc.get_objects():
         if type(thing) is FunctionType:
-            known = codes.get(id(thing.__globals__))
-            new = None if known is None else known.rewritten(thing.__code__)
+            own = codes.get(id(thing.__globals__))
+            new = None if own is None else own.rewritten(thing.__code__)
             if new is not None:
                 found.append((thing, thing.__code__, new))
     return found
@@ -150,6 +149,9 @@ def functions_of(codes: Mapping[int, Codes]) -> list[tuple[FunctionType, CodeTyp
 
 class Codes:
     """The code objects of a module, and what rewriting makes of them.
+
+    Attributes:
+        unfinished: whether the module's own code was running when its functions were looked for, and may make more that have it.
 
     Raises:
         OSError, SyntaxError, ValueError: the source is not available.
@@ -165,6 +167,7 @@ class Codes:
         self._alike: dict[tuple[str, int], list[CodeType]] = {}
         _pair(before, after, self._same, self._alike)
         self._new = {after, *self._same.values()}
+        self.unfinished = False
 
     def rewritten(self, code: CodeType) -> CodeType | None:
         """Return what a function's code becomes; None if it is not known, or cannot take its place."""

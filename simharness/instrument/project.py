@@ -54,7 +54,6 @@ class Project:
         self._codes: dict[str, Codes | None] = {}
         self._changed: list[tuple[FunctionType, CodeType, CodeType]] = []
         self._rewritten: set[str] = set()
-        self._unfinished: set[str] = set()
         self._awaited = False
         self._blocks = 0
 
@@ -143,10 +142,9 @@ class Project:
             if name in besides or announces(space):
                 continue
             known = self._codes_of(name, module) if HOOKS not in space or name in self._codes else None
-            if known is not None and (name not in self._rewritten or name in self._unfinished):
+            if known is not None and (name not in self._rewritten or known.unfinished):
                 codes[id(space)] = known
                 self._rewritten.add(name)
-                (self._unfinished.add if known.are_running() else self._unfinished.discard)(name)
             if known is not None or HOOKS in space:
                 space[HOOKS] = _hooks("hooks")
         for function, before, after in functions_of(codes) if codes else ():
@@ -160,7 +158,6 @@ class Project:
                 function.__code__ = before
         self._changed.clear()
         self._rewritten.clear()
-        self._unfinished.clear()
         self._awaited = False
 
     def _codes_of(self, name: str, module: ModuleType) -> Codes | None:

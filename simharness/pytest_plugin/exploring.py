@@ -36,7 +36,7 @@ from simharness.runtimes import control
 from simharness.runtimes.memory.silent import only
 from simharness.search import named, tokens
 from simharness.settings import Settings
-from simharness.simulation.execution import DataRace, Deadlock
+from simharness.simulation.execution import Found
 from simharness.simulation.held import HELD
 from simharness.simulation.simulation import Simulation
 from simharness.verdicts.counterexample import counterexample
@@ -263,7 +263,7 @@ class Exploration:
     def _as_raised(self, failing: Replayed) -> BaseException:
         """Return what the failing execution raised, with the frames of the code under test."""
         error = failing.error
-        if error is None or isinstance(error, Deadlock | DataRace):
+        if error is None or isinstance(error, Found):
             return pytest.fail.Exception(visible(failing.failure or "the failing ordering did not fail again"), pytrace=False)
         place = last_place(error)
         if place is not None:

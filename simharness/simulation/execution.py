@@ -29,26 +29,52 @@ class Execution:
     outcomes: frozenset[Hashable]
 
 
-class Deadlock(Exception):
+class Found(Exception):
+    """What the harness finds in an execution; no code of the user's has raised it.
+
+    Attributes:
+        names: those by which `expect="violated: NAME"` may call it.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def in_words(self) -> str:
+        """Say what it is, and where."""
+        return f"{self.names[0]}: {self}"
+
+
+class Deadlock(Found):
     """Some actors wait forever; the message says for what, which actor holds it, and where they wait."""
+
+    names: tuple[str, ...] = ("deadlock",)
 
 
 class Livelock(Deadlock):
     """As a deadlock, but an actor looks again and again at what no actor can write any more."""
 
+    names = ("livelock", "deadlock")
 
-class DataRace(Exception):
-    """Two accesses that nothing orders; the message says which, by whom and where.
+
+class DataRace(Found):
+    """Two accesses that nothing orders; the message says to what, by whom and where.
 
     Attributes:
         location: what is accessed, such as "Counter.n".
         step: the index of the later access.
     """
 
-    def __init__(self, location: str, step: int, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, location: str, step: int) -> None:
+        super().__init__(text, location, step)
         self.location = location
         self.step = step
+        self.names = ("data race", f"data race on {location}")
+
+    def in_words(self) -> str:
+        """Say what it is, and where."""
+        return f"data race on {self}"
 
 
 def describe(failure: Failure | None) -> str | None:
@@ -56,10 +82,8 @@ def describe(failure: Failure | None) -> str | None:
     if failure is None:
         return None
     error = failure.error
-    if isinstance(error, Deadlock):
-        return f"{type(error).__name__.lower()}: {error}"
-    if isinstance(error, DataRace):
-        return f"data race on {error}"
+    if isinstance(error, Found):
+        return error.in_words()
     place = last_place(error)
     where = f" at {place}" if place else ""
     text = words_of(error).strip().splitlines()

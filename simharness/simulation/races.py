@@ -17,7 +17,7 @@ from typing import NamedTuple
 from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.runtimes.memory.facts import AllowedRace, RacesFail
-from simharness.runtimes.memory.shared import of
+from simharness.runtimes.memory.shared import MEMORY, Memory
 from simharness.runtimes.memory.watched import Watched
 from simharness.simulation.execution import DataRace
 
@@ -46,8 +46,8 @@ def demand(kernel: Kernel, allowed: Sequence[str]) -> None:
 
 def race_in(kernel: Kernel) -> DataRace | None:
     """Return the first data race of an execution that is over; None if there is none, or if nobody asked for them."""
-    watched = of(kernel).watched
-    return None if watched is None else _Search(kernel, watched).first()
+    memory: Memory | None = kernel.context.get(MEMORY)
+    return None if memory is None or memory.watched is None else _Search(kernel, memory.watched).first()
 
 
 class _Search:
@@ -120,21 +120,17 @@ class _Search:
             self._reads.setdefault(bit, {})[access.thread] = access
 
     def _described(self, bit: int, first: Access, second: Access) -> DataRace:
-        location, variable = self._watched.labels[bit], bool(bit & self._variables)
-        return DataRace(
-            location, second.step, f"{location}: {self._who(first, variable)} and {self._who(second, variable)}, and nothing orders them"
-        )
+        location = self._watched.labels[bit]
+        writes = "writes it" if bit & self._variables else "changes it"
+        text = f"{location}: {self._who(first, writes)} and {self._who(second, writes)}, and nothing orders them"
+        return DataRace(text, location, second.step)
 
-    def _who(self, access: Access, variable: bool) -> str:
-        kernel = self._kernel
-        places = self._watched.places.get(access.step, ())
-        does = (
-            "loops over it"
-            if access.step in self._watched.walks
-            else ("writes it" if variable else "changes it")
-            if access.write
-            else "reads it"
-        )
+    def _who(self, access: Access, writes: str) -> str:
+        kernel, watched = self._kernel, self._watched
+        does = writes if access.write else "reads it"
+        if access.step in watched.walks:
+            does = "loops over it"
+        places = watched.places.get(access.step, ())
         where = f" at {', called at '.join(map(str, places[:FRAMES]))}" if places else ""
         return f"{kernel.cast.actors[kernel.record.keys[access.step] >> SHIFT].name} {does}{where}"
 

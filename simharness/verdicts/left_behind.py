@@ -139,8 +139,9 @@ def _answer(scenario: Scenario, case: Mapping[str, Any], settings: Settings, tok
     paths = differences(before, after)
     lines = _Lines({path: later[path] for path in paths if path in later}, before)
     data, _ = apart(lambda: pickle.dumps(_replayed(scenario, case, settings, token, None)))
-    account = pickle.loads(data)
-    _replayed(scenario, case, settings, token, lines)
+    account = pickle.loads(data)  # if there is none, this process ends without an answer
+    if paths:
+        _replayed(scenario, case, settings, token, lines)
     return Answer(account, lines.in_words(paths))
 
 

@@ -8,7 +8,7 @@ from itertools import islice, permutations
 from simharness.engine.actors import SHIFT, Failure
 from simharness.engine.kernel import Kernel
 from simharness.places import last_place
-from simharness.simulation.execution import DataRace, Deadlock, Livelock
+from simharness.simulation.execution import Found
 from simharness.simulation.simulation import Simulation
 
 MOST = 6
@@ -18,10 +18,8 @@ MOST = 6
 def names_of(failure: Failure) -> tuple[str, ...]:
     """Return the names by which `expect="violated: NAME"` may call a failure."""
     error = failure.error
-    if isinstance(error, Deadlock):
-        return ("livelock", "deadlock") if isinstance(error, Livelock) else ("deadlock",)
-    if isinstance(error, DataRace):
-        return ("data race", f"data race on {error.location}")
+    if isinstance(error, Found):
+        return error.names
     classes = [cls.__name__ for cls in type(error).__mro__ if cls not in (Exception, BaseException, object)]
     return tuple(name for name in (failure.check, failure.actor, *classes) if name)
 
@@ -32,7 +30,7 @@ def fails_in_sequence(simulation: Simulation, failure: Failure) -> bool:
     Assertions, checks and deadlocks are what authors mean by a violation, so they are not examined.
     """
     error = failure.error
-    if isinstance(error, AssertionError | Deadlock | DataRace) or failure.check is not None:
+    if isinstance(error, AssertionError | Found) or failure.check is not None:
         return False
     if simulation.scenario.expected(simulation.parameters) != "violated":
         return False

@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from simharness.engine.kernel import Kernel, current
-from simharness.engine.operations import Resource
 from simharness.runtimes.aio.order import grows
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.tasks import footprints
@@ -107,16 +106,6 @@ def _unseen(thing: Any, name: str) -> Any:
     """Stand in for `__getattribute__`."""
     in_step_misfit()
     return object.__getattribute__(thing, name)
-
-
-def bit_of(kernel: Kernel, thing: object) -> int:
-    """Return the bit of a future or task; 0 if it has none."""
-    return footprints.bit_of(kernel, thing)
-
-
-def resource_of(kernel: Kernel, name: str) -> Resource:
-    """Return a resource of the loop."""
-    return kernel.resource(name, False, "asyncio")
 
 
 def install(patches: Patches) -> None:

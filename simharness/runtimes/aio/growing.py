@@ -24,7 +24,6 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Kind
 from simharness.engine.operations import Every, Operation
 from simharness.errors import HarnessBug
-from simharness.instrument.marks import announces
 from simharness.runtimes.aio import footprints, internals, kinds
 from simharness.runtimes.aio.order import LOOP, LOOPS, RUNTIME, StepsCannotGrow
 from simharness.runtimes.aio.orders import Queue
@@ -33,6 +32,7 @@ from simharness.runtimes.aio.state import Entry
 from simharness.runtimes.memory.locations import STRANGE
 from simharness.runtimes.tasks.actors import spawn
 from simharness.runtimes.tasks.coroutines import frames, places, position, waits_in
+from simharness.runtimes.tasks.footprints import are_known, bit_of
 from simharness.runtimes.tasks.growing import Growing
 
 PAUSES = 4
@@ -62,8 +62,8 @@ class GrowingRun(Run):
         self.owner.mark &= ~self.state.bit
         self.queue = _Unordered(self)
         self.steps = kernel.context[footprints.STEPS] = Growing(kernel, "asyncio", StepsCannotGrow())
-        self.is_running = footprints.resource_of(kernel, f"{self.name} runs")
-        self.stopped = footprints.resource_of(kernel, f"{self.name} stops")
+        self.is_running = kernel.resource(f"{self.name} runs", False, "asyncio")
+        self.stopped = kernel.resource(f"{self.name} stops", False, "asyncio")
         self.entries: dict[int, Entry] = {}
         self.paused: dict[Any, int] = {}
         self.begun = False
@@ -134,7 +134,7 @@ class GrowingRun(Run):
 
     def _know(self, actor: Actor, task: Any) -> None:
         self.actors[id(task)], self.tasks[actor.index] = actor, task
-        if not footprints.bit_of(self.kernel, task):
+        if not bit_of(self.kernel, task):
             self.steps.misfit()
 
     def _new_actor(self, name: str) -> Actor:
@@ -182,7 +182,7 @@ class GrowingRun(Run):
             steps.misfit()
         counted = footprints.shared_by(entry.handle._callback)
         if counted is not None:
-            bit = footprints.bit_of(kernel, counted)
+            bit = bit_of(kernel, counted)
             steps.touch(bit, True)
             if not bit:
                 steps.misfit()
@@ -209,7 +209,7 @@ class GrowingRun(Run):
         kernel.loop.as_before()
 
     def _task_ends(self, actor: Actor, task: Any) -> None:
-        self.steps.touch(footprints.bit_of(self.kernel, task), True)
+        self.steps.touch(bit_of(self.kernel, task), True)
         if task.cancelled() or internals.failure_of(task) is not None:
             self.steps.misfit()
         del self.tasks[actor.index], self.actors[id(task)]
@@ -226,7 +226,7 @@ class GrowingRun(Run):
         if actor.index not in self.entries:
             actor.pending = self._operation(actor, kinds.WAITS, waits_in(coroutine) or "a future")
         if awaited is not None:
-            if not footprints.bit_of(self.kernel, awaited):
+            if not bit_of(self.kernel, awaited):
                 self.steps.misfit()
             return
         key = actor.index, position(coroutine)
@@ -287,10 +287,5 @@ def fits(run: Run) -> bool:
         and kernel.context[LOOPS] == [loop]
         and loop._task_factory is None
         and all(actor.host is run.owner for actor in kernel.cast.actors.values())
-        and all(_is_instrumented(task) for task in run.tasks.values())
+        and all(are_known((frame for frame, *_ in frames(task.get_coro())), KNOWN) for task in run.tasks.values())
     )
-
-
-def _is_instrumented(task: Any) -> bool:
-    """Whether every frame that a task waits in is instrumented, or code of asyncio with a known footprint."""
-    return all(announces(frame.f_globals) or frame.f_globals.get("__name__") in KNOWN for frame, _, _ in frames(task.get_coro()))

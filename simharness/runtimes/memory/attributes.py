@@ -22,7 +22,6 @@ from simharness.runtimes.memory.wide import LEVELS, of_a_logger, touch
 _READ_BY_CALLS = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 _DESCRIPTIVE = frozenset({"__traceback__", "__suppress_context__"})
 """What the interpreter itself assigns where an exception is raised; no location."""
-
 CHANGING = frozenset({"add_note", "__setstate__"})
 
 
@@ -74,7 +73,8 @@ def changing(memory: Memory, function: Callable[..., Any], owner: Any) -> Callab
         if issubclass(type(owner), BaseException):
             touch_attribute(memory, owner, "__notes__", True)
             notes = own_attributes(owner).get("__notes__")
-            memory.access(() if type(notes) is not list else [(notes, BULK, None)])
+            if type(notes) is list:
+                memory.access([(notes, BULK, None)])
         else:
             _leave_out(memory, owner, function.__name__)
         return function(*arguments)

@@ -27,19 +27,23 @@ class _Deaths:
         self._kernel = memory.kernel
         self._lookers: dict[int, set[Actor | None]] = {}
         self._killers: dict[int, set[Actor | None]] = {}
-        self._kept: list[Any] = []
+        self._holders: dict[int, Any] = {}
+        self._held: dict[tuple[int, int], Any] = {}
 
     def watch(self, holder: Any, thing: Any) -> None:
         """A weak reference or container holds an object from now on."""
-        if type(thing).__weakrefoffset__ and not isinstance(thing, type):
-            self._kept += (holder, ref(thing, partial(self._died, id(holder))))
+        both = id(holder), id(thing)
+        if both not in self._held and type(thing).__weakrefoffset__ and not isinstance(thing, type):
+            self._holders[id(holder)] = holder
+            self._held[both] = ref(thing, partial(self._died, both))
 
-    def _died(self, key: int, reference: object) -> None:
-        self._meet(self._killers, self._lookers, key)
+    def _died(self, both: tuple[int, int], reference: object) -> None:
+        del self._held[both]  # another object may come to have this identity
+        self._meet(self._killers, self._lookers, both[0])
 
     def look(self, holder: Any) -> None:
         """The current actor looks through a weak reference, or into a container."""
-        self._kept.append(holder)
+        self._holders[id(holder)] = holder
         self._meet(self._lookers, self._killers, id(holder))
 
     def _meet(self, own: dict[int, set[Actor | None]], others: dict[int, set[Actor | None]], key: int) -> None:

@@ -74,8 +74,8 @@ class ClassRules:
         self.cls = cls
         self.kind = kind_of(cls)
         self.genuine = cls in _GENUINE
-        self.opaque = self.kind == OBJECT and not is_exempt(cls) and is_opaque(cls)
         self.exempt = is_exempt(cls)
+        self.opaque = self.kind == OBJECT and not self.exempt and is_opaque(cls)
         self.steps = f"{cls.__module__}.{cls.__qualname__}" if self.opaque and is_package(root_of(cls)) else ""
         self.controlled = self.kind == OBJECT and is_controlled(cls)
         self.thread_local = issubclass(cls, _thread_locals())

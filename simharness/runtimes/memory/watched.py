@@ -20,14 +20,14 @@ class Watched:
     Attributes:
         variables: the mask of the locations that can race: attributes and variables.
         labels: what each location is called, by its bit.
-        walks: the mask of what a step of a loop over a container reads, by the step's index.
+        walks: the indices of the steps of loops over containers.
         places: the user's lines that led to each step that touches memory, by its index, innermost first.
     """
 
     def __init__(self) -> None:
         self.variables = 0
         self.labels: dict[int, str] = {}
-        self.walks: dict[int, bool] = {}
+        self.walks: set[int] = set()
         self.places: dict[int, tuple[Place, ...]] = {}
         self._walking = False
 
@@ -42,7 +42,7 @@ class Watched:
         """A step has touched memory."""
         self.places[step] = callers()
         if self._walking:
-            self.walks[step] = True
+            self.walks.add(step)
 
     def walking(self, access: Callable[[], bool]) -> bool:
         """Make an access that a loop over a container makes."""

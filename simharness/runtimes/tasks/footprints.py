@@ -7,12 +7,13 @@ the object; setting one writes it, and so does getting a container, which may be
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from types import BuiltinMethodType, FunctionType, MethodType
+from collections.abc import Callable, Collection, Iterable
+from types import BuiltinMethodType, FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple, Protocol
 
 from simharness.engine.kernel import Kernel, current
 from simharness.engine.phases import RUNNING, SETUP
+from simharness.instrument.marks import announces
 
 INSIDE = "task step"
 """In a kernel's context: the growing steps of the run whose step is under way."""
@@ -56,6 +57,11 @@ def name(kernel: Kernel, thing: object) -> None:
     if kernel.phase in (RUNNING, SETUP) and not kernel.dying:
         library = type(thing).__module__.partition(".")[0]
         named(kernel)[id(thing)] = Thing(kernel.names.bit(kernel.new_name(f"{library}.{type(thing).__name__}")), thing)
+
+
+def are_known(frames: Iterable[FrameType], modules: Collection[str]) -> bool:
+    """Whether all frames that a task waits in are instrumented, or code of a library's modules whose footprint is known."""
+    return all(announces(frame.f_globals) or frame.f_globals.get("__name__") in modules for frame in frames)
 
 
 def inside() -> Any:

@@ -17,8 +17,8 @@ from greenlet import GreenletExit
 from sniffio import thread_local as sniffio_library
 from trio._core import _asyncgens, _entry_queue, _instrumentation, _ki, _run, _traps
 
-from simharness.instrument.marks import announces
 from simharness.places import Place, is_foreign
+from simharness.runtimes.tasks.footprints import are_known
 from simharness.runtimes.trio import anyio
 from simharness.runtimes.trio.stand_ins import Callbacks, Deadlines, Driver, IOManager, RunQueue
 
@@ -150,10 +150,7 @@ def scopes_around(inside: Task | trio.Nursery) -> Iterator[trio.CancelScope]:
 
 def is_instrumented(task: Task) -> bool:
     """Whether every frame that a task waits in is instrumented, or code of Trio with a known footprint."""
-    for frame, _ in task.iter_await_frames():
-        if not announces(frame.f_globals) and frame.f_globals.get("__name__") not in _KNOWN:
-            return False
-    return True
+    return are_known((frame for frame, _ in task.iter_await_frames()), _KNOWN)
 
 
 def is_alive(runner: Any, task: Task) -> bool:
