@@ -119,10 +119,13 @@ class Browser:
         self("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def click(self, selector):
-        """Click into the middle of an element."""
+        """Click into the middle of an element, once nothing moves it any more."""
         box = self.run(
-            f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
-            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+            f"(async () => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            " const place = () => { const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; };"
+            " const frame = () => new Promise((done) => requestAnimationFrame(done));"
+            " for (let last = null, now = place(); `${last}` !== `${now}`; now = place()) { last = now; await frame(); await frame(); }"
+            " return place(); })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
