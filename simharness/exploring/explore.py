@@ -81,8 +81,7 @@ class Explorer:
         trouble: Exception | None = None
         simulation = Simulation(self.scenario, self.parameters, self.settings)
         drawn = any(map(is_drawn, self.parameters.values()))
-        before = Before(simulation, wanted=not drawn and self.settings.isolation != "fork")
-        with before, simulation:
+        with simulation, Before(simulation, wanted=not drawn and self.settings.isolation != "fork") as before:
             kernel = simulation.kernel
             proofs = Proofs(simulation, self.strategy, self.parameters, self._reporter, self._began)
             rounds = Rounds(
