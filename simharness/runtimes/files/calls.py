@@ -227,7 +227,8 @@ def _attributes(name: str) -> Callable[..., Any]:
         text = absolute(files, path, options.get("dir_fd"))
         if text is None:
             return call()
-        found, inode = _change(files, kind, text, options.get("follow_symlinks", True), name)
+        same = _has_mode((*arguments, options.get("mode"))[0]) if name == "chmod" else _never
+        found, inode = _change(files, kind, text, options.get("follow_symlinks", True), name, same)
         result = call()
         if inode is not None and name == "utime":
             given = any(value is not None for value in (*arguments, options.get("times"), options.get("ns")))
@@ -238,7 +239,25 @@ def _attributes(name: str) -> Callable[..., Any]:
     return does
 
 
-def _change(files: Files, kind: Kind, text: str, follow: bool, name: str) -> tuple[Found, Inode | None]:
+def _never(path: str) -> bool:
+    return False
+
+
+def _has_mode(mode: Any) -> Callable[[str], bool]:
+    """Return the function that says whether the file at a path has this mode already, so that setting it only reads."""
+
+    def has(path: str) -> bool:
+        status = status_of(path)
+        return isinstance(mode, int) and status is not None and not stat.S_ISLNK(status.st_mode) and stat.S_IMODE(status.st_mode) == mode
+
+    return has
+
+
+def _change(
+    files: Files, kind: Kind, text: str, follow: bool, name: str, same: Callable[[str], bool]
+) -> tuple[Found, Inode | None]:
+    """Take the turn of a call that changes a file, unless it is the same already; return where it is and, if it changes, which it is."""
+
     def plan(seen: int) -> Plan:
         found = find(files, text, follow, seen)
         touched = list(found.read)
@@ -246,12 +265,14 @@ def _change(files: Files, kind: Kind, text: str, follow: bool, name: str) -> tup
             touched.append((found.entry, False))
             inode = contents_of(files, found) if not found.entry.bit & ~seen else None
             if inode is not None:
-                touched.append((inode.contents, True))
+                touched.append((inode.contents, not same(found.path)))
         return Plan(touched)
 
     files.turn(kind, plan, files.label(text))
     files.report(text)
     found = find(files, text, follow, -1)
+    if found.path and same(found.path):
+        return found, None
     inode = contents_of(files, found)
     if found.path:
         undo.save(files, found.path, f"os.{name}")
