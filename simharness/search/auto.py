@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import ABANDON
 from simharness.search.dpor import Dpor
+from simharness.search.pct import Pct
 from simharness.search.pos import Pos
 from simharness.search.strategy import Expected, Strategy
 from simharness.search.surw import Profile, Roles, Surw
@@ -47,7 +48,7 @@ class Auto:
         self.counted = True
         self.silent = False
         self.profile = Profile(kernel)
-        self.samplers = Surw(kernel, seed, self.profile), Roles(kernel, seed, self.profile), Pos(kernel, seed)
+        self.samplers = Surw(kernel, seed, self.profile), Roles(kernel, seed, self.profile), Pos(kernel, seed), Pct(kernel, seed, 2)
         self._now: Strategy = self.search
         self.searched = self.drawn = self.longest = 0
 
