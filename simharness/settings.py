@@ -13,6 +13,7 @@ from simharness.visible import shortened
 TRIO_ORDERS = ("any", "batches")
 ASYNCIO_ORDERS = ("loop", "arrivals", "any")
 ISOLATIONS = ("undo", "fork")
+ATOMICITIES = ("language", "gil")
 
 
 def check_order(order: str, library: str = "trio") -> str:
@@ -179,6 +180,8 @@ class Settings:
             part `network="down"`, `programs="none"`, or a function (see `Outside`); "refused", the default, ends the exploration.
         races: "fail": data races are failures, although nothing asserts anything: two accesses to an attribute or a variable of
             instrumented memory, one of them a write, that nothing orders.
+        atomicity: "language": other threads can come between any two accesses to memory. "gil": only where the eval loop of this version of
+            CPython can switch threads, as its interpreter lock happens to have it.
         allowed_races: locations where they are on purpose, each with the reason, such as "Counter.n: a rough count is enough".
     """
 
@@ -208,6 +211,7 @@ class Settings:
     programs: Any = None
     races: str | None = None
     allowed_races: tuple[str, ...] = ()
+    atomicity: str = "language"
 
     def __post_init__(self) -> None:
         for name, between in (("instrument", r"[,\s]+"), ("allowed_races", ";")):
@@ -236,6 +240,10 @@ class Settings:
                 raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")
 
     def _check_races(self) -> None:
+        if self.atomicity not in ATOMICITIES:
+            raise Misuse(f"atomicity={shortened(repr(self.atomicity))}: it must be one of {', '.join(ATOMICITIES)}")
+        if self.atomicity == "gil" and self.races is not None:
+            raise Misuse("races='fail' asks what the language orders, whatever the interpreter lock does: leave atomicity='gil' out")
         if self.races not in (None, "fail"):
             raise Misuse(f"races={shortened(repr(self.races))}: it is 'fail', or left out")
         for entry in self.allowed_races:

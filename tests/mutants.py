@@ -95,6 +95,7 @@ GROUPS = {
     "anomalies": ("tests/test_anomalies.py",),
     "histories": ("tests/test_linearizability.py",),
     "races": ("tests/test_data_races.py",),
+    "atomicity": ("tests/test_atomicity.py",),
     "places": ("tests/test_places_of_state.py",),
     "files": ("tests/runtimes/test_files.py", "tests/test_random_files.py"),
 }

@@ -23,6 +23,7 @@ from simharness import Misuse, Settings, Verdict, World
 from simharness.authoring.loading import load
 from simharness.authoring.world import Cell
 from simharness.cli.main import app
+from simharness.runtimes.memory.eval_loop import unknown
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -361,6 +362,11 @@ EFFECTS = {
     "programs": lambda: "outside: no programs" in explored(programs="none").bounds,
     "races": lambda: "data races fail" in explored(races="fail").bounds,
     "allowed_races": lambda: "but not on x.y: why" in explored(races="fail", allowed_races=("x.y: why",)).bounds,
+    "atomicity": lambda: (
+        "atomic as in the eval loop of" in explored(atomicity="gil").bounds
+        if not unknown()
+        else refused(lambda: explored(atomicity="gil"), Misuse)
+    ),
 }
 
 

@@ -110,7 +110,7 @@ def test_every_kind_of_fact_has_a_word_that_stays():
         "unseen-change",
         "workers-seen",
     ]
-    assert sorted(Mode.known) == ["asyncio=any", "asyncio=loop", "log=points", "trio=batches"]
+    assert sorted(Mode.known) == ["asyncio=any", "asyncio=loop", "atomicity=gil", "atomicity=observed", "log=points", "trio=batches"]
 
 
 def test_two_kinds_of_fact_cannot_have_one_word():

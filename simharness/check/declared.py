@@ -21,7 +21,7 @@ from simharness.search import named
 from simharness.settings import Settings
 from simharness.visible import shortened
 
-_SETTINGS = ("preemptions", "max_executions", "races", "allowed_races")
+_SETTINGS = ("preemptions", "max_executions", "races", "allowed_races", "atomicity")
 OPTIONS = (*("faults", "instrument", "max_seconds", "process", "spec", "strategy", "workers"), *_SETTINGS)
 """What a decorator takes besides the bounds."""
 MAX_SECONDS = 60.0

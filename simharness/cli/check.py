@@ -16,7 +16,7 @@ from simharness.check.results import Stage
 from simharness.check.specifications import WORDS
 from simharness.check.targets import Target
 from simharness.cli.exits import number, put
-from simharness.cli.options import Allowed, Races
+from simharness.cli.options import Allowed, Atomicity, Races
 from simharness.cli.step import walk
 from simharness.engine.faults import KINDS, Faults
 from simharness.exploring import explore
@@ -54,6 +54,7 @@ def check(  # typer makes an option of each
     no_timelines: Annotated[bool, typer.Option("--no-timelines", help="Print no timelines.")] = False,
     races: Races = None,
     allow_race: Allowed = None,
+    atomicity: Atomicity = "language",
     replay: Annotated[str | None, typer.Option("--replay", metavar="TOKEN", help="Repeat one ordering, with its timeline.")] = None,
     step: Annotated[str | None, typer.Option("--step", metavar="TOKEN", help="Step through one ordering: pick each move.")] = None,
     lines: Annotated[bool, typer.Option("--lines", help="With --step: read choices from standard input, one a line.")] = False,
@@ -65,6 +66,7 @@ def check(  # typer makes an option of each
     given |= {"process": process or None, "workers": workers, "instrument": tuple(instrument) if instrument else None}
     given |= {"max_seconds": number(max_seconds), "max_executions": max_executions, "preemptions": preemptions}
     given |= {"races": races, "allowed_races": tuple(allow_race) if allow_race else None}
+    given |= {"atomicity": atomicity if atomicity != "language" else None}
     with watched_import():
         target = target_of(address, op or (), given)
     how = how_of(target, Settings())

@@ -24,7 +24,7 @@ from simharness.cli.check import check as check_class
 from simharness.cli.exits import PIPED_WIDTH, OneLine, number, put, width
 from simharness.cli.exits import errors as _errors
 from simharness.cli.incident import incident
-from simharness.cli.options import Allowed, Races
+from simharness.cli.options import Allowed, Atomicity, Races
 from simharness.cli.signals import INCONCLUSIVE, Interrupt, interruptible
 from simharness.cli.signals import say as _say
 from simharness.cli.streams import quiet_when_nobody_reads
@@ -142,10 +142,11 @@ def explore(  # typer makes an option of each
     programs: _Programs = None,
     races: Races = None,
     allow_race: Allowed = None,
+    atomicity: Atomicity = "language",
 ) -> None:
     """Explore every ordering of every case; print verdicts, and a counterexample for each violation."""
     with _errors():
-        asked: dict[str, Any] = {"cluster": cluster, "checkpoint": checkpoint, "resume": resume, "races": races}
+        asked: dict[str, Any] = {"cluster": cluster, "checkpoint": checkpoint, "resume": resume, "races": races, "atomicity": atomicity}
         asked |= {"outside": outside, "network": network, "programs": programs, "allowed_races": tuple(allow_race or ())}
         settings = Settings(
             max_executions=max_executions,

@@ -74,7 +74,7 @@ class Learned:
     def __init__(self) -> None:
         self.daemons = False
         self.checked = 0
-        self.late = False
+        self.late = self._grow = False
         self.runtimes: set[str] = set()
         self.unseen: set[str] = set()
         self.version = 0
@@ -120,7 +120,11 @@ class Learned:
 
     def footprints_are_late(self, late: bool) -> None:
         """Say whether the footprints of some steps are complete only when the steps are over."""
-        self.late = late
+        self.late = late or self._grow
+
+    def steps_grow(self) -> None:
+        """Steps of threads grow, too: whatever runtimes say, footprints are late."""
+        self.late = self._grow = True
 
     def uses(self, runtime: str) -> None:
         """Note that a runtime is used that verdicts mention."""

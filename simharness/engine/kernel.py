@@ -91,7 +91,7 @@ class Kernel:
         self.record, self.cast = Record(tracing), Cast()
         self.workspace.begin()
         self.movers.begin(self.record, self.cast)
-        self.polled = self.polling.begin()
+        self.polled = self.polling.begin() and not any(mode.profiled for mode in self.modes)
         self.patience = self.polling.first_search
         self.actor: Actor | None = None
         self.key = self.inspected = 0

@@ -14,13 +14,15 @@ class Mode:
 
     Attributes:
         text: names it in tokens, which outlive this version, so its meaning never changes.
+        profiled: whether executions use the interpreter's profiler, so that turns of loops cannot be examined.
         known: every mode, by its text.
     """
 
     known: ClassVar[dict[str, Mode]] = {}
 
-    def __init__(self, name: str, choice: str) -> None:
+    def __init__(self, name: str, choice: str, profiled: bool = False) -> None:
         self.text = f"{name}={choice}"
+        self.profiled = profiled
         Mode.known[self.text] = self
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ from simharness.runtimes.heap.heap import ALL, NEVER, YOUNG, Heap
 from simharness.runtimes.heap.processes import Globals
 from simharness.runtimes.identities import BEFORE, Before, Identified
 from simharness.runtimes.imports import WHEN_IMPORTED
-from simharness.runtimes.memory import names, shared
+from simharness.runtimes.memory import eval_loop, names, shared
 from simharness.runtimes.memory.locations import shown
 from simharness.runtimes.memory.silent import only
 from simharness.runtimes.outside import OUTSIDE
@@ -129,6 +129,8 @@ class Simulation:
     def _enter(self, stack: ExitStack) -> None:
         self.kernel.open()
         stack.callback(self.kernel.close)
+        if self.settings.atomicity == "gil":
+            eval_loop.demand(self.kernel)
         if self.settings.races == "fail":
             demand(self.kernel, self.settings.allowed_races)
         if self.instrument:

@@ -25,6 +25,7 @@ from simharness.verdicts.blame import explain
 from simharness.verdicts.results import HERE, Counterexample
 from simharness.verdicts.sequential import fails_in_sequence, names_of
 from simharness.verdicts.shrink import Shrinker
+from simharness.verdicts.switching import today
 
 FOR_BLAME = 2
 """One in this many executions of `Settings.shrink` is reserved for finding what causes the failure."""
@@ -131,6 +132,9 @@ def _reported(simulation: Simulation, hand: InHand, shortness: str, why: Why | N
     except Exception as error:
         shortness = f"{shortness}; {_failed('recorded', error)}"
         trace = Trace(simulation.scenario.name, dict(simulation.parameters), {}, (), failure=hand.text, failed_at=failed_at)
+    said = today(simulation, hand.keys, trace) if not isinstance(hand.failure.error, DataRace) else ""
+    if said:
+        shortness = f"{shortness}; {said}"
     without_race = fails_in_sequence(simulation, hand.failure)
     if without_race:
         shortness = f"{shortness}; the sequential orderings raise this exception, too: it takes no race"

@@ -14,6 +14,7 @@ from simharness.engine.obstacles import Obstacle, in_words
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.runtimes import control
 from simharness.runtimes.aio.order import RUNTIME
+from simharness.runtimes.memory.eval_loop import GIL, version
 from simharness.runtimes.memory.facts import RacesFail
 from simharness.runtimes.trio.order import BATCHES
 from simharness.search.strategy import Strategy
@@ -182,6 +183,8 @@ def bounds(tally: Tally, simulation: Simulation, strategy: Strategy, verdict: Ve
     if scales:
         parts.append(f"timescales {scales}")
     parts.append(control.in_words(kernel, simulation.instrumented))
+    if GIL in kernel.modes:
+        parts.append(f"memory accesses atomic as in the eval loop of {version()}")
     if kernel.learned.of(RacesFail):
         allowed = simulation.settings.allowed_races
         parts.append(f"data races fail{f', but not on {_listed(allowed)}' if allowed else ''}")

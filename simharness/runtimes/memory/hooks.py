@@ -20,6 +20,7 @@ from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, WALK
 from simharness.runtimes.memory.attributes import touch_attribute
 from simharness.runtimes.memory.calls import called
+from simharness.runtimes.memory.eval_loop import CONSTANT, Turns
 from simharness.runtimes.memory.halfway import Held
 from simharness.runtimes.memory.kinds import EXEMPT, LIST, OUTSIDE, SIMPLE, referent_of
 from simharness.runtimes.memory.on_opaque import Managed, stepped
@@ -156,7 +157,8 @@ def function(called_next: Any) -> Any:
                 _meet(memory, defined.__code__.co_filename, defined.__module__, defined.__name__)
             elif kind in IN_C[:2] and called_next.__module__ not in STATELESS and called_next.__module__:
                 _meet(memory, "", called_next.__module__, called_next.__name__)
-            return called(memory, called_next, kind)
+            stand_in = called(memory, called_next, kind)
+            return stand_in if memory.eval_loop is None else memory.eval_loop.calling(called_next, kind, stand_in)
     return called_next
 
 
@@ -249,6 +251,8 @@ def walk(value: Any, *variables: Any, looping: bool = True) -> Any:
                 return _walking(memory, guards.Walk(memory, source, value, looping, own=not looping), variables)
             if rules.opaque and rules.foreign("__iter__") and getrefcount(value) > _FRESH + memory.holds(value):
                 return _walking(memory, stepped(memory, value), variables)
+            if memory.eval_loop is not None and looping and type(value) in CONSTANT:
+                return _walking(memory, Turns(value), variables)
             if variables:
                 return _walking(memory, iter(value), variables)
     return value

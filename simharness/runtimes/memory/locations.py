@@ -22,6 +22,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.phases import RUNNING, SETUP
 from simharness.instrument.marks import HOOKS, announces
 from simharness.places import is_foreign
+from simharness.runtimes.memory.eval_loop import EvalLoop
 from simharness.runtimes.memory.facts import Followed, MadeBefore, OneLocation, RacesFail, SharedLocation, Stepping
 from simharness.runtimes.memory.kinds import CLASS, LIST, MODULE, OUTSIDE, ClassRules, own_attributes
 from simharness.runtimes.memory.tracked import CHECK, DIRECT, MANY, Spot, TrackedObject
@@ -93,6 +94,7 @@ class Locations:
         self.kernel = kernel
         self._shared, self.wholes = kernel.learned.of(SharedLocation), kernel.learned.of(OneLocation)
         self.watched = Watched() if kernel.learned.of(RacesFail) else None
+        self.eval_loop = EvalLoop.of(kernel)
         self.objects: dict[int, TrackedObject] = {}
         self.named: dict[str, TrackedObject] = {}
         self.known_rules = _Met(kernel)
@@ -119,6 +121,8 @@ class Locations:
 
     def close(self) -> None:
         """The execution is over: release every object."""
+        if self.eval_loop is not None:
+            self.eval_loop.close()
         for tracked in self.objects.values():
             if type(tracked.reference) is _Reference:
                 tracked.reference.objects = {}

@@ -48,6 +48,7 @@ class Memory(Locations):
         self.halfway: set[Actor] = set()
         self._reorders: list[tuple[TrackedObject, Any, Any, int]] = []
         self.classes = frozenset(kernel.learned.of(WrittenOnClass))
+        self._step = kernel.step if self.eval_loop is None else self.eval_loop.access
 
     # Attributes and variables: one location each
 
@@ -122,7 +123,7 @@ class Memory(Locations):
             label = spot.tracked.label + spot.key
             reading = Operation(_READING, reads=spot.bit, detail=label)
             operations = spot.operations = reading, Operation(_WRITING, writes=spot.bit, detail=label)
-        kernel.step(operations[write])
+        self._step(operations[write])
         return self.placed()
 
     def _aside(self, touched: Sequence[tuple[Spot, bool]]) -> bool:
@@ -366,21 +367,19 @@ class Memory(Locations):
                 if self.halfway and not seen:
                     self.pause(label)
                 return False
-        elif not self._aside(touched):
+        elif not self._aside(touched) or not (reads := sum({spot.bit for spot, _ in touched})) & ~seen:
             return False
         else:
-            reads, writes = sum({spot.bit for spot, _ in touched}), 0
-            if not reads & ~seen:
-                return False
+            writes = 0
         written = any(write for _, write in touched)
-        kernel.step(Operation(_WRITING if written else _READING, reads=reads, writes=writes, detail=label))
+        self._step(Operation(_WRITING if written else _READING, reads=reads, writes=writes, detail=label))
         self.reads, self.writes = reads, writes
         return self.placed()
 
     def pause(self, label: str) -> None:
         """Private memory is touched: a step, if that is in a call in C which is half-way through shared memory."""
         if self.kernel.actor in self.halfway:
-            self.kernel.step(Operation(_READING, detail=label))
+            self._step(Operation(_READING, detail=label))
 
 
 def of(kernel: Kernel) -> Memory:

@@ -29,8 +29,9 @@ def simulated(kernel: Kernel, function: Callable[..., Any], arguments: tuple[Any
     host = become_host(kernel, "trio.run")
     runs: dict[int, Run] = kernel.context.setdefault(RUNS, {})
     kernel.learned.uses("trio")
-    kernel.learned.footprints_are_late(grows(kernel))
-    started = GrowingRun(kernel, host, clock) if kernel.learned.late else Run(kernel, host, clock)
+    growing = grows(kernel)
+    kernel.learned.footprints_are_late(growing)
+    started = GrowingRun(kernel, host, clock) if growing else Run(kernel, host, clock)
     started.runner, started.hooks = internals.make_runner(started, started.clock, instruments, strict)
     runs[host.index] = started
     try:
