@@ -27,6 +27,7 @@ from simharness.runtimes.aio.orders import AnyOrder, LoopOrder, Queue
 from simharness.runtimes.aio.polls import Polls
 from simharness.runtimes.aio.state import Entry, LoopState, operation
 from simharness.runtimes.tasks.actors import ExactTimes, spawn
+from simharness.runtimes.tasks.cancellations import Cancellations
 from simharness.runtimes.tasks.coroutines import places, position, waits_in
 
 _ORDERS = {"loop": LoopOrder, "arrivals": Queue, "any": AnyOrder}
@@ -56,6 +57,7 @@ class Run:
         self.callbacks: Actor | None = None
         self.events = 0
         self.polls = Polls()
+        self.cancellations = Cancellations(kernel, self.state)
         sees_time(kernel, by_all=True)
         kernel.movers.when_advanced.append(self._time_has_passed)
         kernel.movers.when_crashed.append(self._crashed)
@@ -146,12 +148,17 @@ class Run:
             assert mover is not None
             if not self._declare() and mover is self.owner and queue.returns():
                 return None
-            struck = kernel.loop.turn(mover)
+            kernel.loop.turn(mover)
+            cancel = self.cancellations.struck(self._callbacks)
             mover = kernel.actor
             assert mover is not None
             mover.places = None
             kernel.put(self.state, self.state.state._replace(free=False, may=()))
             self.inside, self.registered, self.began = True, False, kernel.record.n
+            if cancel is not None:
+                queue.turn += 1
+                cancel()
+                continue
             entry = next((each for each in self.candidates if each.actor is mover), None)
             if entry is None:
                 if mover is not self.owner:
@@ -159,9 +166,6 @@ class Run:
                 return None
             timer = id(entry.handle) in queue.timers
             queue.take(entry)
-            if struck:
-                kernel.note("it is cancelled: a fault")
-                self.tasks[mover.index].cancel()
             if not timer:
                 return entry.handle
             self.events += 1
@@ -253,7 +257,7 @@ class Run:
             actor.places = lambda: places(coroutine)
             self.actors[id(task)] = actor
             self.tasks[actor.index] = task
-            actor.pending = operation(self.state, actor.name, kinds.STARTS, faults=internals.faults_at(self.kernel, task, self.main))
+            actor.pending = operation(self.state, actor.name, kinds.STARTS)
         return actor
 
     def _callbacks(self) -> Actor:
@@ -293,7 +297,7 @@ class Run:
                 actor.calls = internals.places_of(entry.handle)
             elif entry.nap > now and actor.pending is not None:
                 pending = actor.pending
-                actor.pending = operation(self.state, actor.name, pending.kind, pending.detail, True, tuple(pending.faults))
+                actor.pending = operation(self.state, actor.name, pending.kind, pending.detail, True)
         waits += self._timers()
         if queue.returns():
             may.append(self.owner.name)
@@ -302,8 +306,18 @@ class Run:
             self.owner.deadline = None
         if waits:
             kernel.notice(timed=True)
-        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits)))
+        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits), self._cancellable() if self.cancellations.wanted else ()))
         return candidates
+
+    def _cancellable(self) -> tuple[str, ...]:
+        """Return the names of the tasks that a fault can cancel: those that live, unless they are about to find themselves cancelled."""
+        entries = [(entry.handle, internals.task_of(entry.handle)) for entry in (*self.queue.ready, *self.queue.pauses)]
+        doomed = [task for handle, task in entries if task is not None and internals.is_cancelled(handle, task)]
+        offered = []
+        for task in self.loop.made:
+            if not task.done() and task not in doomed and self.cancellations.concerns(internals.names_of(task), task is not self.main):
+                offered.append(self.cancellations.offer(self._actor_of_task(task), task.cancel))
+        return tuple(offered)
 
     def _timers(self) -> list[tuple[str, int]]:
         """Have the timers among the movers that are not cancelled; return those whose time has not come."""
@@ -329,13 +343,7 @@ class Run:
         task, waited = internals.task_of(entry.handle), actor.pending.detail if actor.pending.kind is kinds.WAITS else ""
         kind, before = (kinds.IS_CANCELLED, "in") if internals.is_cancelled(entry.handle, task) else (kinds.RESUMES, "after")
         detail = f"{before} {waited}" if waited else ""
-        actor.pending = operation(
-            self.state,
-            actor.name,
-            kind,
-            detail,
-            faults=() if kind is kinds.IS_CANCELLED else internals.faults_at(self.kernel, task, self.main),
-        )
+        actor.pending = operation(self.state, actor.name, kind, detail)
 
     # Beginning and end
 

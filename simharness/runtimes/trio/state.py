@@ -21,6 +21,7 @@ class RunState(NamedTuple):
         batch: the rest of the batch under way.
         idle: nothing is runnable, and Trio's loop would act on that.
         deadline: the next one, in the clock's nanoseconds.
+        cancellable: names of the tasks that a fault can cancel.
     """
 
     free: bool = False
@@ -28,6 +29,7 @@ class RunState(NamedTuple):
     batch: tuple[str, ...] = ()
     idle: bool = False
     deadline: int | None = None
+    cancellable: tuple[str, ...] = ()
 
 
 class RunClock(trio.abc.Clock):
