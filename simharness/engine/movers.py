@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.advances import EVERYTHING, Seen, TimeSeenByAll, footprint, wait_of
 from simharness.engine.cast import Cast
 from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
@@ -195,14 +195,10 @@ class Movers:
         return key >> SHIFT in self.faults
 
     def add_striker(self, kind: str, what: str, striker: Actor) -> None:
-        """Have an actor make the step of a fault that strikes this; whether that is possible is for its operation to say, and for budgets."""
+        """Have an actor make the step of a fault that strikes this, where its operation and the budgets allow it."""
         striker.key = self.fault_key(kind, what)
         striker.index = striker.key >> SHIFT
         self._cast.strikers[striker.index] = striker
-
-    def has_struck(self, kind: str) -> None:
-        """Count the fault that the last step was, whose step an actor makes."""
-        self._record.struck.append((self._record.n - 1, kind))
 
     def may_stay_out(self, key: int) -> bool:
         """Whether a step never has to happen: a fault; or a late advance, as the clock moves for free when no actor can."""

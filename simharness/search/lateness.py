@@ -28,7 +28,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.search.configurations import instead

@@ -110,9 +110,7 @@ class Races:
                 races = [(i, key, reads, writes) for i in direct if i != born]
             else:
                 again = key if operation.due is None else index << SHIFT
-                races = self._races(
-                    Second(j, again, self._maker(key), operation, kernel.record.deadlines[j], reads, writes), direct
-                )
+                races = self._races(Second(j, again, self._maker(key), operation, kernel.record.deadlines[j], reads, writes), direct)
             if operation.options > 1:
                 if daemons:
                     reads |= ENDING

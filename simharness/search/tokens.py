@@ -222,7 +222,7 @@ def _fault(kernel: Kernel, key: int) -> str | None:
 
 
 def _struck_by(kernel: Kernel, kind: str) -> dict[str, None]:
-    """Return what faults of this kind can strike in the execution, in the order in which it appeared: processes, or what strikers strike."""
+    """Return what faults of this kind can strike in the execution, in the order of appearance: processes, or what strikers strike."""
     cast, faults = kernel.cast, kernel.movers.faults
     struck = [what for of, what in (faults[index] for index in cast.strikers) if of == kind]
     return dict.fromkeys(struck or (actor.process for actor in cast.actors.values()))

@@ -22,6 +22,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.errors import HarnessBug, SimharnessError
 from simharness.runtimes.aio import internals, kinds
+from simharness.runtimes.aio.cancellable import cancellable, has_begun
 from simharness.runtimes.aio.order import CalledByThreads, order_of
 from simharness.runtimes.aio.orders import AnyOrder, LoopOrder, Queue
 from simharness.runtimes.aio.polls import Polls
@@ -231,7 +232,7 @@ class Run:
         if actor is None:
             task = internals.task_of(entry.handle)
             if task is not None:
-                actor = self._actor_of_task(task)
+                actor = self.actor_of_task(task)
             elif id(entry.handle) in self.queue.timers:
                 actor = spawn(self.kernel, "timer", self.owner, self.kernel.actor)
                 actor.mark |= self.state.bit
@@ -243,7 +244,8 @@ class Run:
             entry.actor = self.named[actor.name] = actor
         return actor
 
-    def _actor_of_task(self, task: Any) -> Actor:
+    def actor_of_task(self, task: Any) -> Actor:
+        """Return the actor that a task is."""
         actor = self.actors.get(id(task))
         if actor is None:
             coroutine = task.get_coro()
@@ -257,7 +259,7 @@ class Run:
             actor.places = lambda: places(coroutine)
             self.actors[id(task)] = actor
             self.tasks[actor.index] = task
-            actor.pending = operation(self.state, actor.name, kinds.STARTS)
+            actor.pending = operation(self.state, actor.name, kinds.WAITS if has_begun(task) else kinds.STARTS)
         return actor
 
     def _callbacks(self) -> Actor:
@@ -306,18 +308,8 @@ class Run:
             self.owner.deadline = None
         if waits:
             kernel.notice(timed=True)
-        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits), self._cancellable() if self.cancellations.wanted else ()))
+        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits), cancellable(self) if self.cancellations.wanted else ()))
         return candidates
-
-    def _cancellable(self) -> tuple[str, ...]:
-        """Return the names of the tasks that a fault can cancel: those that live, unless they are about to find themselves cancelled."""
-        entries = [(entry.handle, internals.task_of(entry.handle)) for entry in (*self.queue.ready, *self.queue.pauses)]
-        doomed = [task for handle, task in entries if task is not None and internals.is_cancelled(handle, task)]
-        offered = []
-        for task in self.loop.made:
-            if not task.done() and task not in doomed and self.cancellations.concerns(internals.names_of(task), task is not self.main):
-                offered.append(self.cancellations.offer(self._actor_of_task(task), task.cancel))
-        return tuple(offered)
 
     def _timers(self) -> list[tuple[str, int]]:
         """Have the timers among the movers that are not cancelled; return those whose time has not come."""

@@ -48,12 +48,12 @@ class Cancellations:
         last = [name.rpartition(".")[2] for name in names]
         return not {*names, *last}.isdisjoint(named) if named else by_default
 
-    def offer(self, actor: Actor, cancel: Callable[[], object]) -> str:
-        """Have the task of this actor among those that can be cancelled, by calling `cancel`; return its name for the loop's state."""
-        kernel, name = self._kernel, actor.name
+    def offer(self, name: str, host: Actor, cancel: Callable[[], object]) -> str:
+        """Have the task of this name, which `host` runs, among those that can be cancelled, by calling `cancel`; return the name."""
+        kernel = self._kernel
         if name not in self._known:
             self._known.add(name)
-            striker = TaskActor(kernel, f"cancellation of {name}", actor.host)
+            striker = TaskActor(kernel, f"cancellation of {name}", host)
             striker.born = kernel.record.n - 1
             striker.mark |= self._state.bit
 
@@ -72,8 +72,7 @@ class Cancellations:
         assert kernel.actor is not None
         cancel = self._cancels.get(kernel.actor.index)
         if cancel is not None:
-            kernel.movers.has_struck(CANCEL)
-            kernel.actor = loop()
+            kernel.loop.struck(CANCEL, loop())
         return cancel
 
     def _crashed(self, process: str) -> None:

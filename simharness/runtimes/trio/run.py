@@ -62,7 +62,7 @@ class Run:
         self.before_expiry = 0
         self.started = self.abandoned = self.judged = False
         self.workers: list[Actor] = []
-        self.scopes: list[tuple[internals.Task, Any]] = []
+        self.scopes: list[tuple[internals.Task, Any, str]] = []
         self.cancellations = Cancellations(kernel, self.state)
         self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "trio's loop", host)
         kernel.labels.reserve(self.loop.name)
@@ -240,12 +240,12 @@ class Run:
             self._judge()
 
     def _cancellable(self) -> tuple[str, ...]:
-        """Return the names of the tasks that a fault can cancel."""
+        """Return the names of the tasks and scopes that a fault can cancel."""
         main, offered = self.tasks.get(self.host.index), []
-        self.scopes = [(task, scope) for task, scope in self.scopes if id(task) in self.actors and not scope.cancel_called]
-        for task, scope in self.scopes:
-            if self.cancellations.concerns((task.name,), task is not main):
-                offered.append(self.cancellations.offer(self.actors[id(task)], scope.cancel))
+        self.scopes = [each for each in self.scopes if id(each[0]) in self.actors and internals.can_be_cancelled(each[1])]
+        for task, scope, name in self.scopes:
+            if name or self.cancellations.concerns((task.name,), task is not main):
+                offered.append(self.cancellations.offer(name or self.actors[id(task)].name, self.host, scope.cancel))
         return tuple(offered)
 
     def _judge(self) -> None:

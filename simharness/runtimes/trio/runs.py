@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import outcome
 import trio
 from trio import _threads
-from trio._core import _run, _thread_cache
+from trio._core import _thread_cache
 
 from simharness.engine.actors import Actor
 from simharness.engine.kernel import Kernel, current
@@ -17,7 +17,7 @@ from simharness.engine.operations import Operation
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.tasks.actors import become_host
 from simharness.runtimes.threads.thread_views import actor_of
-from simharness.runtimes.trio import internals
+from simharness.runtimes.trio import cancellable, internals
 from simharness.runtimes.trio.footprints import grows
 from simharness.runtimes.trio.growing import GrowingRun
 from simharness.runtimes.trio.kinds import CHECK_CANCELLED
@@ -69,12 +69,11 @@ class _Genuine(NamedTuple):
     run: Callable[..., Any]
     start: Callable[..., Any]
     check: Callable[..., Any]
-    spawn: Callable[..., Any]
 
 
 def install(patches: Patches) -> None:
     """Plan to replace `trio.run` and the calls by which Trio starts worker threads and these look for a cancellation."""
-    genuine = _Genuine(trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled, _run.Runner.spawn_impl)
+    genuine = _Genuine(trio.run, _thread_cache.start_thread_soon, _threads.from_thread_check_cancelled)
 
     def run(
         async_fn: Callable[..., Any],
@@ -115,22 +114,7 @@ def install(patches: Patches) -> None:
             kernel.step(Operation(CHECK_CANCELLED, reads=asked.state.bit))
         genuine.check()
 
-    def spawn(runner: Any, async_fn: Callable[..., Any], args: Any, nursery: Any, name: Any, **options: Any) -> Any:
-        """Make a task; if a fault can cancel it, in a cancel scope of its own."""
-        started = run_now()
-        if started is None or not started.cancellations.wanted or nursery is None or options.get("system_task"):
-            return genuine.spawn(runner, async_fn, args, nursery, name, **options)
-        scope = trio.CancelScope()
-
-        async def scoped() -> Any:
-            with scope:
-                return await async_fn(*args)
-
-        task = genuine.spawn(runner, scoped, (), nursery, async_fn if name is None else name, **options)
-        started.scopes.append((task, scope))
-        return task
-
     patches.everywhere(genuine.run, run)
-    patches.attribute(_run.Runner, "spawn_impl", spawn)
     patches.everywhere(genuine.start, start_thread_soon)
     patches.everywhere(genuine.check, check_cancelled)
+    cancellable.install(patches, run_now)
