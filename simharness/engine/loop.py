@@ -58,12 +58,6 @@ class Loop:
             kernel.greenlets.hub.switch()
         return kernel.key & ALTERNATIVES
 
-    def struck(self, kind: str, runs: Actor) -> None:
-        """Count the fault that the last step was, a striker's; the code of that step is run by this actor."""
-        kernel = self._kernel
-        kernel.record.struck.append((kernel.record.n - 1, kind))
-        kernel.actor = runs
-
     def next_choice(self) -> int:
         """Return the choice of the actor that moves next, or a negative number when the execution is over."""
         kernel = self._kernel

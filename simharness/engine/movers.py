@@ -3,8 +3,8 @@
 The clock moves to an instant at which an actor can move that cannot move now. A crash of a process, and its stall until an instant, are
 possible whenever the budget allows them and the process has not ended; they never have to be taken. If no actor can move, `nothing
 strikes` is possible beside them, so that an execution that leaves actors stuck also ends by a choice. Faults that strike at an operation
-(`Operation.faults`) are alternatives of it; alternative 0 is no fault. A fault that runs code of the program, such as the cancellation of a
-task, is the step of a *striker*: an actor that others can disable, but whose step never has to happen.
+(`Operation.faults`) are alternatives of it; alternative 0 is no fault. A fault that other actors can disable, such as the cancellation of a
+task, is the step of a *striker*: that of an actor, except that it never has to happen.
 
 Conflicts: all faults with each other (they share budgets); a crash with every step of its process, and with what depends on the database
 locks that the process holds, as it frees them; a stall with everything, as the pending instants depend on everything.
@@ -199,6 +199,10 @@ class Movers:
         striker.key = self.fault_key(kind, what)
         striker.index = striker.key >> SHIFT
         self._cast.strikers[striker.index] = striker
+
+    def has_struck(self, kind: str) -> None:
+        """Count the fault that the last step was, a striker's."""
+        self._record.struck.append((self._record.n - 1, kind))
 
     def may_stay_out(self, key: int) -> bool:
         """Whether a step never has to happen: a fault; or a late advance, as the clock moves for free when no actor can."""

@@ -22,7 +22,7 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.errors import HarnessBug, SimharnessError
 from simharness.runtimes.aio import internals, kinds
-from simharness.runtimes.aio.cancellable import cancellable, has_begun
+from simharness.runtimes.aio.cancellable import cancellable, cancelling, has_begun
 from simharness.runtimes.aio.order import CalledByThreads, order_of
 from simharness.runtimes.aio.orders import AnyOrder, LoopOrder, Queue
 from simharness.runtimes.aio.polls import Polls
@@ -87,7 +87,7 @@ class Run:
         """A timer is made."""
         entry = Entry(handle, 0, instant=self.times.instant(handle._when))
         self.queue.timers[id(handle)] = entry
-        self._look_at(entry)
+        self.events += self.queue.look_at(entry, self.kernel.clock.now)
 
     def foreign(self) -> bool:
         """Whether the running code is not that of the loop's thread."""
@@ -103,17 +103,10 @@ class Run:
         if self.running and not self.inside:
             self._declare()
 
-    def _look_at(self, timer: Entry) -> None:
-        now = self.kernel.clock.now
-        if not timer.due and timer.instant <= now:
-            self.queue.passes(timer)
-            self.events += 1
-        timer.late = timer.instant < now
-
     def _time_has_passed(self) -> None:
         """The clock has moved: timers are due, and naps are over."""
         for timer in self.queue.timers.values():
-            self._look_at(timer)
+            self.events += self.queue.look_at(timer, self.kernel.clock.now)
         if self.inside:
             self._none_may_move_yet()
         elif self.running:
@@ -150,12 +143,14 @@ class Run:
             if not self._declare() and mover is self.owner and queue.returns():
                 return None
             kernel.loop.turn(mover)
-            cancel = self.cancellations.struck(self._callbacks)
+            if self.cancellations.strikes():
+                continue
             mover = kernel.actor
             assert mover is not None
             mover.places = None
             kernel.put(self.state, self.state.state._replace(free=False, may=()))
             self.inside, self.registered, self.began = True, False, kernel.record.n
+            cancel = self.cancellations.take()
             if cancel is not None:
                 queue.turn += 1
                 cancel()
@@ -240,7 +235,7 @@ class Run:
                 actor.places = lambda: internals.places_of(entry.handle)
                 actor.calls = internals.places_of(entry.handle)
             else:
-                actor = self._callbacks()
+                actor = self.actor_of_callbacks()
             entry.actor = self.named[actor.name] = actor
         return actor
 
@@ -262,7 +257,8 @@ class Run:
             actor.pending = operation(self.state, actor.name, kinds.WAITS if has_begun(task) else kinds.STARTS)
         return actor
 
-    def _callbacks(self) -> Actor:
+    def actor_of_callbacks(self) -> Actor:
+        """Return the actor of the callbacks that step no task."""
         if self.callbacks is None:
             self.callbacks = self._enter("callbacks" if self.owner.name == ROOT else f"{self.owner.name}'s callbacks", alone=True)
         return self.callbacks
@@ -308,7 +304,9 @@ class Run:
             self.owner.deadline = None
         if waits:
             kernel.notice(timed=True)
-        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits), cancellable(self) if self.cancellations.wanted else ()))
+        if self.cancellations.under_way is not None:
+            may = [cancelling(self)]
+        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits), cancellable(self)))
         return candidates
 
     def _timers(self) -> list[tuple[str, int]]:
@@ -356,7 +354,7 @@ class Run:
         self.running, self.inside = True, False
         self.queue.begin(self.loop._stopping)
         for timer in self.queue.timers.values():
-            self._look_at(timer)
+            self.events += self.queue.look_at(timer, kernel.clock.now)
         if self.callbacks is not None:
             cast.attend(self.callbacks, True)
 

@@ -1,8 +1,9 @@
 """Cancellation as a fault: a client disconnects, and its task is cancelled, whatever it waits for.
 
 The cancellation of a task is the step of a striker (`engine/movers.py`). It can strike whenever the task's loop could make a step: before
-the task has started, while it waits, and after it was woken, before it runs. Then the loop calls what cancels the task, as it would if the
-end of a connection had been read. Like all steps of a loop it writes the loop's state, which lists the tasks that can be cancelled.
+the task has started, while it waits, and after it was woken, before it runs. The loop's next step is then to cancel the task, as if the end
+of a connection had been read; no other step of the loop comes in between. Like all steps of a loop both write the loop's state, which lists
+the tasks that can be cancelled.
 """
 
 from __future__ import annotations
@@ -30,13 +31,19 @@ class Cancellable(Protocol):
 
 
 class Cancellations:
-    """The cancellations that can strike the tasks of one loop; `state` is its state."""
+    """The cancellations that can strike the tasks of one loop; `state` is its state.
+
+    Attributes:
+        wanted: whether the fault model has any.
+        under_way: the name of the task that the fault has struck and that the loop is about to cancel, and what does that.
+    """
 
     def __init__(self, kernel: Kernel, state: Resource) -> None:
         self._kernel = kernel
         self._state = state
-        self._cancels: dict[int, Callable[[], object]] = {}
+        self._cancels: dict[int, tuple[str, Callable[[], object]]] = {}
         self._known: set[str] = set()
+        self.under_way: tuple[str, Callable[[], object]] | None = None
         self.wanted = kernel.faults is not None and kernel.faults.limit(CANCEL) > 0
         if self.wanted:
             kernel.movers.when_crashed.append(self._crashed)
@@ -63,17 +70,23 @@ class Cancellations:
             writes = self._state.bit | kernel.movers.fault_bit
             striker.pending = Operation(STRIKES[CANCEL], self._state, writes=writes, enabled=possible, detail=name)
             kernel.movers.add_striker(CANCEL, name, striker)
-            self._cancels[striker.index] = cancel
+            self._cancels[striker.index] = name, cancel
         return name
 
-    def struck(self, loop: Callable[[], Actor]) -> Callable[[], object] | None:
-        """Return what cancels a task if the last step is that fault; what it does is done by the actor of the loop's callbacks."""
+    def strikes(self) -> bool:
+        """Whether the last step is such a fault; then the loop's next step is to cancel the task."""
         kernel = self._kernel
         assert kernel.actor is not None
-        cancel = self._cancels.get(kernel.actor.index)
-        if cancel is not None:
-            kernel.loop.struck(CANCEL, loop())
-        return cancel
+        struck = self._cancels.get(kernel.actor.index)
+        if struck is not None:
+            kernel.movers.has_struck(CANCEL)
+            self.under_way = struck
+        return struck is not None
+
+    def take(self) -> Callable[[], object] | None:
+        """Return what cancels the task, if that is the step that the loop has begun."""
+        under_way, self.under_way = self.under_way, None
+        return None if under_way is None else under_way[1]
 
     def _crashed(self, process: str) -> None:
         for striker in self._kernel.cast.strikers.values():

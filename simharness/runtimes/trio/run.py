@@ -126,17 +126,21 @@ class Run:
     def _next_step(self) -> int:
         """Wait for the next step of this run that is not a cancellation by a fault; return its alternative."""
         kernel = self.kernel
+        self._settle()
         while True:
-            self._settle()
             mover = kernel.actor
             assert mover is not None
             alternative = kernel.loop.turn(mover)
-            cancel = self.cancellations.struck(lambda: self.loop)
+            if self.cancellations.strikes():
+                kernel.put(self.state, RunState(True, idle=True))
+                self._declare_loop()
+                continue
+            cancel = self.cancellations.take()
             if cancel is None:
                 return alternative
             self._occupy()
-            kernel.cast.attend(self.loop, True)
             cancel()
+            self._settle()
 
     def _start_main(self) -> None:
         if not self.own:
@@ -286,7 +290,9 @@ class Run:
         return actor
 
     def _loop_operation(self) -> Operation:
-        callbacks = self.queue.state
+        callbacks, under_way = self.queue.state, self.cancellations.under_way
+        if under_way is not None:
+            return loop_operation(self.both, self.loop.name, False, kinds.CANCELS, detail=under_way[0])
         if self.batches and not self.left:
             options = 2 if len(self.runnable) + bool(callbacks) > 1 else 1
             if options > 1:

@@ -71,7 +71,7 @@ def task_operation(run: Resource, name: str, batches: bool, kind: Kind, detail: 
     return Operation(kind, run, writes=run.bit, enabled=in_batches if batches else in_any, detail=detail)
 
 
-def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options: int = 1) -> Operation:
+def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options: int = 1, detail: str = "") -> Operation:
     """Return the next step of a run's loop, whose actor has this name.
 
     Args:
@@ -93,4 +93,4 @@ def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options
         run, _ = state
         return run.deadline if run.free and not run.batch else None
 
-    return Operation(kind, both, writes=both.bit, enabled=in_batches if batches else in_any, options=options, due=due)
+    return Operation(kind, both, writes=both.bit, enabled=in_batches if batches else in_any, options=options, detail=detail, due=due)
