@@ -40,12 +40,7 @@ def install(patches: Patches, run_now: Callable[[], Run | None]) -> None:
         if run is None or not run.cancellations.wanted or nursery is None or options.get("system_task"):
             return genuine.spawn(runner, async_fn, args, nursery, name, **options)
         scope = trio.CancelScope()
-
-        async def scoped() -> Any:
-            with scope:
-                return await async_fn(*args)
-
-        task = genuine.spawn(runner, scoped, (), nursery, async_fn if name is None else name, **options)
+        task = genuine.spawn(runner, _scoped, (scope, async_fn, args), nursery, async_fn if name is None else name, **options)
         run.scopes.append((task, scope, ""))
         return task
 
@@ -64,6 +59,12 @@ def install(patches: Patches, run_now: Callable[[], Run | None]) -> None:
 
     patches.attribute(_run.Runner, "spawn_impl", spawn)
     patches.attribute(trio.CancelScope, "__enter__", enter)
+
+
+async def _scoped(scope: trio.CancelScope, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a task's function inside a scope; `anyio.forget` looks for the function."""
+    with scope:
+        return await function(*arguments)
 
 
 def _opener(task: Task) -> str:
