@@ -37,7 +37,7 @@ GROUPS = {
     "kept": ("tests/runtimes/test_sqlite_reuse.py", "tests/test_random_programs.py", "tests/test_planted_bugs.py"),
     "locks": ("tests/runtimes/test_locks_made_before.py",),
     "ids": ("tests/runtimes/test_identities.py",),
-    "hashes": ("tests/runtimes/test_hashes.py",),
+    "defaults": ("tests/runtimes/test_defaults.py",),
     "determinism": ("tests/test_determinism.py",),
     "output": ("tests/test_output.py",),
     "wide": ("tests/test_wide.py",),

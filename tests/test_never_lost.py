@@ -102,7 +102,28 @@ def started_over(monkeypatch):
         return None
 
     monkeypatch.setattr(exploring, "counterexample", learns)
+    monkeypatch.setattr(exploring.Explorer, "_still_failing", lambda explorer, rounds: None)
     return over
+
+
+def test_where_what_is_in_hand_still_fails_with_what_explaining_it_has_taught_nothing_is_explored_anew(monkeypatch, started_over):
+    monkeypatch.undo()
+    real, run, calls = reporting.counterexample, Rounds.run, []
+
+    def learns(simulation, failing, keep):
+        found = real(simulation, failing, keep)
+        calls.append("explained")
+        if len(calls) == 2:
+            simulation.kernel.learned.start_over()
+            return None
+        return found
+
+    monkeypatch.setattr(exploring, "counterexample", learns)
+    monkeypatch.setattr(Rounds, "run", lambda rounds: calls.append("explored") or run(rounds))
+    result = simharness.explore(lost)
+    assert calls == ["explored", "explained", "explained"]
+    assert result.verdict is Verdict.VIOLATED
+    assert simharness.replay(lost, result.counterexample.token).failure == result.counterexample.failure
 
 
 def test_when_exploring_that_starts_over_reaches_a_limit_the_counterexample_in_hand_is_reported(monkeypatch, started_over):

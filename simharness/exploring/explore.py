@@ -27,15 +27,17 @@ from simharness.exploring.rounds import Rounds
 from simharness.exploring.watching import Keeping
 from simharness.runtimes import control
 from simharness.search import named, tokens
+from simharness.search.drawn import Drawn
 from simharness.settings import Settings
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.execution import describe
+from simharness.simulation.execution import Execution, describe
 from simharness.simulation.repeating import WHAT_TO_DO, watched
 from simharness.simulation.simulation import Simulation
 from simharness.trace.reached import Reached
 from simharness.verdicts.confirm import confirmed
 from simharness.verdicts.counterexample import InHand, counterexample, from_hand
 from simharness.verdicts.covered import bounds, reasons, remarks
+from simharness.verdicts.followed import Followed
 from simharness.verdicts.left_behind import Before
 from simharness.verdicts.results import Counterexample, Replayed, Result, Verdict
 
@@ -81,8 +83,7 @@ class Explorer:
         trouble: Exception | None = None
         simulation = Simulation(self.scenario, self.parameters, self.settings)
         drawn = any(map(is_drawn, self.parameters.values()))
-        before = Before(simulation, wanted=not drawn and self.settings.isolation != "fork")
-        with before, simulation:
+        with simulation, Before(simulation, wanted=not drawn and self.settings.isolation != "fork") as before:
             kernel = simulation.kernel
             proofs = Proofs(simulation, self.strategy, self.parameters, self._reporter, self._began)
             rounds = Rounds(
@@ -114,19 +115,36 @@ class Explorer:
 
     def _attempt(self, rounds: Rounds, proofs: Proofs, mark: Mark) -> tuple[bool, Counterexample | None]:
         """Explore; return whether that was exhausted, and the counterexample, the search for which may teach something, too."""
-        with self.reached or nullcontext():
-            rounds.share = proofs.share
-            exhausted = rounds.run() or proofs.after(rounds)
+        failing, exhausted = self._still_failing(rounds), False
+        if failing is None:
+            with self.reached or nullcontext():
+                rounds.share = proofs.share
+                exhausted = rounds.run() or proofs.after(rounds)
         mark.renew()
         rounds.simulation.settle()
         if not mark.holds:
             return exhausted, None
-        failing = rounds.tally.first_failure
+        if failing is None:
+            failing = rounds.failing()
         if failing is None:
             rounds.finish()
-        else:
-            failing = rounds.failing()
         return exhausted, None if failing is None else counterexample(rounds.simulation, failing, self._keep)
+
+    def _still_failing(self, rounds: Rounds) -> Execution | None:
+        """Follow what is in hand as closely as is possible with what explaining it has taught.
+
+        Returns:
+            The execution, if it fails, too: then there is no need to explore anew.
+        """
+        hand, simulation = self._hand, rounds.simulation
+        if hand is None or not self.stop_on_first or isinstance(rounds.strategy, Drawn):
+            return None
+
+        def follow(mark: Mark) -> Execution:
+            return Followed(simulation).follow(hand.shorter or hand.keys)[1]
+
+        execution = until_settled(simulation.kernel.learned, follow)
+        return None if execution.failure is None else execution
 
     def _keep(self, hand: InHand) -> None:
         self._hand = hand

@@ -16,17 +16,22 @@ from simharness.engine.facts import Mark
 from simharness.engine.kernel import Kernel
 from simharness.engine.plan import Chooser
 from simharness.errors import Nondeterminism, SimharnessError
+from simharness.runtimes.defaults import asked
 from simharness.search import tokens
 from simharness.search.strategy import Expected
 from simharness.simulation.difference import Difference, first_difference, nondeterminism
 from simharness.simulation.execution import Execution
+from simharness.simulation.forks import apart, possible
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import Account, Watch, Witness, account_of, following, mark_wording
+from simharness.simulation.watchdog import Watchdog
 from simharness.trace.recorder import Recorder
 
 FEW = 3
 """Explorations with fewer executions do not repeat the first one at their end: it has just been repeated."""
 EARLY, SPARSE = 30, 100
+MOST_NAMED = 2
+"""How many classes a sentence names."""
 BALLAST = 20
 """How many objects of each kind and size are kept while an execution is repeated."""
 WHAT_TO_DO = (
@@ -41,6 +46,7 @@ def differ(
     again: str = "repeated with the same choices",
     titles: tuple[str, str] = ("first run", "repeated"),
     where: str = "",
+    cause: str = "",
 ) -> Nondeterminism | None:
     """Return the error that says where two accounts of one schedule diverge; None if they are equal.
 
@@ -48,13 +54,14 @@ def differ(
         again: describes the second run.
         titles: names of the two runs, for showing them side by side.
         where: the user's line at which the differing step was made, if known.
+        cause: why they diverge and what to do, if that is known.
     """
     position = before.first_difference(after)
     if position is None:
         return None
     difference = Difference(before.entries, after.entries, position, titles)
     place = f" (at {where})" if where else ""
-    return nondeterminism(f"not deterministic: {first_difference(difference, again)}{place}; {WHAT_TO_DO}", difference)
+    return nondeterminism(f"not deterministic: {first_difference(difference, again)}{place}; {cause or WHAT_TO_DO}", difference)
 
 
 def witness(simulation: Simulation, keys: Sequence[int], strict: bool = True) -> tuple[Execution, Account]:
@@ -193,9 +200,44 @@ def _compare(simulation: Simulation, keys: Sequence[int], before: Account, after
         return
     titles = [account.entries[position].title for account in (before, after) if position < len(account.entries)]
     steps = [int(title.removeprefix("step ")) for title in titles if title.startswith("step ")]
-    error = differ(before, after, where=_place(simulation, keys, steps[0] - 1) if steps else "")
+    place = _place(simulation, keys, steps[0] - 1) if steps else ""
+    error = differ(before, after, where=place, cause=_made_of_addresses(simulation, keys))
     assert error is not None
     raise error
+
+
+def _made_of_addresses(simulation: Simulation, keys: Sequence[int]) -> str:
+    """Name the classes whose default hash or `repr` makes two runs of a schedule differ; "" if it is not those, as far as is seen.
+
+    In a child, since objects that live on would keep other hashes than they had.
+    """
+    if not possible():
+        return ""
+
+    def named() -> bytes:
+        def run() -> Account:
+            return watched(simulation, (), following(simulation.kernel, keys, _first_possible))[1]
+
+        simulation.forked()
+        with Watchdog(simulation.kernel, simulation.settings.watchdog, forked=True), asked() as found:
+            run()  # teaches that numbers are asked for
+            before = run()
+            ballast = _ballast()
+            differs = before.first_difference(run()) is not None
+            del ballast
+        classes = {} if differs else {f"the default {what} of {_full_name(cls)}": place for (what, cls), place in found.items()}
+        if not classes:
+            return b""
+        names = [f"{name}{f', asked for at {place},' if place is not None else ''}" for name, place in list(classes.items())[:MOST_NAMED]]
+        verb = "are" if len(names) > 1 else "is"
+        modules = ", ".join(repr(module) for module in dict.fromkeys(cls.__module__ for _, cls in found))
+        return f"{' and '.join(names)} {verb} made of addresses: name the module, instrument=({modules},), or define it".encode()
+
+    return apart(named)[0].decode()
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _place(simulation: Simulation, keys: Sequence[int], n: int) -> str:

@@ -32,7 +32,11 @@ FOR_BLAME = 2
 
 @dataclass(frozen=True)
 class InHand:
-    """A failing execution that was the same when it was repeated, and what another simulation needs to repeat it."""
+    """A failing execution that was the same when it was repeated, and what another simulation needs to repeat it.
+
+    Attributes:
+        shorter: the shortest schedule so far that fails, too; it was not repeated.
+    """
 
     keys: Sequence[int]
     parameters: Mapping[str, Any]
@@ -40,6 +44,7 @@ class InHand:
     failure: Failure
     text: str
     account: Account
+    shorter: Sequence[int] = ()
 
 
 def counterexample(simulation: Simulation, failing: Execution, keep: Callable[[InHand], None] = lambda hand: None) -> Counterexample | None:
@@ -57,6 +62,7 @@ def counterexample(simulation: Simulation, failing: Execution, keep: Callable[[I
     keep(hand)
     best, shortness, why = _explained(simulation, failing)
     if not mark.holds:
+        keep(replace(hand, shorter=best))
         return None
     if best != hand.keys:
         try:

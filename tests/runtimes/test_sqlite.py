@@ -13,6 +13,7 @@ from sqlite_programs import Body, both, program, refusal
 
 import simharness
 from simharness.authoring.world import World
+from simharness.runtimes.sqlite import statements
 
 
 def increment(begin: str) -> Body:
@@ -422,3 +423,66 @@ def test_an_always_check_sees_what_an_actor_that_uses_the_database_alone_commits
             assert looking.execute("SELECT x FROM t").fetchone() == (0,)
 
     assert simharness.explore(scenario).verdict is simharness.Verdict.VIOLATED
+
+
+def test_a_trigger_that_an_actor_makes_is_seen_by_the_statements_that_others_have_used_before() -> None:
+    def scenario(world: World) -> None:
+        path = world.path("state.db")
+        with sqlite3.connect(path) as made:
+            made.executescript("CREATE TABLE t(x); CREATE TABLE log(x); CREATE VIRTUAL TABLE words USING fts5(word)")
+        made.close()
+        seen = []
+
+        def insert() -> None:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection.execute("INSERT INTO words VALUES ('one')")
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("INSERT INTO t VALUES (2)")
+            connection.close()
+
+        def make() -> None:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection.execute("CREATE TRIGGER follows AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.x); END")
+            seen.append(connection.execute("SELECT count(*) FROM log").fetchone()[0])
+            connection.close()
+
+        world.actor("inserts", insert)
+        world.actor("makes", make)
+
+        @world.at_end
+        def outcome() -> None:
+            world.outcome(seen[0])
+
+    outcomes = [simharness.explore(scenario, strategy).outcomes for strategy in ("dpor", "exhaustive")]
+    assert outcomes[0] == outcomes[1] == {0, 1, 2}
+
+
+def test_what_is_known_of_statements_is_kept_where_a_virtual_table_changes_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[str] = []
+    learn = statements.learn
+
+    def noted(connection: sqlite3.Connection, sql: str, *others: Any) -> tuple[Any, bool]:
+        learned.append(sql)
+        return learn(connection, sql, *others)
+
+    monkeypatch.setattr(statements, "learn", noted)
+
+    def scenario(world: World) -> None:
+        path = world.path("state.db")
+        with sqlite3.connect(path) as made:
+            made.executescript("CREATE VIRTUAL TABLE words USING fts5(word); CREATE TABLE t(x)")
+        made.close()
+
+        def work(word: str) -> None:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection.execute(f"INSERT INTO words VALUES ('{word}')")
+            connection.execute(f"INSERT INTO t VALUES ('{word}')")
+            connection.close()
+
+        world.actor("a", work, "a")
+        world.actor("b", work, "b")
+
+    result = simharness.explore(scenario, "dpor")
+    assert result.verdict is simharness.Verdict.VERIFIED
+    assert result.executions > 2
+    assert learned.count("INSERT INTO t VALUES ('b')") <= 2, "not once for each execution"

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from simharness.engine.kernel import Kernel
-from simharness.runtimes import hashes
+from simharness.runtimes import defaults
 from simharness.runtimes.heap.loggers import Loggers
 from simharness.runtimes.heap.processes import Exchanged, Globals
 from simharness.runtimes.heap.records import Record, Several, Variables
@@ -60,7 +60,7 @@ class Heap:
 
     def adopt(self) -> None:
         """Modules have been imported: the state that instrumented ones have now is their baseline."""
-        hashes.adopt()
+        defaults.adopt()
         self._walk.visit(self._loggers.adopt())
         self._exchanged = None
 
@@ -143,7 +143,7 @@ class Heap:
         self.put_back(YOUNG)
         self._records.clear()
         self._watched.clear()
-        hashes.release()
+        defaults.release()
 
 
 def turns(records: Sequence[Record], garbage: int = NEVER) -> list[Record]:

@@ -14,7 +14,7 @@ from typing import Any
 from simharness.engine.kernel import Kernel, _active, os_thread
 from simharness.engine.phases import RUNNING
 from simharness.instrument.marks import HOOKS
-from simharness.runtimes.hashes import made as made_class
+from simharness.runtimes.defaults import made as made_class
 from simharness.runtimes.memory import guards
 from simharness.runtimes.memory import shared as runtime
 from simharness.runtimes.memory.accesses import ALL, BULK, IN_C, WALK
@@ -227,7 +227,7 @@ def passing(value: Any) -> Any:
 
 
 def hashed(cls: Any) -> Any:
-    """A class has been made: its objects have hashes that are not addresses."""
+    """A class has been made: its objects have hashes and texts that are not made of addresses."""
     if _active and _here() is not None and issubclass(type(cls), type):
         made_class(cls)
     return cls

@@ -79,7 +79,7 @@ def _record_write(link: Link, shape: Shape, error: BaseException | None) -> None
     database = link.database
     if error is None:
         link.touched |= shape.writes
-        link.altered |= shape.kind == SCHEMA
+        link.altered |= shape.kind == SCHEMA and not _left_as_it_was(link, shape)
         link.numbered |= shape.numbers
     if link.holds:
         return
@@ -123,7 +123,7 @@ def _record_savepoint(link: Link, shape: Shape) -> None:
 
 def _record_schema(link: Link, shape: Shape) -> None:
     if shape.kind == SCHEMA:
-        if shape.keeps_schema and link.kernel.phase != SETUP:
+        if link.kernel.phase != SETUP and (shape.keeps_schema or _left_as_it_was(link, shape)):
             return
         if not link.inside:
             link.database.changed_schema(shape.sql)
@@ -138,3 +138,18 @@ def _record_schema(link: Link, shape: Shape) -> None:
     else:
         link.flags = (*link.flags, shape.sql)
     link.book = None
+
+
+def _left_as_it_was(link: Link, shape: Shape) -> bool:
+    """Whether a statement that may have changed the schema has not: a virtual table may do anything, and mostly inserts rows."""
+    if shape.cookie is None:
+        return False
+    cursor = sqlite3.Cursor(link.connection)
+    cursor.row_factory = None
+    try:
+        row: tuple[int] | None = cursor.execute("PRAGMA main.schema_version").fetchone()
+    except sqlite3.Error:
+        return False
+    finally:
+        cursor.close()
+    return row == (shape.cookie,)

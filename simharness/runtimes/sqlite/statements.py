@@ -75,12 +75,12 @@ class Shape:
     `inserts`: if it changes a row at all, it sets `lastrowid`. `numbers`: it may change `sqlite_sequence`, even without changing a row.
     `whole`: it may read anything in the file, not only its tables.
     `counts`: it reads how often the connection has noticed other connections' commits. `checkpoints`: its result depends on
-    which other connections read, or are open.
+    which other connections read, or are open. `cookie`: the number that SQLite gives the schema, which each change of it makes another one.
     """
 
     __slots__ = (
-        "argument", "checkpoints", "counts", "dml", "inserts", "kind", "numbers", "plain", "reads", "rows", "sql", "tables", "text", "verb",
-        "whole", "writes",
+        "argument", "checkpoints", "cookie", "counts", "dml", "inserts", "kind", "numbers", "plain", "reads", "rows", "sql", "tables",
+        "text", "verb", "whole", "writes",
     )  # fmt: skip
 
     def __init__(self, sql: str, kind: int, verb: str, argument: str = "") -> None:
@@ -99,6 +99,7 @@ class Shape:
         self.reads = 0
         self.writes = 0
         self.tables: tuple[str, ...] = ()
+        self.cookie: int | None = None
 
     @property
     def prepares_anew(self) -> bool:
@@ -200,6 +201,7 @@ def _explained(connection: sqlite3.Connection, sql: str, verb: str, bit: Callabl
         shape.plain = not shape.prepares_anew
         return shape, True
     shape.kind = WRITE if any(transactions) else READ
+    shape.cookie = next(row[4] for row in code if row[1] == "Transaction" and row[2] == 0)
     reads = {event[1] for event in seen if event[0] == sqlite3.SQLITE_READ and event[3] != "temp"}
     writes = {event[1] for event in seen if event[0] in _WRITE_ACTIONS and event[3] != "temp"}
     _complete(connection, code, reads, writes, shape, bit)

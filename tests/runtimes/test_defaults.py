@@ -1,10 +1,11 @@
-"""The default hash of objects of instrumented classes is the same in each execution; other hashes stay what they are."""
+"""The default hash and repr of objects of instrumented classes are the same in each execution; others stay what they are."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import enum
+import logging
 import os
 import random
 import subprocess
@@ -186,3 +187,164 @@ def test_random_sets_and_dictionaries_hold_what_lists_hold(seed):
 
     assert simharness.explore(simharness.scenario(instrument=(__name__,))(scenario)).verdict is Verdict.VERIFIED
     assert not [cls for cls in (Plain, Slotted, Below) if vars(cls).get("__hash__") is not None]
+
+
+class Above:
+    """A class with Python's hash and repr, which those below ask for."""
+
+
+class Asking(Above):
+    """Its own methods ask the ones above."""
+
+    def __hash__(self):
+        return super().__hash__() ^ 1
+
+    def __repr__(self):
+        return f"asking {super().__repr__()}"
+
+    def __eq__(self, other):
+        return self is other
+
+
+@dataclasses.dataclass
+class Shown(Above):
+    """A class with a repr of its own."""
+
+    name: str
+
+
+def test_methods_that_ask_the_default_ones_above_them_get_these():
+    seen = []
+
+    def scenario(world):
+        def work():
+            thing = Asking()
+            assert {thing: 1}[thing] == 1
+            assert repr(thing) == f"asking <{__name__}.Asking object at {id(thing):#x}>"
+            seen.append(repr(thing))
+
+        world.actor("a", work)
+
+    assert simharness.explore(simharness.scenario(instrument=(__name__,))(scenario)).verdict is Verdict.VERIFIED
+    assert len(set(seen[1:])) == 1
+
+
+def test_the_default_repr_is_the_same_in_each_execution_and_shows_the_id():
+    before = repr(REMEMBERED[0])
+    texts = set()
+
+    def scenario(world):
+        def work(actor):
+            class Local:
+                pass
+
+            @dataclasses.dataclass
+            class Point(Plain):
+                name: str
+
+            things = [Plain("x"), Local(), Slotted("y")]
+            for thing in things:
+                assert f"{id(thing):#x}" in repr(thing) == str(thing) == f"{thing}" == f"{thing!r}"
+            assert repr(REMEMBERED[0]) == before
+            assert repr(Point("z")).endswith("Point(name='z')")
+            assert repr(Word("word")) == "'word'"
+            assert repr(Kind.ONE) == "<Kind.ONE: 'one'>"
+            assert repr(Shown("s")) == "Shown(name='s')"
+            world.step("first", writes=["x"])
+            world.outcome((actor, str(things)))
+            texts.add((actor, str(things)))
+
+        world.actor("a", work, "a")
+        world.actor("b", work, "b")
+
+    result = simharness.explore(simharness.scenario(instrument=(__name__,))(scenario))
+    assert result.verdict is Verdict.VERIFIED, result.counterexample
+    assert len(result.outcomes) == 2
+    assert repr(REMEMBERED[0]) == before
+    assert "__repr__" not in vars(Plain)
+
+
+def test_an_order_of_texts_is_the_same_in_each_execution():
+    def scenario(world):
+        def work(actor):
+            for thing in sorted([Plain(number) for number in range(6)], key=repr):
+                world.step(f"{actor} {thing.name}", writes=["x"])
+
+        world.actor("a", work, "a")
+
+    assert simharness.explore(simharness.scenario(instrument=(__name__,))(scenario)).verdict is Verdict.VERIFIED
+
+
+def test_what_only_people_read_is_no_reason_to_number_objects():
+    def scenario(world):
+        def work():
+            thing = Plain("x")
+            print(thing)
+            logging.getLogger("defaults").warning("%s", thing)
+            world.outcome(repr(thing) != "")
+
+        world.actor("a", work)
+        world.actor("b", world.step, "other", (), ["x"])
+
+    assert simharness.explore(simharness.scenario(instrument=(__name__,))(scenario)).verdict is Verdict.VERIFIED
+
+
+THINGS = """
+class Thing:
+    def __init__(self, name):
+        self.name = name
+
+def in_order(things):
+    return [thing.name for thing in {*things}]
+
+def by_text(things):
+    return [thing.name for thing in sorted(things, key=repr)]
+"""
+
+
+@pytest.fixture
+def things(tmp_path, monkeypatch):
+    (tmp_path / "things_of_others.py").write_text(THINGS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import things_of_others
+
+    yield things_of_others
+    del sys.modules["things_of_others"]
+
+
+def explore_several_times(scenario):
+    """Explore; again, since addresses may happen to have one order."""
+    for _ in range(3):
+        simharness.explore(simharness.scenario(instrument="test")(scenario))
+
+
+@pytest.mark.parametrize(("order", "what"), [("in_order", "hash"), ("by_text", "repr")])
+def test_a_run_that_depends_on_addresses_names_the_class_and_the_line(things, order, what):
+    def scenario(world):
+        def work():
+            for name in getattr(things, order)([things.Thing(number) for number in range(12)]):
+                world.step(f"{name}", writes=["x"])
+
+        world.actor("a", work)
+
+    named = rf"the default {what} of things_of_others\.Thing, asked for at .*things_of_others\.py:\d+.*, is made of addresses"
+    with pytest.raises(simharness.Nondeterminism, match=named + r": name the module, instrument=\('things_of_others',\)"):
+        explore_several_times(scenario)
+    assert simharness.explore(simharness.scenario(instrument=("things_of_others",))(scenario)).verdict is Verdict.VERIFIED
+    assert "__hash__" not in vars(things.Thing)
+
+
+def test_a_run_that_depends_on_something_else_names_no_class(things):
+    count = [0]
+
+    def scenario(world):
+        def work():
+            things.in_order([things.Thing(0)])
+            count[0] += 1
+            world.step(f"{count[0]}", writes=["x"])
+
+        world.actor("a", work)
+
+    with pytest.raises(simharness.Nondeterminism) as raised:
+        simharness.explore(simharness.scenario(instrument="test")(scenario))
+    assert "is made of addresses" not in str(raised.value)
