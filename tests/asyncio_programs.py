@@ -1,7 +1,8 @@
 """Random asyncio programs, and a model of the three orders that shares nothing with the runtime.
 
 The model is a loop of its own that takes its choices from a script; `every` tries all scripts. In *arrivals* it makes arrivals explicit:
-between any two callbacks, any pause and any timer that is due may be appended to the queue, which is first in, first out.
+between any two callbacks, any pause and any timer that is due may be appended to the queue, which is first in, first out. In every order
+clients may disconnect: between any two callbacks, and while the loop waits, a task is cancelled.
 """
 
 from __future__ import annotations
@@ -127,8 +128,9 @@ class TooMany(Exception):
 class ModelLoop(asyncio.SelectorEventLoop):
     """A loop whose choices a script makes; virtual time moves only when nothing can run."""
 
-    def __init__(self, choose, order):
+    def __init__(self, choose, order, cancels=0):
         super().__init__()
+        self._cancels, self._made = cancels, []
         self._choose, self._order, self._now = choose, order, 0.0
         self._clock_resolution = 0.0
         self._pauses, self._calls, self._ran = [], collections.deque(), False
@@ -156,14 +158,35 @@ class ModelLoop(asyncio.SelectorEventLoop):
             return [timer for timer in found if timer._when == found[0]._when], found[0]._when < self._now
         return found, False
 
-    def _enter(self):
-        """Let timers, and in `arrivals` pauses, enter the queue, or not."""
+    def create_task(self, *arguments, **options):
+        task = super().create_task(*arguments, **options)
+        self._made.append(task)
+        return task
+
+    def _cancellable(self):
+        if not self._cancels:
+            return []
+        living = [task for task in self._made if not task.done() and not task._must_cancel]
+        living = [task for task in living if task.get_coro().__name__ in ("_task", "child", "sleep")]
+        return [task for task in living if task._fut_waiter is None or not task._fut_waiter.cancelled()]
+
+    def _strike(self, number):
+        self._cancels -= 1
+        self._cancellable_now[number].cancel()
+
+    def _enter(self, between=False):
+        """Let timers, and in `arrivals` pauses, enter the queue, or not; let clients disconnect, or not."""
         while True:
             timers, late = self._due()
             pauses = [pause for pause in self._pauses if not pause._cancelled]
-            arrivals = [*pauses, *timers]
+            arrivals = [] if between and self._order == "loop" else [*pauses, *timers]
+            strikes = self._cancellable_now = self._cancellable()
             if not arrivals:
-                if self._calls or self._stopping or not self._scheduled:
+                number = self._choose(1 + len(strikes)) if strikes else 0
+                if number:
+                    self._strike(number - 1)
+                    continue
+                if between or self._calls or self._stopping or not self._scheduled:
                     return
                 live = [timer._when for timer in self._scheduled if not timer._cancelled]
                 if not live:
@@ -173,9 +196,12 @@ class ModelLoop(asyncio.SelectorEventLoop):
             waits = bool(self._calls) and not late
             if self._stopping:
                 waits = True
-            number = self._choose(len(arrivals) + waits)
+            number = self._choose(len(arrivals) + waits + len(strikes))
             if waits and number == 0:
                 return
+            if number >= len(arrivals) + waits:
+                self._strike(number - waits - len(arrivals))
+                continue
             arrival = arrivals[number - waits]
             if arrival in self._pauses:
                 self._pauses.remove(arrival)
@@ -200,11 +226,11 @@ class ModelLoop(asyncio.SelectorEventLoop):
             self._drop_and_enter(left)
 
     def _drop_and_enter(self, left):
-        if self._order == "arrivals" and left:
-            self._enter()
+        if left or self._stopping:
+            self._enter(between=True)
 
 
-def every(program, order, most=3000):
+def every(program, order, most=3000, cancels=0):
     """Return the logs of a program under every script of the model."""
     logs, script = set(), []
     for _ in range(most):
@@ -217,7 +243,7 @@ def every(program, order, most=3000):
             return number
 
         def run(coroutine, choose=choose):
-            with asyncio.Runner(loop_factory=lambda: ModelLoop(choose, order)) as runner:
+            with asyncio.Runner(loop_factory=lambda: ModelLoop(choose, order, cancels)) as runner:
                 return runner.run(coroutine)
 
         try:

@@ -67,6 +67,7 @@ GROUPS = {
     "asyncio": ("tests/test_asyncio.py", "tests/test_asyncio_orders.py"),
     "asyncio_reduction": ("tests/test_asyncio_reduction.py",),
     "trio": ("tests/test_trio_reduction.py", "tests/test_trio_unknown.py"),
+    "cancellations": ("tests/test_cancellations.py",),
     "time": ("tests/runtimes/test_time.py", "tests/test_scenarios.py"),
     "verdicts": ("tests/test_never_vacuous.py", "tests/test_explore_api.py", "tests/test_planted_bugs.py"),
     "blame": ("tests/test_followed.py", "tests/test_blame.py"),

@@ -197,7 +197,8 @@ OTHERWISE_KNOWN = {
     ("trio/run.py", "stop"),  # where Trio runs, everything depends on the time
     ("trio/run.py", "_settled"),
     ("aio/run.py", "_declare"),  # where a loop of asyncio's runs, too
-    ("aio/run.py", "_look_at"),
+    ("aio/run.py", "_time_has_passed"),
+    ("aio/run.py", "call_at"),
     ("aio/run.py", "_none_may_move_yet"),
     ("aio/run.py", "_stopped"),
     ("tasks/actors.py", "instant"),

@@ -51,6 +51,7 @@ class Things:
         self.scopes = {}
         self.shields = []
         self.cell = None
+        self.clients = None
 
     def log(self, line):
         """Note something, and say what has been noted so far: a program that gets stuck has outcomes too."""
@@ -59,6 +60,23 @@ class Things:
         else:
             self.lines.append(line)
             self.saw(repr(self.lines))
+
+    def spawn(self, nursery, name, todo):
+        """Start a task; in a scope of its own if its client may disconnect without the harness."""
+        if self.clients is None:
+            nursery.start_soon(self.task, name, todo)
+            return
+        scope, ended = client = trio.CancelScope(), []
+        self.clients.append(client)
+
+        async def scoped():
+            try:
+                with scope:
+                    await self.task(name, todo)
+            finally:
+                ended.append(True)
+
+        nursery.start_soon(scoped)
 
     async def task(self, name, todo):
         """Do what was drawn."""
@@ -124,7 +142,7 @@ class Things:
                 await self.task(me, inner)
         elif what == "start":
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.task, me, inner)
+                self.spawn(nursery, me, inner)
                 await trio.lowlevel.checkpoint()
         elif what == "look":
             self.log(f"{me} sees {self.count}")
@@ -156,7 +174,7 @@ class Things:
         try:
             async with trio.open_nursery() as nursery:
                 for number, todo in enumerate(programs):
-                    nursery.start_soon(self.task, str(number), todo)
+                    self.spawn(nursery, str(number), todo)
         except BaseExceptionGroup as group:
             self.log(sorted({type(error).__name__ for error in leaves(group)}))
 
@@ -179,27 +197,46 @@ def scenario(programs):
     return trio_program
 
 
-class _Bits:
-    """Stands in for Trio's random numbers: decides each batch's order, and counts."""
+class _Script(trio.abc.Instrument):
+    """Stands in for Trio's random numbers, deciding each batch's order, and cancels tasks between steps, as clients do that disconnect."""
 
-    def __init__(self, bits):
-        self.bits = list(bits)
-        self.drawn = 0
+    def __init__(self, script, things, cancels):
+        self.script = list(script)
+        self.sizes = []
+        self.things = things
+        self.cancels = cancels
+
+    def choose(self, size):
+        if len(self.sizes) == len(self.script):
+            self.script.append(0)
+        self.sizes.append(size)
+        return self.script[len(self.sizes) - 1]
 
     def random(self):
         if len(sys._getframe(1).f_locals["batch"]) < 2:
             return 0.9
-        self.drawn += 1
-        if self.drawn > len(self.bits):
-            self.bits.append(0)
-        return 0.1 if self.bits[self.drawn - 1] else 0.9
+        return 0.1 if self.choose(2) else 0.9
+
+    def before_task_step(self, _):
+        left = [scope for scope, ended in self.things.clients if not ended and not scope.cancel_called]
+        if self.cancels and left and (number := self.choose(len(left) + 1)):
+            self.cancels -= 1
+            left[number - 1].cancel()
+
+    def before_io_wait(self, _):
+        if not _run.GLOBAL_RUN_CONTEXT.runner.runq:
+            self.before_task_step(None)
 
     def uniform(self, low, high):
         return low
 
 
-def genuine_outcomes(programs, limit):
-    """Return everything that the genuine Trio can do with a program that uses neither time nor threads; None if it is too much."""
+def genuine_outcomes(programs, limit, cancels=0):
+    """Return everything that the genuine Trio can do with a program that uses neither time nor threads; None if it is too much.
+
+    Args:
+        cancels: how many clients may disconnect.
+    """
     outcomes = set()
     saved = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
     _run._ALLOW_DETERMINISTIC_SCHEDULING = False  # what Hypothesis sets for itself
@@ -208,11 +245,13 @@ def genuine_outcomes(programs, limit):
         for _ in range(limit):
             if not queue:
                 return outcomes
-            bits = _Bits(queue.pop())
-            fixed = len(bits.bits)
-            _run._r = bits
-            trio.run(_or_stuck, Things(outcomes.add), programs)
-            queue += [[*bits.bits[:position], 1] for position in range(fixed, bits.drawn)]
+            things = Things(outcomes.add)
+            things.clients = [] if cancels else None
+            script = _run._r = _Script(queue.pop(), things, cancels)
+            fixed = len(script.script)
+            trio.run(_or_stuck, things, programs, instruments=[script] if cancels else ())
+            for position in range(fixed, len(script.sizes)):
+                queue += [[*script.script[:position], number] for number in range(1, script.sizes[position])]
     finally:
         _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = saved
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simharness.engine.actors import Actor
+from simharness.engine.actors import SHIFT, Actor
 from simharness.engine.kinds import Role
 from simharness.places import Place
 
@@ -16,11 +16,12 @@ class Cast:
         dead: those whose process has crashed.
         waiting: those declared in set-up, until the first of them moves.
         attending: those that the execution does not wait for, such as Trio's loop.
+        strikers: by index, those that make the step of a fault; they are not in `actors`, as their steps never have to happen.
         unfinished: how many live ones the execution waits for, which excludes daemons; it is over when there are none.
         stuck_at: where the stuck ones were when the execution ended, by name.
     """
 
-    __slots__ = ("actors", "attending", "dead", "live", "stuck_at", "unfinished", "waiting")
+    __slots__ = ("actors", "attending", "dead", "live", "strikers", "stuck_at", "unfinished", "waiting")
 
     def __init__(self) -> None:
         self.actors: dict[int, Actor] = {}
@@ -28,8 +29,14 @@ class Cast:
         self.dead: list[Actor] = []
         self.waiting: list[Actor] = []
         self.attending: set[Actor] = set()
+        self.strikers: dict[int, Actor] = {}
         self.unfinished = 0
         self.stuck_at: dict[str, Place | None] = {}
+
+    def maker_of(self, key: int) -> Actor | None:
+        """Return who makes the step of a choice; None for the clock, and for faults that the kernel makes itself."""
+        index = key >> SHIFT
+        return self.actors.get(index) or self.strikers.get(index)
 
     def enter(self, actor: Actor) -> None:
         """Add an actor to those that can move."""
@@ -64,14 +71,14 @@ class Cast:
 
     @property
     def stuck(self) -> list[Actor]:
-        """The actors that had not ended when the execution did, except daemons and those that only wait for work.
+        """The actors that had not ended when the execution did, except daemons, and those that attend or only wait for work.
 
         Beside daemons, the end of those that wait for work would be a step that ends the daemons, too, so there they have to end.
         """
         if not self.live:
             return []
-        left = [actor for actor in self.live if not actor.daemon]
-        if len(left) < len(self.live):
+        left = [actor for actor in self.live if not actor.daemon and actor not in self.attending]
+        if any(actor.daemon for actor in self.live):
             return left
         return [actor for actor in left if actor.pending is None or actor.pending.kind.role is not Role.SERVES]
 

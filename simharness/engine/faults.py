@@ -29,7 +29,7 @@ _WORDS = {
     "lost_ack": ("lost acknowledgement", "at every commit"),
     "error": ("error raised by {}", "at every call"),
     "handler": ("strike of {}", "at any point of its actor"),
-    "cancel": ("cancellation of {}", "at every start and resumption of an asyncio task"),
+    "cancel": ("cancellation of {}", "between any two steps of its loop"),
 }
 
 
@@ -48,8 +48,8 @@ class Faults:
         db_error: a statement or commit fails. Limited to: some of BUSY, IOERR, FULL, joined by `+`.
         lost_ack: a commit is durable and its caller sees an error.
         error: a callable raises instead of being called: `"1@package.module.function:OSError"`, several joined by `+`.
-        cancel: an asyncio task is cancelled as it is about to start or to resume. Limited to: names of tasks or of their functions, joined
-            by `+`; by default any task but the one that runs the loop.
+        cancel: a task of asyncio or Trio is cancelled, whatever it waits for. Limited to: names of tasks or of their functions, joined by
+            `+`; by default any task but the one that runs the loop. On Trio also of functions that open a cancel scope or a nursery.
         handler: a function declared by `world.handler(…, times=0)` runs at any point of its actor. Limited to: names of functions, joined
             by `+`.
 

@@ -83,7 +83,7 @@ class Loop:
                     if key < 0:
                         kernel.abandoned = True
                         return ABANDON
-                if key >> SHIFT in cast.actors:
+                if key >> SHIFT in cast.actors or key >> SHIFT in cast.strikers:
                     return key
                 crashed = kernel.movers.move(key)
                 if crashed is not None:
@@ -129,7 +129,8 @@ class Loop:
     def mover(self, key: int) -> greenlet:
         """Make the actor of a choice the current one; return its greenlet, to switch to."""
         kernel = self._kernel
-        actor = kernel.cast.actors[key >> SHIFT]
+        index, actors = key >> SHIFT, kernel.cast.actors
+        actor = actors[index] if index in actors else kernel.cast.strikers[index]
         kernel.actor, kernel.key = actor, key
         exchange = kernel.movers.exchange
         if exchange is not None:

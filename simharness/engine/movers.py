@@ -3,7 +3,8 @@
 The clock moves to an instant at which an actor can move that cannot move now. A crash of a process, and its stall until an instant, are
 possible whenever the budget allows them and the process has not ended; they never have to be taken. If no actor can move, `nothing
 strikes` is possible beside them, so that an execution that leaves actors stuck also ends by a choice. Faults that strike at an operation
-(`Operation.faults`) are alternatives of it; alternative 0 is no fault.
+(`Operation.faults`) are alternatives of it; alternative 0 is no fault. A fault that other actors can disable, such as the cancellation of a
+task, is the step of a *striker*: that of an actor, except that it never has to happen.
 
 Conflicts: all faults with each other (they share budgets); a crash with every step of its process, and with what depends on the database
 locks that the process holds, as it frees them; a stall with everything, as the pending instants depend on everything.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from simharness.engine.actors import ALTERNATIVES, SHIFT
+from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.advances import EVERYTHING, Seen, TimeSeenByAll, footprint, wait_of
 from simharness.engine.cast import Cast
 from simharness.engine.clock import CLOCK_STEPS, EPOCH, Clock, nanoseconds
@@ -26,6 +27,7 @@ from simharness.engine.record import Record
 
 NOTHING = "nothing strikes"
 CRASH = "crash"
+CANCEL = "cancel"
 STALLS = ("stall", "suspend")
 ADVANCE = Kind(CLOCK_STEPS, "advance", Role.MOVES_CLOCK)
 _FAULT = Family("fault")
@@ -33,6 +35,7 @@ STRIKES = {
     CRASH: Kind(_FAULT, "crash", Role.STRIKES, done="{detail} crashes"),
     "stall": Kind(_FAULT, "stall", Role.STRIKES, done="{detail}: stalled"),
     "suspend": Kind(_FAULT, "suspend", Role.STRIKES, done="{detail}: suspended"),
+    CANCEL: Kind(_FAULT, "cancel", Role.STRIKES, done="{detail} is cancelled"),
     NOTHING: Kind(_FAULT, "nothing", Role.STRIKES, done="nothing more strikes"),
 }
 """For each fault that is a mover, the kind of its steps."""
@@ -51,7 +54,7 @@ class Movers:
         faults: by index, the (kind, process) of each fault that is a mover.
         fault_bit, wall_bit: masks of what every fault, and a jump of the wall clock, write.
         peaceful: how many of the last offered choices are not faults; they come first.
-        offered: the crashes that were offered beside `nothing strikes`.
+        offered: the faults that were offered beside `nothing strikes`.
         exchange: called with the process that moves, if each has memory of its own; returns which one did until then.
         when_crashed, when_suspended: called with the process (and for how long) after such a fault.
         when_advanced: called after the clock has moved, as an effect of its step.
@@ -191,6 +194,16 @@ class Movers:
         """Whether a key is that of a fault that is a mover, or of `nothing strikes`."""
         return key >> SHIFT in self.faults
 
+    def add_striker(self, kind: str, what: str, striker: Actor) -> None:
+        """Have an actor make the step of a fault that strikes this, where its operation and the budgets allow it."""
+        striker.key = self.fault_key(kind, what)
+        striker.index = striker.key >> SHIFT
+        self._cast.strikers[striker.index] = striker
+
+    def has_struck(self, kind: str) -> None:
+        """Count the fault that the last step was, a striker's."""
+        self._record.struck.append((self._record.n - 1, kind))
+
     def may_stay_out(self, key: int) -> bool:
         """Whether a step never has to happen: a fault; or a late advance, as the clock moves for free when no actor can."""
         return key == self.clock_key or key >> SHIFT in self.faults
@@ -207,6 +220,9 @@ class Movers:
     def footprint(self, key: int) -> tuple[int, int]:
         """Return (reads, writes) of a choice that is possible now."""
         actor, kind = self._cast.actors.get(key >> SHIFT), self.strikes(key)
+        striker = self._cast.strikers.get(key >> SHIFT)
+        if striker is not None:
+            return striker.footprint(self._learned.checked)
         if actor is not None:
             reads, writes = actor.footprint(self._learned.checked)
             if actor.in_time(self.clock.now):
@@ -278,20 +294,27 @@ class Movers:
                         keys.append(actor.key + k)
         if self.may_crash and self.may_strike(CRASH):
             keys += self._crash_keys()
+        keys += self._striker_keys()
         keys += self._stall_keys()
         return keys
 
     def _at_the_end(self) -> list[int]:
-        """Return the choices when no actor can move: the crashes, if any, and `nothing strikes`."""
+        """Return the choices when no actor can move: the faults that may set one free, if any, and `nothing strikes`."""
         stuck, record = self._cast.stuck, self._record
-        if not stuck or not self.may_strike(CRASH) or (record.n and record.keys[-1] == self.nothing_key):
+        if not stuck or (record.n and record.keys[-1] == self.nothing_key):
             return []
         if any(actor.pending is not None and actor.pending.kind.role is Role.ASSUMES for actor in (*stuck, *self._cast.dead)):
             return []
-        crashes = self._crash_keys()
-        self.peaceful = 1 if crashes else 0
-        self.offered = crashes
-        return [self.nothing_key, *crashes] if crashes else []
+        faults = [*(self._crash_keys() if self.may_strike(CRASH) else ()), *self._striker_keys()]
+        self.peaceful = 1 if faults else 0
+        self.offered = faults
+        return [self.nothing_key, *faults] if faults else []
+
+    def _striker_keys(self) -> list[int]:
+        """Return the faults that are possible now and whose steps actors make."""
+        strikers, now = self._cast.strikers, self.clock.now
+        ready = [key for key, striker in ((each.key, each) for each in strikers.values()) if not striker.finished and striker.ready(now)]
+        return [key for key in ready if self.may_strike(self.faults[key >> SHIFT][0])]
 
     def _stall_keys(self) -> list[int]:
         if not self.may_stall or not any(self.may_strike(kind) for kind in STALLS):

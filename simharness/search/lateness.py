@@ -28,7 +28,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from simharness.engine.actors import SHIFT
 from simharness.engine.kernel import Kernel
 from simharness.engine.operations import CHECKED, CLOCK, ENDING, TIME, conflict
 from simharness.search.configurations import instead
@@ -102,7 +101,7 @@ class Lateness:
         steps = rest.steps
         if not any(steps >> j & 1 for j in self._advances):
             return [steps]
-        record, actor = self._kernel.record, self._kernel.cast.actors.get(event[0] >> SHIFT)
+        record, actor = self._kernel.record, self._kernel.cast.maker_of(event[0])
         past = 0 if actor is None or actor.born < 0 else self._before[actor.born] | 1 << actor.born
         for j in _each(steps):
             if conflict(*event[1:], record.reads[j], record.writes[j]):
@@ -132,7 +131,7 @@ class Lateness:
         kernel, refused = self._kernel, rest.refused
         if not refused:
             return event
-        actor = kernel.cast.actors.get(key >> SHIFT)
+        actor = kernel.cast.maker_of(key)
         if actor is None:
             return None if self.needs(refused, reads, writes) else event
         if steps_of.get(actor.index, 0) & refused or (actor.born >= 0 and refused >> actor.born & 1):

@@ -13,6 +13,7 @@ Beyond the paper, for operations that can be disabled (locks, waits) or whose ef
 - the other alternatives of a data choice conflict with the alternative taken;
 - where a state decides how many alternatives there are (`Operation.due`), a reversal takes the first, from which the others are reached;
 - for every step of a process that can crash, a crash in its place is tried too, as are the faults that can strike at the step;
+- the step of a striker, which never has to happen, races as one that is pending at the end of each execution;
 - an advance of the clock may come as soon as an instant is pending and lateness allows it: it races with each step that it conflicts with
   and without which it is possible; where it conflicts with everything, with all since the last advance; the stall of a process likewise.
 
@@ -94,7 +95,7 @@ class Races:
             self.before.append(past)
             races: list[Race] = []
             if kernel.record.stalled and direct:
-                direct = self._awake(direct, kernel.cast.actors.get(index))
+                direct = self._awake(direct, kernel.cast.maker_of(key))
             # Most steps take the third branch: no state decides whether they can be made or what they write, so without i they have the
             # footprint that was recorded. For the others `_races` asks what they would have been. An advance or a stall conflicts with
             # every step, which says nothing about whether it could have come earlier: `_clock_races` asks that of configurations. What a
@@ -102,16 +103,14 @@ class Races:
             # Beside daemons `_races` is needed for all: without i, the step might be its actor's last and so conflict with the daemons.
             if not direct or key == kernel.movers.clock_key or (index in movers and writes & CLOCK):
                 pass
-            elif index in movers:
+            elif index in movers and index not in kernel.cast.strikers:
                 races = [(i, key, *kernel.movers.footprint_without(i, j, self.before)) for i in direct]
             elif operation.enabled is None and operation.writes_when is None and not daemons:
-                born = kernel.cast.actors[index].born
+                born = self._maker(key).born
                 races = [(i, key, reads, writes) for i in direct if i != born]
             else:
                 again = key if operation.due is None else index << SHIFT
-                races = self._races(
-                    Second(j, again, kernel.cast.actors[index], operation, kernel.record.deadlines[j], reads, writes), direct
-                )
+                races = self._races(Second(j, again, self._maker(key), operation, kernel.record.deadlines[j], reads, writes), direct)
             if operation.options > 1:
                 if daemons:
                     reads |= ENDING
@@ -298,7 +297,8 @@ class Races:
         """Races of the operations that were still waiting when the execution ended."""
         kernel = self.kernel
         races: list[Race] = []
-        for actor in self._waiting():
+        strikers = (striker for striker in kernel.cast.strikers.values() if not striker.finished)
+        for actor in (*self._waiting(), *strikers):
             operation = actor.pending
             assert operation is not None
             reads, writes = actor.footprint(kernel.learned.checked)
@@ -310,6 +310,12 @@ class Races:
                 for key in range(actor.key, actor.key + alternatives):  # of a daemon's data choice one may be asleep, another not
                     races += self._races(Second(self.end, key, actor, operation, actor.deadline, reads, writes), direct)
         return races
+
+    def _maker(self, key: int) -> Actor:
+        """Return who makes the step of a choice that is neither the clock's nor the kernel's own."""
+        actor = self.kernel.cast.maker_of(key)
+        assert actor is not None
+        return actor
 
     # Faults
 
@@ -326,8 +332,8 @@ class Races:
         key, operation, reads, writes = kernel.record.keys[j], kernel.record.operations[j], kernel.record.reads[j], kernel.record.writes[j]
         actor = kernel.cast.actors.get(key >> SHIFT)
         if key == kernel.movers.nothing_key:
-            for crash in kernel.movers.offered:
-                yield j, crash, *kernel.movers.crash_footprint(kernel.movers.faults[crash >> SHIFT][1])
+            for fault in kernel.movers.offered:
+                yield j, fault, *kernel.movers.footprint(fault)
         elif actor is not None:
             plain = writes & ~(kernel.movers.fault_bit | kernel.movers.wall_bit)
             for k, kind in enumerate(("", *operation.faults) if operation.faults else ()):

@@ -187,7 +187,7 @@ class Replay:
             key, name = kernel.movers.clock_key, "the clock"
         elif mover.startswith("!"):
             kind, which = mover[1:].split(".")[:2]
-            process = next(islice(dict.fromkeys(actor.process for actor in kernel.cast.actors.values()), int(which), None), "")
+            process = next(islice(_struck_by(kernel, kind), int(which), None), "")
             key = kernel.movers.nothing_key if kind == "nothing" else kernel.movers.fault_key(kind, process) + alternative
             name = kernel.mover(key)
         else:
@@ -217,9 +217,15 @@ def _fault(kernel: Kernel, key: int) -> str | None:
     mover = kernel.movers.faults.get(key >> SHIFT)
     if mover is None:
         return None
-    processes = list(dict.fromkeys(actor.process for actor in kernel.cast.actors.values()))
     kind, process = mover
-    return f"!{kind}.{processes.index(process)}." if process else "!nothing.0."
+    return f"!{kind}.{list(_struck_by(kernel, kind)).index(process)}." if process else "!nothing.0."
+
+
+def _struck_by(kernel: Kernel, kind: str) -> dict[str, None]:
+    """Return what faults of this kind can strike in the execution, in the order of appearance: processes, or what strikers strike."""
+    cast, faults = kernel.cast, kernel.movers.faults
+    struck = [what for of, what in (faults[index] for index in cast.strikers) if of == kind]
+    return dict.fromkeys(struck or (actor.process for actor in cast.actors.values()))
 
 
 def text_of(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from simharness.engine.actors import ALTERNATIVES, SHIFT, Actor
 from simharness.engine.kernel import Kernel
 from simharness.engine.kinds import Kind, Role, Sends
-from simharness.engine.movers import ADVANCE, CRASH, NOTHING, STRIKES
+from simharness.engine.movers import ADVANCE, STALLS, STRIKES
 from simharness.engine.operations import Every, Operation, Resource
 from simharness.places import Place
 
@@ -103,7 +103,7 @@ def _possible(kernel: Kernel, key: int) -> Move:
         return Move("clock", ADVANCE, str(kernel.movers.next_instant(idle)), key=key)
     kind, process = kernel.movers.faults[key >> SHIFT]
     detail = process
-    if kind not in (NOTHING, CRASH):
+    if kind in STALLS:
         instants = kernel.clock.instants(kernel.movers.deadlines(), kernel.record.readings())
         detail = f"{process} for {(instants[alternative] - kernel.clock.now) / 1e9:g} s"
     return Move("", STRIKES[kind], detail, alternative=alternative, key=key, fault=kind)

@@ -11,10 +11,8 @@ from typing import Any
 
 from greenlet import GreenletExit
 
-from simharness.engine.kernel import Kernel
 from simharness.places import Place, is_foreign
 
-CANCEL = "cancel"
 ATTEMPTS = 100
 """How often an exception is thrown into an abandoned task to end it, before it is left alone."""
 STEPS = frozenset({"TaskStepMethWrapper"})
@@ -77,14 +75,9 @@ def places_of(handle: Any) -> tuple[Place, ...]:
     return (Place(code.co_filename, code.co_firstlineno, code.co_name),)
 
 
-def faults_at(kernel: Kernel, task: Any, main: Any) -> tuple[str, ...]:
-    """Return the faults that can strike where a task starts or resumes."""
-    faults = kernel.faults
-    if faults is None or not faults.limit(CANCEL):
-        return ()
-    named = faults.limited_to(CANCEL)
-    names = {task.get_name(), getattr(task.get_coro(), "__name__", "")}
-    return (CANCEL,) if (names & set(named) if named else task is not main) else ()
+def names_of(task: Any) -> tuple[str, ...]:
+    """Return the names by which a task can be meant: its own, and that of its function."""
+    return task.get_name(), getattr(task.get_coro(), "__name__", "")
 
 
 def quiet(future: Any) -> None:

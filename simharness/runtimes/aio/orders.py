@@ -50,10 +50,14 @@ class Queue:
         if stops:
             self.stopped, self.stopped_low, self.stopped_high = self.turn + 1, self.low + 1, self.high + 1
 
-    def passes(self, timer: Entry) -> None:
-        """The time of a timer has come."""
-        timer.due = True
-        timer.stamp, timer.low, timer.high = self.turn, self.low + 1, self.high + 1
+    def look_at(self, timer: Entry, now: int) -> bool:
+        """Note whether the time of a timer has come, and whether it is past; return whether it has just come."""
+        comes = not timer.due and timer.instant <= now
+        timer.late = timer.instant < now
+        if comes:
+            timer.due = True
+            timer.stamp, timer.low, timer.high = self.turn, self.low + 1, self.high + 1
+        return comes
 
     def register(self, entry: Entry) -> None:
         """A callback is registered."""

@@ -22,11 +22,13 @@ from simharness.engine.kernel import Kernel
 from simharness.engine.operations import Operation
 from simharness.errors import HarnessBug, SimharnessError
 from simharness.runtimes.aio import internals, kinds
+from simharness.runtimes.aio.cancellable import cancellable, cancelling, has_begun
 from simharness.runtimes.aio.order import CalledByThreads, order_of
 from simharness.runtimes.aio.orders import AnyOrder, LoopOrder, Queue
 from simharness.runtimes.aio.polls import Polls
 from simharness.runtimes.aio.state import Entry, LoopState, operation
 from simharness.runtimes.tasks.actors import ExactTimes, spawn
+from simharness.runtimes.tasks.cancellations import Cancellations
 from simharness.runtimes.tasks.coroutines import places, position, waits_in
 
 _ORDERS = {"loop": LoopOrder, "arrivals": Queue, "any": AnyOrder}
@@ -56,6 +58,7 @@ class Run:
         self.callbacks: Actor | None = None
         self.events = 0
         self.polls = Polls()
+        self.cancellations = Cancellations(kernel, self.state)
         sees_time(kernel, by_all=True)
         kernel.movers.when_advanced.append(self._time_has_passed)
         kernel.movers.when_crashed.append(self._crashed)
@@ -84,7 +87,7 @@ class Run:
         """A timer is made."""
         entry = Entry(handle, 0, instant=self.times.instant(handle._when))
         self.queue.timers[id(handle)] = entry
-        self._look_at(entry)
+        self.events += self.queue.look_at(entry, self.kernel.clock.now)
 
     def foreign(self) -> bool:
         """Whether the running code is not that of the loop's thread."""
@@ -100,17 +103,10 @@ class Run:
         if self.running and not self.inside:
             self._declare()
 
-    def _look_at(self, timer: Entry) -> None:
-        now = self.kernel.clock.now
-        if not timer.due and timer.instant <= now:
-            self.queue.passes(timer)
-            self.events += 1
-        timer.late = timer.instant < now
-
     def _time_has_passed(self) -> None:
         """The clock has moved: timers are due, and naps are over."""
         for timer in self.queue.timers.values():
-            self._look_at(timer)
+            self.events += self.queue.look_at(timer, self.kernel.clock.now)
         if self.inside:
             self._none_may_move_yet()
         elif self.running:
@@ -146,12 +142,19 @@ class Run:
             assert mover is not None
             if not self._declare() and mover is self.owner and queue.returns():
                 return None
-            struck = kernel.loop.turn(mover)
+            kernel.loop.turn(mover)
+            if self.cancellations.strikes():
+                continue
             mover = kernel.actor
             assert mover is not None
             mover.places = None
             kernel.put(self.state, self.state.state._replace(free=False, may=()))
             self.inside, self.registered, self.began = True, False, kernel.record.n
+            cancel = self.cancellations.take()
+            if cancel is not None:
+                queue.turn += 1
+                cancel()
+                continue
             entry = next((each for each in self.candidates if each.actor is mover), None)
             if entry is None:
                 if mover is not self.owner:
@@ -159,9 +162,6 @@ class Run:
                 return None
             timer = id(entry.handle) in queue.timers
             queue.take(entry)
-            if struck:
-                kernel.note("it is cancelled: a fault")
-                self.tasks[mover.index].cancel()
             if not timer:
                 return entry.handle
             self.events += 1
@@ -227,7 +227,7 @@ class Run:
         if actor is None:
             task = internals.task_of(entry.handle)
             if task is not None:
-                actor = self._actor_of_task(task)
+                actor = self.actor_of_task(task)
             elif id(entry.handle) in self.queue.timers:
                 actor = spawn(self.kernel, "timer", self.owner, self.kernel.actor)
                 actor.mark |= self.state.bit
@@ -235,11 +235,12 @@ class Run:
                 actor.places = lambda: internals.places_of(entry.handle)
                 actor.calls = internals.places_of(entry.handle)
             else:
-                actor = self._callbacks()
+                actor = self.actor_of_callbacks()
             entry.actor = self.named[actor.name] = actor
         return actor
 
-    def _actor_of_task(self, task: Any) -> Actor:
+    def actor_of_task(self, task: Any) -> Actor:
+        """Return the actor that a task is."""
         actor = self.actors.get(id(task))
         if actor is None:
             coroutine = task.get_coro()
@@ -253,10 +254,11 @@ class Run:
             actor.places = lambda: places(coroutine)
             self.actors[id(task)] = actor
             self.tasks[actor.index] = task
-            actor.pending = operation(self.state, actor.name, kinds.STARTS, faults=internals.faults_at(self.kernel, task, self.main))
+            actor.pending = operation(self.state, actor.name, kinds.WAITS if has_begun(task) else kinds.STARTS)
         return actor
 
-    def _callbacks(self) -> Actor:
+    def actor_of_callbacks(self) -> Actor:
+        """Return the actor of the callbacks that step no task."""
         if self.callbacks is None:
             self.callbacks = self._enter("callbacks" if self.owner.name == ROOT else f"{self.owner.name}'s callbacks", alone=True)
         return self.callbacks
@@ -293,7 +295,7 @@ class Run:
                 actor.calls = internals.places_of(entry.handle)
             elif entry.nap > now and actor.pending is not None:
                 pending = actor.pending
-                actor.pending = operation(self.state, actor.name, pending.kind, pending.detail, True, tuple(pending.faults))
+                actor.pending = operation(self.state, actor.name, pending.kind, pending.detail, True)
         waits += self._timers()
         if queue.returns():
             may.append(self.owner.name)
@@ -302,7 +304,9 @@ class Run:
             self.owner.deadline = None
         if waits:
             kernel.notice(timed=True)
-        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits)))
+        if self.cancellations.under_way is not None:
+            may = [cancelling(self)]
+        kernel.put(self.state, LoopState(True, tuple(may), tuple(waits), cancellable(self)))
         return candidates
 
     def _timers(self) -> list[tuple[str, int]]:
@@ -329,13 +333,7 @@ class Run:
         task, waited = internals.task_of(entry.handle), actor.pending.detail if actor.pending.kind is kinds.WAITS else ""
         kind, before = (kinds.IS_CANCELLED, "in") if internals.is_cancelled(entry.handle, task) else (kinds.RESUMES, "after")
         detail = f"{before} {waited}" if waited else ""
-        actor.pending = operation(
-            self.state,
-            actor.name,
-            kind,
-            detail,
-            faults=() if kind is kinds.IS_CANCELLED else internals.faults_at(self.kernel, task, self.main),
-        )
+        actor.pending = operation(self.state, actor.name, kind, detail)
 
     # Beginning and end
 
@@ -356,7 +354,7 @@ class Run:
         self.running, self.inside = True, False
         self.queue.begin(self.loop._stopping)
         for timer in self.queue.timers.values():
-            self._look_at(timer)
+            self.events += self.queue.look_at(timer, kernel.clock.now)
         if self.callbacks is not None:
             cast.attend(self.callbacks, True)
 

@@ -17,11 +17,13 @@ class LoopState(NamedTuple):
         free: the loop runs, and no callback is in the middle of its step.
         may: names of the actors that may move.
         waits: names of the actors that may move later, with the instants from which on they may.
+        cancellable: names of the tasks that a fault can cancel.
     """
 
     free: bool = False
     may: tuple[str, ...] = ()
     waits: tuple[tuple[str, int], ...] = ()
+    cancellable: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -62,13 +64,12 @@ class Entry:
         return bool(self.handle._cancelled)
 
 
-def operation(loop: Resource, name: str, kind: Kind, detail: str = "", timed: bool = False, faults: tuple[str, ...] = ()) -> Operation:
+def operation(loop: Resource, name: str, kind: Kind, detail: str = "", timed: bool = False) -> Operation:
     """Return the next step of the actor of this name.
 
     Args:
         loop: whose state says who may move.
         timed: whether it may have to wait for an instant.
-        faults: that can strike there.
     """
 
     def may(state: LoopState) -> bool:
@@ -77,4 +78,4 @@ def operation(loop: Resource, name: str, kind: Kind, detail: str = "", timed: bo
     def due(state: LoopState) -> int | None:
         return next((instant for other, instant in state.waits if other == name), None)
 
-    return Operation(kind, loop, writes=loop.bit, enabled=may, detail=detail, due=due if timed else None, faults=faults)
+    return Operation(kind, loop, writes=loop.bit, enabled=may, detail=detail, due=due if timed else None)

@@ -9,3 +9,5 @@ TURN = "its turn"
 STARTS = Kind(ALONE, "starts", awaited=TURN)
 RESUMES = Kind(ALONE, "resumes", awaited=TURN)
 IS_CANCELLED = Kind(ALONE, "is cancelled", awaited=TURN)
+CANCELS = Kind(ALONE, "cancels", awaited=TURN)
+"""The step of a loop that cancels a task, after such a fault."""

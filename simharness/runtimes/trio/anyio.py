@@ -77,7 +77,9 @@ def _in_a_run(genuine: Callable[..., Any]) -> Callable[..., Any]:
 def forget(coroutine: Any) -> None:
     """Close the coroutine that AnyIO's handle of a task holds, if the task will never begin: Python would warn that nobody awaited it."""
     if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-        held = getattr(coroutine.cr_frame.f_locals.get("self"), "_coro", None)
+        values = coroutine.cr_frame.f_locals
+        handle = values["self"] if "self" in values else getattr(values.get("function"), "__self__", None)
+        held = getattr(handle, "_coro", None)
         if inspect.iscoroutine(held):
             held.close()
 

@@ -164,6 +164,11 @@ def is_cancelled(task: Task) -> bool:
     return type(sent) is outcome.Error and isinstance(sent.error, trio.Cancelled)
 
 
+def can_be_cancelled(scope: trio.CancelScope) -> bool:
+    """Whether a scope has neither been cancelled nor left."""
+    return not scope.cancel_called and (scope._cancel_status is not None or not scope._has_been_entered)
+
+
 def seconds_to_deadline(runner: Any) -> tuple[float, float]:
     """Return the next deadline and the seconds until then, on the run's clock; both infinite if there is none."""
     deadline = runner.deadlines.next_deadline()
@@ -205,11 +210,12 @@ def token_run(token: Any) -> Any:
 REACHED = {
     _run.Runner: (
         *("runq", "tasks", "deadlines", "entry_queue", "asyncgens", "waiting_for_idle"),
-        *("clock_autojump_threshold", "instruments", "system_nursery"),
+        *("clock_autojump_threshold", "instruments", "system_nursery", "spawn_impl"),
     ),
     _run.Deadlines: ("_heap", "_active", "add", "expire", "next_deadline"),
     _run.Task: ("_cancel_status", "_counter", "_next_send", "child_nurseries", "coro", "context", "parent_nursery"),
     _run.CancelStatus: ("_scope", "_parent"),
+    _run.CancelScope: ("_cancel_status", "_has_been_entered", "__enter__"),
     _entry_queue.EntryQueue: ("queue", "wakeup", "lock", "task", "run_sync_soon", "size", "done"),
     _asyncgens.AsyncGenerators: ("install_hooks", "_finalize_one"),
     _traps: ("wait_task_rescheduled", "cancel_shielded_checkpoint"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from simharness.engine.kinds import ALONE, Family, Kind
-from simharness.runtimes.tasks.kinds import IS_CANCELLED, RESUMES, STARTS, TURN
+from simharness.runtimes.tasks.kinds import CANCELS, IS_CANCELLED, RESUMES, STARTS, TURN
 
-__all__ = ["IS_CANCELLED", "RESUMES", "STARTS"]
+__all__ = ["CANCELS", "IS_CANCELLED", "RESUMES", "STARTS"]
 
 _TRIO = Family("trio")
 

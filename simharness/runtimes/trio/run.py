@@ -26,6 +26,7 @@ from simharness.engine.operations import Every, Operation
 from simharness.runtimes.memory.locations import STRANGE
 from simharness.runtimes.refused import refuse_io
 from simharness.runtimes.tasks.actors import TaskActor, spawn
+from simharness.runtimes.tasks.cancellations import Cancellations
 from simharness.runtimes.trio import internals, kinds
 from simharness.runtimes.trio.order import BATCHES, StepsCannotGrow, StepsGrow
 from simharness.runtimes.trio.state import RunClock, RunState, loop_operation, task_operation
@@ -61,6 +62,8 @@ class Run:
         self.before_expiry = 0
         self.started = self.abandoned = self.judged = False
         self.workers: list[Actor] = []
+        self.scopes: list[tuple[internals.Task, Any, str]] = []
+        self.cancellations = Cancellations(kernel, self.state)
         self.loop = TaskActor(kernel, f"{host.name}'s loop" if host.name != ROOT else "trio's loop", host)
         kernel.labels.reserve(self.loop.name)
         self.loop.mark |= self.both.bit
@@ -103,10 +106,7 @@ class Run:
         if self.own or (not self.started and self.runnable):
             self._start_main()
             return True
-        self._settle()
-        mover = kernel.actor
-        assert mover is not None
-        alternative = kernel.loop.turn(mover)
+        alternative = self._next_step()
         mover = kernel.actor
         assert mover is not None
         due = self.loop.deadline is not None and kernel.clock.now >= self.loop.deadline
@@ -122,6 +122,25 @@ class Run:
         self._occupy()
         self.next.append(self.tasks[mover.index])
         return True
+
+    def _next_step(self) -> int:
+        """Wait for the next step of this run that is not a cancellation by a fault; return its alternative."""
+        kernel = self.kernel
+        self._settle()
+        while True:
+            mover = kernel.actor
+            assert mover is not None
+            alternative = kernel.loop.turn(mover)
+            if self.cancellations.strikes():
+                kernel.put(self.state, RunState(True, idle=True))
+                self._declare_loop()
+                continue
+            cancel = self.cancellations.take()
+            if cancel is None:
+                return alternative
+            self._occupy()
+            cancel()
+            self._settle()
 
     def _start_main(self) -> None:
         if not self.own:
@@ -215,13 +234,23 @@ class Run:
             exact = isinstance(self.clock, RunClock)
             instant = self.clock.instant(deadline) if exact else kernel.clock.now + nanoseconds(timeout)
         idle = not self.runnable and internals.waits_for_idle(runner, timeout)
-        kernel.put(self.state, RunState(True, tuple(self.runnable), tuple(self.left), idle, instant))
+        offered = self._cancellable() if self.cancellations.wanted else ()
+        kernel.put(self.state, RunState(True, tuple(self.runnable), tuple(self.left), idle, instant, offered))
         waiting = runner.entry_queue.size()
         if waiting != self.queue.state:
             kernel.put(self.queue, waiting)
         self._declare_loop()
         if not self.judged and len(self.tasks) > 1:
             self._judge()
+
+    def _cancellable(self) -> tuple[str, ...]:
+        """Return the names of the tasks and scopes that a fault can cancel."""
+        main, offered = self.tasks.get(self.host.index), []
+        self.scopes = [each for each in self.scopes if id(each[0]) in self.actors and internals.can_be_cancelled(each[1])]
+        for task, scope, name in self.scopes:
+            if name or self.cancellations.concerns((task.name,), task is not main):
+                offered.append(self.cancellations.offer(name or self.actors[id(task)].name, self.host, scope.cancel))
+        return tuple(offered)
 
     def _judge(self) -> None:
         """Let the steps of tasks grow from the next execution on, if they can."""
@@ -261,7 +290,9 @@ class Run:
         return actor
 
     def _loop_operation(self) -> Operation:
-        callbacks = self.queue.state
+        callbacks, under_way = self.queue.state, self.cancellations.under_way
+        if under_way is not None:
+            return loop_operation(self.both, self.loop.name, False, kinds.CANCELS, detail=under_way[0])
         if self.batches and not self.left:
             options = 2 if len(self.runnable) + bool(callbacks) > 1 else 1
             if options > 1:

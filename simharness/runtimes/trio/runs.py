@@ -17,7 +17,7 @@ from simharness.engine.operations import Operation
 from simharness.runtimes.patching import Patches
 from simharness.runtimes.tasks.actors import become_host
 from simharness.runtimes.threads.thread_views import actor_of
-from simharness.runtimes.trio import internals
+from simharness.runtimes.trio import cancellable, internals
 from simharness.runtimes.trio.footprints import grows
 from simharness.runtimes.trio.growing import GrowingRun
 from simharness.runtimes.trio.kinds import CHECK_CANCELLED
@@ -118,3 +118,4 @@ def install(patches: Patches) -> None:
     patches.everywhere(genuine.run, run)
     patches.everywhere(genuine.start, start_thread_soon)
     patches.everywhere(genuine.check, check_cancelled)
+    cancellable.install(patches, run_now)

@@ -21,6 +21,7 @@ class RunState(NamedTuple):
         batch: the rest of the batch under way.
         idle: nothing is runnable, and Trio's loop would act on that.
         deadline: the next one, in the clock's nanoseconds.
+        cancellable: names of the tasks that a fault can cancel.
     """
 
     free: bool = False
@@ -28,6 +29,7 @@ class RunState(NamedTuple):
     batch: tuple[str, ...] = ()
     idle: bool = False
     deadline: int | None = None
+    cancellable: tuple[str, ...] = ()
 
 
 class RunClock(trio.abc.Clock):
@@ -69,7 +71,7 @@ def task_operation(run: Resource, name: str, batches: bool, kind: Kind, detail: 
     return Operation(kind, run, writes=run.bit, enabled=in_batches if batches else in_any, detail=detail)
 
 
-def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options: int = 1) -> Operation:
+def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options: int = 1, detail: str = "") -> Operation:
     """Return the next step of a run's loop, whose actor has this name.
 
     Args:
@@ -91,4 +93,4 @@ def loop_operation(both: Resource, name: str, batches: bool, kind: Kind, options
         run, _ = state
         return run.deadline if run.free and not run.batch else None
 
-    return Operation(kind, both, writes=both.bit, enabled=in_batches if batches else in_any, options=options, due=due)
+    return Operation(kind, both, writes=both.bit, enabled=in_batches if batches else in_any, options=options, detail=detail, due=due)
