@@ -253,9 +253,7 @@ def _has_mode(mode: Any) -> Callable[[str], bool]:
     return has
 
 
-def _change(
-    files: Files, kind: Kind, text: str, follow: bool, name: str, same: Callable[[str], bool]
-) -> tuple[Found, Inode | None]:
+def _change(files: Files, kind: Kind, text: str, follow: bool, name: str, same: Callable[[str], bool]) -> tuple[Found, Inode | None]:
     """Take the turn of a call that changes a file, unless it is the same already; return where it is and, if it changes, which it is."""
 
     def plan(seen: int) -> Plan:
