@@ -419,7 +419,7 @@ def shown():
         "plain": [count, every.get("doomed"), every.get("added"), names, list(numbers), waiting, dict(groups), list(order.items()), heap],
         "more": [bytes(data), vars(space), dict(counted), wrapped.data, chained.maps, nested, list(grown), vars(grown), point, slotted.n],
         "names": [
-            sorted(set(vars(Config)) - {"__hash__"}),
+            sorted(set(vars(Config)) - {"__hash__", "__repr__"}),
             sorted(vars(config)),
             Config.options,
             list(registry),
