@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -247,6 +247,23 @@ def table(answers: Sequence[Answer]) -> Iterator[str]:
         ).rstrip()
 
 
+def _answers(wanted: Sequence[tuple[str, Question]], options: argparse.Namespace) -> Iterator[Answer]:
+    """Yield the answers as they come, and print each; what several questions ask alike is explored once."""
+    alike: dict[tuple[str, str, str], list[Question]] = {}
+    for release, question in wanted:
+        alike.setdefault((release, question.scenario, question.faults), []).append(question)
+    number = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        started = {pool.submit(asked, release, same[0], options.seconds, options.pairs): same for (release, _, _), same in alike.items()}
+        for done in as_completed(started):
+            for question in started[done]:
+                number += 1
+                answer = done.result()._replace(question=question.name, expected=question.expected.get(done.result().release, ""))
+                said = f"{answer.verdict}, {answer.orderings:,} orderings, {answer.seconds:.0f} s: {answer.said[:400]}"
+                print(f"{number} of {len(wanted)}: {answer.release} {answer.question}: {said}", file=sys.stderr, flush=True)
+                yield answer
+
+
 def main() -> int:
     """Ask, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -272,12 +289,9 @@ def main() -> int:
         if (release in question.expected or release not in RELEASES) and (not words or any(word in question.name for word in words))
     ]
     began = time.perf_counter()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        answers = []
-        for answer in pool.map(lambda one: asked(one[0], one[1], options.seconds, options.pairs), wanted):
-            answers.append(answer)
-            said = f"{answer.verdict}, {answer.orderings:,} orderings, {answer.seconds:.0f} s: {answer.said[:400]}"
-            print(f"{len(answers)} of {len(wanted)}: {answer.release} {answer.question}: {said}", file=sys.stderr, flush=True)
+    answers = list(_answers(wanted, options))
+    order = {(release, question.name): number for number, (release, question) in enumerate(wanted)}
+    answers.sort(key=lambda answer: order[answer.release, answer.question])
     print("\n".join(table(answers)))
     print(f"{len(answers)} questions in {time.perf_counter() - began:.0f} s")
     (FOLDER / "table.json").write_text(json.dumps([one._asdict() for one in answers], indent=1, ensure_ascii=False), encoding="utf-8")
