@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,6 +72,31 @@ def test_what_the_reduction_finds_within_its_first_executions_takes_no_sample(na
     assert auto.counterexample is not None
     assert dpor.counterexample is not None
     assert auto.counterexample.token == dpor.counterexample.token
+
+
+def late(world: World) -> None:
+    """It shows only where one actor begins after the other has ended, which passes time, as a contender does that is late throughout."""
+    done = world.shared(0, "done")
+
+    def holder() -> None:
+        for number in range(24):
+            time.sleep(0.1)
+            world.step("work", writes=[f"row {number}"])
+        done.set(1)
+
+    def contender() -> None:
+        assert not done.get()
+        for number in range(24):
+            world.step("look", writes=[f"row {number}"])
+
+    world.actor("holder", holder)
+    world.actor("contender", contender)
+
+
+def test_a_failure_that_shows_only_where_one_actor_is_late_throughout_is_found_within_the_first_samples() -> None:
+    found = to_the_bug(late, range(6), most=FIRST + SAMPLES)
+    assert len(found) >= 5
+    assert min(found) > FIRST
 
 
 # What samples do not change

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -923,3 +924,68 @@ def test_a_standard_stream_that_goes_to_a_file_is_no_file_of_an_execution(tmp_pa
         command = [sys.executable, "-m", "simharness", "explore", "scenario.py::scenario", "--json", "result.json"]
         subprocess.run(command, cwd=tmp_path, stdout=out, stderr=out, env=os.environ | {"PYTHONPATH": os.getcwd()}, check=True, timeout=100)
     assert json.loads((tmp_path / "result.json").read_text())["results"][0]["executions"] == 1
+
+
+def outcomes_of_modes(programs):
+    """Return what all interleavings of single calls come to: what each actor read, and the last modes. Shares nothing with the runtime."""
+
+    def steps(positions, modes, seen):
+        if all(position == len(program) for position, program in zip(positions, programs, strict=True)):
+            return {(tuple(map(tuple, seen)), tuple(sorted(modes.items())))}
+        found = set()
+        for actor, program in enumerate(programs):
+            if positions[actor] < len(program):
+                name, mode = program[positions[actor]]
+                after, read = dict(modes), [list(each) for each in seen]
+                if mode is None:
+                    read[actor].append(after[name])
+                else:
+                    after[name] = mode
+                found |= steps([at + (which == actor) for which, at in enumerate(positions)], after, read)
+        return found
+
+    return steps([0] * len(programs), {"a": 0o600, "b": 0o600}, [[] for _ in programs])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_setting_modes_that_may_be_set_already_has_the_outcomes_of_all_interleavings(seed):
+    draw = random.Random(seed)
+    programs = [[(draw.choice("ab"), draw.choice((None, 0o600, 0o600, 0o640))) for _ in range(draw.choice((1, 2, 3)))] for _ in range(2)]
+
+    def scenario(world):
+        paths = {name: world.path(name) for name in "ab"}
+        for path in paths.values():
+            with open(path, "w"):
+                pass
+            os.chmod(path, 0o600)
+        seen = [[] for _ in programs]
+
+        def work(actor):
+            for name, mode in programs[actor]:
+                if mode is None:
+                    seen[actor].append(os.stat(paths[name]).st_mode & 0o777)
+                else:
+                    os.chmod(paths[name], mode)
+
+        for actor in range(len(programs)):
+            world.actor(f"actor {actor}", work, actor)
+
+        @world.at_end
+        def outcome():
+            modes = {name: os.stat(path).st_mode & 0o777 for name, path in paths.items()}
+            world.outcome((tuple(map(tuple, seen)), tuple(sorted(modes.items()))))
+
+    result = simharness.explore(scenario, "dpor")
+    assert result.outcomes == outcomes_of_modes(programs)
+
+
+def test_threads_that_set_the_mode_that_a_file_has_already_have_one_ordering():
+    def scenario(world):
+        path = world.path("state")
+        with open(path, "w"):
+            pass
+        os.chmod(path, 0o600)
+        for name in "abc":
+            world.actor(name, os.chmod, path, 0o600)
+
+    assert simharness.explore(scenario, "dpor").executions == 1
