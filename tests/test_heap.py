@@ -14,6 +14,7 @@ import pytest
 
 import simharness
 from simharness import Settings, Verdict
+from simharness.engine import folders
 from simharness.instrument.marks import HOOKS
 from simharness.runtimes.heap.containers import LARGE
 from simharness.runtimes.heap.heap import YOUNG, Heap
@@ -412,6 +413,30 @@ def test_a_failure_of_its_own_is_a_violation_beside_state_that_is_left_behind(re
             assert cell.get() == 2
 
     assert simharness.explore(scenario, settings=HERE).verdict is Verdict.VIOLATED
+
+
+def test_the_replay_from_before_the_first_execution_leaves_no_folder_behind(registry, monkeypatch, tmp_path):
+    monkeypatch.setattr(folders, "MEMORY_FOLDER", str(tmp_path))
+    before = os.listdir(tmp_path)
+
+    def scenario(world):
+        cell = world.shared(0, "cell")
+        path = world.path("state")
+
+        def work():
+            with open(path, "a"):
+                cell.set(cell.get() + 1)
+
+        world.actor("a", work)
+        world.actor("b", work)
+
+        @world.at_end
+        def both():
+            assert registry.entries == {}
+            assert cell.get() == 2
+
+    assert simharness.explore(scenario, settings=HERE).verdict is Verdict.VIOLATED
+    assert os.listdir(tmp_path) == before
 
 
 # The setting

@@ -225,6 +225,7 @@ def _made_of_addresses(simulation: Simulation, keys: Sequence[int]) -> str:
             ballast = _ballast()
             differs = before.first_difference(run()) is not None
             del ballast
+        simulation.kernel.workspace.close()
         classes = {} if differs else {f"the default {what} of {_full_name(cls)}": place for (what, cls), place in found.items()}
         if not classes:
             return b""

@@ -166,6 +166,7 @@ def _replayed(simulation: Simulation, token: str, lines: _Lines | None) -> Accou
             return watched(simulation, (), follow.choose)[1]
         finally:
             sys.settrace(None)
+            simulation.kernel.workspace.close()
     return None
 
 
