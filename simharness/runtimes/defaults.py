@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType, FunctionType
+from types import FrameType, FunctionType, WrapperDescriptorType
 from typing import Any
 from zlib import crc32
 
@@ -155,7 +155,7 @@ def made(cls: type) -> list[str]:
     for name in names:
         method = _MADE[name][1](cls)
         method.__name__, method.__qualname__ = name, f"{cls.__qualname__}.{name}"
-        type.__setattr__(cls, name, method)
+        _in_c(cls, "__setattr__")(cls, name, method)
     return names
 
 
@@ -178,7 +178,7 @@ def asked() -> Iterator[dict[tuple[str, type], Place | None]]:
     finally:
         found.update({about: place for about, place in _asked.items() if others.intersection(about[1].__mro__)})
         for cls, name in changed:
-            type.__delattr__(cls, name)
+            _in_c(cls, "__delattr__")(cls, name)
 
 
 def release() -> None:
@@ -187,9 +187,18 @@ def release() -> None:
     kept = [(cls, name) for cls, name in _changed if cls in living and name == "__hash__"]
     for cls, name in _changed:
         if (cls, name) not in kept and _is_ours(vars(cls).get(name)):
-            type.__delattr__(cls, name)
+            _in_c(cls, "__delattr__")(cls, name)
     _changed[:] = kept
     _asked.clear()
+
+
+def _in_c(cls: type, name: str) -> Any:
+    """Return the innermost such method of a class's metaclass written in C: not the program's own, and not always that of `type`."""
+    for base in type.__dict__["__mro__"].__get__(type(cls)):
+        method = type.__dict__["__dict__"].__get__(base).get(name)
+        if type(method) is WrapperDescriptorType:
+            return method
+    return getattr(type, name)
 
 
 def _classes() -> Iterator[type]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import enum
 import logging
@@ -153,6 +154,26 @@ class Slotted:
 
 class Below(Plain):
     """An object of a class below one with the default hash."""
+
+
+class Strict(type):
+    """A metaclass that lets nobody set attributes."""
+
+    def __setattr__(cls, name, value):
+        raise AssertionError(name)
+
+    def __delattr__(cls, name):
+        raise AssertionError(name)
+
+
+class Fixed(metaclass=Strict):
+    """A class that is not to be changed."""
+
+
+class Pair(ctypes.Structure):
+    """A class whose metaclass is written in C."""
+
+    _fields_ = (("x", ctypes.c_int),)
 
 
 REMEMBERED = [Plain(0), Slotted(1), Below(2)]
@@ -348,3 +369,14 @@ def test_a_run_that_depends_on_something_else_names_no_class(things):
     with pytest.raises(simharness.Nondeterminism) as raised:
         simharness.explore(simharness.scenario(instrument="test")(scenario))
     assert "is made of addresses" not in str(raised.value)
+
+
+def test_classes_with_metaclasses_of_their_own_are_as_they_were_afterwards():
+    before = [dict(vars(cls)) for cls in (Fixed, Pair)]
+
+    def scenario(world):
+        world.actor("a", lambda: (repr(Fixed()), repr(Pair())))
+
+    result = simharness.explore(simharness.scenario(instrument=(__name__,))(scenario))
+    assert result.verdict is not Verdict.VIOLATED
+    assert [dict(vars(cls)) for cls in (Fixed, Pair)] == before
