@@ -227,7 +227,7 @@ class Settings:
             check_order(self.asyncio_order, "asyncio")
         if self.isolation not in ISOLATIONS:
             raise Misuse(f"isolation={shortened(repr(self.isolation))}: it must be one of {', '.join(ISOLATIONS)}")
-        self._check_races()
+        self._check_memory()
         if self.proof is not None:
             Proof.of(self.proof)
         Outside.of(self.outside, self.network, self.programs)
@@ -239,7 +239,7 @@ class Settings:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise Misuse(f"instrument={name!r}: this is no name of a module; write it as in `import package.module`")
 
-    def _check_races(self) -> None:
+    def _check_memory(self) -> None:
         if self.atomicity not in ATOMICITIES:
             raise Misuse(f"atomicity={shortened(repr(self.atomicity))}: it must be one of {', '.join(ATOMICITIES)}")
         if self.atomicity == "gil" and self.races is not None:

@@ -312,9 +312,9 @@ class Movers:
 
     def _striker_keys(self) -> list[int]:
         """Return the faults that are possible now and whose steps actors make."""
-        strikers, now = self._cast.strikers, self.clock.now
-        ready = [key for key, striker in ((each.key, each) for each in strikers.values()) if not striker.finished and striker.ready(now)]
-        return [key for key in ready if self.may_strike(self.faults[key >> SHIFT][0])]
+        now = self.clock.now
+        ready = [index for index, striker in self._cast.strikers.items() if not striker.finished and striker.ready(now)]
+        return [index << SHIFT for index in ready if self.may_strike(self.faults[index][0])]
 
     def _stall_keys(self) -> list[int]:
         if not self.may_stall or not any(self.may_strike(kind) for kind in STALLS):

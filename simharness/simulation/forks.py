@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from simharness.endings import end_with_parent
+from simharness.simulation.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from simharness.simulation.simulation import Simulation
 
 _fork, _waitpid, _exit, _pipe, _getpid = getattr(os, "fork", None), getattr(os, "waitpid", None), os._exit, os.pipe, os.getpid
 _fdopen, _close = os.fdopen, os.close
@@ -46,3 +53,15 @@ def apart(work: Callable[[], bytes]) -> tuple[bytes, int]:
         data = pipe.read()
     _, status = _waitpid(child, 0)
     return data, os.waitstatus_to_exitcode(status)
+
+
+@contextmanager
+def continued(simulation: Simulation) -> Iterator[None]:
+    """A block in a child that was forked during an exploration: executions run there as they would in the other process."""
+    gc.freeze()  # the other process's objects are not finalised here
+    simulation.forked()
+    with Watchdog(simulation.kernel, simulation.settings.watchdog, forked=True):
+        try:
+            yield
+        finally:
+            simulation.kernel.workspace.close()

@@ -21,10 +21,9 @@ from simharness.search import tokens
 from simharness.search.strategy import Expected
 from simharness.simulation.difference import Difference, first_difference, nondeterminism
 from simharness.simulation.execution import Execution
-from simharness.simulation.forks import apart, possible
+from simharness.simulation.forks import apart, continued, possible
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import Account, Watch, Witness, account_of, following, mark_wording
-from simharness.simulation.watchdog import Watchdog
 from simharness.trace.recorder import Recorder
 
 FEW = 3
@@ -218,14 +217,12 @@ def _made_of_addresses(simulation: Simulation, keys: Sequence[int]) -> str:
         def run() -> Account:
             return watched(simulation, (), following(simulation.kernel, keys, _first_possible))[1]
 
-        simulation.forked()
-        with Watchdog(simulation.kernel, simulation.settings.watchdog, forked=True), asked() as found:
+        with continued(simulation), asked() as found:
             run()  # teaches that numbers are asked for
             before = run()
             ballast = _ballast()
             differs = before.first_difference(run()) is not None
             del ballast
-        simulation.kernel.workspace.close()
         classes = {} if differs else {f"the default {what} of {_full_name(cls)}": place for (what, cls), place in found.items()}
         if not classes:
             return b""

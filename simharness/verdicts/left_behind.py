@@ -7,7 +7,6 @@ replay changes that.
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import select
@@ -26,11 +25,10 @@ from simharness.places import Place, is_foreign
 from simharness.runtimes.heap.elsewhere import Outline, differences, outline, uses_others
 from simharness.search import tokens
 from simharness.simulation.difference import nondeterminism
-from simharness.simulation.forks import apart, fork, possible
+from simharness.simulation.forks import apart, continued, fork, possible
 from simharness.simulation.repeating import watched
 from simharness.simulation.simulation import Simulation
 from simharness.simulation.transcript import Account, Witness
-from simharness.simulation.watchdog import Watchdog
 from simharness.verdicts.results import Counterexample
 
 _pipe, _fdopen, _close, _getpid, _exit = os.pipe, os.fdopen, os.close, os.getpid, os._exit
@@ -155,9 +153,7 @@ def _serve(simulation: Simulation, questions: BinaryIO, answers: RawIOBase) -> N
 
 def _replayed(simulation: Simulation, token: str, lines: _Lines | None) -> Account | None:
     """Return the account of a replay, whose lines may be watched; None if the schedule cannot be followed."""
-    gc.freeze()  # the other process's objects are not finalised here
-    simulation.forked()
-    with suppress(TokenError, Nondeterminism), Watchdog(simulation.kernel, simulation.settings.watchdog, forked=True):
+    with suppress(TokenError, Nondeterminism), continued(simulation):
         follow = tokens.Replay(simulation.kernel, simulation.scenario.read_token(token))
         if lines is not None:
             lines.kernel = simulation.kernel
@@ -166,7 +162,6 @@ def _replayed(simulation: Simulation, token: str, lines: _Lines | None) -> Accou
             return watched(simulation, (), follow.choose)[1]
         finally:
             sys.settrace(None)
-            simulation.kernel.workspace.close()
     return None
 
 

@@ -7,7 +7,6 @@ that has learned something is not used again: what it explores next would rest o
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import pickle
 import select
@@ -19,9 +18,8 @@ from dataclasses import dataclass, field
 from simharness.endings import end_with_parent
 from simharness.exploring.parallel.frames import Frames, receive, send
 from simharness.exploring.parallel.slices import Piece, Slices, Task, packed
-from simharness.simulation.forks import fork
+from simharness.simulation.forks import continued, fork
 from simharness.simulation.simulation import Simulation
-from simharness.simulation.watchdog import Watchdog
 
 _pipe, _close, _exit, _getpid, _kill, _wait = os.pipe, os.close, os._exit, os.getpid, os.kill, os.waitpid
 _poll = getattr(select, "poll", None)
@@ -190,11 +188,8 @@ def _serve(simulation: Simulation, orders: int, answers: int) -> None:
     _signal.signal(signal.SIGINT, int(signal.SIG_IGN))
     for number in _ENDING:
         _signal.signal(number, int(signal.SIG_DFL))
-    gc.freeze()  # the owner's objects are not finalised here
-    simulation.forked()
-    kernel = simulation.kernel
-    mark = kernel.learned.mark()
-    with Watchdog(kernel, simulation.settings.watchdog, forked=True):
+    mark = simulation.kernel.learned.mark()
+    with continued(simulation):
         slices = Slices(simulation)
         while mark.holds and (data := receive(orders)) is not None:
             send(answers, packed(slices.work(pickle.loads(data))) if data else pickle.dumps(slices.settle()))

@@ -31,11 +31,12 @@ def record(link: Link, shape: Shape, error: BaseException | None = None) -> None
     """Record the state of the transaction after a statement that ran or was refused."""
     kind, database = shape.kind, link.database
     inside = in_transaction(link.connection)
+    altered = error is None and kind == SCHEMA and (link.kernel.phase == SETUP or not _left_as_it_was(link, shape))
     ended = error is None and kind in (COMMIT, ROLLBACK, RELEASE) and link.ends(shape)
     if ended or (link.was_inside() and not inside):
         _record_end(link, kind if ended else UNKNOWN)
     elif inside and (kind in WRITERS):
-        _record_write(link, shape, error)
+        _record_write(link, shape, error, altered)
     elif inside and kind == READ and not link.holds and error is None:
         link.snapshot = link.sharing = True
     elif error is None and kind in (SAVEPOINT, RELEASE, ROLLBACK_TO):
@@ -43,7 +44,7 @@ def record(link: Link, shape: Shape, error: BaseException | None = None) -> None
     if error is None:
         link.inside = inside
         if kind == SCHEMA or (kind == LOCAL and shape.prepares_anew):
-            _record_schema(link, shape)
+            _record_schema(link, shape, altered)
         if kind == SCHEMA and not inside and shape.verb == "PRAGMA" and shape.argument.startswith("journal_mode"):
             database.asked_for(shape.argument.partition(" ")[2])
             link.report_held()
@@ -74,12 +75,12 @@ def record_loss(link: Link) -> None:
         link.kernel.put(link.database.file, link.database.file.state + 1)
 
 
-def _record_write(link: Link, shape: Shape, error: BaseException | None) -> None:
-    """Record a write, or an attempt at one, in a transaction that is still open."""
+def _record_write(link: Link, shape: Shape, error: BaseException | None, altered: bool) -> None:
+    """Record a write, or an attempt at one, in a transaction that is still open; `altered`: it may have changed the schema."""
     database = link.database
     if error is None:
         link.touched |= shape.writes
-        link.altered |= shape.kind == SCHEMA and not _left_as_it_was(link, shape)
+        link.altered |= altered
         link.numbered |= shape.numbers
     if link.holds:
         return
@@ -121,9 +122,9 @@ def _record_savepoint(link: Link, shape: Shape) -> None:
         del names[last + (shape.kind == ROLLBACK_TO) :]
 
 
-def _record_schema(link: Link, shape: Shape) -> None:
+def _record_schema(link: Link, shape: Shape, altered: bool) -> None:
     if shape.kind == SCHEMA:
-        if link.kernel.phase != SETUP and (shape.keeps_schema or _left_as_it_was(link, shape)):
+        if not altered or (shape.keeps_schema and link.kernel.phase != SETUP):
             return
         if not link.inside:
             link.database.changed_schema(shape.sql)
